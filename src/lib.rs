@@ -1,0 +1,12 @@
+//! rebilld: a recurring billing scheduler daemon.
+//!
+//! Read in this order: `domain` (the nouns, pure), `store` (the only SQL), `gateway` (money out), `billing` (the verbs),
+//! then the doors `jobs`, `http` and `cli`; `daemon` wires them, `sandbox` is the pretend outside world.
+//!
+//! The law, which `tests/it/laws.rs` checks: doors → `billing` → `store`, `gateway`, `notify` → `domain`. `store`, `gateway`
+//! and `notify` do not know each other. Doors may read through `store`, never write. `sandbox` knows only money and ids.
+
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod sandbox;

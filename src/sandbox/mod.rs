@@ -1,0 +1,1 @@
+//! The pretend outside world.

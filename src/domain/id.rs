@@ -159,14 +159,14 @@ impl IdSource {
     /// The next id. `now` is wall time; 12 bits below the millisecond keep the order of ids made together.
     pub fn next<K: Kind>(&self, now: DateTime<Utc>) -> Id<K> {
         let micros = now.timestamp_micros().max(0) as u64;
-        let ticks = (micros / 1000) << 12 | (micros % 1000) * 4096 / 1000;
+        let ticks = ((micros / 1000) << 12) | ((micros % 1000) * 4096 / 1000);
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let ticks = ticks.max(state.0 + 1);
         state.0 = ticks;
         let random = state.1.next_u64();
         drop(state);
-        let high = u128::from(ticks >> 12) << 80 | 0x7 << 76 | u128::from(ticks & 0xfff) << 64;
-        Id::from_bits(high | 0b10 << 62 | u128::from(random >> 2))
+        let high = (u128::from(ticks >> 12) << 80) | (0x7 << 76) | (u128::from(ticks & 0xfff) << 64);
+        Id::from_bits(high | (0b10 << 62) | u128::from(random >> 2))
     }
 }
 

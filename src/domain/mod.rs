@@ -1,8 +1,12 @@
 //! The nouns of recurring billing. Pure: no async, no I/O, no clock, no randomness.
 
+pub mod calendar;
+pub mod frequency;
 pub mod id;
+pub mod invoice;
 pub mod money;
 pub mod payment;
+pub mod proration;
 
 /// A text that is none of the allowed words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

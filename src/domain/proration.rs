@@ -1,0 +1,87 @@
+//! Parts of a period: proration counts local days, n of m, and rounds once, half away from zero.
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+use super::{frequency::Schedule, money::fraction_of, text_enum};
+
+/// Days n of m. 0 ≤ `days` ≤ `of` and `of` > 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    pub days: i64,
+    pub of: i64,
+}
+
+impl Share {
+    /// All of it, without saying of how many days.
+    pub const WHOLE: Self = Self { days: 1, of: 1 };
+
+    /// Brought into bounds: no more days than there are, and at least one day to be a share of.
+    pub fn new(days: i64, of: i64) -> Self {
+        let of = of.max(1);
+        Self { days: days.clamp(0, of), of }
+    }
+
+    /// Whether nothing is left out, whatever the number of days.
+    pub const fn is_whole(self) -> bool {
+        self.days >= self.of
+    }
+
+    /// This part of an amount, rounded half away from zero.
+    pub fn of_amount(self, minor: i64) -> i64 {
+        if self.is_whole() { minor } else { fraction_of(minor, self.days, self.of) }
+    }
+
+    /// What remains: together they are the whole.
+    pub fn rest(self) -> Self {
+        Self { days: self.of - self.days, of: self.of }
+    }
+}
+
+/// Local days from `a` to `b`; negative when `b` is earlier.
+pub fn days_between(a: NaiveDate, b: NaiveDate) -> i64 {
+    (b - a).num_days()
+}
+
+/// The share of a half-open period that lies before `cut`.
+pub fn used(period: (NaiveDate, NaiveDate), cut: NaiveDate) -> Share {
+    Share::new(days_between(period.0, cut), days_between(period.0, period.1))
+}
+
+/// The share of a half-open period from `cut` on.
+pub fn unused(period: (NaiveDate, NaiveDate), cut: NaiveDate) -> Share {
+    used(period, cut).rest()
+}
+
+text_enum! {
+    /// What is charged between a start that is no anchor and the first anchor.
+    #[derive(Default)]
+    pub enum FirstPeriod {
+        /// A whole charge at the start, as the seed gateways do.
+        #[default]
+        Full = "full",
+        /// A charge at the start for the days up to the first anchor.
+        Prorated = "prorated",
+        /// Nothing: no cycle is opened before the first anchor.
+        Free = "free",
+    }
+}
+
+impl FirstPeriod {
+    /// The slot of the first charge: 0, or the first anchor's when the stub before it is free. `None` when that has no date.
+    pub fn first_slot(self, schedule: &Schedule) -> Option<u64> {
+        if self == Self::Free && !schedule.starts_on_anchor() { schedule.next_slot(0) } else { Some(0) }
+    }
+
+    /// The share of the terms that a slot's charge is for: whole but for slot 0 of a start that is no anchor.
+    pub fn share(self, schedule: &Schedule, slot: u64) -> Share {
+        if slot > 0 || self == Self::Full || schedule.starts_on_anchor() {
+            return Share::WHOLE;
+        }
+        match (self, schedule.nominal_first_period()) {
+            (Self::Prorated, Some(period)) => unused(period, schedule.start()),
+            (Self::Free, Some(period)) => Share::new(0, days_between(period.0, period.1)),
+            _ => Share::WHOLE,
+        }
+    }
+}

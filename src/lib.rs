@@ -9,4 +9,6 @@
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod gateway;
 pub mod sandbox;
+pub mod store;

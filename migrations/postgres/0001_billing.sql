@@ -177,6 +177,7 @@ create table subscriptions (
     due_at timestamptz,
     period_start date,
     period_end date,
+    moved_to date,
     paused_until date,
     cancel_at_period_end boolean not null,
     pending_change jsonb,

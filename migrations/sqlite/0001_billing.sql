@@ -177,6 +177,7 @@ create table subscriptions (
     due_at text,
     period_start text,
     period_end text,
+    moved_to text,
     paused_until text,
     cancel_at_period_end integer not null check (cancel_at_period_end in (0, 1)),
     pending_change text check (json_valid(pending_change)),

@@ -1,12 +1,83 @@
 //! What a charge is made of: priced lines, each rounded once, always summing to a subtotal that is not negative.
 
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    money::{MAX_AMOUNT_MINOR, Percentage},
+    customer::{Timeline, Zone},
+    id::{CustomerId, InstallmentPlanId, InvoiceId, SubscriptionId},
+    money::{Currency, MAX_AMOUNT_MINOR, Percentage},
     proration::Share,
     text_enum,
 };
+
+text_enum! {
+    /// Where an invoice stands.
+    pub enum InvoiceStatus {
+        Open = "open",
+        Paid = "paid",
+        Void = "void",
+        Uncollectible = "uncollectible",
+    }
+}
+
+text_enum! {
+    /// What is to be done at `next_attempt_at`.
+    pub enum NextAction {
+        Charge = "charge",
+        /// No charge can succeed: the dunning ladder just ends.
+        GiveUp = "give_up",
+    }
+}
+
+/// What is owed for one cycle, one installment or one change. The unit of collection.
+#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+pub struct Invoice {
+    pub id: InvoiceId,
+    /// For people: rises without a gap.
+    pub number: String,
+    pub customer_id: CustomerId,
+    pub subscription_id: Option<SubscriptionId>,
+    pub installment_plan_id: Option<InstallmentPlanId>,
+    /// The subscription's cycle; none for what is owed beside the schedule.
+    pub cycle: Option<i64>,
+    pub timeline: Timeline,
+    pub status: InvoiceStatus,
+    pub description: String,
+    pub currency: Currency,
+    pub timezone: Zone,
+    pub period_start: Option<NaiveDate>,
+    pub period_end: Option<NaiveDate>,
+    #[sqlx(json)]
+    pub lines: Vec<Line>,
+    /// Sum of the lines, minor units.
+    pub subtotal: i64,
+    pub credit_applied: i64,
+    /// `subtotal - credit_applied`: what the gateway is asked for.
+    pub total: i64,
+    pub amount_paid: i64,
+    pub amount_refunded: i64,
+    pub due_at: DateTime<Utc>,
+    /// When collection next has something to do; none while a payment is open and after the end.
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    pub next_action: NextAction,
+    /// Payments made for it so far.
+    pub attempts: i64,
+    /// Gateway faults in a row; they space the next attempt and spend no dunning step.
+    pub gateway_faults: i64,
+    /// Declines so far.
+    pub dunning_step: i64,
+    pub first_failed_at: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Invoice {
+    /// Still owed, minor units.
+    pub fn balance_due(&self) -> i64 {
+        self.total - self.amount_paid
+    }
+}
 
 /// No single line goes beyond this, minor units either way: terms this large are refused where they are entered, and here
 /// thousands of such lines still sum without overflow.

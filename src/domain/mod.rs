@@ -1,12 +1,18 @@
 //! The nouns of recurring billing. Pure: no async, no I/O, no clock, no randomness.
 
 pub mod calendar;
+pub mod catalog;
+pub mod customer;
+pub mod dunning;
+pub mod event;
 pub mod frequency;
 pub mod id;
 pub mod invoice;
 pub mod money;
 pub mod payment;
+pub mod plan;
 pub mod proration;
+pub mod subscription;
 
 /// A text that is none of the allowed words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,9 +25,10 @@ pub struct UnknownWord {
 macro_rules! text_enum {
     ($(#[$meta:meta])* pub enum $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema, sqlx::Type)]
+        #[sqlx(type_name = "text")]
         pub enum $name {
-            $($(#[$variant_meta])* #[serde(rename = $text)] $variant,)+
+            $($(#[$variant_meta])* #[serde(rename = $text)] #[sqlx(rename = $text)] $variant,)+
         }
 
         impl $name {

@@ -1,0 +1,440 @@
+//! A subscription: its terms, where it stands in its schedule, and the cycles that are due. The one place that decides what is
+//! billed when; the schedule preview and the bill run are the same code.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    calendar::{self, BusinessDay, Holidays},
+    customer::{Metadata, Timeline, Zone},
+    frequency::{BadRecurrence, Frequency, Recurrence, Schedule},
+    id::{CustomerId, PaymentMethodId, PlanId, SubscriptionId},
+    invoice::{Charge, Line, Modifier, price, subtotal},
+    money::Currency,
+    plan::{CatchUp, WhilePastDue},
+    proration::{FirstPeriod, Share, used},
+    text_enum,
+};
+
+pub mod change;
+#[cfg(test)]
+mod tests;
+
+pub use change::Change;
+
+text_enum! {
+    /// Where a subscription stands.
+    pub enum SubscriptionStatus {
+        /// Before the first charge.
+        Trialing = "trialing",
+        Active = "active",
+        /// An invoice was declined and is not paid yet.
+        PastDue = "past_due",
+        Paused = "paused",
+        /// Cannot go on without an operator; `parked_reason` says why.
+        Parked = "parked",
+        Completed = "completed",
+        Cancelled = "cancelled",
+    }
+}
+
+impl SubscriptionStatus {
+    pub fn is_ended(self) -> bool {
+        matches!(self, Self::Completed | Self::Cancelled)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
+pub struct Subscription {
+    pub id: SubscriptionId,
+    pub customer_id: CustomerId,
+    pub plan_id: Option<PlanId>,
+    /// None: the customer's default method.
+    pub payment_method_id: Option<PaymentMethodId>,
+    pub timeline: Timeline,
+    pub status: SubscriptionStatus,
+    pub description: String,
+    pub currency: Currency,
+    /// Minor units, for one unit of quantity.
+    pub amount: i64,
+    pub quantity: i64,
+    pub billing_frequency: Frequency,
+    pub billing_cycle_interval: i64,
+    pub billing_days: Option<String>,
+    /// Number of charges, 0 = until cancelled.
+    pub duration: i64,
+    /// Exclusive: nothing is charged on or after it.
+    pub ends_on: Option<NaiveDate>,
+    pub trial_ends_on: Option<NaiveDate>,
+    pub timezone: Zone,
+    pub first_period: FirstPeriod,
+    pub catch_up: CatchUp,
+    pub while_past_due: WhilePastDue,
+    pub business_day: BusinessDay,
+    pub holiday_calendar: Option<String>,
+    pub initial_payment_amount: Option<i64>,
+    pub authorize_days_before: Option<i64>,
+    pub dunning_policy_id: Option<String>,
+    #[sqlx(json)]
+    pub add_ons: Vec<Modifier>,
+    #[sqlx(json)]
+    pub discounts: Vec<Modifier>,
+    #[sqlx(json)]
+    pub metadata: Metadata,
+    /// Slot 0 of the schedule.
+    pub anchor_date: NaiveDate,
+    /// Where in the schedule the next charge stands.
+    pub next_slot: i64,
+    /// Number of the next cycle; `unique (subscription, cycle)` keeps it from being billed twice.
+    pub next_cycle: i64,
+    /// Counts toward `duration`.
+    pub cycles_billed: i64,
+    /// The date and instant of the next charge; none when there is none to come.
+    pub next_bill_date: Option<NaiveDate>,
+    pub next_bill_at: Option<DateTime<Utc>>,
+    /// When billing next has anything to do: charge, resume, end.
+    pub due_at: Option<DateTime<Utc>>,
+    /// The period that was billed last, half-open.
+    pub period_start: Option<NaiveDate>,
+    pub period_end: Option<NaiveDate>,
+    /// The next charge alone falls on this date instead of its own.
+    pub moved_to: Option<NaiveDate>,
+    pub paused_until: Option<NaiveDate>,
+    pub cancel_at_period_end: bool,
+    /// Applied when the next cycle opens.
+    #[sqlx(json(nullable))]
+    pub pending_change: Option<Change>,
+    pub parked_reason: Option<String>,
+    pub cancelled_at: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// What billing needs to know beside the subscription.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Local time of day at which a bill date becomes an instant.
+    pub bill_at: NaiveTime,
+    pub holidays: BTreeMap<String, Holidays>,
+    /// More missed cycles than this park the subscription.
+    pub catch_up_limit: i64,
+}
+
+/// One charge of a schedule: to come, or now due.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CycleDue {
+    pub cycle: i64,
+    /// The day it is charged, after any business-day shift.
+    pub bill_date: NaiveDate,
+    pub bill_at: DateTime<Utc>,
+    pub period_start: NaiveDate,
+    pub period_end: NaiveDate,
+    pub description: String,
+    pub lines: Vec<Line>,
+    pub amount: i64,
+}
+
+/// What the bill run did with a subscription, beside opening cycles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Turn {
+    Resumed,
+    ChangeApplied,
+    /// Cycles passed over by the catch-up policy.
+    Skipped(i64),
+    Parked(String),
+    Cancelled,
+    Completed,
+}
+
+impl Subscription {
+    pub fn recurrence(&self) -> Result<Recurrence, BadRecurrence> {
+        let interval = u32::try_from(self.billing_cycle_interval).unwrap_or(0);
+        Recurrence::new(self.billing_frequency, interval, self.billing_days.as_deref())
+    }
+
+    /// None only if the stored terms are not valid, which the doors refuse.
+    pub fn schedule(&self) -> Option<Schedule> {
+        self.recurrence().ok().map(|recurrence| Schedule::new(recurrence, self.anchor_date))
+    }
+
+    pub fn charge(&self) -> Charge<'_> {
+        Charge {
+            description: &self.description,
+            amount_minor: self.amount,
+            quantity: self.quantity,
+            add_ons: &self.add_ons,
+            discounts: &self.discounts,
+        }
+    }
+
+    /// Local date by this subscription's zone.
+    pub fn today(&self, now: DateTime<Utc>) -> NaiveDate {
+        calendar::local_date(now, self.timezone.0)
+    }
+
+    fn instant(&self, date: NaiveDate, rules: &Rules) -> DateTime<Utc> {
+        calendar::instant(date, rules.bill_at, self.timezone.0)
+    }
+
+    /// The charge that the schedule asks for next, whatever the status; a pending change is not applied.
+    fn peek(&self, schedule: &Schedule, rules: &Rules) -> Option<CycleDue> {
+        if self.duration > 0 && self.cycles_billed >= self.duration {
+            return None;
+        }
+        let slot = u64::try_from(self.next_slot).ok()?;
+        let date = self.moved_to.or_else(|| schedule.date(slot))?;
+        if self.ends_on.is_some_and(|end| date >= end) {
+            return None;
+        }
+        let nominal = schedule.period(slot)?;
+        let mut share = self.first_period.share(schedule, slot);
+        let mut period_end = nominal.1;
+        if let Some(end) = self.ends_on.filter(|&end| end < nominal.1) {
+            let cut = used(nominal, end);
+            // A stub cut at both ends: days used of the nominal period that the stub's share is counted in.
+            share = if share == Share::WHOLE { cut } else { Share::new(share.days - (cut.of - cut.days), share.of) };
+            period_end = end;
+        }
+        let none = Holidays::default();
+        let holidays = self.holiday_calendar.as_ref().and_then(|name| rules.holidays.get(name)).unwrap_or(&none);
+        let bill_date = self.business_day.shift(date, holidays);
+        let lines = price(&self.charge(), self.next_cycle, share);
+        let amount = subtotal(&lines);
+        Some(CycleDue {
+            cycle: self.next_cycle,
+            bill_date,
+            bill_at: self.instant(bill_date, rules),
+            period_start: nominal.0,
+            period_end,
+            description: self.description.clone(),
+            lines,
+            amount,
+        })
+    }
+
+    /// Passes over the next slot of the schedule.
+    fn pass(&mut self, schedule: &Schedule) {
+        self.moved_to = None;
+        let slot = u64::try_from(self.next_slot).unwrap_or(0);
+        self.next_slot = schedule.next_slot(slot).map_or(i64::MAX, |next| i64::try_from(next).unwrap_or(i64::MAX));
+    }
+
+    fn open(&mut self, cycle: &CycleDue, schedule: &Schedule) {
+        self.pass(schedule);
+        self.next_cycle += 1;
+        self.cycles_billed += 1;
+        self.period_start = Some(cycle.period_start);
+        self.period_end = Some(cycle.period_end);
+        if self.status == SubscriptionStatus::Trialing {
+            self.status = SubscriptionStatus::Active;
+        }
+    }
+
+    /// The charges to come, as the bill run would open them if nothing were missed.
+    pub fn upcoming(&self, rules: &Rules, count: usize) -> Vec<CycleDue> {
+        let mut ahead = self.clone();
+        if self.status.is_ended() || self.cancel_at_period_end {
+            return Vec::new();
+        }
+        if let (SubscriptionStatus::Paused, Some(until)) = (self.status, self.paused_until) {
+            ahead.skip_before(until);
+        }
+        ahead.apply_pending_change(rules);
+        let Some(schedule) = ahead.schedule() else { return Vec::new() };
+        let mut cycles = Vec::with_capacity(count.min(1000));
+        while cycles.len() < count
+            && let Some(cycle) = ahead.peek(&schedule, rules)
+        {
+            ahead.open(&cycle, &schedule);
+            cycles.push(cycle);
+        }
+        cycles
+    }
+
+    /// Does everything due by `now`: resumes, ends, applies a pending change, opens the cycles that the catch-up policy allows.
+    /// Called again at the same instant, it does nothing.
+    pub fn run(&mut self, now: DateTime<Utc>, rules: &Rules) -> (Vec<CycleDue>, Vec<Turn>) {
+        let mut turns = Vec::new();
+        let mut cycles = Vec::new();
+        if self.due_at.is_none_or(|due| due > now) {
+            return (cycles, turns);
+        }
+        if self.status == SubscriptionStatus::Paused {
+            let today = self.today(now);
+            self.resume(today);
+            turns.push(Turn::Resumed);
+        } else if self.cancel_at_period_end {
+            self.end(SubscriptionStatus::Cancelled, now);
+            return (cycles, vec![Turn::Cancelled]);
+        }
+        let due = |sub: &Self, schedule: &Schedule| sub.peek(schedule, rules).filter(|cycle| cycle.bill_at <= now);
+        if self.schedule().is_some_and(|schedule| due(self, &schedule).is_some()) && self.apply_pending_change(rules) {
+            turns.push(Turn::ChangeApplied);
+        }
+        let Some(schedule) = self.schedule() else {
+            let reason = "its billing terms are not valid".to_owned();
+            self.park(reason.clone());
+            return (cycles, vec![Turn::Parked(reason)]);
+        };
+
+        // A cycle was missed when the one after it is due as well.
+        let mut ahead = self.clone();
+        let mut due_count = 0;
+        while due_count <= rules.catch_up_limit + 1
+            && let Some(cycle) = due(&ahead, &schedule)
+        {
+            ahead.open(&cycle, &schedule);
+            due_count += 1;
+        }
+        if due_count - 1 > rules.catch_up_limit {
+            let reason = format!("more than {} cycles were missed: unpark it and say what to bill", rules.catch_up_limit);
+            self.park(reason.clone());
+            turns.push(Turn::Parked(reason));
+            return (cycles, turns);
+        }
+        let skipped = match self.catch_up {
+            _ if due_count <= 1 => 0,
+            CatchUp::BillAll => 0,
+            CatchUp::BillCurrent => due_count - 1,
+            CatchUp::Skip => due_count,
+        };
+        self.catch_up_now(now, rules, &schedule, skipped, &mut cycles);
+        if skipped > 0 {
+            turns.push(Turn::Skipped(skipped));
+        }
+        self.refresh(rules);
+        if self.due_at.is_some_and(|due| due <= now) {
+            // Only an end date reached can be left to do.
+            self.end(SubscriptionStatus::Completed, now);
+            turns.push(Turn::Completed);
+        }
+        (cycles, turns)
+    }
+
+    /// Passes over `skipped` due slots and opens the rest.
+    fn catch_up_now(&mut self, now: DateTime<Utc>, rules: &Rules, schedule: &Schedule, skipped: i64, cycles: &mut Vec<CycleDue>) {
+        for _ in 0..skipped {
+            self.pass(schedule);
+        }
+        while let Some(cycle) = self.peek(schedule, rules).filter(|cycle| cycle.bill_at <= now) {
+            self.open(&cycle, schedule);
+            cycles.push(cycle);
+        }
+    }
+
+    /// Goes on after parking. `bill` says what becomes of the cycles due by now; the limit does not apply.
+    pub fn unpark(&mut self, now: DateTime<Utc>, rules: &Rules, bill: CatchUp) -> Vec<CycleDue> {
+        self.status = SubscriptionStatus::Active;
+        self.parked_reason = None;
+        let mut cycles = Vec::new();
+        if let Some(schedule) = self.schedule() {
+            let mut ahead = self.clone();
+            let mut due_count = 0;
+            while let Some(cycle) = ahead.peek(&schedule, rules).filter(|cycle| cycle.bill_at <= now) {
+                ahead.open(&cycle, &schedule);
+                due_count += 1;
+            }
+            let skipped = match bill {
+                CatchUp::BillAll => 0,
+                CatchUp::BillCurrent => (due_count - 1).max(0),
+                CatchUp::Skip => due_count,
+            };
+            self.catch_up_now(now, rules, &schedule, skipped, &mut cycles);
+        }
+        self.refresh(rules);
+        cycles
+    }
+
+    /// Derives `next_bill_date`, `next_bill_at` and `due_at`. Called after every change of terms or status.
+    pub fn refresh(&mut self, rules: &Rules) {
+        let stopped = self.status.is_ended() || self.status == SubscriptionStatus::Parked;
+        let next = if stopped { None } else { self.upcoming(rules, 1).pop() };
+        self.next_bill_date = next.as_ref().map(|cycle| cycle.bill_date);
+        self.next_bill_at = next.as_ref().map(|cycle| cycle.bill_at);
+        let end = self.ends_on.map(|end| self.instant(end, rules));
+        self.due_at = match self.status {
+            _ if stopped => None,
+            SubscriptionStatus::Paused => {
+                self.next_bill_at = self.next_bill_at.filter(|_| self.paused_until.is_some());
+                self.next_bill_date = self.next_bill_date.filter(|_| self.paused_until.is_some());
+                self.paused_until.map(|until| self.instant(until, rules))
+            }
+            SubscriptionStatus::PastDue if self.while_past_due == WhilePastDue::Hold => None,
+            _ if self.cancel_at_period_end => self.period_end.map(|end| self.instant(end, rules)),
+            // What is still owed decides how a subscription ends that is past due.
+            SubscriptionStatus::PastDue => self.next_bill_at,
+            _ => self.next_bill_at.or(end),
+        };
+    }
+
+    /// No charge is to come and no date is waited for: it is complete once everything is paid.
+    pub fn is_exhausted(&self) -> bool {
+        self.due_at.is_none() && matches!(self.status, SubscriptionStatus::Active | SubscriptionStatus::Trialing)
+    }
+
+    pub fn end(&mut self, status: SubscriptionStatus, now: DateTime<Utc>) {
+        self.status = status;
+        self.next_bill_date = None;
+        self.next_bill_at = None;
+        self.due_at = None;
+        self.paused_until = None;
+        self.cancel_at_period_end = false;
+        self.pending_change = None;
+        self.parked_reason = None;
+        if status == SubscriptionStatus::Cancelled {
+            self.cancelled_at = Some(now);
+        }
+    }
+
+    fn park(&mut self, reason: String) {
+        self.status = SubscriptionStatus::Parked;
+        self.next_bill_date = None;
+        self.next_bill_at = None;
+        self.due_at = None;
+        self.parked_reason = Some(reason);
+    }
+
+    /// Takes up billing again; what fell into the pause is not billed. The caller refreshes.
+    pub fn resume(&mut self, today: NaiveDate) {
+        self.paused_until = None;
+        self.status = if self.trial_ends_on.is_some() && self.cycles_billed == 0 { SubscriptionStatus::Trialing } else { SubscriptionStatus::Active };
+        self.skip_before(today);
+    }
+
+    fn skip_before(&mut self, date: NaiveDate) {
+        let Some(schedule) = self.schedule() else { return };
+        if self.moved_to.is_some_and(|moved| moved >= date) {
+            return;
+        }
+        if let Some(slot) = schedule.slot_on_or_after(date).and_then(|slot| i64::try_from(slot).ok())
+            && slot > self.next_slot
+        {
+            self.next_slot = slot;
+            self.moved_to = None;
+        }
+    }
+
+    /// Passes over the next `cycles` charges without billing them; they do not count toward the duration.
+    pub fn skip(&mut self, cycles: i64, rules: &Rules) {
+        if let Some(schedule) = self.schedule() {
+            for _ in 0..cycles {
+                self.pass(&schedule);
+            }
+        }
+        self.refresh(rules);
+    }
+
+    /// Moves the next charge to `date`. With `keep_anchor` only this one; else the schedule starts anew there.
+    pub fn reschedule(&mut self, date: NaiveDate, keep_anchor: bool, rules: &Rules) {
+        if keep_anchor {
+            self.moved_to = Some(date);
+        } else {
+            self.anchor_date = date;
+            self.next_slot = 0;
+            self.moved_to = None;
+        }
+        self.refresh(rules);
+    }
+}

@@ -1,0 +1,442 @@
+//! One SQL text, two databases: the enum adapter over SQLite and PostgreSQL that every other file of `store` speaks through.
+//!
+//! Three seams are written once in the text and adapted here:
+//! - `for update [of x] skip locked` is dropped on SQLite, where `BEGIN IMMEDIATE` already keeps other writers out;
+//! - `in list($n)` takes a JSON array of texts;
+//! - [`Tx::insert_rows`] and [`Tx::update_rows`] send any number of rows as one statement with one JSON parameter.
+
+use std::{
+    borrow::Cow,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use serde::Serialize;
+use sqlx::{
+    Arguments, AssertSqlSafe, Encode, FromRow, PgPool, Postgres, Sqlite, SqlitePool, Transaction, Type,
+    postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
+    sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
+};
+
+/// A fault of the database, in words for an operator. Values never appear in it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("database.url must start with sqlite:// or postgres://")]
+    BadUrl,
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(String),
+    #[error("the database was migrated by a newer rebilld (migration {0} is unknown here): install that version, or restore a backup")]
+    Newer(i64),
+    #[error("the database is not migrated: run `rebilld migrate` (or `rebilld serve`, which does it at start)")]
+    NotMigrated,
+    #[error("migration failed: {0}")]
+    Migration(String),
+    #[error("a row with the same unique value exists already")]
+    Conflict,
+    #[error("database: {0}")]
+    Database(String),
+    #[error("a row could not be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("statement has {wanted} parameters and was given {given}: {sql}")]
+    Parameters { wanted: usize, given: usize, sql: String },
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(inner) if inner.is_unique_violation() => Self::Conflict,
+            sqlx::Error::Database(inner) => Self::Database(inner.message().to_owned()),
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) => Self::Unreachable(error.to_string()),
+            _ => Self::Database(error.to_string()),
+        }
+    }
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A value that both databases can bind.
+pub trait Param: for<'q> Encode<'q, Sqlite> + Type<Sqlite> + for<'q> Encode<'q, Postgres> + Type<Postgres> {}
+impl<T> Param for T where T: for<'q> Encode<'q, Sqlite> + Type<Sqlite> + for<'q> Encode<'q, Postgres> + Type<Postgres> {}
+
+/// A row type that both databases can decode.
+pub trait Record: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+impl<T> Record for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+
+/// A row as the bulk statements write it: its table, its columns, and its fields as JSON under the same names.
+pub trait Row: Serialize {
+    const TABLE: &'static str;
+    const COLUMNS: &'static [&'static str];
+}
+
+/// How much the database was asked to do; the benchmark reads it.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub statements: AtomicU64,
+    pub commits: AtomicU64,
+    pub rows: AtomicU64,
+}
+
+#[derive(Clone)]
+enum Pools {
+    /// One writer, so that writers queue instead of spinning on a lock; readers see WAL snapshots.
+    Sqlite { writer: SqlitePool, readers: SqlitePool },
+    Postgres(PgPool),
+}
+
+/// An open database.
+#[derive(Clone)]
+pub struct Db {
+    pools: Pools,
+    tally: Arc<Tally>,
+}
+
+/// A transaction that may write. Dropped without [`Tx::commit`], it leaves no trace.
+pub struct Tx {
+    inner: Inner,
+    tally: Arc<Tally>,
+}
+
+enum Inner {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Db {
+    /// Opens the database without changing anything in it. Creates a missing SQLite file only if `create`.
+    pub async fn open(url: &str, max_connections: u32, create: bool) -> Result<Self> {
+        let pools = if url.starts_with("sqlite:") {
+            let options = SqliteConnectOptions::from_str(url)
+                .map_err(|_| Error::BadUrl)?
+                .create_if_missing(create)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                .foreign_keys(true)
+                .busy_timeout(Duration::from_secs(30))
+                .pragma("cache_size", "-65536")
+                .pragma("temp_store", "memory")
+                .statement_cache_capacity(200);
+            let connect = |error: sqlx::Error| Error::Unreachable(format!("{url}: {error}"));
+            let writer = SqlitePoolOptions::new()
+                .max_connections(1)
+                .min_connections(1)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .acquire_timeout(Duration::from_secs(60))
+                .connect_with(options.clone())
+                .await
+                .map_err(connect)?;
+            let readers = SqlitePoolOptions::new()
+                .max_connections(4)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .connect_with(options.read_only(true).create_if_missing(false))
+                .await
+                .map_err(connect)?;
+            Pools::Sqlite { writer, readers }
+        } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            let options = PgConnectOptions::from_str(url)
+                .map_err(|_| Error::BadUrl)?
+                .options([("timezone", "UTC")])
+                .application_name("rebilld")
+                .statement_cache_capacity(200);
+            let pool = PgPoolOptions::new()
+                .max_connections(max_connections)
+                .acquire_timeout(Duration::from_secs(10))
+                .connect_with(options)
+                .await
+                .map_err(|error| Error::Unreachable(without_password(&error.to_string(), url)))?;
+            Pools::Postgres(pool)
+        } else {
+            return Err(Error::BadUrl);
+        };
+        Ok(Self { pools, tally: Arc::default() })
+    }
+
+    pub fn is_postgres(&self) -> bool {
+        matches!(self.pools, Pools::Postgres(_))
+    }
+
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    pub async fn close(&self) {
+        match &self.pools {
+            Pools::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Pools::Postgres(pool) => pool.close().await,
+        }
+    }
+
+    /// Applies what is missing of the migrations. A database that is ahead of this program is left alone.
+    pub async fn migrate(&self) -> Result<()> {
+        self.check_not_newer().await?;
+        let done = match &self.pools {
+            Pools::Sqlite { writer, .. } => sqlx::migrate!("migrations/sqlite").run(writer).await,
+            Pools::Postgres(pool) => sqlx::migrate!("migrations/postgres").run(pool).await,
+        };
+        done.map_err(|error| Error::Migration(error.to_string()))
+    }
+
+    /// Fails unless every migration of this program, and no other, has been applied. Changes nothing.
+    pub async fn check_migrated(&self) -> Result<()> {
+        self.check_not_newer().await?;
+        let applied = self.applied_migrations().await?;
+        let known = sqlx::migrate!("migrations/sqlite");
+        if known.iter().all(|migration| applied.contains(&migration.version)) { Ok(()) } else { Err(Error::NotMigrated) }
+    }
+
+    async fn check_not_newer(&self) -> Result<()> {
+        let known = sqlx::migrate!("migrations/sqlite");
+        for version in self.applied_migrations().await? {
+            if !known.iter().any(|migration| migration.version == version) {
+                return Err(Error::Newer(version));
+            }
+        }
+        Ok(())
+    }
+
+    async fn applied_migrations(&self) -> Result<Vec<i64>> {
+        let exists: Option<(i64,)> = match &self.pools {
+            Pools::Sqlite { writer, .. } => {
+                sqlx::query_as("select 1 from sqlite_master where name = '_sqlx_migrations'").fetch_optional(writer).await?
+            }
+            Pools::Postgres(pool) => {
+                sqlx::query_as("select cast(1 as bigint) where to_regclass('_sqlx_migrations') is not null").fetch_optional(pool).await?
+            }
+        };
+        if exists.is_none() {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<(i64,)> = self.query("select version from _sqlx_migrations").all().await?;
+        Ok(rows.into_iter().map(|row| row.0).collect())
+    }
+
+    /// A read outside any transaction.
+    pub fn query(&self, sql: &'static str) -> Query<'_> {
+        let arguments = match &self.pools {
+            Pools::Sqlite { .. } => Args::Sqlite(SqliteArguments::default()),
+            Pools::Postgres(_) => Args::Postgres(PgArguments::default()),
+        };
+        Query { target: Target::Db(self), sql, arguments, fault: None }
+    }
+
+    /// Starts a transaction that writes. On SQLite it waits here for the one writer.
+    pub async fn begin(&self) -> Result<Tx> {
+        let inner = match &self.pools {
+            Pools::Sqlite { writer, .. } => Inner::Sqlite(writer.begin_with("begin immediate").await?),
+            Pools::Postgres(pool) => Inner::Postgres(pool.begin().await?),
+        };
+        Ok(Tx { inner, tally: self.tally.clone() })
+    }
+}
+
+fn without_password(message: &str, url: &str) -> String {
+    let password = url.split_once("://").and_then(|(_, rest)| rest.split_once('@')).and_then(|(login, _)| login.split_once(':'));
+    match password {
+        Some((_, secret)) if !secret.is_empty() => message.replace(secret, "***"),
+        _ => message.to_owned(),
+    }
+}
+
+impl Tx {
+    pub fn query(&mut self, sql: &'static str) -> Query<'_> {
+        let arguments = match &self.inner {
+            Inner::Sqlite(_) => Args::Sqlite(SqliteArguments::default()),
+            Inner::Postgres(_) => Args::Postgres(PgArguments::default()),
+        };
+        Query { target: Target::Tx(self), sql, arguments, fault: None }
+    }
+
+    pub async fn commit(self) -> Result<()> {
+        self.tally.commits.fetch_add(1, Ordering::Relaxed);
+        match self.inner {
+            Inner::Sqlite(tx) => tx.commit().await?,
+            Inner::Postgres(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+
+    /// Inserts all rows by one statement. Fails with [`Error::Conflict`] if any clashes.
+    pub async fn insert_rows<R: Row>(&mut self, rows: &[R]) -> Result<()> {
+        self.write_rows(rows, |columns, source| format!("insert into {} ({}) select {} from {source}", R::TABLE, R::COLUMNS.join(", "), columns.join(", "))).await?;
+        Ok(())
+    }
+
+    /// Writes `columns` of all rows, found by their first column (the id), by one statement.
+    pub async fn update_rows<R: Row>(&mut self, rows: &[R], columns: &'static [&'static str]) -> Result<u64> {
+        let key = R::COLUMNS[0];
+        self.write_rows(rows, |selected, source| {
+            let of = |name: &str| R::COLUMNS.iter().position(|column| *column == name).map_or("null", |at| selected[at].as_str()).to_owned();
+            let named: Vec<String> = std::iter::once(&key).chain(columns).map(|name| format!("{} as {name}", of(name))).collect();
+            let sets: Vec<String> = columns.iter().map(|name| format!("{name} = new.{name}")).collect();
+            format!("update {table} set {} from (select {} from {source}) as new where {table}.{key} = new.{key}", sets.join(", "), named.join(", "), table = R::TABLE)
+        })
+        .await
+    }
+
+    async fn write_rows<R: Row>(&mut self, rows: &[R], statement: impl FnOnce(&[String], &str) -> String) -> Result<u64> {
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        self.tally.statements.fetch_add(1, Ordering::Relaxed);
+        self.tally.rows.fetch_add(rows.len() as u64, Ordering::Relaxed);
+        let json = serde_json::to_string(rows)?;
+        Ok(match &mut self.inner {
+            Inner::Sqlite(tx) => {
+                // serde writes instants with Z, sqlx with +00:00; one form must win or texts would not sort.
+                let columns: Vec<String> = R::COLUMNS
+                    .iter()
+                    .map(|name| if name.ends_with("_at") { format!("replace(value ->> '{name}', 'Z', '+00:00')") } else { format!("value ->> '{name}'") })
+                    .collect();
+                let sql = statement(&columns, "json_each($1)");
+                sqlx::query(AssertSqlSafe(sql)).bind(json).execute(&mut **tx).await?.rows_affected()
+            }
+            Inner::Postgres(tx) => {
+                let columns: Vec<String> = R::COLUMNS.iter().map(|name| (*name).to_owned()).collect();
+                let sql = statement(&columns, &format!("json_populate_recordset(null::{}, cast($1 as json))", R::TABLE));
+                sqlx::query(AssertSqlSafe(sql)).bind(json).execute(&mut **tx).await?.rows_affected()
+            }
+        })
+    }
+}
+
+enum Args {
+    Sqlite(SqliteArguments),
+    Postgres(PgArguments),
+}
+
+enum Target<'t> {
+    Db(&'t Db),
+    Tx(&'t mut Tx),
+}
+
+/// A statement on its way: bind in order, then ask for rows.
+#[must_use]
+pub struct Query<'t> {
+    target: Target<'t>,
+    sql: &'static str,
+    arguments: Args,
+    fault: Option<Error>,
+}
+
+impl Query<'_> {
+    pub fn bind<T: Param>(mut self, value: T) -> Self {
+        let added = match &mut self.arguments {
+            Args::Sqlite(arguments) => arguments.add(value),
+            Args::Postgres(arguments) => arguments.add(value),
+        };
+        if let Err(error) = added {
+            self.fault = Some(Error::Database(error.to_string()));
+        }
+        self
+    }
+
+    /// Binds texts for `in list($n)`.
+    pub fn bind_list<T: ToString>(self, values: impl IntoIterator<Item = T>) -> Self {
+        let texts: Vec<String> = values.into_iter().map(|value| value.to_string()).collect();
+        self.bind(serde_json::Value::from(texts).to_string())
+    }
+
+    pub async fn all<T: Record>(self) -> Result<Vec<T>> {
+        let sql = self.check()?;
+        Ok(match (self.target, self.arguments) {
+            (Target::Db(Db { pools: Pools::Sqlite { readers, .. }, .. }), Args::Sqlite(args)) => sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(readers).await?,
+            (Target::Db(Db { pools: Pools::Postgres(pool), .. }), Args::Postgres(args)) => sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(pool).await?,
+            (Target::Tx(Tx { inner: Inner::Sqlite(tx), .. }), Args::Sqlite(args)) => sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(&mut **tx).await?,
+            (Target::Tx(Tx { inner: Inner::Postgres(tx), .. }), Args::Postgres(args)) => sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(&mut **tx).await?,
+            _ => unreachable!("arguments are made by the same database"),
+        })
+    }
+
+    pub async fn optional<T: Record>(self) -> Result<Option<T>> {
+        Ok(self.all().await?.into_iter().next())
+    }
+
+    /// Exactly one row; for counts and `returning`.
+    pub async fn one<T: Record>(self) -> Result<T> {
+        let sql = self.sql;
+        self.optional().await?.ok_or_else(|| Error::Database(format!("no row came back from: {sql}")))
+    }
+
+    /// Runs the statement; answers how many rows it changed.
+    pub async fn run(self) -> Result<u64> {
+        let sql = self.check()?;
+        Ok(match (self.target, self.arguments) {
+            (Target::Db(Db { pools: Pools::Sqlite { writer, .. }, .. }), Args::Sqlite(args)) => sqlx::query_with(AssertSqlSafe(sql), args).execute(writer).await?.rows_affected(),
+            (Target::Db(Db { pools: Pools::Postgres(pool), .. }), Args::Postgres(args)) => sqlx::query_with(AssertSqlSafe(sql), args).execute(pool).await?.rows_affected(),
+            (Target::Tx(Tx { inner: Inner::Sqlite(tx), .. }), Args::Sqlite(args)) => sqlx::query_with(AssertSqlSafe(sql), args).execute(&mut **tx).await?.rows_affected(),
+            (Target::Tx(Tx { inner: Inner::Postgres(tx), .. }), Args::Postgres(args)) => sqlx::query_with(AssertSqlSafe(sql), args).execute(&mut **tx).await?.rows_affected(),
+            _ => unreachable!("arguments are made by the same database"),
+        })
+    }
+
+    /// The text for this database. A missing bind would silently be NULL on SQLite, so the count is checked.
+    fn check(&self) -> Result<String> {
+        if let Some(Error::Database(message)) = &self.fault {
+            return Err(Error::Database(message.clone()));
+        }
+        let (given, postgres, tally) = match (&self.arguments, &self.target) {
+            (Args::Sqlite(args), Target::Db(db)) => (args.len(), false, &db.tally),
+            (Args::Sqlite(args), Target::Tx(tx)) => (args.len(), false, &tx.tally),
+            (Args::Postgres(args), Target::Db(db)) => (args.len(), true, &db.tally),
+            (Args::Postgres(args), Target::Tx(tx)) => (args.len(), true, &tx.tally),
+        };
+        tally.statements.fetch_add(1, Ordering::Relaxed);
+        let wanted = parameters(self.sql);
+        if wanted != given {
+            return Err(Error::Parameters { wanted, given, sql: self.sql.to_owned() });
+        }
+        Ok(adapt(self.sql, postgres).into_owned())
+    }
+}
+
+/// The highest `$n` in a statement.
+fn parameters(sql: &str) -> usize {
+    sql.split('$').skip(1).filter_map(|rest| rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())].parse().ok()).max().unwrap_or(0)
+}
+
+/// Puts the seams of one database into the common text.
+fn adapt(sql: &'static str, postgres: bool) -> Cow<'static, str> {
+    let mut text = Cow::Borrowed(sql);
+    while let Some(start) = text.find("in list(") {
+        let end = start + text[start..].find(')').unwrap_or(text.len() - start - 1);
+        let parameter = &text[start + "in list(".len()..end];
+        let list = if postgres {
+            format!("= any(array(select json_array_elements_text(cast({parameter} as json))))")
+        } else {
+            format!("in (select value from json_each({parameter}))")
+        };
+        text = Cow::Owned(format!("{}{list}{}", &text[..start], &text[end + 1..]));
+    }
+    if !postgres && let Some(start) = text.find("for update") {
+        let after = &text[start..];
+        let end = after.find("skip locked").map_or_else(|| after.find('\n').unwrap_or(after.len()), |at| at + "skip locked".len());
+        text = Cow::Owned(format!("{}{}", &text[..start], &after[end..]));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seams_are_adapted() {
+        let sql = "select a from t where id in list($1) and x = $2 for update of t skip locked";
+        assert_eq!(parameters(sql), 2);
+        assert_eq!(adapt(sql, false).trim(), "select a from t where id in (select value from json_each($1)) and x = $2");
+        assert_eq!(adapt(sql, true), "select a from t where id = any(array(select json_array_elements_text(cast($1 as json)))) and x = $2 for update of t skip locked");
+    }
+
+    #[test]
+    fn a_password_never_reaches_an_error() {
+        assert_eq!(without_password("no login for u with geheim", "postgres://u:geheim@h/db"), "no login for u with ***");
+    }
+}

@@ -1,0 +1,8 @@
+//! The only SQL. `db` is the adapter over both databases; then one file per noun.
+//!
+//! What writes takes a [`Tx`]; what only reads takes a [`Db`]. Time is always a parameter.
+
+mod columns;
+pub mod db;
+
+pub use db::{Db, Error, Result, Tx};

@@ -1,1 +1,293 @@
-//! Typed settings.
+//! Typed settings: defaults < file < environment. An unknown key is refused by name; a secret never reaches a log or an error.
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::Path, time::Duration};
+
+use chrono::{NaiveDate, NaiveTime};
+use chrono_tz::Tz;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use crate::domain::money::Currency;
+
+mod faults;
+mod parse;
+mod sources;
+#[cfg(test)]
+mod tests;
+
+pub use faults::{Fault, Severity};
+
+/// `config/rebilld.toml`: every key with its default and a comment.
+pub const DEFAULTS: &str = include_str!("../config/rebilld.toml");
+
+/// All settings. Field for field the text of `config/rebilld.toml`, where each is explained.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub database: DatabaseConfig,
+    pub admin: AdminConfig,
+    pub billing: BillingConfig,
+    pub collection: CollectionConfig,
+    pub jobs: JobsConfig,
+    pub instance: InstanceConfig,
+    pub log: LogConfig,
+    /// By name. `BTreeMap`, so that everything that lists gateways does it in one order.
+    pub gateways: BTreeMap<String, GatewayConfig>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// Secret, since a PostgreSQL URL may hold a password; [`DatabaseConfig::shown`] is for people.
+    #[serde(deserialize_with = "parse::secret")]
+    pub url: SecretString,
+    pub url_file: String,
+    pub max_connections: u32,
+}
+
+impl DatabaseConfig {
+    /// The URL without its password.
+    pub fn shown(&self) -> String {
+        let url = self.url.expose_secret();
+        match reqwest::Url::parse(url) {
+            Ok(mut parsed) if parsed.password().is_some() => {
+                let hidden = parsed.set_password(Some("***")).is_ok();
+                if hidden { parsed.into() } else { format!("{}://***", parsed.scheme()) }
+            }
+            Ok(_) => url.to_owned(),
+            Err(_) => "***".to_owned(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminConfig {
+    #[serde(deserialize_with = "parse::address")]
+    pub listen: SocketAddr,
+    /// Empty: none.
+    #[serde(deserialize_with = "parse::secret")]
+    pub bootstrap_key: SecretString,
+    pub bootstrap_key_file: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BillingConfig {
+    pub currency: Currency,
+    #[serde(deserialize_with = "parse::zone")]
+    pub timezone: Tz,
+    #[serde(deserialize_with = "parse::time_of_day")]
+    pub bill_at: NaiveTime,
+    pub catch_up: CatchUp,
+    pub catch_up_limit: u32,
+    pub batch: u32,
+    /// Bank holidays by calendar name.
+    #[serde(deserialize_with = "parse::calendars")]
+    pub holidays: BTreeMap<String, Vec<NaiveDate>>,
+}
+
+/// What to do about cycles missed while nothing ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CatchUp {
+    BillAll,
+    BillCurrent,
+    Skip,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CollectionConfig {
+    #[serde(with = "humantime_serde")]
+    pub lease: Duration,
+    /// The last one repeats.
+    #[serde(deserialize_with = "parse::durations")]
+    pub lookup_backoff: Vec<Duration>,
+    /// The last one repeats.
+    #[serde(deserialize_with = "parse::durations")]
+    pub gateway_fault_backoff: Vec<Duration>,
+    /// Days after the first decline, rising.
+    pub retry_days: Vec<u32>,
+    pub final_action: FinalAction,
+}
+
+/// What ends the default dunning ladder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinalAction {
+    Cancel,
+    Pause,
+    MarkUncollectible,
+    PaymentRequest,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobsConfig {
+    #[serde(with = "humantime_serde")]
+    pub tick: Duration,
+    #[serde(with = "humantime_serde")]
+    pub drain: Duration,
+    #[serde(with = "humantime_serde")]
+    pub keep_runs: Duration,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstanceConfig {
+    /// Empty: host and port, see [`Config::instance_name`].
+    pub name: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    pub format: LogFormat,
+    pub level: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    Auto,
+    Text,
+    Json,
+    Journald,
+}
+
+/// One account at one gateway.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewayConfig {
+    pub kind: GatewayKind,
+    pub mode: Mode,
+    /// Without a slash at the end, whatever was written.
+    #[serde(deserialize_with = "parse::base_url")]
+    pub base_url: String,
+    #[serde(default, deserialize_with = "parse::secret")]
+    pub api_key: SecretString,
+    #[serde(default)]
+    pub api_key_file: String,
+    /// Only Paylike has one; empty elsewhere.
+    #[serde(default, deserialize_with = "parse::text")]
+    pub merchant_id: String,
+    #[serde(default = "default_timeout", with = "humantime_serde")]
+    pub timeout: Duration,
+    #[serde(default = "default_in_flight")]
+    pub max_in_flight: usize,
+}
+
+fn default_timeout() -> Duration {
+    Duration::from_secs(30)
+}
+
+fn default_in_flight() -> usize {
+    64
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GatewayKind {
+    Fluidpay,
+    Paylike,
+    Paysley,
+    Sandbox,
+}
+
+/// Customers on a test clock reach gateways in test mode only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    Live,
+    Test,
+}
+
+/// Why the settings cannot be used: one sentence for each fault, none of them showing a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    pub sentences: Vec<String>,
+}
+
+impl ConfigError {
+    fn one(sentence: impl Into<String>) -> Self {
+        Self { sentences: vec![sentence.into()] }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("configuration: ")?;
+        f.write_str(&self.sentences.join("; "))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Reads the defaults, then `file`, then this process's environment, and refuses what [`Config::validate`] calls an error.
+pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
+    load_from(file, std::env::vars_os(), credentials.as_deref().map(Path::new))
+}
+
+/// [`load`] with everything it reads as an argument.
+pub fn load_from<N, V>(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (N, V)>,
+    credentials: Option<&Path>,
+) -> Result<Config, ConfigError>
+where
+    N: AsRef<std::ffi::OsStr>,
+    V: AsRef<std::ffi::OsStr>,
+{
+    let mut config = sources::Sources::gather(file, environment)?.extract()?;
+    let mut sentences = config.read_files(credentials);
+    sentences.extend(config.validate().into_iter().filter(|f| f.severity == Severity::Error).map(|f| f.to_string()));
+    if sentences.is_empty() { Ok(config) } else { Err(ConfigError { sentences }) }
+}
+
+impl Config {
+    /// The compiled-in defaults alone: no file, no environment.
+    pub fn defaults() -> Self {
+        let nothing: [(&str, &str); 0] = [];
+        load_from(None, nothing, None).expect("config/rebilld.toml is whole: a test holds it to that")
+    }
+
+    /// The name by which this daemon's claims are known: the configured one, or host and port.
+    pub fn instance_name(&self) -> String {
+        if !self.instance.name.is_empty() {
+            return self.instance.name.clone();
+        }
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let host = match host.trim() {
+            "" => "localhost",
+            name => name,
+        };
+        format!("{host}:{}", self.admin.listen.port())
+    }
+
+    /// Puts the contents of every `*_file` in place of the value it stands for; what could not be read comes back as sentences.
+    fn read_files(&mut self, credentials: Option<&Path>) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut read = |key: &str, file: &str, value: &mut SecretString, exclusive: bool| {
+            if file.is_empty() {
+                return;
+            }
+            if exclusive && !value.expose_secret().is_empty() {
+                faults.push(format!("{key} and {key}_file are both set: keep one of them"));
+                return;
+            }
+            match parse::secret_file(file, credentials) {
+                Ok(text) => *value = text.into(),
+                Err(why) => faults.push(format!("{key}_file: {why}")),
+            }
+        };
+        // The URL has a default, so its file cannot tell whether it was set on purpose: the file wins.
+        read("database.url", &self.database.url_file, &mut self.database.url, false);
+        read("admin.bootstrap_key", &self.admin.bootstrap_key_file, &mut self.admin.bootstrap_key, true);
+        for (name, gateway) in &mut self.gateways {
+            read(&format!("gateways.{name}.api_key"), &gateway.api_key_file, &mut gateway.api_key, true);
+        }
+        faults
+    }
+}

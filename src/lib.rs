@@ -6,9 +6,11 @@
 //! The law, which `tests/it/laws.rs` checks: doors → `billing` → `store`, `gateway`, `notify` → `domain`. `store`, `gateway`
 //! and `notify` do not know each other. Doors may read through `store`, never write. `sandbox` knows only money and ids.
 
+pub mod billing;
 pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod gateway;
 pub mod sandbox;
 pub mod store;
+pub mod telemetry;

@@ -1,0 +1,137 @@
+//! What is wrong with settings that can be read: all faults at once, each as a sentence that says what to write instead.
+
+use std::{fmt, time::Duration};
+
+use reqwest::Url;
+use secrecy::ExposeSecret;
+
+use super::{Config, GatewayConfig, GatewayKind, Mode};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// Stops the start.
+    Error,
+    /// Shown by `rebilld check` and logged at the start.
+    Warning,
+}
+
+/// One fault of one key. `Display` is the whole sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub severity: Severity,
+    pub key: String,
+    pub message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.key, self.message)
+    }
+}
+
+#[derive(Default)]
+struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn error(&mut self, wrong: bool, key: impl Into<String>, message: impl Into<String>) {
+        self.add(wrong, Severity::Error, key, message);
+    }
+
+    fn warning(&mut self, wrong: bool, key: impl Into<String>, message: impl Into<String>) {
+        self.add(wrong, Severity::Warning, key, message);
+    }
+
+    fn add(&mut self, wrong: bool, severity: Severity, key: impl Into<String>, message: impl Into<String>) {
+        if wrong {
+            self.0.push(Fault { severity, key: key.into(), message: message.into() });
+        }
+    }
+}
+
+impl Config {
+    /// Every fault of these settings, in the order of the file. Empty: good to go.
+    pub fn validate(&self) -> Vec<Fault> {
+        let mut faults = Faults::default();
+        let url = self.database.url.expose_secret();
+        let known = ["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
+        faults.error(!known, "database.url", "must begin with sqlite:// or postgres://");
+        faults.error(self.database.max_connections == 0, "database.max_connections", "must be at least 1");
+        faults.error(self.billing.batch == 0, "billing.batch", "must be at least 1");
+
+        let collection = &self.collection;
+        faults.error(collection.lease.is_zero(), "collection.lease", "must be longer than 0s");
+        for (key, waits) in [
+            ("collection.lookup_backoff", &collection.lookup_backoff),
+            ("collection.gateway_fault_backoff", &collection.gateway_fault_backoff),
+        ] {
+            faults.error(waits.is_empty(), key, "must hold at least one duration");
+            faults.error(waits.iter().any(Duration::is_zero), key, "must hold durations longer than 0s");
+        }
+        let days = &collection.retry_days;
+        let rising = days.first().is_none_or(|first| *first > 0) && days.windows(2).all(|pair| pair[0] < pair[1]);
+        faults.error(!rising, "collection.retry_days", "must be rising whole days from 1, such as [1, 3, 5, 7]");
+
+        faults.error(self.jobs.tick.is_zero(), "jobs.tick", "must be longer than 0s");
+        let filter = tracing_subscriber::EnvFilter::try_new(&self.log.level);
+        let level = self.log.level.trim();
+        faults.error(
+            level.is_empty() || filter.is_err(),
+            "log.level",
+            "must be error, warn, info, debug, trace or a list of filters such as \"info,rebilld::gateway=debug\"",
+        );
+        for (name, gateway) in &self.gateways {
+            self.gateway_faults(name, gateway, &mut faults);
+        }
+        faults.0
+    }
+
+    fn gateway_faults(&self, name: &str, gateway: &GatewayConfig, faults: &mut Faults) {
+        let key = |field: &str| format!("gateways.{name}.{field}");
+        let usable = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-');
+        faults.error(
+            name.is_empty() || !usable || name.contains("__"),
+            format!("gateways.{name}"),
+            "is no usable name: take a-z, 0-9, `-` and single `_`",
+        );
+        match Url::parse(&gateway.base_url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+            None => faults.error(true, key("base_url"), "must be an http or https address such as https://host/api"),
+            Some(url) => {
+                let tells =
+                    !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some();
+                faults.error(tells, key("base_url"), "must be a bare address, without user, password, `?` or `#`");
+                let open = url.scheme() == "http" && !is_loopback(&url);
+                faults.error(gateway.mode == Mode::Live && open, key("base_url"), "must be https in live mode");
+            }
+        }
+        let keyless = gateway.api_key.expose_secret().is_empty();
+        faults.error(
+            keyless && gateway.kind != GatewayKind::Sandbox,
+            key("api_key"),
+            "is missing: set it, or name a file in api_key_file",
+        );
+        let in_header = |secret: &str| secret.chars().all(|c| c.is_ascii_graphic());
+        faults.error(!in_header(gateway.api_key.expose_secret()), key("api_key"), "must be printable ASCII without spaces");
+        let paylike = gateway.kind == GatewayKind::Paylike;
+        faults.error(paylike && gateway.merchant_id.is_empty(), key("merchant_id"), "is missing: Paylike needs one");
+        faults.error(gateway.timeout.is_zero(), key("timeout"), "must be longer than 0s");
+        faults.error(gateway.max_in_flight == 0, key("max_in_flight"), "must be at least 1");
+        faults.warning(
+            self.collection.lease <= gateway.timeout,
+            key("timeout"),
+            format!(
+                "should be shorter than collection.lease ({}): slow calls will be looked up while they still run",
+                humantime(self.collection.lease)
+            ),
+        );
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    // The address, not the name: what `localhost.example` resolves to is not ours to trust.
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn humantime(duration: Duration) -> String {
+    if duration.subsec_nanos() == 0 { format!("{}s", duration.as_secs()) } else { format!("{}ms", duration.as_millis()) }
+}

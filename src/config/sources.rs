@@ -1,0 +1,177 @@
+//! Where settings come from, and the sentence that says so when one is wrong: key, file or variable, and what is allowed.
+
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
+
+use figment::{
+    Figment,
+    error::{Actual, Kind},
+    providers::{Format, Toml},
+    value::Value,
+};
+
+use super::{Config, ConfigError, DEFAULTS};
+
+const PREFIX: &str = "REBILLD_";
+
+/// The three layers, and enough about each to say which one a fault comes from.
+pub(super) struct Sources {
+    layers: Figment,
+    file: Option<(PathBuf, Figment)>,
+    /// Variable and key path, such as `REBILLD_LOG__LEVEL` and `log.level`.
+    variables: Vec<(String, String)>,
+}
+
+impl Sources {
+    pub(super) fn gather<N: AsRef<OsStr>, V: AsRef<OsStr>>(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, ConfigError> {
+        let defaults = Figment::from(Toml::string(DEFAULTS));
+        let mut layers = defaults.clone();
+        let file = file.map(read).transpose()?;
+        if let Some((_, settings)) = &file {
+            layers = layers.merge(settings);
+        }
+        let mut variables = Vec::new();
+        for (name, value) in environment {
+            // A name that is no text cannot be one of ours.
+            let Some(name) = name.as_ref().to_str() else { continue };
+            let Some(key) = key_of(name, &defaults)? else { continue };
+            let value = value.as_ref().to_str().ok_or_else(|| ConfigError::one(format!("{name} is not UTF-8 text")))?;
+            layers = layers.merge((key.as_str(), typed(&key, value, &defaults)));
+            variables.push((name.to_owned(), key));
+        }
+        Ok(Self { layers, file, variables })
+    }
+
+    pub(super) fn extract(&self) -> Result<Config, ConfigError> {
+        self.layers.extract().map_err(|errors| ConfigError { sentences: errors.into_iter().map(|e| self.sentence(&e)).collect() })
+    }
+
+    fn sentence(&self, error: &figment::Error) -> String {
+        let path = error.path.join(".");
+        let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        let (key, fault) = match &error.kind {
+            Kind::UnknownField(name, allowed) => {
+                // figment puts the unknown name at the end of the path in some cases and leaves it out in others.
+                let key = if error.path.last() == Some(name) { path.clone() } else { below(name) };
+                (key, format!("is not a setting ({})", choice("allowed here", allowed)))
+            }
+            Kind::MissingField(name) => (below(name), "is missing".to_owned()),
+            Kind::UnknownVariant(found, allowed) => (path, format!("cannot be {found:?} ({})", choice("allowed", allowed))),
+            Kind::InvalidType(found, wanted) => (path, format!("must be {wanted}, not {}", shape(found))),
+            Kind::InvalidValue(found, wanted) => (path, format!("must be {wanted}, not {found}")),
+            Kind::InvalidLength(found, wanted) => (path, format!("must have {wanted}, not {found}")),
+            Kind::ISizeOutOfRange(found) => (path, format!("cannot be {found}: out of range")),
+            Kind::USizeOutOfRange(found) => (path, format!("cannot be {found}: out of range")),
+            Kind::Message(text) => (path, text.clone()),
+            _ => (path, "has a value of the wrong type".to_owned()),
+        };
+        format!("{key} {fault}{}", self.origin(&key))
+    }
+
+    /// " (from …)" for the layer that has the last word about this key.
+    fn origin(&self, key: &str) -> String {
+        let speaks_of = |other: &str| {
+            other == key || other.strip_prefix(key).is_some_and(|rest| rest.starts_with('.')) || {
+                // A missing key: whatever else is said in its table tells where to look.
+                let table = key.rsplit_once('.').map_or("", |(table, _)| table);
+                table.contains('.') && other.strip_prefix(table).is_some_and(|rest| rest.starts_with('.'))
+            }
+        };
+        let exact = self.variables.iter().find(|(_, other)| other == key);
+        let in_file = self.file.as_ref().filter(|(_, settings)| settings.contains(key));
+        if let (None, Some((file, _))) = (exact, in_file) {
+            return format!(", in {}", file.display());
+        }
+        match exact.or_else(|| self.variables.iter().find(|(_, other)| speaks_of(other))) {
+            Some((name, _)) => format!(", by the environment variable {name}"),
+            None => match &self.file {
+                Some((file, settings)) if key.rsplit_once('.').is_some_and(|(table, _)| settings.contains(table)) => {
+                    format!(", in {}", file.display())
+                }
+                _ => String::new(),
+            },
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<(PathBuf, Figment), ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::one(format!("cannot read the configuration file {}: {error}", path.display())))?;
+    let settings = Figment::from(Toml::string(&text));
+    // Broken TOML is reported with a copy of the line, which may hold a secret: keep where and what, drop the copy.
+    if let Err(error) = settings.extract::<figment::value::Dict>() {
+        let text = error.to_string();
+        let lines: Vec<&str> = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.contains(" | ") && !line.starts_with('|'))
+            .collect();
+        return Err(ConfigError::one(format!("{} is not valid TOML: {}", path.display(), lines.join(": "))));
+    }
+    Ok((path.to_owned(), settings))
+}
+
+/// The key path that a variable sets; none if it is no setting of ours. Settings have `__`; so `REBILLD_TEST_…` is free for other uses.
+fn key_of(name: &str, defaults: &Figment) -> Result<Option<String>, ConfigError> {
+    let Some(rest) = name.strip_prefix(PREFIX) else { return Ok(None) };
+    let parts: Vec<&str> = rest.split("__").collect();
+    if parts.len() == 1 {
+        // One underscore is the likeliest slip, and silence about it would run with the default.
+        let slip = rest.to_ascii_lowercase();
+        let meant = slip.split_once('_').filter(|(section, key)| {
+            *section == "gateways" || defaults.find_value(section).is_ok_and(|table| table.find_ref(key).is_some())
+        });
+        return match meant {
+            Some((section, key)) => Err(ConfigError::one(format!(
+                "the environment variable {name} has no effect: write {PREFIX}{}__{}, with two underscores between levels",
+                section.to_ascii_uppercase(),
+                key.to_ascii_uppercase()
+            ))),
+            None => Ok(None),
+        };
+    }
+    let usable = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if !parts.iter().all(|part| usable(part)) {
+        return Err(ConfigError::one(format!(
+            "the environment variable {name} is not a setting: write {PREFIX}<SECTION>__<KEY>"
+        )));
+    }
+    Ok(Some(parts.join(".").to_ascii_lowercase()))
+}
+
+/// A variable's value as the key's type. Guessing by looks would turn the password `0123` into 123, so the key decides, not the value.
+fn typed(key: &str, value: &str, defaults: &Figment) -> Value {
+    let parse = |text: &str| text.parse().unwrap_or_else(|never| match never {});
+    let list = |text: &str| if text.trim_start().starts_with('[') { parse(text) } else { parse(&format!("[{text}]")) };
+    match defaults.find_value(key) {
+        Ok(Value::Array(..)) => list(value),
+        Ok(Value::Num(..) | Value::Bool(..)) => parse(value.trim()),
+        Err(_) if key.starts_with("billing.holidays.") => list(value),
+        Err(_) if key.starts_with("gateways.") && key.ends_with(".max_in_flight") => parse(value.trim()),
+        _ => Value::from(value),
+    }
+}
+
+fn choice(word: &str, allowed: &[&str]) -> String {
+    format!("{word}: {}", allowed.join(", "))
+}
+
+/// What was found, without its text: a secret may stand in the wrong place.
+fn shape(found: &Actual) -> String {
+    match found {
+        Actual::Str(_) | Actual::Char(_) => "a text".to_owned(),
+        Actual::Bytes(_) => "bytes".to_owned(),
+        Actual::Seq => "a list".to_owned(),
+        Actual::Map => "a table".to_owned(),
+        Actual::Bool(value) => value.to_string(),
+        Actual::Unsigned(value) => value.to_string(),
+        Actual::Signed(value) => value.to_string(),
+        Actual::Float(value) => value.to_string(),
+        _ => "what it is".to_owned(),
+    }
+}

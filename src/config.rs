@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::domain::money::Currency;
+use crate::domain::{dunning::FinalAction, money::Currency, plan::CatchUp};
 
 mod faults;
 mod parse;
@@ -87,15 +87,6 @@ pub struct BillingConfig {
     pub holidays: BTreeMap<String, Vec<NaiveDate>>,
 }
 
-/// What to do about cycles missed while nothing ran.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CatchUp {
-    BillAll,
-    BillCurrent,
-    Skip,
-}
-
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CollectionConfig {
@@ -110,16 +101,6 @@ pub struct CollectionConfig {
     /// Days after the first decline, rising.
     pub retry_days: Vec<u32>,
     pub final_action: FinalAction,
-}
-
-/// What ends the default dunning ladder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FinalAction {
-    Cancel,
-    Pause,
-    MarkUncollectible,
-    PaymentRequest,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -228,6 +228,7 @@ create table invoices (
 ) strict;
 create index invoices_due on invoices (timeline, next_attempt_at) where next_attempt_at is not null;
 create index invoices_open on invoices (customer_id) where status = 'open';
+create index invoices_open_of_subscription on invoices (subscription_id) where status = 'open';
 create index invoices_of_customer on invoices (customer_id, id);
 
 create table payments (

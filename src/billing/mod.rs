@@ -1,1 +1,127 @@
-//! The verbs.
+//! The verbs: one file per use case. They alone combine `store` and `gateway`, and they alone write.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    domain::{
+        calendar::Holidays,
+        customer::Timeline,
+        dunning::Policy,
+        event::{Actor, Event},
+        id::{Id, IdSource, Kind},
+        subscription::Rules,
+    },
+    gateway::Gateways,
+    store::{self, Db, Tx},
+};
+
+/// Everything a verb needs, passed by reference.
+pub struct App {
+    pub db: Db,
+    /// Wall time. Due work asks [`now_of`] instead, which knows test clocks.
+    pub clock: Clock,
+    pub ids: IdSource,
+    pub gateways: Gateways,
+    pub config: Config,
+    pub rules: Rules,
+    pub policy: Policy,
+    /// Marks this daemon's claims.
+    pub instance: String,
+    pub bells: Bells,
+}
+
+/// Rung when there is work that should not wait for the next tick.
+#[derive(Default)]
+pub struct Bells {
+    pub bill: Arc<Notify>,
+    pub collect: Arc<Notify>,
+    pub travel: Arc<Notify>,
+}
+
+/// A field that cannot be accepted, and why.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Fault {
+    /// Path such as `add_ons[0].amount`; empty for the body as a whole.
+    pub field: String,
+    pub message: String,
+}
+
+impl Fault {
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+/// Why a verb did nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("there is no {what} {id}")]
+    NotFound { what: &'static str, id: String },
+    /// The state does not allow it.
+    #[error("{0}")]
+    WrongState(String),
+    #[error("{}", .0.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect::<Vec<_>>().join("; "))]
+    Invalid(Vec<Fault>),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl Refusal {
+    pub fn not_found(what: &'static str, id: impl ToString) -> Self {
+        Self::NotFound { what, id: id.to_string() }
+    }
+
+    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![Fault::new(field, message)])
+    }
+}
+
+pub type Done<T> = Result<T, Refusal>;
+
+impl App {
+    pub fn new(db: Db, clock: Clock, config: Config, gateways: Gateways, seed: [u8; 32]) -> Self {
+        let holidays = config.billing.holidays.iter().map(|(name, days)| (name.clone(), days.iter().copied().collect::<Holidays>())).collect();
+        let rules = Rules { bill_at: config.billing.bill_at, holidays, catch_up_limit: config.billing.catch_up_limit.into() };
+        let policy = Policy { retry_days: config.collection.retry_days.clone(), final_action: config.collection.final_action };
+        let instance = config.instance_name();
+        Self { db, clock, ids: IdSource::seeded(seed), gateways, config, rules, policy, instance, bells: Bells::default() }
+    }
+
+    /// A new id. Ids follow wall time on every timeline, so that lists are in order of creation.
+    pub fn id<K: Kind>(&self) -> Id<K> {
+        self.ids.next(self.clock.now())
+    }
+
+    /// An event, to be inserted in the transaction that makes it true.
+    pub fn event(&self, timeline: Timeline, now: DateTime<Utc>, actor: &Actor, kind: &str, subject: impl ToString, data: Value) -> Event {
+        Event { id: self.id(), timeline, kind: kind.to_owned(), subject: subject.to_string(), actor: actor.text(), data, occurred_at: now }
+    }
+
+    /// Now, by the clock that drives a timeline.
+    pub async fn now_of(&self, timeline: Timeline) -> Done<DateTime<Utc>> {
+        match timeline {
+            Timeline::Wall => Ok(self.clock.now()),
+            Timeline::Test(id) => match store::clocks::get(&self.db, id).await? {
+                Some(clock) => Ok(clock.now_at),
+                None => Err(Refusal::not_found("clock", id)),
+            },
+        }
+    }
+
+    /// The same inside a transaction, so that a test clock cannot move meanwhile.
+    pub async fn now_in(&self, tx: &mut Tx, timeline: Timeline) -> Done<DateTime<Utc>> {
+        match timeline {
+            Timeline::Wall => Ok(self.clock.now()),
+            Timeline::Test(id) => match store::clocks::lock(tx, id).await? {
+                Some(clock) => Ok(clock.now_at),
+                None => Err(Refusal::not_found("clock", id)),
+            },
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 pub mod calendar;
 pub mod catalog;
+pub mod clock;
 pub mod customer;
 pub mod dunning;
 pub mod event;

@@ -194,7 +194,7 @@ impl Subscription {
         if let Some(end) = self.ends_on.filter(|&end| end < nominal.1) {
             let cut = used(nominal, end);
             // A stub cut at both ends: days used of the nominal period that the stub's share is counted in.
-            share = if share == Share::WHOLE { cut } else { Share::new(share.days - (cut.of - cut.days), share.of) };
+            share = if share.is_whole() { cut } else { Share::new(share.days - (cut.of - cut.days), share.of) };
             period_end = end;
         }
         let none = Holidays::default();

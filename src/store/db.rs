@@ -125,7 +125,7 @@ impl Db {
                 .min_connections(1)
                 .idle_timeout(None)
                 .max_lifetime(None)
-                .acquire_timeout(Duration::from_secs(60))
+                .acquire_timeout(Duration::from_mins(1))
                 .connect_with(options.clone())
                 .await
                 .map_err(connect)?;

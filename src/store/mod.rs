@@ -2,7 +2,11 @@
 //!
 //! What writes takes a [`Tx`]; what only reads takes a [`Db`]. Time is always a parameter.
 
+pub mod clocks;
 mod columns;
 pub mod db;
+pub mod events;
+pub mod invoices;
+pub mod subscriptions;
 
 pub use db::{Db, Error, Result, Tx};

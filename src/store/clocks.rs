@@ -1,0 +1,57 @@
+//! Test clocks.
+
+use chrono::{DateTime, Utc};
+
+use super::{Db, Result, Tx, db::Row};
+use crate::domain::{clock::TestClock, id::ClockId};
+
+impl Row for TestClock {
+    const TABLE: &'static str = "clocks";
+    const COLUMNS: &'static [&'static str] =
+        &["id", "name", "now_at", "status", "target_at", "lease_owner", "lease_expires_at", "counts", "created_at"];
+}
+
+pub async fn insert(tx: &mut Tx, clock: TestClock) -> Result<()> {
+    tx.insert_rows(&[clock]).await
+}
+
+pub async fn get(db: &Db, id: ClockId) -> Result<Option<TestClock>> {
+    db.query("select * from clocks where id = $1").bind(id).optional().await
+}
+
+/// Reads it so that it cannot move before the transaction ends.
+pub async fn lock(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
+    // `for share` would do, but SQLite knows neither: the adapter drops what it must.
+    tx.query("select * from clocks where id = $1").bind(id).optional().await
+}
+
+pub async fn save(tx: &mut Tx, clock: TestClock) -> Result<()> {
+    tx.update_rows(&[clock], &["now_at", "status", "target_at", "lease_owner", "lease_expires_at", "counts"]).await?;
+    Ok(())
+}
+
+/// Clocks on their way that nobody moves: unclaimed, or claimed by a daemon that has gone silent.
+pub async fn claim_advancing(tx: &mut Tx, owner: &str, now: DateTime<Utc>, until: DateTime<Utc>) -> Result<Vec<TestClock>> {
+    tx.query(
+        "update clocks set lease_owner = $1, lease_expires_at = $3 where id in (
+            select id from clocks where status = 'advancing' and (lease_expires_at is null or lease_expires_at <= $2)
+            order by created_at limit 16 for update skip locked)
+         returning *",
+    )
+    .bind(owner.to_owned())
+    .bind(now)
+    .bind(until)
+    .all()
+    .await
+}
+
+/// Frees what an earlier life of this daemon had claimed.
+pub async fn release_claims(tx: &mut Tx, owner: &str) -> Result<u64> {
+    tx.query("update clocks set lease_owner = null, lease_expires_at = null where lease_owner = $1").bind(owner.to_owned()).run().await
+}
+
+/// Removes a clock with its customers and everything that is theirs. Events stay: they are the record.
+pub async fn delete(tx: &mut Tx, id: ClockId) -> Result<bool> {
+    tx.query("delete from customers where timeline = $1").bind(id.to_string()).run().await?;
+    Ok(tx.query("delete from clocks where id = $1").bind(id).run().await? > 0)
+}

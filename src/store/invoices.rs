@@ -1,0 +1,124 @@
+//! Invoices: opened by billing, collected by collection. A due scan reads one partial index.
+
+use chrono::{DateTime, Utc};
+
+use super::{Db, Result, Tx, db::Row};
+use crate::domain::{
+    customer::Timeline,
+    id::{CustomerId, InvoiceId, PaymentMethodId, SubscriptionId},
+    invoice::Invoice,
+    payment::MethodKind,
+};
+
+impl Row for Invoice {
+    const TABLE: &'static str = "invoices";
+    const COLUMNS: &'static [&'static str] = &[
+        "id", "number", "customer_id", "subscription_id", "installment_plan_id", "cycle", "timeline", "status", "description", "currency",
+        "timezone", "period_start", "period_end", "lines", "subtotal", "credit_applied", "total", "amount_paid", "amount_refunded", "due_at",
+        "next_attempt_at", "next_action", "attempts", "gateway_faults", "dunning_step", "first_failed_at", "created_at", "updated_at",
+    ];
+}
+
+const PROGRESS: &[&str] = &[
+    "status", "amount_paid", "amount_refunded", "next_attempt_at", "next_action", "attempts", "gateway_faults", "dunning_step",
+    "first_failed_at", "updated_at",
+];
+
+pub async fn insert(tx: &mut Tx, invoices: &[Invoice]) -> Result<()> {
+    tx.insert_rows(invoices).await
+}
+
+pub async fn save(tx: &mut Tx, invoices: &[Invoice]) -> Result<()> {
+    tx.update_rows(invoices, PROGRESS).await?;
+    Ok(())
+}
+
+/// Takes the next `count` invoice numbers; answers the first. Numbers of a transaction that fails are given out again.
+pub async fn take_numbers(tx: &mut Tx, count: usize) -> Result<i64> {
+    let row: (i64,) =
+        tx.query("update counters set value = value + $1 where name = 'invoice' returning value").bind(count as i64).one().await?;
+    Ok(row.0 - count as i64 + 1)
+}
+
+pub async fn get(db: &Db, id: InvoiceId) -> Result<Option<Invoice>> {
+    db.query("select * from invoices where id = $1").bind(id).optional().await
+}
+
+pub async fn lock(tx: &mut Tx, id: InvoiceId) -> Result<Option<Invoice>> {
+    tx.query("select * from invoices where id = $1 for update").bind(id).optional().await
+}
+
+pub async fn lock_many(tx: &mut Tx, ids: &[InvoiceId]) -> Result<Vec<Invoice>> {
+    tx.query("select * from invoices where id in list($1) order by id for update").bind_list(ids).all().await
+}
+
+pub async fn lock_open_of_subscription(tx: &mut Tx, subscription: SubscriptionId) -> Result<Vec<Invoice>> {
+    tx.query("select * from invoices where subscription_id = $1 and status = 'open' order by id for update").bind(subscription).all().await
+}
+
+pub async fn lock_open_of_customer(tx: &mut Tx, customer: CustomerId) -> Result<Vec<Invoice>> {
+    tx.query("select * from invoices where customer_id = $1 and status = 'open' order by id for update").bind(customer).all().await
+}
+
+/// The invoice of a subscription's cycle, for what was billed for it.
+pub async fn of_cycle(tx: &mut Tx, subscription: SubscriptionId, cycle: i64) -> Result<Option<Invoice>> {
+    tx.query("select * from invoices where subscription_id = $1 and cycle = $2").bind(subscription).bind(cycle).optional().await
+}
+
+/// Which of these subscriptions still have an open invoice.
+pub async fn subscriptions_owing(tx: &mut Tx, subscriptions: &[SubscriptionId]) -> Result<Vec<SubscriptionId>> {
+    let rows: Vec<(SubscriptionId,)> = tx
+        .query("select distinct subscription_id from invoices where subscription_id in list($1) and status = 'open'")
+        .bind_list(subscriptions)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
+/// The method that an invoice is to be charged to.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct ChosenMethod {
+    pub invoice_id: InvoiceId,
+    pub payment_method_id: Option<PaymentMethodId>,
+    pub gateway: Option<String>,
+    pub kind: Option<MethodKind>,
+    pub customer_token: Option<String>,
+    pub payment_method_token: Option<String>,
+    pub transaction_id: Option<String>,
+}
+
+/// Open invoices with something due by `now`, locked against other daemons.
+pub async fn due(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, limit: i64) -> Result<Vec<Invoice>> {
+    tx.query("select * from invoices where timeline = $1 and next_attempt_at <= $2 order by next_attempt_at limit $3 for update skip locked")
+        .bind(timeline)
+        .bind(now)
+        .bind(limit)
+        .all()
+        .await
+}
+
+/// For each invoice its subscription's own method, else the customer's default, else the one of first priority.
+pub async fn methods_of(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<ChosenMethod>> {
+    tx.query(
+        "select i.id as invoice_id, m.id as payment_method_id, m.gateway, m.kind, m.customer_token, m.payment_method_token, m.transaction_id
+         from invoices i
+         left join subscriptions s on s.id = i.subscription_id
+         left join payment_methods m on m.id = coalesce(s.payment_method_id, (
+             select p.id from payment_methods p where p.customer_id = i.customer_id
+             order by p.is_default desc, p.priority, p.id limit 1))
+         where i.id in list($1)",
+    )
+    .bind_list(invoices)
+    .all()
+    .await
+}
+
+pub async fn earliest_attempt(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
+    let row: (Option<DateTime<Utc>>,) = db
+        .query("select next_attempt_at from invoices where timeline = $1 and next_attempt_at is not null order by next_attempt_at limit 1")
+        .bind(timeline)
+        .optional()
+        .await?
+        .unwrap_or((None,));
+    Ok(row.0)
+}

@@ -1,0 +1,85 @@
+//! Subscriptions. The due scan reads one partial index and never history.
+
+use chrono::{DateTime, Utc};
+
+use super::{Db, Result, Tx, db::Row};
+use crate::domain::{
+    customer::Timeline,
+    id::{CustomerId, SubscriptionId},
+    subscription::Subscription,
+};
+
+impl Row for Subscription {
+    const TABLE: &'static str = "subscriptions";
+    const COLUMNS: &'static [&'static str] = &[
+        "id", "customer_id", "plan_id", "payment_method_id", "timeline", "status", "description", "currency", "amount", "quantity",
+        "billing_frequency", "billing_cycle_interval", "billing_days", "duration", "ends_on", "trial_ends_on", "timezone", "first_period",
+        "catch_up", "while_past_due", "business_day", "holiday_calendar", "initial_payment_amount", "authorize_days_before",
+        "dunning_policy_id", "add_ons", "discounts", "metadata", "anchor_date", "next_slot", "next_cycle", "cycles_billed",
+        "next_bill_date", "next_bill_at", "due_at", "period_start", "period_end", "moved_to", "paused_until", "cancel_at_period_end",
+        "pending_change", "parked_reason", "cancelled_at", "created_at", "updated_at",
+    ];
+}
+
+/// What the bill run itself may change.
+const PROGRESS: &[&str] = &[
+    "status", "next_slot", "next_cycle", "cycles_billed", "next_bill_date", "next_bill_at", "due_at", "period_start", "period_end", "moved_to",
+    "updated_at",
+];
+
+/// What an operator or a pending change may change besides.
+const ALL: &[&str] = &[
+    "plan_id", "payment_method_id", "status", "description", "amount", "quantity", "billing_frequency", "billing_cycle_interval", "billing_days",
+    "duration", "ends_on", "business_day", "holiday_calendar", "catch_up", "while_past_due", "add_ons", "discounts", "metadata", "anchor_date",
+    "next_slot", "next_cycle", "cycles_billed", "next_bill_date", "next_bill_at", "due_at", "period_start", "period_end", "moved_to",
+    "paused_until", "cancel_at_period_end", "pending_change", "parked_reason", "cancelled_at", "dunning_policy_id", "authorize_days_before",
+    "updated_at",
+];
+
+pub async fn insert(tx: &mut Tx, subscriptions: &[Subscription]) -> Result<()> {
+    tx.insert_rows(subscriptions).await
+}
+
+/// Writes everything that can change.
+pub async fn save(tx: &mut Tx, subscriptions: &[Subscription]) -> Result<()> {
+    tx.update_rows(subscriptions, ALL).await?;
+    Ok(())
+}
+
+/// Writes where they stand in their schedules, terms untouched.
+pub async fn save_progress(tx: &mut Tx, subscriptions: &[Subscription]) -> Result<()> {
+    tx.update_rows(subscriptions, PROGRESS).await?;
+    Ok(())
+}
+
+pub async fn get(db: &Db, id: SubscriptionId) -> Result<Option<Subscription>> {
+    db.query("select * from subscriptions where id = $1").bind(id).optional().await
+}
+
+pub async fn lock(tx: &mut Tx, id: SubscriptionId) -> Result<Option<Subscription>> {
+    tx.query("select * from subscriptions where id = $1 for update").bind(id).optional().await
+}
+
+pub async fn lock_many(tx: &mut Tx, ids: &[SubscriptionId]) -> Result<Vec<Subscription>> {
+    tx.query("select * from subscriptions where id in list($1) order by id for update").bind_list(ids).all().await
+}
+
+/// The next subscriptions that have something due by `now`, locked against other daemons.
+pub async fn due(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, limit: i64) -> Result<Vec<Subscription>> {
+    tx.query("select * from subscriptions where timeline = $1 and due_at <= $2 order by due_at limit $3 for update skip locked")
+        .bind(timeline)
+        .bind(now)
+        .bind(limit)
+        .all()
+        .await
+}
+
+pub async fn earliest_due(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
+    let row: (Option<DateTime<Utc>>,) =
+        db.query("select due_at from subscriptions where timeline = $1 and due_at is not null order by due_at limit 1").bind(timeline).optional().await?.unwrap_or((None,));
+    Ok(row.0)
+}
+
+pub async fn of_customer(db: &Db, customer: CustomerId) -> Result<Vec<Subscription>> {
+    db.query("select * from subscriptions where customer_id = $1 order by id").bind(customer).all().await
+}

@@ -47,6 +47,11 @@ pub fn local_date(at: DateTime<Utc>, zone: Tz) -> NaiveDate {
     utc.checked_add_signed(TimeDelta::seconds(offset_s(at, zone))).unwrap_or(utc).date()
 }
 
+/// Local days from `a` to `b`; negative when `b` is earlier.
+pub fn days_between(a: NaiveDate, b: NaiveDate) -> i64 {
+    (b - a).num_days()
+}
+
 /// 28 to 31. `month` is 1–12 (anything else is taken as the nearest of these).
 pub fn last_day_of_month(year: i32, month: u32) -> u32 {
     match month {

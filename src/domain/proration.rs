@@ -3,6 +3,7 @@
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
+pub use super::calendar::days_between;
 use super::{frequency::Schedule, money::fraction_of, text_enum};
 
 /// Days n of m. 0 ≤ `days` ≤ `of` and `of` > 0.
@@ -36,11 +37,6 @@ impl Share {
     pub fn rest(self) -> Self {
         Self { days: self.of - self.days, of: self.of }
     }
-}
-
-/// Local days from `a` to `b`; negative when `b` is earlier.
-pub fn days_between(a: NaiveDate, b: NaiveDate) -> i64 {
-    (b - a).num_days()
 }
 
 /// The share of a half-open period that lies before `cut`.

@@ -215,7 +215,9 @@ fn bad_days_are_refused_with_the_field_named() {
         (&["one_time"], &["1", "0", "31"]),
     ] {
         for frequency in frequencies {
-            days.iter().for_each(|days| bad(frequency, days));
+            for days in days {
+                bad(frequency, days);
+            }
         }
     }
     for interval in [0, MAX_INTERVAL + 1, u32::MAX] {

@@ -114,7 +114,8 @@ fn the_largest_accepted_charge_is_exact() {
 fn json_has_amount_and_percentage_side_by_side() {
     let json = serde_json::to_value(percent("disc_1", "12.5", 3)).expect("json");
     let expected = serde_json::json!({
-        "id": "disc_1", "name": "disc_1 name", "description": "", "amount": null, "percentage": 12.5, "duration": 3, "applied_from": 0
+        "id": "disc_1", "name": "disc_1 name", "description": "", "amount": null, "percentage": 12.5,
+        "duration": 3, "applied_from": 0
     });
     assert_eq!(json, expected);
     let read = |json: serde_json::Value| serde_json::from_value::<Modifier>(json);

@@ -7,8 +7,8 @@ use chrono_tz::Tz;
 
 use super::text_enum;
 
-/// Twice the widest gap known (Apia had no 30 December 2011) and well over the widest offset: any local time missing from a
-/// zone is jumped over less than this far from the same reading in UTC.
+/// How far an instant can be from the same reading in UTC, with room to spare: no zone was ever sixteen hours off. A gap's end is
+/// no further, however wide the gap (Apia had no 30 December 2011 at all).
 const SEARCH_S: i64 = 48 * 3600;
 
 /// Local date and local time in a zone as an instant. A time that exists twice is the earlier one; a time that does not exist

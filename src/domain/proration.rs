@@ -100,6 +100,7 @@ mod tests {
         // design.md: start 14 Feb, anchor 31: 14 of 28.
         let stub = monthly("31", "2023-02-14");
         assert_eq!(FirstPeriod::Prorated.share(&stub, 0), Share { days: 14, of: 28 });
+        assert_eq!(FirstPeriod::Prorated.share(&monthly("31", "2023-02-10"), 0), Share { days: 18, of: 28 });
         assert_eq!(FirstPeriod::Full.share(&stub, 0), Share::WHOLE);
         assert_eq!(FirstPeriod::Free.share(&stub, 0), Share { days: 0, of: 28 });
         let slots = FirstPeriod::ALL.iter().map(|first| first.first_slot(&stub)).collect::<Vec<_>>();

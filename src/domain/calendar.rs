@@ -7,8 +7,8 @@ use chrono_tz::Tz;
 
 use super::text_enum;
 
-/// Twice the widest gap known (Apia had no 30 December 2011) and well over the widest offset: any local time missing from a
-/// zone is jumped over less than this far from the same reading in UTC.
+/// How far an instant can be from the same reading in UTC, with room to spare: no zone was ever sixteen hours off. A gap's end is
+/// no further, however wide the gap (Apia had no 30 December 2011 at all).
 const SEARCH_S: i64 = 48 * 3600;
 
 /// Local date and local time in a zone as an instant. A time that exists twice is the earlier one; a time that does not exist
@@ -45,6 +45,11 @@ fn offset_s(at: DateTime<Utc>, zone: Tz) -> i64 {
 pub fn local_date(at: DateTime<Utc>, zone: Tz) -> NaiveDate {
     let utc = at.naive_utc();
     utc.checked_add_signed(TimeDelta::seconds(offset_s(at, zone))).unwrap_or(utc).date()
+}
+
+/// Local days from `a` to `b`; negative when `b` is earlier.
+pub fn days_between(a: NaiveDate, b: NaiveDate) -> i64 {
+    (b - a).num_days()
 }
 
 /// 28 to 31. `month` is 1–12 (anything else is taken as the nearest of these).

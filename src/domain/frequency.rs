@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use chrono::{Datelike, Days, NaiveDate, TimeDelta};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::calendar::clamp_day;
+use super::calendar::{clamp_day, days_between};
 
 /// The unit of a recurrence (`billing_frequency`). Reads either case and Paysley's `ONE-TIME`; writes `snake_case`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, utoipa::ToSchema)]
@@ -328,10 +328,6 @@ fn place(index: i64, days: &[u32]) -> (i64, i64) {
 
 fn plus_days(date: NaiveDate, days: i64) -> Option<NaiveDate> {
     date.checked_add_signed(TimeDelta::try_days(days)?)
-}
-
-fn days_between(from: NaiveDate, to: NaiveDate) -> i64 {
-    (to - from).num_days()
 }
 
 fn month_number(date: NaiveDate) -> i64 {

@@ -3,6 +3,7 @@
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
+pub use super::calendar::days_between;
 use super::{frequency::Schedule, money::fraction_of, text_enum};
 
 /// Days n of m. 0 ≤ `days` ≤ `of` and `of` > 0.
@@ -36,11 +37,6 @@ impl Share {
     pub fn rest(self) -> Self {
         Self { days: self.of - self.days, of: self.of }
     }
-}
-
-/// Local days from `a` to `b`; negative when `b` is earlier.
-pub fn days_between(a: NaiveDate, b: NaiveDate) -> i64 {
-    (b - a).num_days()
 }
 
 /// The share of a half-open period that lies before `cut`.
@@ -83,5 +79,67 @@ impl FirstPeriod {
             (Self::Free, Some(period)) => Share::new(0, days_between(period.0, period.1)),
             _ => Share::WHOLE,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::frequency::{Frequency, Recurrence};
+
+    fn date(text: &str) -> NaiveDate {
+        text.parse().expect("date")
+    }
+
+    fn monthly(days: &str, start: &str) -> Schedule {
+        Schedule::new(Recurrence::new(Frequency::Monthly, 1, Some(days)).expect("recurrence"), date(start))
+    }
+
+    #[test]
+    fn a_stub_is_charged_by_the_days_of_its_own_period() {
+        // design.md: start 14 Feb, anchor 31: 14 of 28.
+        let stub = monthly("31", "2023-02-14");
+        assert_eq!(FirstPeriod::Prorated.share(&stub, 0), Share { days: 14, of: 28 });
+        assert_eq!(FirstPeriod::Prorated.share(&monthly("31", "2023-02-10"), 0), Share { days: 18, of: 28 });
+        assert_eq!(FirstPeriod::Full.share(&stub, 0), Share::WHOLE);
+        assert_eq!(FirstPeriod::Free.share(&stub, 0), Share { days: 0, of: 28 });
+        let slots = FirstPeriod::ALL.iter().map(|first| first.first_slot(&stub)).collect::<Vec<_>>();
+        assert_eq!(slots, [Some(0), Some(0), Some(1)]);
+        for &first in FirstPeriod::ALL {
+            assert_eq!(first.share(&stub, 1), Share::WHOLE, "{first}");
+        }
+    }
+
+    #[test]
+    fn a_start_on_the_anchor_has_no_stub() {
+        for &first in FirstPeriod::ALL {
+            for whole in [monthly("31", "2023-02-28"), monthly("", "2023-02-14")] {
+                assert_eq!((first.share(&whole, 0), first.first_slot(&whole)), (Share::WHOLE, Some(0)), "{first}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_cut_splits_a_period_without_a_day_lost_or_counted_twice() {
+        let period = (date("2026-03-01"), date("2026-04-01"));
+        for (cut, days) in
+            [("2026-03-01", 0), ("2026-03-02", 1), ("2026-03-31", 30), ("2026-04-01", 31), ("2026-05-01", 31), ("2026-02-01", 0)]
+        {
+            assert_eq!(used(period, date(cut)), Share { days, of: 31 }, "{cut}");
+            assert_eq!(unused(period, date(cut)), Share { days: 31 - days, of: 31 }, "{cut}");
+        }
+        let nothing = (period.0, period.0);
+        assert_eq!((used(nothing, period.0), unused(nothing, period.0)), (Share { days: 0, of: 1 }, Share::WHOLE));
+        assert_eq!(days_between(date("2024-03-01"), date("2024-02-28")), -2);
+    }
+
+    #[test]
+    fn shares_round_half_away_from_zero() {
+        for (days, of, minor, expected) in
+            [(14, 28, 1001, 501), (14, 28, -1001, -501), (1, 3, 100, 33), (2, 3, 100, 67), (0, 3, 100, 0)]
+        {
+            assert_eq!(Share { days, of }.of_amount(minor), expected);
+        }
+        assert_eq!((Share::WHOLE.of_amount(i64::MIN), Share { days: 0, of: 0 }.of_amount(7)), (i64::MIN, 7));
     }
 }

@@ -1,0 +1,5 @@
+//! Property tests of the pure core, each against an independent way of finding the same answer.
+
+mod calendar;
+mod price;
+mod schedule;

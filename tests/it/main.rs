@@ -1,0 +1,3 @@
+//! The one integration binary: everything that is tested from outside the crate.
+
+mod domain;

@@ -60,6 +60,15 @@ fn the_default_file_holds_every_key() {
 }
 
 #[test]
+fn systemd_waits_longer_than_the_drain() {
+    for unit in [include_str!("../../systemd/rebilld.service"), include_str!("../../systemd/rebilld@.service")] {
+        let wait = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).expect("a bound on stopping");
+        let wait = Duration::from_secs(wait.trim_end_matches('s').parse().expect("seconds"));
+        assert!(wait > Config::defaults().jobs.drain, "systemd would kill calls in flight");
+    }
+}
+
+#[test]
 fn every_setting_is_explained() {
     let (mut comment_above, mut explained) = (false, BTreeSet::new());
     for line in DEFAULTS.lines() {

@@ -1,3 +1,4 @@
-//! The one integration binary: everything that is tested from outside the crate.
+//! The one integration binary: stories and laws that need the whole crate, and both databases.
 
 mod domain;
+mod postgres;

@@ -92,7 +92,7 @@ fn the_gateway_example_holds_every_key_and_works() {
     let text = examples();
     assert!(text.contains("[gateways.fluid]"), "{text}");
     let key = file("s3cret\n");
-    let text = text.replace("\"fluid_api_key\"", &format!("{:?}", key.path().display().to_string()));
+    let text = text.replace("\"secret_fluid\"", &format!("{:?}", key.path().display().to_string()));
     let config = from_file(&text).expect("the example is good");
     assert_eq!(config.gateways["fluid"].api_key.expose_secret(), "s3cret");
     assert_eq!(

@@ -1,4 +1,6 @@
 //! The one integration binary: stories and laws that need the whole crate, and both databases.
 
 mod domain;
+mod laws;
 mod postgres;
+mod rust_text;

@@ -1,5 +1,8 @@
 //! The verbs: one file per use case. They alone combine `store` and `gateway`, and they alone write.
 
+pub mod collect_due;
+mod settle;
+
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};

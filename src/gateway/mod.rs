@@ -127,7 +127,8 @@ pub struct Configured {
     pub name: String,
     /// False: a test account. A test clock's customers use no other.
     pub live: bool,
-    pub max_in_flight: usize,
+    /// How many calls it gets at a time.
+    pub permits: tokio::sync::Semaphore,
     pub adapter: Arc<dyn Gateway>,
 }
 

@@ -7,6 +7,8 @@ mod columns;
 pub mod db;
 pub mod events;
 pub mod invoices;
+pub mod payments;
+pub mod refunds;
 pub mod subscriptions;
 
 pub use db::{Db, Error, Result, Tx};

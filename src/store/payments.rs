@@ -130,3 +130,15 @@ pub async fn earliest_look_up(db: &Db, timeline: Timeline) -> Result<Option<Date
         db.query("select min(next_lookup_at) from payments where timeline = $1 and status = 'unknown'").bind(timeline).one().await?;
     Ok(row.0)
 }
+
+/// Prolongs a claim; false if it is not this claimer's any more.
+pub async fn renew_lease(tx: &mut Tx, id: PaymentId, token: i64, until: DateTime<Utc>) -> Result<bool> {
+    let renewed = tx
+        .query("update payments set lease_expires_at = $1 where id = $2 and lease_token = $3 and status in ('pending', 'authorized')")
+        .bind(until)
+        .bind(id)
+        .bind(token)
+        .run()
+        .await?;
+    Ok(renewed > 0)
+}

@@ -1,5 +1,7 @@
 //! The verbs: one file per use case. They alone combine `store` and `gateway`, and they alone write.
 
+pub mod open;
+
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};

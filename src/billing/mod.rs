@@ -2,6 +2,7 @@
 
 pub mod collect_due;
 mod settle;
+pub mod open;
 
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 
 use super::{
-    id::{ClockId, CustomerId, PaymentMethodId},
+    id::{ClockId, CreditId, CustomerId, InvoiceId, PaymentMethodId},
     money::Currency,
     payment::MethodKind,
 };
@@ -106,6 +106,20 @@ pub struct Customer {
     pub metadata: Metadata,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+}
+
+/// One movement of a customer's credit; their sum is the balance.
+#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+pub struct Credit {
+    pub id: CreditId,
+    pub customer_id: CustomerId,
+    /// Signed, minor units: what is used is negative. Never zero.
+    pub amount: i64,
+    pub currency: Currency,
+    pub reason: String,
+    /// The invoice it was used for.
+    pub invoice_id: Option<InvoiceId>,
+    pub created_at: DateTime<Utc>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]

@@ -2,13 +2,17 @@
 //!
 //! What writes takes a [`Tx`]; what only reads takes a [`Db`]. Time is always a parameter.
 
+pub mod catalog;
 pub mod clocks;
 mod columns;
+pub mod customers;
 pub mod db;
 pub mod events;
 pub mod invoices;
 pub mod payments;
 pub mod refunds;
+pub mod payment_methods;
+pub mod plans;
 pub mod subscriptions;
 
 pub use db::{Db, Error, Result, Tx};

@@ -1,0 +1,84 @@
+//! Add-ons and discounts: two tables of one shape.
+
+use super::{
+    Db, Result, Tx,
+    db::{Record, Row},
+};
+use crate::domain::{
+    catalog::Entry,
+    id::{AddOn, Discount, Id, Kind},
+};
+
+/// A kind of catalog entry and the statements over its table.
+pub trait Shelf: Kind {
+    const TABLE: &'static str;
+    /// What people call one of them.
+    const NOUN: &'static str;
+    const FIND: &'static str;
+    const FIND_MANY: &'static str;
+    const LOCK: &'static str;
+    const DELETE: &'static str;
+}
+
+macro_rules! shelves {
+    ($($kind:ident, $table:literal, $noun:literal;)+) => {$(
+        impl Shelf for $kind {
+            const TABLE: &'static str = $table;
+            const NOUN: &'static str = $noun;
+            const FIND: &'static str = concat!("select * from ", $table, " where id = $1 or reference = $1");
+            const FIND_MANY: &'static str =
+                concat!("select * from ", $table, " where id in list($1) or reference in list($2)");
+            const LOCK: &'static str = concat!("select * from ", $table, " where id = $1 or reference = $1 for update");
+            const DELETE: &'static str = concat!("delete from ", $table, " where id = $1");
+        }
+    )+};
+}
+shelves! {
+    AddOn, "add_ons", "add-on";
+    Discount, "discounts", "discount";
+}
+
+impl<K: Shelf> Row for Entry<K> {
+    const TABLE: &'static str = <K as Shelf>::TABLE;
+    const COLUMNS: &'static [&'static str] =
+        &["id", "reference", "name", "description", "amount", "percentage", "duration", "created_at", "updated_at"];
+}
+
+pub async fn insert<K: Shelf>(tx: &mut Tx, entry: &Entry<K>) -> Result<()> {
+    tx.insert_rows(std::slice::from_ref(entry)).await
+}
+
+pub async fn save<K: Shelf>(tx: &mut Tx, entry: &Entry<K>) -> Result<()> {
+    let columns = &["reference", "name", "description", "amount", "percentage", "duration", "updated_at"];
+    tx.update_rows(std::slice::from_ref(entry), columns).await?;
+    Ok(())
+}
+
+/// By id or reference.
+pub async fn find<K: Shelf>(db: &Db, key: &str) -> Result<Option<Entry<K>>>
+where
+    Entry<K>: Record,
+{
+    db.query(K::FIND).bind(key.to_owned()).optional().await
+}
+
+/// All of those that the keys name, by id or reference.
+pub async fn find_many<K: Shelf>(tx: &mut Tx, keys: &[&str]) -> Result<Vec<Entry<K>>>
+where
+    Entry<K>: Record,
+{
+    tx.query(K::FIND_MANY).bind_list(keys).bind_list(keys).all().await
+}
+
+pub async fn lock<K: Shelf>(tx: &mut Tx, key: &str) -> Result<Option<Entry<K>>>
+where
+    Entry<K>: Record,
+{
+    tx.query(K::LOCK).bind(key.to_owned()).optional().await
+}
+
+/// Plans and subscriptions keep their copies.
+pub async fn delete<K: Shelf>(tx: &mut Tx, id: Id<K>) -> Result<()> {
+    tx.query(K::DELETE).bind(id).run().await?;
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! Customers and the ledger of their credit.
+
+use super::{Db, Result, Tx, db::Row};
+use crate::domain::{
+    customer::{Credit, Customer},
+    id::CustomerId,
+};
+
+impl Row for Customer {
+    const TABLE: &'static str = "customers";
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "reference",
+        "timeline",
+        "name",
+        "email",
+        "phone",
+        "locale",
+        "timezone",
+        "currency",
+        "balance",
+        "metadata",
+        "created_at",
+        "updated_at",
+    ];
+}
+
+impl Row for Credit {
+    const TABLE: &'static str = "credits";
+    const COLUMNS: &'static [&'static str] = &["id", "customer_id", "amount", "currency", "reason", "invoice_id", "created_at"];
+}
+
+pub async fn insert(tx: &mut Tx, customer: &Customer) -> Result<()> {
+    tx.insert_rows(std::slice::from_ref(customer)).await
+}
+
+/// Writes everything that can change but the balance.
+pub async fn save(tx: &mut Tx, customer: &Customer) -> Result<()> {
+    let columns = &["reference", "name", "email", "phone", "locale", "timezone", "currency", "metadata", "updated_at"];
+    tx.update_rows(std::slice::from_ref(customer), columns).await?;
+    Ok(())
+}
+
+/// By id or reference.
+pub async fn find(db: &Db, key: &str) -> Result<Option<Customer>> {
+    db.query("select * from customers where id = $1 or reference = $1").bind(key.to_owned()).optional().await
+}
+
+/// By id or reference, so that nobody else changes it or its payment methods meanwhile.
+pub async fn lock(tx: &mut Tx, key: &str) -> Result<Option<Customer>> {
+    tx.query("select * from customers where id = $1 or reference = $1 for update").bind(key.to_owned()).optional().await
+}
+
+/// Those of them who have credit, locked: most have none, and their rows are left alone.
+pub async fn lock_with_credit(tx: &mut Tx, ids: &[CustomerId]) -> Result<Vec<Customer>> {
+    tx.query("select * from customers where id in list($1) and balance > 0 order by id for update").bind_list(ids).all().await
+}
+
+/// Writes balances together with the ledger rows that explain them.
+pub async fn save_balances(tx: &mut Tx, customers: &[Customer], credits: &[Credit]) -> Result<()> {
+    tx.update_rows(customers, &["balance", "updated_at"]).await?;
+    tx.insert_rows(credits).await
+}
+
+/// Removes a customer with everything that is theirs.
+pub async fn delete(tx: &mut Tx, id: CustomerId) -> Result<()> {
+    tx.query("delete from customers where id = $1").bind(id).run().await?;
+    Ok(())
+}
+
+/// Whether anything was ever invoiced.
+pub async fn has_invoices(tx: &mut Tx, id: CustomerId) -> Result<bool> {
+    let found: Option<(String,)> = tx.query("select id from invoices where customer_id = $1 limit 1").bind(id).optional().await?;
+    Ok(found.is_some())
+}

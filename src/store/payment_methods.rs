@@ -1,0 +1,74 @@
+//! Payment methods. Writers hold the customer's lock, so that there is one default at most.
+
+use super::{Db, Result, Tx, db::Row};
+use crate::domain::{
+    customer::PaymentMethod,
+    id::{CustomerId, PaymentMethodId},
+};
+
+impl Row for PaymentMethod {
+    const TABLE: &'static str = "payment_methods";
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "customer_id",
+        "gateway",
+        "kind",
+        "customer_token",
+        "payment_method_token",
+        "transaction_id",
+        "channels",
+        "expires",
+        "last_four",
+        "is_default",
+        "priority",
+        "created_at",
+        "updated_at",
+    ];
+}
+
+pub async fn insert(tx: &mut Tx, method: &PaymentMethod) -> Result<()> {
+    tx.insert_rows(std::slice::from_ref(method)).await
+}
+
+pub async fn save(tx: &mut Tx, method: &PaymentMethod) -> Result<()> {
+    tx.update_rows(std::slice::from_ref(method), &["expires", "last_four", "is_default", "priority", "updated_at"]).await?;
+    Ok(())
+}
+
+pub async fn get(db: &Db, id: PaymentMethodId) -> Result<Option<PaymentMethod>> {
+    db.query("select * from payment_methods where id = $1").bind(id).optional().await
+}
+
+pub async fn lock(tx: &mut Tx, id: PaymentMethodId) -> Result<Option<PaymentMethod>> {
+    tx.query("select * from payment_methods where id = $1 for update").bind(id).optional().await
+}
+
+pub async fn of_customer(tx: &mut Tx, customer: CustomerId) -> Result<Vec<PaymentMethod>> {
+    tx.query("select * from payment_methods where customer_id = $1 order by is_default desc, priority, id")
+        .bind(customer)
+        .all()
+        .await
+}
+
+pub async fn clear_default(tx: &mut Tx, customer: CustomerId) -> Result<()> {
+    tx.query("update payment_methods set is_default = false where customer_id = $1 and is_default").bind(customer).run().await?;
+    Ok(())
+}
+
+/// A subscription that has not ended and names this method.
+pub async fn named_by(tx: &mut Tx, id: PaymentMethodId) -> Result<Option<String>> {
+    let found: Option<(String,)> = tx
+        .query(
+            "select s.id from subscriptions s join payment_methods m on m.customer_id = s.customer_id
+             where m.id = $1 and s.payment_method_id = $1 and s.status not in ('cancelled', 'completed') order by s.id limit 1",
+        )
+        .bind(id)
+        .optional()
+        .await?;
+    Ok(found.map(|row| row.0))
+}
+
+pub async fn delete(tx: &mut Tx, id: PaymentMethodId) -> Result<()> {
+    tx.query("delete from payment_methods where id = $1").bind(id).run().await?;
+    Ok(())
+}

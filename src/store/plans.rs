@@ -1,0 +1,78 @@
+//! Plans.
+
+use super::{Db, Result, Tx, db::Row};
+use crate::domain::{id::PlanId, plan::Plan};
+
+impl Row for Plan {
+    const TABLE: &'static str = "plans";
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "reference",
+        "name",
+        "description",
+        "amount",
+        "currency",
+        "billing_frequency",
+        "billing_cycle_interval",
+        "billing_days",
+        "duration",
+        "trial_days",
+        "catch_up",
+        "while_past_due",
+        "business_day",
+        "holiday_calendar",
+        "add_ons",
+        "discounts",
+        "created_at",
+        "updated_at",
+    ];
+}
+
+const ALL: &[&str] = &[
+    "reference",
+    "name",
+    "description",
+    "amount",
+    "currency",
+    "billing_frequency",
+    "billing_cycle_interval",
+    "billing_days",
+    "duration",
+    "trial_days",
+    "catch_up",
+    "while_past_due",
+    "business_day",
+    "holiday_calendar",
+    "add_ons",
+    "discounts",
+    "updated_at",
+];
+
+pub async fn insert(tx: &mut Tx, plan: &Plan) -> Result<()> {
+    tx.insert_rows(std::slice::from_ref(plan)).await
+}
+
+pub async fn save(tx: &mut Tx, plan: &Plan) -> Result<()> {
+    tx.update_rows(std::slice::from_ref(plan), ALL).await?;
+    Ok(())
+}
+
+/// By id or reference.
+pub async fn find(db: &Db, key: &str) -> Result<Option<Plan>> {
+    db.query("select * from plans where id = $1 or reference = $1").bind(key.to_owned()).optional().await
+}
+
+/// The same inside a transaction.
+pub async fn find_in(tx: &mut Tx, key: &str) -> Result<Option<Plan>> {
+    tx.query("select * from plans where id = $1 or reference = $1").bind(key.to_owned()).optional().await
+}
+
+pub async fn lock(tx: &mut Tx, key: &str) -> Result<Option<Plan>> {
+    tx.query("select * from plans where id = $1 or reference = $1 for update").bind(key.to_owned()).optional().await
+}
+
+/// Subscriptions keep their own terms.
+pub async fn delete(tx: &mut Tx, id: PlanId) -> Result<()> {
+    tx.query("delete from plans where id = $1").bind(id).run().await?;
+    Ok(())
+}

@@ -19,7 +19,7 @@ use crate::domain::payment::{Decline, DeclineClass, MethodKind, Outcome};
 
 /// How long the gateway answers a repeated idempotency key with the first transaction. Its default of 300 s would be over before the
 /// second look-up; a day covers every quick resend. Longer outages are covered by the look-up, not by this.
-const IDEMPOTENCY: Duration = Duration::from_secs(24 * 60 * 60);
+const IDEMPOTENCY: Duration = Duration::from_hours(24);
 /// The gateway cuts nothing off by itself: a longer `order_id` is refused, or worse, cannot be found again.
 const MAX_REFERENCE: usize = 17;
 const MAX_DESCRIPTION: usize = 255;

@@ -24,7 +24,7 @@ use crate::domain::payment::Outcome;
 /// The largest answer that is read.
 const MAX_BODY_BYTES: usize = 1 << 20;
 /// The longest wait that a gateway may ask for.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 /// Gateway texts are cut to this many characters.
 const MAX_MESSAGE_CHARS: usize = 200;
 

@@ -19,7 +19,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::{Found, ReturnFound, ReturnOutcome};
-use crate::domain::payment::Outcome;
+use crate::{domain::payment::Outcome, telemetry::GATEWAY_CALL_SECONDS};
 
 /// The largest answer that is read.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -182,7 +182,7 @@ impl Http {
     async fn call(&self, operation: &'static str, method: Method, url: Url, body: Option<&Value>) -> Result<Answer, NoAnswer> {
         let started = Instant::now();
         let answer = self.exchange(method, url, body).await;
-        metrics::histogram!("rebilld_gateway_call_seconds", "gateway" => self.gateway.clone(), "operation" => operation)
+        metrics::histogram!(GATEWAY_CALL_SECONDS, "gateway" => self.gateway.clone(), "operation" => operation)
             .record(started.elapsed());
         answer
     }

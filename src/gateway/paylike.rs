@@ -58,20 +58,26 @@ impl Paylike {
         if status == 409 {
             return unknown(self.refusal_text(status, body));
         }
-        let mut decline = self.cleaned(Refusal::read(status, body).decline(), &[prior]);
-        if status == 404 && self.merchant_is_there().await {
-            // Address, key and merchant are right, so it is the customer's earlier transaction that is gone. No retry brings it
-            // back and no operator can: only a new first transaction helps. Without that proof a 404 stays our own fault, or a
-            // mistyped address would tell every customer that their card is no good.
+        let refusal = Refusal::read(status, body);
+        let about_prior = status == 404 || refusal.is_about("transactionId");
+        let mut decline = self.cleaned(refusal.decline(), &[prior]);
+        if about_prior && self.prior_is_gone(prior).await {
             let message = "the gateway no longer has the customer's earlier transaction".into();
             decline = Decline { class: DeclineClass::NewCardNeeded, message, ..decline };
         }
         Outcome::Declined { decline, transaction_id: None }
     }
 
-    async fn merchant_is_there(&self) -> bool {
-        let url = self.http.url(&["merchants", &self.merchant_id]);
-        matches!(self.http.get("merchant", url).await, Ok(Answer::Done(_)))
+    /// Whether a customer's earlier transaction is gone for good, while address, key and merchant are right. Then no retry and no
+    /// operator brings it back: only a new first transaction helps. Without this proof a "not found" stays our own fault, or a
+    /// mistyped address or merchant would tell every customer that their card is no good.
+    async fn prior_is_gone(&self, prior: &str) -> bool {
+        let there = self.http.get("charge_refused", self.http.url(&["transactions", prior])).await;
+        if !matches!(there, Ok(Answer::Refused { status: 404, .. })) {
+            return false;
+        }
+        let merchant = self.http.get("charge_refused", self.http.url(&["merchants", &self.merchant_id])).await;
+        matches!(merchant, Ok(Answer::Done(_)))
     }
 
     /// After a capture whose answer did not settle it: the transaction itself decides.

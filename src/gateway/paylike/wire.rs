@@ -131,8 +131,8 @@ fn processing_error(error: &Value) -> Decline {
 pub enum Refusal {
     /// The card was refused, or the gateway named a fault by its code.
     Processing(Decline),
-    /// The request was refused: nothing was processed.
-    Request { code: String, message: String },
+    /// The request was refused: nothing was processed. `fields` are the ones named as wrong.
+    Request { code: String, message: String, fields: Vec<String> },
 }
 
 impl Refusal {
@@ -147,21 +147,28 @@ impl Refusal {
                     let field = text(fault, "field").unwrap_or("request");
                     format!("{field}: {}", text(fault, "message").unwrap_or("is wrong"))
                 };
-                Self::Request { code: "validation".into(), message: faults.iter().map(one).collect::<Vec<_>>().join("; ") }
+                let message = faults.iter().map(one).collect::<Vec<_>>().join("; ");
+                let fields = faults.iter().filter_map(|fault| text(fault, "field").map(str::to_owned)).collect();
+                Self::Request { code: "validation".into(), message, fields }
             }
             Some(error) => {
                 let message = ["message", "text", "error"].iter().find_map(|field| text(error, field));
-                Self::Request { code, message: message.unwrap_or("no reason given").to_owned() }
+                Self::Request { code, message: message.unwrap_or("no reason given").to_owned(), fields: Vec::new() }
             }
-            None => Self::Request { code, message: "no reason given".into() },
+            None => Self::Request { code, message: "no reason given".into(), fields: Vec::new() },
         }
+    }
+
+    /// Whether this field, and no other, was named as wrong.
+    pub fn is_about(&self, field: &str) -> bool {
+        matches!(self, Self::Request { fields, .. } if !fields.is_empty() && fields.iter().all(|named| named == field))
     }
 
     /// As a decline: a refused request is the operator's business.
     pub fn decline(self) -> Decline {
         match self {
             Self::Processing(decline) => decline,
-            Self::Request { code, message } => Decline { class: DeclineClass::GatewayFault, code, message },
+            Self::Request { code, message, .. } => Decline { class: DeclineClass::GatewayFault, code, message },
         }
     }
 }

@@ -202,9 +202,17 @@ async fn a_refused_key_is_the_operators_fault_and_shows_no_secret() {
 #[tokio::test]
 async fn a_missing_paylike_transaction_is_told_from_a_wrong_address() {
     let gone = || answer("404 Not Found", "", r#"{"message":"not found"}"#);
-    let merchant = answer("200 OK", "", r#"{"merchant":{"id":"m"}}"#);
-    for (second, class) in [(merchant, DeclineClass::NewCardNeeded), (gone(), DeclineClass::GatewayFault)] {
-        let server = Server::start(vec![gone(), second]).await;
+    let wrong = || answer("400 Bad Request", "", r#"[{"field":"transactionId","message":"is not known"}]"#);
+    let merchant = || answer("200 OK", "", r#"{"merchant":{"id":"m"}}"#);
+    let elsewhere = || answer("200 OK", "", r#"{"transaction":{"id":"prior_id","merchantId":"another"}}"#);
+    for (acts, class) in [
+        (vec![gone(), gone(), merchant()], DeclineClass::NewCardNeeded),
+        (vec![wrong(), gone(), merchant()], DeclineClass::NewCardNeeded),
+        (vec![gone(), gone(), gone()], DeclineClass::GatewayFault),
+        (vec![wrong(), elsewhere()], DeclineClass::GatewayFault),
+        (vec![gone(), Act::Close], DeclineClass::GatewayFault),
+    ] {
+        let server = Server::start(acts).await;
         let outcome = paylike(&server.url, TIMEOUT).charge(&prior_charge("REF1", "prior_id")).await;
         assert!(matches!(&outcome, Outcome::Declined { decline, .. } if decline.class == class), "{outcome:?}");
         // The empty user and the key: base64 of `:api_key_of_the_merchant`.

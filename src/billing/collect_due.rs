@@ -41,6 +41,10 @@ pub async fn collect_due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> D
         let batch = app.config.billing.batch as usize;
         loop {
             // Claim ahead while calls are under way, so that the gateway never waits for the database.
+            if app.stopping.is_cancelled() {
+                while calls.next().await.is_some() {}
+                break;
+            }
             if calls.len() < batch {
                 let claimed = claim(app, timeline, now, batch as i64).await?;
                 collected.without_gateway += claimed.without_gateway;

@@ -15,7 +15,7 @@ use crate::{
         invoice::{InvoiceStatus, NextAction},
         payment::{Decline, Outcome, Payment},
     },
-    gateway::{Charge, Configured, Found, Sent, Source},
+    gateway::{Charge, Configured, Found, Mandate, Reason, Sent, Source},
     store,
 };
 
@@ -213,6 +213,8 @@ fn charge_of(payment: &Payment) -> Charge {
         amount_minor: payment.amount,
         currency: payment.currency,
         description: payment.description.clone(),
+        // A vault customer's first transaction is not known to us; a prior transaction is itself the mandate.
+        mandate: Mandate { reason: Reason::Recurring, initial_transaction_id: payment.prior_transaction_id.clone() },
     }
 }
 

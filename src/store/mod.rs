@@ -13,6 +13,7 @@ pub mod payments;
 pub mod refunds;
 pub mod payment_methods;
 pub mod plans;
+pub mod runs;
 pub mod subscriptions;
 
 pub use db::{Db, Error, Result, Tx};

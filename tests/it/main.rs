@@ -4,3 +4,4 @@ mod domain;
 mod laws;
 mod postgres;
 mod rust_text;
+mod gateways;

@@ -1,6 +1,11 @@
 //! The verbs: one file per use case. They alone combine `store` and `gateway`, and they alone write.
 
+pub mod catalog;
+pub mod checks;
+pub mod customers;
 pub mod open;
+pub mod payment_methods;
+pub mod plans;
 
 use std::sync::Arc;
 

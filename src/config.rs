@@ -239,11 +239,9 @@ impl Config {
         if !self.instance.name.is_empty() {
             return self.instance.name.clone();
         }
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let host = match host.trim() {
-            "" => "localhost",
-            name => name,
-        };
+        // From the kernel, not from /proc: the systemd unit hides that, and two hosts must never share a name.
+        let system = rustix::system::uname();
+        let host = system.nodename().to_string_lossy();
         format!("{host}:{}", self.admin.listen.port())
     }
 

@@ -1,1 +1,3 @@
-fn main(){}
+//! The program: command line in, exit code out.
+
+fn main() {}

@@ -2,16 +2,27 @@
 
 pub mod catalog;
 pub mod checks;
+pub mod collect_due;
 pub mod customers;
+pub mod invoice_due;
+pub mod look_up;
 pub mod open;
 pub mod payment_methods;
 pub mod plans;
+pub mod refund;
+pub mod runs;
+mod settle;
+pub mod travel;
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
@@ -41,6 +52,8 @@ pub struct App {
     /// Marks this daemon's claims.
     pub instance: String,
     pub bells: Bells,
+    /// Cancelled when the daemon is to stop: nothing new is claimed from then on.
+    pub stopping: CancellationToken,
 }
 
 /// Rung when there is work that should not wait for the next tick.
@@ -48,7 +61,12 @@ pub struct App {
 pub struct Bells {
     pub bill: Arc<Notify>,
     pub collect: Arc<Notify>,
+    pub look_up: Arc<Notify>,
     pub travel: Arc<Notify>,
+    pub invariants: Arc<Notify>,
+    pub housekeeping: Arc<Notify>,
+    /// Jobs that an operator asked for: their next run is recorded even if it finds nothing to do.
+    pub asked: Mutex<BTreeSet<String>>,
 }
 
 /// A field that cannot be accepted, and why.
@@ -97,7 +115,7 @@ impl App {
         let rules = Rules { bill_at: config.billing.bill_at, holidays, catch_up_limit: config.billing.catch_up_limit.into() };
         let policy = Policy { retry_days: config.collection.retry_days.clone(), final_action: config.collection.final_action };
         let instance = config.instance_name();
-        Self { db, clock, ids: IdSource::seeded(seed), gateways, config, rules, policy, instance, bells: Bells::default() }
+        Self { db, clock, ids: IdSource::seeded(seed), gateways, config, rules, policy, instance, bells: Bells::default(), stopping: CancellationToken::new() }
     }
 
     /// A new id. Ids follow wall time on every timeline, so that lists are in order of creation.

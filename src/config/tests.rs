@@ -60,6 +60,15 @@ fn the_default_file_holds_every_key() {
 }
 
 #[test]
+fn systemd_waits_longer_than_the_drain() {
+    for unit in [include_str!("../../systemd/rebilld.service"), include_str!("../../systemd/rebilld@.service")] {
+        let wait = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).expect("a bound on stopping");
+        let wait = Duration::from_secs(wait.trim_end_matches('s').parse().expect("seconds"));
+        assert!(wait > Config::defaults().jobs.drain, "systemd would kill calls in flight");
+    }
+}
+
+#[test]
 fn every_setting_is_explained() {
     let (mut comment_above, mut explained) = (false, BTreeSet::new());
     for line in DEFAULTS.lines() {
@@ -83,7 +92,7 @@ fn the_gateway_example_holds_every_key_and_works() {
     let text = examples();
     assert!(text.contains("[gateways.fluid]"), "{text}");
     let key = file("s3cret\n");
-    let text = text.replace("\"fluid_api_key\"", &format!("{:?}", key.path().display().to_string()));
+    let text = text.replace("\"secret_fluid\"", &format!("{:?}", key.path().display().to_string()));
     let config = from_file(&text).expect("the example is good");
     assert_eq!(config.gateways["fluid"].api_key.expose_secret(), "s3cret");
     assert_eq!(

@@ -2,9 +2,15 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::text_enum;
+use super::{
+    customer::Timeline,
+    id::{CustomerId, InvoiceId, PaymentId, PaymentMethodId, RefundId},
+    money::Currency,
+    text_enum,
+};
 
 text_enum! {
     /// How a customer pays.
@@ -84,4 +90,88 @@ pub enum Outcome {
     GatewayError { message: String, retry_after: Option<Duration> },
     /// Sent, and no answer that can be believed.
     Unknown { message: String },
+}
+
+/// One attempt to collect an invoice. Holds its own copy of what it charges, so that sent again it is the same payment.
+#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+pub struct Payment {
+    pub id: PaymentId,
+    pub invoice_id: InvoiceId,
+    pub customer_id: CustomerId,
+    pub payment_method_id: Option<PaymentMethodId>,
+    pub timeline: Timeline,
+    /// From 1, for each invoice.
+    pub attempt: i64,
+    pub gateway: String,
+    pub kind: MethodKind,
+    /// FluidPay's `order_id`, Paylike's `custom.reference`.
+    pub reference: String,
+    pub idempotency_key: String,
+    pub customer_token: Option<String>,
+    pub payment_method_token: Option<String>,
+    pub prior_transaction_id: Option<String>,
+    pub description: String,
+    /// Asked for, minor units.
+    pub amount: i64,
+    /// Taken, minor units.
+    pub amount_captured: i64,
+    pub amount_refunded: i64,
+    pub currency: Currency,
+    pub status: PaymentStatus,
+    /// The gateway's id of this payment.
+    pub transaction_id: Option<String>,
+    pub decline_class: Option<DeclineClass>,
+    pub decline_code: Option<String>,
+    pub decline_message: Option<String>,
+    /// The daemon that is working on it.
+    pub lease_owner: Option<String>,
+    /// Rises with each claim: who comes back with an older one is too late.
+    pub lease_token: i64,
+    pub lease_expires_at: Option<DateTime<Utc>>,
+    /// Look-ups that brought no answer, and times it was sent again.
+    pub lookups: i64,
+    /// Wall time.
+    pub next_lookup_at: Option<DateTime<Utc>>,
+    /// Wall time of the first call, whatever clock drives the invoice: gateways know no other.
+    pub sent_at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
+    pub resolved_at: Option<DateTime<Utc>>,
+}
+
+text_enum! {
+    /// Where a refund stands.
+    pub enum RefundStatus {
+        Pending = "pending",
+        Succeeded = "succeeded",
+        Refused = "refused",
+        GatewayError = "gateway_error",
+        Unknown = "unknown",
+        Parked = "parked",
+    }
+}
+
+/// Money on its way back to the customer.
+#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+pub struct Refund {
+    pub id: RefundId,
+    pub payment_id: PaymentId,
+    pub invoice_id: InvoiceId,
+    pub timeline: Timeline,
+    pub amount: i64,
+    /// What the payment had given back before: lets a look-up tell this refund from earlier ones.
+    pub returned_before: i64,
+    pub currency: Currency,
+    pub reason: String,
+    pub status: RefundStatus,
+    /// Undone before settlement, rather than refunded.
+    pub voided: bool,
+    pub transaction_id: Option<String>,
+    pub message: Option<String>,
+    pub lease_owner: Option<String>,
+    pub lease_expires_at: Option<DateTime<Utc>>,
+    pub lookups: i64,
+    pub next_lookup_at: Option<DateTime<Utc>>,
+    pub sent_at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
+    pub resolved_at: Option<DateTime<Utc>>,
 }

@@ -1,1 +1,302 @@
-//! To come.
+//! FluidPay (also gotnpgateway, MyWell): charges a customer stored in its vault. A charge that may have happened is never resent:
+//! it is looked up by `order_id`.
+
+mod codes;
+mod returns;
+mod wire;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use self::wire::{Envelope, Standing, Transaction, open};
+use super::{
+    Capabilities, Charge, Found, Gateway, Reason, Return, ReturnFound, ReturnOutcome, Sent, Source,
+    http::{Auth, Http, NoAnswer, Settings},
+};
+use crate::domain::payment::{Decline, DeclineClass, MethodKind, Outcome};
+
+/// How long the gateway answers a repeated idempotency key with the first transaction. Its default of 300 s would be over before the
+/// second look-up; a day covers every quick resend. Longer outages are covered by the look-up, not by this.
+const IDEMPOTENCY: Duration = Duration::from_hours(24);
+/// The gateway cuts nothing off by itself: a longer `order_id` is refused, or worse, cannot be found again.
+const MAX_REFERENCE: usize = 17;
+const MAX_DESCRIPTION: usize = 255;
+const SEARCH_LIMIT: usize = 100;
+
+pub struct FluidPay {
+    http: Http,
+}
+
+impl FluidPay {
+    pub fn new(settings: &Settings) -> Result<Self, String> {
+        Ok(Self { http: Http::new(settings, Auth::Raw)? })
+    }
+
+    async fn get(&self, operation: &'static str, id: &str) -> Result<Transaction, String> {
+        let answer = self.http.get(operation, self.http.url(&["transaction", id])).await.map_err(NoAnswer::message)?;
+        match open(answer) {
+            Envelope::Data(data) => match Transaction::read(&data) {
+                Some(transaction) if transaction.id == id => Ok(transaction),
+                Some(_) => Err("the gateway answered with another transaction".into()),
+                None => Err(format!("the gateway has no transaction {id}")),
+            },
+            Envelope::Failed { status, message } => Err(format!("status {status}: {}", self.http.clean(&message, &[]))),
+            Envelope::Strange => Err("the answer is not in the gateway's format".into()),
+        }
+    }
+
+    async fn post(&self, operation: &'static str, path: &[&str], body: Option<&Value>) -> Result<Envelope, NoAnswer> {
+        self.http.post(operation, self.http.url(path), body).await.map(open)
+    }
+
+    /// What the answer to a charge comes to.
+    fn charged(&self, charge: &Charge, customer_token: &str, envelope: Envelope) -> Outcome {
+        let data = match envelope {
+            Envelope::Data(data) => data,
+            Envelope::Failed { status, message } => return self.refused(status, &message, &[customer_token]),
+            Envelope::Strange => return unknown("the answer is not in the gateway's format"),
+        };
+        let Some(transaction) = Transaction::read(&data) else {
+            return unknown("the answer shows no transaction");
+        };
+        if transaction.order_id.as_deref().is_some_and(|theirs| !theirs.is_empty() && theirs != charge.reference) {
+            return unknown("the answer is about another order");
+        }
+        if let Err(message) = transaction.agrees(charge.amount_minor, charge.currency) {
+            return unknown(message);
+        }
+        let standing = transaction.standing(charge.amount_minor);
+        match standing {
+            Standing::Doubtful(decline) => unknown(format!("code {}: {}", decline.code, self.http.clean(&decline.message, &[]))),
+            Standing::Undone => unknown(format!("the gateway says {} (transaction {})", transaction.status, transaction.id)),
+            Standing::Unclear(message) => unknown(message),
+            settled => self.outcome(transaction, settled),
+        }
+    }
+
+    /// A refused request: nothing was processed, and it is no decline of the customer's card.
+    fn refused(&self, status: u16, message: &str, secrets: &[&str]) -> Outcome {
+        let said = message.to_ascii_lowercase();
+        // A clash over our own key or order means that an earlier copy may be under way.
+        if status == 409 || said.contains("duplicate") || said.contains("idempoten") {
+            return unknown(format!("status {status}: {}", self.http.clean(message, secrets)));
+        }
+        let decline = fault(format!("http_{status}"), self.http.clean(message, secrets));
+        Outcome::Declined { decline, transaction_id: None }
+    }
+
+    /// A standing that a look-up may take as final.
+    fn outcome(&self, transaction: Transaction, standing: Standing) -> Outcome {
+        match standing {
+            Standing::Taken { amount_minor } => Outcome::Succeeded { transaction_id: transaction.id, amount_minor },
+            Standing::Reserved => Outcome::Authorized { transaction_id: transaction.id },
+            Standing::Declined(decline) | Standing::Doubtful(decline) => {
+                let message = self.http.clean(&decline.message, &[]);
+                Outcome::Declined { decline: Decline { message, ..decline }, transaction_id: Some(transaction.id) }
+            }
+            // Somebody took it back at the gateway. Charging again by ourselves would overrule them.
+            Standing::Undone => unknown(format!("it was {} at the gateway (transaction {})", transaction.status, transaction.id)),
+            Standing::Unclear(message) => unknown(message),
+        }
+    }
+
+    fn found(&self, sent: &Sent, transaction: Transaction) -> Found {
+        if let Err(message) = transaction.agrees(sent.amount_minor, sent.currency) {
+            return Found::NoAnswer { message };
+        }
+        let standing = transaction.standing(sent.amount_minor);
+        match self.outcome(transaction, standing) {
+            Outcome::Unknown { message } => Found::NoAnswer { message },
+            outcome => Found::Outcome(outcome),
+        }
+    }
+
+    /// Picks from everything the gateway has under our reference: money taken, then reserved, then unclear, then the newest decline.
+    fn pick(&self, sent: &Sent, data: &Value) -> Found {
+        let items = match data {
+            Value::Null => return Found::Nothing,
+            Value::Array(items) => items,
+            _ => return no_answer("the answer is not a list"),
+        };
+        if items.is_empty() {
+            return Found::Nothing;
+        }
+        let Some(all) = items.iter().map(Transaction::read).collect::<Option<Vec<_>>>() else {
+            return no_answer("the answer shows transactions without an id");
+        };
+        let ours = |transaction: &Transaction| transaction.order_id.as_deref() == Some(sent.reference.as_str());
+        if !all.iter().all(ours) {
+            // A filter that was not obeyed proves nothing about what is missing.
+            return no_answer("the gateway answered with other orders than the one asked for");
+        }
+        let rank = |transaction: &Transaction| match transaction.standing(sent.amount_minor) {
+            Standing::Taken { .. } => 4,
+            Standing::Reserved => 3,
+            Standing::Unclear(_) => 2,
+            Standing::Undone => 1,
+            Standing::Declined(_) | Standing::Doubtful(_) => 0,
+        };
+        let charges: Vec<Transaction> =
+            all.into_iter().filter(|transaction| matches!(transaction.kind.as_str(), "" | "sale" | "authorize")).collect();
+        let taken = charges.iter().filter(|transaction| rank(transaction) == 4).count();
+        if taken > 1 {
+            tracing::error!(reference = sent.reference, taken, "one reference was charged more than once at the gateway");
+        }
+        match charges.into_iter().max_by_key(|transaction| (rank(transaction), transaction.created_at)) {
+            Some(best) => self.found(sent, best),
+            None => Found::Nothing,
+        }
+    }
+
+    /// After a capture that was refused or said nothing: the transaction itself decides.
+    async fn captured(&self, id: &str, charge: &Charge, refusal: Option<Decline>) -> Outcome {
+        let transaction = match self.get("capture", id).await {
+            Ok(transaction) => transaction,
+            Err(message) => return unknown(message),
+        };
+        let declined = |decline| Outcome::Declined { decline, transaction_id: Some(id.to_owned()) };
+        match (transaction.standing(charge.amount_minor), refusal) {
+            (Standing::Reserved, Some(refusal)) => declined(refusal),
+            (Standing::Reserved, None) => unknown("the capture was accepted, but the money is still only reserved"),
+            // An authorization that was given free or ran out: nothing was taken, an ordinary charge may follow.
+            (Standing::Undone, _) => {
+                let message = format!("the authorization was {}", transaction.status);
+                declined(Decline { class: DeclineClass::TryLater, code: transaction.status, message })
+            }
+            (standing, _) => self.outcome(transaction, standing),
+        }
+    }
+}
+
+#[async_trait]
+impl Gateway for FluidPay {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { kind: MethodKind::VaultToken }
+    }
+
+    async fn charge(&self, charge: &Charge) -> Outcome {
+        let Source::VaultToken { customer_token, .. } = &charge.source else {
+            return misuse("wrong_method", "FluidPay charges a stored customer, not an earlier transaction");
+        };
+        let findable = charge.reference.len() <= MAX_REFERENCE && charge.reference.chars().all(|c| c.is_ascii_alphanumeric());
+        if !findable || charge.reference.is_empty() {
+            return misuse("bad_reference", "a reference must be 1 to 17 letters and digits");
+        }
+        match self.post("charge", &["transaction"], Some(&sale(charge))).await {
+            Ok(envelope) => self.charged(charge, customer_token, envelope),
+            Err(no_answer) => no_answer.into(),
+        }
+    }
+
+    async fn capture(&self, transaction_id: &str, charge: &Charge) -> Outcome {
+        let path = ["transaction", transaction_id, "capture"];
+        match self.post("capture", &path, Some(&json!({ "amount": charge.amount_minor }))).await {
+            Ok(Envelope::Data(data)) => match Transaction::read(&data).filter(|transaction| transaction.id == transaction_id) {
+                Some(transaction) => match transaction.standing(charge.amount_minor) {
+                    taken @ Standing::Taken { .. } => self.outcome(transaction, taken),
+                    _ => self.captured(transaction_id, charge, None).await,
+                },
+                None => self.captured(transaction_id, charge, None).await,
+            },
+            Ok(Envelope::Failed { status, message }) => {
+                let refusal = fault(format!("http_{status}"), self.http.clean(&message, &[]));
+                self.captured(transaction_id, charge, Some(refusal)).await
+            }
+            Ok(Envelope::Strange) => self.captured(transaction_id, charge, None).await,
+            Err(no_answer) => no_answer.into(),
+        }
+    }
+
+    async fn look_up(&self, sent: &Sent) -> Found {
+        if let Some(id) = &sent.transaction_id {
+            return match self.get("look_up", id).await {
+                Ok(transaction) => self.found(sent, transaction),
+                Err(message) => Found::NoAnswer { message },
+            };
+        }
+        match self.post("look_up", &["transaction", "search"], Some(&search(sent))).await {
+            Ok(Envelope::Data(data)) => self.pick(sent, &data),
+            Ok(Envelope::Failed { status, message }) => no_answer(format!("status {status}: {}", self.http.clean(&message, &[]))),
+            Ok(Envelope::Strange) => no_answer("the answer is not in the gateway's format"),
+            Err(no_answer) => no_answer.into(),
+        }
+    }
+
+    async fn release(&self, transaction_id: &str, _charge: &Charge) -> ReturnOutcome {
+        self.void("release", transaction_id).await
+    }
+
+    async fn give_back(&self, order: &Return) -> ReturnOutcome {
+        self.return_money(order).await
+    }
+
+    async fn look_up_return(&self, order: &Return) -> ReturnFound {
+        self.returned(order).await
+    }
+}
+
+/// The body of `POST /transaction`.
+fn sale(charge: &Charge) -> Value {
+    let (customer_token, method_token) = match &charge.source {
+        Source::VaultToken { customer_token, payment_method_token } => (customer_token.as_str(), payment_method_token.as_deref()),
+        Source::PriorTransaction { .. } => ("", None),
+    };
+    let mut customer = json!({ "id": customer_token });
+    if let Some(token) = method_token {
+        customer["payment_method_type"] = json!("card");
+        customer["payment_method_id"] = json!(token);
+    }
+    let mut body = json!({
+        "type": "sale",
+        "amount": charge.amount_minor,
+        "currency": charge.currency.code(),
+        "description": charge.description.chars().take(MAX_DESCRIPTION).collect::<String>(),
+        "order_id": charge.reference,
+        "idempotency_key": charge.idempotency_key,
+        "idempotency_time": IDEMPOTENCY.as_secs(),
+        "payment_method": { "customer": customer },
+        // Stored-credential marks of the newer API; the older one ignores fields that it does not know.
+        "initiated_by": "merchant",
+        "stored_credential_indicator": "used",
+        "card_on_file_indicator": match charge.mandate.reason { Reason::Recurring => "R", Reason::Installment => "I" },
+        "billing_method": "recurring",
+    });
+    if let Some(id) = &charge.mandate.initial_transaction_id {
+        body["initial_transaction_id"] = json!(id);
+    }
+    body
+}
+
+/// The body of `POST /transaction/search`. Without dates the gateway searches its last four months only, and says nothing about it.
+fn search(sent: &Sent) -> Value {
+    let day = |days: i64| (sent.sent_at + chrono::TimeDelta::days(days)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    json!({
+        "order_id": { "operator": "=", "value": sent.reference },
+        // A day back for clocks that differ; a year on, since the same payment may be sent again much later.
+        "created_at": { "start_date": day(-1), "end_date": day(366) },
+        "limit": SEARCH_LIMIT,
+        "offset": 0,
+    })
+}
+
+fn unknown(message: impl Into<String>) -> Outcome {
+    Outcome::Unknown { message: message.into() }
+}
+
+fn no_answer(message: impl Into<String>) -> Found {
+    Found::NoAnswer { message: message.into() }
+}
+
+fn fault(code: String, message: String) -> Decline {
+    Decline { class: DeclineClass::GatewayFault, code, message }
+}
+
+/// A charge that this adapter cannot send: nothing left the house.
+fn misuse(code: &str, message: &str) -> Outcome {
+    Outcome::Declined { decline: fault(code.into(), message.into()), transaction_id: None }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,416 @@
-//! To come.
+//! One HTTP call to a gateway, and the question that decides everything after a bad one: can it have been processed?
+//!
+//! Never connected and 429 are certainly not processed. A time-out, an answer lost after sending, any 5xx and a 2xx that cannot be
+//! read are unknown. A 4xx is the gateway's own word. Nothing is ever sent twice by this file: redirects and retries are off, and
+//! the HTTP/1 client repeats a request by itself only while not one byte of it was written to a connection.
+
+use std::{
+    error::Error,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use chrono::DateTime;
+use reqwest::{
+    Client, Method, Response, Url,
+    header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY_AFTER},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::{Found, ReturnFound, ReturnOutcome};
+use crate::{domain::payment::Outcome, telemetry::GATEWAY_CALL_SECONDS};
+
+/// The largest answer that is read.
+const MAX_BODY_BYTES: usize = 1 << 20;
+/// The longest wait that a gateway may ask for.
+const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
+/// Gateway texts are cut to this many characters.
+const MAX_MESSAGE_CHARS: usize = 200;
+
+/// Makes ring the TLS provider of this process. May be called any number of times.
+pub fn install_tls() {
+    // An error only says that a provider is there already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// One account at one gateway, as its adapter needs it.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The configured name: a metric label.
+    pub name: String,
+    /// With or without a slash at the end, with or without a path.
+    pub base_url: String,
+    pub api_key: SecretString,
+    /// Empty where the gateway has none.
+    pub merchant_id: String,
+    /// For one whole call, from connecting to the last byte of the answer.
+    pub timeout: Duration,
+    pub max_in_flight: usize,
+}
+
+/// How a gateway wants the key.
+#[derive(Debug, Clone, Copy)]
+pub enum Auth {
+    /// `Authorization: <key>`, no scheme.
+    Raw,
+    /// HTTP Basic, empty user, the key as password.
+    BasicPassword,
+}
+
+/// An answer that the gateway gave and that could be read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// 2xx and its JSON; `Null` when there was no body.
+    Done(Value),
+    /// 4xx, with the gateway's own error body where that is JSON.
+    Refused { status: u16, body: Option<Value> },
+}
+
+/// No answer, or none that can be believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// Certainly not processed.
+    NotProcessed { message: String, retry_after: Option<Duration> },
+    /// May have been processed.
+    Unknown { message: String },
+}
+
+impl NoAnswer {
+    pub fn unknown(message: impl Into<String>) -> Self {
+        Self::Unknown { message: message.into() }
+    }
+
+    pub fn message(self) -> String {
+        match self {
+            Self::NotProcessed { message, .. } | Self::Unknown { message } => message,
+        }
+    }
+}
+
+impl From<NoAnswer> for Outcome {
+    fn from(no_answer: NoAnswer) -> Self {
+        match no_answer {
+            NoAnswer::NotProcessed { message, retry_after } => Self::GatewayError { message, retry_after },
+            NoAnswer::Unknown { message } => Self::Unknown { message },
+        }
+    }
+}
+
+impl From<NoAnswer> for ReturnOutcome {
+    fn from(no_answer: NoAnswer) -> Self {
+        match no_answer {
+            NoAnswer::NotProcessed { message, .. } => Self::GatewayError { message },
+            NoAnswer::Unknown { message } => Self::Unknown { message },
+        }
+    }
+}
+
+impl From<NoAnswer> for Found {
+    fn from(no_answer: NoAnswer) -> Self {
+        Self::NoAnswer { message: no_answer.message() }
+    }
+}
+
+impl From<NoAnswer> for ReturnFound {
+    fn from(no_answer: NoAnswer) -> Self {
+        Self::NoAnswer { message: no_answer.message() }
+    }
+}
+
+/// A gateway's address, key and connections.
+pub struct Http {
+    client: Client,
+    base: Url,
+    gateway: String,
+    key: SecretString,
+    timeout: Duration,
+}
+
+impl Http {
+    /// Opens no connection. The error is a sentence without the key.
+    pub fn new(settings: &Settings, auth: Auth) -> Result<Self, String> {
+        install_tls();
+        let base = Url::parse(&settings.base_url).map_err(|error| format!("base_url: {error}"))?;
+        if base.cannot_be_a_base() || !matches!(base.scheme(), "http" | "https") {
+            return Err("base_url: must be an http or https address".into());
+        }
+        let key = settings.api_key.expose_secret();
+        let text = match auth {
+            Auth::Raw => key.to_owned(),
+            Auth::BasicPassword => format!("Basic {}", BASE64_STANDARD.encode(format!(":{key}"))),
+        };
+        let mut authorization =
+            HeaderValue::from_str(&text).map_err(|_| "api_key: must be printable ASCII on one line".to_owned())?;
+        authorization.set_sensitive(true);
+        let headers =
+            HeaderMap::from_iter([(AUTHORIZATION, authorization), (ACCEPT, HeaderValue::from_static("application/json"))]);
+        let client = Client::builder()
+            .user_agent(concat!("rebilld/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers)
+            .timeout(settings.timeout)
+            // Shorter than the whole, so that a connection that never came about is told apart from a lost answer.
+            .connect_timeout(Duration::from_secs(5).min(settings.timeout / 2))
+            .pool_max_idle_per_host(settings.max_in_flight.max(1))
+            // Shorter than what servers usually allow: a connection closed under a request costs a look-up.
+            .pool_idle_timeout(Duration::from_secs(20))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .build()
+            .map_err(|error| format!("HTTP client: {error}"))?;
+        Ok(Self { client, base, gateway: settings.name.clone(), key: settings.api_key.clone(), timeout: settings.timeout })
+    }
+
+    /// The address of a resource. Each segment is escaped, so an id can never leave its place in the path.
+    pub fn url(&self, segments: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        url
+    }
+
+    pub async fn get(&self, operation: &'static str, url: Url) -> Result<Answer, NoAnswer> {
+        self.call(operation, Method::GET, url, None).await
+    }
+
+    pub async fn post(&self, operation: &'static str, url: Url, body: Option<&Value>) -> Result<Answer, NoAnswer> {
+        self.call(operation, Method::POST, url, body).await
+    }
+
+    /// One call, timed.
+    async fn call(&self, operation: &'static str, method: Method, url: Url, body: Option<&Value>) -> Result<Answer, NoAnswer> {
+        let started = Instant::now();
+        let answer = self.exchange(method, url, body).await;
+        metrics::histogram!(GATEWAY_CALL_SECONDS, "gateway" => self.gateway.clone(), "operation" => operation)
+            .record(started.elapsed());
+        answer
+    }
+
+    async fn exchange(&self, method: Method, url: Url, body: Option<&Value>) -> Result<Answer, NoAnswer> {
+        let mut request = self.client.request(method, url);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.map_err(|error| self.transport(&error))?;
+        let status = response.status();
+        if status.as_u16() == 429 {
+            let message = "the gateway asks for fewer requests (429)".into();
+            return Err(NoAnswer::NotProcessed { message, retry_after: retry_after(response.headers()) });
+        }
+        if status.is_success() {
+            let bytes = self.read(response).await?;
+            if bytes.is_empty() {
+                return Ok(Answer::Done(Value::Null));
+            }
+            let body = parse(&bytes).ok_or_else(|| NoAnswer::unknown(format!("the answer ({}) is not JSON", status.as_u16())))?;
+            return Ok(Answer::Done(body));
+        }
+        if status.is_client_error() {
+            // The status alone says that it was refused; a lost body only loses the reason.
+            let body = self.read(response).await.ok().and_then(|bytes| parse(&bytes)).filter(|body| !body.is_null());
+            let status = status.as_u16();
+            // Without a word from the gateway these may come from something in between, or after the fact.
+            if body.is_none() && matches!(status, 408 | 409 | 425 | 499) {
+                return Err(NoAnswer::unknown(format!("status {status} without a reason")));
+            }
+            return Ok(Answer::Refused { status, body });
+        }
+        Err(NoAnswer::unknown(format!("the gateway answered with status {}", status.as_u16())))
+    }
+
+    /// The whole body, or why it cannot be had.
+    async fn read(&self, mut response: Response) -> Result<Vec<u8>, NoAnswer> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.transport(&error))? {
+            if bytes.len() + chunk.len() > MAX_BODY_BYTES {
+                return Err(NoAnswer::unknown("the answer is larger than 1 MiB"));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    }
+
+    /// What a transport error means. The message is ours: the library's own may show addresses.
+    fn transport(&self, error: &reqwest::Error) -> NoAnswer {
+        if error.is_builder() {
+            return NoAnswer::NotProcessed { message: "the request could not be built".into(), retry_after: None };
+        }
+        if error.is_connect() {
+            let message = format!("could not connect: {}", self.clean(&innermost(error), &[]));
+            return NoAnswer::NotProcessed { message, retry_after: None };
+        }
+        if error.is_timeout() {
+            return NoAnswer::unknown(format!("no answer within {} ms", self.timeout.as_millis()));
+        }
+        NoAnswer::unknown(format!("the connection was lost: {}", self.clean(&innermost(error), &[])))
+    }
+
+    /// A text of the gateway made fit for logs: no key, none of `secrets`, no card number, not long.
+    pub fn clean(&self, text: &str, secrets: &[&str]) -> String {
+        let mut text = text.to_owned();
+        for secret in std::iter::once(self.key.expose_secret()).chain(secrets.iter().copied()) {
+            if secret.len() >= 4 {
+                text = text.replace(secret, "***");
+            }
+        }
+        let masked = mask_card_numbers(&text);
+        let one_line: String = masked.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        one_line.trim().chars().take(MAX_MESSAGE_CHARS).collect()
+    }
+}
+
+fn innermost(error: &dyn Error) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}
+
+/// JSON, or the line-by-line lists that some gateways write, whose last element may carry a comma too many.
+fn parse(bytes: &[u8]) -> Option<Value> {
+    serde_json::from_slice(bytes).ok().or_else(|| {
+        let text = std::str::from_utf8(bytes).ok()?.trim();
+        let inner = text.strip_prefix('[')?.strip_suffix(']')?.trim_end().strip_suffix(',')?;
+        serde_json::from_str(&format!("[{inner}]")).ok()
+    })
+}
+
+/// `Retry-After` in seconds or as a date. A date is read against the answer's own `Date`: no clock is needed, and none can be wrong.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let until = DateTime::parse_from_rfc2822(text).ok()?;
+            let now = DateTime::parse_from_rfc2822(headers.get(DATE)?.to_str().ok()?).ok()?;
+            (until - now).to_std().unwrap_or_default()
+        }
+    };
+    Some(wait.min(MAX_RETRY_AFTER))
+}
+
+/// Runs of 13 digits or more, also when grouped by single spaces or dashes, become `****`.
+fn mask_card_numbers(text: &str) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    let mut masked = String::with_capacity(text.len());
+    let mut at = 0;
+    while at < chars.len() {
+        if !chars[at].is_ascii_digit() {
+            masked.push(chars[at]);
+            at += 1;
+            continue;
+        }
+        let (mut end, mut digits) = (at, 0);
+        while end < chars.len() {
+            if chars[end].is_ascii_digit() {
+                digits += 1;
+            } else if !(matches!(chars[end], ' ' | '-') && chars.get(end + 1).is_some_and(char::is_ascii_digit)) {
+                break;
+            }
+            end += 1;
+        }
+        if digits >= 13 {
+            masked.push_str("****");
+        } else {
+            masked.extend(&chars[at..end]);
+        }
+        at = end;
+    }
+    masked
+}
+
+/// A whole number, however it was written: `1112`, `1112.0` or `"1112"`.
+pub fn integer(value: &Value) -> Option<i64> {
+    let text = match value {
+        Value::Number(number) => return number.as_i64().or_else(|| number.to_string().strip_suffix(".0")?.parse().ok()),
+        Value::String(text) => text.trim(),
+        _ => return None,
+    };
+    text.parse().ok()
+}
+
+/// A text that says something.
+pub fn text<'a>(value: &'a Value, field: &str) -> Option<&'a str> {
+    value.get(field)?.as_str().map(str::trim).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn http(base_url: &str) -> Http {
+        let settings = Settings {
+            name: "test".into(),
+            base_url: base_url.into(),
+            api_key: "api_secret_key".into(),
+            merchant_id: String::new(),
+            timeout: Duration::from_secs(1),
+            max_in_flight: 1,
+        };
+        Http::new(&settings, Auth::Raw).expect("usable settings")
+    }
+
+    #[test]
+    fn addresses_keep_their_prefix_and_ids_stay_in_their_place() {
+        for base in ["http://host/api", "http://host/api/"] {
+            assert_eq!(http(base).url(&["transaction", "a/../b?c"]).as_str(), "http://host/api/transaction/a%2F..%2Fb%3Fc");
+        }
+        assert_eq!(http("https://api.paylike.io").url(&["me"]).as_str(), "https://api.paylike.io/me");
+    }
+
+    #[test]
+    fn a_bad_address_or_key_is_told_without_the_key() {
+        let settings = |base_url: &str, key: &str| Settings {
+            name: "test".into(),
+            base_url: base_url.into(),
+            api_key: key.into(),
+            merchant_id: String::new(),
+            timeout: Duration::from_secs(1),
+            max_in_flight: 1,
+        };
+        for (base_url, key) in [("nowhere", "k"), ("ftp://host", "k"), ("mailto:a@b", "k"), ("http://host", "se\ncret")] {
+            let error = Http::new(&settings(base_url, key), Auth::Raw).err().expect("must be refused");
+            assert!(!error.contains("cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn messages_never_show_keys_tokens_or_card_numbers() {
+        let http = http("http://host");
+        let dirty = "key api_secret_key for cus_1234 card 4111111111111111, 4111 1111-1111 1111 on 2026-01-02\nline";
+        let clean = http.clean(dirty, &["cus_1234", ""]);
+        assert_eq!(clean, "key *** for *** card ****, **** on 2026-01-02 line");
+        assert_eq!(http.clean(&"é".repeat(500), &[]).chars().count(), 200);
+        assert_eq!(mask_card_numbers("123456789012"), "123456789012", "twelve digits are no card");
+        assert_eq!(mask_card_numbers("1234567890123"), "****");
+    }
+
+    #[test]
+    fn waits_are_read_in_seconds_or_as_a_date() {
+        let headers = |pairs: &[(&'static str, &'static str)]| {
+            pairs.iter().map(|(name, value)| (name.parse().expect("name"), HeaderValue::from_static(value))).collect()
+        };
+        let date = ("date", "Wed, 21 Oct 2015 07:28:00 GMT");
+        let after = |pairs: &[(&'static str, &'static str)]| retry_after(&headers(pairs));
+        assert_eq!(after(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
+        assert_eq!(after(&[("retry-after", "Wed, 21 Oct 2015 07:28:30 GMT"), date]), Some(Duration::from_secs(30)));
+        assert_eq!(after(&[("retry-after", "Wed, 21 Oct 2015 07:00:00 GMT"), date]), Some(Duration::ZERO));
+        assert_eq!(after(&[("retry-after", "99999999999")]), Some(MAX_RETRY_AFTER));
+        assert_eq!(after(&[("retry-after", "soon")]), None);
+        assert_eq!(after(&[]), None);
+    }
+
+    #[test]
+    fn numbers_and_lists_are_read_liberally() {
+        for (value, read) in
+            [("1112", Some(1112)), ("1112.0", Some(1112)), ("\"1112\"", Some(1112)), ("1.5", None), ("null", None)]
+        {
+            assert_eq!(integer(&serde_json::from_str(value).expect("JSON")), read, "{value}");
+        }
+        assert_eq!(parse(b"[\n{\"a\":1},\n{\"a\":2},\n]").expect("list").as_array().map(Vec::len), Some(2));
+        assert_eq!(parse(b"[\n]"), Some(Value::Array(Vec::new())));
+        assert_eq!(parse(b"<html>"), None);
+    }
+}

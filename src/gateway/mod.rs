@@ -12,8 +12,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
+use self::{fluidpay::FluidPay, http::Settings, paylike::Paylike};
 use crate::{
-    config::GatewayConfig,
+    config::{GatewayConfig, GatewayKind, Mode},
     domain::{
         money::Currency,
         payment::{MethodKind, Outcome},
@@ -27,6 +28,22 @@ pub enum Source {
     PriorTransaction { transaction_id: String },
 }
 
+/// The customer's consent behind a charge, for gateways that take stored-credential marks (a card-network rule).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mandate {
+    pub reason: Reason,
+    /// The customer's first transaction under this consent, where it is known.
+    pub initial_transaction_id: Option<String>,
+}
+
+/// Why the merchant charges without the customer being there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reason {
+    #[default]
+    Recurring,
+    Installment,
+}
+
 /// One payment as the gateway needs to know it. Sent again unchanged, it is the same payment.
 #[derive(Debug, Clone)]
 pub struct Charge {
@@ -38,6 +55,7 @@ pub struct Charge {
     pub amount_minor: i64,
     pub currency: Currency,
     pub description: String,
+    pub mandate: Mandate,
 }
 
 /// What is needed to find out what became of a payment.
@@ -79,10 +97,20 @@ pub struct Return {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReturnOutcome {
     /// `transaction_id` is the refund's own, where the gateway makes one. `voided`: undone before settlement.
-    Returned { transaction_id: Option<String>, voided: bool },
-    Refused { code: String, message: String },
-    GatewayError { message: String },
-    Unknown { message: String },
+    Returned {
+        transaction_id: Option<String>,
+        voided: bool,
+    },
+    Refused {
+        code: String,
+        message: String,
+    },
+    GatewayError {
+        message: String,
+    },
+    Unknown {
+        message: String,
+    },
 }
 
 /// The gateway's answer when asked about a refund whose outcome is unknown.
@@ -127,7 +155,8 @@ pub struct Configured {
     pub name: String,
     /// False: a test account. A test clock's customers use no other.
     pub live: bool,
-    pub max_in_flight: usize,
+    /// How many calls it gets at a time.
+    pub permits: tokio::sync::Semaphore,
     pub adapter: Arc<dyn Gateway>,
 }
 
@@ -146,8 +175,29 @@ pub struct BadGateway {
 impl Gateways {
     /// Builds an adapter for each configured gateway. Opens no connection.
     pub fn connect(configs: &BTreeMap<String, GatewayConfig>) -> Result<Self, BadGateway> {
-        let _ = configs;
-        Ok(Self::default())
+        let mut gateways = Self::default();
+        for (name, config) in configs {
+            let bad = |message: String| BadGateway { name: name.clone(), message };
+            let settings = Settings {
+                name: name.clone(),
+                base_url: config.base_url.clone(),
+                api_key: config.api_key.clone(),
+                merchant_id: config.merchant_id.clone(),
+                timeout: config.timeout,
+                max_in_flight: config.max_in_flight,
+            };
+            let adapter: Arc<dyn Gateway> = match config.kind {
+                GatewayKind::Fluidpay | GatewayKind::Sandbox => Arc::new(FluidPay::new(&settings).map_err(bad)?),
+                GatewayKind::Paylike => Arc::new(Paylike::new(&settings).map_err(bad)?),
+                GatewayKind::Paysley => {
+                    return Err(bad("kind: paysley is not available yet: it comes with payment requests".into()));
+                }
+            };
+            let live = config.mode == Mode::Live;
+            let permits = tokio::sync::Semaphore::new(config.max_in_flight);
+            gateways.insert(Configured { name: name.clone(), live, permits, adapter });
+        }
+        Ok(gateways)
     }
 
     pub fn get(&self, name: &str) -> Option<&Arc<Configured>> {

@@ -1,1 +1,205 @@
-//! The pretend outside world.
+//! The pretend outside world: a real HTTP server with the seed gateways' wire formats, fault switches and its own ledger.
+//!
+//! FluidPay lives under `/api`, Paylike at the root, the switches under `/_sandbox`. Everything is kept in memory. A call
+//! travels one way: `call` reads it, `faults` and `chaos` decide what goes wrong, one gateway's module answers under the
+//! one lock, `server` writes the answer or cuts the line.
+
+mod admin;
+mod body;
+mod call;
+mod chaos;
+mod faults;
+mod fixtures;
+mod fluidpay;
+mod ids;
+mod ledger;
+mod paylike;
+mod reply;
+mod scripts;
+mod server;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{StatusCode, header},
+    response::Response,
+    routing::any,
+};
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use tokio_util::task::TaskTracker;
+
+pub use call::Gateway;
+pub use faults::{Fault, Rule};
+pub use ledger::{Entry, Kind, Summary};
+pub use scripts::Script;
+pub use server::{Running, serve, start};
+
+use call::Call;
+use chaos::Chaos;
+use faults::{Aim, Faults};
+use ids::Ids;
+use ledger::Ledger;
+use reply::{Ending, Reply};
+use scripts::Scripts;
+
+/// Where the sandbox gets its time from. It keeps wall time, whatever clock the daemon is on.
+pub type Now = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
+/// How the sandbox behaves when nobody has set a switch.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// How long every gateway call takes, at least.
+    pub latency: Duration,
+    /// FluidPay settles each transaction as it is made: nothing can be voided, everything can be refunded.
+    pub settle_at_once: bool,
+}
+
+/// The pretend gateways and their books.
+pub struct Sandbox {
+    now: Now,
+    options: Options,
+    state: Mutex<State>,
+    /// Calls being processed; they finish even when their client has gone.
+    calls: TaskTracker,
+}
+
+/// Everything behind the one lock. Whoever holds it decides alone, so no amount can be spent twice.
+#[derive(Default)]
+struct State {
+    ids: Ids,
+    ledger: Ledger,
+    faults: Faults,
+    chaos: Option<Chaos>,
+    scripts: Scripts,
+    fluidpay: fluidpay::Books,
+    paylike: paylike::Books,
+}
+
+impl Sandbox {
+    /// A sandbox with its fixtures in place.
+    pub fn new(now: Now, options: Options) -> Arc<Self> {
+        let mut state = State::default();
+        state.fluidpay.settle_at_once(options.settle_at_once);
+        fixtures::install(&mut state, now());
+        Arc::new(Self { now, options, state: Mutex::new(state), calls: TaskTracker::new() })
+    }
+
+    /// Every movement of money so far, in order.
+    pub fn ledger(&self) -> Vec<Entry> {
+        self.state().ledger.entries().to_vec()
+    }
+
+    /// The ledger in figures.
+    pub fn summary(&self) -> Summary {
+        self.state().ledger.summary()
+    }
+
+    /// Sets a fault switch, as `POST /_sandbox/faults` does.
+    pub fn add_fault(&self, rule: Rule) {
+        self.state().faults.add(rule);
+    }
+
+    pub fn clear_faults(&self) {
+        self.state().faults.clear();
+    }
+
+    /// Stores `count` FluidPay customers whose card is approved, and returns their ids.
+    pub fn fluidpay_tokens(&self, count: usize, prefix: &str) -> Vec<String> {
+        fluidpay::make_tokens(&mut self.state(), count, prefix, fixtures::APPROVED_CARD, (self.now)())
+    }
+
+    /// Stores `count` earlier Paylike transactions of the fixture merchant that can be charged again, and returns their ids.
+    pub fn paylike_tokens(&self, count: usize) -> Vec<String> {
+        paylike::make_tokens(&mut self.state(), count, (self.now)())
+    }
+
+    /// Sets what a token's next attempts will get, as `POST /_sandbox/tokens/{token}/script` does.
+    pub fn set_script(&self, token: &str, script: Script) {
+        self.state().scripts.set(token.to_owned(), script);
+    }
+
+    /// Settles every FluidPay transaction that is pending settlement; returns how many.
+    pub fn settle(&self) -> usize {
+        self.state().fluidpay.settle((self.now)())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fault_for(&self, call: &Call) -> Option<Fault> {
+        let mut state = self.state();
+        if state.faults.is_empty() && state.chaos.is_none() {
+            return None;
+        }
+        let (operation, target) = match call.gateway {
+            Gateway::FluidPay => fluidpay::aim(&state.fluidpay, call),
+            Gateway::Paylike => paylike::aim(&state.paylike, call),
+        };
+        let aim = Aim { gateway: call.gateway, operation, path: &call.path, target };
+        let chosen = state.faults.strike(&aim);
+        chosen.or_else(|| state.chaos.as_mut().and_then(|chaos| chaos.strike(call.gateway, operation)))
+    }
+
+    async fn process(self: Arc<Self>, call: Call) -> Ending {
+        let fault = self.fault_for(&call);
+        match fault {
+            Some(Fault::DropBefore) => return Ending::Dropped,
+            Some(Fault::Status { status, retry_after }) => return Ending::Answer(fault_reply(status, retry_after)),
+            Some(Fault::Delay { ms }) => tokio::time::sleep(Duration::from_millis(ms)).await,
+            _ => {}
+        }
+        if !self.options.latency.is_zero() {
+            tokio::time::sleep(self.options.latency).await;
+        }
+        let decline = if let Some(Fault::Decline { code }) = fault { Some(code) } else { None };
+        let reply = match call.gateway {
+            Gateway::FluidPay => fluidpay::answer(&self, &call, decline),
+            Gateway::Paylike => paylike::answer(&self, &call, decline),
+        };
+        match fault {
+            Some(Fault::DropAfter) => Ending::Dropped,
+            Some(Fault::StatusAfter { status }) => Ending::Answer(fault_reply(status, None)),
+            _ => Ending::Answer(reply),
+        }
+    }
+}
+
+/// A body that both gateways' clients can read: FluidPay's `status` and `msg`, Paylike's `message`.
+fn fault_reply(status: u16, retry_after: Option<u64>) -> Reply {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let reason = status.canonical_reason().unwrap_or("fault");
+    let reply = Reply::json(status, &json!({ "status": "failed", "msg": reason, "message": reason, "data": null }));
+    match retry_after {
+        Some(seconds) => reply.with_header(header::RETRY_AFTER, seconds.to_string()),
+        None => reply,
+    }
+}
+
+/// All routes. Served by anything but [`serve`], a dropped connection is only a 502: no handler can cut the line.
+pub fn router(sandbox: Arc<Sandbox>) -> Router {
+    let fluidpay = gateway(Gateway::FluidPay, Arc::clone(&sandbox));
+    let paylike = gateway(Gateway::Paylike, Arc::clone(&sandbox));
+    Router::new()
+        .nest("/_sandbox", admin::routes(sandbox))
+        .route("/api", fluidpay.clone())
+        .route("/api/{*path}", fluidpay)
+        .fallback_service(Router::new().fallback(paylike))
+}
+
+fn gateway(gateway: Gateway, sandbox: Arc<Sandbox>) -> axum::routing::MethodRouter {
+    any(move |request: Request| async move {
+        let call = Call::read(gateway, request).await;
+        // A task of its own: the money moves even when the client hangs up now.
+        let task = sandbox.calls.spawn(Arc::clone(&sandbox).process(call));
+        let ending = task.await.unwrap_or(Ending::Dropped);
+        Response::<Body>::from(ending)
+    })
+}

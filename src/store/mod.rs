@@ -9,8 +9,11 @@ pub mod customers;
 pub mod db;
 pub mod events;
 pub mod invoices;
+pub mod payments;
+pub mod refunds;
 pub mod payment_methods;
 pub mod plans;
+pub mod runs;
 pub mod subscriptions;
 
 pub use db::{Db, Error, Result, Tx};

@@ -1,0 +1,198 @@
+//! Refunds: money back to the method it came from, recorded before the call and looked up when the answer is lost. Never more
+//! than was captured.
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::{App, Done, Refusal};
+use crate::{
+    domain::{
+        event::Actor,
+        id::InvoiceId,
+        payment::{Payment, PaymentStatus, Refund, RefundStatus},
+    },
+    gateway::{Return, ReturnFound, ReturnOutcome},
+    store,
+};
+
+/// Gives back `amount` (minor units; all that is left if none) of what an invoice was paid. Answers the refunds made, one for
+/// each payment that the amount had to be taken from.
+pub async fn refund(app: &App, actor: &Actor, invoice_id: InvoiceId, amount: Option<i64>, reason: &str) -> Done<Vec<Refund>> {
+    let Some(seen) = store::invoices::get(&app.db, invoice_id).await? else { return Err(Refusal::not_found("invoice", invoice_id)) };
+    let left = seen.amount_paid - seen.amount_refunded;
+    let mut wanted = amount.unwrap_or(left);
+    if wanted <= 0 || wanted > left {
+        let message = format!("at most {left} of this invoice can be given back, in minor units");
+        return Err(if amount.is_some() { Refusal::invalid("amount", message) } else { Refusal::WrongState(message) });
+    }
+    let mut refunds = Vec::new();
+    for payment in store::payments::of_invoice(&app.db, invoice_id).await? {
+        let part = wanted.min(payment.amount_captured - payment.amount_refunded);
+        if wanted > 0 && part > 0 && payment.status == PaymentStatus::Succeeded {
+            let (refund, payment) = record(app, actor, &payment, part, reason).await?;
+            let refund = call(app, refund, &payment).await?;
+            wanted -= part;
+            let went_wrong = refund.status != RefundStatus::Succeeded;
+            refunds.push(refund);
+            if went_wrong {
+                break;
+            }
+        }
+    }
+    match refunds.first() {
+        None => Err(Refusal::WrongState("no succeeded payment of this invoice has anything left to give back".to_owned())),
+        Some(refund) if matches!(refund.status, RefundStatus::Refused | RefundStatus::GatewayError) => {
+            Err(Refusal::WrongState(format!("the gateway did not give the money back: {}", refund.message.as_deref().unwrap_or("no reason given"))))
+        }
+        Some(_) => Ok(refunds),
+    }
+}
+
+/// Writes the refund down before the gateway hears of it; checks again under lock what is left.
+async fn record(app: &App, actor: &Actor, payment: &Payment, amount: i64, reason: &str) -> Done<(Refund, Payment)> {
+    let mut tx = app.db.begin().await?;
+    let wall = app.clock.now();
+    let now = app.now_in(&mut tx, payment.timeline).await?;
+    let Some(payment) = store::payments::lock(&mut tx, payment.id).await? else { return Err(Refusal::not_found("payment", payment.id)) };
+    if payment.status != PaymentStatus::Succeeded || amount > payment.amount_captured - payment.amount_refunded {
+        return Err(Refusal::WrongState("the payment has changed meanwhile: look at it and try again".to_owned()));
+    }
+    let refund = Refund {
+        id: app.id(),
+        payment_id: payment.id,
+        invoice_id: payment.invoice_id,
+        timeline: payment.timeline,
+        amount,
+        returned_before: payment.amount_refunded,
+        currency: payment.currency,
+        reason: reason.to_owned(),
+        status: RefundStatus::Pending,
+        voided: false,
+        transaction_id: None,
+        message: None,
+        lease_owner: Some(app.instance.clone()),
+        lease_expires_at: Some(wall + app.config.collection.lease),
+        lookups: 0,
+        next_lookup_at: None,
+        sent_at: wall,
+        created_at: now,
+        resolved_at: None,
+    };
+    match store::refunds::insert(&mut tx, refund.clone()).await {
+        Err(store::Error::Conflict) => return Err(Refusal::WrongState("another refund of this payment is on its way".to_owned())),
+        done => done?,
+    }
+    let data = json!({ "payment_id": payment.id, "invoice_id": payment.invoice_id, "amount": amount, "reason": reason });
+    let event = app.event(payment.timeline, now, actor, "refund.created", refund.id, data);
+    store::events::append(&mut tx, &[event]).await?;
+    tx.commit().await?;
+    Ok((refund, payment))
+}
+
+fn order(refund: &Refund, payment: &Payment) -> Return {
+    Return {
+        transaction_id: payment.transaction_id.clone().unwrap_or_default(),
+        amount_minor: refund.amount,
+        captured_minor: payment.amount_captured,
+        returned_minor: refund.returned_before,
+        currency: refund.currency,
+    }
+}
+
+async fn call(app: &App, refund: Refund, payment: &Payment) -> Done<Refund> {
+    let Some(gateway) = app.gateways.get(&payment.gateway) else {
+        return settle(app, refund, &ReturnOutcome::GatewayError { message: format!("gateway {} is not configured", payment.gateway) }).await;
+    };
+    let Ok(_permit) = gateway.permits.acquire().await else { return Ok(refund) };
+    let outcome = gateway.adapter.give_back(&order(&refund, payment)).await;
+    settle(app, refund, &outcome).await
+}
+
+/// Asks the gateway what became of a refund.
+pub(super) async fn look_up(app: &App, refund: Refund) -> Done<()> {
+    let Some(payment) = store::payments::get(&app.db, refund.payment_id).await? else { return Ok(()) };
+    let Some(gateway) = app.gateways.get(&payment.gateway) else { return Ok(()) };
+    match gateway.adapter.look_up_return(&order(&refund, &payment)).await {
+        ReturnFound::Returned { voided } => {
+            settle(app, refund, &ReturnOutcome::Returned { transaction_id: None, voided }).await?;
+        }
+        // Refunds carry no key that makes a repeat harmless, so the request must be given time to arrive first.
+        ReturnFound::Nothing if app.clock.now() - refund.sent_at < TimeDelta::from_std(app.config.collection.lease).unwrap_or_default() => {
+            let message = "the gateway does not know of it yet".to_owned();
+            settle(app, refund, &ReturnOutcome::Unknown { message }).await?;
+        }
+        // Nothing was given back; an operator may ask again.
+        ReturnFound::Nothing => {
+            let message = "the gateway never received it: nothing was given back".to_owned();
+            settle(app, refund, &ReturnOutcome::GatewayError { message }).await?;
+        }
+        ReturnFound::NoAnswer { message } => {
+            settle(app, refund, &ReturnOutcome::Unknown { message }).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn settle(app: &App, refund: Refund, outcome: &ReturnOutcome) -> Done<Refund> {
+    let mut tx = app.db.begin().await?;
+    let now = app.now_in(&mut tx, refund.timeline).await?;
+    // Invoice before payment before refund: the order in which everyone locks.
+    let invoice = store::invoices::lock(&mut tx, refund.invoice_id).await?;
+    let payment = store::payments::lock(&mut tx, refund.payment_id).await?;
+    let (Some(mut invoice), Some(mut payment), Some(mut refund)) = (invoice, payment, store::refunds::lock(&mut tx, refund.id).await?) else {
+        return Ok(refund);
+    };
+    if !matches!(refund.status, RefundStatus::Pending | RefundStatus::Unknown) {
+        return Ok(refund);
+    }
+    refund.lease_owner = None;
+    refund.lease_expires_at = None;
+    refund.next_lookup_at = None;
+    refund.resolved_at = Some(now);
+    match outcome {
+        ReturnOutcome::Returned { transaction_id, voided } => {
+            refund.status = RefundStatus::Succeeded;
+            refund.voided = *voided;
+            refund.transaction_id.clone_from(transaction_id);
+            payment.amount_refunded += refund.amount;
+            if payment.amount_refunded == payment.amount_captured {
+                payment.status = PaymentStatus::Refunded;
+            }
+            invoice.amount_refunded += refund.amount;
+            invoice.updated_at = now;
+        }
+        ReturnOutcome::Refused { code, message } => {
+            refund.status = RefundStatus::Refused;
+            refund.message = Some(format!("{message} ({code})"));
+        }
+        ReturnOutcome::GatewayError { message } => {
+            refund.status = RefundStatus::GatewayError;
+            refund.message = Some(message.clone());
+        }
+        ReturnOutcome::Unknown { message } => wait_for_look_up(app, &mut refund, message),
+    }
+    let kind = format!("refund.{}", refund.status);
+    let data = json!({ "payment_id": payment.id, "invoice_id": invoice.id, "amount": refund.amount, "voided": refund.voided, "message": refund.message });
+    let event = app.event(refund.timeline, now, &Actor::System, &kind, refund.id, data);
+    store::invoices::save(&mut tx, &[invoice]).await?;
+    store::payments::save(&mut tx, &[payment]).await?;
+    store::refunds::save(&mut tx, refund.clone()).await?;
+    store::events::append(&mut tx, &[event]).await?;
+    tx.commit().await?;
+    Ok(refund)
+}
+
+fn wait_for_look_up(app: &App, refund: &mut Refund, message: &str) {
+    let backoff = &app.config.collection.lookup_backoff;
+    refund.message = Some(message.to_owned());
+    refund.resolved_at = None;
+    if refund.lookups > backoff.len() as i64 + 3 {
+        refund.status = RefundStatus::Parked;
+        return;
+    }
+    let index = usize::try_from(refund.lookups - 1).ok();
+    let delay = index.map_or(Some(TimeDelta::zero()), |index| backoff.get(index.min(backoff.len() - 1)).and_then(|delay| TimeDelta::from_std(*delay).ok()));
+    refund.status = RefundStatus::Unknown;
+    refund.lookups += 1;
+    refund.next_lookup_at = Some(app.clock.now() + delay.unwrap_or(TimeDelta::days(1)));
+}

@@ -1,0 +1,229 @@
+//! Settlement: what a gateway's answer does to payment, invoice and subscription, committed in groups by a single writer.
+//!
+//! Guards "unknown is never charged again": only a look-up that found nothing sends a payment again, as the same payment.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{App, Done, collect_due::Obstacle};
+use crate::{
+    domain::{
+        event::Actor,
+        id::InvoiceId,
+        invoice::{InvoiceStatus, NextAction},
+        payment::{Decline, Outcome, Payment},
+    },
+    gateway::{Charge, Configured, Found, Mandate, Reason, Sent, Source},
+    store,
+};
+
+mod books;
+
+use books::Books;
+
+/// What is asked of a gateway next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Charge,
+    Capture,
+    LookUp,
+    /// Gives reserved money free: the payment is not wanted any more.
+    Release,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Outcome(Outcome),
+    /// The gateway has never seen it.
+    Nothing,
+    NoAnswer(String),
+    Released,
+    /// Another daemon has taken the payment over.
+    LeaseLost,
+}
+
+struct Report {
+    payment: Payment,
+    answer: Answer,
+    reply: oneshot::Sender<Option<(Step, Payment)>>,
+}
+
+/// Where calls report to.
+pub(super) struct Settler(mpsc::Sender<Report>);
+
+impl Settler {
+    /// Settles an answer; says what to do next, if anything. Answers after the commit.
+    pub(super) async fn report(&self, payment: Payment, answer: Answer) -> Option<(Step, Payment)> {
+        if matches!(answer, Answer::LeaseLost | Answer::Released) {
+            return None;
+        }
+        let (reply, next) = oneshot::channel();
+        self.0.send(Report { payment, answer, reply }).await.ok()?;
+        next.await.ok().flatten()
+    }
+}
+
+/// The single writer of outcomes.
+pub(super) struct Writer<'a> {
+    app: &'a App,
+    reports: mpsc::Receiver<Report>,
+}
+
+pub(super) fn channel(app: &App) -> (Settler, Writer<'_>) {
+    let (sender, reports) = mpsc::channel(1024);
+    (Settler(sender), Writer { app, reports })
+}
+
+/// The most outcomes in one commit.
+const GROUP: usize = 500;
+
+impl Writer<'_> {
+    /// Runs until every [`Settler`] is gone.
+    pub(super) async fn run(mut self) -> Done<()> {
+        let mut group = Vec::with_capacity(GROUP);
+        while self.reports.recv_many(&mut group, GROUP).await > 0 {
+            // Answers that are ready now join the same commit.
+            tokio::task::yield_now().await;
+            while group.len() < GROUP
+                && let Ok(report) = self.reports.try_recv()
+            {
+                group.push(report);
+            }
+            let (claims, replies): (Vec<_>, Vec<_>) = group.drain(..).map(|report| ((report.payment, report.answer), report.reply)).unzip();
+            let nexts = self.settle(&claims).await?;
+            for (reply, next) in replies.into_iter().zip(nexts) {
+                // A caller that is gone leaves the payment to its lease.
+                let _ = reply.send(next);
+            }
+        }
+        Ok(())
+    }
+
+    async fn settle(&self, claims: &[(Payment, Answer)]) -> Done<Vec<Option<(Step, Payment)>>> {
+        let mut tries = 0;
+        loop {
+            match settle_group(self.app, claims).await {
+                Err(error) if tries < 5 => {
+                    // Money may have moved: the answers must not be lost to a passing fault such as a deadlock.
+                    tries += 1;
+                    tracing::warn!(%error, tries, "settling outcomes failed, trying again");
+                    tokio::time::sleep(std::time::Duration::from_millis(50 << tries)).await;
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
+/// Everything that a group of answers changes, in one transaction. Locks in the order subscription, invoice, payment.
+async fn settle_group(app: &App, claims: &[(Payment, Answer)]) -> Done<Vec<Option<(Step, Payment)>>> {
+    let mut tx = app.db.begin().await?;
+    let mut books = Books::open(app, &mut tx, claims.iter().map(|(payment, _)| payment)).await?;
+    let nexts: Vec<_> = claims.iter().map(|(claimed, answer)| books.settle(claimed, answer)).collect();
+    let nexts = nexts.into_iter().map(|next| next.and_then(|(step, id)| books.payment(id).map(|payment| (step, payment)))).collect();
+    books.close(&mut tx).await?;
+    tx.commit().await?;
+    Ok(nexts)
+}
+
+/// Settles an invoice that is due and cannot be sent to any gateway.
+pub(super) async fn without_gateway(app: &App, id: InvoiceId, obstacle: Obstacle) -> Done<()> {
+    let Some(seen) = store::invoices::get(&app.db, id).await? else { return Ok(()) };
+    let mut tx = app.db.begin().await?;
+    let mut books = Books::open_invoice(app, &mut tx, &seen).await?;
+    // The claim let go of the lock: whether it is still due is asked again.
+    let still_due = books.invoice(id).is_some_and(|invoice| {
+        invoice.status == InvoiceStatus::Open
+            && invoice.next_attempt_at.is_some_and(|at| at <= books.now())
+            && (obstacle != Obstacle::LadderEnded || invoice.next_action == NextAction::GiveUp)
+    });
+    if still_due {
+        if obstacle == Obstacle::LadderEnded {
+            books.give_up(id);
+        } else {
+            let decline = Decline { class: obstacle.class(), code: obstacle.code().to_owned(), message: "no gateway was asked".to_owned() };
+            books.event("invoice.not_collectable", id, json!({ "code": decline.code }), &Actor::System);
+            books.decline(id, &decline);
+        }
+        books.close(&mut tx).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+/// Asks the gateway, within its limit of calls at a time.
+pub(super) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment, step: Step) -> Answer {
+    let Ok(_permit) = gateway.permits.acquire().await else { return Answer::LeaseLost };
+    if step == Step::Charge || step == Step::Capture {
+        match keep_lease(app, payment).await {
+            Ok(true) => {}
+            Ok(false) => return Answer::LeaseLost,
+            Err(error) => {
+                tracing::warn!(%error, payment = %payment.id, "the lease could not be renewed; the payment is left to recovery");
+                return Answer::LeaseLost;
+            }
+        }
+    }
+    let charge = charge_of(payment);
+    let transaction_id = payment.transaction_id.as_deref().unwrap_or_default();
+    match step {
+        Step::Charge => Answer::Outcome(gateway.adapter.charge(&charge).await),
+        Step::Capture => Answer::Outcome(gateway.adapter.capture(transaction_id, &charge).await),
+        Step::LookUp => match gateway.adapter.look_up(&sent(payment)).await {
+            Found::Outcome(outcome) => Answer::Outcome(outcome),
+            Found::Nothing => Answer::Nothing,
+            Found::NoAnswer { message } => Answer::NoAnswer(message),
+        },
+        Step::Release => {
+            let released = gateway.adapter.release(transaction_id, &charge).await;
+            tracing::info!(payment = %payment.id, ?released, "authorization released");
+            Answer::Released
+        }
+    }
+}
+
+/// A payment that waited long for its turn renews its lease first; false if another daemon has it by now.
+async fn keep_lease(app: &App, payment: &Payment) -> Done<bool> {
+    let now = app.clock.now();
+    let lease = app.config.collection.lease;
+    if payment.lease_expires_at.is_some_and(|expires| expires - lease / 2 > now) {
+        return Ok(true);
+    }
+    let mut tx = app.db.begin().await?;
+    let renewed = store::payments::renew_lease(&mut tx, payment.id, payment.lease_token, now + lease).await?;
+    tx.commit().await?;
+    Ok(renewed)
+}
+
+fn charge_of(payment: &Payment) -> Charge {
+    let source = match (&payment.prior_transaction_id, &payment.customer_token) {
+        (Some(transaction_id), _) => Source::PriorTransaction { transaction_id: transaction_id.clone() },
+        (None, token) => Source::VaultToken {
+            customer_token: token.clone().unwrap_or_default(),
+            payment_method_token: payment.payment_method_token.clone(),
+        },
+    };
+    Charge {
+        reference: payment.reference.clone(),
+        idempotency_key: payment.idempotency_key.clone(),
+        source,
+        amount_minor: payment.amount,
+        currency: payment.currency,
+        description: payment.description.clone(),
+        // A vault customer's first transaction is not known to us; a prior transaction is itself the mandate.
+        mandate: Mandate { reason: Reason::Recurring, initial_transaction_id: payment.prior_transaction_id.clone() },
+    }
+}
+
+fn sent(payment: &Payment) -> Sent {
+    Sent {
+        reference: payment.reference.clone(),
+        amount_minor: payment.amount,
+        currency: payment.currency,
+        transaction_id: payment.transaction_id.clone(),
+        sent_at: payment.sent_at,
+    }
+}

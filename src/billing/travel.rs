@@ -1,0 +1,66 @@
+//! The steps of a test clock on its way: claim, move, arrive. Each is one small transaction, so that an advance goes on where it
+//! was after any interruption.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::{App, Done, runs::Counts};
+use crate::{
+    domain::{
+        clock::{ClockStatus, TestClock},
+        customer::Timeline,
+        event::Actor,
+        id::ClockId,
+    },
+    store,
+};
+
+/// Claims the clocks that are to be moved and that nobody moves.
+pub async fn claim(app: &App) -> Done<Vec<TestClock>> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let clocks = store::clocks::claim_advancing(&mut tx, &app.instance, now, now + app.config.collection.lease).await?;
+    if !clocks.is_empty() {
+        tx.commit().await?;
+    }
+    Ok(clocks)
+}
+
+/// Moves a clock to `to`, never back, and adds to its counts. A clock that is moved to its target once more, after everything
+/// due there is done, has arrived. None if this daemon does not hold the clock any more.
+pub async fn step(app: &App, id: ClockId, to: DateTime<Utc>, done: &Counts) -> Done<Option<TestClock>> {
+    let mut tx = app.db.begin().await?;
+    let Some(mut clock) = store::clocks::lock(&mut tx, id).await? else { return Ok(None) };
+    if clock.status != ClockStatus::Advancing || clock.lease_owner.as_deref() != Some(&app.instance) {
+        return Ok(None);
+    }
+    let arrived = clock.target_at.is_none_or(|target| clock.now_at >= target);
+    clock.now_at = clock.now_at.max(to);
+    for (name, count) in done {
+        let sum = clock.counts.get(name).and_then(Value::as_i64).unwrap_or(0) + count.as_i64().unwrap_or(0);
+        clock.counts.insert(name.clone(), sum.into());
+    }
+    clock.lease_expires_at = Some(app.clock.now() + app.config.collection.lease);
+    if arrived {
+        clock.status = ClockStatus::Idle;
+        clock.target_at = None;
+        clock.lease_owner = None;
+        clock.lease_expires_at = None;
+        let data = json!({ "now": clock.now_at, "counts": clock.counts });
+        let event = app.event(Timeline::Test(id), clock.now_at, &Actor::System, "clock.arrived", id, data);
+        store::events::append(&mut tx, &[event]).await?;
+    }
+    store::clocks::save(&mut tx, clock.clone()).await?;
+    tx.commit().await?;
+    Ok(Some(clock))
+}
+
+/// Lets go of a clock, so that this or another daemon takes it up again.
+pub async fn let_go(app: &App, id: ClockId) -> Done<()> {
+    let mut tx = app.db.begin().await?;
+    if let Some(clock) = store::clocks::lock(&mut tx, id).await?.filter(|clock| clock.lease_owner.as_deref() == Some(&app.instance)) {
+        store::clocks::save(&mut tx, TestClock { lease_owner: None, lease_expires_at: None, ..clock }).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}

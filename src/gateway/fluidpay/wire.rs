@@ -1,0 +1,259 @@
+//! FluidPay's answers: the envelope, a transaction, and what its status and code together say about the money.
+//!
+//! Judged on `data`, never on HTTP: a decline is HTTP 200 with `status: "success"`, and a failure may come as HTTP 200 too.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{
+    super::http::{Answer, integer, text},
+    codes::{Verdict, verdict},
+};
+use crate::domain::{
+    money::Currency,
+    payment::{Decline, DeclineClass},
+};
+
+/// What an answer carries.
+#[derive(Debug)]
+pub enum Envelope {
+    /// `data` of a success; null when nothing matched or nothing needs saying.
+    Data(Value),
+    /// The gateway's own refusal of the request.
+    Failed { status: u16, message: String },
+    /// Neither.
+    Strange,
+}
+
+pub fn open(answer: Answer) -> Envelope {
+    let (status, mut body) = match answer {
+        Answer::Done(body) => (200, body),
+        Answer::Refused { status, body } => (status, body.unwrap_or(Value::Null)),
+    };
+    let failed = status != 200 || body.get("status").and_then(Value::as_str).is_some_and(|word| !word.starts_with("success"));
+    let message = ["msg", "message", "error"].iter().find_map(|field| text(&body, field)).unwrap_or("no reason given").to_owned();
+    match body.get_mut("data").map(Value::take) {
+        // A transaction in a failure is still the better witness.
+        Some(data) if !failed || Transaction::read(&data).is_some() => Envelope::Data(data),
+        None if !failed => Envelope::Strange,
+        _ => Envelope::Failed { status, message },
+    }
+}
+
+/// One transaction, as far as it matters here. Read liberally: only the id must be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transaction {
+    pub id: String,
+    pub kind: String,
+    pub status: String,
+    pub response: String,
+    pub code: Option<i64>,
+    pub amounts: Vec<i64>,
+    pub authorized: Option<i64>,
+    pub refunded: Option<i64>,
+    pub currency: Option<String>,
+    pub order_id: Option<String>,
+    pub created_at: Option<DateTime<Utc>>,
+    pub reason: String,
+}
+
+/// Where a transaction's money is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    Taken {
+        amount_minor: i64,
+    },
+    Reserved,
+    Declined(Decline),
+    /// Declined, with a code that may hide a charge until a look-up confirms it.
+    Doubtful(Decline),
+    /// Voided or reversed.
+    Undone,
+    Unclear(String),
+}
+
+impl Transaction {
+    /// Takes the object itself or an array of one: documents and clients disagree.
+    pub fn read(data: &Value) -> Option<Self> {
+        let object = match data {
+            Value::Array(items) => items.first()?,
+            other => other,
+        };
+        let word = |field: &str| text(object, field).unwrap_or_default().to_ascii_lowercase();
+        let number = |field: &str| object.get(field).and_then(integer);
+        // The details of the one payment method used: named `response_body`, or `response` in the seed's sample.
+        let details = ["response_body", "response"]
+            .iter()
+            .find_map(|field| object.get(field)?.as_object()?.values().find(|value| value.is_object()));
+        let detail = |field: &str| details.and_then(|details| details.get(field));
+        let response = object.get("response").and_then(Value::as_str).or_else(|| detail("response")?.as_str());
+        Some(Self {
+            id: text(object, "id")?.to_owned(),
+            kind: word("type"),
+            status: word("status"),
+            response: response.unwrap_or_default().to_ascii_lowercase(),
+            code: number("response_code").or_else(|| detail("response_code").and_then(integer)),
+            amounts: ["amount", "base_amount"].iter().filter_map(|field| number(field)).collect(),
+            authorized: number("amount_authorized"),
+            refunded: number("amount_refunded"),
+            currency: text(object, "currency").map(str::to_owned),
+            order_id: object.get("order_id").and_then(Value::as_str).map(str::to_owned),
+            created_at: text(object, "created_at").and_then(|at| at.parse().ok()),
+            reason: detail("processor_response_text").and_then(Value::as_str).unwrap_or_default().trim().to_owned(),
+        })
+    }
+
+    /// Whether it is the payment that was asked for; the error names both sides.
+    pub fn agrees(&self, amount_minor: i64, currency: Currency) -> Result<(), String> {
+        if !self.amounts.is_empty() && !self.amounts.contains(&amount_minor) {
+            let theirs = self.amounts[0];
+            return Err(format!("amounts differ: {amount_minor} here, {theirs} at the gateway (transaction {})", self.id));
+        }
+        match &self.currency {
+            Some(theirs) if theirs.parse() != Ok(currency) => {
+                Err(format!("currencies differ: {currency} here, {theirs} at the gateway (transaction {})", self.id))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub fn standing(&self, asked_minor: i64) -> Standing {
+        let verdict = self.code.map(verdict);
+        let contradiction = || {
+            let code = self.code.unwrap_or_default();
+            Standing::Unclear(format!("status {} contradicts code {code} (transaction {})", self.status, self.id))
+        };
+        let refused = matches!(verdict, Some(Verdict::Declined(_) | Verdict::Doubtful(_)));
+        match self.status.as_str() {
+            "pending_settlement" | "settled" | "refunded" | "partially_refunded" | "authorized" if refused => contradiction(),
+            "pending_settlement" | "settled" | "refunded" | "partially_refunded" => self.taken(asked_minor),
+            "authorized" => Standing::Reserved,
+            "declined" => self.declined(verdict).unwrap_or_else(contradiction),
+            "voided" | "reversed" => Standing::Undone,
+            // A bank payment that came back.
+            "returned" | "late_return" => Standing::Declined(self.decline(DeclineClass::Soft, self.status.clone())),
+            "" => match (self.response.as_str(), verdict) {
+                ("declined", _) | (_, Some(Verdict::Declined(_) | Verdict::Doubtful(_))) if self.response != "approved" => {
+                    self.declined(verdict).unwrap_or_else(contradiction)
+                }
+                ("approved" | "", Some(Verdict::Approved | Verdict::Partial)) => self.taken(asked_minor),
+                _ => Standing::Unclear(format!("the gateway gives no status (transaction {})", self.id)),
+            },
+            other => Standing::Unclear(format!("the gateway says {other} (transaction {})", self.id)),
+        }
+    }
+
+    /// A partial approval takes what was authorized. Anything above what was asked is the gateway's own surcharge.
+    fn taken(&self, asked_minor: i64) -> Standing {
+        match self.authorized.filter(|&authorized| authorized > 0) {
+            Some(authorized) => Standing::Taken { amount_minor: authorized.min(asked_minor) },
+            None if self.code == Some(110) => {
+                Standing::Unclear(format!("partial approval without an amount (transaction {})", self.id))
+            }
+            None => Standing::Taken { amount_minor: asked_minor },
+        }
+    }
+
+    fn declined(&self, verdict: Option<Verdict>) -> Option<Standing> {
+        let code = self.code.map_or_else(|| "declined".to_owned(), |code| code.to_string());
+        match verdict {
+            Some(Verdict::Declined(class)) => Some(Standing::Declined(self.decline(class, code))),
+            Some(Verdict::Doubtful(class)) => Some(Standing::Doubtful(self.decline(class, code))),
+            // The seed's reading sample has no code: the status alone is a plain decline.
+            None => Some(Standing::Declined(self.decline(DeclineClass::Soft, code))),
+            Some(Verdict::Approved | Verdict::Partial | Verdict::Pending) => None,
+        }
+    }
+
+    fn decline(&self, class: DeclineClass, code: String) -> Decline {
+        let message = if self.reason.is_empty() { "declined".to_owned() } else { self.reason.clone() };
+        Decline { class, code, message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn sample(status: &str, code: i64) -> Value {
+        json!({
+            "id": "d1f0smq9ku6k3h2a7b80", "type": "sale", "amount": 2500, "amount_authorized": 2500, "currency": "usd",
+            "order_id": "0ABCDEFGHJKMNPQRS", "response_body": {"card": {"response_code": code, "processor_response_text": " SAYS SO "}},
+            "status": status, "response": "whatever", "response_code": code, "created_at": "2026-03-01T06:00:01.25Z",
+        })
+    }
+    fn standing(status: &str, code: i64) -> Standing {
+        Transaction::read(&sample(status, code)).expect("readable").standing(2500)
+    }
+
+    #[test]
+    fn status_and_code_must_both_say_that_money_moved() {
+        for status in ["pending_settlement", "settled", "refunded", "partially_refunded"] {
+            assert_eq!(standing(status, 100), Standing::Taken { amount_minor: 2500 }, "{status}");
+            assert!(matches!(standing(status, 202), Standing::Unclear(_)), "{status}");
+        }
+        assert_eq!(standing("authorized", 100), Standing::Reserved);
+        for (status, code) in
+            [("pending", 99), ("unknown", 0), ("flagged", 100), ("declined", 100), ("declined", 99), ("brand_new", 100)]
+        {
+            assert!(matches!(standing(status, code), Standing::Unclear(_)), "{status} {code}");
+        }
+        assert_eq!(standing("voided", 100), Standing::Undone);
+    }
+
+    #[test]
+    fn declines_carry_code_class_and_the_processors_words() {
+        let expected = Decline { class: DeclineClass::Soft, code: "202".into(), message: "SAYS SO".into() };
+        assert_eq!(standing("declined", 202), Standing::Declined(expected));
+        for code in [301, 400, 421, 430] {
+            assert!(matches!(standing("declined", code), Standing::Doubtful(_)), "{code} may hide a charge");
+        }
+    }
+
+    #[test]
+    fn a_partial_approval_takes_what_was_authorized() {
+        let mut value = sample("pending_settlement", 110);
+        value["amount_authorized"] = json!(1000);
+        let read = |value: &Value| Transaction::read(value).expect("readable").standing(2500);
+        assert_eq!(read(&value), Standing::Taken { amount_minor: 1000 });
+        value["amount_authorized"] = json!(0);
+        assert!(matches!(read(&value), Standing::Unclear(_)));
+    }
+
+    #[test]
+    fn both_shapes_of_a_reading_are_understood() {
+        let mut old = sample("pending_settlement", 100);
+        let object = old.as_object_mut().expect("object");
+        let details = object.remove("response_body").expect("there");
+        object.insert("response".into(), details);
+        object.remove("response_code");
+        let read = Transaction::read(&json!([old])).expect("array of one");
+        assert_eq!((read.code, read.standing(2500)), (Some(100), Standing::Taken { amount_minor: 2500 }));
+        assert_eq!(Transaction::read(&json!([])), None);
+        assert_eq!(Transaction::read(&Value::Null), None);
+    }
+
+    #[test]
+    fn failures_are_seen_at_any_http_status() {
+        let failed = json!({"status": "failed", "msg": "invalid customer", "data": null});
+        for answer in [Answer::Done(failed.clone()), Answer::Refused { status: 400, body: Some(failed) }] {
+            assert!(matches!(open(answer), Envelope::Failed { message, .. } if message == "invalid customer"));
+        }
+        let odd = json!({"status": "failed", "msg": "declined", "data": sample("declined", 200)});
+        assert!(matches!(open(Answer::Refused { status: 402, body: Some(odd) }), Envelope::Data(_)));
+        assert!(matches!(open(Answer::Done(json!({"hello": 1}))), Envelope::Strange));
+        assert!(matches!(open(Answer::Done(json!({"status": "success", "data": null}))), Envelope::Data(Value::Null)));
+    }
+
+    #[test]
+    fn another_amount_or_currency_is_another_payment() {
+        let read = Transaction::read(&sample("settled", 100)).expect("readable");
+        let eur = "EUR".parse().expect("known");
+        assert_eq!(read.agrees(2500, Currency::USD), Ok(()));
+        let both = read.agrees(2600, Currency::USD).expect_err("differs");
+        assert!(both.contains("2600") && both.contains("2500"), "{both}");
+        assert!(read.agrees(2500, eur).expect_err("differs").contains("usd"));
+    }
+}

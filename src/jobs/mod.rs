@@ -1,0 +1,103 @@
+//! The door for what happens by itself: the table of jobs. Each is declared once; `cron` rings their bells in production,
+//! `travel` asks the same table for the next instant with work under a test clock.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use tokio::sync::Notify;
+
+use crate::{
+    billing::{self, App, Bells, Done, runs::Counts},
+    domain::customer::Timeline,
+    store,
+};
+
+pub mod cron;
+pub mod travel;
+
+type Work<'a, T> = Pin<Box<dyn Future<Output = Done<T>> + Send + 'a>>;
+
+/// When a job's bell is rung.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bell {
+    /// At every tick (`jobs.tick`).
+    Tick,
+    /// Six-field cron expression, UTC.
+    Cron(&'static str),
+}
+
+pub struct Job {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub bell: Bell,
+    pub ring: fn(&Bells) -> &Arc<Notify>,
+    /// Does all that is due on a timeline by an instant.
+    pub run: for<'a> fn(&'a App, Timeline, DateTime<Utc>) -> Work<'a, Counts>,
+    /// The earliest instant at which there is work on a timeline; jobs without it do nothing under a test clock.
+    pub earliest: Option<for<'a> fn(&'a App, Timeline) -> Work<'a, Option<DateTime<Utc>>>>,
+}
+
+/// Every job there is.
+pub const JOBS: &[Job] = &[
+    Job {
+        name: "bill_run",
+        about: "opens the cycles that are due: invoices with their lines",
+        bell: Bell::Tick,
+        ring: |bells| &bells.bill,
+        run: |app, timeline, now| {
+            Box::pin(async move {
+                let opened = billing::invoice_due::invoice_due(app, timeline, now).await?;
+                if opened.cycles > 0 {
+                    app.bells.collect.notify_one();
+                }
+                Ok(counts([("cycles_opened", opened.cycles), ("subscriptions_parked", opened.parked)]))
+            })
+        },
+        earliest: Some(|app, timeline| Box::pin(async move { Ok(store::subscriptions::earliest_due(&app.db, timeline).await?) })),
+    },
+    Job {
+        name: "collection",
+        about: "charges the invoices that are due, and ends dunning ladders",
+        bell: Bell::Tick,
+        ring: |bells| &bells.collect,
+        run: |app, timeline, now| {
+            Box::pin(async move {
+                let collected = billing::collect_due::collect_due(app, timeline, now).await?;
+                if collected.payments > 0 {
+                    app.bells.look_up.notify_one();
+                }
+                Ok(counts([("payments", collected.payments), ("settled_without_gateway", collected.without_gateway)]))
+            })
+        },
+        earliest: Some(|app, timeline| Box::pin(async move { Ok(store::invoices::earliest_attempt(&app.db, timeline).await?) })),
+    },
+    Job {
+        name: "look_ups",
+        about: "asks gateways what became of payments and refunds nobody knows the outcome of; frees claims of daemons gone silent",
+        bell: Bell::Tick,
+        ring: |bells| &bells.look_up,
+        run: |app, _, _| {
+            Box::pin(async move {
+                let freed = billing::collect_due::recover(app, false).await?;
+                let payments = billing::look_up::look_up_payments(app, None).await?;
+                let refunds = billing::look_up::look_up_refunds(app).await?;
+                Ok(counts([("claims_freed", freed as usize), ("payments_looked_up", payments), ("refunds_looked_up", refunds)]))
+            })
+        },
+        earliest: None,
+    },
+];
+
+pub fn job(name: &str) -> Option<&'static Job> {
+    JOBS.iter().find(|job| job.name == name)
+}
+
+fn counts<const N: usize>(pairs: [(&str, usize); N]) -> Counts {
+    pairs.into_iter().map(|(name, count)| (name.to_owned(), json!(count))).collect()
+}
+
+/// Whether a run found anything to do.
+fn did_something(counts: &Counts) -> bool {
+    counts.values().any(|count| count.as_i64() != Some(0))
+}

@@ -1,0 +1,109 @@
+//! Test clocks: the same jobs, driven from one due instant to the next, in order, so that one long jump does what many short
+//! ones do. Simulated time stands still while the outcome of any payment is unknown.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use tokio_util::task::TaskTracker;
+
+use super::{JOBS, did_something};
+use crate::{
+    billing::{self, App, Done, runs::Counts},
+    domain::{clock::TestClock, customer::Timeline},
+    store,
+};
+
+/// Moves every clock that is on its way, each in a task of its own, until the daemon stops.
+pub async fn run(app: Arc<App>, tracker: TaskTracker) {
+    loop {
+        match billing::travel::claim(&app).await {
+            Ok(clocks) => {
+                for clock in clocks {
+                    tracker.spawn(journey(app.clone(), clock));
+                }
+            }
+            Err(error) => tracing::error!(%error, "test clocks could not be claimed"),
+        }
+        tokio::select! {
+            () = app.stopping.cancelled() => return,
+            () = app.bells.travel.notified() => {}
+        }
+    }
+}
+
+async fn journey(app: Arc<App>, clock: TestClock) {
+    let id = clock.id;
+    if let Err(error) = advance(&app, clock).await {
+        tracing::error!(clock = %id, %error, "the advance was interrupted and goes on at the next tick");
+    }
+    if let Err(error) = billing::travel::let_go(&app, id).await {
+        tracing::error!(clock = %id, %error, "the clock could not be let go; its lease ends by itself");
+    }
+}
+
+/// Takes a claimed clock to its target: all work due now, then to the next instant that has any.
+pub async fn advance(app: &App, mut clock: TestClock) -> Done<()> {
+    let timeline = Timeline::Test(clock.id);
+    while let Some(target) = clock.target_at {
+        let done = drain(app, timeline, clock.now_at).await?;
+        if app.stopping.is_cancelled() {
+            return Ok(());
+        }
+        let next = earliest(app, timeline).await?.filter(|&next| next < target).unwrap_or(target);
+        match billing::travel::step(app, clock.id, next, &done).await? {
+            Some(moved) => clock = moved,
+            None => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// Does everything due at this instant, again and again until nothing is, and waits for unknown outcomes.
+async fn drain(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Counts> {
+    let mut total = Counts::new();
+    loop {
+        let mut busy = false;
+        for job in JOBS.iter().filter(|job| job.earliest.is_some()) {
+            let counts = (job.run)(app, timeline, now).await?;
+            busy |= did_something(&counts);
+            add(&mut total, &counts);
+        }
+        if app.stopping.is_cancelled() {
+            return Ok(total);
+        }
+        if store::payments::undecided(&app.db, timeline).await? > 0 {
+            busy = true;
+            billing::collect_due::recover(app, false).await?;
+            if billing::look_up::look_up_payments(app, Some(timeline)).await? == 0 {
+                let wait = billing::look_up::next_look_up_in(app, timeline).await?.and_then(|wait| wait.to_std().ok());
+                // Not longer than a tick: another daemon, or an operator, may have settled it meanwhile.
+                tokio::select! {
+                    () = app.stopping.cancelled() => {}
+                    () = tokio::time::sleep(wait.unwrap_or(app.config.jobs.tick).clamp(Duration::from_millis(5), app.config.jobs.tick)) => {}
+                }
+            }
+        }
+        if !busy {
+            return Ok(total);
+        }
+    }
+}
+
+/// The next instant at which any job has work on a timeline.
+async fn earliest(app: &App, timeline: Timeline) -> Done<Option<DateTime<Utc>>> {
+    let mut earliest: Option<DateTime<Utc>> = None;
+    for due in JOBS.iter().filter_map(|job| job.earliest) {
+        if let Some(at) = due(app, timeline).await? {
+            earliest = Some(earliest.map_or(at, |sooner| sooner.min(at)));
+        }
+    }
+    Ok(earliest)
+}
+
+fn add(total: &mut Counts, counts: &Counts) {
+    for (name, count) in counts {
+        let sum = total.get(name).and_then(Value::as_i64).unwrap_or(0) + count.as_i64().unwrap_or(0);
+        total.insert(name.clone(), sum.into());
+    }
+}

@@ -1,0 +1,198 @@
+//! `/_sandbox`: the ledger, the fault switches, the fixtures, settlement and tokens. Faults never hit these.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{Path, Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use super::{
+    Sandbox,
+    call::Gateway,
+    chaos::{Chaos, Settings},
+    faults::Rule,
+    fixtures, fluidpay, paylike,
+    scripts::Script,
+};
+
+/// The most tokens one request makes.
+const MAX_TOKENS: usize = 1_000_000;
+
+type Shared = State<Arc<Sandbox>>;
+type Answer = Result<Json<Value>, Refused>;
+
+/// A request to the switches that makes no sense; the text says why.
+pub struct Refused(String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "error": self.0 }))).into_response()
+    }
+}
+
+pub fn routes(sandbox: Arc<Sandbox>) -> Router {
+    Router::new()
+        .route("/ledger", get(ledger))
+        .route("/faults", get(list_faults).post(add_fault).delete(clear_faults))
+        .route("/chaos", get(show_chaos).post(start_chaos).delete(stop_chaos))
+        .route("/fixtures", get(async || Json(fixtures::describe())))
+        .route("/settle", post(settle))
+        .route("/tokens", post(make_tokens))
+        .route("/tokens/{token}/script", post(set_script).delete(remove_script))
+        .with_state(sandbox)
+}
+
+/// Reads a JSON body whatever its content type; nothing at all is an empty object.
+fn read<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Refused> {
+    let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
+    serde_json::from_slice(bytes).map_err(|error| Refused(error.to_string()))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LedgerQuery {
+    #[serde(default)]
+    summary: bool,
+    gateway: Option<Gateway>,
+    reference: Option<String>,
+    #[serde(default)]
+    offset: usize,
+    limit: Option<usize>,
+}
+
+async fn ledger(State(sandbox): Shared, query: Result<Query<LedgerQuery>, axum::extract::rejection::QueryRejection>) -> Answer {
+    let Query(query) = query.map_err(|error| Refused(error.body_text()))?;
+    let state = sandbox.state();
+    if query.summary {
+        let summary = state.ledger.summary();
+        drop(state);
+        return Ok(Json(json!({ "data": summary })));
+    }
+    let entries: Vec<_> = state
+        .ledger
+        .entries()
+        .iter()
+        .filter(|entry| query.gateway.is_none_or(|gateway| gateway == entry.gateway))
+        .filter(|entry| query.reference.as_ref().is_none_or(|reference| *reference == entry.reference))
+        .skip(query.offset)
+        .take(query.limit.unwrap_or(usize::MAX))
+        .cloned()
+        .collect();
+    drop(state);
+    Ok(Json(json!({ "data": entries })))
+}
+
+async fn list_faults(State(sandbox): Shared) -> Json<Value> {
+    Json(json!({ "data": sandbox.state().faults.rules() }))
+}
+
+async fn add_fault(State(sandbox): Shared, body: Bytes) -> Answer {
+    let rule: Rule = read(&body)?;
+    let shown = json!({ "data": rule });
+    sandbox.add_fault(rule);
+    Ok(Json(shown))
+}
+
+async fn clear_faults(State(sandbox): Shared) -> Json<Value> {
+    sandbox.clear_faults();
+    Json(json!({ "data": [] }))
+}
+
+async fn show_chaos(State(sandbox): Shared) -> Json<Value> {
+    let state = sandbox.state();
+    let chaos = state.chaos.as_ref();
+    Json(json!({ "data": chaos.map(|chaos| json!({ "settings": chaos.settings(), "struck": chaos.struck() })) }))
+}
+
+async fn start_chaos(State(sandbox): Shared, body: Bytes) -> Answer {
+    let settings: Settings = read(&body)?;
+    let shown = json!({ "data": settings });
+    let chaos = Chaos::new(settings).map_err(Refused)?;
+    sandbox.state().chaos = Some(chaos);
+    Ok(Json(shown))
+}
+
+async fn stop_chaos(State(sandbox): Shared) -> Json<Value> {
+    let chaos = sandbox.state().chaos.take();
+    Json(json!({ "data": chaos.map(|chaos| json!({ "settings": chaos.settings(), "struck": chaos.struck() })) }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settle {
+    /// From now on FluidPay settles each transaction as it is made, or no longer does.
+    at_once: Option<bool>,
+}
+
+async fn settle(State(sandbox): Shared, body: Bytes) -> Answer {
+    let asked: Settle = read(&body)?;
+    if let Some(at_once) = asked.at_once {
+        sandbox.state().fluidpay.settle_at_once(at_once);
+    }
+    Ok(Json(json!({ "data": { "settled": sandbox.settle() } })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tokens {
+    #[serde(default = "default_gateway")]
+    gateway: Gateway,
+    count: usize,
+    /// FluidPay only: how the ids begin.
+    #[serde(default)]
+    prefix: String,
+    /// FluidPay only: a test card.
+    #[serde(default = "approved_card")]
+    card: String,
+    /// Set on each of them.
+    script: Option<Script>,
+}
+
+fn default_gateway() -> Gateway {
+    Gateway::FluidPay
+}
+
+fn approved_card() -> String {
+    fixtures::APPROVED_CARD.to_owned()
+}
+
+async fn make_tokens(State(sandbox): Shared, body: Bytes) -> Answer {
+    let asked: Tokens = read(&body)?;
+    if asked.count > MAX_TOKENS {
+        return Err(Refused(format!("count must be at most {MAX_TOKENS}")));
+    }
+    if !fluidpay::TEST_CARDS.iter().any(|(number, _)| *number == asked.card) {
+        return Err(Refused("card must be one of the test cards".to_owned()));
+    }
+    let now = (sandbox.now)();
+    let mut state = sandbox.state();
+    let ids = match asked.gateway {
+        Gateway::FluidPay => fluidpay::make_tokens(&mut state, asked.count, &asked.prefix, &asked.card, now),
+        Gateway::Paylike => paylike::make_tokens(&mut state, asked.count, now),
+    };
+    if let Some(script) = asked.script {
+        for id in &ids {
+            state.scripts.set(id.clone(), script.clone());
+        }
+    }
+    drop(state);
+    Ok(Json(json!({ "data": ids })))
+}
+
+async fn set_script(State(sandbox): Shared, Path(token): Path<String>, body: Bytes) -> Answer {
+    let script: Script = read(&body)?;
+    sandbox.set_script(&token, script);
+    Ok(Json(json!({ "data": { "token": token } })))
+}
+
+async fn remove_script(State(sandbox): Shared, Path(token): Path<String>) -> Json<Value> {
+    let removed = sandbox.state().scripts.remove(&token);
+    Json(json!({ "data": { "token": token, "removed": removed } }))
+}

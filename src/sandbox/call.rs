@@ -1,0 +1,106 @@
+//! One request to a pretend gateway, read whole, so that it can be processed whether or not the client stays.
+
+use std::fmt;
+
+use axum::{
+    body::{Body as HttpBody, to_bytes},
+    http::{Method, Request, header},
+};
+use serde::{Deserialize, Serialize};
+
+use super::body::Body;
+
+/// Which gateway's wire format was spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Gateway {
+    FluidPay,
+    Paylike,
+}
+
+/// What a call does to money; faults are aimed by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    Charge,
+    Authorize,
+    Capture,
+    Refund,
+    Void,
+    Lookup,
+    /// Everything that moves and finds no money: customers, merchants, plans.
+    Account,
+}
+
+/// What a fault can be aimed by.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    pub token: Option<String>,
+    pub transaction_id: Option<String>,
+    pub reference: Option<String>,
+    pub amount: Option<i64>,
+}
+
+/// A request as the gateways see it.
+#[derive(Debug)]
+pub struct Call {
+    pub gateway: Gateway,
+    pub method: Method,
+    /// The path as sent, prefix and all.
+    pub path: String,
+    pub query: Body,
+    pub body: Body,
+    /// Why the body could not be read.
+    pub malformed: Option<String>,
+    pub authorization: String,
+    pub user_agent: String,
+}
+
+/// No gateway call is longer than this.
+const MAX_BODY_BYTES: usize = 1 << 20;
+
+impl Call {
+    pub async fn read(gateway: Gateway, request: Request<HttpBody>) -> Self {
+        let (parts, body) = request.into_parts();
+        let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let content_type = header(header::CONTENT_TYPE);
+        let body = match to_bytes(body, MAX_BODY_BYTES).await {
+            // Some clients send `{}` with a GET; it means nothing there.
+            Ok(_) if parts.method == Method::GET => Ok(Body::default()),
+            Ok(bytes) => Body::parse(&content_type, &bytes),
+            Err(_) => Err("the body could not be read".to_owned()),
+        };
+        let (body, malformed) = match body {
+            Ok(body) => (body, None),
+            Err(reason) => (Body::default(), Some(reason)),
+        };
+        Self {
+            gateway,
+            path: parts.uri.path().to_owned(),
+            query: Body::form(parts.uri.query().unwrap_or_default().as_bytes()),
+            body,
+            malformed,
+            authorization: header(header::AUTHORIZATION),
+            user_agent: header(header::USER_AGENT),
+            method: parts.method,
+        }
+    }
+
+    /// The path below the gateway's prefix, without empty parts: a trailing slash changes nothing.
+    pub fn segments(&self) -> Vec<&str> {
+        let mut parts: Vec<&str> = self.path.split('/').filter(|part| !part.is_empty()).collect();
+        if self.gateway == Gateway::FluidPay && parts.first() == Some(&"api") {
+            parts.remove(0);
+        }
+        parts
+    }
+}
+
+impl fmt::Display for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FluidPay => "fluidpay",
+            Self::Paylike => "paylike",
+        })
+    }
+}

@@ -1,0 +1,161 @@
+//! Random faults from a seed: what a run meets in production, in quantity and again the same.
+
+use std::collections::BTreeMap;
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    call::{Gateway, Operation},
+    faults::Fault,
+};
+
+/// How often each fault strikes, in thousandths of the calls.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rates {
+    pub drop_before: u16,
+    pub drop_after: u16,
+    pub delay: u16,
+    pub status_429: u16,
+    pub status_500: u16,
+    pub status_500_after: u16,
+    pub decline: u16,
+}
+
+/// What is posted to `/_sandbox/chaos`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    #[serde(default)]
+    pub seed: u64,
+    pub rates: Rates,
+    #[serde(default = "fifty")]
+    pub delay_ms: u64,
+    /// The code of FluidPay declines; insufficient funds when left out.
+    #[serde(default = "insufficient_at_fluidpay")]
+    pub fluidpay_code: u16,
+    /// The code of Paylike declines; insufficient funds when left out.
+    #[serde(default = "insufficient_at_paylike")]
+    pub paylike_code: u16,
+}
+
+fn fifty() -> u64 {
+    50
+}
+
+fn insufficient_at_fluidpay() -> u16 {
+    202
+}
+
+fn insufficient_at_paylike() -> u16 {
+    7
+}
+
+/// A running storm.
+#[derive(Debug)]
+pub struct Chaos {
+    settings: Settings,
+    random: StdRng,
+    struck: BTreeMap<&'static str, u64>,
+}
+
+impl Chaos {
+    /// Refuses rates that add up to more than every call.
+    pub fn new(settings: Settings) -> Result<Self, String> {
+        let total: u32 = table(&settings, Gateway::FluidPay).iter().map(|(_, rate, _)| u32::from(*rate)).sum();
+        if total > 1000 {
+            return Err(format!("rates add up to {total} thousandths of the calls"));
+        }
+        Ok(Self { random: StdRng::seed_from_u64(settings.seed), settings, struck: BTreeMap::new() })
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How often each fault has struck.
+    pub fn struck(&self) -> &BTreeMap<&'static str, u64> {
+        &self.struck
+    }
+
+    /// The fault for this call. Charges, authorizations and captures meet all of them (a capture asks no card, so it is
+    /// never declined), lookups only lost connections and 5xx.
+    pub fn strike(&mut self, gateway: Gateway, operation: Operation) -> Option<Fault> {
+        let asks_card = matches!(operation, Operation::Charge | Operation::Authorize);
+        let moves_money = asks_card || operation == Operation::Capture;
+        if !moves_money && operation != Operation::Lookup {
+            return None;
+        }
+        let mut draw: u16 = self.random.random_range(0..1000);
+        for (name, rate, fault) in table(&self.settings, gateway) {
+            if draw >= rate {
+                draw -= rate;
+                continue;
+            }
+            let hits = match fault {
+                Fault::Decline { .. } => asks_card,
+                Fault::Delay { .. } | Fault::Status { status: 429, .. } => moves_money,
+                _ => true,
+            };
+            if !hits {
+                return None;
+            }
+            *self.struck.entry(name).or_default() += 1;
+            return Some(fault);
+        }
+        None
+    }
+}
+
+fn table(settings: &Settings, gateway: Gateway) -> [(&'static str, u16, Fault); 7] {
+    let rates = &settings.rates;
+    let code = if gateway == Gateway::FluidPay { settings.fluidpay_code } else { settings.paylike_code };
+    [
+        ("drop_before", rates.drop_before, Fault::DropBefore),
+        ("drop_after", rates.drop_after, Fault::DropAfter),
+        ("delay", rates.delay, Fault::Delay { ms: settings.delay_ms }),
+        ("status_429", rates.status_429, Fault::Status { status: 429, retry_after: Some(1) }),
+        ("status_500", rates.status_500, Fault::Status { status: 500, retry_after: None }),
+        ("status_500_after", rates.status_500_after, Fault::StatusAfter { status: 500 }),
+        ("decline", rates.decline, Fault::Decline { code }),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chaos(rates: Rates) -> Chaos {
+        let settings = Settings { seed: 7, rates, delay_ms: 50, fluidpay_code: 202, paylike_code: 7 };
+        Chaos::new(settings).expect("rates fit")
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_storm() {
+        let rates = Rates { drop_before: 100, drop_after: 100, decline: 300, ..Rates::default() };
+        let run = || {
+            let mut chaos = chaos(rates);
+            (0..500).map(|_| chaos.strike(Gateway::FluidPay, Operation::Charge)).collect::<Vec<_>>()
+        };
+        let first = run();
+        assert_eq!(first, run());
+        let declined = first.iter().filter(|fault| matches!(fault, Some(Fault::Decline { .. }))).count();
+        assert!((100..200).contains(&declined), "{declined} of 500");
+    }
+
+    #[test]
+    fn lookups_meet_no_declines_and_accounts_meet_nothing() {
+        let mut storm = chaos(Rates { decline: 500, delay: 500, ..Rates::default() });
+        assert!((0..100).all(|_| storm.strike(Gateway::Paylike, Operation::Lookup).is_none()));
+        let mut storm = chaos(Rates { drop_after: 1000, ..Rates::default() });
+        assert_eq!(storm.strike(Gateway::Paylike, Operation::Account), None);
+        assert_eq!(storm.strike(Gateway::Paylike, Operation::Lookup), Some(Fault::DropAfter));
+    }
+
+    #[test]
+    fn rates_beyond_every_call_are_refused() {
+        let rates = Rates { drop_before: 600, drop_after: 600, ..Rates::default() };
+        assert!(Chaos::new(Settings { rates, ..chaos(Rates::default()).settings }).is_err());
+    }
+}

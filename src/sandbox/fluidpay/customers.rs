@@ -1,0 +1,217 @@
+//! Stored customers: who pays, with what, from where. Both families of paths read and write these.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::{
+    super::{State, body::Body},
+    envelope::Refusal,
+    instrument::{AchAsk, Behaviour, CardAsk, Face, Instrument},
+    search,
+    transaction::Address,
+};
+
+/// An address in a customer's book.
+#[derive(Debug, Clone)]
+pub struct StoredAddress {
+    pub id: String,
+    pub address: Address,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// What a transaction uses that names nothing else.
+#[derive(Debug, Clone, Default)]
+pub struct Defaults {
+    pub payment_method_id: String,
+    pub billing_address_id: String,
+    pub shipping_address_id: String,
+}
+
+/// A stored customer; its id is the token that is charged.
+#[derive(Debug, Clone)]
+pub struct Customer {
+    pub id: String,
+    pub description: String,
+    pub notes: String,
+    pub flags: Vec<String>,
+    pub instruments: Vec<Instrument>,
+    pub addresses: Vec<StoredAddress>,
+    pub defaults: Defaults,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Customer {
+    pub fn new(id: String, now: DateTime<Utc>) -> Self {
+        Self {
+            id,
+            description: String::new(),
+            notes: String::new(),
+            flags: Vec::new(),
+            instruments: Vec::new(),
+            addresses: Vec::new(),
+            defaults: Defaults::default(),
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
+    /// The payment method asked for, or the default one.
+    pub fn payer(&self, payment_method_id: &str) -> Result<&Instrument, Refusal> {
+        let id = if payment_method_id.is_empty() { &self.defaults.payment_method_id } else { payment_method_id };
+        self.instruments.iter().find(|instrument| instrument.id == *id).ok_or_else(|| Refusal::missing("payment method"))
+    }
+
+    pub fn instrument_mut(&mut self, id: &str) -> Result<&mut Instrument, Refusal> {
+        self.instruments.iter_mut().find(|instrument| instrument.id == id).ok_or_else(|| Refusal::missing("payment method"))
+    }
+
+    pub fn address_mut(&mut self, id: &str) -> Result<&mut StoredAddress, Refusal> {
+        self.addresses.iter_mut().find(|stored| stored.id == id).ok_or_else(|| Refusal::missing("address"))
+    }
+
+    /// Adds a payment method; the first one is the default.
+    pub fn add_instrument(&mut self, id: String, (behaviour, face): (Behaviour, Face), now: DateTime<Utc>) {
+        if self.defaults.payment_method_id.is_empty() {
+            self.defaults.payment_method_id.clone_from(&id);
+        }
+        self.instruments.push(Instrument { id, behaviour, face, created_at: now, updated_at: now });
+        self.updated_at = now;
+    }
+
+    /// Adds an address; the first one is the default for billing and shipping.
+    pub fn add_address(&mut self, id: String, address: Address, now: DateTime<Utc>) {
+        for default in [&mut self.defaults.billing_address_id, &mut self.defaults.shipping_address_id] {
+            if default.is_empty() {
+                default.clone_from(&id);
+            }
+        }
+        self.addresses.push(StoredAddress { id, address, created_at: now, updated_at: now });
+        self.updated_at = now;
+    }
+
+    pub fn remove_instrument(&mut self, id: &str) -> Result<(), Refusal> {
+        self.instrument_mut(id)?;
+        self.instruments.retain(|instrument| instrument.id != id);
+        if self.defaults.payment_method_id == id {
+            self.defaults.payment_method_id = self.instruments.first().map_or_else(String::new, |first| first.id.clone());
+        }
+        Ok(())
+    }
+
+    pub fn remove_address(&mut self, id: &str) -> Result<(), Refusal> {
+        self.address_mut(id)?;
+        self.addresses.retain(|stored| stored.id != id);
+        let first = self.addresses.first().map_or_else(String::new, |first| first.id.clone());
+        for default in [&mut self.defaults.billing_address_id, &mut self.defaults.shipping_address_id] {
+            if default == id {
+                default.clone_from(&first);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All customers, by id and in order of creation.
+#[derive(Debug, Default)]
+pub struct Customers {
+    by_id: HashMap<String, Customer>,
+    order: Vec<String>,
+}
+
+impl Customers {
+    /// How many customers were ever stored.
+    pub fn count(&self) -> usize {
+        self.order.len()
+    }
+
+    pub fn get(&self, id: &str) -> Option<&Customer> {
+        self.by_id.get(id)
+    }
+
+    pub fn find(&self, id: &str) -> Result<&Customer, Refusal> {
+        self.get(id).ok_or_else(|| Refusal::missing("customer"))
+    }
+
+    pub fn find_mut(&mut self, id: &str) -> Result<&mut Customer, Refusal> {
+        self.by_id.get_mut(id).ok_or_else(|| Refusal::missing("customer"))
+    }
+
+    pub fn add(&mut self, customer: Customer) -> Result<(), Refusal> {
+        if self.by_id.contains_key(&customer.id) {
+            return Err(Refusal::bad("customer id is taken"));
+        }
+        self.order.push(customer.id.clone());
+        self.by_id.insert(customer.id.clone(), customer);
+        Ok(())
+    }
+
+    pub fn remove(&mut self, id: &str) -> Result<(), Refusal> {
+        self.by_id.remove(id).map(drop).ok_or_else(|| Refusal::missing("customer"))
+    }
+
+    /// One page of matching customers, newest first, and how many there are in all.
+    pub fn search(&self, body: &Body) -> Result<(Vec<Customer>, usize), Refusal> {
+        let (limit, offset) = search::page(body)?;
+        let (from, to) = search::dates(body.get("created_at"))?.unwrap_or_default();
+        let wanted = |field: &str| body.get(field).and_then(|test| test["value"].as_str()).filter(|text| !text.is_empty());
+        let tests: Vec<(&str, &str)> = ["id", "payment_method", "billing_address_id", "shipping_address_id", "email"]
+            .into_iter()
+            .filter_map(|field| wanted(field).map(|value| (field, value)))
+            .collect();
+        let matches = |customer: &&Customer| {
+            from.is_none_or(|from| customer.created_at >= from)
+                && to.is_none_or(|to| customer.created_at <= to)
+                && tests.iter().all(|(field, value)| match *field {
+                    "id" => customer.id == *value,
+                    "payment_method" => customer.defaults.payment_method_id == *value,
+                    "billing_address_id" => customer.defaults.billing_address_id == *value,
+                    "shipping_address_id" => customer.defaults.shipping_address_id == *value,
+                    _ => customer.addresses.iter().any(|stored| stored.address.email == *value),
+                })
+        };
+        let found: Vec<&Customer> = match wanted("id") {
+            Some(id) => self.get(id).into_iter().filter(matches).collect(),
+            None => self.order.iter().rev().filter_map(|id| self.get(id)).filter(matches).collect(),
+        };
+        Ok((found.iter().skip(offset).take(limit).map(|customer| (*customer).clone()).collect(), found.len()))
+    }
+}
+
+/// Stores a customer with this one payment method and returns its id.
+pub fn store(state: &mut State, behaviour: Behaviour, face: Face, now: DateTime<Utc>) -> String {
+    let (id, instrument_id) = (state.ids.fluidpay(now), state.ids.fluidpay(now));
+    let mut customer = Customer::new(id.clone(), now);
+    customer.add_instrument(instrument_id, (behaviour, face), now);
+    // A fresh id is never taken.
+    let _ = state.fluidpay.customers.add(customer);
+    id
+}
+
+/// Reads a payment method of this type out of a body's field or of the body itself.
+pub fn read_instrument(kind: &str, body: Value) -> Result<(Behaviour, Face), Refusal> {
+    let broken = |error: serde_json::Error| Refusal::bad(error.to_string());
+    match kind {
+        "card" => serde_json::from_value::<CardAsk>(body).map_err(broken)?.read(),
+        "ach" => serde_json::from_value::<AchAsk>(body).map_err(broken)?.read(),
+        // A tokenizer's token: the number never came here.
+        "token" => CardAsk::new(super::super::fixtures::APPROVED_CARD, "12/99").read(),
+        _ => Err(Refusal::bad("payment method type must be card, ach or token")),
+    }
+}
+
+pub fn read_address(body: Value) -> Result<Address, Refusal> {
+    serde_json::from_value(body).map_err(|error| Refusal::bad(error.to_string()))
+}
+
+/// The fields of a payment method, with its id and dates.
+pub fn show_instrument(instrument: &Instrument) -> Value {
+    let mut shown = json!(instrument.face);
+    shown["id"] = json!(instrument.id);
+    shown["created_at"] = json!(instrument.created_at);
+    shown["updated_at"] = json!(instrument.updated_at);
+    shown
+}

@@ -1,0 +1,159 @@
+//! The seed's own customer paths, `/customer…`: flat customers, `card_number`, `address_line_1`, lists with `count`.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use super::{
+    super::{Sandbox, call::Call},
+    customers::{Customer, StoredAddress, read_address, read_instrument, show_instrument},
+    envelope::{Answer, Refusal, list, nothing, one},
+};
+
+pub fn answer(sandbox: &Sandbox, call: &Call, path: &[&str]) -> Answer {
+    let now = (sandbox.now)();
+    let mut guard = sandbox.state();
+    let state = &mut *guard;
+    let body = || Value::Object(call.body.fields().clone());
+    match (&call.method, path) {
+        (&Method::POST, []) => {
+            let mut customer = Customer::new(state.ids.fluidpay(now), now);
+            let description = call.body.text("description").ok().flatten();
+            description.unwrap_or_default().clone_into(&mut customer.description);
+            for (kind, method) in call.body.get("payment_method").and_then(Value::as_object).into_iter().flatten() {
+                if !method.is_null() {
+                    customer.add_instrument(state.ids.fluidpay(now), read_instrument(kind, method.clone())?, now);
+                }
+            }
+            for field in ["billing_address", "shipping_address"] {
+                if let Some(address) = call.body.get(field) {
+                    customer.add_address(state.ids.fluidpay(now), read_address(address.clone())?, now);
+                }
+            }
+            if customer.addresses.len() > 1 {
+                customer.defaults.shipping_address_id.clone_from(&customer.addresses[1].id);
+            }
+            let shown = show(&customer);
+            state.fluidpay.customers.add(customer)?;
+            one(shown)
+        }
+        (&Method::POST, ["search"]) => {
+            let (found, total) = state.fluidpay.customers.search(&call.body)?;
+            list(&found.iter().map(show).collect::<Vec<_>>(), total)
+        }
+        (&Method::GET, [id]) => one(show(state.fluidpay.customers.find(id)?)),
+        (&Method::POST, [id]) => {
+            let customer = state.fluidpay.customers.find_mut(id)?;
+            update(customer, call)?;
+            customer.updated_at = now;
+            nothing()
+        }
+        (&Method::DELETE, [id]) => {
+            state.fluidpay.customers.remove(id)?;
+            nothing()
+        }
+        (&Method::GET, [id, "addresses"]) => {
+            let customer = state.fluidpay.customers.find(id)?;
+            let addresses: Vec<_> = customer.addresses.iter().map(|stored| show_address(&customer.id, stored)).collect();
+            list(&addresses, addresses.len())
+        }
+        (&Method::POST, [id, "address"]) => {
+            let address_id = state.ids.fluidpay(now);
+            let customer = state.fluidpay.customers.find_mut(id)?;
+            customer.add_address(address_id.clone(), read_address(body())?, now);
+            one(show_address(id, customer.address_mut(&address_id)?))
+        }
+        (&Method::GET, [id, "address", address]) => {
+            let customer = state.fluidpay.customers.find_mut(id)?;
+            list(&[show_address(id, customer.address_mut(address)?)], 1)
+        }
+        (&Method::POST, [id, "address", address]) => {
+            let stored = state.fluidpay.customers.find_mut(id)?.address_mut(address)?;
+            stored.address = read_address(body())?;
+            stored.updated_at = now;
+            nothing()
+        }
+        (&Method::DELETE, [id, "address", address]) => {
+            state.fluidpay.customers.find_mut(id)?.remove_address(address)?;
+            nothing()
+        }
+        (&Method::GET, [id, "paymentmethod", kind]) => {
+            let customer = state.fluidpay.customers.find(id)?;
+            let of_kind = customer.instruments.iter().filter(|instrument| instrument.kind() == *kind);
+            let shown: Vec<_> = of_kind.map(show_instrument).collect();
+            list(&shown, shown.len())
+        }
+        (&Method::POST, [id, "paymentmethod", kind]) => {
+            let instrument_id = state.ids.fluidpay(now);
+            let customer = state.fluidpay.customers.find_mut(id)?;
+            customer.add_instrument(instrument_id.clone(), read_instrument(kind, nested(body(), kind))?, now);
+            one(json!({ (*kind): show_instrument(customer.instrument_mut(&instrument_id)?) }))
+        }
+        (&Method::GET, [id, "paymentmethod", _, instrument]) => {
+            let instrument = state.fluidpay.customers.find_mut(id)?.instrument_mut(instrument)?;
+            list(&[show_instrument(instrument)], 1)
+        }
+        (&Method::POST, [id, "paymentmethod", kind, instrument]) => {
+            let (behaviour, face) = read_instrument(kind, nested(body(), kind))?;
+            let stored = state.fluidpay.customers.find_mut(id)?.instrument_mut(instrument)?;
+            (stored.behaviour, stored.face, stored.updated_at) = (behaviour, face, now);
+            nothing()
+        }
+        (&Method::DELETE, [id, "paymentmethod", _, instrument]) => {
+            state.fluidpay.customers.find_mut(id)?.remove_instrument(instrument)?;
+            nothing()
+        }
+        _ => Err(Refusal::missing("page")),
+    }
+}
+
+/// The body is the card itself, or `{"card": {…}}` in the update sample.
+fn nested(mut body: Value, kind: &str) -> Value {
+    if body[kind].is_object() { body[kind].take() } else { body }
+}
+
+fn update(customer: &mut Customer, call: &Call) -> Result<(), Refusal> {
+    let text = |field| call.body.text(field).ok().flatten().filter(|text| !text.is_empty());
+    if let Some(id) = text("payment_method_id") {
+        customer.instrument_mut(id)?;
+        id.clone_into(&mut customer.defaults.payment_method_id);
+    }
+    for field in ["billing_address_id", "shipping_address_id"] {
+        if let Some(id) = text(field) {
+            customer.address_mut(id)?;
+            let billing = field == "billing_address_id";
+            let defaults = &mut customer.defaults;
+            id.clone_into(if billing { &mut defaults.billing_address_id } else { &mut defaults.shipping_address_id });
+        }
+    }
+    if let Some(description) = text("description") {
+        description.clone_into(&mut customer.description);
+    }
+    Ok(())
+}
+
+fn show(customer: &Customer) -> Value {
+    let address = |id: &str| {
+        let stored = customer.addresses.iter().find(|stored| stored.id == id);
+        stored.map(|stored| show_address(&customer.id, stored))
+    };
+    let paying = customer.payer("").ok();
+    json!({
+        "id": customer.id,
+        "description": customer.description,
+        "payment_method": paying.map(|instrument| json!({ instrument.kind(): show_instrument(instrument) })),
+        "payment_method_type": paying.map(|instrument| instrument.kind()),
+        "billing_address": address(&customer.defaults.billing_address_id),
+        "shipping_address": address(&customer.defaults.shipping_address_id),
+        "created_at": customer.created_at,
+        "updated_at": customer.updated_at,
+    })
+}
+
+fn show_address(customer_id: &str, stored: &StoredAddress) -> Value {
+    let mut shown = json!(stored.address);
+    shown["id"] = json!(stored.id);
+    shown["customer_id"] = json!(customer_id);
+    shown["created_at"] = json!(stored.created_at);
+    shown["updated_at"] = json!(stored.updated_at);
+    shown
+}

@@ -1,0 +1,226 @@
+//! FluidPay's own recurring objects: add-ons, discounts, plans and subscriptions, stored and answered. The sandbox bills nobody
+//! by itself.
+
+use std::collections::{BTreeMap, HashMap};
+
+use axum::http::Method;
+use chrono::NaiveDate;
+use serde_json::{Map, Value, json};
+
+use super::{
+    super::{Sandbox, body::Body, call::Call},
+    envelope::{Answer, Refusal, array_of_one, list, nothing, one},
+    search,
+};
+
+const FREQUENCIES: [&str; 3] = ["daily", "twice_monthly", "monthly"];
+const STATUSES: [&str; 5] = ["active", "paused", "past_due", "cancelled", "completed"];
+
+/// Stored objects by kind and id; ids rise, so a map in their order is in order of creation.
+#[derive(Debug, Default)]
+pub struct Recurring {
+    objects: HashMap<Kind, BTreeMap<String, Value>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    AddOn,
+    Discount,
+    Plan,
+    Subscription,
+}
+
+impl Kind {
+    fn named(word: &str) -> Option<(Self, bool)> {
+        let (word, plural) = word.strip_suffix('s').map_or((word, false), |singular| (singular, true));
+        let kind = match word {
+            "addon" => Self::AddOn,
+            "discount" => Self::Discount,
+            "plan" => Self::Plan,
+            "subscription" => Self::Subscription,
+            _ => return None,
+        };
+        Some((kind, plural))
+    }
+}
+
+impl Recurring {
+    fn find(&mut self, kind: Kind, id: &str) -> Result<&mut Value, Refusal> {
+        let found = self.objects.get_mut(&kind).and_then(|objects| objects.get_mut(id));
+        found.ok_or_else(|| Refusal::missing("recurring object"))
+    }
+
+    fn all(&self, kind: Kind) -> impl DoubleEndedIterator<Item = &Value> {
+        self.objects.get(&kind).into_iter().flat_map(|objects| objects.values())
+    }
+
+    /// The add-ons or discounts of a plan or subscription: the referenced item, overridden by what the request repeats.
+    fn resolve(&self, kind: Kind, given: Option<&Value>) -> Result<Value, Refusal> {
+        let Some(given) = given.and_then(Value::as_array).filter(|given| !given.is_empty()) else { return Ok(Value::Null) };
+        let mut resolved = Vec::new();
+        for item in given {
+            let id = item["id"].as_str().unwrap_or_default();
+            let known = self.objects.get(&kind).and_then(|objects| objects.get(id));
+            let mut merged = known.cloned().ok_or_else(|| Refusal::missing("add on or discount"))?;
+            for field in ["name", "description", "duration"] {
+                if !item[field].is_null() {
+                    merged[field] = item[field].clone();
+                }
+            }
+            for (field, other) in [("amount", "percentage"), ("percentage", "amount")] {
+                if !item[field].is_null() {
+                    merged[field] = item[field].clone();
+                    merged[other] = Value::Null;
+                }
+            }
+            merged["created_at"] = Value::Null;
+            merged["updated_at"] = Value::Null;
+            resolved.push(merged);
+        }
+        Ok(Value::Array(resolved))
+    }
+}
+
+pub fn answer(sandbox: &Sandbox, call: &Call, path: &[&str]) -> Answer {
+    let now = (sandbox.now)();
+    let mut guard = sandbox.state();
+    let state = &mut *guard;
+    let [word, rest @ ..] = path else { return Err(Refusal::missing("page")) };
+    let (kind, plural) = Kind::named(word).ok_or_else(|| Refusal::missing("page"))?;
+    let customers = &state.fluidpay.customers;
+    let books = &mut state.fluidpay.recurring;
+    match (&call.method, rest) {
+        // The seed's samples send POST where its text says GET.
+        (&Method::GET | &Method::POST, []) if plural => {
+            let all: Vec<&Value> = books.all(kind).rev().collect();
+            list(&all, all.len())
+        }
+        (&Method::POST, ["search"]) => {
+            let (limit, offset) = search::page(&call.body)?;
+            let wanted = |field: &str| call.body.get(field).and_then(|test| test["value"].as_str()).filter(|v| !v.is_empty());
+            let (id, customer, plan) = (wanted("id"), wanted("customer_id"), wanted("plan_id"));
+            let same = |wanted: Option<&str>, found: &Value| wanted.is_none_or(|wanted| found == wanted);
+            let all: Vec<&Value> = books
+                .all(kind)
+                .rev()
+                .filter(|o| same(id, &o["id"]) && same(customer, &o["customer"]["id"]) && same(plan, &o["plan_id"]))
+                .collect();
+            list(&all.iter().skip(offset).take(limit).collect::<Vec<_>>(), all.len())
+        }
+        (&Method::POST, []) => {
+            let mut object = read(books, kind, &call.body, None)?;
+            if kind == Kind::Subscription {
+                customers.find(object["customer"]["id"].as_str().unwrap_or_default())?;
+            }
+            let id = state.ids.fluidpay(now);
+            object["id"] = json!(id);
+            object["created_at"] = json!(now);
+            object["updated_at"] = json!(now);
+            books.objects.entry(kind).or_default().insert(id, object.clone());
+            one(object)
+        }
+        (&Method::POST, [id]) => {
+            let before = books.find(kind, id)?.clone();
+            let mut object = read(books, kind, &call.body, Some(&before))?;
+            object["id"] = json!(id);
+            object["created_at"] = before["created_at"].clone();
+            object["updated_at"] = json!(now);
+            *books.find(kind, id)? = object.clone();
+            one(object)
+        }
+        (&Method::GET, [id]) => {
+            let object = books.find(kind, id)?.clone();
+            // The old Go client decodes a subscription as an array, the Java client as an object.
+            let object_wanted = kind == Kind::Subscription && !call.user_agent.starts_with("Go-http-client");
+            if object_wanted { one(object) } else { array_of_one(object) }
+        }
+        (&Method::DELETE, [id]) => {
+            books.find(kind, id)?;
+            books.objects.entry(kind).or_default().remove(*id);
+            nothing()
+        }
+        // A GET that changes things: so the gateway's clients do it.
+        (&Method::GET, [id, "status", status]) if kind == Kind::Subscription && STATUSES.contains(status) => {
+            let subscription = books.find(kind, id)?;
+            if let Ok(Some(date)) = call.query.text("next_bill_date") {
+                subscription["next_bill_date"] = json!(check_date(date)?);
+            }
+            subscription["status"] = json!(status);
+            subscription["updated_at"] = json!(now);
+            one(subscription.clone())
+        }
+        _ => Err(Refusal::missing("page")),
+    }
+}
+
+fn read(books: &Recurring, kind: Kind, body: &Body, before: Option<&Value>) -> Result<Value, Refusal> {
+    let bad = |field: &str, reason: &str| Refusal::bad(format!("{field} {reason}"));
+    let integer = |field: &'static str, default: i64| match body.integer(field) {
+        Ok(number) => Ok(number.or_else(|| before.and_then(|old| old[field].as_i64())).unwrap_or(default)),
+        Err(wrong) => Err(bad(field, wrong.0)),
+    };
+    let text = |field: &'static str| match body.text(field) {
+        Ok(text) => Ok(text.or_else(|| before.and_then(|old| old[field].as_str())).unwrap_or_default().to_owned()),
+        Err(wrong) => Err(bad(field, wrong.0)),
+    };
+    let mut object = Map::new();
+    object.insert("description".to_owned(), json!(text("description")?));
+    object.insert("duration".to_owned(), json!(integer("duration", 0)?));
+    if matches!(kind, Kind::AddOn | Kind::Discount) {
+        object.insert("name".to_owned(), json!(text("name")?));
+        let given = |field| body.get(field).or_else(|| before.map(|old| &old[field])).filter(|value| !value.is_null());
+        // What the request names wins over what was stored.
+        let (amount, percentage) = match (body.get("amount"), body.get("percentage")) {
+            (None, None) => (given("amount"), given("percentage")),
+            named => named,
+        };
+        let (amount, percentage) = match (amount, percentage) {
+            (Some(amount), None) if amount.is_i64() => (amount.clone(), Value::Null),
+            (None, Some(percentage)) if percentage.is_number() => (Value::Null, percentage.clone()),
+            _ => return Err(bad("amount", "or percentage is required, and only one of them")),
+        };
+        object.insert("amount".to_owned(), amount);
+        object.insert("percentage".to_owned(), percentage);
+        return Ok(Value::Object(object));
+    }
+    let amount = integer("amount", 0)?;
+    if amount <= 0 {
+        return Err(bad("amount", "must be a positive number of cents"));
+    }
+    let frequency = text("billing_frequency")?;
+    if !FREQUENCIES.contains(&frequency.as_str()) {
+        return Err(bad("billing_frequency", "must be daily, twice_monthly or monthly"));
+    }
+    object.insert("amount".to_owned(), json!(amount));
+    object.insert("billing_cycle_interval".to_owned(), json!(integer("billing_cycle_interval", 1)?));
+    object.insert("billing_frequency".to_owned(), json!(frequency));
+    object.insert("billing_days".to_owned(), json!(text("billing_days")?));
+    let parts = |field| body.get(field).or_else(|| before.map(|old| &old[field]));
+    let add_ons = books.resolve(Kind::AddOn, parts("add_ons"))?;
+    let discounts = books.resolve(Kind::Discount, parts("discounts"))?;
+    let total_name = if kind == Kind::Plan { "total_add_ons" } else { "total_adds" };
+    object.insert(total_name.to_owned(), json!(total(&add_ons)));
+    object.insert("total_discounts".to_owned(), json!(total(&discounts)));
+    object.insert("add_ons".to_owned(), add_ons);
+    object.insert("discounts".to_owned(), discounts);
+    if kind == Kind::Plan {
+        object.insert("name".to_owned(), json!(text("name")?));
+        return Ok(Value::Object(object));
+    }
+    let customer = body.nested("customer").text("id").ok().flatten().map(str::to_owned);
+    let customer = customer.or_else(|| before.and_then(|old| old["customer"]["id"].as_str()).map(str::to_owned));
+    object.insert("customer".to_owned(), json!({ "id": customer.ok_or_else(|| bad("customer.id", "is required"))? }));
+    object.insert("plan_id".to_owned(), body.get("plan_id").cloned().unwrap_or_else(|| json!("")));
+    object.insert("next_bill_date".to_owned(), json!(check_date(&text("next_bill_date")?)?));
+    let status = before.map_or_else(|| json!("active"), |old| old["status"].clone());
+    object.insert("status".to_owned(), status);
+    Ok(Value::Object(object))
+}
+
+fn check_date(text: &str) -> Result<NaiveDate, Refusal> {
+    text.parse().map_err(|_| Refusal::bad("next_bill_date must be YYYY-MM-DD"))
+}
+
+fn total(items: &Value) -> i64 {
+    items.as_array().into_iter().flatten().filter_map(|item| item["amount"].as_i64()).sum()
+}

@@ -1,0 +1,166 @@
+//! `POST /transaction/search`: operators, dates, pages. An order id, a transaction id or a customer is found by index.
+
+use std::cmp::Ordering;
+
+use chrono::{DateTime, Months, Utc};
+use serde_json::{Map, Value, json};
+
+use super::{
+    super::body::Body,
+    envelope::Refusal,
+    transaction::{Transaction, Transactions},
+};
+
+const DEFAULT_LIMIT: i64 = 10;
+const MAX_LIMIT: i64 = 100;
+/// How far back a search reaches that names no dates.
+const DEFAULT_MONTHS: Months = Months::new(4);
+
+/// Reads `limit` (0 to 100; 0 means all) and `offset`.
+pub fn page(body: &Body) -> Result<(usize, usize), Refusal> {
+    let integer = |field, default| match body.integer(field) {
+        Ok(number) => Ok(number.unwrap_or(default)),
+        Err(wrong) => Err(Refusal::bad(format!("{field} {}", wrong.0))),
+    };
+    let (limit, offset) = (integer("limit", DEFAULT_LIMIT)?, integer("offset", 0)?);
+    if !(0..=MAX_LIMIT).contains(&limit) || offset < 0 {
+        return Err(Refusal::bad("limit must be from 0 to 100 and offset must not be negative"));
+    }
+    Ok((if limit == 0 { usize::MAX } else { limit as usize }, offset as usize))
+}
+
+/// One page of the matches, newest first, and how many there are in all.
+pub fn search(books: &Transactions, body: &Body, now: DateTime<Utc>) -> Result<(Vec<Transaction>, usize), Refusal> {
+    let (limit, offset) = page(body)?;
+    let (from, to) = dates(body.get("created_at"))?.unwrap_or((now.checked_sub_months(DEFAULT_MONTHS), None));
+    let tests = Tests::read(body.fields())?;
+    let mut matches = Vec::new();
+    let mut total = 0;
+    let mut consider = |transaction: &Transaction| {
+        let dated = from.is_none_or(|from| transaction.created_at >= from) && to.is_none_or(|to| transaction.created_at <= to);
+        if dated && tests.hold(transaction) {
+            total += 1;
+            if total > offset && matches.len() < limit {
+                matches.push(transaction.clone());
+            }
+        }
+    };
+    if let Some(id) = tests.exact("transaction_id") {
+        books.get(id).into_iter().for_each(&mut consider);
+    } else if let Some(order) = tests.exact("order_id") {
+        books.of_order(order).iter().rev().for_each(|index| consider(&books.all[*index]));
+    } else if let Some(customer) = tests.exact("customer_id") {
+        books.of_customer(customer).iter().rev().for_each(|index| consider(&books.all[*index]));
+    } else {
+        let start = from.map_or(0, |from| books.all.partition_point(|transaction| transaction.created_at < from));
+        books.all[start..].iter().rev().for_each(&mut consider);
+    }
+    Ok((matches, total))
+}
+
+type Dates = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
+/// Reads `{start_date, end_date}`; both empty is as good as nothing.
+pub fn dates(range: Option<&Value>) -> Result<Option<Dates>, Refusal> {
+    let Some(range) = range else { return Ok(None) };
+    let date = |field: &str| match range[field].as_str() {
+        None | Some("") => Ok(None),
+        Some(text) => DateTime::parse_from_rfc3339(text)
+            .map(|date| Some(date.to_utc()))
+            .map_err(|_| Refusal::bad(format!("{field} must look like 2017-11-01T00:00:00Z"))),
+    };
+    let (start, end) = (date("start_date")?, date("end_date")?);
+    Ok(if start.is_none() && end.is_none() { None } else { Some((start, end)) })
+}
+
+/// One `{operator, value}` on one field.
+struct Test {
+    path: Vec<String>,
+    operator: String,
+    value: Value,
+}
+
+struct Tests(Vec<Test>);
+
+impl Tests {
+    fn read(fields: &Map<String, Value>) -> Result<Self, Refusal> {
+        let mut tests = Vec::new();
+        for (name, criterion) in fields {
+            match name.as_str() {
+                "limit" | "offset" | "created_at" => {}
+                "billing_address" | "shipping_address" => {
+                    for (part, criterion) in criterion.as_object().into_iter().flatten() {
+                        tests.extend(read_test(vec![name.clone(), part.clone()], criterion)?);
+                    }
+                }
+                _ => tests.extend(read_test(vec![name.clone()], criterion)?),
+            }
+        }
+        Ok(Self(tests))
+    }
+
+    /// The text a field must equal, when it must.
+    fn exact(&self, field: &str) -> Option<&str> {
+        let test = self.0.iter().find(|test| test.path == [field] && test.operator == "=")?;
+        test.value.as_str()
+    }
+
+    fn hold(&self, transaction: &Transaction) -> bool {
+        if self.0.is_empty() {
+            return true;
+        }
+        let record = json!(transaction);
+        self.0.iter().all(|test| {
+            let found = test.path.iter().try_fold(&record, |value, part| match part.as_str() {
+                "transaction_id" => value.get("id"),
+                part => value.get(part),
+            });
+            // A field the sandbox does not keep cannot tell transactions apart.
+            found.is_none_or(|found| test.holds(found))
+        })
+    }
+}
+
+fn read_test(path: Vec<String>, criterion: &Value) -> Result<Option<Test>, Refusal> {
+    if let ["captured_at" | "settled_at"] = path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        // Dates other than created_at: kept as a range test.
+        let operator = "within".to_owned();
+        return Ok(dates(Some(criterion))?.map(|(start, end)| Test { path, operator, value: json!([start, end]) }));
+    }
+    let operator = criterion["operator"].as_str().unwrap_or_default();
+    // Old clients send every search field, most of them empty.
+    if operator.is_empty() {
+        return Ok(None);
+    }
+    let value = &criterion["value"];
+    let known = match value {
+        Value::String(_) => matches!(operator, "=" | "!="),
+        Value::Number(_) => matches!(operator, "=" | "!=" | "<" | ">"),
+        _ => false,
+    };
+    if !known {
+        return Err(Refusal::bad(format!("{} cannot be searched with operator {operator}", path.join("."))));
+    }
+    Ok(Some(Test { path, operator: operator.to_owned(), value: value.clone() }))
+}
+
+impl Test {
+    fn holds(&self, found: &Value) -> bool {
+        if self.operator == "within" {
+            let date = |value: &Value| value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+            let (found, start, end) = (date(found), date(&self.value[0]), date(&self.value[1]));
+            return found.is_some_and(|found| start.is_none_or(|start| found >= start) && end.is_none_or(|end| found <= end));
+        }
+        let order = match (found.as_i64(), self.value.as_i64()) {
+            (Some(found), Some(wanted)) => Some(found.cmp(&wanted)),
+            _ if *found == self.value => Some(Ordering::Equal),
+            _ => None,
+        };
+        match self.operator.as_str() {
+            "=" => order == Some(Ordering::Equal),
+            "!=" => order != Some(Ordering::Equal),
+            "<" => order == Some(Ordering::Less),
+            _ => order == Some(Ordering::Greater),
+        }
+    }
+}

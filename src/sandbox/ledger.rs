@@ -1,0 +1,122 @@
+//! The sandbox's own books: every movement of money, in order. Tests compare ours with these.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::call::Gateway;
+use crate::domain::money::Currency;
+
+/// How money moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A FluidPay sale.
+    Charge,
+    /// An authorization turned into money.
+    Capture,
+    Refund,
+    /// An unsettled FluidPay sale or capture taken back whole. Releasing a mere reservation moves nothing.
+    Void,
+    /// Money sent to a card without a sale before it.
+    Credit,
+}
+
+impl Kind {
+    fn sign(self) -> i64 {
+        match self {
+            Self::Charge | Self::Capture => 1,
+            Self::Refund | Self::Void | Self::Credit => -1,
+        }
+    }
+}
+
+/// One movement of money.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    pub gateway: Gateway,
+    pub kind: Kind,
+    /// The transaction charged, also for its refunds and voids.
+    pub transaction_id: String,
+    /// The caller's own: FluidPay's `order_id`, Paylike's `custom.reference`; empty when none was sent.
+    pub reference: String,
+    /// Minor units, always positive.
+    pub amount: i64,
+    pub currency: Currency,
+    pub at: DateTime<Utc>,
+}
+
+/// The ledger in figures, for runs too big to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    pub entries: usize,
+    pub counts: BTreeMap<Kind, u64>,
+    /// Charges and captures less refunds, voids and credits, in minor units.
+    pub net: BTreeMap<String, i64>,
+    /// References charged through more than one transaction: each of them is a double charge.
+    pub charged_twice: Vec<String>,
+}
+
+/// Entries in the order in which money moved.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    entries: Vec<Entry>,
+}
+
+impl Ledger {
+    pub fn record(&mut self, entry: Entry) {
+        self.entries.push(entry);
+    }
+
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    pub fn summary(&self) -> Summary {
+        let mut summary = Summary { entries: self.entries.len(), ..Summary::default() };
+        let mut charged: HashMap<&str, &str> = HashMap::new();
+        for entry in &self.entries {
+            *summary.counts.entry(entry.kind).or_default() += 1;
+            *summary.net.entry(entry.currency.to_string()).or_default() += entry.kind.sign() * entry.amount;
+            if matches!(entry.kind, Kind::Charge | Kind::Capture) && !entry.reference.is_empty() {
+                let first = charged.entry(&entry.reference).or_insert(&entry.transaction_id);
+                if *first != entry.transaction_id {
+                    summary.charged_twice.push(entry.reference.clone());
+                }
+            }
+        }
+        summary
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_nets_and_names_double_charges() {
+        let mut ledger = Ledger::default();
+        let mut record = |kind, transaction_id: &str, reference: &str, amount| {
+            ledger.record(Entry {
+                gateway: Gateway::FluidPay,
+                kind,
+                transaction_id: transaction_id.to_owned(),
+                reference: reference.to_owned(),
+                amount,
+                currency: Currency::USD,
+                at: DateTime::UNIX_EPOCH,
+            });
+        };
+        record(Kind::Charge, "t1", "A", 100);
+        record(Kind::Charge, "t2", "A", 100);
+        record(Kind::Capture, "t3", "B", 60);
+        record(Kind::Capture, "t3", "B", 40);
+        record(Kind::Void, "t2", "A", 100);
+        record(Kind::Refund, "t3", "B", 30);
+        let summary = ledger.summary();
+        assert_eq!((summary.entries, summary.net["USD"]), (6, 170));
+        assert_eq!(summary.charged_twice, ["A"]);
+        assert_eq!(serde_json::to_string(&summary.counts).expect("json"), r#"{"charge":2,"capture":2,"refund":1,"void":1}"#);
+    }
+}

@@ -1,0 +1,133 @@
+//! Paylike's failures: the two shapes of a 400, and the plain ones.
+
+use axum::http::StatusCode;
+use serde::Serialize;
+use serde_json::json;
+
+use super::super::{body::WrongType, reply::Reply};
+
+/// Why a call was refused.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// 400 with an array of these.
+    Invalid(Vec<Fault>),
+    /// 400 with an object: the card was asked and said no.
+    Declined(Decline),
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    /// What was asked has already happened.
+    Conflict(&'static str),
+}
+
+/// One field that is wrong.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    pub field: String,
+    pub message: String,
+}
+
+/// A processing error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Decline {
+    pub code: u16,
+    pub message: &'static str,
+    /// The payer can do something about it.
+    pub client: bool,
+    /// The merchant can.
+    pub merchant: bool,
+}
+
+/// Processing errors by code: the text, and whose turn it is (`c` payer, `m` merchant).
+pub const CODES: [(u16, &str, char); 31] = [
+    (1, "Invalid card details", 'c'),
+    (2, "Invalid card number", 'c'),
+    (3, "Invalid card code", 'c'),
+    (4, "Invalid expiry", 'c'),
+    (5, "Invalid currency", 'm'),
+    (6, "Card expired", 'c'),
+    (7, "Insufficient funds", 'c'),
+    (8, "Declined by the card's bank", 'c'),
+    (9, "Card restricted", 'c'),
+    (10, "Rejected", 'c'),
+    (11, "Transaction rejected", 'c'),
+    (12, "Declined", 'c'),
+    (13, "Invalid descriptor", 'm'),
+    (14, "Invalid amount", 'm'),
+    (15, "Missing field", 'm'),
+    (16, "Missing card number", 'm'),
+    (17, "Missing card code", 'm'),
+    (18, "Missing expiry", 'm'),
+    (19, "Missing amount", 'm'),
+    (20, "Missing currency", 'm'),
+    (21, "HTTPS required", 'm'),
+    (22, "Amount too large", 'm'),
+    (23, "Invalid custom data", 'm'),
+    (24, "Invalid request", 'm'),
+    (25, "Card limit reached", 'c'),
+    (26, "Invalid key", 'm'),
+    (27, "Merchant may not make transactions", 'm'),
+    (28, "Merchant may not use saved cards", 'm'),
+    (29, "Card not supported", 'c'),
+    (30, "3-D Secure required", 'c'),
+    (31, "3-D Secure failed", 'c'),
+];
+
+impl Decline {
+    pub fn of(code: u16) -> Self {
+        let (message, side) = CODES.iter().find(|known| known.0 == code).map_or(("Declined", 'c'), |known| (known.1, known.2));
+        Self { code, message, client: side == 'c', merchant: side == 'm' }
+    }
+}
+
+impl Refusal {
+    pub fn field(field: &str, message: &str) -> Self {
+        Self::Invalid(vec![fault(field, message)])
+    }
+
+    pub fn into_reply(self) -> Reply {
+        let plain = |status, message: &str| Reply::json(status, &json!({ "message": message }));
+        match self {
+            Self::Invalid(faults) => Reply::json(StatusCode::BAD_REQUEST, &faults),
+            Self::Declined(decline) => Reply::json(StatusCode::BAD_REQUEST, &decline),
+            Self::Unauthorized => plain(StatusCode::UNAUTHORIZED, "a key is required"),
+            Self::Forbidden => plain(StatusCode::FORBIDDEN, "not yours"),
+            Self::NotFound => plain(StatusCode::NOT_FOUND, "not found"),
+            Self::Conflict(message) => plain(StatusCode::CONFLICT, message),
+        }
+    }
+}
+
+fn fault(field: &str, message: &str) -> Fault {
+    Fault { field: field.to_owned(), message: message.to_owned() }
+}
+
+/// Collects everything wrong with a body, so that one answer names it all.
+#[derive(Debug, Default)]
+pub struct Faults(Vec<Fault>);
+
+impl Faults {
+    pub fn add(&mut self, field: &str, message: &str) {
+        self.0.push(fault(field, message));
+    }
+
+    /// The value, or its default and a note.
+    pub fn take<T: Default>(&mut self, field: &str, read: Result<Option<T>, WrongType>) -> Option<T> {
+        read.unwrap_or_else(|wrong| {
+            self.add(field, wrong.0);
+            Some(T::default())
+        })
+    }
+
+    /// As [`Faults::take`], and absence is a fault too.
+    pub fn require<T: Default>(&mut self, field: &str, read: Result<Option<T>, WrongType>) -> T {
+        self.take(field, read).unwrap_or_else(|| {
+            self.add(field, "is required");
+            T::default()
+        })
+    }
+
+    pub fn check(self) -> Result<(), Refusal> {
+        if self.0.is_empty() { Ok(()) } else { Err(Refusal::Invalid(self.0)) }
+    }
+}

@@ -1,0 +1,107 @@
+//! Decline scripts: what a token's next attempts will get, so that a demo can show a card that fails and recovers.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use serde::Deserialize;
+
+/// What is posted to `/_sandbox/tokens/{token}/script`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Script {
+    /// One for each coming attempt: a decline code, or 0 to let it through. Then the token behaves as before.
+    pub declines: VecDeque<u16>,
+    /// After those, this many thousandths of the attempts are declined.
+    pub decline_per_mille: u16,
+    /// Codes of the random declines; the gateway's "insufficient funds" when empty.
+    pub codes: Vec<u16>,
+    pub seed: u64,
+}
+
+#[derive(Debug)]
+struct Running {
+    script: Script,
+    attempts: u64,
+}
+
+/// Scripts by token: a FluidPay customer id, or the id of an earlier Paylike transaction.
+#[derive(Debug, Default)]
+pub struct Scripts {
+    by_token: HashMap<String, Running>,
+}
+
+impl Scripts {
+    pub fn set(&mut self, token: String, script: Script) {
+        self.by_token.insert(token, Running { script, attempts: 0 });
+    }
+
+    pub fn remove(&mut self, token: &str) -> bool {
+        self.by_token.remove(token).is_some()
+    }
+
+    /// Spends one attempt of the token. `Some(0)` lets it through whatever the token's card is; `None` leaves it to the card.
+    pub fn next(&mut self, token: &str, default_code: u16) -> Option<u16> {
+        let running = self.by_token.get_mut(token)?;
+        running.attempts += 1;
+        let script = &mut running.script;
+        if let Some(code) = script.declines.pop_front() {
+            return Some(code);
+        }
+        if script.decline_per_mille == 0 {
+            self.by_token.remove(token);
+            return None;
+        }
+        // From the seed, the token and the attempt alone: other tokens' traffic does not change the draw.
+        let draw = draw(script.seed, token, running.attempts);
+        if draw % 1000 >= u64::from(script.decline_per_mille) {
+            return Some(0);
+        }
+        let place = (draw / 1000) as usize % script.codes.len().max(1);
+        Some(script.codes.get(place).copied().unwrap_or(default_code))
+    }
+}
+
+fn draw(seed: u64, token: &str, attempt: u64) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (seed, token, attempt).hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_spent_one_for_each_attempt() {
+        let mut scripts = Scripts::default();
+        scripts.set("a".to_owned(), Script { declines: [202, 0, 223].into(), ..Script::default() });
+        let seen: Vec<_> = (0..5).map(|_| scripts.next("a", 200)).collect();
+        assert_eq!(seen, [Some(202), Some(0), Some(223), None, None]);
+        assert_eq!(scripts.next("b", 200), None);
+    }
+
+    #[test]
+    fn a_random_share_depends_on_nothing_but_its_seed() {
+        let run = |noise: bool| {
+            let mut scripts = Scripts::default();
+            for token in ["a", "b"] {
+                let script = Script { decline_per_mille: 250, codes: vec![202, 203], seed: 3, ..Script::default() };
+                scripts.set(token.to_owned(), script);
+            }
+            (0..400)
+                .map(|_| {
+                    if noise {
+                        scripts.next("b", 200);
+                    }
+                    scripts.next("a", 200)
+                })
+                .collect::<Vec<_>>()
+        };
+        let quiet = run(false);
+        assert_eq!(quiet, run(true));
+        let declined = quiet.iter().filter(|code| code.is_some_and(|code| code > 0)).count();
+        assert!((60..140).contains(&declined), "{declined} of 400");
+    }
+}

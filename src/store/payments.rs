@@ -1,0 +1,144 @@
+//! Payments: recorded before the call, resolved after it. `payments_one_open` keeps an invoice from having two on their way.
+
+use chrono::{DateTime, Utc};
+
+use super::{Db, Result, Tx, db::Row};
+use crate::domain::{
+    customer::Timeline,
+    id::{InvoiceId, PaymentId, SubscriptionId},
+    payment::Payment,
+};
+
+impl Row for Payment {
+    const TABLE: &'static str = "payments";
+    const COLUMNS: &'static [&'static str] = &[
+        "id", "invoice_id", "customer_id", "payment_method_id", "timeline", "attempt", "gateway", "kind", "reference", "idempotency_key",
+        "customer_token", "payment_method_token", "prior_transaction_id", "description", "amount", "amount_captured", "amount_refunded",
+        "currency", "status", "transaction_id", "decline_class", "decline_code", "decline_message", "lease_owner", "lease_token",
+        "lease_expires_at", "lookups", "next_lookup_at", "sent_at", "created_at", "resolved_at",
+    ];
+}
+
+const PROGRESS: &[&str] = &[
+    "amount_captured", "amount_refunded", "status", "transaction_id", "decline_class", "decline_code", "decline_message", "lease_owner",
+    "lease_token", "lease_expires_at", "lookups", "next_lookup_at", "resolved_at",
+];
+
+pub async fn insert(tx: &mut Tx, payments: &[Payment]) -> Result<()> {
+    tx.insert_rows(payments).await
+}
+
+pub async fn save(tx: &mut Tx, payments: &[Payment]) -> Result<()> {
+    tx.update_rows(payments, PROGRESS).await?;
+    Ok(())
+}
+
+pub async fn get(db: &Db, id: PaymentId) -> Result<Option<Payment>> {
+    db.query("select * from payments where id = $1").bind(id).optional().await
+}
+
+pub async fn lock(tx: &mut Tx, id: PaymentId) -> Result<Option<Payment>> {
+    tx.query("select * from payments where id = $1 for update").bind(id).optional().await
+}
+
+pub async fn lock_many(tx: &mut Tx, ids: &[PaymentId]) -> Result<Vec<Payment>> {
+    tx.query("select * from payments where id in list($1) order by id for update").bind_list(ids).all().await
+}
+
+pub async fn of_invoice(db: &Db, invoice: InvoiceId) -> Result<Vec<Payment>> {
+    db.query("select * from payments where invoice_id = $1 order by id").bind(invoice).all().await
+}
+
+pub async fn lock_of_invoice(tx: &mut Tx, invoice: InvoiceId) -> Result<Vec<Payment>> {
+    tx.query("select * from payments where invoice_id = $1 order by id for update").bind(invoice).all().await
+}
+
+/// Which of these invoices have a payment on its way or undecided.
+pub async fn invoices_in_flight(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<InvoiceId>> {
+    let rows: Vec<(InvoiceId,)> = tx
+        .query("select invoice_id from payments where invoice_id in list($1) and status in ('pending', 'authorized', 'unknown', 'parked')")
+        .bind_list(invoices)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
+/// The subscriptions behind payments' invoices, in the order in which they must be locked.
+pub async fn subscriptions_of(tx: &mut Tx, payments: &[PaymentId]) -> Result<Vec<SubscriptionId>> {
+    let rows: Vec<(SubscriptionId,)> = tx
+        .query(
+            "select distinct i.subscription_id from payments p join invoices i on i.id = p.invoice_id
+             where p.id in list($1) and i.subscription_id is not null",
+        )
+        .bind_list(payments)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
+/// Claims unknown payments whose look-up is due. If the claimer dies, the look-up falls due again at `until`.
+pub async fn claim_look_ups(tx: &mut Tx, owner: &str, timeline: Option<Timeline>, now: DateTime<Utc>, until: DateTime<Utc>, limit: i64) -> Result<Vec<Payment>> {
+    tx.query(
+        "update payments set lease_owner = $1, lease_token = lease_token + 1, next_lookup_at = $3
+         where id in (
+             select id from payments where next_lookup_at <= $2 and status = 'unknown' and ($4 is null or timeline = $4)
+             order by next_lookup_at limit $5 for update skip locked)
+         returning *",
+    )
+    .bind(owner.to_owned())
+    .bind(now)
+    .bind(until)
+    .bind(timeline.map(|timeline| timeline.to_string()))
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Payments whose daemon has gone silent, or is this one in an earlier life, are unknown from now on.
+pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, reborn: Option<&str>) -> Result<u64> {
+    tx.query(
+        "update payments set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null, lease_token = lease_token + 1
+         where id in (
+             select id from payments where lease_expires_at is not null and status in ('pending', 'authorized')
+             and (lease_expires_at <= $1 or lease_owner = $2) limit 500 for update skip locked)",
+    )
+    .bind(now)
+    .bind(reborn.map(str::to_owned))
+    .run()
+    .await
+}
+
+/// Look-ups claimed by an earlier life of this daemon are due at once.
+pub async fn release_look_ups(tx: &mut Tx, now: DateTime<Utc>, owner: &str) -> Result<u64> {
+    tx.query("update payments set next_lookup_at = $1, lease_owner = null where lease_owner = $2 and next_lookup_at is not null and status = 'unknown'")
+        .bind(now)
+        .bind(owner.to_owned())
+        .run()
+        .await
+}
+
+/// How many payments of a timeline nobody knows the outcome of.
+pub async fn undecided(db: &Db, timeline: Timeline) -> Result<i64> {
+    let row: (i64,) =
+        db.query("select count(*) from payments where timeline = $1 and status in ('pending', 'authorized', 'unknown')").bind(timeline).one().await?;
+    Ok(row.0)
+}
+
+/// When the next look-up on a timeline is due, wall time.
+pub async fn earliest_look_up(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
+    let row: (Option<DateTime<Utc>>,) =
+        db.query("select min(next_lookup_at) from payments where timeline = $1 and status = 'unknown'").bind(timeline).one().await?;
+    Ok(row.0)
+}
+
+/// Prolongs a claim; false if it is not this claimer's any more.
+pub async fn renew_lease(tx: &mut Tx, id: PaymentId, token: i64, until: DateTime<Utc>) -> Result<bool> {
+    let renewed = tx
+        .query("update payments set lease_expires_at = $1 where id = $2 and lease_token = $3 and status in ('pending', 'authorized')")
+        .bind(until)
+        .bind(id)
+        .bind(token)
+        .run()
+        .await?;
+    Ok(renewed > 0)
+}

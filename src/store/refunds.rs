@@ -1,0 +1,66 @@
+//! Refunds and voids: recorded before the call, like payments. `refunds_one_open` lets a payment have one on its way.
+
+use chrono::{DateTime, Utc};
+
+use super::{Db, Result, Tx, db::Row};
+use crate::domain::{
+    id::{InvoiceId, RefundId},
+    payment::Refund,
+};
+
+impl Row for Refund {
+    const TABLE: &'static str = "refunds";
+    const COLUMNS: &'static [&'static str] = &[
+        "id", "payment_id", "invoice_id", "timeline", "amount", "returned_before", "currency", "reason", "status", "voided", "transaction_id",
+        "message", "lease_owner", "lease_expires_at", "lookups", "next_lookup_at", "sent_at", "created_at", "resolved_at",
+    ];
+}
+
+const PROGRESS: &[&str] =
+    &["status", "voided", "transaction_id", "message", "lease_owner", "lease_expires_at", "lookups", "next_lookup_at", "resolved_at"];
+
+pub async fn insert(tx: &mut Tx, refund: Refund) -> Result<()> {
+    tx.insert_rows(&[refund]).await
+}
+
+pub async fn save(tx: &mut Tx, refund: Refund) -> Result<()> {
+    tx.update_rows(&[refund], PROGRESS).await?;
+    Ok(())
+}
+
+pub async fn lock(tx: &mut Tx, id: RefundId) -> Result<Option<Refund>> {
+    tx.query("select * from refunds where id = $1 for update").bind(id).optional().await
+}
+
+pub async fn of_invoice(db: &Db, invoice: InvoiceId) -> Result<Vec<Refund>> {
+    db.query("select * from refunds where invoice_id = $1 order by id").bind(invoice).all().await
+}
+
+/// Claims unknown refunds whose look-up is due.
+pub async fn claim_look_ups(tx: &mut Tx, owner: &str, now: DateTime<Utc>, until: DateTime<Utc>, limit: i64) -> Result<Vec<Refund>> {
+    tx.query(
+        "update refunds set lease_owner = $1, next_lookup_at = $3
+         where id in (select id from refunds where next_lookup_at <= $2 and status = 'unknown' order by next_lookup_at limit $4 for update skip locked)
+         returning *",
+    )
+    .bind(owner.to_owned())
+    .bind(now)
+    .bind(until)
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Refunds whose daemon has gone silent, or is this one in an earlier life, are unknown from now on.
+pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, reborn: Option<&str>) -> Result<u64> {
+    tx.query(
+        "update refunds set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null
+         where id in (
+             select id from refunds where lease_expires_at is not null and status = 'pending'
+             and (lease_expires_at <= $1 or lease_owner = $2) limit 500 for update skip locked)",
+    )
+    .bind(now)
+    .bind(reborn.map(str::to_owned))
+    .run()
+    .await
+}

@@ -1,0 +1,31 @@
+//! Job runs: what happened by itself, when, and how it ended.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{Result, Tx, db::Row};
+use crate::domain::id::RunId;
+
+#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+pub struct JobRun {
+    pub id: RunId,
+    pub job: String,
+    pub instance: String,
+    /// `ok` or `failed`.
+    pub result: String,
+    #[sqlx(json)]
+    pub counts: Map<String, Value>,
+    pub error: Option<String>,
+    pub started_at: DateTime<Utc>,
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+impl Row for JobRun {
+    const TABLE: &'static str = "job_runs";
+    const COLUMNS: &'static [&'static str] = &["id", "job", "instance", "result", "counts", "error", "started_at", "ended_at"];
+}
+
+pub async fn insert(tx: &mut Tx, run: JobRun) -> Result<()> {
+    tx.insert_rows(&[run]).await
+}

@@ -1,0 +1,54 @@
+//! The unmodified npm package `paylike`, and its own test suite, against the sandbox.
+
+use std::{env, fs, path::Path, process::Stdio};
+
+use tokio::process::Command;
+
+use super::World;
+
+const SCRIPT: &str = include_str!("paylike_client.js");
+/// Loaded before the package's own suite, which knows no address but the real one.
+const REDIRECT: &str = include_str!("paylike_redirect.js");
+
+/// Says that the test was left out; where it must run, fails.
+fn left_out(reason: &str) {
+    assert!(env::var("CI").as_deref() != Ok("true"), "the Paylike client test must run here: {reason}");
+    println!("left out: the unmodified Paylike node client ({reason})");
+}
+
+async fn run(program: &str, arguments: &[&str], folder: &Path, url: &str) -> Result<String, String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(folder)
+        .env("PAYLIKE_URL", url)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .map_err(|error| format!("{program}: {error}"))?;
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if output.status.success() { Ok(text) } else { Err(text) }
+}
+
+#[tokio::test]
+async fn the_unmodified_node_client_works() {
+    let folder = tempfile::tempdir().expect("folder");
+    fs::write(folder.path().join("package.json"), "{}").expect("written");
+    // The package's suite needs tape and bluebird, which a plain install leaves out.
+    let install = ["install", "paylike@2.0.2", "tape@4", "bluebird@3", "--no-audit", "--no-fund", "--omit=dev"];
+    if let Err(reason) = run("npm", &install, folder.path(), "").await {
+        return left_out(reason.lines().last().unwrap_or("npm failed"));
+    }
+    fs::write(folder.path().join("client.js"), SCRIPT).expect("written");
+    fs::write(folder.path().join("redirect.js"), REDIRECT).expect("written");
+
+    let world = World::new().await;
+    let url = world.running.url();
+    let said = run("node", &["client.js"], folder.path(), &url).await.expect("the client's script");
+    assert!(said.contains("all good"), "{said}");
+    assert_eq!(world.ledger(), ["capture node 100", "capture node 200", "refund node 120"]);
+
+    let suite = ["-r", "./redirect.js", "node_modules/paylike/test/index.js"];
+    let said = run("node", &suite, folder.path(), &url).await.expect("the package's own suite");
+    assert!(said.contains("# fail") || said.contains("# ok"), "{said}");
+    assert!(!said.contains("not ok"), "{said}");
+}

@@ -1,8 +1,9 @@
 //! The verbs: one file per use case. They alone combine `store` and `gateway`, and they alone write.
 
 pub mod collect_due;
-mod settle;
+pub mod keys;
 pub mod open;
+mod settle;
 
 use std::sync::Arc;
 

@@ -5,6 +5,7 @@ pub mod checks;
 pub mod collect_due;
 pub mod customers;
 pub mod invoice_due;
+pub mod keys;
 pub mod look_up;
 pub mod open;
 pub mod payment_methods;

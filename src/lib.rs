@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod gateway;
+pub mod http;
 pub mod jobs;
 pub mod sandbox;
 pub mod store;

@@ -1,9 +1,15 @@
 //! The verbs: one file per use case. They alone combine `store` and `gateway`, and they alone write.
 
+pub mod catalog;
+pub mod checks;
 pub mod collect_due;
+pub mod customers;
 pub mod invoice_due;
+pub mod keys;
 pub mod look_up;
 pub mod open;
+pub mod payment_methods;
+pub mod plans;
 pub mod refund;
 pub mod runs;
 mod settle;

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::{customer::Timeline, id::EventId};
 
@@ -37,4 +37,19 @@ pub struct Event {
     pub data: Value,
     /// By the clock of its timeline.
     pub occurred_at: DateTime<Utc>,
+}
+
+/// What differs between two states of the same thing, as an event's data: `{"before": {...}, "after": {...}}`.
+pub fn difference(before: &impl Serialize, after: &impl Serialize) -> Value {
+    let fields = |value: serde_json::Result<Value>| match value {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    };
+    let (mut before, mut after) = (fields(serde_json::to_value(before)), fields(serde_json::to_value(after)));
+    let same: Vec<String> = after.iter().filter(|(name, value)| before.get(*name) == Some(value)).map(|(name, _)| name.clone()).collect();
+    for name in same {
+        before.remove(&name);
+        after.remove(&name);
+    }
+    json!({ "before": before, "after": after })
 }

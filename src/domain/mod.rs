@@ -1,5 +1,6 @@
 //! The nouns of recurring billing. Pure: no async, no I/O, no clock, no randomness.
 
+pub mod api_key;
 pub mod calendar;
 pub mod catalog;
 pub mod clock;

@@ -3,7 +3,7 @@
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
     customer::{Credit, Customer},
-    id::CustomerId,
+    id::{CustomerId, SubscriptionId},
 };
 
 impl Row for Customer {
@@ -72,4 +72,14 @@ pub async fn delete(tx: &mut Tx, id: CustomerId) -> Result<()> {
 pub async fn has_invoices(tx: &mut Tx, id: CustomerId) -> Result<bool> {
     let found: Option<(String,)> = tx.query("select id from invoices where customer_id = $1 limit 1").bind(id).optional().await?;
     Ok(found.is_some())
+}
+
+/// A subscription of theirs that has not ended.
+pub async fn running_subscription(tx: &mut Tx, id: CustomerId) -> Result<Option<(SubscriptionId,)>> {
+    tx.query(
+        "select id from subscriptions where customer_id = $1 and status not in ('cancelled', 'completed') order by id limit 1",
+    )
+    .bind(id)
+    .optional()
+    .await
 }

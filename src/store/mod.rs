@@ -2,6 +2,7 @@
 //!
 //! What writes takes a [`Tx`]; what only reads takes a [`Db`]. Time is always a parameter.
 
+pub mod api_keys;
 pub mod catalog;
 pub mod clocks;
 mod columns;
@@ -9,10 +10,11 @@ pub mod customers;
 pub mod db;
 pub mod events;
 pub mod invoices;
-pub mod payments;
-pub mod refunds;
+pub mod page;
 pub mod payment_methods;
+pub mod payments;
 pub mod plans;
+pub mod refunds;
 pub mod runs;
 pub mod subscriptions;
 

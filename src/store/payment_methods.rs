@@ -72,3 +72,10 @@ pub async fn delete(tx: &mut Tx, id: PaymentMethodId) -> Result<()> {
     tx.query("delete from payment_methods where id = $1").bind(id).run().await?;
     Ok(())
 }
+
+/// Whose it is.
+pub async fn owner(tx: &mut Tx, id: PaymentMethodId) -> Result<Option<CustomerId>> {
+    let found: Option<(CustomerId,)> =
+        tx.query("select customer_id from payment_methods where id = $1").bind(id).optional().await?;
+    Ok(found.map(|row| row.0))
+}

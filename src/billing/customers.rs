@@ -1,0 +1,239 @@
+//! Customer verbs. A customer lives by one clock for ever; credit is a ledger whose sum is the balance.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::{App, Done, Refusal, checks::Checks};
+use crate::{
+    domain::{
+        customer::{Credit, Customer, Metadata, Timeline, Zone},
+        event::{Actor, Event, difference},
+        id::{ClockId, Customer as CustomerKind},
+        money::{Currency, MAX_AMOUNT_MINOR},
+    },
+    store::{self, Tx},
+};
+
+/// What is told of a customer. None: left out, so the default or what was; `Some(None)` takes it away.
+#[derive(Debug, Clone, Default)]
+pub struct CustomerInput {
+    pub reference: Option<Option<String>>,
+    pub name: Option<String>,
+    pub email: Option<Option<String>>,
+    pub phone: Option<Option<String>>,
+    pub locale: Option<Option<String>>,
+    pub timezone: Option<Zone>,
+    pub currency: Option<Currency>,
+    pub metadata: Option<Metadata>,
+    /// The test clock they live by; none for the wall clock. Never changes.
+    pub clock_id: Option<Option<ClockId>>,
+}
+
+pub async fn create(app: &App, actor: &Actor, input: CustomerInput) -> Done<Customer> {
+    let mut checks = Checks::default();
+    if input.name.is_none() {
+        checks.fault("name", "is required");
+    }
+    let timeline = input.clock_id.flatten().map_or(Timeline::Wall, Timeline::Test);
+    let mut tx = app.db.begin().await?;
+    let now = match app.now_in(&mut tx, timeline).await {
+        Err(Refusal::NotFound { id, .. }) => {
+            checks.fault("clock_id", format!("there is no clock {id}"));
+            app.clock.now()
+        }
+        now => now?,
+    };
+    let mut customer = Customer {
+        id: app.id(),
+        reference: None,
+        timeline,
+        name: String::new(),
+        email: None,
+        phone: None,
+        locale: None,
+        timezone: Zone(app.config.billing.timezone),
+        currency: app.config.billing.currency,
+        balance: 0,
+        metadata: Metadata::new(),
+        created_at: now,
+        updated_at: now,
+    };
+    put(&mut checks, &mut customer, input);
+    checks.done()?;
+    store::customers::insert(&mut tx, &customer).await.map_err(taken)?;
+    let event = app.event(timeline, now, actor, "customer.created", customer.id, json!({ "after": customer }));
+    store::events::append(&mut tx, &[event]).await?;
+    tx.commit().await?;
+    Ok(customer)
+}
+
+pub async fn update(app: &App, actor: &Actor, key: &str, input: CustomerInput) -> Done<Customer> {
+    let mut tx = app.db.begin().await?;
+    let before = locked(&mut tx, key).await?;
+    let now = app.now_in(&mut tx, before.timeline).await?;
+    let mut customer = Customer { updated_at: now, ..before.clone() };
+    let mut checks = Checks::default();
+    if input.clock_id.is_some_and(|clock| clock != before.timeline.clock_id()) {
+        checks.fault("clock_id", "cannot be changed: a customer lives by one clock");
+    }
+    if before.balance > 0 && input.currency.is_some_and(|currency| currency != before.currency) {
+        checks.fault("currency", format!("cannot be changed while there is credit in {}", before.currency));
+    }
+    put(&mut checks, &mut customer, input);
+    checks.done()?;
+    store::customers::save(&mut tx, &customer).await.map_err(taken)?;
+    let event = app.event(customer.timeline, now, actor, "customer.updated", customer.id, difference(&before, &customer));
+    store::events::append(&mut tx, &[event]).await?;
+    tx.commit().await?;
+    Ok(customer)
+}
+
+/// Removes a customer to whom nothing was ever billed and nothing will be.
+pub async fn delete(app: &App, actor: &Actor, key: &str) -> Done<()> {
+    let mut tx = app.db.begin().await?;
+    let customer = locked(&mut tx, key).await?;
+    let now = app.now_in(&mut tx, customer.timeline).await?;
+    if let Some(subscription) = store::customers::running_subscription(&mut tx, customer.id).await? {
+        return Err(Refusal::WrongState(format!("{} is still running: cancel it first", subscription.0)));
+    }
+    if store::customers::has_invoices(&mut tx, customer.id).await? {
+        return Err(Refusal::WrongState("the customer has invoices, which are kept".to_owned()));
+    }
+    store::customers::delete(&mut tx, customer.id).await?;
+    let event = app.event(customer.timeline, now, actor, "customer.deleted", customer.id, json!({ "before": customer }));
+    store::events::append(&mut tx, &[event]).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Gives credit, which is used before any gateway is asked. Answers the ledger row and the new balance.
+pub async fn give_credit(
+    app: &App,
+    actor: &Actor,
+    key: &str,
+    amount: i64,
+    currency: Option<Currency>,
+    reason: String,
+) -> Done<(Credit, i64)> {
+    let mut tx = app.db.begin().await?;
+    let mut customer = locked(&mut tx, key).await?;
+    let now = app.now_in(&mut tx, customer.timeline).await?;
+    let mut checks = Checks::default();
+    checks.within("amount", amount, 1..=MAX_AMOUNT_MINOR);
+    if customer.balance.saturating_add(amount) > MAX_AMOUNT_MINOR {
+        checks.fault("amount", format!("would bring the balance beyond {MAX_AMOUNT_MINOR}"));
+    }
+    if currency.is_some_and(|currency| currency != customer.currency) {
+        checks.fault("currency", format!("must be {}, the customer's", customer.currency));
+    }
+    checks.done()?;
+    let (credit, event) = add_credit(&mut tx, app, actor, now, &mut customer, amount, reason).await?;
+    store::events::append(&mut tx, &[event]).await?;
+    tx.commit().await?;
+    Ok((credit, customer.balance))
+}
+
+/// Puts credit, in the customer's currency, on the balance of a customer who is locked. The caller appends the event.
+pub(super) async fn add_credit(
+    tx: &mut Tx,
+    app: &App,
+    actor: &Actor,
+    now: DateTime<Utc>,
+    customer: &mut Customer,
+    amount: i64,
+    reason: String,
+) -> Done<(Credit, Event)> {
+    let credit = Credit {
+        id: app.id(),
+        customer_id: customer.id,
+        amount,
+        currency: customer.currency,
+        reason,
+        invoice_id: None,
+        created_at: now,
+    };
+    customer.balance = customer.balance.saturating_add(amount);
+    customer.updated_at = now;
+    store::customers::save_balances(tx, std::slice::from_ref(customer), std::slice::from_ref(&credit)).await?;
+    let data = json!({ "amount": amount, "currency": credit.currency, "reason": credit.reason, "balance": customer.balance });
+    Ok((credit, app.event(customer.timeline, now, actor, "customer.credited", customer.id, data)))
+}
+
+/// By id or reference.
+pub(super) async fn locked(tx: &mut Tx, key: &str) -> Done<Customer> {
+    store::customers::lock(tx, key).await?.ok_or_else(|| Refusal::not_found("customer", key))
+}
+
+fn put(checks: &mut Checks, customer: &mut Customer, input: CustomerInput) {
+    macro_rules! take {
+        ($($field:ident),+) => {$( if let Some(value) = input.$field { customer.$field = value; } )+};
+    }
+    if let Some(reference) = &input.reference {
+        checks.reference::<CustomerKind>(reference.as_deref());
+    }
+    if input.email.iter().flatten().any(|email| !is_email(email)) {
+        checks.fault("email", "must be an e-mail address such as name@example.com");
+    }
+    if input.phone.iter().flatten().any(|phone| !is_phone(phone)) {
+        checks.fault("phone", "must be a phone number such as +1 630 555 0100");
+    }
+    if input.locale.iter().flatten().any(|locale| !is_locale(locale)) {
+        checks.fault("locale", "must be a language tag such as en or de-AT");
+    }
+    take!(reference, name, email, phone, locale, timezone, currency, metadata);
+}
+
+/// One address and nothing that could open a second header line or a second recipient.
+fn is_email(text: &str) -> bool {
+    let Some((local, domain)) = text.split_once('@') else { return false };
+    let plain =
+        |part: &str| !part.is_empty() && !part.chars().any(|c| c.is_whitespace() || c.is_control() || "@,;<>()\"\\".contains(c));
+    let dots = |part: &str| !part.starts_with('.') && !part.ends_with('.') && !part.contains("..");
+    text.len() <= 254 && plain(local) && plain(domain) && dots(local) && dots(domain) && domain.contains('.')
+}
+
+fn is_phone(text: &str) -> bool {
+    let digits = text.chars().filter(char::is_ascii_digit).count();
+    let rest = text.strip_prefix('+').unwrap_or(text);
+    (5..=15).contains(&digits) && rest.chars().all(|c| c.is_ascii_digit() || " -.()/".contains(c))
+}
+
+fn is_locale(text: &str) -> bool {
+    let mut parts = text.split(['-', '_']);
+    let word = |part: &str, lengths: std::ops::RangeInclusive<usize>| {
+        lengths.contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
+    parts.next().is_some_and(|language| word(language, 2..=3)) && parts.all(|part| word(part, 2..=8))
+}
+
+fn taken(error: store::Error) -> Refusal {
+    match error {
+        store::Error::Conflict => Refusal::invalid("reference", "is another customer's already"),
+        other => other.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_mail_or_gateways_would_refuse_are_refused_here() {
+        for fine in ["a@b.co", "first.last+tag@sub.example.com", "ä@exämple.de"] {
+            assert!(is_email(fine), "{fine}");
+        }
+        for bad in ["", "a", "a@", "@b.co", "a@b", "a b@c.de", "a@b.co,c@d.co", "a@b..co", "<a@b.co>", "a@b.co\r\nBcc: x@y.zz"] {
+            assert!(!is_email(bad), "{bad}");
+        }
+        for (phone, fine) in
+            [("+1 630 555 0100", true), ("(030) 12345-67", true), ("123", false), ("call me", false), ("1+23456", false)]
+        {
+            assert_eq!(is_phone(phone), fine, "{phone}");
+        }
+        for (locale, fine) in
+            [("en", true), ("de-AT", true), ("zh_Hant_TW", true), ("english", false), ("", false), ("e n", false)]
+        {
+            assert_eq!(is_locale(locale), fine, "{locale}");
+        }
+    }
+}

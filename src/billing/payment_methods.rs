@@ -1,0 +1,272 @@
+//! Payment-method verbs. Only tokens are kept. A method that can take over what another failed to pay is tried at once.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde_json::{Value, json};
+
+use super::{App, Done, Refusal, checks::Checks, customers};
+use crate::{
+    domain::{
+        customer::{Customer, PaymentMethod, Timeline},
+        event::{Actor, Event},
+        id::PaymentMethodId,
+        invoice::{Invoice, NextAction},
+        payment::MethodKind,
+    },
+    store::{self, Tx},
+};
+
+/// What is told of a new method.
+#[derive(Debug, Clone)]
+pub struct MethodInput {
+    pub gateway: String,
+    pub kind: MethodKind,
+    pub customer_token: Option<String>,
+    pub payment_method_token: Option<String>,
+    pub transaction_id: Option<String>,
+    pub channels: Option<Vec<String>>,
+    /// `YYYY-MM`.
+    pub expires: Option<String>,
+    pub last_four: Option<String>,
+    /// None: the default if there is none yet, or if the default has failed.
+    pub default: Option<bool>,
+    pub priority: Option<i64>,
+}
+
+/// What may change of one. None leaves it.
+#[derive(Debug, Clone, Default)]
+pub struct MethodPatch {
+    pub expires: Option<Option<String>>,
+    pub last_four: Option<Option<String>>,
+    pub default: Option<bool>,
+    pub priority: Option<i64>,
+}
+
+pub async fn add(app: &App, actor: &Actor, customer_key: &str, input: MethodInput) -> Done<PaymentMethod> {
+    let mut tx = app.db.begin().await?;
+    let customer = customers::locked(&mut tx, customer_key).await?;
+    let now = app.now_in(&mut tx, customer.timeline).await?;
+    let mut checks = Checks::default();
+    check_gateway(app, &mut checks, &customer, &input);
+    check_means(&mut checks, &customer, &input);
+    check_card(&mut checks, input.expires.as_deref(), input.last_four.as_deref());
+    checks.done()?;
+
+    let others = store::payment_methods::of_customer(&mut tx, customer.id).await?;
+    let failed = failed_invoices(&mut tx, &customer).await?;
+    let becomes_default = others.is_empty() || input.default.unwrap_or(!failed.is_empty());
+    let method = PaymentMethod {
+        id: app.id(),
+        customer_id: customer.id,
+        gateway: input.gateway,
+        kind: input.kind,
+        customer_token: input.customer_token,
+        payment_method_token: input.payment_method_token,
+        transaction_id: input.transaction_id,
+        channels: input.channels.unwrap_or_default(),
+        expires: input.expires,
+        last_four: input.last_four,
+        is_default: becomes_default,
+        priority: input.priority.unwrap_or(0),
+        created_at: now,
+        updated_at: now,
+    };
+    if becomes_default {
+        store::payment_methods::clear_default(&mut tx, customer.id).await?;
+    }
+    store::payment_methods::insert(&mut tx, &method).await?;
+    let mut events =
+        vec![app.event(customer.timeline, now, actor, "payment_method.added", method.id, json!({ "after": told(&method) }))];
+    let retried = collect_at_once(&mut tx, app, actor, now, &method, failed, &mut events).await?;
+    store::events::append(&mut tx, &events).await?;
+    tx.commit().await?;
+    if retried {
+        app.bells.collect.notify_one();
+    }
+    Ok(method)
+}
+
+pub async fn update(app: &App, actor: &Actor, id: PaymentMethodId, input: MethodPatch) -> Done<PaymentMethod> {
+    let mut tx = app.db.begin().await?;
+    let (customer, before) = locked(&mut tx, id).await?;
+    let now = app.now_in(&mut tx, customer.timeline).await?;
+    let mut checks = Checks::default();
+    check_card(
+        &mut checks,
+        input.expires.as_ref().and_then(|e| e.as_deref()),
+        input.last_four.as_ref().and_then(|l| l.as_deref()),
+    );
+    if input.default == Some(false) && before.is_default {
+        checks.fault("default", "make another method the default instead");
+    }
+    checks.done()?;
+    let mut method = PaymentMethod { updated_at: now, ..before.clone() };
+    if let Some(expires) = input.expires {
+        method.expires = expires;
+    }
+    if let Some(last_four) = input.last_four {
+        method.last_four = last_four;
+    }
+    method.priority = input.priority.unwrap_or(method.priority);
+    let mut failed = Vec::new();
+    if input.default == Some(true) && !before.is_default {
+        method.is_default = true;
+        failed = failed_invoices(&mut tx, &customer).await?;
+        store::payment_methods::clear_default(&mut tx, customer.id).await?;
+    }
+    store::payment_methods::save(&mut tx, &method).await?;
+    let data = json!({ "before": told(&before), "after": told(&method) });
+    let mut events = vec![app.event(customer.timeline, now, actor, "payment_method.updated", method.id, data)];
+    let retried = collect_at_once(&mut tx, app, actor, now, &method, failed, &mut events).await?;
+    store::events::append(&mut tx, &events).await?;
+    tx.commit().await?;
+    if retried {
+        app.bells.collect.notify_one();
+    }
+    Ok(method)
+}
+
+/// Refused while a running subscription names it. The next by priority takes over as default.
+pub async fn delete(app: &App, actor: &Actor, id: PaymentMethodId) -> Done<()> {
+    let mut tx = app.db.begin().await?;
+    let (customer, method) = locked(&mut tx, id).await?;
+    let now = app.now_in(&mut tx, customer.timeline).await?;
+    if let Some(subscription) = store::payment_methods::named_by(&mut tx, id).await? {
+        return Err(Refusal::WrongState(format!("{subscription} is charged to it: give that another method first")));
+    }
+    store::payment_methods::delete(&mut tx, id).await?;
+    if method.is_default
+        && let Some(mut next) = store::payment_methods::of_customer(&mut tx, customer.id).await?.into_iter().next()
+    {
+        next.is_default = true;
+        next.updated_at = now;
+        store::payment_methods::save(&mut tx, &next).await?;
+    }
+    let event = app.event(customer.timeline, now, actor, "payment_method.removed", id, json!({ "before": told(&method) }));
+    store::events::append(&mut tx, &[event]).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// A method and its customer, whose lock comes first: it guards who is the default.
+async fn locked(tx: &mut Tx, id: PaymentMethodId) -> Done<(Customer, PaymentMethod)> {
+    let missing = || Refusal::not_found("payment method", id);
+    let owner = store::payment_methods::owner(tx, id).await?.ok_or_else(missing)?;
+    let customer = customers::locked(tx, &owner.to_string()).await?;
+    let method = store::payment_methods::lock(tx, id).await?.ok_or_else(missing)?;
+    Ok((customer, method))
+}
+
+/// Open invoices that were declined and that no payment is open for.
+async fn failed_invoices(tx: &mut Tx, customer: &Customer) -> Done<Vec<Invoice>> {
+    let open = store::invoices::lock_open_of_customer(tx, customer.id).await?;
+    Ok(open.into_iter().filter(|invoice| invoice.dunning_step > 0 && invoice.next_attempt_at.is_some()).collect())
+}
+
+/// Makes those of the failed invoices due that would now be charged to this method. Says whether there are any.
+async fn collect_at_once(
+    tx: &mut Tx,
+    app: &App,
+    actor: &Actor,
+    now: DateTime<Utc>,
+    method: &PaymentMethod,
+    failed: Vec<Invoice>,
+    events: &mut Vec<Event>,
+) -> Done<bool> {
+    if failed.is_empty() {
+        return Ok(false);
+    }
+    let ids: Vec<_> = failed.iter().map(|invoice| invoice.id).collect();
+    let chosen = store::invoices::methods_of(tx, &ids).await?;
+    let takes_over = |invoice: &Invoice| {
+        chosen.iter().any(|choice| choice.invoice_id == invoice.id && choice.payment_method_id == Some(method.id))
+    };
+    let mut due: Vec<Invoice> = failed.into_iter().filter(takes_over).collect();
+    for invoice in &mut due {
+        collect_now(invoice, now);
+        let data = json!({ "payment_method_id": method.id, "subscription_id": invoice.subscription_id });
+        events.push(app.event(invoice.timeline, now, actor, "invoice.retried", invoice.id, data));
+    }
+    store::invoices::save(tx, &due).await?;
+    Ok(!due.is_empty())
+}
+
+/// Makes an invoice that waits due at once. Not for one whose payment is open.
+pub(super) fn collect_now(invoice: &mut Invoice, now: DateTime<Utc>) {
+    invoice.next_attempt_at = Some(now);
+    invoice.next_action = NextAction::Charge;
+    invoice.gateway_faults = 0;
+    invoice.updated_at = now;
+}
+
+fn check_gateway(app: &App, checks: &mut Checks, customer: &Customer, input: &MethodInput) {
+    let Some(gateway) = app.gateways.get(&input.gateway) else {
+        let names = app.gateways.names().collect::<Vec<_>>().join(", ");
+        let names = if names.is_empty() { "none is".to_owned() } else { format!("there are {names}") };
+        return checks.fault("gateway", format!("is not configured: {names}"));
+    };
+    let kind = gateway.adapter.capabilities().kind;
+    if kind != input.kind {
+        checks.fault("kind", format!("must be {kind} at this gateway"));
+    }
+    if gateway.live && matches!(customer.timeline, Timeline::Test(_)) {
+        checks.fault("gateway", "is live: customers on a test clock use gateways in test mode only");
+    }
+}
+
+fn check_means(checks: &mut Checks, customer: &Customer, input: &MethodInput) {
+    let vault = input.kind == MethodKind::VaultToken;
+    let prior = input.kind == MethodKind::PriorTransaction;
+    let request = input.kind == MethodKind::PaymentRequest;
+    for (field, given, needed, allowed) in [
+        ("customer_token", input.customer_token.is_some(), vault, vault),
+        ("payment_method_token", input.payment_method_token.is_some(), false, vault),
+        ("transaction_id", input.transaction_id.is_some(), prior, prior),
+        ("channels", input.channels.is_some(), request, request),
+    ] {
+        if needed && !given {
+            checks.fault(field, format!("is required for {}", input.kind));
+        } else if given && !allowed {
+            checks.fault(field, format!("must be left out for {}", input.kind));
+        }
+    }
+    let channels = input.channels.as_deref().filter(|_| request).unwrap_or_default();
+    if input.channels.is_some() && request && channels.is_empty() {
+        checks.fault("channels", "must name at least one of EMAIL, SMS, WEB");
+    }
+    for (i, channel) in channels.iter().enumerate() {
+        let missing = match channel.as_str() {
+            "EMAIL" => customer.email.is_none().then_some("needs the customer's email"),
+            "SMS" => customer.phone.is_none().then_some("needs the customer's phone"),
+            // A link is sent to nobody, yet the gateway wants to know whom it is for.
+            "WEB" => (customer.email.is_none() && customer.phone.is_none()).then_some("needs the customer's email or phone"),
+            _ => Some("must be one of EMAIL, SMS, WEB"),
+        };
+        if let Some(message) = missing {
+            checks.fault(format!("channels[{i}]"), message);
+        }
+    }
+}
+
+fn check_card(checks: &mut Checks, expires: Option<&str>, last_four: Option<&str>) {
+    let is_month = |text: &str| text.len() == 7 && format!("{text}-01").parse::<NaiveDate>().is_ok();
+    if expires.is_some_and(|text| !is_month(text)) {
+        checks.fault("expires", "must be a month such as 2027-03");
+    }
+    if last_four.is_some_and(|text| text.len() != 4 || !text.bytes().all(|b| b.is_ascii_digit())) {
+        checks.fault("last_four", "must be four digits");
+    }
+}
+
+/// What events may say of it: no token.
+fn told(method: &PaymentMethod) -> Value {
+    json!({
+        "customer_id": method.customer_id,
+        "gateway": method.gateway,
+        "kind": method.kind,
+        "channels": method.channels,
+        "expires": method.expires,
+        "last_four": method.last_four,
+        "default": method.is_default,
+        "priority": method.priority,
+    })
+}

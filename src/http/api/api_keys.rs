@@ -1,0 +1,84 @@
+//! `/v1/api-keys`: the text of a key is in the answer that makes it, and nowhere else.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State, http::StatusCode};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    billing::{App, keys},
+    domain::{
+        api_key::{ApiKey, Scope},
+        id::{self, ApiKeyId},
+    },
+    http::{
+        auth::Caller,
+        body::{Body, PathId},
+        error::Problem,
+        input::{Name, body},
+        page::{List, Page},
+    },
+    store,
+};
+
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke))
+}
+
+body! {
+    pub struct NewApiKey {
+        /// What it is for; shown in lists.
+        pub name: Name<200>,
+        /// How far it reaches.
+        pub scope: Scope,
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ApiKeyAnswer {
+    #[schema(value_type = String)]
+    id: ApiKeyId,
+    name: String,
+    scope: Scope,
+    last_four: String,
+    created_at: DateTime<Utc>,
+    revoked_at: Option<DateTime<Utc>>,
+    /// The key itself; only in the answer that makes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+}
+
+impl From<ApiKey> for ApiKeyAnswer {
+    fn from(key: ApiKey) -> Self {
+        let ApiKey { id, name, scope, last_four, created_at, revoked_at, digest: _ } = key;
+        Self { id, name, scope, last_four, created_at, revoked_at, key: None }
+    }
+}
+
+/// Lists the keys, without their texts.
+#[utoipa::path(get, path = "/v1/api-keys", tag = "api-keys", params(Page<id::ApiKey>), responses((status = 200, body = List<ApiKeyAnswer>)))]
+async fn list(State(app): State<Arc<App>>, page: Page<id::ApiKey>) -> Result<Json<List<ApiKeyAnswer>>, Problem> {
+    let found = store::page::list::<ApiKey>(&app.db, page.request([])).await?;
+    Ok(Json(List::of(found, ApiKeyAnswer::from)))
+}
+
+/// Makes a key. Its text is answered this once.
+#[utoipa::path(post, path = "/v1/api-keys", tag = "api-keys", request_body = NewApiKey, responses((status = 201, body = ApiKeyAnswer)))]
+async fn create(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Body(new): Body<NewApiKey>,
+) -> Result<(StatusCode, Json<ApiKeyAnswer>), Problem> {
+    let (key, text) = keys::create(&app, &caller.actor, &new.name, new.scope).await?;
+    Ok((StatusCode::CREATED, Json(ApiKeyAnswer { key: Some(text), ..key.into() })))
+}
+
+/// Revokes a key, at once.
+#[utoipa::path(delete, path = "/v1/api-keys/{id}", tag = "api-keys", params(("id" = String, Path)), responses((status = 204)))]
+async fn revoke(State(app): State<Arc<App>>, caller: Caller, PathId(id): PathId<id::ApiKey>) -> Result<StatusCode, Problem> {
+    keys::revoke(&app, &caller.actor, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

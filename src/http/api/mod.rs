@@ -1,0 +1,14 @@
+//! The JSON endpoints, one file for each noun; each has a `routes()` that is merged here.
+
+use std::sync::Arc;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::billing::App;
+
+pub mod api_keys;
+
+/// Every route of the endpoint.
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().merge(api_keys::routes())
+}

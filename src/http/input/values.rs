@@ -1,0 +1,350 @@
+//! What fields can hold: texts, numbers, lists, and the words of the domain. Each bounds what it accepts.
+
+use std::{fmt::Display, ops::Deref, str::FromStr};
+
+use chrono::{DateTime, Datelike, NaiveDate, SubsecRound, Utc};
+use serde_json::{Map, Value};
+use utoipa::openapi::{
+    ObjectBuilder, RefOr, Schema,
+    schema::{ArrayBuilder, KnownFormat, SchemaFormat, SchemaType, Type},
+};
+
+use super::{Faults, Input};
+use crate::domain::{
+    api_key::Scope,
+    calendar::BusinessDay,
+    clock::ClockStatus,
+    customer::Zone,
+    frequency::Frequency,
+    id::{Id, Kind},
+    invoice::InvoiceStatus,
+    money::{Currency, MAX_AMOUNT_MINOR, Percentage},
+    payment::{MethodKind, PaymentStatus},
+    plan::{CatchUp, WhilePastDue},
+    proration::FirstPeriod,
+    subscription::SubscriptionStatus,
+};
+
+const MAX_ELEMENTS: usize = 1000;
+/// Of metadata, as JSON.
+const MAX_METADATA_BYTES: usize = 16 * 1024;
+const MAX_METADATA_KEYS: usize = 50;
+
+fn of_type(kind: Type) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(kind)
+}
+
+impl<T: Input> Input for Option<T> {
+    const REQUIRED: bool = false;
+
+    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+        if value.is_null() { Some(None) } else { T::read(value, at, faults).map(Some) }
+    }
+
+    fn absent(_: &str, _: &mut Faults) -> Option<Self> {
+        Some(None)
+    }
+
+    fn schema() -> RefOr<Schema> {
+        nullable(T::schema())
+    }
+}
+
+fn nullable(mut schema: RefOr<Schema>) -> RefOr<Schema> {
+    let add = |kind: &mut SchemaType| {
+        if let SchemaType::Type(only) = kind {
+            *kind = SchemaType::from_iter([only.clone(), Type::Null]);
+        }
+    };
+    match &mut schema {
+        RefOr::T(Schema::Object(object)) => {
+            add(&mut object.schema_type);
+            if let Some(values) = &mut object.enum_values {
+                values.push(Value::Null);
+            }
+        }
+        RefOr::T(Schema::Array(array)) => add(&mut array.schema_type),
+        _ => {}
+    }
+    schema
+}
+
+/// A field of a PATCH: left out, taken away, or set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Patch<T> {
+    #[default]
+    Absent,
+    Null,
+    Value(T),
+}
+
+impl<T> Patch<T> {
+    /// What the field is to be; `None` leaves it alone.
+    pub fn change(self) -> Option<Option<T>> {
+        match self {
+            Self::Absent => None,
+            Self::Null => Some(None),
+            Self::Value(value) => Some(Some(value)),
+        }
+    }
+}
+
+impl<T: Input> Input for Patch<T> {
+    const REQUIRED: bool = false;
+
+    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+        if value.is_null() { Some(Self::Null) } else { T::read(value, at, faults).map(Self::Value) }
+    }
+
+    fn absent(_: &str, _: &mut Faults) -> Option<Self> {
+        Some(Self::Absent)
+    }
+
+    fn schema() -> RefOr<Schema> {
+        nullable(T::schema())
+    }
+}
+
+/// Text of any content, at most `MAX` characters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Text<const MAX: usize>(pub String);
+
+/// Text that says something, at most `MAX` characters; blanks around it are dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name<const MAX: usize>(pub String);
+
+/// A whole number from `MIN` to `MAX`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Whole<const MIN: i64, const MAX: i64>(pub i64);
+
+/// Minor units.
+pub type Amount = Whole<0, MAX_AMOUNT_MINOR>;
+/// Minor units, and not nothing.
+pub type PositiveAmount = Whole<1, MAX_AMOUNT_MINOR>;
+
+impl<const MAX: usize> Deref for Text<MAX> {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+impl<const MAX: usize> Deref for Name<MAX> {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+fn text<'v>(value: &'v Value, max: usize, at: &str, faults: &mut Faults) -> Option<&'v str> {
+    match value {
+        Value::String(text) if text.chars().count() <= max => Some(text),
+        Value::String(_) => faults.refuse(at, format!("must have at most {max} characters")),
+        _ => faults.refuse(at, "must be text"),
+    }
+}
+
+impl<const MAX: usize> Input for Text<MAX> {
+    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+        text(value, MAX, at, faults).map(|text| Self(text.to_owned()))
+    }
+
+    fn schema() -> RefOr<Schema> {
+        of_type(Type::String).max_length(Some(MAX)).into()
+    }
+}
+
+impl<const MAX: usize> Input for Name<MAX> {
+    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+        match text(value, MAX, at, faults)?.trim() {
+            "" => faults.refuse(at, "must not be empty"),
+            text => Some(Self(text.to_owned())),
+        }
+    }
+
+    fn schema() -> RefOr<Schema> {
+        of_type(Type::String).min_length(Some(1)).max_length(Some(MAX)).into()
+    }
+}
+
+impl Input for String {
+    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+        text(value, 1000, at, faults).map(str::to_owned)
+    }
+
+    fn schema() -> RefOr<Schema> {
+        of_type(Type::String).max_length(Some(1000)).into()
+    }
+}
+
+impl<const MIN: i64, const MAX: i64> Input for Whole<MIN, MAX> {
+    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+        let number = match value {
+            Value::String(text) if faults.query => text.parse().ok(),
+            _ => value.as_i64(),
+        };
+        match number {
+            Some(number) if (MIN..=MAX).contains(&number) => Some(Self(number)),
+            Some(_) => faults.refuse(at, format!("must be from {MIN} to {MAX}")),
+            None if value.is_u64() => faults.refuse(at, format!("must be from {MIN} to {MAX}")),
+            None => faults.refuse(at, "must be a whole number"),
+        }
+    }
+
+    fn schema() -> RefOr<Schema> {
+        let number = of_type(Type::Integer).format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)));
+        number.minimum(Some(MIN)).maximum(Some(MAX)).into()
+    }
+}
+
+impl Input for bool {
+    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+        match value {
+            Value::Bool(flag) => Some(*flag),
+            Value::String(text) if faults.query && text == "true" => Some(true),
+            Value::String(text) if faults.query && text == "false" => Some(false),
+            _ => faults.refuse(at, "must be true or false"),
+        }
+    }
+
+    fn schema() -> RefOr<Schema> {
+        of_type(Type::Boolean).into()
+    }
+}
+
+impl<T: Input> Input for Vec<T> {
+    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+        let Value::Array(elements) = value else { return faults.refuse(at, "must be a list") };
+        if elements.len() > MAX_ELEMENTS {
+            return faults.refuse(at, format!("must have at most {MAX_ELEMENTS} elements"));
+        }
+        let read: Vec<Option<T>> =
+            elements.iter().enumerate().map(|(i, element)| T::read(element, &format!("{at}[{i}]"), faults)).collect();
+        read.into_iter().collect()
+    }
+
+    fn schema() -> RefOr<Schema> {
+        ArrayBuilder::new().items(T::schema()).max_items(Some(MAX_ELEMENTS)).into()
+    }
+}
+
+impl Input for Value {
+    fn read(value: &Value, _: &str, _: &mut Faults) -> Option<Self> {
+        Some(value.clone())
+    }
+
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(SchemaType::any()).into()
+    }
+}
+
+/// Metadata: whatever the merchant wants to keep, within bounds.
+impl Input for Map<String, Value> {
+    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+        let object = super::object(value, at, faults)?;
+        if object.len() > MAX_METADATA_KEYS {
+            return faults.refuse(at, format!("must have at most {MAX_METADATA_KEYS} fields"));
+        }
+        if value.to_string().len() > MAX_METADATA_BYTES {
+            return faults.refuse(at, format!("must have at most {MAX_METADATA_BYTES} bytes as JSON"));
+        }
+        Some(object.clone())
+    }
+
+    fn schema() -> RefOr<Schema> {
+        of_type(Type::Object).max_properties(Some(MAX_METADATA_KEYS)).into()
+    }
+}
+
+impl Input for NaiveDate {
+    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+        let date = value.as_str().filter(|text| text.len() == 10).and_then(|text| text.parse::<Self>().ok());
+        match date {
+            Some(date) if (1900..=9000).contains(&date.year()) => Some(date),
+            Some(_) => faults.refuse(at, "must lie between the years 1900 and 9000"),
+            None => faults.refuse(at, "must be a date such as 2026-11-21"),
+        }
+    }
+
+    fn schema() -> RefOr<Schema> {
+        of_type(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::Date))).into()
+    }
+}
+
+impl Input for DateTime<Utc> {
+    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+        match value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok()) {
+            Some(instant) if (1970..=9000).contains(&instant.year()) => Some(instant.to_utc().trunc_subsecs(6)),
+            Some(_) => faults.refuse(at, "must lie between the years 1970 and 9000"),
+            None => faults.refuse(at, "must be an instant such as 2026-11-21T06:00:00Z"),
+        }
+    }
+
+    fn schema() -> RefOr<Schema> {
+        of_type(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))).into()
+    }
+}
+
+impl Input for Percentage {
+    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+        match value {
+            // Numbers are read from their shortest text, so 12.5 stays exactly 12.5.
+            Value::Number(number) => parsed(&number.to_string(), at, faults),
+            _ => faults.refuse(at, "must be a number"),
+        }
+    }
+
+    fn schema() -> RefOr<Schema> {
+        of_type(Type::Number).minimum(Some(0)).maximum(Some(1000)).into()
+    }
+}
+
+fn parsed<T: FromStr<Err: Display>>(text: &str, at: &str, faults: &mut Faults) -> Option<T> {
+    // The domain's messages say what is wanted and never what was given.
+    text.parse().map_err(|error: T::Err| faults.push(at, error.to_string())).ok()
+}
+
+impl<K: Kind> Input for Id<K> {
+    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+        parsed(text(value, 100, at, faults)?, at, faults)
+    }
+
+    fn schema() -> RefOr<Schema> {
+        of_type(Type::String).pattern(Some(format!("^{}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$", K::PREFIX))).into()
+    }
+}
+
+macro_rules! domain_texts {
+    ($($type:ty => $schema:expr;)+) => {$(
+        impl Input for $type {
+            fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+                parsed(text(value, 100, at, faults)?, at, faults)
+            }
+
+            fn schema() -> RefOr<Schema> {
+                $schema.into()
+            }
+        }
+    )+};
+}
+
+domain_texts! {
+    Currency => of_type(Type::String).min_length(Some(3)).max_length(Some(3));
+    Zone => of_type(Type::String).examples(["Europe/Berlin"]);
+    Frequency => words(Frequency::ALL.map(|word| word.as_str()));
+}
+
+fn words<const N: usize>(words: [&'static str; N]) -> ObjectBuilder {
+    of_type(Type::String).enum_values(Some(words))
+}
+
+macro_rules! domain_words {
+    ($($type:ty),+ $(,)?) => {
+        domain_texts! {
+            $($type => of_type(Type::String).enum_values(Some(<$type>::ALL.iter().map(|word| word.as_str())));)+
+        }
+    };
+}
+
+domain_words! {
+    BusinessDay, CatchUp, ClockStatus, FirstPeriod, InvoiceStatus, MethodKind, PaymentStatus, Scope, SubscriptionStatus, WhilePastDue,
+}

@@ -1,0 +1,85 @@
+//! One page of any table: newest first, by id. A cursor is an id, so a page costs the same however deep it lies.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, OnceLock, PoisonError},
+};
+
+use super::{
+    Db, Result,
+    db::{Record, Row},
+};
+
+/// Where a page begins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Cursor {
+    #[default]
+    Newest,
+    /// Rows older than this id.
+    Before(String),
+    /// Rows newer than this id, those next to it first in line.
+    After(String),
+}
+
+/// What is wanted: rows whose text columns have these values.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    pub filters: Vec<(&'static str, String)>,
+    pub cursor: Cursor,
+    pub limit: i64,
+}
+
+/// Rows newest first, and whether there are more in the direction of the cursor.
+#[derive(Debug, Clone)]
+pub struct Found<T> {
+    pub rows: Vec<T>,
+    pub has_more: bool,
+}
+
+pub async fn list<T: Row + Record>(db: &Db, request: Request) -> Result<Found<T>> {
+    let forward = matches!(request.cursor, Cursor::After(_));
+    let mut query = db.query(statement::<T>(&request));
+    for (_, value) in request.filters {
+        query = query.bind(value);
+    }
+    if let Cursor::Before(id) | Cursor::After(id) = request.cursor {
+        query = query.bind(id);
+    }
+    // One more than asked tells whether there is more.
+    let mut rows: Vec<T> = query.bind(request.limit + 1).all().await?;
+    let has_more = rows.len() as i64 > request.limit;
+    rows.truncate(request.limit as usize);
+    if forward {
+        rows.reverse();
+    }
+    Ok(Found { rows, has_more })
+}
+
+/// The statement for this shape of request. Shapes are fixed in code, so keeping their texts for ever is bounded.
+fn statement<T: Row>(request: &Request) -> &'static str {
+    static TEXTS: OnceLock<Mutex<HashMap<String, &'static str>>> = OnceLock::new();
+    let mut conditions = Vec::new();
+    for (i, (column, _)) in request.filters.iter().enumerate() {
+        assert!(T::COLUMNS.contains(column), "{} has no column {column}", T::TABLE);
+        conditions.push(format!("{column} = ${}", i + 1));
+    }
+    let mut parameters = request.filters.len();
+    let order = match request.cursor {
+        Cursor::Newest => "desc",
+        Cursor::Before(_) | Cursor::After(_) => {
+            parameters += 1;
+            let older = matches!(request.cursor, Cursor::Before(_));
+            conditions.push(format!("id {} ${parameters}", if older { '<' } else { '>' }));
+            if older { "desc" } else { "asc" }
+        }
+    };
+    let filter = if conditions.is_empty() { String::new() } else { format!(" where {}", conditions.join(" and ")) };
+    let text = format!("select * from {}{filter} order by id {order} limit ${}", T::TABLE, parameters + 1);
+    let mut texts = TEXTS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = texts.get(&text) {
+        return known;
+    }
+    let kept: &'static str = Box::leak(text.clone().into_boxed_str());
+    texts.insert(text, kept);
+    kept
+}

@@ -147,7 +147,7 @@ impl World {
         };
         let id = customer.id;
         let mut tx = self.app.db.begin().await.expect("tx");
-        store::customers::insert(&mut tx, customer).await.expect("customer");
+        store::customers::insert(&mut tx, &customer).await.expect("customer");
         tx.commit().await.expect("commit");
         id
     }
@@ -182,14 +182,14 @@ impl World {
             updated_at: now,
         };
         let mut tx = self.app.db.begin().await.expect("tx");
-        store::payment_methods::insert(&mut tx, method).await.expect("method");
+        store::payment_methods::insert(&mut tx, &method).await.expect("method");
         tx.commit().await.expect("commit");
     }
 
     /// Monthly, 10.00 USD, from this date on; change it and [`World::add`] it.
     pub async fn monthly(&self, customer: CustomerId, start: &str) -> Subscription {
         let now = self.app.now_of(Timeline::Test(self.clock)).await.expect("clock");
-        let zone = store::customers::get(&self.app.db, customer).await.expect("read").expect("customer").timezone;
+        let zone = store::customers::find(&self.app.db, &customer.to_string()).await.expect("read").expect("customer").timezone;
         Subscription {
             id: self.app.id(),
             customer_id: customer,

@@ -11,6 +11,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use tokio::sync::Semaphore;
 
 use self::{fluidpay::FluidPay, http::Settings, paylike::Paylike};
 use crate::{
@@ -161,7 +162,7 @@ pub struct Configured {
     /// False: a test account. A test clock's customers use no other.
     pub live: bool,
     /// How many calls it gets at a time.
-    pub permits: tokio::sync::Semaphore,
+    pub permits: Semaphore,
     pub adapter: Arc<dyn Gateway>,
 }
 
@@ -199,7 +200,7 @@ impl Gateways {
                 }
             };
             let live = config.mode == Mode::Live;
-            let permits = tokio::sync::Semaphore::new(config.max_in_flight);
+            let permits = Semaphore::new(config.max_in_flight);
             gateways.insert(Configured { name: name.clone(), live, permits, adapter });
         }
         Ok(gateways)
@@ -241,7 +242,7 @@ mod tests {
         {
             let gateways = connect(kind, "m1").expect("usable");
             let main = gateways.get("main").expect("configured");
-            assert_eq!((main.adapter.capabilities().kind, main.live, main.max_in_flight), (method, true, 3));
+            assert_eq!((main.adapter.capabilities().kind, main.live, main.permits.available_permits()), (method, true, 3));
         }
         for (kind, merchant_id, part) in [("paysley", "", "payment requests"), ("paylike", "", "merchant_id")] {
             let error = connect(kind, merchant_id).err().expect("must be refused").to_string();

@@ -10,7 +10,10 @@ use rebilld::{
         payment::{DeclineClass, Outcome},
     },
     gateway::{
-        Charge, Found, Gateway, Return, ReturnFound, ReturnOutcome, Sent, fluidpay::FluidPay, http::Settings, paylike::Paylike,
+        Charge, Found, Gateway, Return, ReturnFound, ReturnOutcome, Sent,
+        fluidpay::FluidPay,
+        http::{Settings, install_tls},
+        paylike::Paylike,
     },
     sandbox::{self, Kind, Options, Running},
 };
@@ -41,9 +44,13 @@ async fn sandbox() -> Running {
 }
 
 async fn fixtures(sandbox: &Running) -> Value {
-    rebilld::gateway::http::install_tls();
     let url = format!("{}/_sandbox/fixtures", sandbox.url());
-    reqwest::get(url).await.expect("reachable").json().await.expect("JSON")
+    client().get(url).send().await.expect("reachable").json().await.expect("JSON")
+}
+
+fn client() -> reqwest::Client {
+    install_tls();
+    reqwest::Client::builder().timeout(TIMEOUT).build().expect("a client")
 }
 
 fn settings(base_url: String, key: &Value, merchant_id: &Value) -> Settings {
@@ -122,7 +129,7 @@ impl Bench {
 
     async fn take(&self, charge: &Charge) -> String {
         let outcome = self.adapter.charge(charge).await;
-        self.taken(self.finish(outcome, charge).await, charge)
+        taken(self.finish(outcome, charge).await, charge)
     }
 
     /// Money that is reserved and not taken: the id.
@@ -138,21 +145,21 @@ impl Bench {
             "type": "authorize", "amount": charge.amount_minor, "currency": charge.currency.code(), "order_id": charge.reference,
             "payment_method": { "customer": customer },
         });
-        let answer = reqwest::Client::new().post(url).header("authorization", key).json(&body).send().await.expect("reachable");
+        let answer = client().post(url).header("authorization", key).json(&body).send().await.expect("reachable");
         let answer: Value = answer.json().await.expect("JSON");
         answer["data"]["id"].as_str().expect("an id").to_owned()
     }
+}
 
-    fn taken(&self, outcome: Outcome, charge: &Charge) -> String {
-        match outcome {
-            Outcome::Succeeded { transaction_id, amount_minor } if amount_minor == charge.amount_minor => transaction_id,
-            other => panic!("{other:?}"),
-        }
+fn taken(outcome: Outcome, charge: &Charge) -> String {
+    match outcome {
+        Outcome::Succeeded { transaction_id, amount_minor } if amount_minor == charge.amount_minor => transaction_id,
+        other => panic!("{other:?}"),
     }
+}
 
-    fn order(&self, transaction_id: &str, amount_minor: i64, returned_minor: i64, currency: Currency) -> Return {
-        Return { transaction_id: transaction_id.into(), amount_minor, captured_minor: 2500, returned_minor, currency }
-    }
+fn order(transaction_id: &str, amount_minor: i64, returned_minor: i64, currency: Currency) -> Return {
+    Return { transaction_id: transaction_id.into(), amount_minor, captured_minor: 2500, returned_minor, currency }
 }
 
 /// The look-up's word as an outcome that can be finished.
@@ -169,7 +176,7 @@ async fn money_is_taken_once_and_found_again(bench: Bench) {
     assert_eq!(bench.books("OK1"), (2500, 0));
     for known in [None, Some(id.as_str())] {
         let found = bench.adapter.look_up(&bench.sent(&charge, known)).await;
-        assert_eq!(bench.taken(outcome(found), &charge), id);
+        assert_eq!(taken(outcome(found), &charge), id);
     }
     assert_eq!(bench.adapter.look_up(&bench.sent(&bench.charge("NEVER1"), None)).await, Found::Nothing);
 }
@@ -199,7 +206,7 @@ async fn a_call_lost_on_the_way_back_is_found(bench: Bench) {
     assert!(matches!(lost, Outcome::Unknown { .. }), "{lost:?}");
     bench.calm();
     let found = outcome(bench.adapter.look_up(&bench.sent(&charge, None)).await);
-    bench.taken(bench.finish(found, &charge).await, &charge);
+    taken(bench.finish(found, &charge).await, &charge);
     assert_eq!(bench.books("BACK1"), (2500, 0));
 }
 
@@ -245,7 +252,7 @@ async fn a_late_answer_is_unknown_and_the_money_is_found_later(bench: Bench) {
     bench.calm();
     tokio::time::sleep(Duration::from_millis(LATE_MS)).await;
     let found = outcome(bench.adapter.look_up(&bench.sent(&charge, None)).await);
-    bench.taken(bench.finish(found, &charge).await, &charge);
+    taken(bench.finish(found, &charge).await, &charge);
     assert_eq!(bench.books("LATE1"), (2500, 0));
 }
 
@@ -291,7 +298,7 @@ async fn a_repeated_capture_takes_nothing_more(bench: Bench) {
     let charge = bench.charge("CAP1");
     let id = bench.take(&charge).await;
     let again = bench.adapter.capture(&id, &charge).await;
-    assert_eq!(bench.taken(again, &charge), id);
+    assert_eq!(taken(again, &charge), id);
     assert_eq!(bench.books("CAP1"), (2500, 0));
 }
 
@@ -304,7 +311,7 @@ async fn a_capture_that_got_lost_is_decided_by_the_transaction(bench: Bench) {
         assert!(matches!(lost, Outcome::Unknown { .. }), "{fault}: {lost:?}");
         let found = outcome(bench.adapter.look_up(&bench.sent(&charge, Some(&transaction_id))).await);
         assert_eq!(matches!(found, Outcome::Succeeded { .. }), moved, "{fault}: {found:?}");
-        bench.taken(bench.finish(found, &charge).await, &charge);
+        taken(bench.finish(found, &charge).await, &charge);
         assert_eq!(bench.books(reference), (2500, 0));
     }
 }
@@ -324,7 +331,7 @@ async fn a_released_authorization_takes_nothing_and_cannot_be_captured(bench: Be
 async fn money_is_given_back_whole_before_settlement(bench: Bench) {
     let charge = bench.charge("VOID1");
     let id = bench.take(&charge).await;
-    let order = bench.order(&id, 2500, 0, charge.currency);
+    let order = order(&id, 2500, 0, charge.currency);
     assert_eq!(bench.adapter.look_up_return(&order).await, ReturnFound::Nothing);
     for _ in 0..2 {
         let returned = bench.adapter.give_back(&order).await;
@@ -338,19 +345,19 @@ async fn money_is_given_back_in_parts_after_settlement(bench: Bench) {
     let charge = bench.charge("PART1");
     let id = bench.take(&charge).await;
     bench.sandbox.sandbox().settle();
-    let first = bench.order(&id, 1000, 0, charge.currency);
+    let first = order(&id, 1000, 0, charge.currency);
     bench.fault(&["refund"], json!("drop_after"));
     let lost = bench.adapter.give_back(&first).await;
     assert!(matches!(lost, ReturnOutcome::Unknown { .. }), "{lost:?}");
     assert_eq!(bench.adapter.look_up_return(&first).await, ReturnFound::Returned { voided: false });
-    let second = bench.order(&id, 1500, 1000, charge.currency);
+    let second = order(&id, 1500, 1000, charge.currency);
     bench.fault(&["refund"], json!("drop_before"));
     let lost = bench.adapter.give_back(&second).await;
     assert!(matches!(lost, ReturnOutcome::Unknown { .. }), "{lost:?}");
     assert_eq!(bench.adapter.look_up_return(&second).await, ReturnFound::Nothing);
     let returned = bench.adapter.give_back(&second).await;
     assert!(matches!(returned, ReturnOutcome::Returned { voided: false, .. }), "{returned:?}");
-    let too_much = bench.adapter.give_back(&bench.order(&id, 1, 2500, charge.currency)).await;
+    let too_much = bench.adapter.give_back(&order(&id, 1, 2500, charge.currency)).await;
     assert!(matches!(too_much, ReturnOutcome::Refused { .. }), "{too_much:?}");
     assert_eq!(bench.books("PART1"), (2500, 2500));
 }
@@ -390,7 +397,7 @@ async fn part_of_an_unsettled_charge_tells_the_operator_to_wait() {
     let bench = fluidpay().await;
     let charge = bench.charge("WAIT1");
     let id = bench.take(&charge).await;
-    let refused = bench.adapter.give_back(&bench.order(&id, 1000, 0, charge.currency)).await;
+    let refused = bench.adapter.give_back(&order(&id, 1000, 0, charge.currency)).await;
     assert!(matches!(&refused, ReturnOutcome::Refused { code, .. } if code == "not_settled"), "{refused:?}");
     assert_eq!(bench.books("WAIT1"), (2500, 0));
 }
@@ -447,7 +454,7 @@ async fn fluidpays_special_cards_are_understood() {
     let charge = bench.charge("KEEP1");
     let id = bench.take(&charge).await;
     bench.sandbox.sandbox().settle();
-    let refused = bench.adapter.give_back(&bench.order(&id, 2500, 0, charge.currency)).await;
+    let refused = bench.adapter.give_back(&order(&id, 2500, 0, charge.currency)).await;
     assert!(matches!(refused, ReturnOutcome::Refused { .. }), "{refused:?}");
     assert_eq!(bench.books("KEEP1"), (2500, 0));
 }
@@ -470,5 +477,5 @@ async fn a_payment_behind_many_others_is_found() {
     let id = bench.take(&charge).await;
     bench.sandbox.sandbox().paylike_tokens(350);
     let found = bench.adapter.look_up(&bench.sent(&charge, None)).await;
-    assert_eq!(bench.taken(outcome(found), &charge), id);
+    assert_eq!(taken(outcome(found), &charge), id);
 }

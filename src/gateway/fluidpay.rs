@@ -216,7 +216,8 @@ impl Gateway for FluidPay {
                 Err(message) => Found::NoAnswer { message },
             };
         }
-        match self.post("look_up", &["transaction", "search"], Some(&search(sent))).await {
+        let found = self.http.search("look_up", self.http.url(&["transaction", "search"]), &search(sent)).await;
+        match found.map(open) {
             Ok(Envelope::Data(data)) => self.pick(sent, &data),
             Ok(Envelope::Failed { status, message }) => no_answer(format!("status {status}: {}", self.http.clean(&message, &[]))),
             Ok(Envelope::Strange) => no_answer("the answer is not in the gateway's format"),

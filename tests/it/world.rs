@@ -321,7 +321,19 @@ pub async fn prove(app: &App, ledger: &[sandbox::Entry]) -> usize {
         .filter(|payment| payment.amount_captured > 0)
         .map(|payment| (payment.reference.clone(), payment.amount_captured - payment.amount_refunded))
         .collect();
-    assert_eq!(theirs, ours, "the sandbox's books (left) and ours (right)");
+    let differing: Vec<String> = theirs
+        .keys()
+        .chain(ours.keys())
+        .collect::<std::collections::BTreeSet<_>>()
+        .into_iter()
+        .filter(|reference| theirs.get(*reference) != ours.get(*reference))
+        .map(|reference| {
+            let payment = payments.iter().find(|payment| payment.reference == *reference);
+            let entries: Vec<_> = ledger.iter().filter(|entry| entry.reference == *reference).collect();
+            format!("theirs {:?}, ours {:?}\n  {payment:?}\n  {entries:?}", theirs.get(reference), ours.get(reference))
+        })
+        .collect();
+    assert!(differing.is_empty(), "the books differ:\n{}", differing.join("\n"));
     assert!(moves.values().all(|&count| count == 1), "a payment was taken twice");
     let undecided: Vec<_> = payments.iter().filter(|payment| payment.status.is_open()).collect();
     assert!(undecided.is_empty(), "left undecided: {undecided:?}");

@@ -278,9 +278,23 @@ async fn a_lookup_that_fails_says_so(bench: Bench) {
     let charge = bench.charge("ASK1");
     bench.take(&charge).await;
     for fault in ["500", "429", "404", "403", "drop_before", "drop_after"] {
-        bench.fault(&["lookup"], json!(fault));
+        // A read that fails is asked again by itself, twice.
+        for _ in 0..3 {
+            bench.fault(&["lookup"], json!(fault));
+        }
         let found = bench.adapter.look_up(&bench.sent(&charge, None)).await;
         assert!(matches!(found, Found::NoAnswer { .. }), "{fault}: {found:?}");
+        bench.calm();
+    }
+}
+
+async fn a_lookup_that_fails_once_is_asked_again(bench: Bench) {
+    let charge = bench.charge("ASK2");
+    bench.take(&charge).await;
+    for fault in ["500", "429", "drop_before", "drop_after"] {
+        bench.fault(&["lookup"], json!(fault));
+        let found = bench.adapter.look_up(&bench.sent(&charge, None)).await;
+        assert!(matches!(found, Found::Outcome(_)), "{fault}: {found:?}");
         bench.calm();
     }
 }
@@ -383,6 +397,7 @@ contract!(
     too_many_requests_is_certainly_not_processed,
     a_server_error_is_unknown_whether_or_not_money_moved,
     a_lookup_that_fails_says_so,
+            a_lookup_that_fails_once_is_asked_again,
     a_gateway_that_is_gone_is_certainly_not_charging,
     a_repeated_capture_takes_nothing_more,
     a_capture_that_got_lost_is_decided_by_the_transaction,

@@ -10,6 +10,7 @@ pub mod api_keys;
 pub mod clocks;
 pub mod events;
 pub mod health;
+pub mod jobs;
 pub mod system;
 
 /// Every route of the endpoint.
@@ -19,5 +20,6 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(clocks::routes())
         .merge(events::routes())
         .merge(health::routes())
+        .merge(jobs::routes())
         .merge(system::routes())
 }

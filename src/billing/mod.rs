@@ -8,6 +8,7 @@ pub mod customers;
 pub mod housekeeping;
 pub mod idempotency;
 pub mod invoice_due;
+pub mod invoices;
 pub mod keys;
 pub mod look_up;
 pub mod open;

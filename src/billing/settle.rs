@@ -21,7 +21,7 @@ use crate::{
 
 mod books;
 
-use books::Books;
+pub(super) use books::Books;
 
 /// What is asked of a gateway next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,9 @@ pub mod api_keys;
 pub mod clocks;
 pub mod events;
 pub mod health;
+pub mod invoices;
 pub mod jobs;
+pub mod payments;
 pub mod system;
 
 /// Every route of the endpoint.
@@ -20,6 +22,8 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(clocks::routes())
         .merge(events::routes())
         .merge(health::routes())
+        .merge(invoices::routes())
         .merge(jobs::routes())
+        .merge(payments::routes())
         .merge(system::routes())
 }

@@ -19,7 +19,7 @@ use crate::domain::{
     id::{Id, Kind},
     invoice::InvoiceStatus,
     money::{Currency, MAX_AMOUNT_MINOR, Percentage},
-    payment::{MethodKind, PaymentStatus},
+    payment::{Finding, MethodKind, PaymentStatus},
     plan::{CatchUp, WhilePastDue},
     proration::FirstPeriod,
     subscription::SubscriptionStatus,
@@ -346,5 +346,5 @@ macro_rules! domain_words {
 }
 
 domain_words! {
-    BusinessDay, CatchUp, ClockStatus, FirstPeriod, InvoiceStatus, MethodKind, PaymentStatus, Scope, SubscriptionStatus, WhilePastDue,
+    BusinessDay, CatchUp, ClockStatus, Finding, FirstPeriod, InvoiceStatus, MethodKind, PaymentStatus, Scope, SubscriptionStatus, WhilePastDue,
 }

@@ -107,6 +107,12 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64) ->
     Ok(Claimed { payments, without_gateway })
 }
 
+/// Claims and records what is due and makes no call, as a daemon does that dies at this very moment. For tests of recovery.
+#[doc(hidden)]
+pub async fn claim_only(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<usize> {
+    Ok(claim(app, timeline, now, app.config.billing.batch.into()).await?.payments.len())
+}
+
 /// Why an invoice that is due is not sent to a gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Obstacle {

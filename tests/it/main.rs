@@ -1,8 +1,10 @@
 //! The one integration binary: stories and laws that need the whole crate, and both databases.
+
+mod collection;
 mod domain;
+mod gateways;
 mod laws;
 mod postgres;
 mod rust_text;
-mod gateways;
-//! The integration tests: one binary, a folder for each part.
 mod sandbox;
+mod world;

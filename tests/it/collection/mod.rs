@@ -1,0 +1,5 @@
+//! Stories of money: what is charged when, what a fault does to it, and that it is never taken twice.
+
+mod dunning;
+mod faults;
+mod schedules;

@@ -2,8 +2,11 @@
 
 pub mod catalog;
 pub mod checks;
+pub mod clocks;
 pub mod collect_due;
 pub mod customers;
+pub mod housekeeping;
+pub mod idempotency;
 pub mod invoice_due;
 pub mod keys;
 pub mod look_up;

@@ -6,6 +6,10 @@ use serde_json::{Map, Value};
 
 use super::{id::ClockId, text_enum};
 
+mod span;
+
+pub use span::{BadSpan, Span};
+
 text_enum! {
     pub enum ClockStatus {
         Idle = "idle",

@@ -4,26 +4,65 @@ pub mod api;
 pub mod auth;
 pub mod body;
 pub mod error;
+pub mod idempotency;
 pub mod input;
+mod layers;
+mod openapi;
 pub mod page;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::OpenApi;
 
-use crate::billing::App;
+use crate::{billing::App, domain::id};
 
 /// The largest body that is read.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// Everything that answers at the admin address.
 pub fn router(app: Arc<App>) -> Router {
+    tracked(app, TaskTracker::new())
+}
+
+/// What `/openapi.json` answers.
+pub fn openapi() -> OpenApi {
+    openapi::complete(api::routes().into_openapi())
+}
+
+/// Serves until `shutdown`, then until every request under way has its answer and every change is done.
+pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationToken) -> std::io::Result<()> {
+    let tracker = TaskTracker::new();
+    let router = tracked(app, tracker.clone());
+    axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
+    tracker.close();
+    tracker.wait().await;
+    Ok(())
+}
+
+fn tracked(app: Arc<App>, tracker: TaskTracker) -> Router {
     let (routes, openapi) = api::routes().split_for_parts();
-    let openapi = axum::Json(openapi);
+    let openapi = axum::Json(openapi::complete(openapi));
+    dressed(routes.route("/openapi.json", get(move || async move { openapi })), app, tracker)
+}
+
+/// Routes with all that a request passes through; the last layer is the first to see it.
+fn dressed(routes: Router<Arc<App>>, app: Arc<App>, tracker: TaskTracker) -> Router {
+    let running = Arc::new(idempotency::Running::default());
+    let ids = Arc::new(layers::RequestIds::new(app.id::<id::Event>().bits()));
     routes
-        .route("/openapi.json", get(move || async move { openapi }))
+        .route_layer(CatchPanicLayer::custom(layers::panicked))
+        .route_layer(middleware::from_fn_with_state((app.clone(), running), idempotency::replay))
+        .route_layer(middleware::from_fn_with_state(tracker, layers::detach))
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::check))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn(layers::limit_time))
         .layer(middleware::from_fn(error::shape))
+        .layer(middleware::from_fn_with_state(ids, layers::observe))
         .with_state(app)
 }

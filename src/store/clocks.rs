@@ -30,6 +30,20 @@ pub async fn save(tx: &mut Tx, clock: TestClock) -> Result<()> {
     Ok(())
 }
 
+/// Sends an idle clock on its way; none if it is on one already, or gone.
+pub async fn start(tx: &mut Tx, id: ClockId, target: DateTime<Utc>) -> Result<Option<TestClock>> {
+    tx.query("update clocks set status = 'advancing', target_at = $2, counts = '{}' where id = $1 and status = 'idle' returning *")
+        .bind(id)
+        .bind(target)
+        .optional()
+        .await
+}
+
+/// Keeps an idle clock from being sent on its way before the transaction ends; none if it is on one, or gone.
+pub async fn hold_idle(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
+    tx.query("select * from clocks where id = $1 and status = 'idle' for update").bind(id).optional().await
+}
+
 /// Clocks on their way that nobody moves: unclaimed, or claimed by a daemon that has gone silent.
 pub async fn claim_advancing(tx: &mut Tx, owner: &str, now: DateTime<Utc>, until: DateTime<Utc>) -> Result<Vec<TestClock>> {
     tx.query(

@@ -9,6 +9,8 @@ mod columns;
 pub mod customers;
 pub mod db;
 pub mod events;
+pub mod health;
+pub mod idempotency;
 pub mod invoices;
 pub mod page;
 pub mod payment_methods;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Result, Tx, db::Row};
-use crate::domain::id::RunId;
+use crate::domain::id::{Id, RunId};
 
 #[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
 pub struct JobRun {
@@ -28,4 +28,11 @@ impl Row for JobRun {
 
 pub async fn insert(tx: &mut Tx, run: JobRun) -> Result<()> {
     tx.insert_rows(&[run]).await
+}
+
+/// Removes runs that started before this instant.
+pub async fn remove_older(tx: &mut Tx, oldest: DateTime<Utc>) -> Result<u64> {
+    // Ids begin with their time, so this is a range of the primary key.
+    let oldest: RunId = Id::from_bits((oldest.timestamp_millis().max(0) as u128) << 80);
+    tx.query("delete from job_runs where id < $1").bind(oldest).run().await
 }

@@ -1,0 +1,27 @@
+//! Housekeeping: what is kept for a while only, and that while is over.
+
+use chrono::TimeDelta;
+
+use super::{App, Done, idempotency};
+use crate::store;
+
+/// What was removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    pub idempotency_keys: u64,
+    pub runs: u64,
+}
+
+/// Removes answers kept for repeats after their day, and job runs older than `jobs.keep_runs`. By the wall clock.
+pub async fn housekeeping(app: &App) -> Done<Removed> {
+    let now = app.clock.now();
+    let keep = TimeDelta::from_std(app.config.jobs.keep_runs).unwrap_or(TimeDelta::MAX);
+    let mut tx = app.db.begin().await?;
+    let idempotency_keys = store::idempotency::remove_expired(&mut tx, idempotency::expired(now)).await?;
+    let runs = match now.checked_sub_signed(keep) {
+        Some(oldest) => store::runs::remove_older(&mut tx, oldest).await?,
+        None => 0,
+    };
+    tx.commit().await?;
+    Ok(Removed { idempotency_keys, runs })
+}

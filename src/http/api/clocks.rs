@@ -1,0 +1,156 @@
+//! `/v1/clocks`: test clocks, which move only when told here.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Json, extract::State, http::StatusCode};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    billing::{
+        App, Refusal,
+        clocks::{self, Goal},
+    },
+    domain::{
+        clock::{ClockStatus, Span, TestClock},
+        id::{self, ClockId},
+    },
+    http::{
+        auth::Caller,
+        body::{Body, PathId, Query},
+        error::Problem,
+        input::{Name, Text, body},
+        page::{List, Page},
+    },
+    store,
+};
+
+/// Between two looks at a clock that somebody waits for.
+const POLL: Duration = Duration::from_millis(20);
+
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, delete)).routes(routes!(advance))
+}
+
+body! {
+    pub struct NewClock {
+        /// Shown in lists.
+        pub name: Name<200>,
+        /// Where it starts.
+        pub now: DateTime<Utc>,
+    }
+}
+
+body! {
+    /// Exactly one of the two.
+    pub struct Advance {
+        /// The instant to arrive at, later than the clock's now.
+        pub to: Option<DateTime<Utc>>,
+        /// How far to go, such as `30d`, `12mo`, `P1M` or `PT36H`.
+        pub by: Option<Text<100>>,
+    }
+}
+
+body! {
+    pub struct Waiting {
+        /// Answer 200 once the clock has arrived, rather than 202 at once.
+        pub wait: bool = false,
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ClockAnswer {
+    #[schema(value_type = String)]
+    id: ClockId,
+    name: String,
+    now: DateTime<Utc>,
+    status: ClockStatus,
+    /// Where it is going; null while idle.
+    target: Option<DateTime<Utc>>,
+    /// What happened during the advance that is running or ended last.
+    #[schema(value_type = Object)]
+    counts: Map<String, Value>,
+    created_at: DateTime<Utc>,
+}
+
+impl From<TestClock> for ClockAnswer {
+    fn from(clock: TestClock) -> Self {
+        let TestClock { id, name, now_at, status, target_at, counts, created_at, .. } = clock;
+        Self { id, name, now: now_at, status, target: target_at, counts, created_at }
+    }
+}
+
+/// Lists the test clocks.
+#[utoipa::path(get, path = "/v1/clocks", tag = "clocks", params(Page<id::TestClock>), responses((status = 200, body = List<ClockAnswer>)))]
+async fn list(State(app): State<Arc<App>>, page: Page<id::TestClock>) -> Result<Json<List<ClockAnswer>>, Problem> {
+    let found = store::page::list::<TestClock>(&app.db, page.request([])).await?;
+    Ok(Json(List::of(found, ClockAnswer::from)))
+}
+
+/// Makes a test clock. Customers are put on it when they are made.
+#[utoipa::path(post, path = "/v1/clocks", tag = "clocks", request_body = NewClock, responses((status = 201, body = ClockAnswer)))]
+async fn create(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Body(new): Body<NewClock>,
+) -> Result<(StatusCode, Json<ClockAnswer>), Problem> {
+    let clock = clocks::create(&app, &caller.actor, &new.name, new.now).await?;
+    Ok((StatusCode::CREATED, Json(clock.into())))
+}
+
+/// Shows a test clock.
+#[utoipa::path(get, path = "/v1/clocks/{id}", tag = "clocks", params(("id" = String, Path)), responses((status = 200, body = ClockAnswer)))]
+async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::TestClock>) -> Result<Json<ClockAnswer>, Problem> {
+    Ok(Json(find(&app, id).await?.into()))
+}
+
+async fn find(app: &App, id: ClockId) -> Result<TestClock, Problem> {
+    let clock = store::clocks::get(&app.db, id).await?;
+    Ok(clock.ok_or_else(|| Refusal::not_found("clock", id))?)
+}
+
+/// Removes a test clock, its customers and all that is theirs.
+#[utoipa::path(delete, path = "/v1/clocks/{id}", tag = "clocks", params(("id" = String, Path)), responses((status = 204)))]
+async fn delete(State(app): State<Arc<App>>, caller: Caller, PathId(id): PathId<id::TestClock>) -> Result<StatusCode, Problem> {
+    clocks::delete(&app, &caller.actor, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Sends a test clock on its way, doing all due work in order. It goes on by itself, also after a restart.
+#[utoipa::path(
+    post, path = "/v1/clocks/{id}/advance", tag = "clocks", params(("id" = String, Path), Waiting), request_body = Advance,
+    responses((status = 202, body = ClockAnswer), (status = 200, description = "It has arrived.", body = ClockAnswer))
+)]
+async fn advance(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): PathId<id::TestClock>,
+    Query(waiting): Query<Waiting>,
+    Body(advance): Body<Advance>,
+) -> Result<(StatusCode, Json<ClockAnswer>), Problem> {
+    let clock = clocks::start_advance(&app, &caller.actor, id, goal(advance)?).await?;
+    if !waiting.wait {
+        return Ok((StatusCode::ACCEPTED, Json(clock.into())));
+    }
+    let target = clock.target_at.unwrap_or(clock.now_at);
+    let arrived = loop {
+        let clock = find(&app, id).await?;
+        if clock.status == ClockStatus::Idle || clock.now_at > target {
+            break clock;
+        }
+        tokio::time::sleep(POLL).await;
+    };
+    Ok((StatusCode::OK, Json(arrived.into())))
+}
+
+fn goal(advance: Advance) -> Result<Goal, Refusal> {
+    match (advance.to, advance.by) {
+        (Some(to), None) => Ok(Goal::To(to)),
+        (None, Some(by)) => by.parse::<Span>().map(Goal::By).map_err(|error| Refusal::invalid("by", error.to_string())),
+        (None, None) => Err(Refusal::invalid("to", "is required, or `by`")),
+        (Some(_), Some(_)) => Err(Refusal::invalid("by", "cannot be used together with `to`")),
+    }
+}

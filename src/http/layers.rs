@@ -1,0 +1,100 @@
+//! What every request passes through: an id and a line in the log, a time limit, and a task of its own for what changes
+//! something, so that a dropped connection never stops a change halfway.
+
+use std::{
+    any::Any,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderName, HeaderValue, Method, StatusCode},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use super::error::Problem;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Two gateway calls at their default time-out, and some.
+const TIME_LIMIT: Duration = Duration::from_secs(75);
+
+/// Makes request ids: a random start for this process, and a count.
+pub struct RequestIds {
+    start: u64,
+    count: AtomicU64,
+}
+
+impl RequestIds {
+    /// `seed` only has to differ between processes.
+    pub fn new(seed: u128) -> Self {
+        Self { start: (seed ^ (seed >> 64)) as u64, count: AtomicU64::new(1) }
+    }
+
+    fn next(&self) -> String {
+        format!("req_{:016x}{:06x}", self.start, self.count.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Gives the request its id (or takes the caller's), logs it, and puts the id on the answer.
+pub async fn observe(State(ids): State<Arc<RequestIds>>, request: Request, next: Next) -> Response {
+    let given = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok());
+    let usable =
+        |id: &&str| !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    let id = given.filter(usable).map_or_else(|| ids.next(), str::to_owned);
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let span = tracing::info_span!("request", %id, %method, path);
+    let begun = Instant::now();
+    let response = next.run(request).instrument(span.clone()).await;
+    let (status, ms) = (response.status().as_u16(), begun.elapsed().as_millis() as u64);
+    span.in_scope(|| {
+        if method == Method::GET {
+            tracing::debug!(status, ms, "answered");
+        } else {
+            tracing::info!(status, ms, "answered");
+        }
+    });
+    let mut response = match response.extensions().get::<Problem>() {
+        Some(problem) if response.status().is_server_error() => {
+            Problem { request_id: Some(id.clone()), ..problem.clone() }.into_response()
+        }
+        _ => response,
+    };
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+/// Answers 503 when the time is up. A change goes on nevertheless, see [`detach`].
+pub async fn limit_time(request: Request, next: Next) -> Response {
+    let waits = request.uri().path().ends_with("/advance") && request.uri().query().is_some_and(|query| query.contains("wait"));
+    if waits {
+        return next.run(request).await;
+    }
+    tokio::time::timeout(TIME_LIMIT, next.run(request)).await.unwrap_or_else(|_| {
+        let detail = "This takes too long to wait for. A change goes on: look at its result before repeating it.";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
+    })
+}
+
+/// Runs a change in a task of its own: neither a dropped connection nor the time limit leaves it half done.
+pub async fn detach(State(tracker): State<TaskTracker>, request: Request, next: Next) -> Response {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return next.run(request).await;
+    }
+    let task = tracker.spawn(next.run(request).in_current_span());
+    task.await.unwrap_or_else(|_| Problem::internal().into_response())
+}
+
+/// A panic is a bug, and a 500 for the one who met it.
+pub fn panicked(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a request panicked; the place is above");
+    Problem::internal().into_response()
+}

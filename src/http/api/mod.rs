@@ -6,18 +6,27 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::billing::App;
 
+pub mod add_ons;
 pub mod api_keys;
+pub mod catalog;
 pub mod clocks;
+pub mod customers;
+pub mod discounts;
 pub mod events;
 pub mod health;
+pub mod plans;
 pub mod system;
 
 /// Every route of the endpoint.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
+        .merge(add_ons::routes())
         .merge(api_keys::routes())
         .merge(clocks::routes())
+        .merge(customers::routes())
+        .merge(discounts::routes())
         .merge(events::routes())
         .merge(health::routes())
+        .merge(plans::routes())
         .merge(system::routes())
 }

@@ -23,15 +23,17 @@ use crate::{
             SubscriptionStatus::{Active, Parked, PastDue, Paused, Trialing},
             change::Changed,
         },
+        text_enum,
     },
     store,
 };
 
-/// When a change takes effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
-    Now,
-    PeriodEnd,
+text_enum! {
+    /// When a change or a cancellation takes effect.
+    pub enum When {
+        Now = "now",
+        PeriodEnd = "period_end",
+    }
 }
 
 /// What a change comes to, or would come to.
@@ -107,7 +109,6 @@ pub async fn change(app: &App, actor: &Actor, id: SubscriptionId, input: TermsIn
     let subscription = if preview {
         held.subscription
     } else {
-        let when = if when == When::Now { "now" } else { "period_end" };
         held.commit("subscription.changed", json!({ "when": when, "amount": amount, "credit": credit })).await?
     };
     Ok(Outcome { effective_date, lines, amount, credit, subscription })

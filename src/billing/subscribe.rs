@@ -70,6 +70,10 @@ pub struct SubscribeInput {
     pub holiday_calendar: Option<String>,
     pub catch_up: Option<CatchUp>,
     pub while_past_due: Option<WhilePastDue>,
+    /// There are no policies besides the configured one: none may be named.
+    pub dunning_policy_id: Option<String>,
+    /// Nothing is authorized early: none, or 0.
+    pub authorize_days_before: Option<i64>,
     pub metadata: Option<Metadata>,
 }
 
@@ -171,6 +175,12 @@ async fn build(
     }
     if input.ends_on.is_some_and(|end| end <= starts_on) {
         checks.fault("ends_on", format!("must be after the first bill date, {starts_on}"));
+    }
+    if input.dunning_policy_id.is_some() {
+        checks.fault("dunning_policy_id", "must be left out: the configured dunning ladder holds for all subscriptions");
+    }
+    if input.authorize_days_before.is_some_and(|days| days != 0) {
+        checks.fault("authorize_days_before", "must be left out or 0: charges are authorized on the bill date itself");
     }
     checks.amount("initial_payment_amount", input.initial_payment_amount.unwrap_or(0));
     if let (Some(method), Some(customer)) = (input.payment_method_id, customer) {

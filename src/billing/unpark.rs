@@ -8,16 +8,31 @@ use crate::domain::{
     id::SubscriptionId,
     plan::CatchUp,
     subscription::{Subscription, SubscriptionStatus::Parked},
+    text_enum,
 };
 
-/// `bill`: all missed cycles, the current one alone, or none; left out, what the subscription's own catch-up says.
-pub async fn unpark(app: &App, actor: &Actor, id: SubscriptionId, bill: Option<CatchUp>) -> Done<Subscription> {
+text_enum! {
+    /// What becomes of the cycles that were missed.
+    pub enum Missed {
+        All = "all",
+        Current = "current",
+        None = "none",
+    }
+}
+
+/// `bill` left out: what the subscription's own catch-up says.
+pub async fn unpark(app: &App, actor: &Actor, id: SubscriptionId, bill: Option<Missed>) -> Done<Subscription> {
     let mut held = Held::take(app, actor, id).await?;
     held.must_be("unparked", &[Parked])?;
     if held.subscription.schedule().is_none() {
         return Err(Refusal::WrongState("its billing terms are not valid: mend them with PATCH first".to_owned()));
     }
-    let bill = bill.unwrap_or(held.subscription.catch_up);
+    let bill = match bill {
+        Some(Missed::All) => CatchUp::BillAll,
+        Some(Missed::Current) => CatchUp::BillCurrent,
+        Some(Missed::None) => CatchUp::Skip,
+        None => held.subscription.catch_up,
+    };
     let cycles = held.subscription.unpark(held.now, &app.rules, bill);
     let opened = cycles.len();
     let drafts = cycles.into_iter().map(|cycle| draft(&held.subscription, cycle)).collect();

@@ -14,7 +14,10 @@ pub mod customers;
 pub mod discounts;
 pub mod events;
 pub mod health;
+pub mod payment_methods;
 pub mod plans;
+pub mod schedules;
+pub mod subscriptions;
 pub mod system;
 
 /// Every route of the endpoint.
@@ -27,6 +30,9 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(discounts::routes())
         .merge(events::routes())
         .merge(health::routes())
+        .merge(payment_methods::routes())
         .merge(plans::routes())
+        .merge(schedules::routes())
+        .merge(subscriptions::routes())
         .merge(system::routes())
 }

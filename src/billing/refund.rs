@@ -186,7 +186,7 @@ fn wait_for_look_up(app: &App, refund: &mut Refund, message: &str) {
     let backoff = &app.config.collection.lookup_backoff;
     refund.message = Some(message.to_owned());
     refund.resolved_at = None;
-    if refund.lookups > backoff.len() as i64 + 3 {
+    if refund.lookups > backoff.len() as i64 + 7 {
         refund.status = RefundStatus::Parked;
         return;
     }

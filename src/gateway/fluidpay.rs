@@ -65,13 +65,13 @@ impl FluidPay {
             return unknown("the answer is about another order");
         }
         if let Err(message) = transaction.agrees(charge.amount_minor, charge.currency) {
-            return unknown(message);
+            return unknown(self.http.clean(&message, &[]));
         }
         let standing = transaction.standing(charge.amount_minor);
         match standing {
             Standing::Doubtful(decline) => unknown(format!("code {}: {}", decline.code, self.http.clean(&decline.message, &[]))),
             Standing::Undone => unknown(format!("the gateway says {} (transaction {})", transaction.status, transaction.id)),
-            Standing::Unclear(message) => unknown(message),
+            Standing::Unclear(message) => unknown(self.http.clean(&message, &[])),
             settled => self.outcome(transaction, settled),
         }
     }
@@ -98,13 +98,13 @@ impl FluidPay {
             }
             // Somebody took it back at the gateway. Charging again by ourselves would overrule them.
             Standing::Undone => unknown(format!("it was {} at the gateway (transaction {})", transaction.status, transaction.id)),
-            Standing::Unclear(message) => unknown(message),
+            Standing::Unclear(message) => unknown(self.http.clean(&message, &[])),
         }
     }
 
     fn found(&self, sent: &Sent, transaction: Transaction) -> Found {
         if let Err(message) = transaction.agrees(sent.amount_minor, sent.currency) {
-            return Found::NoAnswer { message };
+            return no_answer(self.http.clean(&message, &[]));
         }
         let standing = transaction.standing(sent.amount_minor);
         match self.outcome(transaction, standing) {
@@ -216,7 +216,8 @@ impl Gateway for FluidPay {
                 Err(message) => Found::NoAnswer { message },
             };
         }
-        match self.post("look_up", &["transaction", "search"], Some(&search(sent))).await {
+        let found = self.http.search("look_up", self.http.url(&["transaction", "search"]), &search(sent)).await;
+        match found.map(open) {
             Ok(Envelope::Data(data)) => self.pick(sent, &data),
             Ok(Envelope::Failed { status, message }) => no_answer(format!("status {status}: {}", self.http.clean(&message, &[]))),
             Ok(Envelope::Strange) => no_answer("the answer is not in the gateway's format"),

@@ -21,6 +21,8 @@ use serde_json::Value;
 use super::{Found, ReturnFound, ReturnOutcome};
 use crate::{domain::payment::Outcome, telemetry::GATEWAY_CALL_SECONDS};
 
+/// When a read that failed is tried again.
+const READ_AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(30), Duration::from_millis(200)];
 /// The largest answer that is read.
 const MAX_BODY_BYTES: usize = 1 << 20;
 /// The longest wait that a gateway may ask for.
@@ -170,8 +172,24 @@ impl Http {
         url
     }
 
+    /// A read. It moves no money, so a passing fault is met by asking again at once.
     pub async fn get(&self, operation: &'static str, url: Url) -> Result<Answer, NoAnswer> {
-        self.call(operation, Method::GET, url, None).await
+        self.ask(operation, Method::GET, url, None).await
+    }
+
+    /// A read that has to be posted, such as a search.
+    pub async fn search(&self, operation: &'static str, url: Url, body: &Value) -> Result<Answer, NoAnswer> {
+        self.ask(operation, Method::POST, url, Some(body)).await
+    }
+
+    async fn ask(&self, operation: &'static str, method: Method, url: Url, body: Option<&Value>) -> Result<Answer, NoAnswer> {
+        let mut waits = READ_AGAIN_AFTER.iter();
+        loop {
+            match (self.call(operation, method.clone(), url.clone(), body).await, waits.next()) {
+                (Err(_), Some(wait)) => tokio::time::sleep(*wait).await,
+                (answer, _) => return answer,
+            }
+        }
     }
 
     pub async fn post(&self, operation: &'static str, url: Url, body: Option<&Value>) -> Result<Answer, NoAnswer> {

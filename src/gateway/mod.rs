@@ -11,6 +11,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use tokio::sync::Semaphore;
 
 use self::{fluidpay::FluidPay, http::Settings, paylike::Paylike};
 use crate::{
@@ -134,7 +135,8 @@ pub trait Gateway: Send + Sync {
     /// Takes the money, or reserves it where the gateway needs two steps.
     async fn charge(&self, charge: &Charge) -> Outcome;
 
-    /// Takes money reserved under `transaction_id`, whole. Never answers `Authorized`.
+    /// Takes money reserved under `transaction_id`, whole. Never answers `Authorized`. Repeating it takes nothing more. After an
+    /// `Unknown`, a look-up with the transaction id says `Succeeded`, or `Authorized` when it may be tried again.
     async fn capture(&self, transaction_id: &str, charge: &Charge) -> Outcome;
 
     /// What became of a payment whose outcome is unknown.
@@ -144,6 +146,10 @@ pub trait Gateway: Send + Sync {
     async fn release(&self, transaction_id: &str, charge: &Charge) -> ReturnOutcome;
 
     /// Gives money back: a void where it has not settled, a refund where it has.
+    ///
+    /// Before sending, the adapter compares `returned_minor` with the gateway's own figure: an order that has already happened is
+    /// answered as `Returned` and moves nothing, any other difference is refused as `amounts_disagree`. So a payment may have
+    /// only one return under way at a time.
     async fn give_back(&self, order: &Return) -> ReturnOutcome;
 
     /// Whether an earlier [`Gateway::give_back`] with this order happened.
@@ -156,7 +162,7 @@ pub struct Configured {
     /// False: a test account. A test clock's customers use no other.
     pub live: bool,
     /// How many calls it gets at a time.
-    pub permits: tokio::sync::Semaphore,
+    pub permits: Semaphore,
     pub adapter: Arc<dyn Gateway>,
 }
 
@@ -194,7 +200,7 @@ impl Gateways {
                 }
             };
             let live = config.mode == Mode::Live;
-            let permits = tokio::sync::Semaphore::new(config.max_in_flight);
+            let permits = Semaphore::new(config.max_in_flight);
             gateways.insert(Configured { name: name.clone(), live, permits, adapter });
         }
         Ok(gateways)
@@ -211,5 +217,36 @@ impl Gateways {
     /// Adds or replaces one: for tests and simulations that bring their own adapter.
     pub fn insert(&mut self, configured: Configured) {
         self.0.insert(configured.name.clone(), Arc::new(configured));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn connect(kind: &str, merchant_id: &str) -> Result<Gateways, BadGateway> {
+        let config = json!({
+            "kind": kind, "mode": "live", "base_url": "https://gateway.example/api", "api_key": "k", "merchant_id": merchant_id,
+            "max_in_flight": 3,
+        });
+        let config: GatewayConfig = serde_json::from_value(config).expect("settings");
+        Gateways::connect(&BTreeMap::from([("main".to_owned(), config)]))
+    }
+
+    #[test]
+    fn every_kind_gets_its_adapter_or_a_clear_no() {
+        for (kind, method) in
+            [("fluidpay", MethodKind::VaultToken), ("sandbox", MethodKind::VaultToken), ("paylike", MethodKind::PriorTransaction)]
+        {
+            let gateways = connect(kind, "m1").expect("usable");
+            let main = gateways.get("main").expect("configured");
+            assert_eq!((main.adapter.capabilities().kind, main.live, main.permits.available_permits()), (method, true, 3));
+        }
+        for (kind, merchant_id, part) in [("paysley", "", "payment requests"), ("paylike", "", "merchant_id")] {
+            let error = connect(kind, merchant_id).err().expect("must be refused").to_string();
+            assert!(error.starts_with("gateways.main: ") && error.contains(part), "{error}");
+        }
     }
 }

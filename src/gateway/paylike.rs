@@ -105,13 +105,13 @@ impl Paylike {
                 code: "voided".into(),
                 message: "the authorization was voided".into(),
             }),
-            Standing::Unclear(message) => unknown(message),
+            Standing::Unclear(message) => unknown(self.http.clean(&message, &[])),
         }
     }
 
     fn found(&self, sent: &Sent, transaction: &Transaction) -> Found {
         if let Err(message) = transaction.agrees(sent.amount_minor, sent.currency) {
-            return Found::NoAnswer { message };
+            return Found::NoAnswer { message: self.http.clean(&message, &[]) };
         }
         match self.outcome(&transaction.id, transaction.standing(sent.amount_minor)) {
             Outcome::Unknown { message } => Found::NoAnswer { message },

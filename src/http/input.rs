@@ -41,8 +41,12 @@ impl Faults {
     pub fn done<T>(self, read: Option<T>) -> Result<T, Problem> {
         match read {
             Some(value) if self.list.is_empty() => Ok(value),
-            _ => Err(Problem::invalid(self.list)),
+            _ => Err(self.into_problem()),
         }
+    }
+
+    pub fn into_problem(self) -> Problem {
+        Problem::invalid(self.list)
     }
 
     fn refuse<T>(&mut self, at: &str, message: impl Into<String>) -> Option<T> {

@@ -3,6 +3,7 @@
 
 use std::{
     any::Any,
+    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,7 +12,7 @@ use std::{
 };
 
 use axum::{
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     http::{HeaderName, HeaderValue, Method, StatusCode},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -19,7 +20,11 @@ use axum::{
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::error::Problem;
+use super::{
+    body::query_pairs,
+    error::Problem,
+    input::{Faults, refuse_unknown},
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Two gateway calls at their default time-out, and some.
@@ -70,6 +75,28 @@ pub async fn observe(State(ids): State<Arc<RequestIds>>, request: Request, next:
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+/// The routes that read their query, by method and path.
+pub type Queried = Arc<HashSet<(Method, String)>>;
+
+/// Refuses a query where none is read: a misspelt filter must not be silently without effect.
+pub async fn refuse_query(State(queried): State<Queried>, route: MatchedPath, request: Request, next: Next) -> Response {
+    let pairs = request.uri().query().is_some_and(|query| !query.is_empty());
+    let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
+    let asked = (method, route.as_str().to_owned());
+    if !pairs || !route.as_str().starts_with("/v1/") || queried.contains(&asked) {
+        return next.run(request).await;
+    }
+    let (parts, _) = request.into_parts();
+    let mut faults = Faults::of_query();
+    match query_pairs(&parts, &mut faults) {
+        Ok(pairs) => {
+            refuse_unknown(&pairs, &[], "", &mut faults);
+            faults.into_problem().into_response()
+        }
+        Err(problem) => problem.into_response(),
+    }
 }
 
 /// Answers 503 when the time is up. A change goes on nevertheless, see [`detach`].

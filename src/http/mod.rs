@@ -47,7 +47,10 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationT
 
 fn tracked(app: Arc<App>, tracker: TaskTracker) -> Router {
     let (routes, openapi) = api::routes().split_for_parts();
-    let openapi = axum::Json(openapi::complete(openapi));
+    let mut openapi = openapi::complete(openapi);
+    let queried = Arc::new(openapi::queried(&mut openapi));
+    let openapi = axum::Json(openapi);
+    let routes = routes.route_layer(middleware::from_fn_with_state(queried, layers::refuse_query));
     dressed(routes.route("/openapi.json", get(move || async move { openapi })), app, tracker)
 }
 

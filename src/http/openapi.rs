@@ -1,8 +1,11 @@
 //! `/openapi.json`: what the code says about itself, and what holds for every operation alike.
 
+use std::collections::HashSet;
+
+use axum::http::Method;
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, HttpMethod, InfoBuilder, OpenApi, Ref, RefOr, ResponseBuilder, SecurityRequirement,
-    path::{Operation, ParameterBuilder, ParameterIn, PathItem},
+    path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem},
     schema::{ObjectBuilder, Type},
     security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
@@ -40,6 +43,31 @@ pub fn complete(mut openapi: OpenApi) -> OpenApi {
         }
     }
     openapi
+}
+
+/// The operations that read their query.
+pub fn queried(openapi: &mut OpenApi) -> HashSet<(Method, String)> {
+    let mut queried = HashSet::new();
+    for (path, item) in &mut openapi.paths.paths {
+        for (method, operation) in operations(item) {
+            let parameters = operation.parameters.iter().flatten();
+            let reads = |parameter: &Parameter| parameter.parameter_in == ParameterIn::Query;
+            if parameters.into_iter().any(|parameter| matches!(parameter, RefOr::T(parameter) if reads(parameter))) {
+                queried.insert((as_axum(&method), path.clone()));
+            }
+        }
+    }
+    queried
+}
+
+fn as_axum(method: &HttpMethod) -> Method {
+    match method {
+        HttpMethod::Put => Method::PUT,
+        HttpMethod::Post => Method::POST,
+        HttpMethod::Delete => Method::DELETE,
+        HttpMethod::Patch => Method::PATCH,
+        _ => Method::GET,
+    }
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = (HttpMethod, &mut Operation)> {

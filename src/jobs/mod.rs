@@ -87,6 +87,19 @@ pub const JOBS: &[Job] = &[
         },
         earliest: None,
     },
+    Job {
+        name: "housekeeping",
+        about: "removes what is kept for a while only: answers for repeats, old job runs",
+        bell: Bell::Cron("0 7 * * * *"),
+        ring: |bells| &bells.housekeeping,
+        run: |app, _, _| {
+            Box::pin(async move {
+                let removed = billing::housekeeping::housekeeping(app).await?;
+                Ok(counts([("idempotency_keys", removed.idempotency_keys as usize), ("runs", removed.runs as usize)]))
+            })
+        },
+        earliest: None,
+    },
 ];
 
 pub fn job(name: &str) -> Option<&'static Job> {

@@ -64,7 +64,11 @@ async fn drain(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Counts
     let mut total = Counts::new();
     loop {
         let mut busy = false;
-        for job in JOBS.iter().filter(|job| job.earliest.is_some()) {
+        for (job, earliest) in JOBS.iter().filter_map(|job| Some((job, job.earliest?))) {
+            // Asking first is a plain read; a run that finds nothing is a transaction.
+            if earliest(app, timeline).await?.is_none_or(|at| at > now) {
+                continue;
+            }
             let counts = (job.run)(app, timeline, now).await?;
             busy |= did_something(&counts);
             add(&mut total, &counts);

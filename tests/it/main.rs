@@ -3,6 +3,7 @@
 mod collection;
 mod domain;
 mod gateways;
+mod http;
 mod laws;
 mod postgres;
 mod rust_text;

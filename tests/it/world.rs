@@ -147,7 +147,7 @@ impl World {
         };
         let id = customer.id;
         let mut tx = self.app.db.begin().await.expect("tx");
-        store::customers::insert(&mut tx, customer).await.expect("customer");
+        store::customers::insert(&mut tx, &customer).await.expect("customer");
         tx.commit().await.expect("commit");
         id
     }
@@ -182,14 +182,14 @@ impl World {
             updated_at: now,
         };
         let mut tx = self.app.db.begin().await.expect("tx");
-        store::payment_methods::insert(&mut tx, method).await.expect("method");
+        store::payment_methods::insert(&mut tx, &method).await.expect("method");
         tx.commit().await.expect("commit");
     }
 
     /// Monthly, 10.00 USD, from this date on; change it and [`World::add`] it.
     pub async fn monthly(&self, customer: CustomerId, start: &str) -> Subscription {
         let now = self.app.now_of(Timeline::Test(self.clock)).await.expect("clock");
-        let zone = store::customers::get(&self.app.db, customer).await.expect("read").expect("customer").timezone;
+        let zone = store::customers::find(&self.app.db, &customer.to_string()).await.expect("read").expect("customer").timezone;
         Subscription {
             id: self.app.id(),
             customer_id: customer,
@@ -321,7 +321,19 @@ pub async fn prove(app: &App, ledger: &[sandbox::Entry]) -> usize {
         .filter(|payment| payment.amount_captured > 0)
         .map(|payment| (payment.reference.clone(), payment.amount_captured - payment.amount_refunded))
         .collect();
-    assert_eq!(theirs, ours, "the sandbox's books (left) and ours (right)");
+    let differing: Vec<String> = theirs
+        .keys()
+        .chain(ours.keys())
+        .collect::<std::collections::BTreeSet<_>>()
+        .into_iter()
+        .filter(|reference| theirs.get(*reference) != ours.get(*reference))
+        .map(|reference| {
+            let payment = payments.iter().find(|payment| payment.reference == *reference);
+            let entries: Vec<_> = ledger.iter().filter(|entry| entry.reference == *reference).collect();
+            format!("theirs {:?}, ours {:?}\n  {payment:?}\n  {entries:?}", theirs.get(reference), ours.get(reference))
+        })
+        .collect();
+    assert!(differing.is_empty(), "the books differ:\n{}", differing.join("\n"));
     assert!(moves.values().all(|&count| count == 1), "a payment was taken twice");
     let undecided: Vec<_> = payments.iter().filter(|payment| payment.status.is_open()).collect();
     assert!(undecided.is_empty(), "left undecided: {undecided:?}");

@@ -21,6 +21,9 @@ use crate::{
     telemetry,
 };
 
+/// How often the last step of the look-up backoff is repeated before a human is needed: by default daily for a week.
+const LAST_STEP_REPEATS: i64 = 7;
+
 /// Locked rows by id, changed in memory, written at the close.
 pub struct Books<'a> {
     app: &'a App,
@@ -270,8 +273,7 @@ impl<'a> Books<'a> {
         payment.lookups += 1;
         payment.decline_message = Some(message.to_owned());
         payment.lease_owner = None;
-        // The backoff's last step is tried a few times more, then a human is needed.
-        if payment.lookups > self.app.config.collection.lookup_backoff.len() as i64 + 3 {
+        if payment.lookups > self.app.config.collection.lookup_backoff.len() as i64 + LAST_STEP_REPEATS {
             payment.status = PaymentStatus::Parked;
             payment.next_lookup_at = None;
             let data = json!({ "invoice_id": payment.invoice_id, "reference": payment.reference, "sent_at": payment.sent_at, "message": message });

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -18,6 +18,7 @@ use crate::{
         auth::Caller,
         body::{Body, PathId},
         error::Problem,
+        idempotency::KeepInstead,
         input::{Name, body},
         page::{List, Page},
     },
@@ -71,9 +72,13 @@ async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
     Body(new): Body<NewApiKey>,
-) -> Result<(StatusCode, Json<ApiKeyAnswer>), Problem> {
+) -> Result<(StatusCode, Extension<KeepInstead>, Json<ApiKeyAnswer>), Problem> {
     let (key, text) = keys::create(&app, &caller.actor, &new.name, new.scope).await?;
-    Ok((StatusCode::CREATED, Json(ApiKeyAnswer { key: Some(text), ..key.into() })))
+    let mut answer = ApiKeyAnswer::from(key);
+    // A repeat is told about the key, not the key: its text is stored nowhere.
+    let kept = KeepInstead(serde_json::to_string(&answer).unwrap_or_default());
+    answer.key = Some(text);
+    Ok((StatusCode::CREATED, Extension(kept), Json(answer)))
 }
 
 /// Revokes a key, at once.

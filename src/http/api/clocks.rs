@@ -141,7 +141,11 @@ async fn advance(
         if clock.status == ClockStatus::Idle || clock.now_at > target {
             break clock;
         }
-        tokio::time::sleep(POLL).await;
+        tokio::select! {
+            // The advance goes on after the restart; only the waiting ends.
+            () = app.stopping.cancelled() => return Ok((StatusCode::ACCEPTED, Json(clock.into()))),
+            () = tokio::time::sleep(POLL) => {}
+        }
     };
     Ok((StatusCode::OK, Json(arrived.into())))
 }

@@ -14,6 +14,7 @@ pub mod customers;
 pub mod discounts;
 pub mod events;
 pub mod health;
+pub mod jobs;
 pub mod payment_methods;
 pub mod plans;
 pub mod schedules;
@@ -30,6 +31,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(discounts::routes())
         .merge(events::routes())
         .merge(health::routes())
+        .merge(jobs::routes())
         .merge(payment_methods::routes())
         .merge(plans::routes())
         .merge(schedules::routes())

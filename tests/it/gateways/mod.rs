@@ -1,5 +1,6 @@
 //! Gateway adapters over real connections.
 
+mod contract;
 mod transport;
 
 use std::time::Duration;

@@ -48,7 +48,14 @@ pub async fn mark_uncollectible(app: &App, actor: &Actor, id: InvoiceId, reason:
 }
 
 /// Closes a payment that no gateway could say anything about.
-pub async fn resolve(app: &App, actor: &Actor, id: PaymentId, finding: Finding, transaction_id: Option<String>, note: &str) -> Done<Payment> {
+pub async fn resolve(
+    app: &App,
+    actor: &Actor,
+    id: PaymentId,
+    finding: Finding,
+    transaction_id: Option<String>,
+    note: &str,
+) -> Done<Payment> {
     let Some(seen) = store::payments::get(&app.db, id).await? else { return Err(Refusal::not_found("payment", id)) };
     let mut tx = app.db.begin().await?;
     let mut books = Books::open(app, &mut tx, std::iter::once(&seen)).await?;
@@ -77,7 +84,14 @@ pub(super) async fn give_credit_back(app: &App, tx: &mut Tx, invoice: &Invoice) 
         invoice_id: Some(invoice.id),
         created_at: now,
     };
-    let event = app.event(invoice.timeline, now, &Actor::System, "customer.credited", customer.id, json!({ "amount": credit.amount, "reason": credit.reason }));
+    let event = app.event(
+        invoice.timeline,
+        now,
+        &Actor::System,
+        "customer.credited",
+        customer.id,
+        json!({ "amount": credit.amount, "reason": credit.reason }),
+    );
     store::customers::save_balances(tx, &[customer], &[credit]).await?;
     store::events::append(tx, &[event]).await?;
     Ok(())
@@ -90,10 +104,15 @@ async fn open<'a>(app: &'a App, id: InvoiceId, verb: &str) -> Done<(Tx, Books<'a
     let books = Books::open_invoice(app, &mut tx, &seen).await?;
     let status = books.invoice(id).map(|invoice| invoice.status);
     if status != Some(InvoiceStatus::Open) {
-        return Err(Refusal::WrongState(format!("the invoice is {}: only an open one can be {verb}", status.unwrap_or(seen.status))));
+        return Err(Refusal::WrongState(format!(
+            "the invoice is {}: only an open one can be {verb}",
+            status.unwrap_or(seen.status)
+        )));
     }
     if !store::payments::invoices_in_flight(&mut tx, &[id]).await?.is_empty() {
-        return Err(Refusal::WrongState(format!("a payment for the invoice is on its way or undecided: it can be {verb} once that has ended")));
+        return Err(Refusal::WrongState(format!(
+            "a payment for the invoice is on its way or undecided: it can be {verb} once that has ended"
+        )));
     }
     Ok((tx, books))
 }

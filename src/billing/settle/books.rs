@@ -1,6 +1,6 @@
 //! The rows that a group of answers touches: locked, changed in memory, written at the close.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ mod operator;
 pub struct Books<'a> {
     app: &'a App,
     wall: DateTime<Utc>,
-    nows: BTreeMap<String, DateTime<Utc>>,
+    nows: HashMap<Timeline, DateTime<Utc>>,
     payments: BTreeMap<PaymentId, Payment>,
     invoices: BTreeMap<InvoiceId, Invoice>,
     subscriptions: BTreeMap<SubscriptionId, Subscription>,
@@ -64,11 +64,10 @@ impl<'a> Books<'a> {
         invoices: &[InvoiceId],
         timelines: impl Iterator<Item = Timeline>,
     ) -> Done<Self> {
-        let mut nows = BTreeMap::new();
+        let mut nows = HashMap::new();
         for timeline in timelines {
-            let key = timeline.to_string();
-            if !nows.contains_key(&key) {
-                nows.insert(key, app.now_in(tx, timeline).await?);
+            if let Entry::Vacant(slot) = nows.entry(timeline) {
+                slot.insert(app.now_in(tx, timeline).await?);
             }
         }
         let subscriptions = store::subscriptions::lock_many(tx, subscriptions).await?;
@@ -103,7 +102,7 @@ impl<'a> Books<'a> {
     }
 
     fn now_of(&self, timeline: Timeline) -> DateTime<Utc> {
-        self.nows.get(&timeline.to_string()).copied().unwrap_or(self.wall)
+        self.nows.get(&timeline).copied().unwrap_or(self.wall)
     }
 
     pub fn event(&mut self, kind: &str, invoice: InvoiceId, data: Value, actor: &Actor) {
@@ -127,13 +126,16 @@ impl<'a> Books<'a> {
 
     /// Writes everything that changed.
     pub async fn close(mut self, tx: &mut Tx) -> Done<()> {
-        let taken = |changed: &BTreeSet<InvoiceId>, rows: &BTreeMap<InvoiceId, Invoice>| -> Vec<Invoice> { changed.iter().filter_map(|id| rows.get(id).cloned()).collect() };
+        let taken = |changed: &BTreeSet<InvoiceId>, rows: &BTreeMap<InvoiceId, Invoice>| -> Vec<Invoice> {
+            changed.iter().filter_map(|id| rows.get(id).cloned()).collect()
+        };
         let payments: Vec<Payment> = self.changed_payments.iter().filter_map(|id| self.payments.get(id).cloned()).collect();
         store::payments::save(tx, &payments).await?;
         store::invoices::save(tx, &taken(&self.changed_invoices, &self.invoices)).await?;
         self.clear_of_debt(tx).await?;
         self.others_of_given_up(tx).await?;
-        let subscriptions: Vec<Subscription> = self.changed_subscriptions.iter().filter_map(|id| self.subscriptions.get(id).cloned()).collect();
+        let subscriptions: Vec<Subscription> =
+            self.changed_subscriptions.iter().filter_map(|id| self.subscriptions.get(id).cloned()).collect();
         store::subscriptions::save(tx, &subscriptions).await?;
         store::events::append(tx, &self.events).await?;
         Ok(())
@@ -154,7 +156,7 @@ impl<'a> Books<'a> {
         for id in candidates.into_iter().filter(|id| !owing.contains(id)) {
             let rules = &self.app.rules;
             let Some(subscription) = self.subscriptions.get_mut(&id) else { continue };
-            let now = self.nows.get(&subscription.timeline.to_string()).copied().unwrap_or(self.wall);
+            let now = self.nows.get(&subscription.timeline).copied().unwrap_or(self.wall);
             subscription.updated_at = now;
             let recovered = subscription.status == SubscriptionStatus::PastDue;
             if recovered {
@@ -187,7 +189,14 @@ impl<'a> Books<'a> {
                 invoice.status = InvoiceStatus::Uncollectible;
                 invoice.next_attempt_at = None;
                 let now = self.now_of(invoice.timeline);
-                self.events.push(self.app.event(invoice.timeline, now, &Actor::System, "invoice.uncollectible", invoice.id, json!({})));
+                self.events.push(self.app.event(
+                    invoice.timeline,
+                    now,
+                    &Actor::System,
+                    "invoice.uncollectible",
+                    invoice.id,
+                    json!({}),
+                ));
                 ended.push(invoice);
             }
             store::invoices::save(tx, &ended).await?;

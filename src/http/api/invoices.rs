@@ -173,7 +173,10 @@ pub struct RefundedAnswer {
 
 /// Lists invoices.
 #[utoipa::path(get, path = "/v1/invoices", tag = "money", params(Page<id::Invoice, InvoiceFilters>), responses((status = 200, body = List<InvoiceAnswer>)))]
-async fn list(State(app): State<Arc<App>>, page: Page<id::Invoice, InvoiceFilters>) -> Result<Json<List<InvoiceAnswer>>, Problem> {
+async fn list(
+    State(app): State<Arc<App>>,
+    page: Page<id::Invoice, InvoiceFilters>,
+) -> Result<Json<List<InvoiceAnswer>>, Problem> {
     let InvoiceFilters { customer_id, subscription_id, status } = &page.filters;
     let wanted = [
         ("customer_id", customer_id.map(|id| id.to_string())),
@@ -198,19 +201,33 @@ async fn shown(app: &App, id: InvoiceId) -> Result<Json<RefundedAnswer>, Problem
 
 /// Charges an open invoice now, whatever its ladder says.
 #[utoipa::path(post, path = "/v1/invoices/{id}/collect", tag = "money", params(("id" = String, Path)), responses((status = 200, body = InvoiceAnswer)))]
-async fn collect(State(app): State<Arc<App>>, caller: Caller, PathId(id): PathId<id::Invoice>) -> Result<Json<InvoiceAnswer>, Problem> {
+async fn collect(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): PathId<id::Invoice>,
+) -> Result<Json<InvoiceAnswer>, Problem> {
     Ok(Json(billing::invoices::collect(&app, &caller.actor, id).await?.into()))
 }
 
 /// Cancels an open invoice; credit that it had used goes back to the customer.
 #[utoipa::path(post, path = "/v1/invoices/{id}/void", tag = "money", params(("id" = String, Path)), request_body = Why, responses((status = 200, body = InvoiceAnswer)))]
-async fn void(State(app): State<Arc<App>>, caller: Caller, PathId(id): PathId<id::Invoice>, MaybeBody(why): MaybeBody<Why>) -> Result<Json<InvoiceAnswer>, Problem> {
+async fn void(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): PathId<id::Invoice>,
+    MaybeBody(why): MaybeBody<Why>,
+) -> Result<Json<InvoiceAnswer>, Problem> {
     Ok(Json(billing::invoices::void(&app, &caller.actor, id, &said(why)).await?.into()))
 }
 
 /// Gives up on an open invoice.
 #[utoipa::path(post, path = "/v1/invoices/{id}/mark_uncollectible", tag = "money", params(("id" = String, Path)), request_body = Why, responses((status = 200, body = InvoiceAnswer)))]
-async fn mark_uncollectible(State(app): State<Arc<App>>, caller: Caller, PathId(id): PathId<id::Invoice>, MaybeBody(why): MaybeBody<Why>) -> Result<Json<InvoiceAnswer>, Problem> {
+async fn mark_uncollectible(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): PathId<id::Invoice>,
+    MaybeBody(why): MaybeBody<Why>,
+) -> Result<Json<InvoiceAnswer>, Problem> {
     Ok(Json(billing::invoices::mark_uncollectible(&app, &caller.actor, id, &said(why)).await?.into()))
 }
 
@@ -220,7 +237,12 @@ fn said(why: Why) -> String {
 
 /// Gives money back to where it came from: by a void before settlement, by a refund after it.
 #[utoipa::path(post, path = "/v1/invoices/{id}/refund", tag = "money", params(("id" = String, Path)), request_body = RefundOrder, responses((status = 200, body = RefundedAnswer)))]
-async fn refund(State(app): State<Arc<App>>, caller: Caller, PathId(id): PathId<id::Invoice>, Body(order): Body<RefundOrder>) -> Result<Json<RefundedAnswer>, Problem> {
+async fn refund(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): PathId<id::Invoice>,
+    Body(order): Body<RefundOrder>,
+) -> Result<Json<RefundedAnswer>, Problem> {
     billing::refund::refund(&app, &caller.actor, id, order.amount.map(|amount| amount.0), &order.reason).await?;
     shown(&app, id).await
 }

@@ -130,7 +130,10 @@ impl From<Payment> for PaymentAnswer {
 
 /// Lists payments.
 #[utoipa::path(get, path = "/v1/payments", tag = "money", params(Page<id::Payment, PaymentFilters>), responses((status = 200, body = List<PaymentAnswer>)))]
-async fn list(State(app): State<Arc<App>>, page: Page<id::Payment, PaymentFilters>) -> Result<Json<List<PaymentAnswer>>, Problem> {
+async fn list(
+    State(app): State<Arc<App>>,
+    page: Page<id::Payment, PaymentFilters>,
+) -> Result<Json<List<PaymentAnswer>>, Problem> {
     let PaymentFilters { invoice_id, customer_id, status, gateway, reference } = &page.filters;
     let wanted = [
         ("invoice_id", invoice_id.map(|id| id.to_string())),
@@ -152,7 +155,14 @@ async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::Payment>) -> Re
 
 /// Closes a parked payment by what an operator found out at the gateway.
 #[utoipa::path(post, path = "/v1/payments/{id}/resolve", tag = "money", params(("id" = String, Path)), request_body = Resolution, responses((status = 200, body = PaymentAnswer)))]
-async fn resolve(State(app): State<Arc<App>>, caller: Caller, PathId(id): PathId<id::Payment>, Body(resolution): Body<Resolution>) -> Result<Json<PaymentAnswer>, Problem> {
+async fn resolve(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): PathId<id::Payment>,
+    Body(resolution): Body<Resolution>,
+) -> Result<Json<PaymentAnswer>, Problem> {
     let transaction_id = resolution.transaction_id.map(|text| text.0);
-    Ok(Json(billing::invoices::resolve(&app, &caller.actor, id, resolution.outcome, transaction_id, &resolution.note).await?.into()))
+    Ok(Json(
+        billing::invoices::resolve(&app, &caller.actor, id, resolution.outcome, transaction_id, &resolution.note).await?.into(),
+    ))
 }

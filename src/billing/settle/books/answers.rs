@@ -77,14 +77,15 @@ impl Books<'_> {
                 self.not_wanted(&mut payment);
                 None
             }
-            Answer::NoAnswer(message) => {
+            Answer::Silence(message) => {
                 self.no_answer(&mut payment, message);
                 None
             }
             Answer::Released | Answer::LeaseLost => None,
         };
         if !payment.status.is_open() {
-            metrics::counter!(telemetry::PAYMENTS, "gateway" => payment.gateway.clone(), "status" => payment.status.as_str()).increment(1);
+            metrics::counter!(telemetry::PAYMENTS, "gateway" => payment.gateway.clone(), "status" => payment.status.as_str())
+                .increment(1);
         }
         self.changed_payments.insert(payment.id);
         let id = payment.id;
@@ -95,7 +96,9 @@ impl Books<'_> {
     /// An answer that comes after another daemon has taken the payment over, or after its end.
     fn too_late(&mut self, payment: &Payment, answer: &Answer) -> Option<(Step, PaymentId)> {
         match answer {
-            Answer::Outcome(Outcome::Authorized { transaction_id }) if payment.transaction_id.as_ref() != Some(transaction_id) => {
+            Answer::Outcome(Outcome::Authorized { transaction_id })
+                if payment.transaction_id.as_ref() != Some(transaction_id) =>
+            {
                 // Reserved twice: the later reservation is given free, no money has moved.
                 let mut stray = payment.clone();
                 stray.transaction_id = Some(transaction_id.clone());
@@ -103,7 +106,9 @@ impl Books<'_> {
                 self.payments.insert(stray.id, stray);
                 Some((Step::Release, payment.id))
             }
-            Answer::Outcome(Outcome::Succeeded { transaction_id, amount_minor }) if payment.transaction_id.as_ref() != Some(transaction_id) => {
+            Answer::Outcome(Outcome::Succeeded { transaction_id, amount_minor })
+                if payment.transaction_id.as_ref() != Some(transaction_id) =>
+            {
                 let data = json!({ "transaction_id": transaction_id, "amount": amount_minor, "status": payment.status });
                 self.payment_event("payment.unexpected_success", payment, data);
                 tracing::error!(payment = %payment.id, transaction_id, "the gateway reports success for a payment that had ended otherwise");

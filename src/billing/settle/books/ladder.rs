@@ -33,7 +33,8 @@ impl Books<'_> {
             let data = json!({ "invoice_id": payment.invoice_id, "asked": payment.amount, "captured": payment.amount_captured });
             self.payment_event("payment.amount_differs", payment, data);
         } else if payment.amount_captured < balance {
-            let decline = Decline { class: DeclineClass::Soft, code: "partial".to_owned(), message: "only a part was approved".to_owned() };
+            let decline =
+                Decline { class: DeclineClass::Soft, code: "partial".to_owned(), message: "only a part was approved".to_owned() };
             self.decline(payment.invoice_id, &decline);
             return;
         }
@@ -55,13 +56,20 @@ impl Books<'_> {
         if invoice.status != InvoiceStatus::Open {
             return;
         }
-        let now = self.nows.get(&invoice.timeline.to_string()).copied().unwrap_or(self.wall);
+        let now = self.nows.get(&invoice.timeline).copied().unwrap_or(self.wall);
         self.changed_invoices.insert(id);
         invoice.dunning_step += 1;
         invoice.updated_at = now;
         let first = *invoice.first_failed_at.get_or_insert(now);
         let rules = &self.app.rules;
-        let next = dunning::after_decline(&self.app.policy, decline.class, invoice.dunning_step, first, invoice.timezone.0, rules.bill_at);
+        let next = dunning::after_decline(
+            &self.app.policy,
+            decline.class,
+            invoice.dunning_step,
+            first,
+            invoice.timezone.0,
+            rules.bill_at,
+        );
         // A ladder that could not be followed in time goes on a day at a time, never all at once.
         let not_before = |at: DateTime<Utc>| if at <= now { now + TimeDelta::days(1) } else { at };
         match next {
@@ -86,7 +94,7 @@ impl Books<'_> {
         if invoice.status != InvoiceStatus::Open {
             return;
         }
-        let now = self.nows.get(&invoice.timeline.to_string()).copied().unwrap_or(self.wall);
+        let now = self.nows.get(&invoice.timeline).copied().unwrap_or(self.wall);
         let index = usize::try_from(invoice.gateway_faults).unwrap_or(0).min(backoff.len().saturating_sub(1));
         let wait = backoff.get(index).and_then(|delay| TimeDelta::from_std(*delay).ok()).unwrap_or(TimeDelta::minutes(1));
         invoice.gateway_faults += 1;
@@ -137,7 +145,11 @@ impl Books<'_> {
                     subscription.status = SubscriptionStatus::Paused;
                     subscription.refresh(&self.app.rules);
                     self.changed_subscriptions.insert(subscription_id);
-                    self.subscription_event("subscription.paused", subscription_id, json!({ "reason": "the dunning ladder ended without payment" }));
+                    self.subscription_event(
+                        "subscription.paused",
+                        subscription_id,
+                        json!({ "reason": "the dunning ladder ended without payment" }),
+                    );
                 }
             }
             FinalAction::MarkUncollectible | FinalAction::PaymentRequest => {
@@ -151,7 +163,7 @@ impl Books<'_> {
         self.uncollectible(id);
         let Some(subscription_id) = self.invoices.get(&id).and_then(|invoice| invoice.subscription_id) else { return };
         let Some(subscription) = self.subscriptions.get_mut(&subscription_id).filter(|s| !s.status.is_ended()) else { return };
-        let now = self.nows.get(&subscription.timeline.to_string()).copied().unwrap_or(self.wall);
+        let now = self.nows.get(&subscription.timeline).copied().unwrap_or(self.wall);
         subscription.end(SubscriptionStatus::Cancelled, now);
         subscription.updated_at = now;
         self.changed_subscriptions.insert(subscription_id);

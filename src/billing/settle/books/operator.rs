@@ -43,7 +43,14 @@ impl Books<'_> {
     }
 
     /// Closes a parked payment by what an operator found out.
-    pub fn resolve_parked(&mut self, id: PaymentId, finding: Finding, transaction_id: Option<String>, note: &str, actor: &Actor) -> Result<Payment, Refusal> {
+    pub fn resolve_parked(
+        &mut self,
+        id: PaymentId,
+        finding: Finding,
+        transaction_id: Option<String>,
+        note: &str,
+        actor: &Actor,
+    ) -> Result<Payment, Refusal> {
         let Some(mut payment) = self.payments.get(&id).cloned() else { return Err(Refusal::not_found("payment", id)) };
         if payment.status != PaymentStatus::Parked {
             return Err(Refusal::WrongState(format!("the payment is {}: only a parked one is resolved by hand", payment.status)));
@@ -70,7 +77,9 @@ impl Books<'_> {
                 self.decline(payment.invoice_id, &decline);
             }
             Finding::NotProcessed => {
-                if self.invoices.get(&payment.invoice_id).is_some_and(|invoice| invoice.status == InvoiceStatus::Open) && !self.stop_if_cancelled(payment.invoice_id) {
+                if self.invoices.get(&payment.invoice_id).is_some_and(|invoice| invoice.status == InvoiceStatus::Open)
+                    && !self.stop_if_cancelled(payment.invoice_id)
+                {
                     self.collect_now(payment.invoice_id, actor);
                 }
             }

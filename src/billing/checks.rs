@@ -12,7 +12,7 @@ use crate::{
         id::Kind,
         invoice::{Adjustment, Modifier},
         money::{MAX_AMOUNT_MINOR, Percentage},
-        subscription::Rules,
+        subscription::{Rules, Subscription},
     },
     store::{self, Tx, catalog::Shelf, db::Record},
 };
@@ -98,6 +98,21 @@ pub struct Terms<'a> {
     pub duration: i64,
     pub business_day: BusinessDay,
     pub holiday_calendar: Option<&'a str>,
+}
+
+impl<'a> Terms<'a> {
+    pub fn of(subscription: &'a Subscription) -> Self {
+        Self {
+            amount: subscription.amount,
+            quantity: subscription.quantity,
+            frequency: subscription.billing_frequency,
+            interval: subscription.billing_cycle_interval,
+            days: subscription.billing_days.as_deref(),
+            duration: subscription.duration,
+            business_day: subscription.business_day,
+            holiday_calendar: subscription.holiday_calendar.as_deref(),
+        }
+    }
 }
 
 /// An add-on or discount of a request: a catalog entry, and what to put in place of its values.

@@ -1,22 +1,32 @@
 //! The verbs: one file per use case. They alone combine `store` and `gateway`, and they alone write.
 
+pub mod cancel;
 pub mod catalog;
+pub mod change;
 pub mod checks;
 pub mod clocks;
 pub mod collect_due;
 pub mod customers;
+mod held;
 pub mod housekeeping;
 pub mod idempotency;
 pub mod invoice_due;
 pub mod keys;
 pub mod look_up;
 pub mod open;
+pub mod pause;
 pub mod payment_methods;
 pub mod plans;
 pub mod refund;
+pub mod retry;
 pub mod runs;
+pub mod schedule;
 mod settle;
+pub mod subscribe;
+pub mod terms;
 pub mod travel;
+pub mod unpark;
+mod void;
 
 use std::{
     collections::BTreeSet,

@@ -31,6 +31,21 @@ pub struct Query<T>(pub T);
 /// An id in the path. A text that is no id of this kind is an unknown id, thus 404.
 pub struct PathId<K>(pub Id<K>);
 
+/// An id or a reference in the path.
+pub struct PathKey(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let nothing = || Problem::not_found("There is no such id or reference.");
+        let path = axum::extract::RawPathParams::from_request_parts(parts, state).await.map_err(|_| nothing())?;
+        let key = path.iter().find(|(name, _)| *name == "id").map(|(_, value)| value.to_owned());
+        // The one character that PostgreSQL cannot look for.
+        key.filter(|key| !key.contains('\0')).map(Self).ok_or_else(nothing)
+    }
+}
+
 impl<S: Send + Sync, T: Structure> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 

@@ -200,8 +200,10 @@ pub fn field<T: Input>(
     let Some((name, value)) = given.next() else {
         return default.or_else(|| T::absent(&join(at, plain(names[0])), faults));
     };
-    if let Some((other, _)) = given.next() {
-        faults.push(join(at, other), format!("means the same as `{name}`, which is given too"));
+    if let Some((other, again)) = given.next()
+        && again != value
+    {
+        faults.push(join(at, other), format!("means the same as `{name}`, which is given too and differs"));
     }
     if value.is_null() && default.is_some() {
         return default;

@@ -1,6 +1,6 @@
 //! Invoices: opened by billing, collected by collection. A due scan reads one partial index.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
@@ -63,6 +63,15 @@ pub async fn lock_open_of_customer(tx: &mut Tx, customer: CustomerId) -> Result<
 /// The invoice of a subscription's cycle, for what was billed for it.
 pub async fn of_cycle(tx: &mut Tx, subscription: SubscriptionId, cycle: i64) -> Result<Option<Invoice>> {
     tx.query("select * from invoices where subscription_id = $1 and cycle = $2").bind(subscription).bind(cycle).optional().await
+}
+
+/// What was invoiced beside the schedule for days up to the end of a period, oldest first.
+pub async fn of_changes(tx: &mut Tx, subscription: SubscriptionId, period_end: NaiveDate) -> Result<Vec<Invoice>> {
+    tx.query("select * from invoices where subscription_id = $1 and cycle is null and period_end = $2 order by id")
+        .bind(subscription)
+        .bind(period_end)
+        .all()
+        .await
 }
 
 /// Which of these subscriptions still have an open invoice.

@@ -6,20 +6,35 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::billing::App;
 
+pub mod add_ons;
 pub mod api_keys;
+pub mod catalog;
 pub mod clocks;
+pub mod customers;
+pub mod discounts;
 pub mod events;
 pub mod health;
 pub mod jobs;
+pub mod payment_methods;
+pub mod plans;
+pub mod schedules;
+pub mod subscriptions;
 pub mod system;
 
 /// Every route of the endpoint.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
+        .merge(add_ons::routes())
         .merge(api_keys::routes())
         .merge(clocks::routes())
+        .merge(customers::routes())
+        .merge(discounts::routes())
         .merge(events::routes())
         .merge(health::routes())
         .merge(jobs::routes())
+        .merge(payment_methods::routes())
+        .merge(plans::routes())
+        .merge(schedules::routes())
+        .merge(subscriptions::routes())
         .merge(system::routes())
 }

@@ -10,6 +10,7 @@ use utoipa::openapi::{
 };
 
 use super::{Faults, Input};
+use crate::billing::{change::When, unpark::Missed};
 use crate::domain::{
     api_key::Scope,
     calendar::BusinessDay,
@@ -346,5 +347,5 @@ macro_rules! domain_words {
 }
 
 domain_words! {
-    BusinessDay, CatchUp, ClockStatus, FirstPeriod, InvoiceStatus, MethodKind, PaymentStatus, Scope, SubscriptionStatus, WhilePastDue,
+    BusinessDay, CatchUp, ClockStatus, FirstPeriod, InvoiceStatus, MethodKind, Missed, PaymentStatus, Scope, SubscriptionStatus, When, WhilePastDue,
 }

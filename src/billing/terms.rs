@@ -1,0 +1,190 @@
+//! What a change of running terms asks for, turned into a [`Change`] that is known to fit the subscription.
+
+use chrono::NaiveDate;
+
+use super::{
+    App, Done,
+    checks::{Checks, ModifierInput, Terms, modifiers},
+};
+use crate::{
+    domain::{
+        calendar::BusinessDay,
+        customer::Metadata,
+        frequency::Frequency,
+        id::{AddOn, Discount, PaymentMethodId},
+        plan::{CatchUp, Plan, WhilePastDue},
+        subscription::{Change, Subscription},
+    },
+    store::{self, Tx},
+};
+
+/// New terms. None: as it is; `Some(None)` takes it away.
+#[derive(Debug, Clone, Default)]
+pub struct TermsInput {
+    /// Id or reference. Another plan than before brings its terms along, except those given here.
+    pub plan_id: Option<String>,
+    pub description: Option<String>,
+    pub amount: Option<i64>,
+    pub quantity: Option<i64>,
+    pub billing_frequency: Option<Frequency>,
+    pub billing_cycle_interval: Option<i64>,
+    pub billing_days: Option<Option<String>>,
+    pub duration: Option<i64>,
+    pub ends_on: Option<Option<NaiveDate>>,
+    pub add_ons: Option<Vec<ModifierInput>>,
+    pub discounts: Option<Vec<ModifierInput>>,
+    pub payment_method_id: Option<Option<PaymentMethodId>>,
+    pub business_day: Option<BusinessDay>,
+    pub holiday_calendar: Option<Option<String>>,
+    pub catch_up: Option<CatchUp>,
+    pub while_past_due: Option<WhilePastDue>,
+    pub metadata: Option<Metadata>,
+    pub keep_anchor: Option<bool>,
+}
+
+/// The change that the input asks for. `anew`: naming the plan that it has already brings that plan's terms as they are now.
+pub(super) async fn resolve(
+    app: &App,
+    tx: &mut Tx,
+    checks: &mut Checks,
+    subscription: &Subscription,
+    today: NaiveDate,
+    input: TermsInput,
+    anew: bool,
+) -> Done<Change> {
+    let mut change = match &input.plan_id {
+        Some(key) => plan_change(tx, checks, subscription, key, anew).await?,
+        None => Change::default(),
+    };
+    let frequency_before = change.billing_frequency.unwrap_or(subscription.billing_frequency);
+    if input.billing_frequency.is_some_and(|frequency| frequency != frequency_before) {
+        // Days of one frequency mean nothing to another.
+        change.billing_days = Some(None);
+    }
+    let add_ons = match &input.add_ons {
+        Some(inputs) => Some(modifiers::<AddOn>(tx, checks, "add_ons", inputs, &subscription.add_ons).await?),
+        None => None,
+    };
+    let discounts = match &input.discounts {
+        Some(inputs) => Some(modifiers::<Discount>(tx, checks, "discounts", inputs, &subscription.discounts).await?),
+        None => None,
+    };
+    if let Some(Some(method)) = input.payment_method_id {
+        let methods = store::payment_methods::of_customer(tx, subscription.customer_id).await?;
+        if !methods.iter().any(|known| known.id == method) {
+            checks.fault("payment_method_id", "is no payment method of this customer");
+        }
+    }
+    if input.business_day == Some(BusinessDay::None) {
+        change.holiday_calendar = Some(None);
+    }
+    change.merge(Change {
+        plan_id: None,
+        description: input.description,
+        amount: input.amount,
+        quantity: input.quantity,
+        billing_frequency: input.billing_frequency,
+        billing_cycle_interval: input.billing_cycle_interval,
+        billing_days: input.billing_days,
+        duration: input.duration,
+        ends_on: input.ends_on,
+        add_ons,
+        discounts,
+        payment_method_id: input.payment_method_id,
+        business_day: input.business_day,
+        holiday_calendar: input.holiday_calendar,
+        catch_up: input.catch_up,
+        while_past_due: input.while_past_due,
+        metadata: input.metadata,
+        keep_anchor: input.keep_anchor,
+    });
+    check(app, checks, subscription, today, &mut change);
+    Ok(change)
+}
+
+async fn plan_change(tx: &mut Tx, checks: &mut Checks, subscription: &Subscription, key: &str, anew: bool) -> Done<Change> {
+    if !anew && subscription.plan_id.is_some_and(|id| id.to_string() == key) {
+        // Repeated unchanged; the plan itself may be gone by now.
+        return Ok(Change::default());
+    }
+    let Some(plan) = store::plans::find_in(tx, key).await? else {
+        checks.fault("plan_id", format!("there is no plan {}", key.escape_debug()));
+        return Ok(Change::default());
+    };
+    if !anew && subscription.plan_id == Some(plan.id) {
+        return Ok(Change::default());
+    }
+    if plan.currency != subscription.currency {
+        checks.fault("plan_id", format!("is in {}, and the subscription in {}", plan.currency, subscription.currency));
+    }
+    let before = match subscription.plan_id {
+        Some(id) => store::plans::find_in(tx, &id.to_string()).await?,
+        None => None,
+    };
+    // A description that was the old plan's name becomes the new one's.
+    let inherited = before.is_some_and(|before: Plan| before.name == subscription.description);
+    Ok(Change {
+        plan_id: Some(plan.id),
+        description: inherited.then_some(plan.name),
+        amount: Some(plan.amount),
+        billing_frequency: Some(plan.billing_frequency),
+        billing_cycle_interval: Some(plan.billing_cycle_interval),
+        billing_days: Some(plan.billing_days),
+        duration: Some(plan.duration),
+        add_ons: Some(plan.add_ons),
+        discounts: Some(plan.discounts),
+        ..Change::default()
+    })
+}
+
+/// Checks the terms as they will be, and writes the days as they are kept.
+fn check(app: &App, checks: &mut Checks, subscription: &Subscription, today: NaiveDate, change: &mut Change) {
+    let mut after = subscription.clone();
+    overlay(&mut after, change);
+    let days = checks.terms(&Terms::of(&after), &app.rules);
+    if change.billing_days.is_some() {
+        change.billing_days = Some(days);
+    }
+    let billed = subscription.cycles_billed;
+    if change.duration.is_some_and(|duration| duration != subscription.duration && (1..=billed).contains(&duration)) {
+        checks.fault("duration", format!("must be 0 or more than the {billed} charges that were made already"));
+    }
+    if let Some(Some(end)) = change.ends_on.filter(|end| *end != subscription.ends_on)
+        && end <= today
+    {
+        checks.fault("ends_on", format!("must be after today, {today}; to end now, cancel"));
+    }
+    // What waits for the period's end must still fit on top of this, or the subscription would stop there.
+    if let Some(pending) = &subscription.pending_change
+        && after.recurrence().is_ok()
+    {
+        let mut later = subscription.clone();
+        let mut merged = pending.clone();
+        merged.merge(change.clone());
+        overlay(&mut later, &merged);
+        let mut applied_last = after;
+        overlay(&mut applied_last, pending);
+        if later.recurrence().is_err() || applied_last.recurrence().is_err() {
+            checks
+                .fault("billing_frequency", "does not fit the change that waits for the period's end: undo that with keep first");
+        }
+    }
+}
+
+/// Puts the terms that say when and how much in place, without touching where the subscription stands.
+fn overlay(subscription: &mut Subscription, change: &Change) {
+    macro_rules! set {
+        ($($field:ident),+) => {$( if let Some(value) = &change.$field { subscription.$field = value.clone(); } )+};
+    }
+    set!(
+        amount,
+        quantity,
+        billing_frequency,
+        billing_cycle_interval,
+        billing_days,
+        duration,
+        ends_on,
+        business_day,
+        holiday_calendar
+    );
+}

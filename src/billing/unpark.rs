@@ -1,0 +1,42 @@
+//! Unpark: an operator says what becomes of the cycles that were too many to bill unasked, and billing goes on.
+
+use serde_json::json;
+
+use super::{App, Done, Refusal, held::Held, invoice_due::draft};
+use crate::domain::{
+    event::Actor,
+    id::SubscriptionId,
+    plan::CatchUp,
+    subscription::{Subscription, SubscriptionStatus::Parked},
+    text_enum,
+};
+
+text_enum! {
+    /// What becomes of the cycles that were missed.
+    pub enum Missed {
+        All = "all",
+        Current = "current",
+        None = "none",
+    }
+}
+
+/// `bill` left out: what the subscription's own catch-up says.
+pub async fn unpark(app: &App, actor: &Actor, id: SubscriptionId, bill: Option<Missed>) -> Done<Subscription> {
+    let mut held = Held::take(app, actor, id).await?;
+    held.must_be("unparked", &[Parked])?;
+    if held.subscription.schedule().is_none() {
+        return Err(Refusal::WrongState("its billing terms are not valid: mend them with PATCH first".to_owned()));
+    }
+    let bill = match bill {
+        Some(Missed::All) => CatchUp::BillAll,
+        Some(Missed::Current) => CatchUp::BillCurrent,
+        Some(Missed::None) => CatchUp::Skip,
+        None => held.subscription.catch_up,
+    };
+    let cycles = held.subscription.unpark(held.now, &app.rules, bill);
+    let opened = cycles.len();
+    let drafts = cycles.into_iter().map(|cycle| draft(&held.subscription, cycle)).collect();
+    held.open(drafts).await?;
+    held.settle().await?;
+    held.commit("subscription.unparked", json!({ "bill": bill, "cycles": opened })).await
+}

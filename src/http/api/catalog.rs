@@ -1,0 +1,238 @@
+//! What add-ons and discounts have in common at this door, and how plans and subscriptions name them.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    billing::{catalog::EntryInput, checks::ModifierInput},
+    domain::{
+        catalog::Entry,
+        id::Kind,
+        invoice::{Adjustment, Modifier},
+        money::Percentage,
+    },
+    http::input::{Amount, Name, Patch, Text, Whole, body},
+};
+
+body! {
+    /// Exactly one of amount and percentage.
+    pub struct NewEntry {
+        /// The id that another system knows it by; requests may use it in place of ours.
+        pub reference: Option<Name<255>>,
+        pub name: Name<255>,
+        pub description: Option<Text<1000>>,
+        /// Minor units.
+        pub amount: Option<Amount>,
+        /// Percent of the base charge, with at most three decimals.
+        pub percentage: Option<Percentage>,
+        /// To how many charges it applies; 0 = always.
+        pub duration: Option<Whole<0, 100_000>>,
+    }
+}
+
+body! {
+    /// What is left out stays. An amount takes the place of a percentage, and the other way round.
+    pub struct EntryPatch {
+        pub reference: Patch<Name<255>>,
+        pub name: Option<Name<255>>,
+        pub description: Option<Text<1000>>,
+        /// Minor units.
+        pub amount: Option<Amount>,
+        /// Percent of the base charge, with at most three decimals.
+        pub percentage: Option<Percentage>,
+        /// To how many charges it applies; 0 = always.
+        pub duration: Option<Whole<0, 100_000>>,
+    }
+}
+
+body! {
+    pub struct EntryFilters {
+        pub reference: Option<Text<255>>,
+    }
+}
+
+impl From<NewEntry> for EntryInput {
+    fn from(new: NewEntry) -> Self {
+        Self {
+            reference: new.reference.map(|text| Some(text.0)),
+            name: Some(new.name.0),
+            description: new.description.map(|text| text.0),
+            amount: new.amount.map(|amount| amount.0),
+            percentage: new.percentage,
+            duration: new.duration.map(|duration| duration.0),
+        }
+    }
+}
+
+impl From<EntryPatch> for EntryInput {
+    fn from(patch: EntryPatch) -> Self {
+        Self {
+            reference: patch.reference.change().map(|text| text.map(|text| text.0)),
+            name: patch.name.map(|text| text.0),
+            description: patch.description.map(|text| text.0),
+            amount: patch.amount.map(|amount| amount.0),
+            percentage: patch.percentage,
+            duration: patch.duration.map(|duration| duration.0),
+        }
+    }
+}
+
+/// An add-on or a discount.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EntryAnswer {
+    id: String,
+    reference: Option<String>,
+    name: String,
+    description: String,
+    /// Minor units; null where there is a percentage.
+    amount: Option<i64>,
+    /// Percent of the base charge; null where there is an amount.
+    #[schema(value_type = Option<f64>)]
+    percentage: Option<Percentage>,
+    /// To how many charges it applies; 0 = always.
+    duration: i64,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl<K: Kind> From<Entry<K>> for EntryAnswer {
+    fn from(entry: Entry<K>) -> Self {
+        let (amount, percentage) = parts(entry.adjustment());
+        let Entry { id, reference, name, description, duration, created_at, updated_at, .. } = entry;
+        Self { id: id.to_string(), reference, name, description, amount, percentage, duration, created_at, updated_at }
+    }
+}
+
+fn parts(adjustment: Adjustment) -> (Option<i64>, Option<Percentage>) {
+    match adjustment {
+        Adjustment::Amount(amount) => (Some(amount), None),
+        Adjustment::Percentage(percentage) => (None, Some(percentage)),
+    }
+}
+
+body! {
+    /// An add-on or discount of a plan or subscription. What is given here takes the place of the entry's own value.
+    pub struct ModifierBody {
+        /// Id or reference of the add-on or discount.
+        pub id: Name<255>,
+        pub name: Option<Text<255>>,
+        pub description: Option<Text<1000>>,
+        /// Minor units.
+        pub amount: Option<Amount>,
+        /// Percent of the base charge, with at most three decimals.
+        pub percentage: Option<Percentage>,
+        /// To how many charges it applies; 0 = always.
+        pub duration: Option<Whole<0, 100_000>>,
+    }
+}
+
+/// A list as the verbs take it.
+pub fn modifiers(list: Option<Vec<ModifierBody>>) -> Option<Vec<ModifierInput>> {
+    let one = |item: ModifierBody| ModifierInput {
+        id: item.id.0,
+        name: item.name.map(|text| text.0),
+        description: item.description.map(|text| text.0),
+        amount: item.amount.map(|amount| amount.0),
+        percentage: item.percentage,
+        duration: item.duration.map(|duration| duration.0),
+    };
+    list.map(|items| items.into_iter().map(one).collect())
+}
+
+/// The copy of an add-on or discount that a plan or subscription holds.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ModifierAnswer {
+    /// Of the add-on or discount it was copied from.
+    id: String,
+    name: String,
+    description: String,
+    /// Minor units; null where there is a percentage.
+    amount: Option<i64>,
+    /// Percent of the base charge; null where there is an amount.
+    #[schema(value_type = Option<f64>)]
+    percentage: Option<Percentage>,
+    /// To how many charges it applies; 0 = always.
+    duration: i64,
+}
+
+impl From<Modifier> for ModifierAnswer {
+    fn from(modifier: Modifier) -> Self {
+        let (amount, percentage) = parts(modifier.adjustment);
+        let Modifier { id, name, description, duration, .. } = modifier;
+        Self { id, name, description, amount, percentage, duration }
+    }
+}
+
+/// The endpoints of one kind of entry.
+macro_rules! entry_endpoints {
+    ($kind:ident, $tag:literal, $all:literal, $one:literal) => {
+        use std::sync::Arc;
+
+        use axum::{Json, extract::State, http::StatusCode};
+        use utoipa_axum::{router::OpenApiRouter, routes};
+
+        use crate::{
+            billing::{App, Refusal, catalog},
+            domain::{catalog::Entry, id::$kind},
+            http::{
+                api::catalog::{EntryAnswer, EntryFilters, EntryPatch, NewEntry},
+                auth::Caller,
+                body::{Body, PathKey},
+                error::Problem,
+                page::{List, Page},
+            },
+            store::{self, catalog::Shelf},
+        };
+
+        pub fn routes() -> OpenApiRouter<Arc<App>> {
+            OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update, delete))
+        }
+
+        /// Lists them.
+        #[utoipa::path(get, path = $all, tag = $tag, params(Page<$kind, EntryFilters>), responses((status = 200, body = List<EntryAnswer>)))]
+        async fn list(State(app): State<Arc<App>>, page: Page<$kind, EntryFilters>) -> Result<Json<List<EntryAnswer>>, Problem> {
+            let wanted = [("reference", page.filters.reference.as_ref().map(|text| text.0.clone()))];
+            let found = store::page::list::<Entry<$kind>>(&app.db, page.request(wanted)).await?;
+            Ok(Json(List::of(found, EntryAnswer::from)))
+        }
+
+        /// Makes one: exactly one of amount and percentage.
+        #[utoipa::path(post, path = $all, tag = $tag, request_body = NewEntry, responses((status = 201, body = EntryAnswer)))]
+        async fn create(
+            State(app): State<Arc<App>>,
+            caller: Caller,
+            Body(new): Body<NewEntry>,
+        ) -> Result<(StatusCode, Json<EntryAnswer>), Problem> {
+            let entry = catalog::create::<$kind>(&app, &caller.actor, new.into()).await?;
+            Ok((StatusCode::CREATED, Json(entry.into())))
+        }
+
+        /// Shows one, by id or reference.
+        #[utoipa::path(get, path = $one, tag = $tag, params(("id" = String, Path)), responses((status = 200, body = EntryAnswer)))]
+        async fn get(State(app): State<Arc<App>>, PathKey(key): PathKey) -> Result<Json<EntryAnswer>, Problem> {
+            let found = store::catalog::find::<$kind>(&app.db, &key).await?;
+            let entry = found.ok_or_else(|| Refusal::not_found($kind::NOUN, key))?;
+            Ok(Json(entry.into()))
+        }
+
+        /// Changes one. Plans and subscriptions that use it keep their copies.
+        #[utoipa::path(patch, path = $one, tag = $tag, params(("id" = String, Path)), request_body = EntryPatch, responses((status = 200, body = EntryAnswer)))]
+        async fn update(
+            State(app): State<Arc<App>>,
+            caller: Caller,
+            PathKey(key): PathKey,
+            Body(patch): Body<EntryPatch>,
+        ) -> Result<Json<EntryAnswer>, Problem> {
+            Ok(Json(catalog::update::<$kind>(&app, &caller.actor, &key, patch.into()).await?.into()))
+        }
+
+        /// Removes one. Plans and subscriptions that use it keep their copies.
+        #[utoipa::path(delete, path = $one, tag = $tag, params(("id" = String, Path)), responses((status = 204)))]
+        async fn delete(State(app): State<Arc<App>>, caller: Caller, PathKey(key): PathKey) -> Result<StatusCode, Problem> {
+            catalog::delete::<$kind>(&app, &caller.actor, &key).await?;
+            Ok(StatusCode::NO_CONTENT)
+        }
+    };
+}
+pub(crate) use entry_endpoints;

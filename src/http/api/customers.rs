@@ -1,0 +1,279 @@
+//! `/v1/customers` and the ledger of their credit.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State, http::StatusCode};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    billing::{
+        App, Refusal,
+        customers::{self, CustomerInput},
+    },
+    domain::{
+        customer::{Credit, Customer, Metadata, Zone},
+        id::{self, ClockId, CreditId, CustomerId, InvoiceId},
+        money::Currency,
+    },
+    http::{
+        auth::Caller,
+        body::{Body, PathKey},
+        error::Problem,
+        input::{Name, Patch, PositiveAmount, Text, body},
+        page::{List, Page},
+    },
+    store,
+};
+
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update, delete)).routes(routes!(credits, give_credit))
+}
+
+body! {
+    pub struct NewCustomer {
+        pub name: Name<255>,
+        pub email: Option<Text<254>>,
+        pub phone: Option<Text<40>>,
+        /// Language of messages, such as `en` or `de-AT`.
+        pub locale: Option<Text<35>>,
+        /// IANA name; left out: the configured one.
+        pub timezone: Option<Zone>,
+        /// Of their credit; left out: the configured one.
+        pub currency: Option<Currency>,
+        /// The id that another system knows them by; requests may use it in place of ours.
+        pub reference: Option<Name<255>>,
+        pub metadata: Option<Metadata>,
+        /// The test clock they live by; left out: the wall clock. Never changes.
+        pub clock_id: Option<ClockId>,
+    }
+}
+
+body! {
+    /// What is left out stays; null takes away.
+    pub struct CustomerPatch {
+        pub name: Option<Name<255>>,
+        pub email: Patch<Text<254>>,
+        pub phone: Patch<Text<40>>,
+        pub locale: Patch<Text<35>>,
+        pub timezone: Option<Zone>,
+        pub currency: Option<Currency>,
+        pub reference: Patch<Name<255>>,
+        /// All of it anew.
+        pub metadata: Option<Metadata>,
+        /// May be repeated, never changed.
+        pub clock_id: Patch<ClockId>,
+    }
+}
+
+body! {
+    pub struct CustomerFilters {
+        pub reference: Option<Text<255>>,
+        pub email: Option<Text<254>>,
+        pub currency: Option<Currency>,
+        pub clock_id: Option<ClockId>,
+    }
+}
+
+body! {
+    pub struct NewCredit {
+        /// Minor units.
+        pub amount: PositiveAmount,
+        /// The customer's own; may be left out.
+        pub currency: Option<Currency>,
+        pub reason: Option<Text<255>>,
+    }
+}
+
+fn text<const MAX: usize>(patch: Patch<Text<MAX>>) -> Option<Option<String>> {
+    patch.change().map(|text| text.map(|text| text.0))
+}
+
+impl From<NewCustomer> for CustomerInput {
+    fn from(new: NewCustomer) -> Self {
+        Self {
+            reference: new.reference.map(|text| Some(text.0)),
+            name: Some(new.name.0),
+            email: new.email.map(|text| Some(text.0)),
+            phone: new.phone.map(|text| Some(text.0)),
+            locale: new.locale.map(|text| Some(text.0)),
+            timezone: new.timezone,
+            currency: new.currency,
+            metadata: new.metadata,
+            clock_id: Some(new.clock_id),
+        }
+    }
+}
+
+impl From<CustomerPatch> for CustomerInput {
+    fn from(patch: CustomerPatch) -> Self {
+        Self {
+            reference: patch.reference.change().map(|text| text.map(|text| text.0)),
+            name: patch.name.map(|text| text.0),
+            email: text(patch.email),
+            phone: text(patch.phone),
+            locale: text(patch.locale),
+            timezone: patch.timezone,
+            currency: patch.currency,
+            metadata: patch.metadata,
+            clock_id: patch.clock_id.change(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CustomerAnswer {
+    #[schema(value_type = String)]
+    id: CustomerId,
+    reference: Option<String>,
+    name: String,
+    email: Option<String>,
+    phone: Option<String>,
+    locale: Option<String>,
+    #[schema(value_type = String)]
+    timezone: Zone,
+    #[schema(value_type = String)]
+    currency: Currency,
+    /// Credit, minor units; used before any gateway is asked.
+    balance: i64,
+    #[schema(value_type = Object)]
+    metadata: Metadata,
+    /// Null for the wall clock.
+    #[schema(value_type = Option<String>)]
+    clock_id: Option<ClockId>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<Customer> for CustomerAnswer {
+    fn from(customer: Customer) -> Self {
+        Self {
+            id: customer.id,
+            reference: customer.reference,
+            name: customer.name,
+            email: customer.email,
+            phone: customer.phone,
+            locale: customer.locale,
+            timezone: customer.timezone,
+            currency: customer.currency,
+            balance: customer.balance,
+            metadata: customer.metadata,
+            clock_id: customer.timeline.clock_id(),
+            created_at: customer.created_at,
+            updated_at: customer.updated_at,
+        }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CreditAnswer {
+    #[schema(value_type = String)]
+    id: CreditId,
+    #[schema(value_type = String)]
+    customer_id: CustomerId,
+    /// Minor units; what was used is negative.
+    amount: i64,
+    #[schema(value_type = String)]
+    currency: Currency,
+    reason: String,
+    /// The invoice it was used for or came back from.
+    #[schema(value_type = Option<String>)]
+    invoice_id: Option<InvoiceId>,
+    created_at: DateTime<Utc>,
+    /// What the customer then has; only in the answer that gives it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    balance: Option<i64>,
+}
+
+impl From<Credit> for CreditAnswer {
+    fn from(credit: Credit) -> Self {
+        let Credit { id, customer_id, amount, currency, reason, invoice_id, created_at } = credit;
+        Self { id, customer_id, amount, currency, reason, invoice_id, created_at, balance: None }
+    }
+}
+
+/// The customer that a path names, by id or reference.
+pub async fn find(app: &App, key: &str) -> Result<Customer, Problem> {
+    let found = store::customers::find(&app.db, key).await?;
+    Ok(found.ok_or_else(|| Refusal::not_found("customer", key))?)
+}
+
+/// Lists customers.
+#[utoipa::path(get, path = "/v1/customers", tag = "customers", params(Page<id::Customer, CustomerFilters>), responses((status = 200, body = List<CustomerAnswer>)))]
+async fn list(
+    State(app): State<Arc<App>>,
+    page: Page<id::Customer, CustomerFilters>,
+) -> Result<Json<List<CustomerAnswer>>, Problem> {
+    let CustomerFilters { reference, email, currency, clock_id } = page.filters.clone();
+    let wanted = [
+        ("reference", reference.map(|text| text.0)),
+        ("email", email.map(|text| text.0)),
+        ("currency", currency.map(|currency| currency.to_string())),
+        ("timeline", clock_id.map(|id| id.to_string())),
+    ];
+    let found = store::page::list::<Customer>(&app.db, page.request(wanted)).await?;
+    Ok(Json(List::of(found, CustomerAnswer::from)))
+}
+
+/// Makes a customer.
+#[utoipa::path(post, path = "/v1/customers", tag = "customers", request_body = NewCustomer, responses((status = 201, body = CustomerAnswer)))]
+async fn create(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Body(new): Body<NewCustomer>,
+) -> Result<(StatusCode, Json<CustomerAnswer>), Problem> {
+    let customer = customers::create(&app, &caller.actor, new.into()).await?;
+    Ok((StatusCode::CREATED, Json(customer.into())))
+}
+
+/// Shows a customer, by id or reference.
+#[utoipa::path(get, path = "/v1/customers/{id}", tag = "customers", params(("id" = String, Path)), responses((status = 200, body = CustomerAnswer)))]
+async fn get(State(app): State<Arc<App>>, PathKey(key): PathKey) -> Result<Json<CustomerAnswer>, Problem> {
+    Ok(Json(find(&app, &key).await?.into()))
+}
+
+/// Changes a customer.
+#[utoipa::path(patch, path = "/v1/customers/{id}", tag = "customers", params(("id" = String, Path)), request_body = CustomerPatch, responses((status = 200, body = CustomerAnswer)))]
+async fn update(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathKey(key): PathKey,
+    Body(patch): Body<CustomerPatch>,
+) -> Result<Json<CustomerAnswer>, Problem> {
+    Ok(Json(customers::update(&app, &caller.actor, &key, patch.into()).await?.into()))
+}
+
+/// Removes a customer to whom nothing was ever billed and nothing will be.
+#[utoipa::path(delete, path = "/v1/customers/{id}", tag = "customers", params(("id" = String, Path)), responses((status = 204)))]
+async fn delete(State(app): State<Arc<App>>, caller: Caller, PathKey(key): PathKey) -> Result<StatusCode, Problem> {
+    customers::delete(&app, &caller.actor, &key).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lists what was given and used; the sum is the balance.
+#[utoipa::path(get, path = "/v1/customers/{id}/credits", tag = "customers", params(("id" = String, Path), Page<id::Credit>), responses((status = 200, body = List<CreditAnswer>)))]
+async fn credits(
+    State(app): State<Arc<App>>,
+    PathKey(key): PathKey,
+    page: Page<id::Credit>,
+) -> Result<Json<List<CreditAnswer>>, Problem> {
+    let customer = find(&app, &key).await?;
+    let wanted = [("customer_id", Some(customer.id.to_string()))];
+    let found = store::page::list::<Credit>(&app.db, page.request(wanted)).await?;
+    Ok(Json(List::of(found, CreditAnswer::from)))
+}
+
+/// Gives credit.
+#[utoipa::path(post, path = "/v1/customers/{id}/credits", tag = "customers", params(("id" = String, Path)), request_body = NewCredit, responses((status = 201, body = CreditAnswer)))]
+async fn give_credit(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathKey(key): PathKey,
+    Body(new): Body<NewCredit>,
+) -> Result<(StatusCode, Json<CreditAnswer>), Problem> {
+    let reason = new.reason.map(|text| text.0).unwrap_or_default();
+    let (credit, balance) = customers::give_credit(&app, &caller.actor, &key, new.amount.0, new.currency, reason).await?;
+    Ok((StatusCode::CREATED, Json(CreditAnswer { balance: Some(balance), ..credit.into() })))
+}

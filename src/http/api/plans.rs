@@ -1,0 +1,254 @@
+//! `/v1/plans`: templates of subscriptions.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State, http::StatusCode};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::catalog::{ModifierAnswer, ModifierBody, modifiers};
+use crate::{
+    billing::{
+        App, Refusal,
+        plans::{self, PlanInput},
+    },
+    domain::{
+        calendar::BusinessDay,
+        frequency::Frequency,
+        id,
+        invoice::total_of,
+        money::Currency,
+        plan::{CatchUp, Plan, WhilePastDue},
+    },
+    http::{
+        auth::Caller,
+        body::{Body, PathKey},
+        error::Problem,
+        input::{Amount, Name, Patch, Text, Whole, body},
+        page::{List, Page},
+    },
+    store,
+};
+
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update, delete))
+}
+
+body! {
+    pub struct NewPlan {
+        /// The id that another system knows it by; requests may use it in place of ours.
+        pub reference: Option<Name<255>>,
+        pub name: Name<255>,
+        pub description: Option<Text<1000>>,
+        /// For one unit of quantity, minor units.
+        pub amount: Amount,
+        /// Left out: the configured one.
+        pub currency: Option<Currency>,
+        pub billing_frequency | payment_frequency: Frequency,
+        /// Every how many days, weeks, months … ; 1 if left out.
+        pub billing_cycle_interval: Option<Whole<1, 1000>>,
+        /// Which days: `7` (every 7 days), `1,4` (weekdays), `1,15` or `31` (days of the month; 31 and 0 are its last).
+        pub billing_days: Option<Text<100>>,
+        /// Number of charges; 0 = until cancelled.
+        pub duration | total_number_of_payments: Option<Whole<0, 100_000>>,
+        pub trial_days: Option<Whole<0, 100_000>>,
+        /// What happens to cycles missed while nothing ran.
+        pub catch_up: Option<CatchUp>,
+        /// Whether new cycles open while an earlier one is unpaid.
+        pub while_past_due: Option<WhilePastDue>,
+        /// Where a charge goes that falls on a weekend or bank holiday.
+        pub business_day: Option<BusinessDay>,
+        /// A configured calendar of bank holidays.
+        pub holiday_calendar: Option<Name<100>>,
+        pub add_ons: Option<Vec<ModifierBody>>,
+        pub discounts: Option<Vec<ModifierBody>>,
+    }
+}
+
+body! {
+    /// What is left out stays. Subscriptions made from the plan keep their terms.
+    pub struct PlanPatch {
+        pub reference: Patch<Name<255>>,
+        pub name: Option<Name<255>>,
+        pub description: Option<Text<1000>>,
+        /// For one unit of quantity, minor units.
+        pub amount: Option<Amount>,
+        pub currency: Option<Currency>,
+        pub billing_frequency | payment_frequency: Option<Frequency>,
+        pub billing_cycle_interval: Option<Whole<1, 1000>>,
+        /// Another frequency without days takes them from each subscription's first bill date.
+        pub billing_days: Patch<Text<100>>,
+        pub duration | total_number_of_payments: Option<Whole<0, 100_000>>,
+        pub trial_days: Option<Whole<0, 100_000>>,
+        pub catch_up: Option<CatchUp>,
+        pub while_past_due: Option<WhilePastDue>,
+        pub business_day: Option<BusinessDay>,
+        pub holiday_calendar: Patch<Name<100>>,
+        /// All of them anew.
+        pub add_ons: Option<Vec<ModifierBody>>,
+        /// All of them anew.
+        pub discounts: Option<Vec<ModifierBody>>,
+    }
+}
+
+body! {
+    pub struct PlanFilters {
+        pub reference: Option<Text<255>>,
+        pub currency: Option<Currency>,
+        pub billing_frequency: Option<Frequency>,
+    }
+}
+
+impl From<NewPlan> for PlanInput {
+    fn from(new: NewPlan) -> Self {
+        Self {
+            reference: new.reference.map(|text| Some(text.0)),
+            name: Some(new.name.0),
+            description: new.description.map(|text| text.0),
+            amount: Some(new.amount.0),
+            currency: new.currency,
+            billing_frequency: Some(new.billing_frequency),
+            billing_cycle_interval: new.billing_cycle_interval.map(|interval| interval.0),
+            billing_days: new.billing_days.map(|text| Some(text.0)),
+            duration: new.duration.map(|duration| duration.0),
+            trial_days: new.trial_days.map(|days| days.0),
+            catch_up: new.catch_up,
+            while_past_due: new.while_past_due,
+            business_day: new.business_day,
+            holiday_calendar: new.holiday_calendar.map(|name| Some(name.0)),
+            add_ons: modifiers(new.add_ons),
+            discounts: modifiers(new.discounts),
+        }
+    }
+}
+
+impl From<PlanPatch> for PlanInput {
+    fn from(patch: PlanPatch) -> Self {
+        Self {
+            reference: patch.reference.change().map(|text| text.map(|text| text.0)),
+            name: patch.name.map(|text| text.0),
+            description: patch.description.map(|text| text.0),
+            amount: patch.amount.map(|amount| amount.0),
+            currency: patch.currency,
+            billing_frequency: patch.billing_frequency,
+            billing_cycle_interval: patch.billing_cycle_interval.map(|interval| interval.0),
+            billing_days: patch.billing_days.change().map(|text| text.map(|text| text.0)),
+            duration: patch.duration.map(|duration| duration.0),
+            trial_days: patch.trial_days.map(|days| days.0),
+            catch_up: patch.catch_up,
+            while_past_due: patch.while_past_due,
+            business_day: patch.business_day,
+            holiday_calendar: patch.holiday_calendar.change().map(|name| name.map(|name| name.0)),
+            add_ons: modifiers(patch.add_ons),
+            discounts: modifiers(patch.discounts),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PlanAnswer {
+    id: String,
+    reference: Option<String>,
+    name: String,
+    description: String,
+    /// For one unit of quantity, minor units.
+    amount: i64,
+    #[schema(value_type = String)]
+    currency: Currency,
+    billing_frequency: Frequency,
+    billing_cycle_interval: i64,
+    billing_days: Option<String>,
+    duration: i64,
+    trial_days: i64,
+    catch_up: CatchUp,
+    while_past_due: WhilePastDue,
+    business_day: BusinessDay,
+    holiday_calendar: Option<String>,
+    add_ons: Vec<ModifierAnswer>,
+    discounts: Vec<ModifierAnswer>,
+    /// What the add-ons come to in the first cycle, minor units.
+    total_add_ons: i64,
+    /// What the discounts come to in the first cycle, minor units.
+    total_discounts: i64,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<Plan> for PlanAnswer {
+    fn from(plan: Plan) -> Self {
+        Self {
+            total_add_ons: total_of(&plan.add_ons, plan.amount, 0),
+            total_discounts: total_of(&plan.discounts, plan.amount, 0),
+            id: plan.id.to_string(),
+            reference: plan.reference,
+            name: plan.name,
+            description: plan.description,
+            amount: plan.amount,
+            currency: plan.currency,
+            billing_frequency: plan.billing_frequency,
+            billing_cycle_interval: plan.billing_cycle_interval,
+            billing_days: plan.billing_days,
+            duration: plan.duration,
+            trial_days: plan.trial_days,
+            catch_up: plan.catch_up,
+            while_past_due: plan.while_past_due,
+            business_day: plan.business_day,
+            holiday_calendar: plan.holiday_calendar,
+            add_ons: plan.add_ons.into_iter().map(ModifierAnswer::from).collect(),
+            discounts: plan.discounts.into_iter().map(ModifierAnswer::from).collect(),
+            created_at: plan.created_at,
+            updated_at: plan.updated_at,
+        }
+    }
+}
+
+/// Lists plans.
+#[utoipa::path(get, path = "/v1/plans", tag = "plans", params(Page<id::Plan, PlanFilters>), responses((status = 200, body = List<PlanAnswer>)))]
+async fn list(State(app): State<Arc<App>>, page: Page<id::Plan, PlanFilters>) -> Result<Json<List<PlanAnswer>>, Problem> {
+    let PlanFilters { reference, currency, billing_frequency } = page.filters.clone();
+    let wanted = [
+        ("reference", reference.map(|text| text.0)),
+        ("currency", currency.map(|currency| currency.to_string())),
+        ("billing_frequency", billing_frequency.map(|frequency| frequency.to_string())),
+    ];
+    let found = store::page::list::<Plan>(&app.db, page.request(wanted)).await?;
+    Ok(Json(List::of(found, PlanAnswer::from)))
+}
+
+/// Makes a plan.
+#[utoipa::path(post, path = "/v1/plans", tag = "plans", request_body = NewPlan, responses((status = 201, body = PlanAnswer)))]
+async fn create(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Body(new): Body<NewPlan>,
+) -> Result<(StatusCode, Json<PlanAnswer>), Problem> {
+    let plan = plans::create(&app, &caller.actor, new.into()).await?;
+    Ok((StatusCode::CREATED, Json(plan.into())))
+}
+
+/// Shows a plan, by id or reference.
+#[utoipa::path(get, path = "/v1/plans/{id}", tag = "plans", params(("id" = String, Path)), responses((status = 200, body = PlanAnswer)))]
+async fn get(State(app): State<Arc<App>>, PathKey(key): PathKey) -> Result<Json<PlanAnswer>, Problem> {
+    let plan = store::plans::find(&app.db, &key).await?.ok_or_else(|| Refusal::not_found("plan", key))?;
+    Ok(Json(plan.into()))
+}
+
+/// Changes a plan. Subscriptions made from it keep their terms.
+#[utoipa::path(patch, path = "/v1/plans/{id}", tag = "plans", params(("id" = String, Path)), request_body = PlanPatch, responses((status = 200, body = PlanAnswer)))]
+async fn update(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathKey(key): PathKey,
+    Body(patch): Body<PlanPatch>,
+) -> Result<Json<PlanAnswer>, Problem> {
+    Ok(Json(plans::update(&app, &caller.actor, &key, patch.into()).await?.into()))
+}
+
+/// Removes a plan. Subscriptions made from it go on.
+#[utoipa::path(delete, path = "/v1/plans/{id}", tag = "plans", params(("id" = String, Path)), responses((status = 204)))]
+async fn delete(State(app): State<Arc<App>>, caller: Caller, PathKey(key): PathKey) -> Result<StatusCode, Problem> {
+    plans::delete(&app, &caller.actor, &key).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,216 @@
+//! `/v1/subscriptions`: who is billed for what and when, and the operator's hand on it.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State, http::StatusCode};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    billing::{self, App, Refusal},
+    domain::{id, subscription::Subscription},
+    http::{
+        auth::Caller,
+        body::{Body, MaybeBody, PathId, Query},
+        error::Problem,
+        page::{List, Page},
+    },
+    store,
+};
+
+pub mod answers;
+mod bodies;
+
+use answers::{ChangeAnswer, ScheduleAnswer, SubscriptionAnswer};
+use bodies::{
+    Cancel, ChangeBody, Count, NewSubscription, Nothing, Pause, Reschedule, Skip, SubscriptionFilters, SubscriptionPatch, Unpark,
+};
+
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(get, update))
+        .routes(routes!(schedule))
+        .routes(routes!(change))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+        .routes(routes!(skip))
+        .routes(routes!(reschedule))
+        .routes(routes!(cancel))
+        .routes(routes!(keep))
+        .routes(routes!(retry))
+        .routes(routes!(unpark))
+}
+
+type Shown = Result<Json<SubscriptionAnswer>, Problem>;
+type Target = PathId<id::Subscription>;
+
+fn shown(app: &App, subscription: Subscription) -> Json<SubscriptionAnswer> {
+    Json(SubscriptionAnswer::of(subscription, &app.rules))
+}
+
+async fn find(app: &App, id: id::SubscriptionId) -> Result<Subscription, Problem> {
+    let found = store::subscriptions::get(&app.db, id).await?;
+    Ok(found.ok_or_else(|| Refusal::not_found("subscription", id))?)
+}
+
+/// Lists subscriptions.
+#[utoipa::path(
+    get, path = "/v1/subscriptions", tag = "subscriptions", params(Page<id::Subscription, SubscriptionFilters>),
+    responses((status = 200, body = List<SubscriptionAnswer>))
+)]
+async fn list(
+    State(app): State<Arc<App>>,
+    page: Page<id::Subscription, SubscriptionFilters>,
+) -> Result<Json<List<SubscriptionAnswer>>, Problem> {
+    let filters = &page.filters;
+    let wanted = [
+        ("customer_id", filters.customer_id.map(|id| id.to_string())),
+        ("plan_id", filters.plan_id.map(|id| id.to_string())),
+        ("status", filters.status.map(|status| status.to_string())),
+        ("timeline", filters.clock_id.map(|id| id.to_string())),
+    ];
+    let found = store::page::list::<Subscription>(&app.db, page.request(wanted)).await?;
+    Ok(Json(List::of(found, |subscription| SubscriptionAnswer::of(subscription, &app.rules))))
+}
+
+/// Subscribes a customer, from a plan or from bare terms. The subscription keeps its own copy of them.
+#[utoipa::path(
+    post, path = "/v1/subscriptions", tag = "subscriptions", request_body = NewSubscription,
+    responses((status = 201, body = SubscriptionAnswer))
+)]
+async fn create(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Body(new): Body<NewSubscription>,
+) -> Result<(StatusCode, Json<SubscriptionAnswer>), Problem> {
+    let subscription = billing::subscribe::subscribe(&app, &caller.actor, new.into()).await?;
+    Ok((StatusCode::CREATED, shown(&app, subscription)))
+}
+
+/// Shows a subscription.
+#[utoipa::path(get, path = "/v1/subscriptions/{id}", tag = "subscriptions", params(("id" = String, Path)), responses((status = 200, body = SubscriptionAnswer)))]
+async fn get(State(app): State<Arc<App>>, PathId(id): Target) -> Shown {
+    Ok(shown(&app, find(&app, id).await?))
+}
+
+/// Changes terms from the next cycle on, without any charge now. `next_bill_date` moves the next charge.
+#[utoipa::path(
+    patch, path = "/v1/subscriptions/{id}", tag = "subscriptions", params(("id" = String, Path)), request_body = SubscriptionPatch,
+    responses((status = 200, body = SubscriptionAnswer))
+)]
+async fn update(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): Target,
+    Body(mut patch): Body<SubscriptionPatch>,
+) -> Shown {
+    let customer = patch.customer.take().map(|customer| customer.id.0);
+    let next_bill_date = patch.next_bill_date.take();
+    let done = billing::change::update(&app, &caller.actor, id, customer, next_bill_date, patch.terms()).await?;
+    Ok(shown(&app, done))
+}
+
+/// The charges to come, as they would be made if nothing changes.
+#[utoipa::path(
+    get, path = "/v1/subscriptions/{id}/schedule", tag = "subscriptions", params(("id" = String, Path), Count),
+    responses((status = 200, body = ScheduleAnswer))
+)]
+async fn schedule(
+    State(app): State<Arc<App>>,
+    PathId(id): Target,
+    Query(count): Query<Count>,
+) -> Result<Json<ScheduleAnswer>, Problem> {
+    let subscription = find(&app, id).await?;
+    // One that is paused with no end, or parked, has nothing to come until somebody says so.
+    let count = if subscription.next_bill_at.is_some() { usize::try_from(count.count.0).unwrap_or(1) } else { 0 };
+    Ok(Json(subscription.upcoming(&app.rules, count).into()))
+}
+
+/// Changes terms at once, with credit for unused days and a charge for the rest, or at the period's end. A preview has the same
+/// answer and changes nothing.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{id}/change", tag = "subscriptions", params(("id" = String, Path)), request_body = ChangeBody,
+    responses((status = 200, body = ChangeAnswer))
+)]
+async fn change(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): Target,
+    Body(change): Body<ChangeBody>,
+) -> Result<Json<ChangeAnswer>, Problem> {
+    let (when, preview) = (change.when, change.preview);
+    let outcome = billing::change::change(&app, &caller.actor, id, change.terms(), when, preview).await?;
+    Ok(Json(ChangeAnswer::of(outcome, &app.rules)))
+}
+
+/// Stops billing for a while; what falls into the pause is never billed.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{id}/pause", tag = "subscriptions", params(("id" = String, Path)), request_body = Pause,
+    responses((status = 200, body = SubscriptionAnswer))
+)]
+async fn pause(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(pause): MaybeBody<Pause>) -> Shown {
+    Ok(shown(&app, billing::pause::pause(&app, &caller.actor, id, pause.until).await?))
+}
+
+/// Takes up billing again.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{id}/resume", tag = "subscriptions", params(("id" = String, Path)), request_body = Nothing,
+    responses((status = 200, body = SubscriptionAnswer))
+)]
+async fn resume(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, _: MaybeBody<Nothing>) -> Shown {
+    Ok(shown(&app, billing::pause::resume(&app, &caller.actor, id).await?))
+}
+
+/// Passes over the next charges; they do not count toward the duration.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{id}/skip", tag = "subscriptions", params(("id" = String, Path)), request_body = Skip,
+    responses((status = 200, body = SubscriptionAnswer))
+)]
+async fn skip(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(skip): MaybeBody<Skip>) -> Shown {
+    Ok(shown(&app, billing::pause::skip(&app, &caller.actor, id, skip.cycles.0).await?))
+}
+
+/// Moves the next charge.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{id}/reschedule", tag = "subscriptions", params(("id" = String, Path)),
+    request_body = Reschedule, responses((status = 200, body = SubscriptionAnswer))
+)]
+async fn reschedule(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, Body(to): Body<Reschedule>) -> Shown {
+    Ok(shown(&app, billing::pause::reschedule(&app, &caller.actor, id, to.next_bill_date, to.keep_anchor).await?))
+}
+
+/// Cancels at once, which also voids what is still owed, or at the period's end.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{id}/cancel", tag = "subscriptions", params(("id" = String, Path)), request_body = Cancel,
+    responses((status = 200, body = SubscriptionAnswer))
+)]
+async fn cancel(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, Body(cancel): Body<Cancel>) -> Shown {
+    Ok(shown(&app, billing::cancel::cancel(&app, &caller.actor, id, cancel.when, cancel.credit).await?))
+}
+
+/// Undoes a cancellation or a change that waits for the period's end.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{id}/keep", tag = "subscriptions", params(("id" = String, Path)), request_body = Nothing,
+    responses((status = 200, body = SubscriptionAnswer))
+)]
+async fn keep(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, _: MaybeBody<Nothing>) -> Shown {
+    Ok(shown(&app, billing::cancel::keep(&app, &caller.actor, id).await?))
+}
+
+/// Collects now what is owed, whatever the dunning ladder had in mind.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{id}/retry", tag = "subscriptions", params(("id" = String, Path)), request_body = Nothing,
+    responses((status = 200, body = SubscriptionAnswer))
+)]
+async fn retry(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, _: MaybeBody<Nothing>) -> Shown {
+    Ok(shown(&app, billing::retry::retry(&app, &caller.actor, id).await?))
+}
+
+/// Goes on after parking, and says what becomes of the cycles that were missed.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{id}/unpark", tag = "subscriptions", params(("id" = String, Path)), request_body = Unpark,
+    responses((status = 200, body = SubscriptionAnswer))
+)]
+async fn unpark(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(unpark): MaybeBody<Unpark>) -> Shown {
+    Ok(shown(&app, billing::unpark::unpark(&app, &caller.actor, id, unpark.bill).await?))
+}

@@ -1,0 +1,203 @@
+//! What is shown of a subscription and of the charges to come.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    billing::change::Outcome,
+    domain::{
+        calendar::BusinessDay,
+        customer::{Metadata, Zone},
+        frequency::Frequency,
+        id::{ClockId, CustomerId, PaymentMethodId, PlanId, SubscriptionId},
+        invoice::{Line, total_of},
+        money::Currency,
+        plan::{CatchUp, WhilePastDue},
+        proration::FirstPeriod,
+        subscription::{Change, CycleDue, Rules, Subscription, SubscriptionStatus},
+    },
+    http::api::catalog::ModifierAnswer,
+};
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OfCustomer {
+    #[schema(value_type = String)]
+    id: CustomerId,
+}
+
+/// Half-open: the end is the next one's start.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Period {
+    start: NaiveDate,
+    end: NaiveDate,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SubscriptionAnswer {
+    #[schema(value_type = String)]
+    id: SubscriptionId,
+    status: SubscriptionStatus,
+    customer: OfCustomer,
+    #[schema(value_type = Option<String>)]
+    plan_id: Option<PlanId>,
+    description: String,
+    /// For one unit of quantity, minor units.
+    amount: i64,
+    quantity: i64,
+    #[schema(value_type = String)]
+    currency: Currency,
+    billing_frequency: Frequency,
+    billing_cycle_interval: i64,
+    billing_days: Option<String>,
+    /// Number of charges; 0 = until cancelled.
+    duration: i64,
+    /// Exclusive.
+    ends_on: Option<NaiveDate>,
+    trial_ends_on: Option<NaiveDate>,
+    #[schema(value_type = String)]
+    timezone: Zone,
+    first_period: FirstPeriod,
+    initial_payment_amount: Option<i64>,
+    catch_up: CatchUp,
+    while_past_due: WhilePastDue,
+    business_day: BusinessDay,
+    holiday_calendar: Option<String>,
+    /// Null: the customer's default.
+    #[schema(value_type = Option<String>)]
+    payment_method_id: Option<PaymentMethodId>,
+    dunning_policy_id: Option<String>,
+    authorize_days_before: Option<i64>,
+    add_ons: Vec<ModifierAnswer>,
+    discounts: Vec<ModifierAnswer>,
+    /// What the add-ons come to in the next cycle, minor units.
+    total_add_ons: i64,
+    /// The same by the seed gateway's name.
+    total_adds: i64,
+    /// What the discounts come to in the next cycle, minor units.
+    total_discounts: i64,
+    /// What the next charge comes to, minor units; null when none is to come.
+    next_amount: Option<i64>,
+    next_bill_date: Option<NaiveDate>,
+    next_bill_at: Option<DateTime<Utc>>,
+    cycles_billed: i64,
+    /// What was billed last; null before the first charge.
+    period: Option<Period>,
+    paused_until: Option<NaiveDate>,
+    cancel_at_period_end: bool,
+    /// Terms that wait for the next cycle.
+    #[schema(value_type = Option<Object>)]
+    pending_change: Option<Change>,
+    parked_reason: Option<String>,
+    cancelled_at: Option<DateTime<Utc>>,
+    #[schema(value_type = Object)]
+    metadata: Metadata,
+    /// Null for the wall clock.
+    #[schema(value_type = Option<String>)]
+    clock_id: Option<ClockId>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl SubscriptionAnswer {
+    pub fn of(subscription: Subscription, rules: &Rules) -> Self {
+        let base = subscription.charge().base_minor();
+        let total_add_ons = total_of(&subscription.add_ons, base, subscription.next_cycle);
+        let coming = if subscription.next_bill_at.is_some() { subscription.upcoming(rules, 1).pop() } else { None };
+        Self {
+            total_add_ons,
+            total_adds: total_add_ons,
+            total_discounts: total_of(&subscription.discounts, base, subscription.next_cycle),
+            next_amount: coming.map(|cycle| cycle.amount),
+            id: subscription.id,
+            status: subscription.status,
+            customer: OfCustomer { id: subscription.customer_id },
+            plan_id: subscription.plan_id,
+            description: subscription.description,
+            amount: subscription.amount,
+            quantity: subscription.quantity,
+            currency: subscription.currency,
+            billing_frequency: subscription.billing_frequency,
+            billing_cycle_interval: subscription.billing_cycle_interval,
+            billing_days: subscription.billing_days,
+            duration: subscription.duration,
+            ends_on: subscription.ends_on,
+            trial_ends_on: subscription.trial_ends_on,
+            timezone: subscription.timezone,
+            first_period: subscription.first_period,
+            initial_payment_amount: subscription.initial_payment_amount,
+            catch_up: subscription.catch_up,
+            while_past_due: subscription.while_past_due,
+            business_day: subscription.business_day,
+            holiday_calendar: subscription.holiday_calendar,
+            payment_method_id: subscription.payment_method_id,
+            dunning_policy_id: subscription.dunning_policy_id,
+            authorize_days_before: subscription.authorize_days_before,
+            add_ons: subscription.add_ons.into_iter().map(ModifierAnswer::from).collect(),
+            discounts: subscription.discounts.into_iter().map(ModifierAnswer::from).collect(),
+            next_bill_date: subscription.next_bill_date,
+            next_bill_at: subscription.next_bill_at,
+            cycles_billed: subscription.cycles_billed,
+            period: subscription.period_start.zip(subscription.period_end).map(|(start, end)| Period { start, end }),
+            paused_until: subscription.paused_until,
+            cancel_at_period_end: subscription.cancel_at_period_end,
+            pending_change: subscription.pending_change,
+            parked_reason: subscription.parked_reason,
+            cancelled_at: subscription.cancelled_at,
+            metadata: subscription.metadata,
+            clock_id: subscription.timeline.clock_id(),
+            created_at: subscription.created_at,
+            updated_at: subscription.updated_at,
+        }
+    }
+}
+
+/// What a change comes to, or in a preview would come to.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChangeAnswer {
+    effective_date: NaiveDate,
+    /// Of the invoice that is opened now; with `period_end`, of the next cycle's.
+    lines: Vec<Line>,
+    /// Their sum, minor units, before the customer's credit is used.
+    amount: i64,
+    /// What goes to the customer's credit, minor units.
+    credit: i64,
+    subscription: SubscriptionAnswer,
+}
+
+impl ChangeAnswer {
+    pub fn of(outcome: Outcome, rules: &Rules) -> Self {
+        let Outcome { effective_date, lines, amount, credit, subscription } = outcome;
+        Self { effective_date, lines, amount, credit, subscription: SubscriptionAnswer::of(subscription, rules) }
+    }
+}
+
+/// Charges to come.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ScheduleAnswer {
+    data: Vec<CycleAnswer>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CycleAnswer {
+    cycle: i64,
+    /// After any business-day shift.
+    bill_date: NaiveDate,
+    bill_at: DateTime<Utc>,
+    period_start: NaiveDate,
+    /// Exclusive.
+    period_end: NaiveDate,
+    lines: Vec<Line>,
+    /// Minor units.
+    amount: i64,
+}
+
+impl From<Vec<CycleDue>> for ScheduleAnswer {
+    fn from(cycles: Vec<CycleDue>) -> Self {
+        let data = cycles.into_iter().map(|cycle| {
+            let CycleDue { cycle, bill_date, bill_at, period_start, period_end, lines, amount, .. } = cycle;
+            CycleAnswer { cycle, bill_date, bill_at, period_start, period_end, lines, amount }
+        });
+        Self { data: data.collect() }
+    }
+}

@@ -66,7 +66,7 @@ pub struct BadFilter(String);
 pub fn init(log: &LogConfig) -> Result<(), BadFilter> {
     metrics();
     let directives = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty()).unwrap_or_else(|| log.level.clone());
-    let filter = EnvFilter::try_new(directives).map_err(|error| BadFilter(error.to_string()))?;
+    let filter = filter(&directives)?;
     let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
     // A macro, since each shape is a type of its own. Failing means that there is a logger already, and that one stays.
     macro_rules! start {
@@ -89,6 +89,11 @@ pub fn init(log: &LogConfig) -> Result<(), BadFilter> {
     Ok(())
 }
 
+/// The scheduler announces its own parts at `info`, which tells an operator nothing; a directive for it still wins.
+fn filter(directives: &str) -> Result<EnvFilter, BadFilter> {
+    EnvFilter::try_new(format!("tokio_cron_scheduler=warn,{directives}")).map_err(|error| BadFilter(error.to_string()))
+}
+
 type SetFilter = Box<dyn Fn(EnvFilter) + Send + Sync>;
 
 /// Changes what the running logger lets through.
@@ -99,7 +104,7 @@ pub fn set_level(log: &LogConfig) -> Result<bool, BadFilter> {
     if std::env::var("RUST_LOG").is_ok_and(|text| !text.is_empty()) {
         return Ok(false);
     }
-    let filter = EnvFilter::try_new(&log.level).map_err(|error| BadFilter(error.to_string()))?;
+    let filter = filter(&log.level)?;
     if let Some(set) = SET_FILTER.get() {
         set(filter);
     }
@@ -152,7 +157,10 @@ fn is_journal() -> bool {
 
 type Builder<W> = SubscriberBuilder<DefaultFields, Format<Full>, EnvFilter, W>;
 
-fn journald<W>(builder: Builder<W>) -> SubscriberBuilder<DefaultFields, Prioritized, EnvFilter, W> {
+fn journald<W>(builder: Builder<W>) -> SubscriberBuilder<DefaultFields, Prioritized, EnvFilter, W>
+where
+    W: for<'w> tracing_subscriber::fmt::MakeWriter<'w> + Send + Sync + 'static,
+{
     let inner = Format::default().without_time().with_level(false).with_ansi(false);
     builder.with_ansi(false).event_format(Prioritized { inner })
 }

@@ -74,5 +74,12 @@ async fn obey(app: &App, command: &Command) -> anyhow::Result<()> {
 
 fn line(key: &ApiKey) -> String {
     let state = key.revoked_at.map_or_else(|| "active".to_owned(), |at| format!("revoked {}", at.format("%F")));
-    format!("{}  {:<5}  …{:<4}  {}  {state}  {}", key.id, key.scope.as_str(), key.last_four, key.created_at.format("%F"), key.name)
+    format!(
+        "{}  {:<5}  …{:<4}  {}  {state}  {}",
+        key.id,
+        key.scope.as_str(),
+        key.last_four,
+        key.created_at.format("%F"),
+        key.name
+    )
 }

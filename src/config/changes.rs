@@ -21,7 +21,8 @@ impl Config {
             ("instance", self.instance.name != fresh.instance.name),
             ("log.format", self.log.format != fresh.log.format),
         ];
-        let mut changed: Vec<String> = sections.iter().filter(|(_, differs)| *differs).map(|(name, _)| (*name).to_owned()).collect();
+        let mut changed: Vec<String> =
+            sections.iter().filter(|(_, differs)| *differs).map(|(name, _)| (*name).to_owned()).collect();
         let mut names: Vec<&String> = self.gateways.keys().chain(fresh.gateways.keys()).collect();
         names.sort();
         names.dedup();

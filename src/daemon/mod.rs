@@ -175,7 +175,8 @@ pub async fn idle(config: Config) -> anyhow::Result<App> {
 
 /// Why configured gateways could not be set up, one sentence each.
 pub fn gateway_faults(config: &Config) -> Vec<String> {
-    let alone = |(name, gateway): (&String, &GatewayConfig)| Gateways::connect(&BTreeMap::from([(name.clone(), gateway.clone())])).err();
+    let alone =
+        |(name, gateway): (&String, &GatewayConfig)| Gateways::connect(&BTreeMap::from([(name.clone(), gateway.clone())])).err();
     config.gateways.iter().filter_map(alone).map(|error| error.to_string()).collect()
 }
 

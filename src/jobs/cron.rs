@@ -61,7 +61,11 @@ impl Pulses {
     /// The loops that stand still.
     pub fn still(&self) -> Vec<&'static str> {
         let rested = |pulse: &Pulse| *pulse.rested.lock().unwrap_or_else(PoisonError::into_inner);
-        self.all.iter().filter(|pulse| rested(pulse).is_some_and(|at| at.elapsed() > self.bound)).map(|pulse| pulse.name).collect()
+        self.all
+            .iter()
+            .filter(|pulse| rested(pulse).is_some_and(|at| at.elapsed() > self.bound))
+            .map(|pulse| pulse.name)
+            .collect()
     }
 }
 
@@ -112,7 +116,12 @@ impl Jobs {
     }
 }
 
-async fn ring_by_cron(scheduler: &JobScheduler, bell: Bell, app: &App, ring: impl Fn() + Send + Sync + 'static) -> anyhow::Result<()> {
+async fn ring_by_cron(
+    scheduler: &JobScheduler,
+    bell: Bell,
+    app: &App,
+    ring: impl Fn() + Send + Sync + 'static,
+) -> anyhow::Result<()> {
     let expression = match bell {
         Bell::Tick => every(app.config.jobs.tick.as_secs()),
         Bell::Cron(expression) => expression.to_owned(),
@@ -159,7 +168,8 @@ async fn run(app: &App, job: &'static Job) {
         Err(_) => Err("the job panicked; the log has the place".to_owned()),
     };
     metrics::histogram!(telemetry::JOB_SECONDS, "job" => job.name).record(begun.elapsed().as_secs_f64());
-    metrics::counter!(telemetry::JOB_RUNS, "job" => job.name, "result" => if outcome.is_ok() { "ok" } else { "failed" }).increment(1);
+    metrics::counter!(telemetry::JOB_RUNS, "job" => job.name, "result" => if outcome.is_ok() { "ok" } else { "failed" })
+        .increment(1);
     if let Err(error) = &outcome {
         tracing::error!(job = job.name, error, "job failed");
     }

@@ -7,6 +7,7 @@ pub mod checks;
 pub mod clocks;
 pub mod collect_due;
 pub mod customers;
+pub mod forecast;
 mod held;
 pub mod housekeeping;
 pub mod idempotency;

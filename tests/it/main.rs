@@ -2,6 +2,7 @@
 
 mod collection;
 mod domain;
+mod forecast;
 mod gateways;
 mod http;
 mod laws;

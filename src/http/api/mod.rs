@@ -13,6 +13,7 @@ pub mod clocks;
 pub mod customers;
 pub mod discounts;
 pub mod events;
+pub mod forecast;
 pub mod health;
 pub mod invoices;
 pub mod jobs;
@@ -32,6 +33,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(customers::routes())
         .merge(discounts::routes())
         .merge(events::routes())
+        .merge(forecast::routes())
         .merge(health::routes())
         .merge(invoices::routes())
         .merge(jobs::routes())

@@ -16,6 +16,7 @@ use crate::domain::{
     calendar::BusinessDay,
     clock::ClockStatus,
     customer::Zone,
+    forecast::Interval,
     frequency::Frequency,
     id::{Id, Kind},
     invoice::InvoiceStatus,
@@ -347,6 +348,6 @@ macro_rules! domain_words {
 }
 
 domain_words! {
-    BusinessDay, CatchUp, ClockStatus, Finding, FirstPeriod, InvoiceStatus, MethodKind, Missed, PaymentStatus, Scope, SubscriptionStatus, When,
+    BusinessDay, CatchUp, ClockStatus, Finding, FirstPeriod, Interval, InvoiceStatus, MethodKind, Missed, PaymentStatus, Scope, SubscriptionStatus, When,
     WhilePastDue,
 }

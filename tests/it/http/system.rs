@@ -89,12 +89,22 @@ on_both! {
 fn declared() -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/api");
     let mut declared = Vec::new();
-    for file in fs::read_dir(folder).expect("folder") {
-        let text = fs::read_to_string(file.expect("file").path()).expect("text");
+    let files = fs::read_dir(folder).expect("folder").map(|file| file.expect("file").path());
+    for file in files.filter(|file| file.is_file()) {
+        let text = fs::read_to_string(file).expect("text");
         for attribute in text.split("#[utoipa::path(").skip(1) {
             let method: String = attribute.trim_start().chars().take_while(char::is_ascii_lowercase).collect();
-            let path = attribute.split("path = \"").nth(1).and_then(|rest| rest.split('"').next()).expect("a path");
-            declared.push((method, path.to_owned()));
+            let path = attribute.split("path = ").nth(1).expect("a path");
+            // In a macro it stands where the macro is used.
+            if let Some(path) = path.strip_prefix('"') {
+                declared.push((method, path.split('"').next().expect("its end").to_owned()));
+            }
+        }
+        for used in text.split("entry_endpoints!(").skip(1) {
+            let quoted: Vec<&str> = used.split('"').skip(1).step_by(2).collect();
+            let [_, all, one] = quoted[..] else { continue };
+            let routes = [("get", all), ("post", all), ("get", one), ("patch", one), ("delete", one)];
+            declared.extend(routes.map(|(method, path)| (method.to_owned(), path.to_owned())));
         }
     }
     declared

@@ -29,7 +29,9 @@ pub async fn start(app: Arc<App>) -> anyhow::Result<Jobs> {
     let scheduler = JobScheduler::new().await.context("the cron scheduler could not be made")?;
     for job in JOBS {
         let bell = (job.ring)(&app.bells).clone();
-        ring_by_cron(&scheduler, job.bell, &app, bell.clone()).await.with_context(|| format!("job {} could not be scheduled", job.name))?;
+        ring_by_cron(&scheduler, job.bell, &app, bell.clone())
+            .await
+            .with_context(|| format!("job {} could not be scheduled", job.name))?;
         tracker.spawn(answer(app.clone(), job, bell));
     }
     ring_by_cron(&scheduler, Bell::Tick, &app, app.bells.travel.clone()).await.context("test clocks could not be scheduled")?;
@@ -92,7 +94,8 @@ async fn run(app: &App, job: &'static Job) {
         Err(_) => Err("the job panicked; the log has the place".to_owned()),
     };
     metrics::histogram!(telemetry::JOB_SECONDS, "job" => job.name).record(begun.elapsed().as_secs_f64());
-    metrics::counter!(telemetry::JOB_RUNS, "job" => job.name, "result" => if outcome.is_ok() { "ok" } else { "failed" }).increment(1);
+    metrics::counter!(telemetry::JOB_RUNS, "job" => job.name, "result" => if outcome.is_ok() { "ok" } else { "failed" })
+        .increment(1);
     if let Err(error) = &outcome {
         tracing::error!(job = job.name, error, "job failed");
     }

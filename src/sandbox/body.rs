@@ -86,11 +86,7 @@ impl Body {
         match self.get(name) {
             None => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(*flag)),
-            Some(Value::String(text)) if self.form => match text.as_str() {
-                "yes" | "true" | "1" => Ok(Some(true)),
-                "no" | "false" | "0" | "" => Ok(Some(false)),
-                _ => Err(WrongType("must be yes or no")),
-            },
+            Some(Value::String(text)) if self.form => yes_or_no(text).map(Some).ok_or(WrongType("must be yes or no")),
             Some(_) => Err(WrongType("must be a boolean")),
         }
     }
@@ -98,6 +94,15 @@ impl Body {
     /// The whole body as a typed request; unknown fields are ignored, as the gateways do.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, String> {
         serde_json::from_value(Value::Object(self.fields.clone())).map_err(|error| error.to_string())
+    }
+}
+
+/// A flag as text: the document says `yes` and `no`, the node client sends `y` and `n`.
+pub fn yes_or_no(text: &str) -> Option<bool> {
+    match text {
+        "yes" | "y" | "true" | "1" => Some(true),
+        "no" | "n" | "false" | "0" | "" => Some(false),
+        _ => None,
     }
 }
 

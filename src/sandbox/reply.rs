@@ -27,8 +27,11 @@ impl Reply {
         Self { status, body, headers: vec![(header::CONTENT_TYPE, "application/json".to_owned())] }
     }
 
+    /// Nothing, and the connection closes: the node client never reads an empty answer to its end, and its process only exits
+    /// once the connection is gone.
     pub fn no_content() -> Self {
-        Self { status: StatusCode::NO_CONTENT, body: Vec::new(), headers: Vec::new() }
+        let headers = vec![(header::CONNECTION, "close".to_owned())];
+        Self { status: StatusCode::NO_CONTENT, body: Vec::new(), headers }
     }
 
     #[must_use]

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     super::{
-        body::Body,
+        body::{Body, yes_or_no},
         ids::{RawId, parse_object_id},
         reply::Reply,
     },
@@ -68,7 +68,7 @@ impl Window {
 
     fn keeps(&self, element: &Value) -> bool {
         self.filter.iter().all(|(field, wanted)| match &element[field.as_str()] {
-            Value::Bool(flag) => matches!((flag, wanted.as_str()), (true, "true" | "yes" | "1") | (false, "false" | "no" | "0")),
+            Value::Bool(flag) => yes_or_no(wanted) == Some(*flag),
             Value::String(text) => text == wanted,
             Value::Null => true,
             other => wanted.parse::<Value>().is_ok_and(|wanted| wanted == *other),

@@ -140,7 +140,8 @@ impl Door {
     }
 
     pub async fn send(&self, method: &str, path: &str, key: &str, headers: &[(&str, &str)], body: Option<Vec<u8>>) -> Answer {
-        let mut request = self.client.request(Method::from_bytes(method.as_bytes()).expect("method"), format!("{}{path}", self.base));
+        let mut request =
+            self.client.request(Method::from_bytes(method.as_bytes()).expect("method"), format!("{}{path}", self.base));
         if !key.is_empty() {
             request = request.header("authorization", format!("Bearer {key}"));
         }

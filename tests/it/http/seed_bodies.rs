@@ -57,7 +57,8 @@ fn echoed(sent: &Value, answer: &Value, at: &str) {
 /// The catalog, plan and customer that the chapter speaks of, known here by its ids, on a clock that shows its day.
 pub async fn stage(door: &Door) -> String {
     let clock = door.clock("2017-11-20T16:00:00Z").await;
-    let amount = |reference: &str| json!({"reference": reference, "name": "test", "description": "", "amount": 100, "duration": 0});
+    let amount =
+        |reference: &str| json!({"reference": reference, "name": "test", "description": "", "amount": 100, "duration": 0});
     for reference in ["b75cvl51tlv38t0o7o30", "b89ffdqj8m0o735i19i0"] {
         door.made("/v1/add-ons", amount(reference)).await;
     }

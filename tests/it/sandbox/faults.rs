@@ -75,7 +75,10 @@ async fn a_429_is_not_processed_and_a_late_500_is() {
     let url = format!("{}/api/transaction", world.running.url());
     let send = |amount| world.client.post(&url).header("authorization", FLUIDPAY_KEY).json(&sale(APPROVE, "A4", amount)).send();
     let limited = send(700).await.expect("answer");
-    assert_eq!((limited.status(), limited.headers()["retry-after"].to_str().expect("text")), (StatusCode::TOO_MANY_REQUESTS, "7"));
+    assert_eq!(
+        (limited.status(), limited.headers()["retry-after"].to_str().expect("text")),
+        (StatusCode::TOO_MANY_REQUESTS, "7")
+    );
     assert!(world.ledger().is_empty());
     assert_eq!(send(800).await.expect("answer").status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(world.ledger(), ["charge A4 800"]);

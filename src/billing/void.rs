@@ -14,8 +14,7 @@ use crate::{
 };
 
 /// Ends those of these open, locked invoices for which no payment is under way; the settlement of that payment ends the others.
-/// One that is paid in part is written off instead: what was paid for stays on the books. The caller has locked the customer,
-/// and appends the events.
+/// One that is paid in part is written off instead: what was paid for stays on the books. The caller appends the events.
 pub(super) async fn void_invoices(
     tx: &mut Tx,
     app: &App,

@@ -46,6 +46,11 @@ pub async fn find(db: &Db, key: &str) -> Result<Option<Customer>> {
     db.query("select * from customers where id = $1 or reference = $1").bind(key.to_owned()).optional().await
 }
 
+/// The same inside a transaction.
+pub async fn find_in(tx: &mut Tx, key: &str) -> Result<Option<Customer>> {
+    tx.query("select * from customers where id = $1 or reference = $1").bind(key.to_owned()).optional().await
+}
+
 /// By id or reference, so that nobody else changes it or its payment methods meanwhile.
 pub async fn lock(tx: &mut Tx, key: &str) -> Result<Option<Customer>> {
     tx.query("select * from customers where id = $1 or reference = $1 for update").bind(key.to_owned()).optional().await

@@ -1,7 +1,11 @@
 //! A customer brings another card: what was declined is collected at once, and only what that card is for.
 
+use futures_util::future::join_all;
 use rebilld::{
     billing::{
+        cancel,
+        change::When,
+        customers,
         payment_methods::{self, MethodInput, MethodPatch},
         retry,
     },
@@ -108,6 +112,28 @@ on_both! {
         assert!(retry::retry(&world.app, &Actor::System, sub.id).await.is_err());
         let invoice = world.invoices().await.remove(0);
         assert_eq!((invoice.next_attempt_at, invoice.status), (None, InvoiceStatus::Open));
+    }
+
+    async fn many_hands_at_once_leave_one_default_and_one_cancellation(world: World) {
+        let customer = world.customer("UTC").await;
+        add(&world, customer, vault(DECLINES)).await;
+        let sub = world.add(world.monthly(customer, "2026-01-10").await).await;
+        world.advance("2026-01-10T12:00:00Z").await;
+        customers::give_credit(&world.app, &Actor::System, &customer.to_string(), 100, None, String::new()).await.expect("given");
+        let tokens: Vec<String> = (0..8).map(|_| world.token()).collect();
+        let adding = tokens.iter().map(|token| add(&world, customer, MethodInput { default: Some(true), ..vault(token) }));
+        let cancelling = (0..4).map(|_| cancel::cancel(&world.app, &Actor::System, sub.id, When::Now, true));
+        let key = customer.to_string();
+        let giving = (0..4).map(|_| customers::give_credit(&world.app, &Actor::System, &key, 1, None, String::new()));
+        let (_, cancelled, given) = tokio::join!(join_all(adding), join_all(cancelling), join_all(giving));
+        assert_eq!(cancelled.iter().filter(|done| done.is_ok()).count(), 1, "{cancelled:?}");
+        assert!(given.iter().all(Result::is_ok), "{given:?}");
+        let methods: Vec<PaymentMethod> =
+            world.app.db.query("select * from payment_methods where is_default").all().await.expect("methods");
+        assert_eq!(methods.len(), 1);
+        let found = store::customers::find(&world.app.db, &key).await.expect("read").expect("customer");
+        assert_eq!(found.balance, 104);
+        assert_eq!(world.invoices().await[0].status, InvoiceStatus::Void);
     }
 
     async fn an_operator_retries_at_once(world: World) {

@@ -19,10 +19,14 @@ pub async fn get(db: &Db, id: ClockId) -> Result<Option<TestClock>> {
     db.query("select * from clocks where id = $1").bind(id).optional().await
 }
 
-/// Reads it so that it cannot move before the transaction ends.
-pub async fn lock(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
-    // `for share` would do, but SQLite knows neither: the adapter drops what it must.
+/// Reads it inside a transaction. Takes no lock: whoever moves it does so only after the work of its instant is done.
+pub async fn read(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
     tx.query("select * from clocks where id = $1").bind(id).optional().await
+}
+
+/// Reads it to move it.
+pub async fn lock(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
+    tx.query("select * from clocks where id = $1 for update").bind(id).optional().await
 }
 
 pub async fn save(tx: &mut Tx, clock: TestClock) -> Result<()> {

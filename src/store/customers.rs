@@ -88,3 +88,10 @@ pub async fn running_subscription(tx: &mut Tx, id: CustomerId) -> Result<Option<
     .optional()
     .await
 }
+
+pub async fn lock_many(tx: &mut Tx, ids: &[CustomerId]) -> Result<Vec<Customer>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    tx.query("select * from customers where id in list($1) order by id for update").bind_list(ids).all().await
+}

@@ -61,6 +61,13 @@ pub async fn lock_with_credit(tx: &mut Tx, ids: &[CustomerId]) -> Result<Vec<Cus
     tx.query("select * from customers where id in list($1) and balance > 0 order by id for update").bind_list(ids).all().await
 }
 
+pub async fn lock_many(tx: &mut Tx, ids: &[CustomerId]) -> Result<Vec<Customer>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    tx.query("select * from customers where id in list($1) order by id for update").bind_list(ids).all().await
+}
+
 /// Writes balances together with the ledger rows that explain them.
 pub async fn save_balances(tx: &mut Tx, customers: &[Customer], credits: &[Credit]) -> Result<()> {
     tx.update_rows(customers, &["balance", "updated_at"]).await?;
@@ -87,13 +94,6 @@ pub async fn running_subscription(tx: &mut Tx, id: CustomerId) -> Result<Option<
     .bind(id)
     .optional()
     .await
-}
-
-pub async fn lock_many(tx: &mut Tx, ids: &[CustomerId]) -> Result<Vec<Customer>> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    tx.query("select * from customers where id in list($1) order by id for update").bind_list(ids).all().await
 }
 
 /// Whether credit was ever given or used.

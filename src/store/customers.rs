@@ -95,3 +95,9 @@ pub async fn running_subscription(tx: &mut Tx, id: CustomerId) -> Result<Option<
     .optional()
     .await
 }
+
+/// Whether credit was ever given or used.
+pub async fn has_credits(tx: &mut Tx, id: CustomerId) -> Result<bool> {
+    let found: Option<(String,)> = tx.query("select id from credits where customer_id = $1 limit 1").bind(id).optional().await?;
+    Ok(found.is_some())
+}

@@ -46,7 +46,16 @@ pub async fn collect_due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> D
                 break;
             }
             if calls.len() < batch {
-                let claimed = claim(app, timeline, now, batch as i64).await?;
+                let claimed = match claim(app, timeline, now, batch as i64).await {
+                    Ok(claimed) => claimed,
+                    Err(error) => {
+                        // Calls under way must still be settled: dropping them would make their outcomes unknown.
+                        while calls.next().await.is_some() {}
+                        drop(calls);
+                        drop(settler);
+                        return Err(error);
+                    }
+                };
                 collected.without_gateway += claimed.without_gateway;
                 collected.payments += claimed.payments.len();
                 let nothing_due = claimed.payments.is_empty() && claimed.without_gateway == 0;
@@ -190,6 +199,7 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
         lookups: 0,
         next_lookup_at: None,
         sent_at: wall,
+        called_at: wall,
         created_at: now,
         resolved_at: None,
     }

@@ -182,3 +182,22 @@ pub async fn planned(db: &Db, timeline: Timeline, before: DateTime<Utc>, after: 
     .all()
     .await
 }
+
+/// The `reference` in the metadata of each, by id and after `after`: what an import knows its rows by.
+pub async fn references(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<(SubscriptionId, Option<String>)>> {
+    tx.query("select id, metadata ->> 'reference' from subscriptions where id > $1 order by id limit $2")
+        .bind(after.to_owned())
+        .bind(limit)
+        .all()
+        .await
+}
+
+/// Lets one import write at a time.
+pub async fn lock_imports(tx: &mut Tx) -> Result<()> {
+    tx.query(
+        "insert into counters (name, value) values ('import', 1) on conflict (name) do update set value = counters.value + 1",
+    )
+    .run()
+    .await?;
+    Ok(())
+}

@@ -49,7 +49,7 @@ pub struct SubscriptionRow {
     pub input: SubscribeInput,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Sheet {
     Customers,
     Subscriptions,

@@ -6,6 +6,7 @@ mod domain;
 mod forecast;
 mod gateways;
 mod http;
+mod import;
 mod laws;
 mod postgres;
 mod rust_text;

@@ -54,8 +54,7 @@ const SHOWN: usize = 3;
 
 /// One fault as it is told: `file:line column name: message`.
 struct Told {
-    sheet: Sheet,
-    line: u64,
+    place: (Sheet, u64, usize),
     text: String,
 }
 
@@ -88,12 +87,20 @@ async fn import(
     read: Vec<rows::Fault>,
 ) -> anyhow::Result<ExitCode> {
     let of_customers = read.iter().filter(|fault| fault.sheet == Sheet::Customers);
-    let unread: HashSet<String> = of_customers.filter_map(|fault| fault.reference.clone()).collect();
+    let unread: HashSet<String> = of_customers.filter_map(|fault| fault.unread.clone()).collect();
     let prepared = import::prepare(app, customers, subscriptions, &unread).await?;
-    let told = read.iter().map(|fault| tell(options, fault.sheet, fault.line, &fault.column, &fault.message));
-    let checked = prepared.faults.iter();
-    let checked = checked.map(|fault| tell(options, fault.sheet, fault.line, rows::column(&fault.field), &fault.message));
-    let told: Vec<Told> = told.chain(checked).collect();
+    let key =
+        |sheet, line, column: &str| (sheet, line, if rows::is_means(column) { "gateway".to_owned() } else { column.to_owned() });
+    let cells: HashSet<_> = read.iter().map(|fault| key(fault.sheet, fault.line, &fault.column)).collect();
+    let mut told: Vec<Told> =
+        read.iter().map(|fault| tell(options, fault.sheet, fault.line, &fault.column, &fault.message)).collect();
+    for fault in &prepared.faults {
+        let column = rows::column(&fault.field);
+        // A cell that could not be read was left out, and must not be missed.
+        if !cells.contains(&key(fault.sheet, fault.line, column)) {
+            told.push(tell(options, fault.sheet, fault.line, column, &fault.message));
+        }
+    }
     if !told.is_empty() {
         return Ok(refuse(told));
     }
@@ -119,12 +126,13 @@ fn file(options: &Options, sheet: Sheet) -> &Path {
 }
 
 fn tell(options: &Options, sheet: Sheet, line: u64, column: &str, message: &str) -> Told {
+    let place = (sheet, line, rows::place(sheet, column));
     let column = if column.is_empty() { String::new() } else { format!(" column {column}") };
-    Told { sheet, line, text: format!("{}:{line}{column}: {message}", file(options, sheet).display()) }
+    Told { place, text: format!("{}:{line}{column}: {message}", file(options, sheet).display()) }
 }
 
 fn refuse(mut told: Vec<Told>) -> ExitCode {
-    told.sort_by_key(|fault| (fault.sheet, fault.line));
+    told.sort_by_key(|fault| fault.place);
     for fault in told.iter().take(MAX_FAULTS) {
         eprintln!("{}", fault.text);
     }

@@ -15,7 +15,7 @@ use crate::{
         subscribe::{Start, SubscribeInput},
     },
     domain::{customer::Zone, frequency::Frequency, money::Currency, payment::MethodKind},
-    http::input::{Amount, Name, Text, Whole, body},
+    http::input::{Amount, Name, Structure, Text, Whole, body},
 };
 
 body! {
@@ -74,12 +74,12 @@ pub struct Fault {
     pub line: u64,
     pub column: String,
     pub message: String,
-    /// Of the customer whose row it is, where that could be read.
-    pub reference: Option<String>,
+    /// What the row calls itself, if nothing else could be made of it.
+    pub unread: Option<String>,
 }
 
 fn faults(sheet: Sheet, found: Vec<sheet::Fault>) -> Vec<Fault> {
-    let fault = |sheet::Fault { line, column, message, reference }| Fault { sheet, line, column, message, reference };
+    let fault = |sheet::Fault { line, column, message, unread }| Fault { sheet, line, column, message, unread };
     found.into_iter().map(fault).collect()
 }
 
@@ -167,4 +167,15 @@ pub fn column(field: &str) -> &str {
         "kind" => "gateway",
         other => other,
     }
+}
+
+/// Columns that together say how a customer pays: what one of them lacks cannot be said of the others.
+pub fn is_means(column: &str) -> bool {
+    ["gateway", "customer_token", "payment_method_token", "transaction_id"].contains(&column)
+}
+
+/// Where a column stands in the files as documented, whatever its place in this one.
+pub fn place(sheet: Sheet, column: &str) -> usize {
+    let columns = if sheet == Sheet::Customers { CustomerCells::NAMES } else { SubscriptionCells::NAMES };
+    columns.iter().position(|name| *name == column).unwrap_or(0)
 }

@@ -20,8 +20,8 @@ pub struct Fault {
     /// Empty for the row as a whole.
     pub column: String,
     pub message: String,
-    /// What the row calls itself, where that could be read.
-    pub reference: Option<String>,
+    /// What the row calls itself, if nothing else could be made of it.
+    pub unread: Option<String>,
 }
 
 /// One row.
@@ -32,7 +32,7 @@ pub struct Read<T> {
     pub digest: String,
 }
 
-/// Every row of a file that could be read, and the faults of the others. `required`: columns that cannot be done without.
+/// Every row of a file that says enough, and the faults of cells. `required`: columns that cannot be done without.
 pub fn read<T: Structure>(path: &Path, required: &[&str]) -> anyhow::Result<(Vec<Read<T>>, Vec<Fault>)> {
     let mut reader = ReaderBuilder::new()
         .flexible(true)
@@ -48,15 +48,11 @@ pub fn read<T: Structure>(path: &Path, required: &[&str]) -> anyhow::Result<(Vec
     let mut record = ByteRecord::new();
     while reader.read_byte_record(&mut record).with_context(|| format!("{} cannot be read", path.display()))? {
         let line = record.position().map_or(0, csv::Position::line);
-        match row(&columns, &record) {
-            Ok(cells) => rows.push(Read { line, cells, digest: digest(&columns, &record) }),
-            Err(found) => {
-                let place = columns.iter().position(|column| column == "reference");
-                let reference = place.and_then(|place| Some(std::str::from_utf8(record.get(place)?).ok()?.to_owned()));
-                let fault = |(column, message)| Fault { line, column, message, reference: reference.clone() };
-                faults.extend(found.into_iter().map(fault));
-            }
-        }
+        let (cells, found) = row(&columns, &record);
+        let place = columns.iter().position(|column| column == "reference").filter(|_| cells.is_none());
+        let unread = place.and_then(|place| Some(std::str::from_utf8(record.get(place)?).ok()?.to_owned()));
+        faults.extend(found.into_iter().map(|(column, message)| Fault { line, column, message, unread: unread.clone() }));
+        rows.extend(cells.map(|cells| Read { line, cells, digest: digest(&columns, &record) }));
     }
     Ok((rows, faults))
 }
@@ -64,8 +60,7 @@ pub fn read<T: Structure>(path: &Path, required: &[&str]) -> anyhow::Result<(Vec
 fn columns<T: Structure>(header: &ByteRecord, required: &[&str]) -> (Vec<String>, Vec<Fault>) {
     let columns: Vec<String> = header.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
     let mut faults = Vec::new();
-    let mut fault =
-        |column: &str, message: String| faults.push(Fault { line: 1, column: shown(column), message, reference: None });
+    let mut fault = |column: &str, message: String| faults.push(Fault { line: 1, column: shown(column), message, unread: None });
     for (i, column) in columns.iter().enumerate() {
         if !T::NAMES.contains(&column.as_str()) {
             fault(column, format!("is not a column known here; there are {}", T::NAMES.join(", ")));
@@ -80,9 +75,11 @@ fn columns<T: Structure>(header: &ByteRecord, required: &[&str]) -> (Vec<String>
     (columns, faults)
 }
 
-fn row<T: Structure>(columns: &[String], record: &ByteRecord) -> Result<T, Vec<(String, String)>> {
+/// What a row says, without the cells that have faults, and these.
+fn row<T: Structure>(columns: &[String], record: &ByteRecord) -> (Option<T>, Vec<(String, String)>) {
     if record.len() != columns.len() {
-        return Err(vec![(String::new(), format!("has {} cells, and the first line has {}", record.len(), columns.len()))]);
+        let message = format!("has {} cells, and the first line has {}", record.len(), columns.len());
+        return (None, vec![(String::new(), message)]);
     }
     let mut cells = Map::new();
     let mut faults = Faults::of_query();
@@ -95,10 +92,19 @@ fn row<T: Structure>(columns: &[String], record: &ByteRecord) -> Result<T, Vec<(
             Err(_) => faults.push(column, "is not UTF-8"),
         }
     }
-    let cells = Value::Object(cells);
-    refuse_forbidden(&cells, "", &mut faults);
-    let read = T::read(&cells, "", &mut faults);
-    faults.done(read).map_err(|problem| problem.errors.into_iter().map(|error| (error.field, error.message)).collect())
+    let whole = Value::Object(cells.clone());
+    refuse_forbidden(&whole, "", &mut faults);
+    let read = T::read(&whole, "", &mut faults);
+    let found: Vec<(String, String)> = match faults.done(read) {
+        Ok(read) => return (Some(read), Vec::new()),
+        Err(problem) => problem.errors.into_iter().map(|error| (error.field, error.message)).collect(),
+    };
+    // The rest can still be checked, so that all faults are told at once.
+    for (column, _) in &found {
+        cells.remove(column);
+    }
+    let mut again = Faults::of_query();
+    (T::read(&Value::Object(cells), "", &mut again), found)
 }
 
 /// Sixteen hexadecimal digits, whatever the order of the columns.

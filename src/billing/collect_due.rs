@@ -141,7 +141,12 @@ impl Obstacle {
     }
 }
 
-fn usable<'m>(app: &App, timeline: Timeline, invoice: &Invoice, method: Option<&'m ChosenMethod>) -> Result<&'m ChosenMethod, Obstacle> {
+fn usable<'m>(
+    app: &App,
+    timeline: Timeline,
+    invoice: &Invoice,
+    method: Option<&'m ChosenMethod>,
+) -> Result<&'m ChosenMethod, Obstacle> {
     if invoice.next_action == NextAction::GiveUp {
         return Err(Obstacle::LadderEnded);
     }
@@ -218,7 +223,14 @@ pub async fn recover(app: &App, starting: bool) -> Done<u64> {
         freed += store::clocks::release_claims(&mut tx, &app.instance).await?;
     }
     if freed > 0 {
-        let event = app.event(Timeline::Wall, now, &Actor::System, "claims.recovered", &app.instance, json!({ "freed": freed, "at_start": starting }));
+        let event = app.event(
+            Timeline::Wall,
+            now,
+            &Actor::System,
+            "claims.recovered",
+            &app.instance,
+            json!({ "freed": freed, "at_start": starting }),
+        );
         store::events::append(&mut tx, &[event]).await?;
         tx.commit().await?;
     }

@@ -76,7 +76,8 @@ async fn open_batch(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<O
         }
     }
     complete_paid(app, &mut tx, &mut due, &paid_at_once, now, &mut events).await?;
-    let (changed, moved): (Vec<_>, Vec<_>) = due.into_iter().zip(terms_changed).partition(|(subscription, changed)| *changed || subscription.status.is_ended());
+    let (changed, moved): (Vec<_>, Vec<_>) =
+        due.into_iter().zip(terms_changed).partition(|(subscription, changed)| *changed || subscription.status.is_ended());
     let only = |pairs: Vec<(Subscription, bool)>| pairs.into_iter().map(|pair| pair.0).collect::<Vec<_>>();
     store::subscriptions::save(&mut tx, &only(changed)).await?;
     store::subscriptions::save_progress(&mut tx, &only(moved)).await?;

@@ -19,7 +19,9 @@ pub async fn look_up_payments(app: &App, timeline: Option<Timeline>) -> Done<usi
         let now = app.clock.now();
         let mut tx = app.db.begin().await?;
         let until = now + app.config.collection.lease;
-        let claimed = store::payments::claim_look_ups(&mut tx, &app.instance, timeline, now, until, app.config.billing.batch.into()).await?;
+        let claimed =
+            store::payments::claim_look_ups(&mut tx, &app.instance, timeline, now, until, app.config.billing.batch.into())
+                .await?;
         if claimed.is_empty() {
             return Ok(asked);
         }

@@ -11,6 +11,7 @@ mod held;
 pub mod housekeeping;
 pub mod idempotency;
 pub mod invoice_due;
+pub mod invoices;
 pub mod keys;
 pub mod look_up;
 pub mod open;
@@ -125,11 +126,27 @@ pub type Done<T> = Result<T, Refusal>;
 
 impl App {
     pub fn new(db: Db, clock: Clock, config: Config, gateways: Gateways, seed: [u8; 32]) -> Self {
-        let holidays = config.billing.holidays.iter().map(|(name, days)| (name.clone(), days.iter().copied().collect::<Holidays>())).collect();
+        let holidays = config
+            .billing
+            .holidays
+            .iter()
+            .map(|(name, days)| (name.clone(), days.iter().copied().collect::<Holidays>()))
+            .collect();
         let rules = Rules { bill_at: config.billing.bill_at, holidays, catch_up_limit: config.billing.catch_up_limit.into() };
         let policy = Policy { retry_days: config.collection.retry_days.clone(), final_action: config.collection.final_action };
         let instance = config.instance_name();
-        Self { db, clock, ids: IdSource::seeded(seed), gateways, config, rules, policy, instance, bells: Bells::default(), stopping: CancellationToken::new() }
+        Self {
+            db,
+            clock,
+            ids: IdSource::seeded(seed),
+            gateways,
+            config,
+            rules,
+            policy,
+            instance,
+            bells: Bells::default(),
+            stopping: CancellationToken::new(),
+        }
     }
 
     /// A new id. Ids follow wall time on every timeline, so that lists are in order of creation.
@@ -138,8 +155,24 @@ impl App {
     }
 
     /// An event, to be inserted in the transaction that makes it true.
-    pub fn event(&self, timeline: Timeline, now: DateTime<Utc>, actor: &Actor, kind: &str, subject: impl ToString, data: Value) -> Event {
-        Event { id: self.id(), timeline, kind: kind.to_owned(), subject: subject.to_string(), actor: actor.text(), data, occurred_at: now }
+    pub fn event(
+        &self,
+        timeline: Timeline,
+        now: DateTime<Utc>,
+        actor: &Actor,
+        kind: &str,
+        subject: impl ToString,
+        data: Value,
+    ) -> Event {
+        Event {
+            id: self.id(),
+            timeline,
+            kind: kind.to_owned(),
+            subject: subject.to_string(),
+            actor: actor.text(),
+            data,
+            occurred_at: now,
+        }
     }
 
     /// Now, by the clock that drives a timeline.

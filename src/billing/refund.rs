@@ -18,7 +18,9 @@ use crate::{
 /// Gives back `amount` (minor units; all that is left if none) of what an invoice was paid. Answers the refunds made, one for
 /// each payment that the amount had to be taken from.
 pub async fn refund(app: &App, actor: &Actor, invoice_id: InvoiceId, amount: Option<i64>, reason: &str) -> Done<Vec<Refund>> {
-    let Some(seen) = store::invoices::get(&app.db, invoice_id).await? else { return Err(Refusal::not_found("invoice", invoice_id)) };
+    let Some(seen) = store::invoices::get(&app.db, invoice_id).await? else {
+        return Err(Refusal::not_found("invoice", invoice_id));
+    };
     let left = seen.amount_paid - seen.amount_refunded;
     let mut wanted = amount.unwrap_or(left);
     if wanted <= 0 || wanted > left {
@@ -41,9 +43,9 @@ pub async fn refund(app: &App, actor: &Actor, invoice_id: InvoiceId, amount: Opt
     }
     match refunds.first() {
         None => Err(Refusal::WrongState("no succeeded payment of this invoice has anything left to give back".to_owned())),
-        Some(refund) if matches!(refund.status, RefundStatus::Refused | RefundStatus::GatewayError) => {
-            Err(Refusal::WrongState(format!("the gateway did not give the money back: {}", refund.message.as_deref().unwrap_or("no reason given"))))
-        }
+        Some(refund) if matches!(refund.status, RefundStatus::Refused | RefundStatus::GatewayError) => Err(Refusal::WrongState(
+            format!("the gateway did not give the money back: {}", refund.message.as_deref().unwrap_or("no reason given")),
+        )),
         Some(_) => Ok(refunds),
     }
 }
@@ -53,7 +55,9 @@ async fn record(app: &App, actor: &Actor, payment: &Payment, amount: i64, reason
     let mut tx = app.db.begin().await?;
     let wall = app.clock.now();
     let now = app.now_in(&mut tx, payment.timeline).await?;
-    let Some(payment) = store::payments::lock(&mut tx, payment.id).await? else { return Err(Refusal::not_found("payment", payment.id)) };
+    let Some(payment) = store::payments::lock(&mut tx, payment.id).await? else {
+        return Err(Refusal::not_found("payment", payment.id));
+    };
     if payment.status != PaymentStatus::Succeeded || amount > payment.amount_captured - payment.amount_refunded {
         return Err(Refusal::WrongState("the payment has changed meanwhile: look at it and try again".to_owned()));
     }
@@ -79,7 +83,9 @@ async fn record(app: &App, actor: &Actor, payment: &Payment, amount: i64, reason
         resolved_at: None,
     };
     match store::refunds::insert(&mut tx, refund.clone()).await {
-        Err(store::Error::Conflict) => return Err(Refusal::WrongState("another refund of this payment is on its way".to_owned())),
+        Err(store::Error::Conflict) => {
+            return Err(Refusal::WrongState("another refund of this payment is on its way".to_owned()));
+        }
         done => done?,
     }
     let data = json!({ "payment_id": payment.id, "invoice_id": payment.invoice_id, "amount": amount, "reason": reason });
@@ -101,7 +107,12 @@ fn order(refund: &Refund, payment: &Payment) -> Return {
 
 async fn call(app: &App, refund: Refund, payment: &Payment) -> Done<Refund> {
     let Some(gateway) = app.gateways.get(&payment.gateway) else {
-        return settle(app, refund, &ReturnOutcome::GatewayError { message: format!("gateway {} is not configured", payment.gateway) }).await;
+        return settle(
+            app,
+            refund,
+            &ReturnOutcome::GatewayError { message: format!("gateway {} is not configured", payment.gateway) },
+        )
+        .await;
     };
     let Ok(_permit) = gateway.permits.acquire().await else { return Ok(refund) };
     let outcome = gateway.adapter.give_back(&order(&refund, payment)).await;
@@ -117,7 +128,9 @@ pub(super) async fn look_up(app: &App, refund: Refund) -> Done<()> {
             settle(app, refund, &ReturnOutcome::Returned { transaction_id: None, voided }).await?;
         }
         // Refunds carry no key that makes a repeat harmless, so the request must be given time to arrive first.
-        ReturnFound::Nothing if app.clock.now() - refund.sent_at < TimeDelta::from_std(app.config.collection.lease).unwrap_or_default() => {
+        ReturnFound::Nothing
+            if app.clock.now() - refund.sent_at < TimeDelta::from_std(app.config.collection.lease).unwrap_or_default() =>
+        {
             let message = "the gateway does not know of it yet".to_owned();
             settle(app, refund, &ReturnOutcome::Unknown { message }).await?;
         }
@@ -139,7 +152,9 @@ async fn settle(app: &App, refund: Refund, outcome: &ReturnOutcome) -> Done<Refu
     // Invoice before payment before refund: the order in which everyone locks.
     let invoice = store::invoices::lock(&mut tx, refund.invoice_id).await?;
     let payment = store::payments::lock(&mut tx, refund.payment_id).await?;
-    let (Some(mut invoice), Some(mut payment), Some(mut refund)) = (invoice, payment, store::refunds::lock(&mut tx, refund.id).await?) else {
+    let (Some(mut invoice), Some(mut payment), Some(mut refund)) =
+        (invoice, payment, store::refunds::lock(&mut tx, refund.id).await?)
+    else {
         return Ok(refund);
     };
     if !matches!(refund.status, RefundStatus::Pending | RefundStatus::Unknown) {
@@ -191,7 +206,9 @@ fn wait_for_look_up(app: &App, refund: &mut Refund, message: &str) {
         return;
     }
     let index = usize::try_from(refund.lookups - 1).ok();
-    let delay = index.map_or(Some(TimeDelta::zero()), |index| backoff.get(index.min(backoff.len() - 1)).and_then(|delay| TimeDelta::from_std(*delay).ok()));
+    let delay = index.map_or(Some(TimeDelta::zero()), |index| {
+        backoff.get(index.min(backoff.len() - 1)).and_then(|delay| TimeDelta::from_std(*delay).ok())
+    });
     refund.status = RefundStatus::Unknown;
     refund.lookups += 1;
     refund.next_lookup_at = Some(app.clock.now() + delay.unwrap_or(TimeDelta::days(1)));

@@ -21,7 +21,7 @@ use crate::{
 
 mod books;
 
-use books::Books;
+pub(super) use books::Books;
 
 /// What is asked of a gateway next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,8 @@ pub(super) enum Answer {
     Outcome(Outcome),
     /// The gateway has never seen it.
     Nothing,
-    NoAnswer(String),
+    /// The gateway could not say.
+    Silence(String),
     Released,
     /// Another daemon has taken the payment over.
     LeaseLost,
@@ -92,7 +93,8 @@ impl Writer<'_> {
             {
                 group.push(report);
             }
-            let (claims, replies): (Vec<_>, Vec<_>) = group.drain(..).map(|report| ((report.payment, report.answer), report.reply)).unzip();
+            let (claims, replies): (Vec<_>, Vec<_>) =
+                group.drain(..).map(|report| ((report.payment, report.answer), report.reply)).unzip();
             let nexts = self.settle(&claims).await?;
             for (reply, next) in replies.into_iter().zip(nexts) {
                 // A caller that is gone leaves the payment to its lease.
@@ -123,7 +125,8 @@ async fn settle_group(app: &App, claims: &[(Payment, Answer)]) -> Done<Vec<Optio
     let mut tx = app.db.begin().await?;
     let mut books = Books::open(app, &mut tx, claims.iter().map(|(payment, _)| payment)).await?;
     let nexts: Vec<_> = claims.iter().map(|(claimed, answer)| books.settle(claimed, answer)).collect();
-    let nexts = nexts.into_iter().map(|next| next.and_then(|(step, id)| books.payment(id).map(|payment| (step, payment)))).collect();
+    let nexts =
+        nexts.into_iter().map(|next| next.and_then(|(step, id)| books.payment(id).map(|payment| (step, payment)))).collect();
     books.close(&mut tx).await?;
     tx.commit().await?;
     Ok(nexts)
@@ -144,7 +147,8 @@ pub(super) async fn without_gateway(app: &App, id: InvoiceId, obstacle: Obstacle
         if obstacle == Obstacle::LadderEnded {
             books.give_up(id);
         } else {
-            let decline = Decline { class: obstacle.class(), code: obstacle.code().to_owned(), message: "no gateway was asked".to_owned() };
+            let decline =
+                Decline { class: obstacle.class(), code: obstacle.code().to_owned(), message: "no gateway was asked".to_owned() };
             books.event("invoice.not_collectable", id, json!({ "code": decline.code }), &Actor::System);
             books.decline(id, &decline);
         }
@@ -175,7 +179,7 @@ pub(super) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment,
         Step::LookUp => match gateway.adapter.look_up(&sent(payment)).await {
             Found::Outcome(outcome) => Answer::Outcome(outcome),
             Found::Nothing => Answer::Nothing,
-            Found::NoAnswer { message } => Answer::NoAnswer(message),
+            Found::NoAnswer { message } => Answer::Silence(message),
         },
         Step::Release => {
             let released = gateway.adapter.release(transaction_id, &charge).await;

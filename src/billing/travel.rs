@@ -58,7 +58,9 @@ pub async fn step(app: &App, id: ClockId, to: DateTime<Utc>, done: &Counts) -> D
 /// Lets go of a clock, so that this or another daemon takes it up again.
 pub async fn let_go(app: &App, id: ClockId) -> Done<()> {
     let mut tx = app.db.begin().await?;
-    if let Some(clock) = store::clocks::lock(&mut tx, id).await?.filter(|clock| clock.lease_owner.as_deref() == Some(&app.instance)) {
+    if let Some(clock) =
+        store::clocks::lock(&mut tx, id).await?.filter(|clock| clock.lease_owner.as_deref() == Some(&app.instance))
+    {
         store::clocks::save(&mut tx, TestClock { lease_owner: None, lease_expires_at: None, ..clock }).await?;
         tx.commit().await?;
     }

@@ -187,7 +187,8 @@ mod tests {
         for card in ["4111111111111111", "4111 1111 1111 1111", "card 5555-5555-5555-4444 please", "378282246310005"] {
             assert!(looks_like_card_number(card), "{card}");
         }
-        for fine in ["b798ls2q9qq646ksu070", "4111111111111112", "560fd96b7973ff3d2362a78c", "2026-11-21", "+1 630 555 5555", ""] {
+        for fine in ["b798ls2q9qq646ksu070", "4111111111111112", "560fd96b7973ff3d2362a78c", "2026-11-21", "+1 630 555 5555", ""]
+        {
             assert!(!looks_like_card_number(fine), "{fine}");
         }
     }

@@ -38,7 +38,14 @@ pub enum Next {
 
 /// The step after a decline. `failures` counts this one; retries stand at local calendar days after the first failure, at the
 /// time of day at which bills are run.
-pub fn after_decline(policy: &Policy, class: DeclineClass, failures: i64, first_failed_at: DateTime<Utc>, zone: Tz, bill_at: NaiveTime) -> Next {
+pub fn after_decline(
+    policy: &Policy,
+    class: DeclineClass,
+    failures: i64,
+    first_failed_at: DateTime<Utc>,
+    zone: Tz,
+    bill_at: NaiveTime,
+) -> Next {
     let on_day = |days: u32| {
         let date = calendar::local_date(first_failed_at, zone);
         calendar::instant(date.checked_add_days(Days::new(days.into())).unwrap_or(date), bill_at, zone)

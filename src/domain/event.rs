@@ -46,7 +46,8 @@ pub fn difference(before: &impl Serialize, after: &impl Serialize) -> Value {
         _ => Map::new(),
     };
     let (mut before, mut after) = (fields(serde_json::to_value(before)), fields(serde_json::to_value(after)));
-    let same: Vec<String> = after.iter().filter(|(name, value)| before.get(*name) == Some(value)).map(|(name, _)| name.clone()).collect();
+    let same: Vec<String> =
+        after.iter().filter(|(name, value)| before.get(*name) == Some(value)).map(|(name, _)| name.clone()).collect();
     for name in same {
         before.remove(&name);
         after.remove(&name);

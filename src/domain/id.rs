@@ -191,7 +191,14 @@ mod tests {
 
     #[test]
     fn foreign_texts_are_refused() {
-        for bad in ["", "plan_", "cus_01h455vb4pex5vsknk084sn02q", "plan_81h455vb4pex5vsknk084sn02q", "plan_01h455vb4pex5vsknk084sn02u", "plan_01H455VB4PEX5VSKNK084SN02Q"] {
+        for bad in [
+            "",
+            "plan_",
+            "cus_01h455vb4pex5vsknk084sn02q",
+            "plan_81h455vb4pex5vsknk084sn02q",
+            "plan_01h455vb4pex5vsknk084sn02u",
+            "plan_01H455VB4PEX5VSKNK084SN02Q",
+        ] {
             assert!(bad.parse::<PlanId>().is_err(), "{bad} must be refused");
         }
     }

@@ -156,14 +156,25 @@ mod tests {
 
     #[test]
     fn fractions_round_half_away_from_zero() {
-        for (amount, part, whole, expected) in [(5, 1, 2, 3), (-5, 1, 2, -3), (7, 1, 2, 4), (100, 1, 3, 33), (200, 1, 3, 67), (-200, 1, 3, -67), (1000, 14, 28, 500), (i64::MAX, 1, 1, i64::MAX)] {
+        for (amount, part, whole, expected) in [
+            (5, 1, 2, 3),
+            (-5, 1, 2, -3),
+            (7, 1, 2, 4),
+            (100, 1, 3, 33),
+            (200, 1, 3, 67),
+            (-200, 1, 3, -67),
+            (1000, 14, 28, 500),
+            (i64::MAX, 1, 1, i64::MAX),
+        ] {
             assert_eq!(fraction_of(amount, part, whole), expected, "{amount} * {part}/{whole}");
         }
     }
 
     #[test]
     fn percentages_keep_three_places_and_refuse_more() {
-        for (text, thousandths) in [("10", 10_000), ("12.5", 12_500), ("0.001", 1), ("100", 100_000), ("1.500", 1_500), ("10.0", 10_000)] {
+        for (text, thousandths) in
+            [("10", 10_000), ("12.5", 12_500), ("0.001", 1), ("100", 100_000), ("1.500", 1_500), ("10.0", 10_000)]
+        {
             assert_eq!(text.parse::<Percentage>().map(Percentage::thousandths), Ok(thousandths));
             assert_eq!(serde_json::from_str::<Percentage>(text).expect("number").thousandths(), thousandths);
         }
@@ -177,7 +188,10 @@ mod tests {
     #[test]
     fn currencies_know_their_minor_unit() {
         let show = |code: &str, minor| code.parse::<Currency>().expect("known").major(minor);
-        assert_eq!((show("USD", 1234), show("usd", -5), show("JPY", 1234), show("BHD", 1234)), ("12.34".into(), "-0.05".into(), "1234".into(), "1.234".into()));
+        assert_eq!(
+            (show("USD", 1234), show("usd", -5), show("JPY", 1234), show("BHD", 1234)),
+            ("12.34".into(), "-0.05".into(), "1234".into(), "1.234".into())
+        );
         for bad in ["", "US", "USDX", "ZZZ", "XAU", "u$d"] {
             assert!(bad.parse::<Currency>().is_err(), "{bad}");
         }

@@ -139,6 +139,18 @@ pub struct Payment {
 }
 
 text_enum! {
+    /// What an operator found out about a parked payment.
+    pub enum Finding {
+        /// The money was taken.
+        Succeeded = "succeeded",
+        /// The issuer refused it: the next step of the ladder.
+        Declined = "declined",
+        /// It never arrived: charge again.
+        NotProcessed = "not_processed",
+    }
+}
+
+text_enum! {
     /// Where a refund stands.
     pub enum RefundStatus {
         Pending = "pending",

@@ -399,7 +399,11 @@ impl Subscription {
     /// Takes up billing again; what fell into the pause is not billed. The caller refreshes.
     pub fn resume(&mut self, today: NaiveDate) {
         self.paused_until = None;
-        self.status = if self.trial_ends_on.is_some() && self.cycles_billed == 0 { SubscriptionStatus::Trialing } else { SubscriptionStatus::Active };
+        self.status = if self.trial_ends_on.is_some() && self.cycles_billed == 0 {
+            SubscriptionStatus::Trialing
+        } else {
+            SubscriptionStatus::Active
+        };
         self.skip_before(today);
     }
 

@@ -18,6 +18,8 @@ pub mod travel;
 
 type Work<'a, T> = Pin<Box<dyn Future<Output = Done<T>> + Send + 'a>>;
 
+type Earliest = for<'a> fn(&'a App, Timeline) -> Work<'a, Option<DateTime<Utc>>>;
+
 /// When a job's bell is rung.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bell {
@@ -35,7 +37,7 @@ pub struct Job {
     /// Does all that is due on a timeline by an instant.
     pub run: for<'a> fn(&'a App, Timeline, DateTime<Utc>) -> Work<'a, Counts>,
     /// The earliest instant at which there is work on a timeline; jobs without it do nothing under a test clock.
-    pub earliest: Option<for<'a> fn(&'a App, Timeline) -> Work<'a, Option<DateTime<Utc>>>>,
+    pub earliest: Option<Earliest>,
 }
 
 /// Every job there is.

@@ -32,11 +32,13 @@ pub async fn save(tx: &mut Tx, clock: TestClock) -> Result<()> {
 
 /// Sends an idle clock on its way; none if it is on one already, or gone.
 pub async fn start(tx: &mut Tx, id: ClockId, target: DateTime<Utc>) -> Result<Option<TestClock>> {
-    tx.query("update clocks set status = 'advancing', target_at = $2, counts = '{}' where id = $1 and status = 'idle' returning *")
-        .bind(id)
-        .bind(target)
-        .optional()
-        .await
+    tx.query(
+        "update clocks set status = 'advancing', target_at = $2, counts = '{}' where id = $1 and status = 'idle' returning *",
+    )
+    .bind(id)
+    .bind(target)
+    .optional()
+    .await
 }
 
 /// Keeps an idle clock from being sent on its way before the transaction ends; none if it is on one, or gone.
@@ -61,7 +63,10 @@ pub async fn claim_advancing(tx: &mut Tx, owner: &str, now: DateTime<Utc>, until
 
 /// Frees what an earlier life of this daemon had claimed.
 pub async fn release_claims(tx: &mut Tx, owner: &str) -> Result<u64> {
-    tx.query("update clocks set lease_owner = null, lease_expires_at = null where lease_owner = $1").bind(owner.to_owned()).run().await
+    tx.query("update clocks set lease_owner = null, lease_expires_at = null where lease_owner = $1")
+        .bind(owner.to_owned())
+        .run()
+        .await
 }
 
 /// Removes a clock with its customers and everything that is theirs. Events stay: they are the record.

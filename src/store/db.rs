@@ -29,7 +29,9 @@ pub enum Error {
     BadUrl,
     #[error("the database cannot be reached: {0}")]
     Unreachable(String),
-    #[error("the database was migrated by a newer rebilld (migration {0} is unknown here): install that version, or restore a backup")]
+    #[error(
+        "the database was migrated by a newer rebilld (migration {0} is unknown here): install that version, or restore a backup"
+    )]
     Newer(i64),
     #[error("the database is not migrated: run `rebilld migrate` (or `rebilld serve`, which does it at start)")]
     NotMigrated,
@@ -86,7 +88,10 @@ pub struct Tally {
 #[derive(Clone)]
 enum Pools {
     /// One writer, so that writers queue instead of spinning on a lock; readers see WAL snapshots.
-    Sqlite { writer: SqlitePool, readers: SqlitePool },
+    Sqlite {
+        writer: SqlitePool,
+        readers: SqlitePool,
+    },
     Postgres(PgPool),
 }
 
@@ -218,7 +223,9 @@ impl Db {
                 sqlx::query_as("select 1 from sqlite_master where name = '_sqlx_migrations'").fetch_optional(writer).await?
             }
             Pools::Postgres(pool) => {
-                sqlx::query_as("select cast(1 as bigint) where to_regclass('_sqlx_migrations') is not null").fetch_optional(pool).await?
+                sqlx::query_as("select cast(1 as bigint) where to_regclass('_sqlx_migrations') is not null")
+                    .fetch_optional(pool)
+                    .await?
             }
         };
         if exists.is_none() {
@@ -275,7 +282,10 @@ impl Tx {
 
     /// Inserts all rows by one statement. Fails with [`Error::Conflict`] if any clashes.
     pub async fn insert_rows<R: Row>(&mut self, rows: &[R]) -> Result<()> {
-        self.write_rows(rows, |columns, source| format!("insert into {} ({}) select {} from {source}", R::TABLE, R::COLUMNS.join(", "), columns.join(", "))).await?;
+        self.write_rows(rows, |columns, source| {
+            format!("insert into {} ({}) select {} from {source}", R::TABLE, R::COLUMNS.join(", "), columns.join(", "))
+        })
+        .await?;
         Ok(())
     }
 
@@ -283,10 +293,17 @@ impl Tx {
     pub async fn update_rows<R: Row>(&mut self, rows: &[R], columns: &'static [&'static str]) -> Result<u64> {
         let key = R::COLUMNS[0];
         self.write_rows(rows, |selected, source| {
-            let of = |name: &str| R::COLUMNS.iter().position(|column| *column == name).map_or("null", |at| selected[at].as_str()).to_owned();
+            let of = |name: &str| {
+                R::COLUMNS.iter().position(|column| *column == name).map_or("null", |at| selected[at].as_str()).to_owned()
+            };
             let named: Vec<String> = std::iter::once(&key).chain(columns).map(|name| format!("{} as {name}", of(name))).collect();
             let sets: Vec<String> = columns.iter().map(|name| format!("{name} = new.{name}")).collect();
-            format!("update {table} set {} from (select {} from {source}) as new where {table}.{key} = new.{key}", sets.join(", "), named.join(", "), table = R::TABLE)
+            format!(
+                "update {table} set {} from (select {} from {source}) as new where {table}.{key} = new.{key}",
+                sets.join(", "),
+                named.join(", "),
+                table = R::TABLE
+            )
         })
         .await
     }
@@ -303,7 +320,13 @@ impl Tx {
                 // serde writes instants with Z, sqlx with +00:00; one form must win or texts would not sort.
                 let columns: Vec<String> = R::COLUMNS
                     .iter()
-                    .map(|name| if name.ends_with("_at") { format!("replace(value ->> '{name}', 'Z', '+00:00')") } else { format!("value ->> '{name}'") })
+                    .map(|name| {
+                        if name.ends_with("_at") {
+                            format!("replace(value ->> '{name}', 'Z', '+00:00')")
+                        } else {
+                            format!("value ->> '{name}'")
+                        }
+                    })
                     .collect();
                 let sql = statement(&columns, "json_each($1)");
                 sqlx::query(AssertSqlSafe(sql)).bind(json).execute(&mut **tx).await?.rows_affected()
@@ -357,10 +380,18 @@ impl Query<'_> {
     pub async fn all<T: Record>(self) -> Result<Vec<T>> {
         let sql = self.check()?;
         Ok(match (self.target, self.arguments) {
-            (Target::Db(Db { pools: Pools::Sqlite { readers, .. }, .. }), Args::Sqlite(args)) => sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(readers).await?,
-            (Target::Db(Db { pools: Pools::Postgres(pool), .. }), Args::Postgres(args)) => sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(pool).await?,
-            (Target::Tx(Tx { inner: Inner::Sqlite(tx), .. }), Args::Sqlite(args)) => sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(&mut **tx).await?,
-            (Target::Tx(Tx { inner: Inner::Postgres(tx), .. }), Args::Postgres(args)) => sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(&mut **tx).await?,
+            (Target::Db(Db { pools: Pools::Sqlite { readers, .. }, .. }), Args::Sqlite(args)) => {
+                sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(readers).await?
+            }
+            (Target::Db(Db { pools: Pools::Postgres(pool), .. }), Args::Postgres(args)) => {
+                sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(pool).await?
+            }
+            (Target::Tx(Tx { inner: Inner::Sqlite(tx), .. }), Args::Sqlite(args)) => {
+                sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(&mut **tx).await?
+            }
+            (Target::Tx(Tx { inner: Inner::Postgres(tx), .. }), Args::Postgres(args)) => {
+                sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(&mut **tx).await?
+            }
             _ => unreachable!("arguments are made by the same database"),
         })
     }
@@ -379,10 +410,18 @@ impl Query<'_> {
     pub async fn run(self) -> Result<u64> {
         let sql = self.check()?;
         Ok(match (self.target, self.arguments) {
-            (Target::Db(Db { pools: Pools::Sqlite { writer, .. }, .. }), Args::Sqlite(args)) => sqlx::query_with(AssertSqlSafe(sql), args).execute(writer).await?.rows_affected(),
-            (Target::Db(Db { pools: Pools::Postgres(pool), .. }), Args::Postgres(args)) => sqlx::query_with(AssertSqlSafe(sql), args).execute(pool).await?.rows_affected(),
-            (Target::Tx(Tx { inner: Inner::Sqlite(tx), .. }), Args::Sqlite(args)) => sqlx::query_with(AssertSqlSafe(sql), args).execute(&mut **tx).await?.rows_affected(),
-            (Target::Tx(Tx { inner: Inner::Postgres(tx), .. }), Args::Postgres(args)) => sqlx::query_with(AssertSqlSafe(sql), args).execute(&mut **tx).await?.rows_affected(),
+            (Target::Db(Db { pools: Pools::Sqlite { writer, .. }, .. }), Args::Sqlite(args)) => {
+                sqlx::query_with(AssertSqlSafe(sql), args).execute(writer).await?.rows_affected()
+            }
+            (Target::Db(Db { pools: Pools::Postgres(pool), .. }), Args::Postgres(args)) => {
+                sqlx::query_with(AssertSqlSafe(sql), args).execute(pool).await?.rows_affected()
+            }
+            (Target::Tx(Tx { inner: Inner::Sqlite(tx), .. }), Args::Sqlite(args)) => {
+                sqlx::query_with(AssertSqlSafe(sql), args).execute(&mut **tx).await?.rows_affected()
+            }
+            (Target::Tx(Tx { inner: Inner::Postgres(tx), .. }), Args::Postgres(args)) => {
+                sqlx::query_with(AssertSqlSafe(sql), args).execute(&mut **tx).await?.rows_affected()
+            }
             _ => unreachable!("arguments are made by the same database"),
         })
     }
@@ -409,7 +448,11 @@ impl Query<'_> {
 
 /// The highest `$n` in a statement.
 fn parameters(sql: &str) -> usize {
-    sql.split('$').skip(1).filter_map(|rest| rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())].parse().ok()).max().unwrap_or(0)
+    sql.split('$')
+        .skip(1)
+        .filter_map(|rest| rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())].parse().ok())
+        .max()
+        .unwrap_or(0)
 }
 
 /// Puts the seams of one database into the common text.
@@ -427,7 +470,8 @@ fn adapt(sql: &'static str, postgres: bool) -> Cow<'static, str> {
     }
     if !postgres && let Some(start) = text.find("for update") {
         let after = &text[start..];
-        let end = after.find("skip locked").map_or_else(|| after.find('\n').unwrap_or(after.len()), |at| at + "skip locked".len());
+        let end =
+            after.find("skip locked").map_or_else(|| after.find('\n').unwrap_or(after.len()), |at| at + "skip locked".len());
         text = Cow::Owned(format!("{}{}", &text[..start], &after[end..]));
     }
     text
@@ -442,7 +486,10 @@ mod tests {
         let sql = "select a from t where id in list($1) and x = $2 for update of t skip locked";
         assert_eq!(parameters(sql), 2);
         assert_eq!(adapt(sql, false).trim(), "select a from t where id in (select value from json_each($1)) and x = $2");
-        assert_eq!(adapt(sql, true), "select a from t where id = any(array(select json_array_elements_text(cast($1 as json)))) and x = $2 for update of t skip locked");
+        assert_eq!(
+            adapt(sql, true),
+            "select a from t where id = any(array(select json_array_elements_text(cast($1 as json)))) and x = $2 for update of t skip locked"
+        );
     }
 
     #[test]

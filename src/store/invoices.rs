@@ -13,15 +13,48 @@ use crate::domain::{
 impl Row for Invoice {
     const TABLE: &'static str = "invoices";
     const COLUMNS: &'static [&'static str] = &[
-        "id", "number", "customer_id", "subscription_id", "installment_plan_id", "cycle", "timeline", "status", "description", "currency",
-        "timezone", "period_start", "period_end", "lines", "subtotal", "credit_applied", "total", "amount_paid", "amount_refunded", "due_at",
-        "next_attempt_at", "next_action", "attempts", "gateway_faults", "dunning_step", "first_failed_at", "created_at", "updated_at",
+        "id",
+        "number",
+        "customer_id",
+        "subscription_id",
+        "installment_plan_id",
+        "cycle",
+        "timeline",
+        "status",
+        "description",
+        "currency",
+        "timezone",
+        "period_start",
+        "period_end",
+        "lines",
+        "subtotal",
+        "credit_applied",
+        "total",
+        "amount_paid",
+        "amount_refunded",
+        "due_at",
+        "next_attempt_at",
+        "next_action",
+        "attempts",
+        "gateway_faults",
+        "dunning_step",
+        "first_failed_at",
+        "created_at",
+        "updated_at",
     ];
 }
 
 const PROGRESS: &[&str] = &[
-    "status", "amount_paid", "amount_refunded", "next_attempt_at", "next_action", "attempts", "gateway_faults", "dunning_step",
-    "first_failed_at", "updated_at",
+    "status",
+    "amount_paid",
+    "amount_refunded",
+    "next_attempt_at",
+    "next_action",
+    "attempts",
+    "gateway_faults",
+    "dunning_step",
+    "first_failed_at",
+    "updated_at",
 ];
 
 pub async fn insert(tx: &mut Tx, invoices: &[Invoice]) -> Result<()> {
@@ -35,8 +68,11 @@ pub async fn save(tx: &mut Tx, invoices: &[Invoice]) -> Result<()> {
 
 /// Takes the next `count` invoice numbers; answers the first. Numbers of a transaction that fails are given out again.
 pub async fn take_numbers(tx: &mut Tx, count: usize) -> Result<i64> {
-    let row: (i64,) =
-        tx.query("update counters set value = value + $1 where name = 'invoice' returning value").bind(count as i64).one().await?;
+    let row: (i64,) = tx
+        .query("update counters set value = value + $1 where name = 'invoice' returning value")
+        .bind(count as i64)
+        .one()
+        .await?;
     Ok(row.0 - count as i64 + 1)
 }
 
@@ -53,11 +89,17 @@ pub async fn lock_many(tx: &mut Tx, ids: &[InvoiceId]) -> Result<Vec<Invoice>> {
 }
 
 pub async fn lock_open_of_subscription(tx: &mut Tx, subscription: SubscriptionId) -> Result<Vec<Invoice>> {
-    tx.query("select * from invoices where subscription_id = $1 and status = 'open' order by id for update").bind(subscription).all().await
+    tx.query("select * from invoices where subscription_id = $1 and status = 'open' order by id for update")
+        .bind(subscription)
+        .all()
+        .await
 }
 
 pub async fn lock_open_of_customer(tx: &mut Tx, customer: CustomerId) -> Result<Vec<Invoice>> {
-    tx.query("select * from invoices where customer_id = $1 and status = 'open' order by id for update").bind(customer).all().await
+    tx.query("select * from invoices where customer_id = $1 and status = 'open' order by id for update")
+        .bind(customer)
+        .all()
+        .await
 }
 
 /// The invoice of a subscription's cycle, for what was billed for it.

@@ -12,16 +12,54 @@ use crate::domain::{
 impl Row for Payment {
     const TABLE: &'static str = "payments";
     const COLUMNS: &'static [&'static str] = &[
-        "id", "invoice_id", "customer_id", "payment_method_id", "timeline", "attempt", "gateway", "kind", "reference", "idempotency_key",
-        "customer_token", "payment_method_token", "prior_transaction_id", "description", "amount", "amount_captured", "amount_refunded",
-        "currency", "status", "transaction_id", "decline_class", "decline_code", "decline_message", "lease_owner", "lease_token",
-        "lease_expires_at", "lookups", "next_lookup_at", "sent_at", "created_at", "resolved_at",
+        "id",
+        "invoice_id",
+        "customer_id",
+        "payment_method_id",
+        "timeline",
+        "attempt",
+        "gateway",
+        "kind",
+        "reference",
+        "idempotency_key",
+        "customer_token",
+        "payment_method_token",
+        "prior_transaction_id",
+        "description",
+        "amount",
+        "amount_captured",
+        "amount_refunded",
+        "currency",
+        "status",
+        "transaction_id",
+        "decline_class",
+        "decline_code",
+        "decline_message",
+        "lease_owner",
+        "lease_token",
+        "lease_expires_at",
+        "lookups",
+        "next_lookup_at",
+        "sent_at",
+        "created_at",
+        "resolved_at",
     ];
 }
 
 const PROGRESS: &[&str] = &[
-    "amount_captured", "amount_refunded", "status", "transaction_id", "decline_class", "decline_code", "decline_message", "lease_owner",
-    "lease_token", "lease_expires_at", "lookups", "next_lookup_at", "resolved_at",
+    "amount_captured",
+    "amount_refunded",
+    "status",
+    "transaction_id",
+    "decline_class",
+    "decline_code",
+    "decline_message",
+    "lease_owner",
+    "lease_token",
+    "lease_expires_at",
+    "lookups",
+    "next_lookup_at",
+    "resolved_at",
 ];
 
 pub async fn insert(tx: &mut Tx, payments: &[Payment]) -> Result<()> {
@@ -77,7 +115,14 @@ pub async fn subscriptions_of(tx: &mut Tx, payments: &[PaymentId]) -> Result<Vec
 }
 
 /// Claims unknown payments whose look-up is due. If the claimer dies, the look-up falls due again at `until`.
-pub async fn claim_look_ups(tx: &mut Tx, owner: &str, timeline: Option<Timeline>, now: DateTime<Utc>, until: DateTime<Utc>, limit: i64) -> Result<Vec<Payment>> {
+pub async fn claim_look_ups(
+    tx: &mut Tx,
+    owner: &str,
+    timeline: Option<Timeline>,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Payment>> {
     tx.query(
         "update payments set lease_owner = $1, lease_token = lease_token + 1, next_lookup_at = $3
          where id in (
@@ -119,15 +164,21 @@ pub async fn release_look_ups(tx: &mut Tx, now: DateTime<Utc>, owner: &str) -> R
 
 /// How many payments of a timeline nobody knows the outcome of.
 pub async fn undecided(db: &Db, timeline: Timeline) -> Result<i64> {
-    let row: (i64,) =
-        db.query("select count(*) from payments where timeline = $1 and status in ('pending', 'authorized', 'unknown')").bind(timeline).one().await?;
+    let row: (i64,) = db
+        .query("select count(*) from payments where timeline = $1 and status in ('pending', 'authorized', 'unknown')")
+        .bind(timeline)
+        .one()
+        .await?;
     Ok(row.0)
 }
 
 /// When the next look-up on a timeline is due, wall time.
 pub async fn earliest_look_up(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
-    let row: (Option<DateTime<Utc>>,) =
-        db.query("select min(next_lookup_at) from payments where timeline = $1 and status = 'unknown'").bind(timeline).one().await?;
+    let row: (Option<DateTime<Utc>>,) = db
+        .query("select min(next_lookup_at) from payments where timeline = $1 and status = 'unknown'")
+        .bind(timeline)
+        .one()
+        .await?;
     Ok(row.0)
 }
 

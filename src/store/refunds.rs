@@ -11,13 +11,39 @@ use crate::domain::{
 impl Row for Refund {
     const TABLE: &'static str = "refunds";
     const COLUMNS: &'static [&'static str] = &[
-        "id", "payment_id", "invoice_id", "timeline", "amount", "returned_before", "currency", "reason", "status", "voided", "transaction_id",
-        "message", "lease_owner", "lease_expires_at", "lookups", "next_lookup_at", "sent_at", "created_at", "resolved_at",
+        "id",
+        "payment_id",
+        "invoice_id",
+        "timeline",
+        "amount",
+        "returned_before",
+        "currency",
+        "reason",
+        "status",
+        "voided",
+        "transaction_id",
+        "message",
+        "lease_owner",
+        "lease_expires_at",
+        "lookups",
+        "next_lookup_at",
+        "sent_at",
+        "created_at",
+        "resolved_at",
     ];
 }
 
-const PROGRESS: &[&str] =
-    &["status", "voided", "transaction_id", "message", "lease_owner", "lease_expires_at", "lookups", "next_lookup_at", "resolved_at"];
+const PROGRESS: &[&str] = &[
+    "status",
+    "voided",
+    "transaction_id",
+    "message",
+    "lease_owner",
+    "lease_expires_at",
+    "lookups",
+    "next_lookup_at",
+    "resolved_at",
+];
 
 pub async fn insert(tx: &mut Tx, refund: Refund) -> Result<()> {
     tx.insert_rows(&[refund]).await
@@ -37,7 +63,13 @@ pub async fn of_invoice(db: &Db, invoice: InvoiceId) -> Result<Vec<Refund>> {
 }
 
 /// Claims unknown refunds whose look-up is due.
-pub async fn claim_look_ups(tx: &mut Tx, owner: &str, now: DateTime<Utc>, until: DateTime<Utc>, limit: i64) -> Result<Vec<Refund>> {
+pub async fn claim_look_ups(
+    tx: &mut Tx,
+    owner: &str,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Refund>> {
     tx.query(
         "update refunds set lease_owner = $1, next_lookup_at = $3
          where id in (select id from refunds where next_lookup_at <= $2 and status = 'unknown' order by next_lookup_at limit $4 for update skip locked)

@@ -12,27 +12,106 @@ use crate::domain::{
 impl Row for Subscription {
     const TABLE: &'static str = "subscriptions";
     const COLUMNS: &'static [&'static str] = &[
-        "id", "customer_id", "plan_id", "payment_method_id", "timeline", "status", "description", "currency", "amount", "quantity",
-        "billing_frequency", "billing_cycle_interval", "billing_days", "duration", "ends_on", "trial_ends_on", "timezone", "first_period",
-        "catch_up", "while_past_due", "business_day", "holiday_calendar", "initial_payment_amount", "authorize_days_before",
-        "dunning_policy_id", "add_ons", "discounts", "metadata", "anchor_date", "next_slot", "next_cycle", "cycles_billed",
-        "next_bill_date", "next_bill_at", "due_at", "period_start", "period_end", "moved_to", "paused_until", "cancel_at_period_end",
-        "pending_change", "parked_reason", "cancelled_at", "created_at", "updated_at",
+        "id",
+        "customer_id",
+        "plan_id",
+        "payment_method_id",
+        "timeline",
+        "status",
+        "description",
+        "currency",
+        "amount",
+        "quantity",
+        "billing_frequency",
+        "billing_cycle_interval",
+        "billing_days",
+        "duration",
+        "ends_on",
+        "trial_ends_on",
+        "timezone",
+        "first_period",
+        "catch_up",
+        "while_past_due",
+        "business_day",
+        "holiday_calendar",
+        "initial_payment_amount",
+        "authorize_days_before",
+        "dunning_policy_id",
+        "add_ons",
+        "discounts",
+        "metadata",
+        "anchor_date",
+        "next_slot",
+        "next_cycle",
+        "cycles_billed",
+        "next_bill_date",
+        "next_bill_at",
+        "due_at",
+        "period_start",
+        "period_end",
+        "moved_to",
+        "paused_until",
+        "cancel_at_period_end",
+        "pending_change",
+        "parked_reason",
+        "cancelled_at",
+        "created_at",
+        "updated_at",
     ];
 }
 
 /// What the bill run itself may change.
 const PROGRESS: &[&str] = &[
-    "status", "next_slot", "next_cycle", "cycles_billed", "next_bill_date", "next_bill_at", "due_at", "period_start", "period_end", "moved_to",
+    "status",
+    "next_slot",
+    "next_cycle",
+    "cycles_billed",
+    "next_bill_date",
+    "next_bill_at",
+    "due_at",
+    "period_start",
+    "period_end",
+    "moved_to",
     "updated_at",
 ];
 
 /// What an operator or a pending change may change besides.
 const ALL: &[&str] = &[
-    "plan_id", "payment_method_id", "status", "description", "amount", "quantity", "billing_frequency", "billing_cycle_interval", "billing_days",
-    "duration", "ends_on", "business_day", "holiday_calendar", "catch_up", "while_past_due", "add_ons", "discounts", "metadata", "anchor_date",
-    "next_slot", "next_cycle", "cycles_billed", "next_bill_date", "next_bill_at", "due_at", "period_start", "period_end", "moved_to",
-    "paused_until", "cancel_at_period_end", "pending_change", "parked_reason", "cancelled_at", "dunning_policy_id", "authorize_days_before",
+    "plan_id",
+    "payment_method_id",
+    "status",
+    "description",
+    "amount",
+    "quantity",
+    "billing_frequency",
+    "billing_cycle_interval",
+    "billing_days",
+    "duration",
+    "ends_on",
+    "business_day",
+    "holiday_calendar",
+    "catch_up",
+    "while_past_due",
+    "add_ons",
+    "discounts",
+    "metadata",
+    "anchor_date",
+    "next_slot",
+    "next_cycle",
+    "cycles_billed",
+    "next_bill_date",
+    "next_bill_at",
+    "due_at",
+    "period_start",
+    "period_end",
+    "moved_to",
+    "paused_until",
+    "cancel_at_period_end",
+    "pending_change",
+    "parked_reason",
+    "cancelled_at",
+    "dunning_policy_id",
+    "authorize_days_before",
     "updated_at",
 ];
 
@@ -75,8 +154,12 @@ pub async fn due(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, limit: i64
 }
 
 pub async fn earliest_due(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
-    let row: (Option<DateTime<Utc>>,) =
-        db.query("select due_at from subscriptions where timeline = $1 and due_at is not null order by due_at limit 1").bind(timeline).optional().await?.unwrap_or((None,));
+    let row: (Option<DateTime<Utc>>,) = db
+        .query("select due_at from subscriptions where timeline = $1 and due_at is not null order by due_at limit 1")
+        .bind(timeline)
+        .optional()
+        .await?
+        .unwrap_or((None,));
     Ok(row.0)
 }
 

@@ -100,7 +100,9 @@ impl World {
         };
         rebilld::gateway::http::install_tls();
         let wall = Clock::System;
-        let sandbox = sandbox::start("127.0.0.1:0".parse().expect("address"), Arc::new(move || wall.now()), Options::default()).await.expect("sandbox");
+        let sandbox = sandbox::start("127.0.0.1:0".parse().expect("address"), Arc::new(move || wall.now()), Options::default())
+            .await
+            .expect("sandbox");
         let db = Db::open(&url, 8, true).await.expect("database");
         db.migrate().await.expect("migrated");
         let app = Arc::new(app(db, config(&sandbox.url()), "test"));
@@ -283,15 +285,26 @@ impl World {
 
     /// Event types in order, those of one subject only if given.
     pub async fn events(&self, subject: Option<String>) -> Vec<String> {
-        let rows: Vec<(String,)> =
-            self.app.db.query("select type from events where ($1 is null or subject = $1) order by id").bind(subject).all().await.expect("events");
+        let rows: Vec<(String,)> = self
+            .app
+            .db
+            .query("select type from events where ($1 is null or subject = $1) order by id")
+            .bind(subject)
+            .all()
+            .await
+            .expect("events");
         rows.into_iter().map(|row| row.0).collect()
     }
 
     /// Random faults from a seed, in thousandths.
     pub async fn chaos(&self, seed: u64, rates: serde_json::Value) {
         let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().expect("client");
-        let answer = client.post(format!("{}/_sandbox/chaos", self.sandbox.url())).json(&json!({ "seed": seed, "rates": rates, "delay_ms": 400 })).send().await.expect("sent");
+        let answer = client
+            .post(format!("{}/_sandbox/chaos", self.sandbox.url()))
+            .json(&json!({ "seed": seed, "rates": rates, "delay_ms": 400 }))
+            .send()
+            .await
+            .expect("sent");
         assert!(answer.status().is_success(), "chaos refused: {}", answer.text().await.unwrap_or_default());
     }
 
@@ -338,7 +351,8 @@ pub async fn prove(app: &App, ledger: &[sandbox::Entry]) -> usize {
     let undecided: Vec<_> = payments.iter().filter(|payment| payment.status.is_open()).collect();
     assert!(undecided.is_empty(), "left undecided: {undecided:?}");
 
-    let invoices: Vec<Invoice> = app.db.query("select * from invoices order by subscription_id, cycle").all().await.expect("invoices");
+    let invoices: Vec<Invoice> =
+        app.db.query("select * from invoices order by subscription_id, cycle").all().await.expect("invoices");
     let mut paid: BTreeMap<_, i64> = BTreeMap::new();
     for payment in &payments {
         *paid.entry(payment.invoice_id).or_default() += payment.amount_captured;
@@ -349,8 +363,11 @@ pub async fn prove(app: &App, ledger: &[sandbox::Entry]) -> usize {
     }
     let subscriptions: Vec<Subscription> = app.db.query("select * from subscriptions").all().await.expect("subscriptions");
     for subscription in subscriptions {
-        let cycles: Vec<i64> =
-            invoices.iter().filter(|invoice| invoice.subscription_id == Some(subscription.id)).filter_map(|invoice| invoice.cycle).collect();
+        let cycles: Vec<i64> = invoices
+            .iter()
+            .filter(|invoice| invoice.subscription_id == Some(subscription.id))
+            .filter_map(|invoice| invoice.cycle)
+            .collect();
         assert_eq!(cycles, (0..subscription.next_cycle).collect::<Vec<_>>(), "cycles of {}", subscription.id);
     }
     ours.len()

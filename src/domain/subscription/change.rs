@@ -81,8 +81,24 @@ impl Change {
             ($($field:ident),+) => {$( if later.$field.is_some() { self.$field = later.$field; } )+};
         }
         take!(
-            plan_id, description, amount, quantity, billing_frequency, billing_cycle_interval, billing_days, duration, ends_on, add_ons,
-            discounts, payment_method_id, business_day, holiday_calendar, catch_up, while_past_due, metadata, keep_anchor
+            plan_id,
+            description,
+            amount,
+            quantity,
+            billing_frequency,
+            billing_cycle_interval,
+            billing_days,
+            duration,
+            ends_on,
+            add_ons,
+            discounts,
+            payment_method_id,
+            business_day,
+            holiday_calendar,
+            catch_up,
+            while_past_due,
+            metadata,
+            keep_anchor
         );
     }
 }
@@ -96,7 +112,8 @@ impl Subscription {
         }
         let new_modifiers = |old: &[Modifier], new: Option<Vec<Modifier>>| {
             new.map(|new| {
-                let started = |id: &str| old.iter().find(|modifier| modifier.id == id).map_or(cycle, |modifier| modifier.applied_from);
+                let started =
+                    |id: &str| old.iter().find(|modifier| modifier.id == id).map_or(cycle, |modifier| modifier.applied_from);
                 new.into_iter().map(|modifier| Modifier { applied_from: started(&modifier.id), ..modifier }).collect::<Vec<_>>()
             })
         };
@@ -110,8 +127,20 @@ impl Subscription {
             self.plan_id = change.plan_id;
         }
         set!(
-            description, amount, quantity, billing_frequency, billing_cycle_interval, billing_days, duration, ends_on, payment_method_id,
-            business_day, holiday_calendar, catch_up, while_past_due, metadata
+            description,
+            amount,
+            quantity,
+            billing_frequency,
+            billing_cycle_interval,
+            billing_days,
+            duration,
+            ends_on,
+            payment_method_id,
+            business_day,
+            holiday_calendar,
+            catch_up,
+            while_past_due,
+            metadata
         );
         if recurrence == (self.billing_frequency, self.billing_cycle_interval, self.billing_days.clone()) {
             return;
@@ -214,7 +243,11 @@ impl Subscription {
     fn nominal_days(&self, running: (NaiveDate, NaiveDate)) -> i64 {
         let slot = u64::try_from(self.next_slot - 1).unwrap_or(0);
         let nominal = self.schedule().and_then(|schedule| {
-            if slot == 0 && self.first_period == FirstPeriod::Prorated { schedule.nominal_first_period() } else { schedule.period(slot) }
+            if slot == 0 && self.first_period == FirstPeriod::Prorated {
+                schedule.nominal_first_period()
+            } else {
+                schedule.period(slot)
+            }
         });
         let (start, end) = nominal.filter(|period| period.1 >= running.1).unwrap_or(running);
         days_between(start, end)

@@ -1,8 +1,8 @@
 //! Dates and amounts that a subscription bills: catch-up, changes, ends; previews must equal bills.
 
 use super::*;
-use crate::domain::invoice::LineKind;
 use crate::domain::id::Id;
+use crate::domain::invoice::LineKind;
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().expect("instant")
@@ -105,9 +105,17 @@ fn missed_cycles_follow_the_policy_and_the_limit_parks() {
     let next = Some("2026-05-15".to_owned());
     assert_eq!(
         run(CatchUp::BillAll, "2026-04-20T00:00:00Z"),
-        (vec!["2026-01-15".into(), "2026-02-15".into(), "2026-03-15".into(), "2026-04-15".into()], vec![], SubscriptionStatus::Active, next.clone())
+        (
+            vec!["2026-01-15".into(), "2026-02-15".into(), "2026-03-15".into(), "2026-04-15".into()],
+            vec![],
+            SubscriptionStatus::Active,
+            next.clone()
+        )
     );
-    assert_eq!(run(CatchUp::BillCurrent, "2026-04-20T00:00:00Z"), (vec!["2026-04-15".into()], vec![Turn::Skipped(3)], SubscriptionStatus::Active, next.clone()));
+    assert_eq!(
+        run(CatchUp::BillCurrent, "2026-04-20T00:00:00Z"),
+        (vec!["2026-04-15".into()], vec![Turn::Skipped(3)], SubscriptionStatus::Active, next.clone())
+    );
     assert_eq!(run(CatchUp::Skip, "2026-04-20T00:00:00Z"), (vec![], vec![Turn::Skipped(4)], SubscriptionStatus::Active, next));
     let parked = run(CatchUp::BillAll, "2026-05-20T00:00:00Z");
     assert_eq!((parked.0.len(), parked.2, parked.3), (0, SubscriptionStatus::Parked, None));
@@ -140,8 +148,14 @@ fn duration_counts_charges_and_skipped_ones_do_not_count() {
 fn a_change_now_credits_unused_days_and_charges_the_rest() {
     let mut sub = monthly("2026-04-01");
     sub.run(at("2026-04-01T06:00:00Z"), &rules());
-    let preview = sub.clone().change_now(Change { amount: Some(2000), ..Change::default() }, Some(1000), at("2026-04-16T09:00:00Z"), &rules());
-    let done = sub.change_now(Change { amount: Some(2000), ..Change::default() }, Some(1000), at("2026-04-16T09:00:00Z"), &rules());
+    let preview = sub.clone().change_now(
+        Change { amount: Some(2000), ..Change::default() },
+        Some(1000),
+        at("2026-04-16T09:00:00Z"),
+        &rules(),
+    );
+    let done =
+        sub.change_now(Change { amount: Some(2000), ..Change::default() }, Some(1000), at("2026-04-16T09:00:00Z"), &rules());
     assert_eq!(preview, done);
     let shown: Vec<_> = done.lines.iter().map(|line| (line.kind, line.amount, line.days, line.of_days)).collect();
     assert_eq!(shown, [(LineKind::Credit, -500, Some(15), Some(30)), (LineKind::Proration, 1000, Some(15), Some(30))]);
@@ -152,7 +166,8 @@ fn a_change_now_credits_unused_days_and_charges_the_rest() {
 fn a_downgrade_leaves_credit_and_never_a_negative_charge() {
     let mut sub = monthly("2026-04-01");
     sub.run(at("2026-04-01T06:00:00Z"), &rules());
-    let done = sub.change_now(Change { amount: Some(200), ..Change::default() }, Some(1000), at("2026-04-16T09:00:00Z"), &rules());
+    let done =
+        sub.change_now(Change { amount: Some(200), ..Change::default() }, Some(1000), at("2026-04-16T09:00:00Z"), &rules());
     assert_eq!((done.amount, done.credit, subtotal(&done.lines)), (0, 400, 0));
 }
 
@@ -170,7 +185,8 @@ fn a_new_interval_starts_a_new_schedule_today() {
 fn a_change_at_period_end_waits_for_the_next_cycle() {
     let mut sub = monthly("2026-04-01");
     sub.run(at("2026-04-01T06:00:00Z"), &rules());
-    let preview = sub.change_at_period_end(Change { amount: Some(3000), ..Change::default() }, at("2026-04-16T09:00:00Z"), &rules());
+    let preview =
+        sub.change_at_period_end(Change { amount: Some(3000), ..Change::default() }, at("2026-04-16T09:00:00Z"), &rules());
     assert_eq!((preview.amount, preview.effective_date, sub.amount), (3000, date("2026-05-01"), 1000));
     let (cycles, turns) = sub.run(at("2026-05-01T06:00:00Z"), &rules());
     assert_eq!((cycles[0].amount, turns), (3000, vec![Turn::ChangeApplied]));

@@ -14,8 +14,10 @@ pub mod customers;
 pub mod discounts;
 pub mod events;
 pub mod health;
+pub mod invoices;
 pub mod jobs;
 pub mod payment_methods;
+pub mod payments;
 pub mod plans;
 pub mod schedules;
 pub mod subscriptions;
@@ -31,7 +33,9 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(discounts::routes())
         .merge(events::routes())
         .merge(health::routes())
+        .merge(invoices::routes())
         .merge(jobs::routes())
+        .merge(payments::routes())
         .merge(payment_methods::routes())
         .merge(plans::routes())
         .merge(schedules::routes())

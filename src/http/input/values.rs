@@ -20,7 +20,7 @@ use crate::domain::{
     id::{Id, Kind},
     invoice::InvoiceStatus,
     money::{Currency, MAX_AMOUNT_MINOR, Percentage},
-    payment::{MethodKind, PaymentStatus},
+    payment::{Finding, MethodKind, PaymentStatus},
     plan::{CatchUp, WhilePastDue},
     proration::FirstPeriod,
     subscription::SubscriptionStatus,
@@ -347,5 +347,6 @@ macro_rules! domain_words {
 }
 
 domain_words! {
-    BusinessDay, CatchUp, ClockStatus, FirstPeriod, InvoiceStatus, MethodKind, Missed, PaymentStatus, Scope, SubscriptionStatus, When, WhilePastDue,
+    BusinessDay, CatchUp, ClockStatus, Finding, FirstPeriod, InvoiceStatus, MethodKind, Missed, PaymentStatus, Scope, SubscriptionStatus, When,
+    WhilePastDue,
 }

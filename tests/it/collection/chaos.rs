@@ -43,13 +43,21 @@ pub async fn crowd(world: &World, random: &mut StdRng, count: usize) -> Vec<(Cus
         let token = if paylike { world.prior() } else { world.token() };
         world.method(customer, paylike, &token).await;
         let (billing_frequency, billing_cycle_interval, days) = RHYTHMS[n % RHYTHMS.len()];
-        let mut sub = world.monthly(customer, &format!("2026-{:02}-{:02}", random.random_range(1..=3), random.random_range(1..=28))).await;
+        let mut sub =
+            world.monthly(customer, &format!("2026-{:02}-{:02}", random.random_range(1..=3), random.random_range(1..=28))).await;
         sub.billing_frequency = billing_frequency;
         sub.billing_cycle_interval = billing_cycle_interval;
         sub.billing_days = days.map(str::to_owned);
         sub.amount = random.random_range(100..=50_000);
         sub.quantity = random.random_range(1..=3);
-        let modifier = |adjustment, duration| Modifier { id: "x".into(), name: "Extra".into(), description: String::new(), adjustment, duration, applied_from: 0 };
+        let modifier = |adjustment, duration| Modifier {
+            id: "x".into(),
+            name: "Extra".into(),
+            description: String::new(),
+            adjustment,
+            duration,
+            applied_from: 0,
+        };
         if n % 2 == 0 {
             sub.add_ons.push(modifier(Adjustment::Amount(random.random_range(1..=999)), 0));
         }

@@ -397,7 +397,7 @@ contract!(
     too_many_requests_is_certainly_not_processed,
     a_server_error_is_unknown_whether_or_not_money_moved,
     a_lookup_that_fails_says_so,
-            a_lookup_that_fails_once_is_asked_again,
+    a_lookup_that_fails_once_is_asked_again,
     a_gateway_that_is_gone_is_certainly_not_charging,
     a_repeated_capture_takes_nothing_more,
     a_capture_that_got_lost_is_decided_by_the_transaction,

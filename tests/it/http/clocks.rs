@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use rebilld::{
     domain::{clock::ClockStatus, id::ClockId},
-    jobs,
-    store,
+    jobs, store,
 };
 use serde_json::json;
 use tokio_util::task::TaskTracker;

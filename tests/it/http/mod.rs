@@ -1,22 +1,44 @@
 //! The HTTP door over real HTTP, on both databases: the contract that programs and people rely on.
 
+mod actions;
 mod bad_input;
+mod catalog;
 mod clocks;
+mod customers;
 mod idempotency;
 mod keys;
 mod lists;
+mod payment_methods;
+mod schedules;
+mod seed_bodies;
+mod subscriptions;
 mod system;
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use rebilld::{
     billing::{self, App},
     clock::Clock,
-    config::Config,
-    domain::{api_key::Scope, event::Actor},
+    config::{Config, GatewayConfig, GatewayKind, Mode},
+    domain::{
+        api_key::Scope,
+        catalog::Entry,
+        clock::TestClock,
+        customer::{Credit, Customer, PaymentMethod, Timeline},
+        event::{Actor, Event},
+        id::{AddOn, ClockId, Discount},
+        invoice::Invoice,
+        plan::Plan,
+        subscription::Subscription,
+    },
     gateway::Gateways,
     http,
-    store::Db,
+    store::{
+        self, Db,
+        db::{Record, Row},
+        page,
+    },
 };
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -97,7 +119,7 @@ impl Door {
         let mut config = Config::defaults();
         config.admin.bootstrap_key = BOOTSTRAP_KEY.into();
         let wall = Clock::manual("2026-06-01T12:00:00Z".parse().expect("instant"));
-        let app = Arc::new(App::new(db, wall.clone(), config, Gateways::default(), [3; 32]));
+        let app = Arc::new(App::new(db, wall.clone(), config, gateways(), [3; 32]));
         billing::keys::bootstrap(&app).await.expect("bootstrap key");
         let mut made = Vec::new();
         for scope in [Scope::Write, Scope::Read] {
@@ -118,7 +140,8 @@ impl Door {
     }
 
     pub async fn send(&self, method: &str, path: &str, key: &str, headers: &[(&str, &str)], body: Option<Vec<u8>>) -> Answer {
-        let mut request = self.client.request(Method::from_bytes(method.as_bytes()).expect("method"), format!("{}{path}", self.base));
+        let mut request =
+            self.client.request(Method::from_bytes(method.as_bytes()).expect("method"), format!("{}{path}", self.base));
         if !key.is_empty() {
             request = request.header("authorization", format!("Bearer {key}"));
         }
@@ -145,6 +168,76 @@ impl Door {
         self.send("DELETE", path, &self.admin, &[], None).await
     }
 
+    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.send("PATCH", path, &self.admin, &[], Some(body.to_string().into_bytes())).await
+    }
+
+    /// Creates something and answers it.
+    pub async fn made(&self, path: &str, body: Value) -> Value {
+        self.post(path, body).await.ok(201)
+    }
+
+    /// Every row that a verb could have touched.
+    pub async fn rows(&self) -> Vec<String> {
+        let mut rows = Vec::new();
+        self.rows_of::<Entry<AddOn>>(&mut rows).await;
+        self.rows_of::<Entry<Discount>>(&mut rows).await;
+        self.rows_of::<Plan>(&mut rows).await;
+        self.rows_of::<Customer>(&mut rows).await;
+        self.rows_of::<Credit>(&mut rows).await;
+        self.rows_of::<PaymentMethod>(&mut rows).await;
+        self.rows_of::<Subscription>(&mut rows).await;
+        self.rows_of::<Invoice>(&mut rows).await;
+        self.rows_of::<Event>(&mut rows).await;
+        rows
+    }
+
+    async fn rows_of<T: Row + Record + std::fmt::Debug>(&self, rows: &mut Vec<String>) {
+        let all = page::Request { limit: 10_000, ..page::Request::default() };
+        let found = page::list::<T>(&self.app.db, all).await.expect("rows");
+        rows.extend(found.rows.iter().map(|row| format!("{row:?}")));
+    }
+
+    /// Sends what must be refused: 422 naming exactly these fields, and nothing is changed by it.
+    pub async fn refuses(&self, method: &str, path: &str, table: &[(Value, &[&str])]) {
+        let before = self.rows().await;
+        for (body, fields) in table {
+            let answer = self.send(method, path, &self.admin, &[], Some(body.to_string().into_bytes())).await;
+            assert_eq!(answer.status, 422, "{method} {path} {body}: {answer:?}");
+            assert_eq!(answer.faults(), *fields, "{method} {path} {body}: {answer:?}");
+        }
+        assert_eq!(self.rows().await, before, "{method} {path} changed something");
+    }
+
+    /// The same for what the state does not allow.
+    pub async fn conflicts(&self, path: &str, body: Value) {
+        let before = self.rows().await;
+        self.post(path, body.clone()).await.problem(409);
+        assert_eq!(self.rows().await, before, "{path} {body} changed something");
+    }
+
+    /// Moves a test clock and opens what falls due on the way; nothing is collected.
+    pub async fn bill(&self, clock: &str, to: &str) {
+        let (id, to): (ClockId, DateTime<Utc>) = (clock.parse().expect("clock"), to.parse().expect("instant"));
+        let timeline = Timeline::Test(id);
+        loop {
+            let due = store::subscriptions::earliest_due(&self.app.db, timeline).await.expect("due").filter(|due| *due <= to);
+            let mut tx = self.app.db.begin().await.expect("tx");
+            let clock = store::clocks::lock(&mut tx, id).await.expect("read").expect("clock");
+            let now = due.unwrap_or(to).max(clock.now_at);
+            store::clocks::save(&mut tx, TestClock { now_at: now, ..clock }).await.expect("moved");
+            tx.commit().await.expect("commit");
+            if due.is_none() {
+                return;
+            }
+            billing::invoice_due::invoice_due(&self.app, timeline, now).await.expect("billed");
+        }
+    }
+
+    pub async fn invoices(&self) -> Vec<Invoice> {
+        self.app.db.query("select * from invoices order by id").all().await.expect("invoices")
+    }
+
     pub async fn post_with_key(&self, path: &str, idempotency_key: &str, body: Value) -> Answer {
         self.send("POST", path, &self.admin, &[("idempotency-key", idempotency_key)], Some(body.to_string().into_bytes())).await
     }
@@ -153,6 +246,26 @@ impl Door {
         let clock = self.post("/v1/clocks", serde_json::json!({"name": "c", "now": now})).await.ok(StatusCode::CREATED.as_u16());
         clock["id"].as_str().expect("id").to_owned()
     }
+}
+
+/// Configured, and never asked in these tests.
+fn gateways() -> Gateways {
+    let config = |kind, mode| GatewayConfig {
+        kind,
+        mode,
+        base_url: "http://127.0.0.1:9".to_owned(),
+        api_key: "none".to_owned().into(),
+        api_key_file: String::new(),
+        merchant_id: "none".to_owned(),
+        timeout: Duration::from_secs(1),
+        max_in_flight: 1,
+    };
+    let configs = [
+        ("fluid", config(GatewayKind::Fluidpay, Mode::Test)),
+        ("paylike", config(GatewayKind::Paylike, Mode::Test)),
+        ("real", config(GatewayKind::Fluidpay, Mode::Live)),
+    ];
+    Gateways::connect(&configs.map(|(name, config)| (name.to_owned(), config)).into()).expect("gateways")
 }
 
 /// Two tests of one body, one for each database.

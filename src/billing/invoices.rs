@@ -1,0 +1,122 @@
+//! What an operator does with an invoice: collect it now, void it, write it off. Never while a payment for it is on its way.
+
+use serde_json::json;
+
+use super::{App, Done, Refusal, settle::Books};
+use crate::{
+    domain::{
+        customer::Credit,
+        event::Actor,
+        id::{InvoiceId, PaymentId},
+        invoice::{Invoice, InvoiceStatus},
+        payment::{Finding, Payment},
+    },
+    store::{self, Tx},
+};
+
+/// Charges an open invoice as soon as possible, whatever the ladder says.
+pub async fn collect(app: &App, actor: &Actor, id: InvoiceId) -> Done<Invoice> {
+    let (mut tx, mut books) = open(app, id, "collected").await?;
+    books.collect_now(id, actor);
+    books.close(&mut tx).await?;
+    tx.commit().await?;
+    app.bells.collect.notify_one();
+    reread(app, id).await
+}
+
+/// Cancels an open invoice; credit that it had used goes back to the customer.
+pub async fn void(app: &App, actor: &Actor, id: InvoiceId, reason: &str) -> Done<Invoice> {
+    let (mut tx, mut books) = open(app, id, "voided").await?;
+    let Some(invoice) = books.invoice(id).cloned() else { return Err(Refusal::not_found("invoice", id)) };
+    if invoice.amount_paid > 0 {
+        return Err(Refusal::WrongState("a part of the invoice is paid: refund that, or mark the rest uncollectible".to_owned()));
+    }
+    books.write_off(id, InvoiceStatus::Void, reason, actor);
+    books.close(&mut tx).await?;
+    give_credit_back(app, &mut tx, &invoice).await?;
+    tx.commit().await?;
+    reread(app, id).await
+}
+
+/// Gives up on an open invoice.
+pub async fn mark_uncollectible(app: &App, actor: &Actor, id: InvoiceId, reason: &str) -> Done<Invoice> {
+    let (mut tx, mut books) = open(app, id, "written off").await?;
+    books.write_off(id, InvoiceStatus::Uncollectible, reason, actor);
+    books.close(&mut tx).await?;
+    tx.commit().await?;
+    reread(app, id).await
+}
+
+/// Closes a payment that no gateway could say anything about.
+pub async fn resolve(
+    app: &App,
+    actor: &Actor,
+    id: PaymentId,
+    finding: Finding,
+    transaction_id: Option<String>,
+    note: &str,
+) -> Done<Payment> {
+    let Some(seen) = store::payments::get(&app.db, id).await? else { return Err(Refusal::not_found("payment", id)) };
+    let mut tx = app.db.begin().await?;
+    let mut books = Books::open(app, &mut tx, std::iter::once(&seen)).await?;
+    let payment = books.resolve_parked(id, finding, transaction_id, note, actor)?;
+    books.close(&mut tx).await?;
+    tx.commit().await?;
+    app.bells.collect.notify_one();
+    Ok(payment)
+}
+
+/// The credit that a void invoice had used.
+pub(super) async fn give_credit_back(app: &App, tx: &mut Tx, invoice: &Invoice) -> Done<()> {
+    if invoice.credit_applied == 0 {
+        return Ok(());
+    }
+    let now = app.now_in(tx, invoice.timeline).await?;
+    let Some(mut customer) = store::customers::lock(tx, &invoice.customer_id.to_string()).await? else { return Ok(()) };
+    customer.balance += invoice.credit_applied;
+    customer.updated_at = now;
+    let credit = Credit {
+        id: app.id(),
+        customer_id: customer.id,
+        amount: invoice.credit_applied,
+        currency: invoice.currency,
+        reason: format!("{} was voided", invoice.number),
+        invoice_id: Some(invoice.id),
+        created_at: now,
+    };
+    let event = app.event(
+        invoice.timeline,
+        now,
+        &Actor::System,
+        "customer.credited",
+        customer.id,
+        json!({ "amount": credit.amount, "reason": credit.reason }),
+    );
+    store::customers::save_balances(tx, &[customer], &[credit]).await?;
+    store::events::append(tx, &[event]).await?;
+    Ok(())
+}
+
+/// Locks an open invoice that no payment is on its way for.
+async fn open<'a>(app: &'a App, id: InvoiceId, verb: &str) -> Done<(Tx, Books<'a>)> {
+    let Some(seen) = store::invoices::get(&app.db, id).await? else { return Err(Refusal::not_found("invoice", id)) };
+    let mut tx = app.db.begin().await?;
+    let books = Books::open_invoice(app, &mut tx, &seen).await?;
+    let status = books.invoice(id).map(|invoice| invoice.status);
+    if status != Some(InvoiceStatus::Open) {
+        return Err(Refusal::WrongState(format!(
+            "the invoice is {}: only an open one can be {verb}",
+            status.unwrap_or(seen.status)
+        )));
+    }
+    if !store::payments::invoices_in_flight(&mut tx, &[id]).await?.is_empty() {
+        return Err(Refusal::WrongState(format!(
+            "a payment for the invoice is on its way or undecided: it can be {verb} once that has ended"
+        )));
+    }
+    Ok((tx, books))
+}
+
+async fn reread(app: &App, id: InvoiceId) -> Done<Invoice> {
+    store::invoices::get(&app.db, id).await?.ok_or_else(|| Refusal::not_found("invoice", id))
+}

@@ -1,0 +1,187 @@
+//! What a gateway's answer does to its payment, and what is asked next.
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::Books;
+use crate::{
+    billing::settle::{Answer, Step},
+    domain::{
+        id::PaymentId,
+        invoice::InvoiceStatus,
+        payment::{Outcome, Payment, PaymentStatus},
+        subscription::SubscriptionStatus,
+    },
+    telemetry,
+};
+
+/// How often the last step of the look-up backoff is repeated before a human is needed: by default daily for a week.
+const LAST_STEP_REPEATS: i64 = 7;
+
+impl Books<'_> {
+    /// What one answer does. Says what to ask next.
+    pub fn settle(&mut self, claimed: &Payment, answer: &Answer) -> Option<(Step, PaymentId)> {
+        let mut payment = self.payments.get(&claimed.id)?.clone();
+        let ours = payment.lease_token == claimed.lease_token;
+        if !payment.status.is_open() || payment.status == PaymentStatus::Parked || !(ours || tells_the_end(answer)) {
+            return self.too_late(&payment, answer);
+        }
+        let wanted = self.is_wanted(&payment);
+        let next = match answer {
+            Answer::Outcome(Outcome::Succeeded { transaction_id, amount_minor }) => {
+                self.resolve(&mut payment, PaymentStatus::Succeeded, Some(transaction_id.clone()));
+                payment.amount_captured = *amount_minor;
+                self.succeed(&payment);
+                None
+            }
+            Answer::Outcome(Outcome::Authorized { transaction_id }) => {
+                payment.transaction_id = Some(transaction_id.clone());
+                if wanted {
+                    payment.status = PaymentStatus::Authorized;
+                    self.lease(&mut payment);
+                    Some(Step::Capture)
+                } else {
+                    self.not_wanted(&mut payment);
+                    Some(Step::Release)
+                }
+            }
+            Answer::Outcome(Outcome::Declined { decline, transaction_id }) => {
+                self.resolve(&mut payment, PaymentStatus::Declined, transaction_id.clone());
+                payment.decline_class = Some(decline.class);
+                payment.decline_code = Some(decline.code.clone());
+                payment.decline_message = Some(decline.message.clone());
+                let data = json!({ "invoice_id": payment.invoice_id, "attempt": payment.attempt, "class": decline.class, "code": decline.code });
+                self.payment_event("payment.declined", &payment, data);
+                self.decline(payment.invoice_id, decline);
+                None
+            }
+            Answer::Outcome(Outcome::GatewayError { message, retry_after }) => {
+                self.resolve(&mut payment, PaymentStatus::GatewayError, None);
+                payment.decline_message = Some(message.clone());
+                self.gateway_fault(payment.invoice_id, retry_after.and_then(|wait| TimeDelta::from_std(wait).ok()));
+                None
+            }
+            Answer::Outcome(Outcome::Unknown { message }) => {
+                self.unknown(&mut payment, message);
+                None
+            }
+            Answer::Nothing if wanted => {
+                // Sent again as the same payment: same reference, same key.
+                payment.status = PaymentStatus::Pending;
+                payment.lookups += 1;
+                payment.next_lookup_at = None;
+                self.lease(&mut payment);
+                Some(Step::Charge)
+            }
+            Answer::Nothing => {
+                self.not_wanted(&mut payment);
+                None
+            }
+            Answer::Silence(message) => {
+                self.no_answer(&mut payment, message);
+                None
+            }
+            Answer::Released | Answer::LeaseLost => None,
+        };
+        if !payment.status.is_open() {
+            metrics::counter!(telemetry::PAYMENTS, "gateway" => payment.gateway.clone(), "status" => payment.status.as_str())
+                .increment(1);
+        }
+        self.changed_payments.insert(payment.id);
+        let id = payment.id;
+        self.payments.insert(id, payment);
+        next.map(|step| (step, id))
+    }
+
+    /// An answer that comes after another daemon has taken the payment over, or after its end.
+    fn too_late(&mut self, payment: &Payment, answer: &Answer) -> Option<(Step, PaymentId)> {
+        match answer {
+            Answer::Outcome(Outcome::Authorized { transaction_id })
+                if payment.transaction_id.as_ref() != Some(transaction_id) =>
+            {
+                // Reserved twice: the later reservation is given free, no money has moved.
+                let mut stray = payment.clone();
+                stray.transaction_id = Some(transaction_id.clone());
+                self.payment_event("payment.stray_authorization", payment, json!({ "transaction_id": transaction_id }));
+                self.payments.insert(stray.id, stray);
+                Some((Step::Release, payment.id))
+            }
+            Answer::Outcome(Outcome::Succeeded { transaction_id, amount_minor })
+                if payment.transaction_id.as_ref() != Some(transaction_id) =>
+            {
+                let data = json!({ "transaction_id": transaction_id, "amount": amount_minor, "status": payment.status });
+                self.payment_event("payment.unexpected_success", payment, data);
+                tracing::error!(payment = %payment.id, transaction_id, "the gateway reports success for a payment that had ended otherwise");
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the invoice is still to be collected: cancel, void and paid stop everything.
+    fn is_wanted(&self, payment: &Payment) -> bool {
+        let Some(invoice) = self.invoices.get(&payment.invoice_id) else { return false };
+        let cancelled = invoice
+            .subscription_id
+            .and_then(|id| self.subscriptions.get(&id))
+            .is_some_and(|subscription| subscription.status == SubscriptionStatus::Cancelled);
+        invoice.status == InvoiceStatus::Open && !cancelled
+    }
+
+    fn lease(&self, payment: &mut Payment) {
+        payment.lease_owner = Some(self.app.instance.clone());
+        payment.lease_expires_at = Some(self.wall + self.app.config.collection.lease);
+    }
+
+    pub(super) fn resolve(&self, payment: &mut Payment, status: PaymentStatus, transaction_id: Option<String>) {
+        payment.status = status;
+        payment.transaction_id = transaction_id.or_else(|| payment.transaction_id.take());
+        payment.resolved_at = Some(self.now_of(payment.timeline));
+        payment.lease_owner = None;
+        payment.lease_expires_at = None;
+        payment.next_lookup_at = None;
+    }
+
+    fn not_wanted(&mut self, payment: &mut Payment) {
+        self.resolve(payment, PaymentStatus::GatewayError, None);
+        payment.decline_message = Some("stopped before any money moved: the invoice is not to be collected any more".to_owned());
+        self.stop_if_cancelled(payment.invoice_id);
+    }
+
+    fn unknown(&mut self, payment: &mut Payment, message: &str) {
+        // The first look-up is immediate; after a resend the backoff goes on where it was.
+        let first = payment.lookups == 0;
+        payment.status = PaymentStatus::Unknown;
+        payment.decline_message = Some(message.to_owned());
+        payment.lease_owner = None;
+        payment.lease_expires_at = None;
+        payment.next_lookup_at = Some(if first { self.wall } else { self.wall + self.look_up_delay(payment.lookups) });
+        let data = json!({ "invoice_id": payment.invoice_id, "message": message });
+        self.payment_event("payment.unknown", payment, data);
+    }
+
+    fn look_up_delay(&self, lookups: i64) -> TimeDelta {
+        let backoff = &self.app.config.collection.lookup_backoff;
+        let index = usize::try_from(lookups - 1).unwrap_or(0).min(backoff.len().saturating_sub(1));
+        backoff.get(index).and_then(|delay| TimeDelta::from_std(*delay).ok()).unwrap_or(TimeDelta::days(1))
+    }
+
+    fn no_answer(&mut self, payment: &mut Payment, message: &str) {
+        payment.lookups += 1;
+        payment.decline_message = Some(message.to_owned());
+        payment.lease_owner = None;
+        if payment.lookups > self.app.config.collection.lookup_backoff.len() as i64 + LAST_STEP_REPEATS {
+            payment.status = PaymentStatus::Parked;
+            payment.next_lookup_at = None;
+            let data = json!({ "invoice_id": payment.invoice_id, "reference": payment.reference, "sent_at": payment.sent_at, "message": message });
+            self.payment_event("payment.parked", payment, data);
+        } else {
+            payment.next_lookup_at = Some(self.wall + self.look_up_delay(payment.lookups));
+        }
+    }
+}
+
+/// Answers that are true whoever brings them.
+fn tells_the_end(answer: &Answer) -> bool {
+    matches!(answer, Answer::Outcome(Outcome::Succeeded { .. } | Outcome::Declined { .. }))
+}

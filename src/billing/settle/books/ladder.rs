@@ -1,0 +1,182 @@
+//! What an outcome does to the invoice and its subscription: paid, the next step of the dunning ladder, or its end.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use super::Books;
+use crate::domain::{
+    dunning::{self, FinalAction, Next},
+    event::Actor,
+    id::InvoiceId,
+    invoice::{InvoiceStatus, NextAction},
+    payment::{Decline, DeclineClass, Payment},
+    subscription::SubscriptionStatus,
+};
+
+impl Books<'_> {
+    /// Money arrived.
+    pub fn succeed(&mut self, payment: &Payment) {
+        let data = json!({ "invoice_id": payment.invoice_id, "amount": payment.amount_captured, "currency": payment.currency, "transaction_id": payment.transaction_id });
+        self.payment_event("payment.succeeded", payment, data);
+        let now = self.now_of(payment.timeline);
+        let Some(invoice) = self.invoices.get_mut(&payment.invoice_id) else { return };
+        self.changed_invoices.insert(invoice.id);
+        if invoice.status != InvoiceStatus::Open {
+            self.payment_event("payment.on_closed_invoice", payment, json!({ "invoice_id": payment.invoice_id }));
+            return;
+        }
+        let balance = invoice.balance_due();
+        invoice.amount_paid += payment.amount_captured.min(balance);
+        invoice.gateway_faults = 0;
+        invoice.updated_at = now;
+        if payment.amount_captured > balance {
+            let data = json!({ "invoice_id": payment.invoice_id, "asked": payment.amount, "captured": payment.amount_captured });
+            self.payment_event("payment.amount_differs", payment, data);
+        } else if payment.amount_captured < balance {
+            let decline =
+                Decline { class: DeclineClass::Soft, code: "partial".to_owned(), message: "only a part was approved".to_owned() };
+            self.decline(payment.invoice_id, &decline);
+            return;
+        }
+        let Some(invoice) = self.invoices.get_mut(&payment.invoice_id) else { return };
+        invoice.status = InvoiceStatus::Paid;
+        invoice.next_attempt_at = None;
+        self.paid.extend(invoice.subscription_id);
+        let data = json!({ "payment_id": payment.id, "amount": payment.amount_captured });
+        self.event("invoice.paid", payment.invoice_id, data, &Actor::System);
+    }
+
+    /// The invoice was refused: the next step of the ladder, or its end.
+    pub fn decline(&mut self, id: InvoiceId, decline: &Decline) {
+        if decline.class == DeclineClass::GatewayFault {
+            self.gateway_fault(id, None);
+            return;
+        }
+        let Some(invoice) = self.invoices.get_mut(&id) else { return };
+        if invoice.status != InvoiceStatus::Open {
+            return;
+        }
+        let now = self.nows.get(&invoice.timeline).copied().unwrap_or(self.wall);
+        self.changed_invoices.insert(id);
+        invoice.dunning_step += 1;
+        invoice.updated_at = now;
+        let first = *invoice.first_failed_at.get_or_insert(now);
+        let rules = &self.app.rules;
+        let next = dunning::after_decline(
+            &self.app.policy,
+            decline.class,
+            invoice.dunning_step,
+            first,
+            invoice.timezone.0,
+            rules.bill_at,
+        );
+        // A ladder that could not be followed in time goes on a day at a time, never all at once.
+        let not_before = |at: DateTime<Utc>| if at <= now { now + TimeDelta::days(1) } else { at };
+        match next {
+            Next::RetryAt(at) => (invoice.next_attempt_at, invoice.next_action) = (Some(not_before(at)), NextAction::Charge),
+            Next::GiveUpAt(at) => (invoice.next_attempt_at, invoice.next_action) = (Some(not_before(at)), NextAction::GiveUp),
+            Next::GiveUp | Next::Stop => {}
+        }
+        if self.stop_if_cancelled(id) {
+            return;
+        }
+        match next {
+            Next::GiveUp => self.give_up(id),
+            Next::Stop => self.cancel(id, "the issuer ended the mandate"),
+            Next::RetryAt(_) | Next::GiveUpAt(_) => self.past_due(id),
+        }
+    }
+
+    /// Nobody's money moved and nobody is to blame but the way there: a short wait, no dunning step, no word to the customer.
+    pub(super) fn gateway_fault(&mut self, id: InvoiceId, retry_after: Option<TimeDelta>) {
+        let backoff = &self.app.config.collection.gateway_fault_backoff;
+        let Some(invoice) = self.invoices.get_mut(&id) else { return };
+        if invoice.status != InvoiceStatus::Open {
+            return;
+        }
+        let now = self.nows.get(&invoice.timeline).copied().unwrap_or(self.wall);
+        let index = usize::try_from(invoice.gateway_faults).unwrap_or(0).min(backoff.len().saturating_sub(1));
+        let wait = backoff.get(index).and_then(|delay| TimeDelta::from_std(*delay).ok()).unwrap_or(TimeDelta::minutes(1));
+        invoice.gateway_faults += 1;
+        invoice.next_attempt_at = Some(now + retry_after.map_or(wait, |asked| asked.max(wait)));
+        invoice.next_action = NextAction::Charge;
+        invoice.updated_at = now;
+        self.changed_invoices.insert(id);
+        self.stop_if_cancelled(id);
+    }
+
+    /// An invoice whose subscription was cancelled while a payment was on its way is void now.
+    pub(super) fn stop_if_cancelled(&mut self, id: InvoiceId) -> bool {
+        let Some(invoice) = self.invoices.get_mut(&id) else { return false };
+        let cancelled = invoice
+            .subscription_id
+            .and_then(|id| self.subscriptions.get(&id))
+            .is_some_and(|subscription| subscription.status == SubscriptionStatus::Cancelled);
+        if cancelled && invoice.status == InvoiceStatus::Open {
+            invoice.status = InvoiceStatus::Void;
+            invoice.next_attempt_at = None;
+            self.changed_invoices.insert(id);
+            self.event("invoice.voided", id, json!({ "reason": "the subscription was cancelled" }), &Actor::System);
+        }
+        cancelled
+    }
+
+    fn past_due(&mut self, id: InvoiceId) {
+        let Some(subscription_id) = self.invoices.get(&id).and_then(|invoice| invoice.subscription_id) else { return };
+        let rules = &self.app.rules;
+        if let Some(subscription) = self.subscriptions.get_mut(&subscription_id)
+            && matches!(subscription.status, SubscriptionStatus::Active | SubscriptionStatus::Trialing)
+        {
+            subscription.status = SubscriptionStatus::PastDue;
+            subscription.refresh(rules);
+            self.changed_subscriptions.insert(subscription_id);
+            self.subscription_event("subscription.past_due", subscription_id, json!({ "invoice_id": id }));
+        }
+    }
+
+    /// The ladder is used up: its final action.
+    pub fn give_up(&mut self, id: InvoiceId) {
+        match self.app.policy.final_action {
+            FinalAction::Cancel => self.cancel(id, "the dunning ladder ended without payment"),
+            FinalAction::Pause => {
+                self.uncollectible(id);
+                let Some(subscription_id) = self.invoices.get(&id).and_then(|invoice| invoice.subscription_id) else { return };
+                if let Some(subscription) = self.subscriptions.get_mut(&subscription_id).filter(|s| !s.status.is_ended()) {
+                    subscription.status = SubscriptionStatus::Paused;
+                    subscription.refresh(&self.app.rules);
+                    self.changed_subscriptions.insert(subscription_id);
+                    self.subscription_event(
+                        "subscription.paused",
+                        subscription_id,
+                        json!({ "reason": "the dunning ladder ended without payment" }),
+                    );
+                }
+            }
+            FinalAction::MarkUncollectible | FinalAction::PaymentRequest => {
+                self.uncollectible(id);
+                self.paid.extend(self.invoices.get(&id).and_then(|invoice| invoice.subscription_id));
+            }
+        }
+    }
+
+    fn cancel(&mut self, id: InvoiceId, reason: &str) {
+        self.uncollectible(id);
+        let Some(subscription_id) = self.invoices.get(&id).and_then(|invoice| invoice.subscription_id) else { return };
+        let Some(subscription) = self.subscriptions.get_mut(&subscription_id).filter(|s| !s.status.is_ended()) else { return };
+        let now = self.nows.get(&subscription.timeline).copied().unwrap_or(self.wall);
+        subscription.end(SubscriptionStatus::Cancelled, now);
+        subscription.updated_at = now;
+        self.changed_subscriptions.insert(subscription_id);
+        self.given_up.insert(subscription_id);
+        self.subscription_event("subscription.cancelled", subscription_id, json!({ "reason": reason, "invoice_id": id }));
+    }
+
+    fn uncollectible(&mut self, id: InvoiceId) {
+        if let Some(invoice) = self.invoices.get_mut(&id).filter(|invoice| invoice.status == InvoiceStatus::Open) {
+            invoice.status = InvoiceStatus::Uncollectible;
+            invoice.next_attempt_at = None;
+            self.changed_invoices.insert(id);
+            self.event("invoice.uncollectible", id, json!({}), &Actor::System);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What an operator decides about an invoice or a payment, by the same rules as a gateway's answer.
+
+use serde_json::json;
+
+use super::Books;
+use crate::{
+    billing::Refusal,
+    domain::{
+        event::Actor,
+        id::{InvoiceId, PaymentId},
+        invoice::{InvoiceStatus, NextAction},
+        payment::{Decline, DeclineClass, Finding, Payment, PaymentStatus},
+    },
+};
+
+impl Books<'_> {
+    /// Collects now what would be collected later.
+    pub fn collect_now(&mut self, id: InvoiceId, actor: &Actor) {
+        let now = self.now();
+        if let Some(invoice) = self.invoices.get_mut(&id) {
+            invoice.next_attempt_at = Some(now);
+            invoice.next_action = NextAction::Charge;
+            invoice.gateway_faults = 0;
+            invoice.updated_at = now;
+            self.changed_invoices.insert(id);
+            self.event("invoice.collection_asked", id, json!({}), actor);
+        }
+    }
+
+    /// Ends an open invoice without money.
+    pub fn write_off(&mut self, id: InvoiceId, status: InvoiceStatus, reason: &str, actor: &Actor) {
+        let now = self.now();
+        if let Some(invoice) = self.invoices.get_mut(&id) {
+            invoice.status = status;
+            invoice.next_attempt_at = None;
+            invoice.updated_at = now;
+            // A subscription that owes nothing else is active again.
+            self.paid.extend(invoice.subscription_id);
+            self.changed_invoices.insert(id);
+            let kind = if status == InvoiceStatus::Void { "invoice.voided" } else { "invoice.uncollectible" };
+            self.event(kind, id, json!({ "reason": reason }), actor);
+        }
+    }
+
+    /// Closes a parked payment by what an operator found out.
+    pub fn resolve_parked(
+        &mut self,
+        id: PaymentId,
+        finding: Finding,
+        transaction_id: Option<String>,
+        note: &str,
+        actor: &Actor,
+    ) -> Result<Payment, Refusal> {
+        let Some(mut payment) = self.payments.get(&id).cloned() else { return Err(Refusal::not_found("payment", id)) };
+        if payment.status != PaymentStatus::Parked {
+            return Err(Refusal::WrongState(format!("the payment is {}: only a parked one is resolved by hand", payment.status)));
+        }
+        let now = self.now();
+        let before = json!({ "status": payment.status });
+        let status = match finding {
+            Finding::Succeeded => PaymentStatus::Succeeded,
+            Finding::Declined => PaymentStatus::Declined,
+            Finding::NotProcessed => PaymentStatus::GatewayError,
+        };
+        self.resolve(&mut payment, status, transaction_id);
+        if finding == Finding::Succeeded {
+            payment.amount_captured = payment.amount;
+        }
+        self.changed_payments.insert(id);
+        self.payments.insert(id, payment.clone());
+        let data = json!({ "outcome": finding, "note": note, "before": before });
+        self.events.push(self.app.event(payment.timeline, now, actor, "payment.resolved", id, data));
+        match finding {
+            Finding::Succeeded => self.succeed(&payment),
+            Finding::Declined => {
+                let decline = Decline { class: DeclineClass::Soft, code: "resolved".to_owned(), message: note.to_owned() };
+                self.decline(payment.invoice_id, &decline);
+            }
+            Finding::NotProcessed => {
+                if self.invoices.get(&payment.invoice_id).is_some_and(|invoice| invoice.status == InvoiceStatus::Open)
+                    && !self.stop_if_cancelled(payment.invoice_id)
+                {
+                    self.collect_now(payment.invoice_id, actor);
+                }
+            }
+        }
+        Ok(payment)
+    }
+}

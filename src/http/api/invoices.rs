@@ -1,0 +1,248 @@
+//! `/v1/invoices`: what is owed, and what an operator does about it.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    billing::{self, App, Refusal},
+    domain::{
+        id::{self, ClockId, CustomerId, InstallmentPlanId, InvoiceId, PaymentId, RefundId, SubscriptionId},
+        invoice::{Invoice, InvoiceStatus, Line, NextAction},
+        money::Currency,
+        payment::{Refund, RefundStatus},
+    },
+    http::{
+        auth::Caller,
+        body::{Body, MaybeBody, PathId},
+        error::Problem,
+        input::{PositiveAmount, Text, body},
+        page::{List, Page},
+    },
+    store,
+};
+
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(get))
+        .routes(routes!(collect))
+        .routes(routes!(void))
+        .routes(routes!(mark_uncollectible))
+        .routes(routes!(refund))
+}
+
+body! {
+    pub struct InvoiceFilters {
+        pub customer_id: Option<CustomerId>,
+        pub subscription_id: Option<SubscriptionId>,
+        pub status: Option<InvoiceStatus>,
+    }
+}
+
+body! {
+    pub struct Why {
+        /// For the record.
+        pub reason: Option<Text<500>>,
+    }
+}
+
+body! {
+    pub struct RefundOrder {
+        /// Minor units; all that is left if it is left out.
+        pub amount: Option<PositiveAmount>,
+        /// For the record.
+        pub reason: Text<500>,
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Period {
+    start: NaiveDate,
+    /// Exclusive.
+    end: NaiveDate,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct InvoiceAnswer {
+    #[schema(value_type = String)]
+    id: InvoiceId,
+    number: String,
+    status: InvoiceStatus,
+    #[schema(value_type = String)]
+    customer_id: CustomerId,
+    #[schema(value_type = Option<String>)]
+    subscription_id: Option<SubscriptionId>,
+    #[schema(value_type = Option<String>)]
+    installment_plan_id: Option<InstallmentPlanId>,
+    /// The subscription's cycle, from 0; null for what is owed beside the schedule.
+    cycle: Option<i64>,
+    period: Option<Period>,
+    description: String,
+    #[schema(value_type = String)]
+    currency: Currency,
+    lines: Vec<Line>,
+    /// Sum of the lines.
+    subtotal: i64,
+    credit_applied: i64,
+    total: i64,
+    amount_paid: i64,
+    amount_refunded: i64,
+    due_at: DateTime<Utc>,
+    /// When it is charged next; null when no charge is to come.
+    next_attempt_at: Option<DateTime<Utc>>,
+    /// When its dunning ladder ends without another charge, because only another payment method could help.
+    gives_up_at: Option<DateTime<Utc>>,
+    attempts: i64,
+    /// Declines so far.
+    dunning_step: i64,
+    #[schema(value_type = Option<String>)]
+    clock_id: Option<ClockId>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<Invoice> for InvoiceAnswer {
+    fn from(invoice: Invoice) -> Self {
+        let at = |action| invoice.next_attempt_at.filter(|_| invoice.next_action == action);
+        Self {
+            next_attempt_at: at(NextAction::Charge),
+            gives_up_at: at(NextAction::GiveUp),
+            id: invoice.id,
+            number: invoice.number,
+            status: invoice.status,
+            customer_id: invoice.customer_id,
+            subscription_id: invoice.subscription_id,
+            installment_plan_id: invoice.installment_plan_id,
+            cycle: invoice.cycle,
+            period: invoice.period_start.zip(invoice.period_end).map(|(start, end)| Period { start, end }),
+            description: invoice.description,
+            currency: invoice.currency,
+            lines: invoice.lines,
+            subtotal: invoice.subtotal,
+            credit_applied: invoice.credit_applied,
+            total: invoice.total,
+            amount_paid: invoice.amount_paid,
+            amount_refunded: invoice.amount_refunded,
+            due_at: invoice.due_at,
+            attempts: invoice.attempts,
+            dunning_step: invoice.dunning_step,
+            clock_id: invoice.timeline.clock_id(),
+            created_at: invoice.created_at,
+            updated_at: invoice.updated_at,
+        }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RefundAnswer {
+    #[schema(value_type = String)]
+    id: RefundId,
+    #[schema(value_type = String)]
+    payment_id: PaymentId,
+    amount: i64,
+    #[schema(value_type = String)]
+    currency: Currency,
+    reason: String,
+    status: RefundStatus,
+    /// Undone before settlement, rather than refunded.
+    voided: bool,
+    message: Option<String>,
+    created_at: DateTime<Utc>,
+    resolved_at: Option<DateTime<Utc>>,
+}
+
+impl From<Refund> for RefundAnswer {
+    fn from(refund: Refund) -> Self {
+        let Refund { id, payment_id, amount, currency, reason, status, voided, message, created_at, resolved_at, .. } = refund;
+        Self { id, payment_id, amount, currency, reason, status, voided, message, created_at, resolved_at }
+    }
+}
+
+/// The invoice after a refund, with all its refunds.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RefundedAnswer {
+    #[serde(flatten)]
+    invoice: InvoiceAnswer,
+    refunds: Vec<RefundAnswer>,
+}
+
+/// Lists invoices.
+#[utoipa::path(get, path = "/v1/invoices", tag = "money", params(Page<id::Invoice, InvoiceFilters>), responses((status = 200, body = List<InvoiceAnswer>)))]
+async fn list(
+    State(app): State<Arc<App>>,
+    page: Page<id::Invoice, InvoiceFilters>,
+) -> Result<Json<List<InvoiceAnswer>>, Problem> {
+    let InvoiceFilters { customer_id, subscription_id, status } = &page.filters;
+    let wanted = [
+        ("customer_id", customer_id.map(|id| id.to_string())),
+        ("subscription_id", subscription_id.map(|id| id.to_string())),
+        ("status", status.map(|status| status.to_string())),
+    ];
+    let found = store::page::list::<Invoice>(&app.db, page.request(wanted)).await?;
+    Ok(Json(List::of(found, InvoiceAnswer::from)))
+}
+
+/// Shows an invoice.
+#[utoipa::path(get, path = "/v1/invoices/{id}", tag = "money", params(("id" = String, Path)), responses((status = 200, body = RefundedAnswer)))]
+async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::Invoice>) -> Result<Json<RefundedAnswer>, Problem> {
+    shown(&app, id).await
+}
+
+async fn shown(app: &App, id: InvoiceId) -> Result<Json<RefundedAnswer>, Problem> {
+    let invoice = store::invoices::get(&app.db, id).await?.ok_or_else(|| Refusal::not_found("invoice", id))?;
+    let refunds = store::refunds::of_invoice(&app.db, id).await?;
+    Ok(Json(RefundedAnswer { invoice: invoice.into(), refunds: refunds.into_iter().map(RefundAnswer::from).collect() }))
+}
+
+/// Charges an open invoice now, whatever its ladder says.
+#[utoipa::path(post, path = "/v1/invoices/{id}/collect", tag = "money", params(("id" = String, Path)), responses((status = 200, body = InvoiceAnswer)))]
+async fn collect(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): PathId<id::Invoice>,
+) -> Result<Json<InvoiceAnswer>, Problem> {
+    Ok(Json(billing::invoices::collect(&app, &caller.actor, id).await?.into()))
+}
+
+/// Cancels an open invoice; credit that it had used goes back to the customer.
+#[utoipa::path(post, path = "/v1/invoices/{id}/void", tag = "money", params(("id" = String, Path)), request_body = Why, responses((status = 200, body = InvoiceAnswer)))]
+async fn void(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): PathId<id::Invoice>,
+    MaybeBody(why): MaybeBody<Why>,
+) -> Result<Json<InvoiceAnswer>, Problem> {
+    Ok(Json(billing::invoices::void(&app, &caller.actor, id, &said(why)).await?.into()))
+}
+
+/// Gives up on an open invoice.
+#[utoipa::path(post, path = "/v1/invoices/{id}/mark_uncollectible", tag = "money", params(("id" = String, Path)), request_body = Why, responses((status = 200, body = InvoiceAnswer)))]
+async fn mark_uncollectible(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): PathId<id::Invoice>,
+    MaybeBody(why): MaybeBody<Why>,
+) -> Result<Json<InvoiceAnswer>, Problem> {
+    Ok(Json(billing::invoices::mark_uncollectible(&app, &caller.actor, id, &said(why)).await?.into()))
+}
+
+fn said(why: Why) -> String {
+    why.reason.map(|reason| reason.0).unwrap_or_default()
+}
+
+/// Gives money back to where it came from: by a void before settlement, by a refund after it.
+#[utoipa::path(post, path = "/v1/invoices/{id}/refund", tag = "money", params(("id" = String, Path)), request_body = RefundOrder, responses((status = 200, body = RefundedAnswer)))]
+async fn refund(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): PathId<id::Invoice>,
+    Body(order): Body<RefundOrder>,
+) -> Result<Json<RefundedAnswer>, Problem> {
+    billing::refund::refund(&app, &caller.actor, id, order.amount.map(|amount| amount.0), &order.reason).await?;
+    shown(&app, id).await
+}

@@ -1,0 +1,168 @@
+//! `/v1/payments`: every attempt to collect, and the operator's word on one that nobody knows the outcome of.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    billing::{self, App, Refusal},
+    domain::{
+        id::{self, ClockId, CustomerId, InvoiceId, PaymentId, PaymentMethodId},
+        money::Currency,
+        payment::{DeclineClass, Finding, Payment, PaymentStatus},
+    },
+    http::{
+        auth::Caller,
+        body::{Body, PathId},
+        error::Problem,
+        input::{Text, body},
+        page::{List, Page},
+    },
+    store,
+};
+
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(resolve))
+}
+
+body! {
+    pub struct PaymentFilters {
+        pub invoice_id: Option<InvoiceId>,
+        pub customer_id: Option<CustomerId>,
+        pub status: Option<PaymentStatus>,
+        pub gateway: Option<Text<60>>,
+        pub reference: Option<Text<20>>,
+    }
+}
+
+body! {
+    pub struct Resolution {
+        /// `succeeded`, `declined`, or `not_processed` (which charges again).
+        pub outcome: Finding,
+        /// How it was found out.
+        pub note: Text<500>,
+        /// The gateway's id of the payment, if it succeeded.
+        pub transaction_id: Option<Text<100>>,
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeclineAnswer {
+    class: DeclineClass,
+    /// The gateway's own.
+    code: String,
+    message: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PaymentAnswer {
+    #[schema(value_type = String)]
+    id: PaymentId,
+    #[schema(value_type = String)]
+    invoice_id: InvoiceId,
+    #[schema(value_type = String)]
+    customer_id: CustomerId,
+    #[schema(value_type = Option<String>)]
+    payment_method_id: Option<PaymentMethodId>,
+    /// From 1, for each invoice.
+    attempt: i64,
+    gateway: String,
+    /// Our own: FluidPay's `order_id`, Paylike's `custom.reference`.
+    reference: String,
+    /// The gateway's.
+    transaction_id: Option<String>,
+    amount: i64,
+    amount_captured: i64,
+    amount_refunded: i64,
+    #[schema(value_type = String)]
+    currency: Currency,
+    status: PaymentStatus,
+    decline: Option<DeclineAnswer>,
+    /// Why the outcome is not known, or why nothing was processed.
+    message: Option<String>,
+    /// Look-ups that brought no answer so far.
+    lookups: i64,
+    next_lookup_at: Option<DateTime<Utc>>,
+    #[schema(value_type = Option<String>)]
+    clock_id: Option<ClockId>,
+    /// Real time of the first call, whatever clock the customer is on.
+    sent_at: DateTime<Utc>,
+    created_at: DateTime<Utc>,
+    resolved_at: Option<DateTime<Utc>>,
+}
+
+impl From<Payment> for PaymentAnswer {
+    fn from(payment: Payment) -> Self {
+        let decline = payment.decline_class.map(|class| DeclineAnswer {
+            class,
+            code: payment.decline_code.clone().unwrap_or_default(),
+            message: payment.decline_message.clone().unwrap_or_default(),
+        });
+        Self {
+            message: payment.decline_message.filter(|_| decline.is_none()),
+            decline,
+            id: payment.id,
+            invoice_id: payment.invoice_id,
+            customer_id: payment.customer_id,
+            payment_method_id: payment.payment_method_id,
+            attempt: payment.attempt,
+            gateway: payment.gateway,
+            reference: payment.reference,
+            transaction_id: payment.transaction_id,
+            amount: payment.amount,
+            amount_captured: payment.amount_captured,
+            amount_refunded: payment.amount_refunded,
+            currency: payment.currency,
+            status: payment.status,
+            lookups: payment.lookups,
+            next_lookup_at: payment.next_lookup_at,
+            clock_id: payment.timeline.clock_id(),
+            sent_at: payment.sent_at,
+            created_at: payment.created_at,
+            resolved_at: payment.resolved_at,
+        }
+    }
+}
+
+/// Lists payments.
+#[utoipa::path(get, path = "/v1/payments", tag = "money", params(Page<id::Payment, PaymentFilters>), responses((status = 200, body = List<PaymentAnswer>)))]
+async fn list(
+    State(app): State<Arc<App>>,
+    page: Page<id::Payment, PaymentFilters>,
+) -> Result<Json<List<PaymentAnswer>>, Problem> {
+    let PaymentFilters { invoice_id, customer_id, status, gateway, reference } = &page.filters;
+    let wanted = [
+        ("invoice_id", invoice_id.map(|id| id.to_string())),
+        ("customer_id", customer_id.map(|id| id.to_string())),
+        ("status", status.map(|status| status.to_string())),
+        ("gateway", gateway.as_ref().map(|t| t.0.clone())),
+        ("reference", reference.as_ref().map(|t| t.0.clone())),
+    ];
+    let found = store::page::list::<Payment>(&app.db, page.request(wanted)).await?;
+    Ok(Json(List::of(found, PaymentAnswer::from)))
+}
+
+/// Shows a payment.
+#[utoipa::path(get, path = "/v1/payments/{id}", tag = "money", params(("id" = String, Path)), responses((status = 200, body = PaymentAnswer)))]
+async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::Payment>) -> Result<Json<PaymentAnswer>, Problem> {
+    let payment = store::payments::get(&app.db, id).await?.ok_or_else(|| Refusal::not_found("payment", id))?;
+    Ok(Json(payment.into()))
+}
+
+/// Closes a parked payment by what an operator found out at the gateway.
+#[utoipa::path(post, path = "/v1/payments/{id}/resolve", tag = "money", params(("id" = String, Path)), request_body = Resolution, responses((status = 200, body = PaymentAnswer)))]
+async fn resolve(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): PathId<id::Payment>,
+    Body(resolution): Body<Resolution>,
+) -> Result<Json<PaymentAnswer>, Problem> {
+    let transaction_id = resolution.transaction_id.map(|text| text.0);
+    Ok(Json(
+        billing::invoices::resolve(&app, &caller.actor, id, resolution.outcome, transaction_id, &resolution.note).await?.into(),
+    ))
+}

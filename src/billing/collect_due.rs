@@ -46,7 +46,16 @@ pub async fn collect_due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> D
                 break;
             }
             if calls.len() < batch {
-                let claimed = claim(app, timeline, now, batch as i64).await?;
+                let claimed = match claim(app, timeline, now, batch as i64).await {
+                    Ok(claimed) => claimed,
+                    Err(error) => {
+                        // Calls under way must still be settled: dropping them would make their outcomes unknown.
+                        while calls.next().await.is_some() {}
+                        drop(calls);
+                        drop(settler);
+                        return Err(error);
+                    }
+                };
                 collected.without_gateway += claimed.without_gateway;
                 collected.payments += claimed.payments.len();
                 let nothing_due = claimed.payments.is_empty() && claimed.without_gateway == 0;

@@ -39,6 +39,9 @@ pub enum Error {
     Migration(String),
     #[error("a row with the same unique value exists already")]
     Conflict,
+    /// Two transactions stood in each other's way and this one was undone: trying again is safe.
+    #[error("the database was busy with the same rows: try again")]
+    Busy,
     #[error("database: {0}")]
     Database(String),
     #[error("a row could not be written as JSON: {0}")]
@@ -51,6 +54,12 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Database(inner) if inner.is_unique_violation() => Self::Conflict,
+            // PostgreSQL: deadlock, serialization failure, lock not available. SQLite: busy, locked, stale snapshot.
+            sqlx::Error::Database(inner)
+                if inner.code().is_some_and(|code| matches!(&*code, "40P01" | "40001" | "55P03" | "5" | "6" | "517")) =>
+            {
+                Self::Busy
+            }
             sqlx::Error::Database(inner) => Self::Database(inner.message().to_owned()),
             sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) => Self::Unreachable(error.to_string()),
             _ => Self::Database(error.to_string()),

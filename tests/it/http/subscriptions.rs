@@ -9,7 +9,8 @@ const SUBSCRIPTIONS: &str = "/v1/subscriptions";
 /// A customer `ada` in Auckland on a clock that stands at noon UTC on 31 January 2026, when it is February there.
 async fn ada(door: &Door) -> String {
     let clock = door.clock("2026-01-31T12:00:00Z").await;
-    door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock, "timezone": "Pacific/Auckland"})).await;
+    door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock, "timezone": "Pacific/Auckland"}))
+        .await;
     clock
 }
 

@@ -23,7 +23,7 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
 
-use texts::{adapt, parameters, told, without_nul, without_password};
+use texts::{adapt, is_missing_table, parameters, told, without_nul, without_password};
 
 /// A fault of the database, in words for an operator. Values never appear in it.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,7 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Database(inner) if inner.is_unique_violation() => Self::Conflict,
+            sqlx::Error::Database(inner) if is_missing_table(inner.message(), inner.code().as_deref()) => Self::NotMigrated,
             sqlx::Error::Database(inner) => Self::Database(told(inner.message(), inner.code().as_deref())),
             // The cause may quote what the column holds.
             sqlx::Error::ColumnDecode { index, .. } => {
@@ -68,6 +69,8 @@ impl From<sqlx::Error> for Error {
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
+
+const MIGRATION_PAUSE: Duration = Duration::from_millis(200);
 
 /// A value that both databases can bind.
 pub trait Param: for<'q> Encode<'q, Sqlite> + Type<Sqlite> + for<'q> Encode<'q, Postgres> + Type<Postgres> {}
@@ -190,12 +193,21 @@ impl Db {
 
     /// Applies what is missing of the migrations. A database that is ahead of this program is left alone.
     pub async fn migrate(&self) -> Result<()> {
-        self.check_not_newer().await?;
-        let done = match &self.pools {
-            Pools::Sqlite { writer, .. } => sqlx::migrate!("migrations/sqlite").run(writer).await,
-            Pools::Postgres(pool) => sqlx::migrate!("migrations/postgres").run(pool).await,
-        };
-        done.map_err(|error| Error::Migration(error.to_string()))
+        let mut tries = 0;
+        loop {
+            self.check_not_newer().await?;
+            let done = match &self.pools {
+                Pools::Sqlite { writer, .. } => sqlx::migrate!("migrations/sqlite").run(writer).await,
+                Pools::Postgres(pool) => sqlx::migrate!("migrations/postgres").run(pool).await,
+            };
+            let Err(error) = done else { return Ok(()) };
+            // PostgreSQL lets one migrate at a time; on SQLite another process may have been faster with the same one.
+            tries += 1;
+            if self.is_postgres() || tries > 3 {
+                return Err(Error::Migration(error.to_string()));
+            }
+            tokio::time::sleep(MIGRATION_PAUSE).await;
+        }
     }
 
     /// Fails unless every migration of this program, and no other, has been applied. Changes nothing.

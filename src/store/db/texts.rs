@@ -64,6 +64,11 @@ pub(super) fn told(message: &str, code: Option<&str>) -> String {
     format!("a value was refused ({})", message[..end].trim())
 }
 
+/// Tables are made by migrations and by nothing else.
+pub(super) fn is_missing_table(message: &str, code: Option<&str>) -> bool {
+    code == Some("42P01") || message.starts_with("no such table")
+}
+
 pub(super) fn without_password(message: &str, url: &str) -> String {
     let password = url.split_once("://").and_then(|(_, rest)| rest.split_once('@')).and_then(|(login, _)| login.split_once(':'));
     match password {

@@ -146,7 +146,7 @@ on_both! {
         for column in ["currency", "timezone", "timeline"] {
             ground.run(format!("update customers set {column} = '{SECRET}'")).await.expect("written around the types");
             errors.extend(store::customers::find(&ground.db, SECRET).await.err());
-            ground.run(format!("update customers set currency = 'USD', timezone = 'UTC', timeline = 'wall', {column} = {column}")).await.expect("mended");
+            ground.run("update customers set currency = 'USD', timezone = 'UTC', timeline = 'wall'").await.expect("mended");
         }
         ground.write(async |tx: &mut Tx| store::plans::insert(tx, &samples::full_plan()).await).await;
         for change in ["catch_up = 'topsecret4242'", "billing_frequency = 'topsecret4242'", "add_ons = '[{\"id\": \"topsecret4242\", \"amount\": \"topsecret4242\"}]'"] {

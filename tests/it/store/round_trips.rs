@@ -54,6 +54,8 @@ async fn kept<T: Row + Record + Debug>(ground: &Ground, rows: Vec<T>) {
     // As their Debug texts: kinds of ids cannot be compared.
     let texts = |rows: &[T]| rows.iter().map(|row| format!("{row:?}")).collect::<Vec<_>>();
     let mut written = texts(&rows);
+    // Each begins with its id.
+    written.sort();
     written.reverse();
     assert_eq!(texts(&found.rows), written, "{}", T::TABLE);
     assert!(!found.has_more);

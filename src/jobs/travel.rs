@@ -34,7 +34,11 @@ pub async fn run(app: Arc<App>, tracker: TaskTracker) {
 
 async fn journey(app: Arc<App>, clock: TestClock) {
     let id = clock.id;
-    if let Err(error) = advance(&app, clock).await {
+    let advanced = tokio::select! {
+        advanced = advance(&app, clock) => advanced,
+        () = billing::travel::keep(&app, id) => Ok(()),
+    };
+    if let Err(error) = advanced {
         tracing::error!(clock = %id, %error, "the advance was interrupted and goes on at the next tick");
     }
     if let Err(error) = billing::travel::let_go(&app, id).await {
@@ -51,7 +55,7 @@ pub async fn advance(app: &App, mut clock: TestClock) -> Done<()> {
             return Ok(());
         }
         let next = earliest(app, timeline).await?.filter(|&next| next < target).unwrap_or(target);
-        match billing::travel::step(app, clock.id, next, &done).await? {
+        match billing::travel::step(app, clock.id, clock.now_at, next, &done).await? {
             Some(moved) => clock = moved,
             None => return Ok(()),
         }

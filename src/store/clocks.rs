@@ -19,10 +19,14 @@ pub async fn get(db: &Db, id: ClockId) -> Result<Option<TestClock>> {
     db.query("select * from clocks where id = $1").bind(id).optional().await
 }
 
-/// Reads it so that it cannot move before the transaction ends.
+/// Reads it so that it cannot move before the transaction ends; others may do the same meanwhile.
+pub async fn hold(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
+    tx.query("select * from clocks where id = $1 for share").bind(id).optional().await
+}
+
+/// Reads it in order to change it.
 pub async fn lock(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
-    // `for share` would do, but SQLite knows neither: the adapter drops what it must.
-    tx.query("select * from clocks where id = $1").bind(id).optional().await
+    tx.query("select * from clocks where id = $1 for update").bind(id).optional().await
 }
 
 pub async fn save(tx: &mut Tx, clock: TestClock) -> Result<()> {
@@ -59,6 +63,18 @@ pub async fn claim_advancing(tx: &mut Tx, owner: &str, now: DateTime<Utc>, until
     .bind(until)
     .all()
     .await
+}
+
+/// Prolongs a claim; false if it is not this claimer's any more.
+pub async fn renew_claim(tx: &mut Tx, id: ClockId, owner: &str, until: DateTime<Utc>) -> Result<bool> {
+    let renewed = tx
+        .query("update clocks set lease_expires_at = $1 where id = $2 and lease_owner = $3 and status = 'advancing'")
+        .bind(until)
+        .bind(id)
+        .bind(owner.to_owned())
+        .run()
+        .await?;
+    Ok(renewed > 0)
 }
 
 /// Frees what an earlier life of this daemon had claimed.

@@ -1,7 +1,7 @@
 //! One SQL text, two databases: the enum adapter over SQLite and PostgreSQL that every other file of `store` speaks through.
 //!
 //! Three seams are written once in the text and adapted here:
-//! - `for update [of x] skip locked` is dropped on SQLite, where `BEGIN IMMEDIATE` already keeps other writers out;
+//! - `for update [of x] skip locked` and `for share` are dropped on SQLite, where `BEGIN IMMEDIATE` already keeps other writers out;
 //! - `in list($n)` takes a JSON array of texts;
 //! - [`Tx::insert_rows`] and [`Tx::update_rows`] send any number of rows as one statement with one JSON parameter.
 
@@ -145,7 +145,8 @@ impl Db {
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = PgConnectOptions::from_str(url)
                 .map_err(|_| Error::BadUrl)?
-                .options([("timezone", "UTC")])
+                // A daemon that freezes or loses its network amid a transaction must not keep its locks from the others.
+                .options([("timezone", "UTC"), ("idle_in_transaction_session_timeout", "30s")])
                 .application_name("rebilld")
                 .statement_cache_capacity(200);
             let pool = PgPoolOptions::new()
@@ -458,7 +459,7 @@ fn adapt(sql: &'static str, postgres: bool) -> Cow<'static, str> {
         };
         text = Cow::Owned(format!("{}{list}{}", &text[..start], &text[end + 1..]));
     }
-    if !postgres && let Some(start) = text.find("for update") {
+    if !postgres && let Some(start) = text.find("for update").or_else(|| text.find("for share")) {
         let after = &text[start..];
         let end =
             after.find("skip locked").map_or_else(|| after.find('\n').unwrap_or(after.len()), |at| at + "skip locked".len());

@@ -15,6 +15,9 @@ use crate::{
     telemetry,
 };
 
+/// The code of a payment that is not wanted any more and of which the gateway has not heard so far.
+const LETTING_GO: &str = "not_wanted";
+
 /// How often the last step of the look-up backoff is repeated before a human is needed: by default daily for a week.
 const LAST_STEP_REPEATS: i64 = 7;
 
@@ -23,7 +26,8 @@ impl Books<'_> {
     pub fn settle(&mut self, claimed: &Payment, answer: &Answer) -> Option<(Step, PaymentId)> {
         let mut payment = self.payments.get(&claimed.id)?.clone();
         let ours = payment.lease_token == claimed.lease_token;
-        if !payment.status.is_open() || payment.status == PaymentStatus::Parked || !(ours || tells_the_end(answer)) {
+        let closed = !payment.status.is_open() || payment.status == PaymentStatus::Parked;
+        if closed && !self.took_money_after_all(&payment, answer) || !(closed || ours || tells_the_end(answer)) {
             return self.too_late(&payment, answer);
         }
         let wanted = self.is_wanted(&payment);
@@ -31,10 +35,13 @@ impl Books<'_> {
             Answer::Outcome(Outcome::Succeeded { transaction_id, amount_minor }) => {
                 self.resolve(&mut payment, PaymentStatus::Succeeded, Some(transaction_id.clone()));
                 payment.amount_captured = *amount_minor;
+                (payment.decline_class, payment.decline_code, payment.decline_message) = (None, None, None);
                 self.succeed(&payment);
                 None
             }
             Answer::Outcome(Outcome::Authorized { transaction_id }) => {
+                // From a look-up: the capture is tried again, and if it fails again the backoff goes on where it was.
+                payment.lookups += i64::from(payment.status == PaymentStatus::Unknown);
                 payment.transaction_id = Some(transaction_id.clone());
                 if wanted {
                     payment.status = PaymentStatus::Authorized;
@@ -73,6 +80,16 @@ impl Books<'_> {
                 self.lease(&mut payment);
                 Some(Step::Charge)
             }
+            Answer::Nothing if payment.decline_code.as_deref() != Some(LETTING_GO) => {
+                // A request may still be on its way to the gateway, from a daemon that was killed: let go of only when a second
+                // look-up, later than any request can last, finds nothing either.
+                payment.decline_code = Some(LETTING_GO.to_owned());
+                payment.decline_message =
+                    Some("not to be collected any more; looked up once more before it is let go".to_owned());
+                payment.lease_owner = None;
+                payment.next_lookup_at = Some(self.wall + self.lease_time());
+                None
+            }
             Answer::Nothing => {
                 self.not_wanted(&mut payment);
                 None
@@ -93,16 +110,33 @@ impl Books<'_> {
         next.map(|step| (step, id))
     }
 
+    /// Success for a payment that had been given up as not processed or parked: the money is gone from the customer, so the books
+    /// must say so, whatever else they say.
+    fn took_money_after_all(&mut self, payment: &Payment, answer: &Answer) -> bool {
+        let Answer::Outcome(Outcome::Succeeded { transaction_id, amount_minor }) = answer else { return false };
+        if matches!(payment.status, PaymentStatus::Succeeded | PaymentStatus::Refunded) {
+            return false;
+        }
+        let data = json!({ "transaction_id": transaction_id, "amount": amount_minor, "status": payment.status });
+        self.payment_event("payment.unexpected_success", payment, data);
+        tracing::error!(payment = %payment.id, transaction_id, "the gateway reports success for a payment that had ended otherwise");
+        true
+    }
+
     /// An answer that comes after another daemon has taken the payment over, or after its end.
     fn too_late(&mut self, payment: &Payment, answer: &Answer) -> Option<(Step, PaymentId)> {
         match answer {
             Answer::Outcome(Outcome::Authorized { transaction_id })
                 if payment.transaction_id.as_ref() != Some(transaction_id) =>
             {
+                self.payment_event("payment.stray_authorization", payment, json!({ "transaction_id": transaction_id }));
+                if payment.status.is_open() && payment.transaction_id.is_none() {
+                    // Whoever has the payment now may be about to find and capture this very reservation. It runs out by itself.
+                    return None;
+                }
                 // Reserved twice: the later reservation is given free, no money has moved.
                 let mut stray = payment.clone();
                 stray.transaction_id = Some(transaction_id.clone());
-                self.payment_event("payment.stray_authorization", payment, json!({ "transaction_id": transaction_id }));
                 self.payments.insert(stray.id, stray);
                 Some((Step::Release, payment.id))
             }
@@ -110,8 +144,8 @@ impl Books<'_> {
                 if payment.transaction_id.as_ref() != Some(transaction_id) =>
             {
                 let data = json!({ "transaction_id": transaction_id, "amount": amount_minor, "status": payment.status });
-                self.payment_event("payment.unexpected_success", payment, data);
-                tracing::error!(payment = %payment.id, transaction_id, "the gateway reports success for a payment that had ended otherwise");
+                self.payment_event("payment.taken_twice", payment, data);
+                tracing::error!(payment = %payment.id, transaction_id, "the gateway reports a second success for one payment");
                 None
             }
             _ => None,
@@ -130,7 +164,11 @@ impl Books<'_> {
 
     fn lease(&self, payment: &mut Payment) {
         payment.lease_owner = Some(self.app.instance.clone());
-        payment.lease_expires_at = Some(self.wall + self.app.config.collection.lease);
+        payment.lease_expires_at = Some(self.wall + self.lease_time());
+    }
+
+    fn lease_time(&self) -> TimeDelta {
+        TimeDelta::from_std(self.app.config.collection.lease).unwrap_or(TimeDelta::minutes(1))
     }
 
     pub(super) fn resolve(&self, payment: &mut Payment, status: PaymentStatus, transaction_id: Option<String>) {

@@ -17,7 +17,7 @@ use std::{
 
 use serde::Serialize;
 use sqlx::{
-    Arguments, AssertSqlSafe, Encode, FromRow, PgPool, Postgres, Sqlite, SqlitePool, Transaction, Type,
+    Arguments, AssertSqlSafe, Connection, Encode, FromRow, PgConnection, PgPool, Postgres, Sqlite, SqlitePool, Transaction, Type,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
@@ -57,6 +57,9 @@ impl From<sqlx::Error> for Error {
         }
     }
 }
+
+/// How long a PostgreSQL may take to let us in.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -149,12 +152,19 @@ impl Db {
                 .options([("timezone", "UTC"), ("idle_in_transaction_session_timeout", "30s")])
                 .application_name("rebilld")
                 .statement_cache_capacity(200);
+            // The pool would try again and again, and then only say that it took too long: one connection has the reason.
+            let unreachable = |why: &str| Error::Unreachable(without_password(why, url));
+            match tokio::time::timeout(CONNECT_PATIENCE, PgConnection::connect_with(&options)).await {
+                Ok(Ok(connection)) => drop(connection.close().await),
+                Ok(Err(error)) => return Err(unreachable(&error.to_string())),
+                Err(_) => return Err(unreachable("no answer within 10 s")),
+            }
             let pool = PgPoolOptions::new()
                 .max_connections(max_connections)
-                .acquire_timeout(Duration::from_secs(10))
+                .acquire_timeout(CONNECT_PATIENCE)
                 .connect_with(options)
                 .await
-                .map_err(|error| Error::Unreachable(without_password(&error.to_string(), url)))?;
+                .map_err(|error| unreachable(&error.to_string()))?;
             Pools::Postgres(pool)
         } else {
             return Err(Error::BadUrl);

@@ -43,7 +43,7 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    fn new(name: &'static str) -> Arc<Self> {
+    pub fn new(name: &'static str) -> Arc<Self> {
         Arc::new(Self { name, rested: Mutex::new(Some(Instant::now())) })
     }
 

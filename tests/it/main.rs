@@ -4,6 +4,7 @@ mod collection;
 mod domain;
 mod gateways;
 mod http;
+mod kill;
 mod laws;
 mod postgres;
 mod rust_text;

@@ -50,8 +50,10 @@ pub async fn collect_due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> D
                 let claimed = match claim(app, timeline, now, batch as i64).await {
                     Ok(claimed) => claimed,
                     Err(error) => {
-                        // A call that is dropped midway is a charge that nobody knows the outcome of.
+                        // Calls under way must still be settled: dropping them would make their outcomes unknown.
                         while calls.next().await.is_some() {}
+                        drop(calls);
+                        drop(settler);
                         return Err(error);
                     }
                 };

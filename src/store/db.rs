@@ -1,7 +1,7 @@
 //! One SQL text, two databases: the enum adapter over SQLite and PostgreSQL that every other file of `store` speaks through.
 //!
 //! Three seams are written once in the text and adapted here:
-//! - `for update [of x] skip locked` and `for share` are dropped on SQLite, where `BEGIN IMMEDIATE` already keeps other writers out;
+//! - `for update [of x] skip locked` is dropped on SQLite, where `BEGIN IMMEDIATE` already keeps other writers out;
 //! - `in list($n)` takes a JSON array of texts;
 //! - [`Tx::insert_rows`] and [`Tx::update_rows`] send any number of rows as one statement with one JSON parameter.
 
@@ -39,6 +39,9 @@ pub enum Error {
     Migration(String),
     #[error("a row with the same unique value exists already")]
     Conflict,
+    /// Two transactions stood in each other's way and this one was undone: trying again is safe.
+    #[error("the database was busy with the same rows: try again")]
+    Busy,
     #[error("database: {0}")]
     Database(String),
     #[error("a row could not be written as JSON: {0}")]
@@ -51,6 +54,12 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Database(inner) if inner.is_unique_violation() => Self::Conflict,
+            // PostgreSQL: deadlock, serialization failure, lock not available. SQLite: busy, locked, stale snapshot.
+            sqlx::Error::Database(inner)
+                if inner.code().is_some_and(|code| matches!(&*code, "40P01" | "40001" | "55P03" | "5" | "6" | "517")) =>
+            {
+                Self::Busy
+            }
             sqlx::Error::Database(inner) => Self::Database(inner.message().to_owned()),
             sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) => Self::Unreachable(error.to_string()),
             _ => Self::Database(error.to_string()),
@@ -469,7 +478,7 @@ fn adapt(sql: &'static str, postgres: bool) -> Cow<'static, str> {
         };
         text = Cow::Owned(format!("{}{list}{}", &text[..start], &text[end + 1..]));
     }
-    if !postgres && let Some(start) = text.find("for update").or_else(|| text.find("for share")) {
+    if !postgres && let Some(start) = text.find("for update") {
         let after = &text[start..];
         let end =
             after.find("skip locked").map_or_else(|| after.find('\n').unwrap_or(after.len()), |at| at + "skip locked".len());

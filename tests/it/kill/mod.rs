@@ -208,8 +208,13 @@ impl World {
 
     /// How many claims reborn daemons have freed, in all their lives.
     pub async fn freed(&self) -> i64 {
-        let events: Vec<(String,)> =
-            self.app.db.query("select cast(data as text) from events where type = 'claims.recovered'").all().await.expect("events");
+        let events: Vec<(String,)> = self
+            .app
+            .db
+            .query("select cast(data as text) from events where type = 'claims.recovered'")
+            .all()
+            .await
+            .expect("events");
         events
             .iter()
             .map(|(data,)| serde_json::from_str::<serde_json::Value>(data).expect("JSON"))

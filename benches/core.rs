@@ -1,0 +1,64 @@
+//! Micro-benchmarks of the pure core: the nth date, the price of a cycle, ids. Run with `cargo bench`; never a test in CI.
+
+use chrono::{DateTime, NaiveDate};
+use rebilld::domain::{
+    calendar,
+    frequency::{Frequency, Recurrence, Schedule},
+    id::IdSource,
+    invoice::{Adjustment, Charge, Modifier, price},
+    money::Percentage,
+    proration::Share,
+};
+
+fn main() {
+    divan::main();
+}
+
+fn monthly() -> Schedule {
+    let recurrence = Recurrence::new(Frequency::Monthly, 1, Some("31")).expect("a recurrence");
+    Schedule::new(recurrence, NaiveDate::from_ymd_opt(2026, 1, 31).expect("a date"))
+}
+
+/// The cost must not depend on n.
+#[divan::bench(args = [1, 100, 10_000])]
+fn nth_date(bencher: divan::Bencher, n: u64) {
+    let schedule = monthly();
+    bencher.bench(|| schedule.date(divan::black_box(n)));
+}
+
+#[divan::bench]
+fn slot_on_or_after(bencher: divan::Bencher) {
+    let schedule = monthly();
+    let date = NaiveDate::from_ymd_opt(2090, 6, 15).expect("a date");
+    bencher.bench(|| schedule.slot_on_or_after(divan::black_box(date)));
+}
+
+#[divan::bench]
+fn date_to_instant(bencher: divan::Bencher) {
+    let (date, time) =
+        (NaiveDate::from_ymd_opt(2026, 3, 29).expect("a date"), chrono::NaiveTime::from_hms_opt(2, 30, 0).expect("a time"));
+    bencher.bench(|| calendar::instant(divan::black_box(date), time, chrono_tz::Europe::Berlin));
+}
+
+#[divan::bench]
+fn price_of_a_cycle(bencher: divan::Bencher) {
+    let modifier = |adjustment| Modifier {
+        id: "x".into(),
+        name: "Towel".into(),
+        description: String::new(),
+        adjustment,
+        duration: 0,
+        applied_from: 0,
+    };
+    let add_ons = [modifier(Adjustment::Amount(300))];
+    let discounts = [modifier(Adjustment::Percentage(Percentage::from_thousandths(12_500).expect("a percentage")))];
+    let charge = Charge { description: "Gym", amount_minor: 2999, quantity: 1, add_ons: &add_ons, discounts: &discounts };
+    bencher.bench(|| price(divan::black_box(&charge), 7, Share::WHOLE));
+}
+
+#[divan::bench]
+fn an_id_and_its_text(bencher: divan::Bencher) {
+    let ids = IdSource::seeded([1; 32]);
+    let now = DateTime::from_timestamp(1_800_000_000, 0).expect("an instant");
+    bencher.bench(|| ids.next::<rebilld::domain::id::Payment>(now).to_string());
+}

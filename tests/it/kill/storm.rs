@@ -6,17 +6,18 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::Daemon;
 use crate::{
-    collection::chaos::{crowd, seed, storm},
+    collection::chaos::{crowd_from, seed, storm},
     world::*,
 };
 
-const LATENCY: Duration = Duration::from_millis(8);
+const LATENCY: Duration = Duration::from_millis(3);
 
 async fn a_year_under_fire(on: On) {
     let Some(world) = World::slow(on, LATENCY).await else { return };
     let seed = seed();
     let mut random = StdRng::seed_from_u64(seed);
-    crowd(&world, &mut random, 200).await;
+    let start = |random: &mut StdRng| ["2026-01-05", "2026-02-28"][random.random_range(0..2)].to_owned();
+    crowd_from(&world, &mut random, 200, start).await;
     world.chaos(seed, storm()).await;
     let mut daemon = Daemon::new(&world, "phoenix", "5s");
     let begun = Instant::now();

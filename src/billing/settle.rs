@@ -16,7 +16,7 @@ use crate::{
         invoice::{InvoiceStatus, NextAction},
         payment::{Decline, Outcome, Payment},
     },
-    gateway::{Charge, Configured, Found, Mandate, Reason, Sent, Source},
+    gateway::{Charge, Configured, Found, Mandate, Reason, ReturnOutcome, Sent, Source},
     store,
 };
 
@@ -42,7 +42,8 @@ pub(super) enum Answer {
     Nothing,
     /// The gateway could not say.
     Silence(String),
-    Released,
+    /// What became of the attempt to give reserved money free.
+    Released(ReturnOutcome),
     /// Another daemon has taken the payment over.
     LeaseLost,
 }
@@ -59,7 +60,7 @@ pub(super) struct Settler(mpsc::Sender<Report>);
 impl Settler {
     /// Settles an answer; says what to do next, if anything. Answers after the commit.
     pub(super) async fn report(&self, payment: Payment, answer: Answer) -> Option<(Step, Payment)> {
-        if matches!(answer, Answer::LeaseLost | Answer::Released) {
+        if matches!(answer, Answer::LeaseLost) {
             return None;
         }
         let (reply, next) = oneshot::channel();
@@ -184,7 +185,7 @@ pub(super) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment,
         match step {
             Step::Charge | Step::Capture => Answer::Outcome(Outcome::Unknown { message }),
             Step::LookUp => Answer::Silence(message),
-            Step::Release => Answer::Released,
+            Step::Release => Answer::Released(ReturnOutcome::Unknown { message }),
         }
     })
 }
@@ -203,7 +204,7 @@ async fn call(gateway: &Configured, payment: &Payment, step: Step) -> Answer {
         Step::Release => {
             let released = gateway.adapter.release(transaction_id, &charge).await;
             tracing::info!(payment = %payment.id, ?released, "authorization released");
-            Answer::Released
+            Answer::Released(released)
         }
     }
 }
@@ -216,7 +217,7 @@ async fn keep_lease(app: &App, payment: &Payment) -> Done<bool> {
         return Ok(true);
     }
     let mut tx = app.db.begin().await?;
-    let renewed = store::payments::renew_lease(&mut tx, payment.id, payment.lease_token, now + lease).await?;
+    let renewed = store::payments::renew_lease(&mut tx, payment.id, payment.lease_token, now, now + lease).await?;
     tx.commit().await?;
     Ok(renewed)
 }

@@ -53,11 +53,8 @@ pub async fn run(file: Option<PathBuf>) -> anyhow::Result<()> {
     let watch = tokio::spawn(supervisor::watch(daemon.jobs.pulses()));
     supervisor::ready(daemon.addr);
     println!("rebilld listens on http://{}", daemon.addr);
-    loop {
-        match signals.next().await {
-            Wish::Reload => supervisor::reloading(|| reload::reload(&daemon.app.config, file.as_deref())),
-            Wish::Stop => break,
-        }
+    while let Wish::Reload = signals.next().await {
+        supervisor::reloading(|| reload::reload(&daemon.app.config, file.as_deref()));
     }
     supervisor::stopping();
     watch.abort();

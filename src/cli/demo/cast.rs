@@ -48,7 +48,7 @@ const DECLINES_PER_MILLE: u16 = 125;
 
 /// Every third customer pays by Paylike.
 fn gateway_of(index: usize) -> &'static str {
-    if index % 3 == 0 { PAYLIKE } else { FLUID }
+    if index.is_multiple_of(3) { PAYLIKE } else { FLUID }
 }
 
 /// Creates everything on this clock; answers one customer's id, for people to look at.

@@ -12,11 +12,9 @@ use crate::{
         payment::{Outcome, Payment, PaymentStatus},
         subscription::SubscriptionStatus,
     },
+    gateway::ReturnOutcome,
     telemetry,
 };
-
-/// The code of a payment that is not wanted any more and of which the gateway has not heard so far.
-const LETTING_GO: &str = "not_wanted";
 
 /// How often the last step of the look-up backoff is repeated before a human is needed: by default daily for a week.
 const LAST_STEP_REPEATS: i64 = 7;
@@ -28,7 +26,7 @@ impl Books<'_> {
         let ours = payment.lease_token == claimed.lease_token;
         let closed = !payment.status.is_open() || payment.status == PaymentStatus::Parked;
         if closed && !self.took_money_after_all(&payment, answer) || !(closed || ours || tells_the_end(answer)) {
-            return self.too_late(&payment, answer);
+            return self.too_late(&payment, claimed, answer);
         }
         let wanted = self.is_wanted(&payment);
         let next = match answer {
@@ -48,7 +46,10 @@ impl Books<'_> {
                     self.lease(&mut payment);
                     Some(Step::Capture)
                 } else {
-                    self.not_wanted(&mut payment);
+                    // Not over yet: a capture whose answer was lost may win against the release.
+                    payment.status = PaymentStatus::Unknown;
+                    payment.lease_expires_at = None;
+                    payment.next_lookup_at = Some(self.wall + self.app.config.collection.lease);
                     Some(Step::Release)
                 }
             }
@@ -60,6 +61,11 @@ impl Books<'_> {
                 let data = json!({ "invoice_id": payment.invoice_id, "attempt": payment.attempt, "class": decline.class, "code": decline.code });
                 self.payment_event("payment.declined", &payment, data);
                 self.decline(payment.invoice_id, decline);
+                None
+            }
+            // This call was not processed; an earlier one, whose answer was lost, may be on its way still.
+            Answer::Outcome(Outcome::GatewayError { message, .. }) if payment.was_sent_before() => {
+                self.ask_later(&mut payment, message);
                 None
             }
             Answer::Outcome(Outcome::GatewayError { message, retry_after }) => {
@@ -77,17 +83,14 @@ impl Books<'_> {
                 payment.status = PaymentStatus::Pending;
                 payment.lookups += 1;
                 payment.next_lookup_at = None;
+                payment.called_at = self.wall;
                 self.lease(&mut payment);
                 Some(Step::Charge)
             }
-            Answer::Nothing if payment.decline_code.as_deref() != Some(LETTING_GO) => {
-                // A request may still be on its way to the gateway, from a daemon that was killed: let go of only when a second
-                // look-up, later than any request can last, finds nothing either.
-                payment.decline_code = Some(LETTING_GO.to_owned());
-                payment.decline_message =
-                    Some("not to be collected any more; looked up once more before it is let go".to_owned());
+            Answer::Nothing if !self.has_settled(&payment) => {
+                // Nobody will send it again, so a call that is late must have had the time to arrive.
                 payment.lease_owner = None;
-                payment.next_lookup_at = Some(self.wall + self.lease_time());
+                payment.next_lookup_at = Some(payment.called_at + self.app.config.collection.lease);
                 None
             }
             Answer::Nothing => {
@@ -95,10 +98,18 @@ impl Books<'_> {
                 None
             }
             Answer::Silence(message) => {
-                self.no_answer(&mut payment, message);
+                self.ask_later(&mut payment, message);
                 None
             }
-            Answer::Released | Answer::LeaseLost => None,
+            Answer::Released(ReturnOutcome::Returned { .. }) => {
+                self.not_wanted(&mut payment);
+                None
+            }
+            Answer::Released(_) => {
+                self.ask_later(&mut payment, "the reserved money could not be given free");
+                None
+            }
+            Answer::LeaseLost => None,
         };
         if !payment.status.is_open() {
             metrics::counter!(telemetry::PAYMENTS, "gateway" => payment.gateway.clone(), "status" => payment.status.as_str())
@@ -124,7 +135,7 @@ impl Books<'_> {
     }
 
     /// An answer that comes after another daemon has taken the payment over, or after its end.
-    fn too_late(&mut self, payment: &Payment, answer: &Answer) -> Option<(Step, PaymentId)> {
+    fn too_late(&mut self, payment: &Payment, claimed: &Payment, answer: &Answer) -> Option<(Step, PaymentId)> {
         match answer {
             Answer::Outcome(Outcome::Authorized { transaction_id })
                 if payment.transaction_id.as_ref() != Some(transaction_id) =>
@@ -134,8 +145,9 @@ impl Books<'_> {
                     // Whoever has the payment now may be about to find and capture this very reservation. It runs out by itself.
                     return None;
                 }
-                // Reserved twice: the later reservation is given free, no money has moved.
-                let mut stray = payment.clone();
+                // Reserved twice: the later reservation is given free, no money has moved. Under the claim that was lost, so that
+                // what comes of it says nothing about the payment as it is now.
+                let mut stray = claimed.clone();
                 stray.transaction_id = Some(transaction_id.clone());
                 self.payments.insert(stray.id, stray);
                 Some((Step::Release, payment.id))
@@ -164,11 +176,7 @@ impl Books<'_> {
 
     fn lease(&self, payment: &mut Payment) {
         payment.lease_owner = Some(self.app.instance.clone());
-        payment.lease_expires_at = Some(self.wall + self.lease_time());
-    }
-
-    fn lease_time(&self) -> TimeDelta {
-        TimeDelta::from_std(self.app.config.collection.lease).unwrap_or(TimeDelta::minutes(1))
+        payment.lease_expires_at = Some(self.wall + self.app.config.collection.lease);
     }
 
     pub(super) fn resolve(&self, payment: &mut Payment, status: PaymentStatus, transaction_id: Option<String>) {
@@ -204,7 +212,15 @@ impl Books<'_> {
         backoff.get(index).and_then(|delay| TimeDelta::from_std(*delay).ok()).unwrap_or(TimeDelta::days(1))
     }
 
-    fn no_answer(&mut self, payment: &mut Payment, message: &str) {
+    /// Whether a call that the gateway does not know of would have arrived by now.
+    fn has_settled(&self, payment: &Payment) -> bool {
+        payment.called_at + self.app.config.collection.lease <= self.wall
+    }
+
+    /// Nothing is known yet: the next look-up waits longer than the one before, and in the end for a human.
+    fn ask_later(&mut self, payment: &mut Payment, message: &str) {
+        payment.status = PaymentStatus::Unknown;
+        payment.lease_expires_at = None;
         payment.lookups += 1;
         payment.decline_message = Some(message.to_owned());
         payment.lease_owner = None;

@@ -10,13 +10,13 @@ use crate::{
     world::*,
 };
 
-const LATENCY: Duration = Duration::from_millis(3);
+const LATENCY: Duration = Duration::from_millis(2);
 
 async fn a_year_under_fire(on: On) {
     let Some(world) = World::slow(on, LATENCY).await else { return };
     let seed = seed();
     let mut random = StdRng::seed_from_u64(seed);
-    let start = |random: &mut StdRng| ["2026-01-05", "2026-02-28"][random.random_range(0..2)].to_owned();
+    let start = |random: &mut StdRng| ["2026-01-05", "2026-03-16"][random.random_range(0..2)].to_owned();
     crowd_from(&world, &mut random, 200, start).await;
     world.chaos(seed, storm()).await;
     let mut daemon = Daemon::new(&world, "phoenix", "5s");
@@ -25,7 +25,7 @@ async fn a_year_under_fire(on: On) {
     let mut startups = vec![daemon.up().await];
     daemon.advance(&world, "2027-01-05T00:00:00Z").await;
     let mut kills = 0;
-    while kills < 40 && !world.arrived().await {
+    while kills < 60 && !world.arrived().await {
         tokio::time::sleep(Duration::from_millis(random.random_range(100..=1500))).await;
         daemon.kill();
         kills += 1;

@@ -43,7 +43,9 @@ pub struct TermsInput {
     pub keep_anchor: Option<bool>,
 }
 
-/// The change that the input asks for, at the period's end on top of what waits for it already. `anew`: naming the plan that it has already brings that plan's terms as they are now.
+/// The change that the input asks for. `action` is when a change takes effect: at the period's end it stands on top of what
+/// waits for it already, and naming the plan that the subscription has brings that plan's terms as they are now. Without an action
+/// it is a PATCH, in which the plan may be repeated unchanged.
 pub(super) async fn resolve(
     app: &App,
     tx: &mut Tx,
@@ -51,17 +53,15 @@ pub(super) async fn resolve(
     subscription: &Subscription,
     today: NaiveDate,
     input: TermsInput,
-    when: When,
-    anew: bool,
+    action: Option<When>,
 ) -> Done<Change> {
     let mut ground = subscription.clone();
-    if when == When::PeriodEnd
-        && let Some(pending) = &subscription.pending_change
-    {
+    let at_end = action == Some(When::PeriodEnd);
+    if at_end && let Some(pending) = &subscription.pending_change {
         overlay(&mut ground, pending);
     }
     let mut change = match &input.plan_id {
-        Some(key) => plan_change(tx, checks, subscription, key, anew).await?,
+        Some(key) => plan_change(tx, checks, subscription, key, action.is_some()).await?,
         None => Change::default(),
     };
     let frequency_before = change.billing_frequency.unwrap_or(ground.billing_frequency);
@@ -106,7 +106,7 @@ pub(super) async fn resolve(
         metadata: input.metadata,
         keep_anchor: input.keep_anchor,
     });
-    check(app, checks, subscription, ground, today, when, &mut change);
+    check(app, checks, subscription, ground, today, at_end, &mut change);
     Ok(change)
 }
 
@@ -152,7 +152,7 @@ fn check(
     subscription: &Subscription,
     mut after: Subscription,
     today: NaiveDate,
-    when: When,
+    at_end: bool,
     change: &mut Change,
 ) {
     overlay(&mut after, change);
@@ -170,7 +170,7 @@ fn check(
         checks.fault("ends_on", format!("must be after today, {today}; to end now, cancel"));
     }
     // What waits for the period's end must still fit on top of this, or the subscription would stop there.
-    if when == When::Now
+    if !at_end
         && let Some(pending) = &subscription.pending_change
         && after.recurrence().is_ok()
     {

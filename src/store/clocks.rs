@@ -19,12 +19,12 @@ pub async fn get(db: &Db, id: ClockId) -> Result<Option<TestClock>> {
     db.query("select * from clocks where id = $1").bind(id).optional().await
 }
 
-/// Reads it so that it cannot move before the transaction ends; any number may do so at once.
-pub async fn hold(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
-    tx.query("select * from clocks where id = $1 for share").bind(id).optional().await
+/// Reads it inside a transaction. Takes no lock: whoever moves it does so only after the work of its instant is done.
+pub async fn read(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
+    tx.query("select * from clocks where id = $1").bind(id).optional().await
 }
 
-/// Reads it to change it, once nobody holds it still.
+/// Reads it to move it.
 pub async fn lock(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
     tx.query("select * from clocks where id = $1 for update").bind(id).optional().await
 }
@@ -47,7 +47,10 @@ pub async fn start(tx: &mut Tx, id: ClockId, target: DateTime<Utc>) -> Result<Op
 
 /// Keeps an idle clock from being sent on its way before the transaction ends; none if it is on one, or gone.
 pub async fn hold_idle(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
-    tx.query("select * from clocks where id = $1 and status = 'idle' for update").bind(id).optional().await
+    tx.query("select * from clocks where id = $1 and status = 'idle' and lease_owner is null for update")
+        .bind(id)
+        .optional()
+        .await
 }
 
 /// Clocks on their way that nobody moves: unclaimed, or claimed by a daemon that has gone silent.
@@ -65,6 +68,41 @@ pub async fn claim_advancing(tx: &mut Tx, owner: &str, now: DateTime<Utc>, until
     .await
 }
 
+/// Whether any clock stands still and has work due all the same: what was asked for at its own now. The earliest is one step in an
+/// index; `exists` PostgreSQL would rather answer by reading the table.
+pub async fn any_idle_with_work(db: &Db, now: DateTime<Utc>) -> Result<bool> {
+    let found: Option<(i64,)> = db
+        .query(
+            "select cast(1 as bigint) from clocks c
+             where c.status = 'idle' and (c.lease_expires_at is null or c.lease_expires_at <= $1) and (
+                 (select min(s.due_at) from subscriptions s where s.timeline = c.id and s.due_at is not null) <= c.now_at
+                 or (select min(i.next_attempt_at) from invoices i where i.timeline = c.id and i.next_attempt_at is not null) <= c.now_at)
+             limit 1",
+        )
+        .bind(now)
+        .optional()
+        .await?;
+    Ok(found.is_some())
+}
+
+/// Claims those clocks, so that only one daemon does their work.
+pub async fn claim_idle_with_work(tx: &mut Tx, owner: &str, now: DateTime<Utc>, until: DateTime<Utc>) -> Result<Vec<TestClock>> {
+    tx.query(
+        "update clocks set lease_owner = $1, lease_expires_at = $3 where id in (
+            select c.id from clocks c
+            where c.status = 'idle' and (c.lease_expires_at is null or c.lease_expires_at <= $2) and (
+                (select min(s.due_at) from subscriptions s where s.timeline = c.id and s.due_at is not null) <= c.now_at
+                or (select min(i.next_attempt_at) from invoices i where i.timeline = c.id and i.next_attempt_at is not null) <= c.now_at)
+            limit 16 for update of c skip locked)
+         returning *",
+    )
+    .bind(owner.to_owned())
+    .bind(now)
+    .bind(until)
+    .all()
+    .await
+}
+
 /// Frees what an earlier life of this daemon had claimed.
 pub async fn release_claims(tx: &mut Tx, owner: &str) -> Result<u64> {
     tx.query("update clocks set lease_owner = null, lease_expires_at = null where lease_owner = $1")
@@ -73,14 +111,9 @@ pub async fn release_claims(tx: &mut Tx, owner: &str) -> Result<u64> {
         .await
 }
 
-/// Removes the customers of a clock and everything that is theirs. Events stay: they are the record. Comes before the clock is
-/// locked: whoever works on a customer holds the clock second.
-pub async fn delete_customers(tx: &mut Tx, id: ClockId) -> Result<u64> {
-    // The second condition is that of the partial index.
-    tx.query("delete from customers where timeline = $1 and timeline <> 'wall'").bind(id.to_string()).run().await
-}
-
-/// Removes a clock whose customers are gone.
+/// Removes a clock with its customers and everything that is theirs. Events stay: they are the record.
 pub async fn delete(tx: &mut Tx, id: ClockId) -> Result<bool> {
+    // The second condition is that of the partial index.
+    tx.query("delete from customers where timeline = $1 and timeline <> 'wall'").bind(id.to_string()).run().await?;
     Ok(tx.query("delete from clocks where id = $1").bind(id).run().await? > 0)
 }

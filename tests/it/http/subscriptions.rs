@@ -133,6 +133,10 @@ on_both! {
         for (first, date, amount) in [("full", "2026-02-05", 1000), ("prorated", "2026-02-05", 323), ("free", "2026-02-15", 1000)] {
             let made = door.made(SUBSCRIPTIONS, bill(first)).await;
             assert_eq!((&made["next_bill_date"], &made["next_amount"]), (&json!(date), &json!(amount)), "{first}");
+            // A charge that an operator moves to a day before the anchor is a charge, not a free one.
+            let path = format!("{SUBSCRIPTIONS}/{}/reschedule", made["id"].as_str().expect("id"));
+            let moved = door.post(&path, json!({"next_bill_date": "2026-02-07"})).await.ok(200);
+            assert!(moved["next_amount"].as_i64() > Some(200) && moved["next_bill_date"] == "2026-02-07", "{moved}");
         }
     }
 

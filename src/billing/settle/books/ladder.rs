@@ -113,10 +113,9 @@ impl Books<'_> {
             .and_then(|id| self.subscriptions.get(&id))
             .is_some_and(|subscription| subscription.status == SubscriptionStatus::Cancelled);
         if cancelled && invoice.status == InvoiceStatus::Open {
-            invoice.status = InvoiceStatus::Void;
             invoice.next_attempt_at = None;
             self.changed_invoices.insert(id);
-            self.event("invoice.voided", id, json!({ "reason": "the subscription was cancelled" }), &Actor::System);
+            self.voids.insert(id, ("the subscription was cancelled".to_owned(), Actor::System));
         }
         cancelled
     }

@@ -20,7 +20,7 @@ use serde::Serialize;
 use sqlx::{
     Arguments, AssertSqlSafe, Connection, Encode, FromRow, PgConnection, PgPool, Postgres, Sqlite, SqlitePool, Transaction, Type,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
-    sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
+    sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
 
 use texts::{adapt, is_missing_table, parameters, told, without_nul, without_password};
@@ -141,14 +141,13 @@ impl Db {
             let options = SqliteConnectOptions::from_str(url)
                 .map_err(|_| Error::BadUrl)?
                 .create_if_missing(create)
-                .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
                 .foreign_keys(true)
                 .busy_timeout(Duration::from_secs(30))
                 .pragma("cache_size", "-65536")
                 .pragma("temp_store", "memory")
                 .statement_cache_capacity(200);
-            let connect = |error: sqlx::Error| Error::Unreachable(format!("{url}: {error}"));
+            let connect = |error: sqlx::Error| Error::Unreachable(texts::unopened(&error));
             let writer = SqlitePoolOptions::new()
                 .max_connections(1)
                 .min_connections(1)
@@ -174,7 +173,7 @@ impl Db {
                 .application_name("rebilld")
                 .statement_cache_capacity(200);
             // The pool would try again and again, and then only say that it took too long: one connection has the reason.
-            let unreachable = |why: &str| Error::Unreachable(without_password(why, url));
+            let unreachable = |why: &str| Error::Unreachable(without_password(&texts::unanswered(why), url));
             match tokio::time::timeout(CONNECT_PATIENCE, PgConnection::connect_with(&options)).await {
                 Ok(Ok(connection)) => drop(connection.close().await),
                 Ok(Err(error)) => return Err(unreachable(&error.to_string())),
@@ -217,7 +216,11 @@ impl Db {
         loop {
             self.check_not_newer().await?;
             let done = match &self.pools {
-                Pools::Sqlite { writer, .. } => sqlx::migrate!("migrations/sqlite").run(writer).await,
+                Pools::Sqlite { writer, .. } => {
+                    // It stands in the file's header, so it must not be set before it is known that this file is ours to change.
+                    sqlx::query("pragma journal_mode = wal").execute(writer).await?;
+                    sqlx::migrate!("migrations/sqlite").run(writer).await
+                }
                 Pools::Postgres(pool) => sqlx::migrate!("migrations/postgres").run(pool).await,
             };
             let Err(error) = done else { return Ok(()) };

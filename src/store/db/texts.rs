@@ -53,6 +53,23 @@ pub(super) fn without_nul(json: String) -> String {
     kept
 }
 
+/// Why an SQLite file could not be opened, and what to do about it.
+pub(super) fn unopened(error: &sqlx::Error) -> String {
+    match error.as_database_error().and_then(|inner| inner.code()).as_deref() {
+        Some("26") => "the file is no SQLite database: move it away, or name another".to_owned(),
+        Some("14") => "the file cannot be opened: give this user the right to read and write it and its folder".to_owned(),
+        _ => error.as_database_error().map_or_else(|| error.to_string(), |inner| inner.message().to_owned()),
+    }
+}
+
+/// Why a server did not let us in, and what to do about it.
+pub(super) fn unanswered(why: &str) -> String {
+    match why.strip_prefix("error communicating with database: ") {
+        Some(fault) => format!("{fault}: see that PostgreSQL is running there, or correct the address"),
+        None => why.strip_prefix("error returned from database: ").unwrap_or(why).to_owned(),
+    }
+}
+
 /// What the database said, without values. PostgreSQL quotes them in its data exceptions (class 22), and what it cannot read after
 /// a colon.
 pub(super) fn told(message: &str, code: Option<&str>) -> String {

@@ -7,6 +7,7 @@ mod gateways;
 mod http;
 mod laws;
 mod postgres;
+mod readme;
 mod rust_text;
 mod sandbox;
 mod store;

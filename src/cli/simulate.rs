@@ -21,7 +21,7 @@ use crate::{
     billing::{App, runs::Counts},
     clock::Clock,
     config::{Config, GatewayConfig, GatewayKind, Mode},
-    daemon,
+    daemon::{self, Signals},
     domain::{customer::Timeline, money::Percentage},
     jobs::rehearsal,
     sandbox::{self, Anyone, Running},
@@ -57,26 +57,37 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut config = options.settings.load()?;
     "error".clone_into(&mut config.log.level);
     telemetry::init(&config.log)?;
-
+    // From the first, so that no signal can leave the copy behind.
+    let mut signals = Signals::new()?;
     // Removed when it goes out of scope, thus on every way out.
     let folder = tempfile::Builder::new().prefix("rebilld-simulate-").tempdir()?;
-    let copy = copy(&config, &folder.path().join("copy.db"), now).await?;
+    tokio::select! {
+        shown = simulate(config, folder.path(), anyone, now, until) => shown,
+        () = signals.stop() => Err(anyhow::anyhow!("stopped before the end")),
+    }
+}
+
+async fn simulate(
+    mut config: Config,
+    folder: &Path,
+    anyone: Anyone,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> anyhow::Result<ExitCode> {
+    let copy = copy(&config, &folder.join("copy.db"), now).await?;
     let clock = Clock::manual(now);
+    // The gateways live by the same clock: what they are asked about later must not be long ago to them.
     let gateways_clock = clock.clone();
-    let sandbox_options = sandbox::Options { anyone: Some(anyone), ..sandbox::Options::default() };
-    let sandbox = sandbox::start(([127, 0, 0, 1], 0).into(), Arc::new(move || gateways_clock.now()), sandbox_options)
+    let options = sandbox::Options { anyone: Some(anyone), ..sandbox::Options::default() };
+    let sandbox = sandbox::start(([127, 0, 0, 1], 0).into(), Arc::new(move || gateways_clock.now()), options)
         .await
         .context("the sandbox cannot listen on this machine")?;
     replace_gateways(&mut config, &sandbox);
     let mut seed = [0; 32];
-    seed[..8].copy_from_slice(&options.seed.to_le_bytes());
+    seed[..8].copy_from_slice(&anyone.seed.to_le_bytes());
     let app = daemon::rehearse(config, copy, clock, seed)?;
-
-    println!("Decline rate {} %, seed {}.", options.decline_rate, options.seed);
-    let shown = tokio::select! {
-        shown = show(&app, &sandbox, now, until) => shown,
-        stopped = daemon::told_to_stop() => stopped.map(|()| ExitCode::FAILURE),
-    };
+    println!("Decline rate {}.{} %, seed {}.", anyone.decline_per_mille / 10, anyone.decline_per_mille % 10, anyone.seed);
+    let shown = show(&app, &sandbox, now, until).await;
     app.db.close().await;
     sandbox.stop().await;
     shown

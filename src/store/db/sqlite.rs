@@ -2,13 +2,12 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
 
 use super::{Db, Pools, Result};
 
 pub(super) async fn pools(options: SqliteConnectOptions) -> sqlx::Result<Pools> {
     let options = options
-        .journal_mode(SqliteJournalMode::Wal)
         .foreign_keys(true)
         .busy_timeout(Duration::from_secs(30))
         .pragma("cache_size", "-65536")

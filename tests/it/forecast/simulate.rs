@@ -66,7 +66,7 @@ fn settings(world: &World, trap: &Trap) -> (TempDir, PathBuf) {
 async fn simulate(settings: &PathBuf, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rebilld"));
     command.arg("simulate").arg("--config").arg(settings).args(arguments).env_remove("RUST_LOG");
-    tokio::time::timeout(std::time::Duration::from_secs(120), command.output()).await.expect("an end").expect("run")
+    tokio::time::timeout(std::time::Duration::from_mins(2), command.output()).await.expect("an end").expect("run")
 }
 
 fn text(output: &Output) -> String {

@@ -51,7 +51,7 @@ async fn files(url: &str, format: &str) -> BTreeMap<String, String> {
     assert!(said.ok, "{}", said.err);
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(desk.path("out")).expect("folder").flatten() {
-        assert_eq!(entry.metadata().expect("metadata").permissions().mode() & 0o777, 0o600, "{:?}", entry.path());
+        assert_eq!(entry.metadata().expect("metadata").permissions().mode() & 0o777, 0o600, "{}", entry.path().display());
         let name = entry.file_name().into_string().expect("name");
         files.insert(name, fs::read_to_string(entry.path()).expect("text"));
     }

@@ -5,6 +5,7 @@ mod collection;
 mod domain;
 mod gateways;
 mod http;
+mod kill;
 mod laws;
 mod postgres;
 mod readme;

@@ -1,7 +1,7 @@
 //! One SQL text, two databases: the enum adapter over SQLite and PostgreSQL that every other file of `store` speaks through.
 //!
 //! Three seams are written once in the text and adapted here:
-//! - `for update [of x] [skip locked]` and `for share` are dropped on SQLite, where `BEGIN IMMEDIATE` already keeps other writers out;
+//! - `for update [of x] skip locked` is dropped on SQLite, where `BEGIN IMMEDIATE` already keeps other writers out;
 //! - `in list($n)` takes a JSON array of texts;
 //! - [`Tx::insert_rows`] and [`Tx::update_rows`] send any number of rows as one statement with one JSON parameter.
 
@@ -57,13 +57,13 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Database(inner) if inner.is_unique_violation() => Self::Conflict,
+            sqlx::Error::Database(inner) if is_missing_table(inner.message(), inner.code().as_deref()) => Self::NotMigrated,
             // PostgreSQL: deadlock, serialization failure, lock not available. SQLite: busy, locked, stale snapshot.
             sqlx::Error::Database(inner)
                 if inner.code().is_some_and(|code| matches!(&*code, "40P01" | "40001" | "55P03" | "5" | "6" | "517")) =>
             {
                 Self::Busy
             }
-            sqlx::Error::Database(inner) if is_missing_table(inner.message(), inner.code().as_deref()) => Self::NotMigrated,
             sqlx::Error::Database(inner) => Self::Database(told(inner.message(), inner.code().as_deref())),
             // The cause may quote what the column holds.
             sqlx::Error::ColumnDecode { index, .. } => {
@@ -168,7 +168,8 @@ impl Db {
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = PgConnectOptions::from_str(url)
                 .map_err(|_| Error::BadUrl)?
-                .options([("timezone", "UTC")])
+                // A daemon that freezes or loses its network amid a transaction must not keep its locks from the others.
+                .options([("timezone", "UTC"), ("idle_in_transaction_session_timeout", "30s")])
                 .application_name("rebilld")
                 .statement_cache_capacity(200);
             // The pool would try again and again, and then only say that it took too long: one connection has the reason.

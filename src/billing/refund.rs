@@ -25,7 +25,9 @@ pub async fn refund(app: &App, actor: &Actor, invoice_id: InvoiceId, amount: Opt
     let mut wanted = amount.unwrap_or(left);
     if wanted <= 0 || wanted > left {
         let message = format!("at most {left} of this invoice can be given back, in minor units");
-        return Err(if amount.is_some() { Refusal::invalid("amount", message) } else { Refusal::WrongState(message) });
+        // Where nothing is left no amount would do.
+        let fits_none = amount.is_none() || left <= 0;
+        return Err(if fits_none { Refusal::WrongState(message) } else { Refusal::invalid("amount", message) });
     }
     let mut refunds = Vec::new();
     for payment in store::payments::of_invoice(&app.db, invoice_id).await? {

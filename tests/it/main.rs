@@ -8,6 +8,7 @@ mod http;
 mod kill;
 mod laws;
 mod postgres;
+mod readme;
 mod rust_text;
 mod sandbox;
 mod store;

@@ -173,29 +173,58 @@ on_both! {
         assert_eq!(claim("d").await, [rows[2].id]);
     }
 
-    async fn a_clock_stands_still_while_it_is_read(ground) {
+    async fn one_at_a_time_moves_a_clock(ground) {
         let row = samples::clock();
         ground.write(async |tx: &mut Tx| store::clocks::insert(tx, row.clone()).await).await;
-        let mut reader = ground.db.begin().await.expect("begun");
-        let seen = store::clocks::hold(&mut reader, row.id).await.expect("read").expect("clock");
+        let mut first = ground.db.begin().await.expect("begun");
+        let seen = store::clocks::lock(&mut first, row.id).await.expect("read").expect("clock");
         let (db, id) = (ground.db.clone(), row.id);
-        let mover = tokio::spawn(async move {
+        let second = tokio::spawn(async move {
             let mut tx = db.begin().await.expect("begun");
             let clock = store::clocks::lock(&mut tx, id).await.expect("read").expect("clock");
-            store::clocks::save(&mut tx, TestClock { now_at: samples::minute(5), ..clock }).await.expect("moved");
+            store::clocks::save(&mut tx, TestClock { now_at: clock.now_at + chrono::Duration::minutes(5), ..clock }).await.expect("moved");
             tx.commit().await.expect("committed");
         });
         tokio::time::sleep(std::time::Duration::from_millis(150)).await;
-        assert!(!mover.is_finished(), "it moved under a reader");
-        assert_eq!(store::clocks::hold(&mut reader, row.id).await.expect("read").expect("clock"), seen);
+        assert!(!second.is_finished(), "two read the same clock to move it");
+        assert_eq!(store::clocks::read(&mut first, row.id).await.expect("read"), Some(seen.clone()));
         if ground.db.is_postgres() {
-            // Any number may hold it still at once.
+            // Who only wants to know the time does not wait.
             let mut other = ground.db.begin().await.expect("begun");
-            tokio::time::timeout(std::time::Duration::from_secs(5), store::clocks::hold(&mut other, row.id)).await.expect("at once").expect("read");
+            assert_eq!(store::clocks::read(&mut other, row.id).await.expect("read"), Some(seen.clone()));
         }
-        drop(reader);
-        mover.await.expect("moved");
-        assert_eq!(store::clocks::get(&ground.db, row.id).await.expect("read").expect("clock").now_at, samples::minute(5));
+        store::clocks::save(&mut first, TestClock { now_at: samples::minute(1), ..seen }).await.expect("moved");
+        first.commit().await.expect("committed");
+        second.await.expect("moved");
+        assert_eq!(store::clocks::get(&ground.db, row.id).await.expect("read").expect("clock").now_at, samples::minute(6), "no move is lost");
+    }
+
+    async fn an_idle_clock_with_work_is_claimed_by_one(ground) {
+        let of = |owner: Option<&str>, expires: Option<i64>| TestClock { lease_owner: owner.map(str::to_owned), lease_expires_at: expires.map(samples::minute), ..samples::clock() };
+        let rows = [of(None, None), of(None, None), of(None, None), of(Some("a"), Some(1)), of(Some("a"), Some(0)),
+            TestClock { status: ClockStatus::Advancing, target_at: Some(samples::minute(9)), ..of(None, None) }];
+        ground.write(async |tx: &mut Tx| tx.insert_rows(&rows).await).await;
+        assert!(!store::clocks::any_idle_with_work(&ground.db, samples::noon()).await.expect("read"));
+        let ada = samples::customer();
+        let due = |i: usize, at: i64| rebilld::domain::subscription::Subscription { timeline: Timeline::Test(rows[i].id), due_at: Some(samples::minute(at)), ..samples::subscription(ada.id) };
+        let owed = Invoice { timeline: Timeline::Test(rows[1].id), next_attempt_at: Some(samples::noon()), ..samples::invoice(ada.id) };
+        ground.write(async |tx: &mut Tx| {
+            store::customers::insert(tx, &ada).await?;
+            store::subscriptions::insert(tx, &[due(0, 0), due(2, 1), due(3, 0), due(4, 0), due(5, 0)]).await?;
+            store::invoices::insert(tx, &[owed]).await
+        }).await;
+        assert!(store::clocks::any_idle_with_work(&ground.db, samples::noon()).await.expect("read"));
+        let claim = async |owner: &str, now: i64| {
+            let mut ids: Vec<_> = ground.write(async |tx: &mut Tx| store::clocks::claim_idle_with_work(tx, owner, samples::minute(now), samples::minute(now + 5)).await).await
+                .iter().map(|clock| clock.id).collect();
+            ids.sort();
+            ids
+        };
+        // By its own clock 2 has nothing due, 3 is somebody's, 5 is on its way.
+        assert_eq!(claim("b", 0).await, [rows[0].id, rows[1].id, rows[4].id]);
+        assert_eq!(claim("c", 0).await, []);
+        assert_eq!(claim("c", 1).await, [rows[3].id]);
+        assert!(ground.write(async |tx: &mut Tx| store::clocks::hold_idle(tx, rows[0].id).await).await.is_none(), "somebody works on it");
     }
 
     async fn a_clock_sets_out_once_and_is_kept_from_it(ground) {

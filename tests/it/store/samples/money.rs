@@ -128,6 +128,7 @@ pub fn payment(of: &Invoice) -> Payment {
         called_at: noon(),
         created_at: noon(),
         resolved_at: None,
+        called_at: noon(),
     }
 }
 
@@ -161,6 +162,7 @@ pub fn full_payment(of: &Invoice) -> Payment {
         sent_at: first(),
         created_at: first(),
         resolved_at: Some(last()),
+        called_at: last(),
         ..payment(of)
     }
 }

@@ -193,7 +193,7 @@ fn a_machine_set_up_by_the_page_runs_the_daemon() {
     let prose = prose(&page);
     let inline = inline_code(&prose);
     let orders = inline.iter().filter(|code| code.starts_with("systemctl "));
-    for text in installs.iter().map(|block| block.text.as_str()).chain(orders.map(|code| *code)) {
+    for text in installs.iter().map(|block| block.text.as_str()).chain(orders.copied()) {
         machine.bash(&text.replace("/usr/", &here("/usr/")).replace("/etc/", &here("/etc/")));
     }
 

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
-use super::{JOBS, did_something};
+use super::{JOBS, cron::Pulse, did_something};
 use crate::{
     billing::{self, App, Done, runs::Counts},
     domain::{clock::TestClock, customer::Timeline},
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Moves every clock that is on its way, each in a task of its own, until the daemon stops.
-pub async fn run(app: Arc<App>, tracker: TaskTracker) {
+pub async fn run(app: Arc<App>, tracker: TaskTracker, pulse: Arc<Pulse>) {
     loop {
         match billing::travel::claim(&app).await {
             Ok(clocks) => {
@@ -29,7 +29,9 @@ pub async fn run(app: Arc<App>, tracker: TaskTracker) {
         tokio::select! {
             () = app.stopping.cancelled() => return,
             () = app.bells.travel.notified() => {}
+            () = tokio::time::sleep(app.config.jobs.tick) => {}
         }
+        pulse.rests();
     }
 }
 

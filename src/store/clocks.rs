@@ -19,12 +19,12 @@ pub async fn get(db: &Db, id: ClockId) -> Result<Option<TestClock>> {
     db.query("select * from clocks where id = $1").bind(id).optional().await
 }
 
-/// Reads it inside a transaction. Takes no lock: whoever moves it does so only after the work of its instant is done.
-pub async fn read(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
-    tx.query("select * from clocks where id = $1").bind(id).optional().await
+/// Reads it so that it cannot move before the transaction ends; any number may do so at once.
+pub async fn hold(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
+    tx.query("select * from clocks where id = $1 for share").bind(id).optional().await
 }
 
-/// Reads it to move it.
+/// Reads it to change it, once nobody holds it still.
 pub async fn lock(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
     tx.query("select * from clocks where id = $1 for update").bind(id).optional().await
 }
@@ -103,6 +103,18 @@ pub async fn claim_idle_with_work(tx: &mut Tx, owner: &str, now: DateTime<Utc>, 
     .await
 }
 
+/// Prolongs a claim; false if it is not this claimer's any more.
+pub async fn renew_claim(tx: &mut Tx, id: ClockId, owner: &str, until: DateTime<Utc>) -> Result<bool> {
+    let renewed = tx
+        .query("update clocks set lease_expires_at = $1 where id = $2 and lease_owner = $3")
+        .bind(until)
+        .bind(id)
+        .bind(owner.to_owned())
+        .run()
+        .await?;
+    Ok(renewed > 0)
+}
+
 /// Frees what an earlier life of this daemon had claimed.
 pub async fn release_claims(tx: &mut Tx, owner: &str) -> Result<u64> {
     tx.query("update clocks set lease_owner = null, lease_expires_at = null where lease_owner = $1")
@@ -111,9 +123,14 @@ pub async fn release_claims(tx: &mut Tx, owner: &str) -> Result<u64> {
         .await
 }
 
-/// Removes a clock with its customers and everything that is theirs. Events stay: they are the record.
-pub async fn delete(tx: &mut Tx, id: ClockId) -> Result<bool> {
+/// Removes the customers of a clock and everything that is theirs. Events stay: they are the record. Comes before the clock is
+/// locked: whoever works on a customer holds the clock second.
+pub async fn delete_customers(tx: &mut Tx, id: ClockId) -> Result<u64> {
     // The second condition is that of the partial index.
-    tx.query("delete from customers where timeline = $1 and timeline <> 'wall'").bind(id.to_string()).run().await?;
+    tx.query("delete from customers where timeline = $1 and timeline <> 'wall'").bind(id.to_string()).run().await
+}
+
+/// Removes a clock whose customers are gone.
+pub async fn delete(tx: &mut Tx, id: ClockId) -> Result<bool> {
     Ok(tx.query("delete from clocks where id = $1").bind(id).run().await? > 0)
 }

@@ -1,7 +1,7 @@
 //! One SQL text, two databases: the enum adapter over SQLite and PostgreSQL that every other file of `store` speaks through.
 //!
 //! Three seams are written once in the text and adapted here:
-//! - `for update [of x] skip locked` is dropped on SQLite, where `BEGIN IMMEDIATE` already keeps other writers out;
+//! - `for update [of x] [skip locked]` and `for share` are dropped on SQLite, where `BEGIN IMMEDIATE` already keeps other writers out;
 //! - `in list($n)` takes a JSON array of texts;
 //! - [`Tx::insert_rows`] and [`Tx::update_rows`] send any number of rows as one statement with one JSON parameter.
 
@@ -18,7 +18,7 @@ use std::{
 
 use serde::Serialize;
 use sqlx::{
-    Arguments, AssertSqlSafe, Encode, FromRow, PgPool, Postgres, Sqlite, SqlitePool, Transaction, Type,
+    Arguments, AssertSqlSafe, Connection, Encode, FromRow, PgConnection, PgPool, Postgres, Sqlite, SqlitePool, Transaction, Type,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
@@ -57,13 +57,13 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Database(inner) if inner.is_unique_violation() => Self::Conflict,
-            sqlx::Error::Database(inner) if is_missing_table(inner.message(), inner.code().as_deref()) => Self::NotMigrated,
             // PostgreSQL: deadlock, serialization failure, lock not available. SQLite: busy, locked, stale snapshot.
             sqlx::Error::Database(inner)
                 if inner.code().is_some_and(|code| matches!(&*code, "40P01" | "40001" | "55P03" | "5" | "6" | "517")) =>
             {
                 Self::Busy
             }
+            sqlx::Error::Database(inner) if is_missing_table(inner.message(), inner.code().as_deref()) => Self::NotMigrated,
             sqlx::Error::Database(inner) => Self::Database(told(inner.message(), inner.code().as_deref())),
             // The cause may quote what the column holds.
             sqlx::Error::ColumnDecode { index, .. } => {
@@ -76,6 +76,9 @@ impl From<sqlx::Error> for Error {
         }
     }
 }
+
+/// How long a PostgreSQL may take to let us in.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -166,15 +169,23 @@ impl Db {
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = PgConnectOptions::from_str(url)
                 .map_err(|_| Error::BadUrl)?
-                .options([("timezone", "UTC")])
+                // A daemon that freezes or loses its network amid a transaction must not keep its locks from the others.
+                .options([("timezone", "UTC"), ("idle_in_transaction_session_timeout", "30s")])
                 .application_name("rebilld")
                 .statement_cache_capacity(200);
+            // The pool would try again and again, and then only say that it took too long: one connection has the reason.
+            let unreachable = |why: &str| Error::Unreachable(without_password(why, url));
+            match tokio::time::timeout(CONNECT_PATIENCE, PgConnection::connect_with(&options)).await {
+                Ok(Ok(connection)) => drop(connection.close().await),
+                Ok(Err(error)) => return Err(unreachable(&error.to_string())),
+                Err(_) => return Err(unreachable("no answer within 10 s")),
+            }
             let pool = PgPoolOptions::new()
                 .max_connections(max_connections)
-                .acquire_timeout(Duration::from_secs(10))
+                .acquire_timeout(CONNECT_PATIENCE)
                 .connect_with(options)
                 .await
-                .map_err(|error| Error::Unreachable(without_password(&error.to_string(), url)))?;
+                .map_err(|error| unreachable(&error.to_string()))?;
             Pools::Postgres(pool)
         } else {
             return Err(Error::BadUrl);

@@ -125,6 +125,7 @@ pub fn payment(of: &Invoice) -> Payment {
         lookups: 0,
         next_lookup_at: None,
         sent_at: noon(),
+        called_at: noon(),
         created_at: noon(),
         resolved_at: None,
         called_at: noon(),

@@ -117,6 +117,10 @@ async fn call(app: &App, refund: Refund, payment: &Payment) -> Done<Refund> {
         .await;
     };
     let Ok(_permit) = gateway.permits.acquire().await else { return Ok(refund) };
+    if refund.lease_expires_at.is_some_and(|expires| expires <= app.clock.now()) {
+        // It waited too long for its turn: whether it was sent is being looked up, and it may be given up as never sent.
+        return Ok(refund);
+    }
     let outcome = gateway.adapter.give_back(&order(&refund, payment)).await;
     settle(app, refund, &outcome).await
 }

@@ -187,16 +187,36 @@ on_both! {
         });
         tokio::time::sleep(std::time::Duration::from_millis(150)).await;
         assert!(!second.is_finished(), "two read the same clock to move it");
-        assert_eq!(store::clocks::read(&mut first, row.id).await.expect("read"), Some(seen.clone()));
-        if ground.db.is_postgres() {
-            // Who only wants to know the time does not wait.
-            let mut other = ground.db.begin().await.expect("begun");
-            assert_eq!(store::clocks::read(&mut other, row.id).await.expect("read"), Some(seen.clone()));
-        }
+        assert_eq!(store::clocks::hold(&mut first, row.id).await.expect("read"), Some(seen.clone()));
         store::clocks::save(&mut first, TestClock { now_at: samples::minute(1), ..seen }).await.expect("moved");
         first.commit().await.expect("committed");
         second.await.expect("moved");
         assert_eq!(store::clocks::get(&ground.db, row.id).await.expect("read").expect("clock").now_at, samples::minute(6), "no move is lost");
+    }
+
+    async fn a_clock_stands_still_while_it_is_read(ground) {
+        let row = samples::clock();
+        ground.write(async |tx: &mut Tx| store::clocks::insert(tx, row.clone()).await).await;
+        let mut reader = ground.db.begin().await.expect("begun");
+        let seen = store::clocks::hold(&mut reader, row.id).await.expect("read").expect("clock");
+        let (db, id) = (ground.db.clone(), row.id);
+        let mover = tokio::spawn(async move {
+            let mut tx = db.begin().await.expect("begun");
+            let clock = store::clocks::lock(&mut tx, id).await.expect("read").expect("clock");
+            store::clocks::save(&mut tx, TestClock { now_at: samples::minute(5), ..clock }).await.expect("moved");
+            tx.commit().await.expect("committed");
+        });
+        tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+        assert!(!mover.is_finished(), "it moved under a reader");
+        assert_eq!(store::clocks::hold(&mut reader, row.id).await.expect("read").expect("clock"), seen);
+        if ground.db.is_postgres() {
+            // Any number may hold it still at once.
+            let mut other = ground.db.begin().await.expect("begun");
+            tokio::time::timeout(std::time::Duration::from_secs(5), store::clocks::hold(&mut other, row.id)).await.expect("at once").expect("read");
+        }
+        drop(reader);
+        mover.await.expect("moved");
+        assert_eq!(store::clocks::get(&ground.db, row.id).await.expect("read").expect("clock").now_at, samples::minute(5));
     }
 
     async fn an_idle_clock_with_work_is_claimed_by_one(ground) {

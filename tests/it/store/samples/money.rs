@@ -128,7 +128,6 @@ pub fn payment(of: &Invoice) -> Payment {
         called_at: noon(),
         created_at: noon(),
         resolved_at: None,
-        called_at: noon(),
     }
 }
 

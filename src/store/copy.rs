@@ -67,6 +67,12 @@ pub async fn living(from: &Db, to: &Db, now: DateTime<Utc>, gateways: &[&str]) -
     Ok(rows)
 }
 
+/// The names of all gateways that any payment method is of.
+pub async fn gateways(copy: &Db) -> Result<Vec<String>> {
+    let rows: Vec<(String,)> = copy.query("select distinct gateway from payment_methods order by gateway").all().await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
 trait Keyed {
     fn key(&self) -> String;
 }

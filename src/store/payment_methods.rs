@@ -83,9 +83,3 @@ pub async fn owner(tx: &mut Tx, id: PaymentMethodId) -> Result<Option<CustomerId
         tx.query("select customer_id from payment_methods where id = $1").bind(id).optional().await?;
     Ok(found.map(|row| row.0))
 }
-
-/// The names of all gateways that any method is of.
-pub async fn gateways(db: &Db) -> Result<Vec<String>> {
-    let rows: Vec<(String,)> = db.query("select distinct gateway from payment_methods order by gateway").all().await?;
-    Ok(rows.into_iter().map(|row| row.0).collect())
-}

@@ -24,7 +24,7 @@ on_both! {
                 "reference,name,email,phone,timezone,currency,gateway,customer_token,transaction_id,expires,last_four\n\
                  ok,Fine,fine@example.com,,,,,,,,\n\
                  bad,Bad,no mail,12,Mars/Base,XXX,stripe,tok,,2031-13,12\n\
-                 cus_x,\"Two\nlines\",,,,,fluid,,tx,,\n\
+                 cus_x,Odd,,,,,fluid,,tx,,\n\
                  ok,Again,,,,,,,,,\n\
                  ,Nameless,,,,,,,,,\n\
                  short,Short\n\

@@ -182,7 +182,7 @@ on_both! {
         };
         plans::create(&world.app, &actor, plan).await.expect("plan");
         let desk = Desk::of(&world.url);
-        let customers = desk.write("customers.csv", "\u{feff}reference,name\r\nada,\"Ada\nHopper\"\r\n");
+        let customers = desk.write("customers.csv", "\u{feff}reference,name\r\nada,\"Ada, \"\"the first\"\"\"\r\n");
         assert!(desk.import(Some(&customers), None, &["--apply"]).await.ok);
         let id = stored(&world).await.customers[0].id;
         // Columns in any order, no reference, a customer by id and by reference, a plan's terms and others.

@@ -235,6 +235,7 @@ on_both! {
             }
             Ok(())
         }).await;
+        assert_eq!(ground.write(async |tx: &mut Tx| store::clocks::delete_customers(tx, clock.id).await).await, 1);
         assert!(ground.write(async |tx: &mut Tx| store::clocks::delete(tx, clock.id).await).await);
         assert!(!ground.write(async |tx: &mut Tx| store::clocks::delete(tx, clock.id).await).await);
         for table in ["customers", "credits", "payment_methods", "subscriptions", "invoices", "payments", "refunds"] {

@@ -9,6 +9,7 @@ mod migrations;
 mod money;
 mod people;
 mod query_plans;
+mod reports;
 mod round_trips;
 mod samples;
 mod scans;

@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn seams_are_adapted() {
-        assert_eq!(adapt("select a from t where id = $1 for share", false), "select a from t where id = $1 ");
+        assert_eq!(adapt("select a from t where id = $1 for share", false).trim(), "select a from t where id = $1");
+        assert_eq!(adapt("select a from t where id = $1 for share", true), "select a from t where id = $1 for share");
         let sql = "select a from t where id in list($1) and x = $2 for update of t skip locked";
         assert_eq!(parameters(sql), 2);
         assert_eq!(adapt(sql, false).trim(), "select a from t where id in (select value from json_each($1)) and x = $2");

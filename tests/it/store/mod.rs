@@ -10,6 +10,7 @@ mod migrations;
 mod money;
 mod people;
 mod query_plans;
+mod reports;
 mod round_trips;
 mod samples;
 mod scans;

@@ -11,6 +11,7 @@ pub mod db;
 pub mod events;
 pub mod health;
 pub mod idempotency;
+pub mod installments;
 pub mod invoices;
 pub mod page;
 pub mod payment_methods;

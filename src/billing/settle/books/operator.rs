@@ -8,6 +8,7 @@ use crate::{
     domain::{
         event::Actor,
         id::{InvoiceId, PaymentId},
+        installment::InstallmentStatus,
         invoice::{InvoiceStatus, NextAction},
         payment::{Decline, DeclineClass, Finding, Payment, PaymentStatus},
     },
@@ -39,6 +40,8 @@ impl Books<'_> {
             self.changed_invoices.insert(id);
             let kind = if status == InvoiceStatus::Void { "invoice.voided" } else { "invoice.uncollectible" };
             self.event(kind, id, json!({ "reason": reason }), actor);
+            let ended = if status == InvoiceStatus::Void { InstallmentStatus::Cancelled } else { InstallmentStatus::Failed };
+            self.end_installments(id, ended, actor);
         }
     }
 

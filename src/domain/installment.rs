@@ -207,12 +207,7 @@ pub struct Unsound {
 
 impl InstallmentSchedule {
     /// The plan with these parts, numbered from 1 in order, after a down payment that is due now.
-    pub fn new(
-        plan: InstallmentPlan,
-        parts: &[(NaiveDate, i64)],
-        now: DateTime<Utc>,
-        rules: &Rules,
-    ) -> Result<Self, Unsound> {
+    pub fn new(plan: InstallmentPlan, parts: &[(NaiveDate, i64)], now: DateTime<Utc>, rules: &Rules) -> Result<Self, Unsound> {
         let mut installments = Vec::with_capacity(parts.len() + 1);
         if plan.down_payment > 0 {
             installments.push(Installment::scheduled(plan.id, 0, plan.today(now), now, plan.down_payment));

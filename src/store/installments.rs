@@ -99,12 +99,14 @@ pub async fn lock_many(tx: &mut Tx, ids: &[InstallmentPlanId]) -> Result<Vec<Ins
 
 /// The next plans with an installment due by `now`, locked against other daemons.
 pub async fn due(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, limit: i64) -> Result<Vec<InstallmentPlan>> {
-    tx.query("select * from installment_plans where timeline = $1 and due_at <= $2 order by due_at limit $3 for update skip locked")
-        .bind(timeline)
-        .bind(now)
-        .bind(limit)
-        .all()
-        .await
+    tx.query(
+        "select * from installment_plans where timeline = $1 and due_at <= $2 order by due_at limit $3 for update skip locked",
+    )
+    .bind(timeline)
+    .bind(now)
+    .bind(limit)
+    .all()
+    .await
 }
 
 pub async fn earliest_due(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {

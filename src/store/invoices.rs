@@ -98,10 +98,12 @@ pub async fn lock_open_of_subscription(tx: &mut Tx, subscription: SubscriptionId
 
 /// What may still be collected for an installment plan: open, or given up on.
 pub async fn lock_owed_of_installment_plan(tx: &mut Tx, plan: InstallmentPlanId) -> Result<Vec<Invoice>> {
-    tx.query("select * from invoices where installment_plan_id = $1 and status in ('open', 'uncollectible') order by id for update")
-        .bind(plan)
-        .all()
-        .await
+    tx.query(
+        "select * from invoices where installment_plan_id = $1 and status in ('open', 'uncollectible') order by id for update",
+    )
+    .bind(plan)
+    .all()
+    .await
 }
 
 pub async fn lock_open_of_customer(tx: &mut Tx, customer: CustomerId) -> Result<Vec<Invoice>> {

@@ -9,7 +9,7 @@ use super::{
     held::Held,
 };
 use crate::{
-    billing::{App, Done, Refusal, checks::Checks, customers},
+    billing::{App, Done, Refusal, checks::Checks},
     domain::{
         customer::Metadata,
         event::Actor,
@@ -38,7 +38,7 @@ pub async fn update(app: &App, actor: &Actor, key: &str, patch: PlanPatch) -> Do
     checks.reference::<PlanKind>(patch.reference.as_ref().and_then(|reference| reference.as_deref()));
     checks.within("default_after", patch.default_after.unwrap_or(0), 0..=MAX_INSTALLMENTS as i64);
     if let Some(Some(method)) = patch.payment_method_id {
-        let customer = customers::locked(&mut held.tx, &held.schedule.plan.customer_id.to_string()).await?;
+        let customer = held.lock_customer().await?;
         check_method(&mut held.tx, &mut checks, &customer, method).await?;
     }
     checks.done()?;

@@ -242,11 +242,9 @@ fn even(checks: &mut Checks, input: &PlanInput, rest: i64, today: NaiveDate) -> 
             checks.fault("billing_frequency", "is required without a schedule");
             None
         }
-        Some(frequency) => {
-            Recurrence::new(frequency, interval, input.billing_days.as_deref())
-                .map_err(|bad| checks.fault(bad.field, bad.message))
-                .ok()
-        }
+        Some(frequency) => Recurrence::new(frequency, interval, input.billing_days.as_deref())
+            .map_err(|bad| checks.fault(bad.field, bad.message))
+            .ok(),
     };
     if let Some(date) = input.first_date.filter(|date| *date < today) {
         checks.fault("first_date", format!("{date} lies before today, {today}"));

@@ -5,8 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::{Overview, draft, ended_event, overviews, paid_event};
 use crate::{
-    billing::{App, Done, Refusal, open::open_invoices},
+    billing::{App, Done, Refusal, customers, open::open_invoices},
     domain::{
+        customer::Customer,
         event::{Actor, Event, difference},
         id::InvoiceId,
         installment::{Installment, InstallmentSchedule, change::Moment},
@@ -78,13 +79,13 @@ impl<'a> Held<'a> {
         Ok((owed, in_flight))
     }
 
-    pub fn event(&mut self, kind: &str, data: Value) {
-        let plan = &self.schedule.plan;
-        self.events.push(self.app.event(plan.timeline, self.now, self.actor, kind, plan.id, data));
+    /// Its customer's lock comes before those of invoices.
+    pub async fn lock_customer(&mut self) -> Done<Customer> {
+        customers::locked(&mut self.tx, &self.schedule.plan.customer_id.to_string()).await
     }
 
     /// Stores it with an event of this kind that says what changed, and `more`.
-    pub async fn commit(mut self, kind: &str, more: Value) -> Done<Overview> {
+    pub async fn commit(self, kind: &str, more: Value) -> Done<Overview> {
         let mut data = difference(&self.before, &self.schedule);
         if let (Value::Object(data), Value::Object(more)) = (&mut data, more) {
             data.extend::<Map<String, Value>>(more);

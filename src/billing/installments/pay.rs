@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Overview, held::Held};
 use crate::{
-    billing::{App, Done, Refusal, customers, payment_methods::collect_now, void::void_invoices},
+    billing::{App, Done, Refusal, payment_methods::collect_now, void::void_invoices},
     domain::{
         event::Actor,
         id::InvoiceId,
@@ -35,7 +35,7 @@ pub async fn pay(app: &App, actor: &Actor, key: &str, number: i64) -> Done<Overv
 pub async fn pay_off(app: &App, actor: &Actor, key: &str) -> Done<Overview> {
     let mut held = Held::take(app, actor, key).await?;
     let scheduled = held.schedule.scheduled()?;
-    // Theirs are older than the one that is opened here: the order of locks.
+    held.lock_customer().await?;
     let again = collect_again(&mut held, |_| true).await?;
     if scheduled.is_empty() && again.is_empty() {
         return Err(on_its_way());
@@ -73,8 +73,7 @@ async fn collect_again(held: &mut Held<'_>, wanted: impl Fn(&Invoice) -> bool) -
 /// Ends the plan. What is paid stays; open invoices are voided, one with a payment under way is left to that payment's settlement.
 pub async fn cancel(app: &App, actor: &Actor, key: &str) -> Done<Overview> {
     let mut held = Held::take(app, actor, key).await?;
-    // Customer before invoices: the order of locks.
-    customers::locked(&mut held.tx, &held.schedule.plan.customer_id.to_string()).await?;
+    held.lock_customer().await?;
     let (owed, in_flight) = held.owed().await?;
     let now = held.now;
     held.schedule.cancel(&in_flight, now)?;

@@ -49,7 +49,8 @@ fn step(recurrence: &Recurrence) -> (Step, i64) {
 /// calendar from the first date.
 pub fn installments_in(term: i64, units: TermUnits, recurrence: &Recurrence, first_date: NaiveDate) -> i64 {
     let (step, charges) = step(recurrence);
-    let after_months = |months: i64| u32::try_from(months).ok().and_then(|months| first_date.checked_add_months(Months::new(months)));
+    let after_months =
+        |months: i64| u32::try_from(months).ok().and_then(|months| first_date.checked_add_months(Months::new(months)));
     let after_days = |days: i64| TimeDelta::try_days(days).and_then(|days| first_date.checked_add_signed(days));
     let months = match units {
         TermUnits::Payments => return term,

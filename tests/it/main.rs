@@ -4,6 +4,7 @@ mod collection;
 mod domain;
 mod gateways;
 mod http;
+mod installments;
 mod laws;
 mod postgres;
 mod rust_text;

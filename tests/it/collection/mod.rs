@@ -1,6 +1,6 @@
 //! Stories of money: what is charged when, what a fault does to it, and that it is never taken twice.
 
-mod chaos;
+pub mod chaos;
 mod dunning;
 mod faults;
 mod schedules;

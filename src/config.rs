@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::domain::{dunning::FinalAction, money::Currency, plan::CatchUp};
 
+mod changes;
 mod faults;
 mod parse;
 mod sources;

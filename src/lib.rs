@@ -7,8 +7,10 @@
 //! and `notify` do not know each other. Doors may read through `store`, never write. `sandbox` knows only money and ids.
 
 pub mod billing;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod domain;
 pub mod gateway;
 pub mod http;

@@ -68,18 +68,49 @@ pub struct BadFilter(String);
 pub fn init(log: &LogConfig) -> Result<(), BadFilter> {
     metrics();
     let directives = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty()).unwrap_or_else(|| log.level.clone());
-    let filter = EnvFilter::try_new(directives).map_err(|error| BadFilter(error.to_string()))?;
+    let filter = filter(&directives)?;
     let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
-    // Failing means that there is a subscriber already, and that one stays.
-    let _ = match chosen(log.format, is_journal()) {
-        LogFormat::Json => tracing::subscriber::set_global_default(builder.json().flatten_event(true).finish()),
-        LogFormat::Journald => tracing::subscriber::set_global_default(journald(builder)),
+    // A macro, since each shape is a type of its own. Failing means that there is a logger already, and that one stays.
+    macro_rules! start {
+        ($builder:expr) => {{
+            let builder = $builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            if tracing::subscriber::set_global_default(builder.finish()).is_ok() {
+                let _ = SET_FILTER.set(Box::new(move |filter| drop(handle.reload(filter))));
+            }
+        }};
+    }
+    match chosen(log.format, is_journal()) {
+        LogFormat::Json => start!(builder.json().flatten_event(true)),
+        LogFormat::Journald => start!(journald(builder)),
         LogFormat::Text | LogFormat::Auto => {
             let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            tracing::subscriber::set_global_default(builder.with_ansi(color).finish())
+            start!(builder.with_ansi(color));
         }
-    };
+    }
     Ok(())
+}
+
+/// The scheduler announces its own parts at `info`, which tells an operator nothing; a directive for it still wins.
+fn filter(directives: &str) -> Result<EnvFilter, BadFilter> {
+    EnvFilter::try_new(format!("tokio_cron_scheduler=warn,{directives}")).map_err(|error| BadFilter(error.to_string()))
+}
+
+type SetFilter = Box<dyn Fn(EnvFilter) + Send + Sync>;
+
+/// Changes what the running logger lets through.
+static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
+
+/// Sets the level of the running logger. False: `RUST_LOG` is set and wins.
+pub fn set_level(log: &LogConfig) -> Result<bool, BadFilter> {
+    if std::env::var("RUST_LOG").is_ok_and(|text| !text.is_empty()) {
+        return Ok(false);
+    }
+    let filter = filter(&log.level)?;
+    if let Some(set) = SET_FILTER.get() {
+        set(filter);
+    }
+    Ok(true)
 }
 
 /// The metrics of this process; [`PrometheusHandle::render`] is the text of `/metrics`.
@@ -129,12 +160,12 @@ fn is_journal() -> bool {
 
 type Builder<W> = SubscriberBuilder<DefaultFields, Format<Full>, EnvFilter, W>;
 
-fn journald<W>(builder: Builder<W>) -> impl Subscriber + Send + Sync
+fn journald<W>(builder: Builder<W>) -> SubscriberBuilder<DefaultFields, Prioritized, EnvFilter, W>
 where
     W: for<'w> tracing_subscriber::fmt::MakeWriter<'w> + Send + Sync + 'static,
 {
     let inner = Format::default().without_time().with_level(false).with_ansi(false);
-    builder.with_ansi(false).event_format(Prioritized { inner }).finish()
+    builder.with_ansi(false).event_format(Prioritized { inner })
 }
 
 /// One line for each event with its syslog priority (`<6>`), which the journal takes off. The journal has the time already.
@@ -184,7 +215,7 @@ mod tests {
         let writer = sink.clone();
         let filter = EnvFilter::new("info");
         let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || writer.clone());
-        tracing::subscriber::with_default(journald(builder), || {
+        tracing::subscriber::with_default(journald(builder).finish(), || {
             tracing::info!(subscription = "sub_1", "billed");
             tracing::error!("broken\n<6>forged");
             tracing::debug!("not shown");

@@ -261,6 +261,7 @@ create table payments (
     lookups bigint not null check (lookups >= 0),
     next_lookup_at timestamptz,
     sent_at timestamptz not null,
+    called_at timestamptz not null,
     created_at timestamptz not null,
     resolved_at timestamptz
 );

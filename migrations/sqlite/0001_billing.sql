@@ -261,6 +261,7 @@ create table payments (
     lookups integer not null check (lookups >= 0),
     next_lookup_at text,
     sent_at text not null,
+    called_at text not null,
     created_at text not null,
     resolved_at text
 ) strict;

@@ -40,8 +40,6 @@ pub async fn cancel(app: &App, actor: &Actor, id: SubscriptionId, when: When, cr
         held.settle().await?;
         return held.commit("subscription.cancel_scheduled", json!({})).await;
     }
-    // Customer before invoices: the order of locks.
-    held.customer().await?;
     if let Some(period) = period.filter(|_| credit)
         && let Some(paid) = billed_for(&mut held, period, &[InvoiceStatus::Paid]).await?
     {

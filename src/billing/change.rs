@@ -68,7 +68,7 @@ pub async fn update(
         }
     }
     let keep_anchor = input.keep_anchor == Some(true);
-    let change = resolve(app, &mut held.tx, &mut checks, &held.subscription, today, input, false).await?;
+    let change = resolve(app, &mut held.tx, &mut checks, &held.subscription, today, input, None).await?;
     let subscription = &held.subscription;
     let stands = [subscription.next_bill_date, subscription.next_nominal_date()];
     let moved = next_bill_date.filter(|date| !stands.contains(&Some(*date)));
@@ -97,7 +97,7 @@ pub async fn change(app: &App, actor: &Actor, id: SubscriptionId, input: TermsIn
     }
     let today = held.subscription.today(held.now);
     let mut checks = Checks::default();
-    let change = resolve(app, &mut held.tx, &mut checks, &held.subscription, today, input, true).await?;
+    let change = resolve(app, &mut held.tx, &mut checks, &held.subscription, today, input, Some(when)).await?;
     checks.done()?;
     let now = held.now;
     let changed = match when {

@@ -82,8 +82,7 @@ impl Checks {
         let Some(name) = holiday_calendar else { return };
         if business_day == BusinessDay::None {
             self.fault("holiday_calendar", "needs a business_day rule beside it");
-        }
-        if !rules.holidays.contains_key(name) {
+        } else if !rules.holidays.contains_key(name) {
             let known = rules.holidays.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
             let known = if known.is_empty() { "none are configured".to_owned() } else { format!("there are {known}") };
             self.fault("holiday_calendar", format!("is no configured calendar: {known}"));

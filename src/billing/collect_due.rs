@@ -200,6 +200,7 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
         lookups: 0,
         next_lookup_at: None,
         sent_at: wall,
+        called_at: wall,
         created_at: now,
         resolved_at: None,
     }

@@ -76,8 +76,11 @@ pub async fn update(app: &App, actor: &Actor, key: &str, input: CustomerInput) -
     if input.clock_id.is_some_and(|clock| clock != before.timeline.clock_id()) {
         checks.fault("clock_id", "cannot be changed: a customer lives by one clock");
     }
-    if before.balance > 0 && input.currency.is_some_and(|currency| currency != before.currency) {
-        checks.fault("currency", format!("cannot be changed while there is credit in {}", before.currency));
+    if input.currency.is_some_and(|currency| currency != before.currency)
+        && store::customers::has_credits(&mut tx, before.id).await?
+    {
+        // The ledger has one currency, and a void may still give back to it.
+        checks.fault("currency", format!("cannot be changed once there was credit, which is in {}", before.currency));
     }
     put(&mut checks, &mut customer, input);
     checks.done()?;

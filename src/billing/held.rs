@@ -18,7 +18,7 @@ use crate::{
     store::{self, Tx},
 };
 
-/// Locks are taken in the order subscription, customer, invoices.
+/// Locks are taken in the order subscription, invoices, customer, as settlement takes them.
 pub(super) struct Held<'a> {
     pub app: &'a App,
     pub actor: &'a Actor,
@@ -37,6 +37,8 @@ impl<'a> Held<'a> {
         let mut tx = app.db.begin().await?;
         let subscription =
             store::subscriptions::lock(&mut tx, id).await?.ok_or_else(|| Refusal::not_found("subscription", id))?;
+        // Here already, since what follows may lock the customer.
+        store::invoices::lock_open_of_subscription(&mut tx, id).await?;
         let now = app.now_in(&mut tx, subscription.timeline).await?;
         Ok(Self { app, actor, tx, now, before: subscription.clone(), subscription, events: Vec::new(), collect: false })
     }

@@ -46,7 +46,8 @@ impl Overview {
         Self {
             paid: totals.paid + open + uncollectible,
             pending: totals.due - open,
-            balance: totals.scheduled + totals.due + totals.failed - open - uncollectible,
+            // What came in part for an installment that is cancelled since takes nothing off what is owed.
+            balance: totals.scheduled + totals.due - open + (totals.failed - uncollectible).max(0),
             refunded: received.map_or(0, |received| received.refunded),
             repay_by: schedule.repay_by(),
             schedule,

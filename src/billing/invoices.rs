@@ -1,11 +1,8 @@
 //! What an operator does with an invoice: collect it now, void it, write it off. Never while a payment for it is on its way.
 
-use serde_json::json;
-
 use super::{App, Done, Refusal, settle::Books};
 use crate::{
     domain::{
-        customer::Credit,
         event::Actor,
         id::{InvoiceId, PaymentId},
         invoice::{Invoice, InvoiceStatus},
@@ -27,13 +24,11 @@ pub async fn collect(app: &App, actor: &Actor, id: InvoiceId) -> Done<Invoice> {
 /// Cancels an open invoice; credit that it had used goes back to the customer.
 pub async fn void(app: &App, actor: &Actor, id: InvoiceId, reason: &str) -> Done<Invoice> {
     let (mut tx, mut books) = open(app, id, "voided").await?;
-    let Some(invoice) = books.invoice(id).cloned() else { return Err(Refusal::not_found("invoice", id)) };
-    if invoice.amount_paid > 0 {
+    if books.invoice(id).is_some_and(|invoice| invoice.amount_paid > 0) {
         return Err(Refusal::WrongState("a part of the invoice is paid: refund that, or mark the rest uncollectible".to_owned()));
     }
-    books.write_off(id, InvoiceStatus::Void, reason, actor);
+    books.void_now(id, reason, actor);
     books.close(&mut tx).await?;
-    give_credit_back(app, &mut tx, &invoice).await?;
     tx.commit().await?;
     reread(app, id).await
 }
@@ -41,7 +36,7 @@ pub async fn void(app: &App, actor: &Actor, id: InvoiceId, reason: &str) -> Done
 /// Gives up on an open invoice.
 pub async fn mark_uncollectible(app: &App, actor: &Actor, id: InvoiceId, reason: &str) -> Done<Invoice> {
     let (mut tx, mut books) = open(app, id, "written off").await?;
-    books.write_off(id, InvoiceStatus::Uncollectible, reason, actor);
+    books.write_off(id, reason, actor);
     books.close(&mut tx).await?;
     tx.commit().await?;
     reread(app, id).await
@@ -64,37 +59,6 @@ pub async fn resolve(
     tx.commit().await?;
     app.bells.collect.notify_one();
     Ok(payment)
-}
-
-/// The credit that a void invoice had used.
-pub(super) async fn give_credit_back(app: &App, tx: &mut Tx, invoice: &Invoice) -> Done<()> {
-    if invoice.credit_applied == 0 {
-        return Ok(());
-    }
-    let now = app.now_in(tx, invoice.timeline).await?;
-    let Some(mut customer) = store::customers::lock(tx, &invoice.customer_id.to_string()).await? else { return Ok(()) };
-    customer.balance += invoice.credit_applied;
-    customer.updated_at = now;
-    let credit = Credit {
-        id: app.id(),
-        customer_id: customer.id,
-        amount: invoice.credit_applied,
-        currency: invoice.currency,
-        reason: format!("{} was voided", invoice.number),
-        invoice_id: Some(invoice.id),
-        created_at: now,
-    };
-    let event = app.event(
-        invoice.timeline,
-        now,
-        &Actor::System,
-        "customer.credited",
-        customer.id,
-        json!({ "amount": credit.amount, "reason": credit.reason }),
-    );
-    store::customers::save_balances(tx, &[customer], &[credit]).await?;
-    store::events::append(tx, &[event]).await?;
-    Ok(())
 }
 
 /// Locks an open invoice that no payment is on its way for.

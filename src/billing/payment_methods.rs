@@ -8,7 +8,7 @@ use crate::{
     domain::{
         customer::{Customer, PaymentMethod, Timeline},
         event::{Actor, Event},
-        id::PaymentMethodId,
+        id::{CustomerId, PaymentMethodId},
         invoice::{Invoice, NextAction},
         payment::MethodKind,
     },
@@ -43,7 +43,9 @@ pub struct MethodPatch {
 
 pub async fn add(app: &App, actor: &Actor, customer_key: &str, input: MethodInput) -> Done<PaymentMethod> {
     let mut tx = app.db.begin().await?;
-    let customer = customers::locked(&mut tx, customer_key).await?;
+    let found = store::customers::find_in(&mut tx, customer_key).await?;
+    let found = found.ok_or_else(|| Refusal::not_found("customer", customer_key))?;
+    let (customer, failed) = locked(&mut tx, found.id).await?;
     let now = app.now_in(&mut tx, customer.timeline).await?;
     let mut checks = Checks::default();
     check_gateway(app, &mut checks, &customer, &input);
@@ -52,7 +54,6 @@ pub async fn add(app: &App, actor: &Actor, customer_key: &str, input: MethodInpu
     checks.done()?;
 
     let others = store::payment_methods::of_customer(&mut tx, customer.id).await?;
-    let failed = failed_invoices(&mut tx, &customer).await?;
     let becomes_default = others.is_empty() || input.default.unwrap_or(!failed.is_empty());
     let method = PaymentMethod {
         id: app.id(),
@@ -87,7 +88,7 @@ pub async fn add(app: &App, actor: &Actor, customer_key: &str, input: MethodInpu
 
 pub async fn update(app: &App, actor: &Actor, id: PaymentMethodId, input: MethodPatch) -> Done<PaymentMethod> {
     let mut tx = app.db.begin().await?;
-    let (customer, before) = locked(&mut tx, id).await?;
+    let (customer, before, failed) = locked_method(&mut tx, id).await?;
     let now = app.now_in(&mut tx, customer.timeline).await?;
     let mut checks = Checks::default();
     check_card(
@@ -107,15 +108,15 @@ pub async fn update(app: &App, actor: &Actor, id: PaymentMethodId, input: Method
         method.last_four = last_four;
     }
     method.priority = input.priority.unwrap_or(method.priority);
-    let mut failed = Vec::new();
-    if input.default == Some(true) && !before.is_default {
+    let takes_over = input.default == Some(true) && !before.is_default;
+    if takes_over {
         method.is_default = true;
-        failed = failed_invoices(&mut tx, &customer).await?;
         store::payment_methods::clear_default(&mut tx, customer.id).await?;
     }
     store::payment_methods::save(&mut tx, &method).await?;
     let data = json!({ "before": told(&before), "after": told(&method) });
     let mut events = vec![app.event(customer.timeline, now, actor, "payment_method.updated", method.id, data)];
+    let failed = if takes_over { failed } else { Vec::new() };
     let retried = collect_at_once(&mut tx, app, actor, now, &method, failed, &mut events).await?;
     store::events::append(&mut tx, &events).await?;
     tx.commit().await?;
@@ -128,7 +129,7 @@ pub async fn update(app: &App, actor: &Actor, id: PaymentMethodId, input: Method
 /// Refused while a running subscription names it. The next by priority takes over as default.
 pub async fn delete(app: &App, actor: &Actor, id: PaymentMethodId) -> Done<()> {
     let mut tx = app.db.begin().await?;
-    let (customer, method) = locked(&mut tx, id).await?;
+    let (customer, method, _) = locked_method(&mut tx, id).await?;
     let now = app.now_in(&mut tx, customer.timeline).await?;
     if let Some(subscription) = store::payment_methods::named_by(&mut tx, id).await? {
         return Err(Refusal::WrongState(format!("{subscription} is charged to it: give that another method first")));
@@ -147,19 +148,21 @@ pub async fn delete(app: &App, actor: &Actor, id: PaymentMethodId) -> Done<()> {
     Ok(())
 }
 
-/// A method and its customer, whose lock comes first: it guards who is the default.
-async fn locked(tx: &mut Tx, id: PaymentMethodId) -> Done<(Customer, PaymentMethod)> {
+/// A method with its customer and the invoices that failed.
+async fn locked_method(tx: &mut Tx, id: PaymentMethodId) -> Done<(Customer, PaymentMethod, Vec<Invoice>)> {
     let missing = || Refusal::not_found("payment method", id);
     let owner = store::payment_methods::owner(tx, id).await?.ok_or_else(missing)?;
-    let customer = customers::locked(tx, &owner.to_string()).await?;
+    let (customer, failed) = locked(tx, owner).await?;
     let method = store::payment_methods::lock(tx, id).await?.ok_or_else(missing)?;
-    Ok((customer, method))
+    Ok((customer, method, failed))
 }
 
-/// Open invoices that were declined and that no payment is open for.
-async fn failed_invoices(tx: &mut Tx, customer: &Customer) -> Done<Vec<Invoice>> {
-    let open = store::invoices::lock_open_of_customer(tx, customer.id).await?;
-    Ok(open.into_iter().filter(|invoice| invoice.dunning_step > 0 && invoice.next_attempt_at.is_some()).collect())
+/// A customer, whose lock guards which method is the default, and before that their open invoices that were declined and that
+/// no payment is open for.
+async fn locked(tx: &mut Tx, id: CustomerId) -> Done<(Customer, Vec<Invoice>)> {
+    let open = store::invoices::lock_open_of_customer(tx, id).await?;
+    let failed = open.into_iter().filter(|invoice| invoice.dunning_step > 0 && invoice.next_attempt_at.is_some()).collect();
+    Ok((customers::locked(tx, &id.to_string()).await?, failed))
 }
 
 /// Makes those of the failed invoices due that would now be charged to this method. Says whether there are any.

@@ -15,7 +15,7 @@ use crate::{
         invoice::{InvoiceStatus, NextAction},
         payment::{Decline, Outcome, Payment},
     },
-    gateway::{Charge, Configured, Found, Mandate, Sent, Source},
+    gateway::{Charge, Configured, Found, Mandate, ReturnOutcome, Sent, Source},
     store,
 };
 
@@ -41,7 +41,8 @@ pub(super) enum Answer {
     Nothing,
     /// The gateway could not say.
     Silence(String),
-    Released,
+    /// What became of the attempt to give reserved money free.
+    Released(ReturnOutcome),
     /// Another daemon has taken the payment over.
     LeaseLost,
 }
@@ -58,7 +59,7 @@ pub(super) struct Settler(mpsc::Sender<Report>);
 impl Settler {
     /// Settles an answer; says what to do next, if anything. Answers after the commit.
     pub(super) async fn report(&self, payment: Payment, answer: Answer) -> Option<(Step, Payment)> {
-        if matches!(answer, Answer::LeaseLost | Answer::Released) {
+        if matches!(answer, Answer::LeaseLost) {
             return None;
         }
         let (reply, next) = oneshot::channel();
@@ -184,7 +185,7 @@ pub(super) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment,
         Step::Release => {
             let released = gateway.adapter.release(transaction_id, &charge).await;
             tracing::info!(payment = %payment.id, ?released, "authorization released");
-            Answer::Released
+            Answer::Released(released)
         }
     }
 }

@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 
 use super::{
     App, Done,
+    change::When,
     checks::{Checks, ModifierInput, Terms, modifiers},
 };
 use crate::{
@@ -42,7 +43,9 @@ pub struct TermsInput {
     pub keep_anchor: Option<bool>,
 }
 
-/// The change that the input asks for. `anew`: naming the plan that it has already brings that plan's terms as they are now.
+/// The change that the input asks for. `action` is when a change takes effect: at the period's end it stands on top of what
+/// waits for it already, and naming the plan that the subscription has brings that plan's terms as they are now. Without an action
+/// it is a PATCH, in which the plan may be repeated unchanged.
 pub(super) async fn resolve(
     app: &App,
     tx: &mut Tx,
@@ -50,13 +53,18 @@ pub(super) async fn resolve(
     subscription: &Subscription,
     today: NaiveDate,
     input: TermsInput,
-    anew: bool,
+    action: Option<When>,
 ) -> Done<Change> {
+    let mut ground = subscription.clone();
+    let at_end = action == Some(When::PeriodEnd);
+    if at_end && let Some(pending) = &subscription.pending_change {
+        overlay(&mut ground, pending);
+    }
     let mut change = match &input.plan_id {
-        Some(key) => plan_change(tx, checks, subscription, key, anew).await?,
+        Some(key) => plan_change(tx, checks, subscription, key, action.is_some()).await?,
         None => Change::default(),
     };
-    let frequency_before = change.billing_frequency.unwrap_or(subscription.billing_frequency);
+    let frequency_before = change.billing_frequency.unwrap_or(ground.billing_frequency);
     if input.billing_frequency.is_some_and(|frequency| frequency != frequency_before) {
         // Days of one frequency mean nothing to another.
         change.billing_days = Some(None);
@@ -98,7 +106,7 @@ pub(super) async fn resolve(
         metadata: input.metadata,
         keep_anchor: input.keep_anchor,
     });
-    check(app, checks, subscription, today, &mut change);
+    check(app, checks, subscription, ground, today, at_end, &mut change);
     Ok(change)
 }
 
@@ -138,8 +146,15 @@ async fn plan_change(tx: &mut Tx, checks: &mut Checks, subscription: &Subscripti
 }
 
 /// Checks the terms as they will be, and writes the days as they are kept.
-fn check(app: &App, checks: &mut Checks, subscription: &Subscription, today: NaiveDate, change: &mut Change) {
-    let mut after = subscription.clone();
+fn check(
+    app: &App,
+    checks: &mut Checks,
+    subscription: &Subscription,
+    mut after: Subscription,
+    today: NaiveDate,
+    at_end: bool,
+    change: &mut Change,
+) {
     overlay(&mut after, change);
     let days = checks.terms(&Terms::of(&after), &app.rules);
     if change.billing_days.is_some() {
@@ -155,16 +170,12 @@ fn check(app: &App, checks: &mut Checks, subscription: &Subscription, today: Nai
         checks.fault("ends_on", format!("must be after today, {today}; to end now, cancel"));
     }
     // What waits for the period's end must still fit on top of this, or the subscription would stop there.
-    if let Some(pending) = &subscription.pending_change
+    if !at_end
+        && let Some(pending) = &subscription.pending_change
         && after.recurrence().is_ok()
     {
-        let mut later = subscription.clone();
-        let mut merged = pending.clone();
-        merged.merge(change.clone());
-        overlay(&mut later, &merged);
-        let mut applied_last = after;
-        overlay(&mut applied_last, pending);
-        if later.recurrence().is_err() || applied_last.recurrence().is_err() {
+        overlay(&mut after, pending);
+        if after.recurrence().is_err() {
             checks
                 .fault("billing_frequency", "does not fit the change that waits for the period's end: undo that with keep first");
         }

@@ -15,11 +15,17 @@ use crate::{
     store,
 };
 
-/// Claims the clocks that are to be moved and that nobody moves.
+/// Claims the clocks that are to be moved and that nobody moves, and those that stand still with work due at their now.
 pub async fn claim(app: &App) -> Done<Vec<TestClock>> {
     let now = app.clock.now();
+    let until = now + app.config.collection.lease;
+    // Asking first is a plain read; most of the time no clock needs anything.
+    let idle = store::clocks::any_idle_with_work(&app.db, now).await?;
     let mut tx = app.db.begin().await?;
-    let clocks = store::clocks::claim_advancing(&mut tx, &app.instance, now, now + app.config.collection.lease).await?;
+    let mut clocks = store::clocks::claim_advancing(&mut tx, &app.instance, now, until).await?;
+    if idle {
+        clocks.extend(store::clocks::claim_idle_with_work(&mut tx, &app.instance, now, until).await?);
+    }
     if !clocks.is_empty() {
         tx.commit().await?;
     }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Voids those of these open, locked invoices for which no payment is under way; the settlement of that payment ends the
-/// others. The caller appends the events.
+/// others. One that is paid in part is written off instead: what was paid for stays on the books. The caller appends the events.
 pub(super) async fn void_invoices(
     tx: &mut Tx,
     app: &App,
@@ -38,9 +38,15 @@ pub(super) async fn void_invoices(
     let mut credits = Vec::new();
     let mut events = Vec::with_capacity(voided.len());
     for invoice in &mut voided {
-        invoice.status = InvoiceStatus::Void;
         invoice.next_attempt_at = None;
         invoice.updated_at = now;
+        if invoice.amount_paid > 0 {
+            invoice.status = InvoiceStatus::Uncollectible;
+            let data = json!({ "reason": reason, "subscription_id": invoice.subscription_id });
+            events.push(app.event(invoice.timeline, now, actor, "invoice.uncollectible", invoice.id, data));
+            continue;
+        }
+        invoice.status = InvoiceStatus::Void;
         let mut returned = 0;
         if let Some(purse) = purses.get_mut(&invoice.customer_id)
             && purse.currency == invoice.currency

@@ -145,10 +145,10 @@ pub struct PaymentMethod {
 }
 
 /// Whether a text holds what looks like a card number: 13 to 19 digits (blanks and dashes between them do not matter) that
-/// pass the Luhn check. Such a text is refused wherever it turns up.
+/// begin as issued cards do and pass the Luhn check. Such a text is refused wherever it turns up.
 pub fn looks_like_card_number(text: &str) -> bool {
     let mut run: Vec<u32> = Vec::new();
-    let ends_as_card = |run: &[u32]| (13..=19).contains(&run.len()) && luhn(run);
+    let ends_as_card = |run: &[u32]| (13..=19).contains(&run.len()) && is_issued(run) && luhn(run);
     for c in text.chars() {
         match c.to_digit(10) {
             Some(digit) => run.push(digit),
@@ -162,6 +162,12 @@ pub fn looks_like_card_number(text: &str) -> bool {
         }
     }
     ends_as_card(&run)
+}
+
+/// Card numbers begin with 3 to 6, or with 2221 to 2720; two dates written together begin with 19 or 20.
+fn is_issued(digits: &[u32]) -> bool {
+    let first_four = digits.iter().take(4).fold(0, |sum, digit| sum * 10 + digit);
+    (3000..=6999).contains(&first_four) || (2221..=2720).contains(&first_four)
 }
 
 fn luhn(digits: &[u32]) -> bool {
@@ -184,11 +190,20 @@ mod tests {
 
     #[test]
     fn card_numbers_are_recognised_and_tokens_are_not() {
-        for card in ["4111111111111111", "4111 1111 1111 1111", "card 5555-5555-5555-4444 please", "378282246310005"] {
+        for card in
+            ["4111111111111111", "4111 1111 1111 1111", "card 5555-5555-5555-4444 please", "378282246310005", "2223003122003222"]
+        {
             assert!(looks_like_card_number(card), "{card}");
         }
-        for fine in ["b798ls2q9qq646ksu070", "4111111111111112", "560fd96b7973ff3d2362a78c", "2026-11-21", "+1 630 555 5555", ""]
-        {
+        for fine in [
+            "b798ls2q9qq646ksu070",
+            "4111111111111112",
+            "560fd96b7973ff3d2362a78c",
+            "2026-11-21",
+            "2026-11-01 - 2026-12-09",
+            "+1 630 555 5555",
+            "",
+        ] {
             assert!(!looks_like_card_number(fine), "{fine}");
         }
     }

@@ -145,8 +145,17 @@ pub struct Payment {
     pub next_lookup_at: Option<DateTime<Utc>>,
     /// Wall time of the first call, whatever clock drives the invoice: gateways know no other.
     pub sent_at: DateTime<Utc>,
+    /// Wall time of the latest call that asked for the whole payment.
+    pub called_at: DateTime<Utc>,
     pub created_at: DateTime<Utc>,
     pub resolved_at: Option<DateTime<Utc>>,
+}
+
+impl Payment {
+    /// Whether a call before the latest may have moved money: the gateway has answered one, or one was sent again.
+    pub fn was_sent_before(&self) -> bool {
+        self.transaction_id.is_some() || self.lookups > 0
+    }
 }
 
 text_enum! {

@@ -189,7 +189,9 @@ impl Subscription {
             return None;
         }
         let nominal = schedule.period(slot)?;
-        let mut share = self.first_period.share(schedule, slot);
+        // Where the first period is free, billing begins after slot 0: to stand on it again, somebody moved the charge there.
+        let first_period = if self.first_period == FirstPeriod::Free { FirstPeriod::Full } else { self.first_period };
+        let mut share = first_period.share(schedule, slot);
         let mut period_end = nominal.1;
         if let Some(end) = self.ends_on.filter(|&end| end < nominal.1) {
             let cut = used(nominal, end);

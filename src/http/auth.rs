@@ -36,11 +36,16 @@ pub const ADMIN_ONLY: &[(Method, &str)] = &[
     (Method::POST, "/v1/payments/{id}/resolve"),
 ];
 
+/// What `read` is enough for although it is a POST: nothing is stored.
+pub const READ_ONLY: &[(Method, &str)] =
+    &[(Method::POST, "/v1/schedules/preview"), (Method::POST, "/v1/installment-plans/preview")];
+
 /// The scope that a request needs.
 fn needed(method: &Method, path: &str) -> Scope {
-    if ADMIN_ONLY.iter().any(|(known, route)| known == method && *route == path) {
+    let among = |routes: &[(Method, &str)]| routes.iter().any(|(known, route)| known == method && *route == path);
+    if among(ADMIN_ONLY) {
         Scope::Admin
-    } else if matches!(*method, Method::GET | Method::HEAD) {
+    } else if matches!(*method, Method::GET | Method::HEAD) || among(READ_ONLY) {
         Scope::Read
     } else {
         Scope::Write

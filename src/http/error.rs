@@ -108,6 +108,10 @@ impl From<store::Error> for Problem {
         tracing::error!(%error, "a request failed in the database");
         match error {
             store::Error::Unreachable(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "The database cannot be reached."),
+            store::Error::Busy => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Another change was being made to the same rows; nothing was changed here. Try again.",
+            ),
             store::Error::NotMigrated => Self::new(StatusCode::SERVICE_UNAVAILABLE, "The database is not migrated."),
             _ => Self::internal(),
         }

@@ -1,7 +1,10 @@
 //! Production: tokio-cron-scheduler rings bells; each job has one task that waits for its bell, so that a job never overlaps
 //! itself. Correctness never depends on a tick: a lost one is a late one.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use futures_util::FutureExt;
@@ -21,26 +24,87 @@ pub struct Jobs {
     app: Arc<App>,
     scheduler: JobScheduler,
     tracker: TaskTracker,
+    pulses: Pulses,
+}
+
+/// Whether the job loops turn: what the watchdog asks before each ping.
+#[derive(Clone)]
+pub struct Pulses {
+    all: Vec<Arc<Pulse>>,
+    /// A loop that has not turned for this long is stuck, unless it is inside a run.
+    bound: Duration,
+}
+
+/// The sign of life of one loop.
+pub struct Pulse {
+    name: &'static str,
+    /// None: at work, for as long as that takes. Its calls have time-outs of their own.
+    rested: Mutex<Option<Instant>>,
+}
+
+impl Pulse {
+    pub fn new(name: &'static str) -> Arc<Self> {
+        Arc::new(Self { name, rested: Mutex::new(Some(Instant::now())) })
+    }
+
+    /// The loop has turned and waits.
+    pub(super) fn rests(&self) {
+        *self.rested.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn works(&self) {
+        *self.rested.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl Pulses {
+    /// The loops that stand still.
+    pub fn still(&self) -> Vec<&'static str> {
+        let rested = |pulse: &Pulse| *pulse.rested.lock().unwrap_or_else(PoisonError::into_inner);
+        self.all
+            .iter()
+            .filter(|pulse| rested(pulse).is_some_and(|at| at.elapsed() > self.bound))
+            .map(|pulse| pulse.name)
+            .collect()
+    }
 }
 
 /// Starts every job and rings each bell once. Jobs stop claiming when `app.stopping` is cancelled.
 pub async fn start(app: Arc<App>) -> anyhow::Result<Jobs> {
     let tracker = TaskTracker::new();
     let scheduler = JobScheduler::new().await.context("the cron scheduler could not be made")?;
+    let ticking = Pulse::new("cron");
+    let mut all = vec![ticking.clone()];
     for job in JOBS {
         let bell = (job.ring)(&app.bells).clone();
-        ring_by_cron(&scheduler, job.bell, &app, bell.clone())
+        let ring = bell.clone();
+        ring_by_cron(&scheduler, job.bell, &app, move || ring.notify_one())
             .await
             .with_context(|| format!("job {} could not be scheduled", job.name))?;
-        tracker.spawn(answer(app.clone(), job, bell));
+        let pulse = Pulse::new(job.name);
+        all.push(pulse.clone());
+        tracker.spawn(answer(app.clone(), job, bell, pulse));
     }
-    ring_by_cron(&scheduler, Bell::Tick, &app, app.bells.travel.clone()).await.context("test clocks could not be scheduled")?;
-    tracker.spawn(travel::run(app.clone(), tracker.clone()));
+    let travel = app.bells.travel.clone();
+    let ring = move || {
+        ticking.rests();
+        travel.notify_one();
+    };
+    ring_by_cron(&scheduler, Bell::Tick, &app, ring).await.context("test clocks could not be scheduled")?;
+    let pulse = Pulse::new("travel");
+    all.push(pulse.clone());
+    tracker.spawn(travel::run(app.clone(), tracker.clone(), pulse));
     scheduler.start().await.context("the cron scheduler could not be started")?;
-    Ok(Jobs { app, scheduler, tracker })
+    // The scheduler looks twice a second and may be late under load; what is stuck stays stuck.
+    let pulses = Pulses { all, bound: 2 * app.config.jobs.tick + Duration::from_secs(10) };
+    Ok(Jobs { app, scheduler, tracker, pulses })
 }
 
 impl Jobs {
+    pub fn pulses(&self) -> Pulses {
+        self.pulses.clone()
+    }
+
     /// Stops claiming and waits for what is in flight, no longer than `jobs.drain`. False if something had to be left.
     pub async fn drain(mut self) -> bool {
         self.app.stopping.cancel();
@@ -52,13 +116,18 @@ impl Jobs {
     }
 }
 
-async fn ring_by_cron(scheduler: &JobScheduler, bell: Bell, app: &App, notify: Arc<Notify>) -> anyhow::Result<()> {
+async fn ring_by_cron(
+    scheduler: &JobScheduler,
+    bell: Bell,
+    app: &App,
+    ring: impl Fn() + Send + Sync + 'static,
+) -> anyhow::Result<()> {
     let expression = match bell {
         Bell::Tick => every(app.config.jobs.tick.as_secs()),
         Bell::Cron(expression) => expression.to_owned(),
     };
     // The closure does nothing but ring: whatever takes time belongs to the task that answers.
-    scheduler.add(CronJob::new(expression.as_str(), move |_, _| notify.notify_one())?).await?;
+    scheduler.add(CronJob::new(expression.as_str(), move |_, _| ring())?).await?;
     Ok(())
 }
 
@@ -71,14 +140,19 @@ fn every(seconds: u64) -> String {
     }
 }
 
-async fn answer(app: Arc<App>, job: &'static Job, bell: Arc<Notify>) {
+async fn answer(app: Arc<App>, job: &'static Job, bell: Arc<Notify>, pulse: Arc<Pulse>) {
     bell.notify_one();
     loop {
         tokio::select! {
             () = app.stopping.cancelled() => return,
-            () = bell.notified() => {}
+            () = bell.notified() => {
+                pulse.works();
+                run(&app, job).await;
+            }
+            // Some bells ring once a day: the loop turns all the same.
+            () = tokio::time::sleep(app.config.jobs.tick) => {}
         }
-        run(&app, job).await;
+        pulse.rests();
     }
 }
 
@@ -112,10 +186,24 @@ async fn run(app: &App, job: &'static Job) {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn ticks_become_cron_expressions() {
         assert_eq!(super::every(1), "* * * * * *");
         assert_eq!(super::every(5), "*/5 * * * * *");
         assert_eq!(super::every(300), "0 */5 * * * *");
+    }
+
+    #[test]
+    fn a_loop_at_work_is_alive_and_one_at_rest_for_too_long_is_not() {
+        let (resting, working) = (Pulse::new("resting"), Pulse::new("working"));
+        working.works();
+        let pulses = Pulses { all: vec![resting.clone(), working], bound: Duration::from_millis(20) };
+        assert!(pulses.still().is_empty());
+        std::thread::sleep(Duration::from_millis(40));
+        assert_eq!(pulses.still(), ["resting"]);
+        resting.rests();
+        assert!(pulses.still().is_empty());
     }
 }

@@ -1,5 +1,6 @@
 //! Test clocks: the same jobs, driven from one due instant to the next, in order, so that one long jump does what many short
-//! ones do. Simulated time stands still while the outcome of any payment is unknown.
+//! ones do. Simulated time stands still while the outcome of any payment is unknown. What is asked for at a standing clock's own
+//! now is done at once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
-use super::{JOBS, did_something};
+use super::{JOBS, cron::Pulse, did_something};
 use crate::{
     billing::{self, App, Done, runs::Counts},
     domain::{clock::TestClock, customer::Timeline},
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// Moves every clock that is on its way, each in a task of its own, until the daemon stops.
-pub async fn run(app: Arc<App>, tracker: TaskTracker) {
+pub async fn run(app: Arc<App>, tracker: TaskTracker, pulse: Arc<Pulse>) {
     loop {
         match billing::travel::claim(&app).await {
             Ok(clocks) => {
@@ -28,17 +29,28 @@ pub async fn run(app: Arc<App>, tracker: TaskTracker) {
         tokio::select! {
             () = app.stopping.cancelled() => return,
             () = app.bells.travel.notified() => {}
+            () = tokio::time::sleep(app.config.jobs.tick) => {}
         }
+        pulse.rests();
     }
 }
 
 async fn journey(app: Arc<App>, clock: TestClock) {
     let id = clock.id;
-    if let Err(error) = advance(&app, clock).await {
+    let done = match clock.target_at {
+        Some(_) => advance(&app, clock).await,
+        None => drain(&app, Timeline::Test(id), clock.now_at).await.map(|_| ()),
+    };
+    let failed = done.is_err();
+    if let Err(error) = done {
         tracing::error!(clock = %id, %error, "the advance was interrupted and goes on at the next tick");
     }
     if let Err(error) = billing::travel::let_go(&app, id).await {
         tracing::error!(clock = %id, %error, "the clock could not be let go; its lease ends by itself");
+    }
+    if !failed {
+        // It may have been sent on its way meanwhile.
+        app.bells.travel.notify_one();
     }
 }
 

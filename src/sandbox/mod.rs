@@ -37,6 +37,7 @@ use tokio_util::task::TaskTracker;
 
 pub use call::Gateway;
 pub use faults::{Fault, Rule};
+pub use fixtures::{FLUIDPAY_KEY, PAYLIKE_KEY, PAYLIKE_MERCHANT};
 pub use ledger::{Entry, Kind, Summary};
 pub use scripts::Script;
 pub use server::{Running, serve, start};

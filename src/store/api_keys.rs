@@ -42,3 +42,8 @@ pub async fn revoke_others_named(tx: &mut Tx, name: &str, digest: &str, now: Dat
         .all()
         .await
 }
+
+/// Every key, oldest first.
+pub async fn all(db: &Db) -> Result<Vec<ApiKey>> {
+    db.query("select * from api_keys order by id").all().await
+}

@@ -19,10 +19,14 @@ pub async fn get(db: &Db, id: ClockId) -> Result<Option<TestClock>> {
     db.query("select * from clocks where id = $1").bind(id).optional().await
 }
 
-/// Reads it so that it cannot move before the transaction ends.
-pub async fn lock(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
-    // `for share` would do, but SQLite knows neither: the adapter drops what it must.
+/// Reads it inside a transaction. Takes no lock: whoever moves it does so only after the work of its instant is done.
+pub async fn read(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
     tx.query("select * from clocks where id = $1").bind(id).optional().await
+}
+
+/// Reads it to move it.
+pub async fn lock(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
+    tx.query("select * from clocks where id = $1 for update").bind(id).optional().await
 }
 
 pub async fn save(tx: &mut Tx, clock: TestClock) -> Result<()> {
@@ -43,7 +47,10 @@ pub async fn start(tx: &mut Tx, id: ClockId, target: DateTime<Utc>) -> Result<Op
 
 /// Keeps an idle clock from being sent on its way before the transaction ends; none if it is on one, or gone.
 pub async fn hold_idle(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
-    tx.query("select * from clocks where id = $1 and status = 'idle' for update").bind(id).optional().await
+    tx.query("select * from clocks where id = $1 and status = 'idle' and lease_owner is null for update")
+        .bind(id)
+        .optional()
+        .await
 }
 
 /// Clocks on their way that nobody moves: unclaimed, or claimed by a daemon that has gone silent.
@@ -52,6 +59,42 @@ pub async fn claim_advancing(tx: &mut Tx, owner: &str, now: DateTime<Utc>, until
         "update clocks set lease_owner = $1, lease_expires_at = $3 where id in (
             select id from clocks where status = 'advancing' and (lease_expires_at is null or lease_expires_at <= $2)
             order by created_at limit 16 for update skip locked)
+         returning *",
+    )
+    .bind(owner.to_owned())
+    .bind(now)
+    .bind(until)
+    .all()
+    .await
+}
+
+/// Whether any clock stands still and has work due all the same: what was asked for at its own now.
+pub async fn any_idle_with_work(db: &Db, now: DateTime<Utc>) -> Result<bool> {
+    let found: Option<(i64,)> = db
+        .query(
+            "select cast(1 as bigint) from clocks c
+             where c.status = 'idle' and (c.lease_expires_at is null or c.lease_expires_at <= $1) and (
+                 exists (select 1 from subscriptions s where s.timeline = c.id and s.due_at <= c.now_at)
+                 or exists (select 1 from installment_plans a where a.timeline = c.id and a.due_at <= c.now_at)
+                 or exists (select 1 from invoices i where i.timeline = c.id and i.next_attempt_at <= c.now_at))
+             limit 1",
+        )
+        .bind(now)
+        .optional()
+        .await?;
+    Ok(found.is_some())
+}
+
+/// Claims those clocks, so that only one daemon does their work.
+pub async fn claim_idle_with_work(tx: &mut Tx, owner: &str, now: DateTime<Utc>, until: DateTime<Utc>) -> Result<Vec<TestClock>> {
+    tx.query(
+        "update clocks set lease_owner = $1, lease_expires_at = $3 where id in (
+            select c.id from clocks c
+            where c.status = 'idle' and (c.lease_expires_at is null or c.lease_expires_at <= $2) and (
+                exists (select 1 from subscriptions s where s.timeline = c.id and s.due_at <= c.now_at)
+                or exists (select 1 from installment_plans a where a.timeline = c.id and a.due_at <= c.now_at)
+                or exists (select 1 from invoices i where i.timeline = c.id and i.next_attempt_at <= c.now_at))
+            limit 16 for update of c skip locked)
          returning *",
     )
     .bind(owner.to_owned())

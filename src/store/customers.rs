@@ -46,6 +46,11 @@ pub async fn find(db: &Db, key: &str) -> Result<Option<Customer>> {
     db.query("select * from customers where id = $1 or reference = $1").bind(key.to_owned()).optional().await
 }
 
+/// The same inside a transaction.
+pub async fn find_in(tx: &mut Tx, key: &str) -> Result<Option<Customer>> {
+    tx.query("select * from customers where id = $1 or reference = $1").bind(key.to_owned()).optional().await
+}
+
 /// By id or reference, so that nobody else changes it or its payment methods meanwhile.
 pub async fn lock(tx: &mut Tx, key: &str) -> Result<Option<Customer>> {
     tx.query("select * from customers where id = $1 or reference = $1 for update").bind(key.to_owned()).optional().await
@@ -54,6 +59,13 @@ pub async fn lock(tx: &mut Tx, key: &str) -> Result<Option<Customer>> {
 /// Those of them who have credit, locked: most have none, and their rows are left alone.
 pub async fn lock_with_credit(tx: &mut Tx, ids: &[CustomerId]) -> Result<Vec<Customer>> {
     tx.query("select * from customers where id in list($1) and balance > 0 order by id for update").bind_list(ids).all().await
+}
+
+pub async fn lock_many(tx: &mut Tx, ids: &[CustomerId]) -> Result<Vec<Customer>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    tx.query("select * from customers where id in list($1) order by id for update").bind_list(ids).all().await
 }
 
 /// Writes balances together with the ledger rows that explain them.
@@ -88,9 +100,8 @@ pub async fn running(tx: &mut Tx, id: CustomerId) -> Result<Option<String>> {
     Ok(found.map(|row| row.0))
 }
 
-pub async fn lock_many(tx: &mut Tx, ids: &[CustomerId]) -> Result<Vec<Customer>> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    tx.query("select * from customers where id in list($1) order by id for update").bind_list(ids).all().await
+/// Whether credit was ever given or used.
+pub async fn has_credits(tx: &mut Tx, id: CustomerId) -> Result<bool> {
+    let found: Option<(String,)> = tx.query("select id from credits where customer_id = $1 limit 1").bind(id).optional().await?;
+    Ok(found.is_some())
 }

@@ -17,7 +17,7 @@ use std::{
 
 use serde::Serialize;
 use sqlx::{
-    Arguments, AssertSqlSafe, Encode, FromRow, PgPool, Postgres, Sqlite, SqlitePool, Transaction, Type,
+    Arguments, AssertSqlSafe, Connection, Encode, FromRow, PgConnection, PgPool, Postgres, Sqlite, SqlitePool, Transaction, Type,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
@@ -39,6 +39,9 @@ pub enum Error {
     Migration(String),
     #[error("a row with the same unique value exists already")]
     Conflict,
+    /// Two transactions stood in each other's way and this one was undone: trying again is safe.
+    #[error("the database was busy with the same rows: try again")]
+    Busy,
     #[error("database: {0}")]
     Database(String),
     #[error("a row could not be written as JSON: {0}")]
@@ -51,12 +54,21 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Database(inner) if inner.is_unique_violation() => Self::Conflict,
+            // PostgreSQL: deadlock, serialization failure, lock not available. SQLite: busy, locked, stale snapshot.
+            sqlx::Error::Database(inner)
+                if inner.code().is_some_and(|code| matches!(&*code, "40P01" | "40001" | "55P03" | "5" | "6" | "517")) =>
+            {
+                Self::Busy
+            }
             sqlx::Error::Database(inner) => Self::Database(inner.message().to_owned()),
             sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) => Self::Unreachable(error.to_string()),
             _ => Self::Database(error.to_string()),
         }
     }
 }
+
+/// How long a PostgreSQL may take to let us in.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -148,12 +160,19 @@ impl Db {
                 .options([("timezone", "UTC")])
                 .application_name("rebilld")
                 .statement_cache_capacity(200);
+            // The pool would try again and again, and then only say that it took too long: one connection has the reason.
+            let unreachable = |why: &str| Error::Unreachable(without_password(why, url));
+            match tokio::time::timeout(CONNECT_PATIENCE, PgConnection::connect_with(&options)).await {
+                Ok(Ok(connection)) => drop(connection.close().await),
+                Ok(Err(error)) => return Err(unreachable(&error.to_string())),
+                Err(_) => return Err(unreachable("no answer within 10 s")),
+            }
             let pool = PgPoolOptions::new()
                 .max_connections(max_connections)
-                .acquire_timeout(Duration::from_secs(10))
+                .acquire_timeout(CONNECT_PATIENCE)
                 .connect_with(options)
                 .await
-                .map_err(|error| Error::Unreachable(without_password(&error.to_string(), url)))?;
+                .map_err(|error| unreachable(&error.to_string()))?;
             Pools::Postgres(pool)
         } else {
             return Err(Error::BadUrl);

@@ -77,13 +77,21 @@ pub async fn insert_parts(tx: &mut Tx, installments: &[Installment]) -> Result<(
 
 /// By id or reference.
 pub async fn find(db: &Db, key: &str) -> Result<Option<InstallmentPlan>> {
-    db.query("select * from installment_plans where id = $1 or reference = $1").bind(key.to_owned()).optional().await
+    db.query(
+        "select * from installment_plans where id = coalesce((select r.id from installment_plans r where r.reference = $1), $1)",
+    )
+    .bind(key.to_owned())
+    .optional()
+    .await
 }
 
 /// The plan by id or reference, locked, with its installments.
 pub async fn lock(tx: &mut Tx, key: &str) -> Result<Option<InstallmentSchedule>> {
     let plan: Option<InstallmentPlan> = tx
-        .query("select * from installment_plans where id = $1 or reference = $1 for update")
+        .query(
+            "select * from installment_plans
+             where id = coalesce((select r.id from installment_plans r where r.reference = $1), $1) for update",
+        )
         .bind(key.to_owned())
         .optional()
         .await?;

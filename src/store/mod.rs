@@ -9,6 +9,7 @@ mod columns;
 pub mod customers;
 pub mod db;
 pub mod events;
+pub mod file;
 pub mod health;
 pub mod idempotency;
 pub mod installments;
@@ -18,6 +19,7 @@ pub mod payment_methods;
 pub mod payments;
 pub mod plans;
 pub mod refunds;
+pub mod reports;
 pub mod runs;
 pub mod subscriptions;
 

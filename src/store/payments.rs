@@ -42,6 +42,7 @@ impl Row for Payment {
         "lookups",
         "next_lookup_at",
         "sent_at",
+        "called_at",
         "created_at",
         "resolved_at",
     ];
@@ -60,6 +61,7 @@ const PROGRESS: &[&str] = &[
     "lease_expires_at",
     "lookups",
     "next_lookup_at",
+    "called_at",
     "resolved_at",
 ];
 

@@ -16,7 +16,7 @@ use crate::{
     store::{self, Tx},
 };
 
-/// Locks are taken in the order installment plan, customer, invoices.
+/// Locks are taken in the order installment plan, invoices, customer, as settlement takes them.
 pub(super) struct Held<'a> {
     pub app: &'a App,
     pub actor: &'a Actor,
@@ -79,7 +79,7 @@ impl<'a> Held<'a> {
         Ok((owed, in_flight))
     }
 
-    /// Its customer's lock comes before those of invoices.
+    /// Its customer, locked: no invoice may be locked after this.
     pub async fn lock_customer(&mut self) -> Done<Customer> {
         customers::locked(&mut self.tx, &self.schedule.plan.customer_id.to_string()).await
     }

@@ -35,7 +35,6 @@ pub async fn pay(app: &App, actor: &Actor, key: &str, number: i64) -> Done<Overv
 pub async fn pay_off(app: &App, actor: &Actor, key: &str) -> Done<Overview> {
     let mut held = Held::take(app, actor, key).await?;
     let scheduled = held.schedule.scheduled()?;
-    held.lock_customer().await?;
     let again = collect_again(&mut held, |_| true).await?;
     if scheduled.is_empty() && again.is_empty() {
         return Err(on_its_way());
@@ -73,7 +72,6 @@ async fn collect_again(held: &mut Held<'_>, wanted: impl Fn(&Invoice) -> bool) -
 /// Ends the plan. What is paid stays; open invoices are voided, one with a payment under way is left to that payment's settlement.
 pub async fn cancel(app: &App, actor: &Actor, key: &str) -> Done<Overview> {
     let mut held = Held::take(app, actor, key).await?;
-    held.lock_customer().await?;
     let (owed, in_flight) = held.owed().await?;
     let now = held.now;
     held.schedule.cancel(&in_flight, now)?;

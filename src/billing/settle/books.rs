@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use crate::{
-    billing::{App, Done},
+    billing::{App, Done, void::void_invoices},
     domain::{
         customer::Timeline,
         event::{Actor, Event},
@@ -39,6 +39,8 @@ pub struct Books<'a> {
     changed_subscriptions: BTreeSet<SubscriptionId>,
     /// Subscriptions that have been paid something: are they clear of debt now?
     paid: BTreeSet<SubscriptionId>,
+    /// Invoices to be voided, and why and by whom.
+    voids: BTreeMap<InvoiceId, (String, Actor)>,
     /// Subscriptions that ended for good: their other open invoices go with them.
     given_up: BTreeSet<SubscriptionId>,
     events: Vec<Event>,
@@ -92,6 +94,7 @@ impl<'a> Books<'a> {
             changed_invoices: BTreeSet::new(),
             changed_subscriptions: BTreeSet::new(),
             paid: BTreeSet::new(),
+            voids: BTreeMap::new(),
             given_up: BTreeSet::new(),
             events: Vec::new(),
         })
@@ -148,6 +151,7 @@ impl<'a> Books<'a> {
         let payments: Vec<Payment> = self.changed_payments.iter().filter_map(|id| self.payments.get(id).cloned()).collect();
         store::payments::save(tx, &payments).await?;
         store::invoices::save(tx, &taken(&self.changed_invoices, &self.invoices)).await?;
+        self.void(tx).await?;
         self.clear_of_debt(tx).await?;
         self.others_of_given_up(tx).await?;
         let subscriptions: Vec<Subscription> =
@@ -155,6 +159,16 @@ impl<'a> Books<'a> {
         store::subscriptions::save(tx, &subscriptions).await?;
         self.close_installments(tx).await?;
         store::events::append(tx, &self.events).await?;
+        Ok(())
+    }
+
+    /// After the payments are written: an invoice whose payment has just ended has none under way any more.
+    async fn void(&mut self, tx: &mut Tx) -> Done<()> {
+        for (id, (reason, actor)) in std::mem::take(&mut self.voids) {
+            let Some(invoice) = self.invoices.get(&id).cloned() else { continue };
+            let now = self.now_of(invoice.timeline);
+            self.events.extend(void_invoices(tx, self.app, now, &actor, vec![invoice], &reason).await?);
+        }
         Ok(())
     }
 

@@ -96,8 +96,29 @@ on_both! {
         store::subscriptions::save(&mut tx, &[cancelled]).await.expect("saved");
         tx.commit().await.expect("commit");
         billing::look_up::look_up_payments(&world.app, None).await.expect("looked up");
+        assert_eq!(world.payments().await[0].status, PaymentStatus::Unknown, "the call may still be on its way");
+        let mut config = world.app.config.clone();
+        config.collection.lease = std::time::Duration::ZERO;
+        let later = app(world.app.db.clone(), config, "later");
+        let waiting = world.payments().await.remove(0);
+        let mut tx = later.db.begin().await.expect("tx");
+        store::payments::save(&mut tx, &[rebilld::domain::payment::Payment { next_lookup_at: Some(later.clock.now()), ..waiting }]).await.expect("due");
+        tx.commit().await.expect("commit");
+        billing::look_up::look_up_payments(&later, None).await.expect("looked up");
         assert_eq!(world.prove().await, 0);
         assert_eq!((world.payments().await[0].status, world.invoices().await[0].status), (PaymentStatus::GatewayError, InvoiceStatus::Void));
+    }
+
+    /// Found by a storm: the first capture was late, the second was refused for haste, and the first took the money after all.
+    async fn a_late_capture_and_a_refused_second_one_are_one_charge(world: World) {
+        let customer = world.customer("UTC").await;
+        world.method(customer, true, &world.prior()).await;
+        let sub = world.monthly(customer, "2026-01-10").await;
+        world.add(sub).await;
+        world.sandbox.sandbox().add_fault(rule("delay:450", "capture", 1));
+        world.sandbox.sandbox().add_fault(rule("429", "capture", 1));
+        world.advance("2026-01-11T00:00:00Z").await;
+        assert_eq!((world.prove().await, world.payments().await.len()), (1, 1));
     }
 
     async fn a_gateway_that_cannot_be_reached_is_no_decline(world: World) {

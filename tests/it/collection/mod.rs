@@ -3,4 +3,5 @@
 pub mod chaos;
 mod dunning;
 mod faults;
+mod operator;
 mod schedules;

@@ -108,7 +108,7 @@ on_both! {
             (plan(json!({"trial_days": -1})), &["trial_days"]),
             (plan(json!({"currency": "XXX"})), &["currency"]),
             (plan(json!({"catch_up": "later"})), &["catch_up"]),
-            (plan(json!({"holiday_calendar": "us"})), &["holiday_calendar", "holiday_calendar"]),
+            (plan(json!({"holiday_calendar": "us"})), &["holiday_calendar"]),
             (plan(json!({"business_day": "following", "holiday_calendar": "us"})), &["holiday_calendar"]),
             (plan(json!({"reference": "gold"})), &["reference"]),
             (plan(json!({"add_ons": [{"id": "nothing"}]})), &["add_ons[0].id"]),

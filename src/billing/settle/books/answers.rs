@@ -11,6 +11,7 @@ use crate::{
         invoice::InvoiceStatus,
         payment::{Outcome, Payment, PaymentStatus},
     },
+    gateway::ReturnOutcome,
     telemetry,
 };
 
@@ -40,7 +41,10 @@ impl Books<'_> {
                     self.lease(&mut payment);
                     Some(Step::Capture)
                 } else {
-                    self.not_wanted(&mut payment);
+                    // Not over yet: a capture whose answer was lost may win against the release.
+                    payment.status = PaymentStatus::Unknown;
+                    payment.lease_expires_at = None;
+                    payment.next_lookup_at = Some(self.wall + self.app.config.collection.lease);
                     Some(Step::Release)
                 }
             }
@@ -52,6 +56,11 @@ impl Books<'_> {
                 let data = json!({ "invoice_id": payment.invoice_id, "attempt": payment.attempt, "class": decline.class, "code": decline.code });
                 self.payment_event("payment.declined", &payment, data);
                 self.decline(payment.invoice_id, decline);
+                None
+            }
+            // This call was not processed; an earlier one, whose answer was lost, may be on its way still.
+            Answer::Outcome(Outcome::GatewayError { message, .. }) if payment.was_sent_before() => {
+                self.ask_later(&mut payment, message);
                 None
             }
             Answer::Outcome(Outcome::GatewayError { message, retry_after }) => {
@@ -69,18 +78,33 @@ impl Books<'_> {
                 payment.status = PaymentStatus::Pending;
                 payment.lookups += 1;
                 payment.next_lookup_at = None;
+                payment.called_at = self.wall;
                 self.lease(&mut payment);
                 Some(Step::Charge)
+            }
+            Answer::Nothing if !self.has_settled(&payment) => {
+                // Nobody will send it again, so a call that is late must have had the time to arrive.
+                payment.lease_owner = None;
+                payment.next_lookup_at = Some(payment.called_at + self.app.config.collection.lease);
+                None
             }
             Answer::Nothing => {
                 self.not_wanted(&mut payment);
                 None
             }
             Answer::Silence(message) => {
-                self.no_answer(&mut payment, message);
+                self.ask_later(&mut payment, message);
                 None
             }
-            Answer::Released | Answer::LeaseLost => None,
+            Answer::Released(ReturnOutcome::Returned { .. }) => {
+                self.not_wanted(&mut payment);
+                None
+            }
+            Answer::Released(_) => {
+                self.ask_later(&mut payment, "the reserved money could not be given free");
+                None
+            }
+            Answer::LeaseLost => None,
         };
         if !payment.status.is_open() {
             metrics::counter!(telemetry::PAYMENTS, "gateway" => payment.gateway.clone(), "status" => payment.status.as_str())
@@ -161,7 +185,15 @@ impl Books<'_> {
         backoff.get(index).and_then(|delay| TimeDelta::from_std(*delay).ok()).unwrap_or(TimeDelta::days(1))
     }
 
-    fn no_answer(&mut self, payment: &mut Payment, message: &str) {
+    /// Whether a call that the gateway does not know of would have arrived by now.
+    fn has_settled(&self, payment: &Payment) -> bool {
+        payment.called_at + self.app.config.collection.lease <= self.wall
+    }
+
+    /// Nothing is known yet: the next look-up waits longer than the one before, and in the end for a human.
+    fn ask_later(&mut self, payment: &mut Payment, message: &str) {
+        payment.status = PaymentStatus::Unknown;
+        payment.lease_expires_at = None;
         payment.lookups += 1;
         payment.decline_message = Some(message.to_owned());
         payment.lease_owner = None;

@@ -118,10 +118,9 @@ impl Books<'_> {
         let Some(invoice) = self.invoices.get_mut(&id).filter(|_| cancelled) else { return false };
         if invoice.status == InvoiceStatus::Open {
             let what = if invoice.installment_plan_id.is_some() { "installment plan" } else { "subscription" };
-            invoice.status = InvoiceStatus::Void;
             invoice.next_attempt_at = None;
             self.changed_invoices.insert(id);
-            self.event("invoice.voided", id, json!({ "reason": format!("the {what} was cancelled") }), &Actor::System);
+            self.voids.insert(id, (format!("the {what} was cancelled"), Actor::System));
             self.end_installments(id, InstallmentStatus::Cancelled, &Actor::System);
         }
         true

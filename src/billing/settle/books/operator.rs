@@ -28,20 +28,25 @@ impl Books<'_> {
         }
     }
 
-    /// Ends an open invoice without money.
-    pub fn write_off(&mut self, id: InvoiceId, status: InvoiceStatus, reason: &str, actor: &Actor) {
+    /// Voids an open invoice.
+    pub fn void_now(&mut self, id: InvoiceId, reason: &str, actor: &Actor) {
+        // A subscription that owes nothing else is active again.
+        self.paid.extend(self.invoices.get(&id).and_then(|invoice| invoice.subscription_id));
+        self.voids.insert(id, (reason.to_owned(), actor.clone()));
+        self.end_installments(id, InstallmentStatus::Cancelled, actor);
+    }
+
+    /// Gives up on an open invoice.
+    pub fn write_off(&mut self, id: InvoiceId, reason: &str, actor: &Actor) {
         let now = self.now();
         if let Some(invoice) = self.invoices.get_mut(&id) {
-            invoice.status = status;
+            invoice.status = InvoiceStatus::Uncollectible;
             invoice.next_attempt_at = None;
             invoice.updated_at = now;
-            // A subscription that owes nothing else is active again.
             self.paid.extend(invoice.subscription_id);
             self.changed_invoices.insert(id);
-            let kind = if status == InvoiceStatus::Void { "invoice.voided" } else { "invoice.uncollectible" };
-            self.event(kind, id, json!({ "reason": reason }), actor);
-            let ended = if status == InvoiceStatus::Void { InstallmentStatus::Cancelled } else { InstallmentStatus::Failed };
-            self.end_installments(id, ended, actor);
+            self.event("invoice.uncollectible", id, json!({ "reason": reason }), actor);
+            self.end_installments(id, InstallmentStatus::Failed, actor);
         }
     }
 

@@ -1,0 +1,148 @@
+//! `rebilld demo`: a year of billing in a few seconds, with everything it needs in one process, asked for over real HTTP.
+//!
+//! The same every time: dates, customers and declines follow from constants. Only ids and keys differ.
+
+mod cast;
+mod endpoint;
+mod ledgers;
+mod picture;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::{Context, bail};
+use chrono::{DateTime, NaiveDate, Utc};
+use clap::Args;
+
+use crate::{
+    clock::Clock,
+    config::{Config, GatewayConfig, GatewayKind, Mode},
+    daemon::{self, Daemon},
+    domain::{customer::Timeline, id::ClockId},
+    sandbox::{self, Running},
+    telemetry,
+};
+
+use endpoint::Endpoint;
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// End after the summary instead of staying up
+    #[arg(long)]
+    exit: bool,
+    /// Keep the database in this folder, which must not hold one yet; without it, in a temporary one that is removed at the end
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// The first day of the year that is shown.
+const START: NaiveDate = NaiveDate::from_ymd_opt(2026, 1, 1).expect("a date");
+const MONTHS: u32 = 12;
+
+pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    // Removed when it goes out of scope, thus on every way out.
+    let temporary = options.data.is_none().then(|| tempfile::Builder::new().prefix("rebilld-demo-").tempdir()).transpose()?;
+    let folder = match (&options.data, &temporary) {
+        (Some(folder), _) => folder.clone(),
+        (None, Some(temporary)) => temporary.path().to_owned(),
+        (None, None) => bail!("no folder for the database"),
+    };
+    let database = prepare(&folder)?;
+    let now: sandbox::Now = Arc::new(|| Clock::System.now());
+    let sandbox = sandbox::start(([127, 0, 0, 1], 0).into(), now, sandbox::Options::default())
+        .await
+        .context("the sandbox cannot listen on this machine")?;
+    let key = format!("rk_demo_{}", hex(&daemon::seed()?[..16]));
+    let config = settings(&database, &sandbox, &key);
+    telemetry::init(&config.log)?;
+    let daemon = daemon::start(config, daemon::seed()?).await?;
+    let shown = tokio::select! {
+        shown = show(&daemon, &sandbox, &key, &options) => shown,
+        stopped = daemon::told_to_stop() => stopped.map(|()| ExitCode::FAILURE),
+    };
+    daemon.stop().await;
+    sandbox.stop().await;
+    shown
+}
+
+/// The database file; its folder exists afterwards.
+fn prepare(folder: &Path) -> anyhow::Result<PathBuf> {
+    std::fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+    let database = folder.join("rebilld.db");
+    if database.exists() {
+        bail!("{} exists already: the demo wants a folder without a database", database.display());
+    }
+    Ok(database)
+}
+
+/// The defaults, with an embedded database, free ports, and both gateways in test mode.
+fn settings(database: &Path, sandbox: &Running, key: &str) -> Config {
+    let mut config = Config::defaults();
+    config.database.url = format!("sqlite://{}", database.display()).into();
+    config.admin.listen = ([127, 0, 0, 1], 0).into();
+    config.admin.bootstrap_key = key.to_owned().into();
+    "warn".clone_into(&mut config.log.level);
+    let gateway = |kind, base_url: String, api_key: &str, merchant_id: &str| GatewayConfig {
+        kind,
+        mode: Mode::Test,
+        base_url,
+        api_key: api_key.to_owned().into(),
+        api_key_file: String::new(),
+        merchant_id: merchant_id.to_owned(),
+        timeout: std::time::Duration::from_secs(30),
+        max_in_flight: 64,
+    };
+    let fluid = gateway(GatewayKind::Fluidpay, format!("{}/api", sandbox.url()), sandbox::FLUIDPAY_KEY, "");
+    let paylike = gateway(GatewayKind::Paylike, sandbox.url(), sandbox::PAYLIKE_KEY, sandbox::PAYLIKE_MERCHANT);
+    config.gateways = [(cast::FLUID.to_owned(), fluid), (cast::PAYLIKE.to_owned(), paylike)].into();
+    config
+}
+
+async fn show(daemon: &Daemon, sandbox: &Running, key: &str, options: &Options) -> anyhow::Result<ExitCode> {
+    let url = format!("http://{}", daemon.addr);
+    let api = Endpoint::new(&url, key)?;
+    println!("A daemon is up at {url}, with an embedded database and two pretend gateways at {}.\n", sandbox.url());
+
+    let clock = api.post("/v1/clocks", &serde_json::json!({ "name": "demo", "now": midnight(month_start(0)) })).await?;
+    let clock = clock["id"].as_str().context("a clock has an id")?.to_owned();
+    let customer = cast::create(&api, sandbox, &clock).await?;
+
+    println!("\nNow a year passes on the test clock {clock}.\n");
+    let last = month_start(MONTHS);
+    api.post(&format!("/v1/clocks/{clock}/advance"), &serde_json::json!({ "to": midnight(last) })).await?;
+    picture::watch(&api, &clock, START, last).await?;
+
+    let timeline = Timeline::Test(clock.parse::<ClockId>()?);
+    let db = &daemon.app.db;
+    let mut months = Vec::new();
+    for month in 0..MONTHS {
+        let (from, to) = (month_start(month), month_start(month + 1));
+        months.push((from, crate::store::reports::between(db, timeline, midnight(from), midnight(to)).await?));
+    }
+    println!("{}", picture::table(&months, daemon.app.config.billing.currency));
+    let ours = crate::store::reports::taken(db, timeline).await?;
+    let verdict = ledgers::compare(&ours, &sandbox.ledger());
+    println!("\n{verdict}");
+    if options.exit || !verdict.agrees() {
+        return Ok(if verdict.agrees() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    print!("{}", picture::next_steps(&url, key, &sandbox.url(), &clock, &customer));
+    daemon::told_to_stop().await?;
+    println!("\nStopping.");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn month_start(months: u32) -> NaiveDate {
+    START.checked_add_months(chrono::Months::new(months)).unwrap_or(NaiveDate::MAX)
+}
+
+fn midnight(date: NaiveDate) -> DateTime<Utc> {
+    date.and_time(chrono::NaiveTime::MIN).and_utc()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}

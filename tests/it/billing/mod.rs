@@ -1,0 +1,5 @@
+//! What operators do between two charges, with real collection going on at the sandbox: stories on both databases.
+
+mod cards;
+mod credit;
+mod stops;

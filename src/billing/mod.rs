@@ -191,7 +191,7 @@ impl App {
     pub async fn now_in(&self, tx: &mut Tx, timeline: Timeline) -> Done<DateTime<Utc>> {
         match timeline {
             Timeline::Wall => Ok(self.clock.now()),
-            Timeline::Test(id) => match store::clocks::read(tx, id).await? {
+            Timeline::Test(id) => match store::clocks::hold(tx, id).await? {
                 Some(clock) => Ok(clock.now_at),
                 None => Err(Refusal::not_found("clock", id)),
             },

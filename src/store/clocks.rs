@@ -19,12 +19,12 @@ pub async fn get(db: &Db, id: ClockId) -> Result<Option<TestClock>> {
     db.query("select * from clocks where id = $1").bind(id).optional().await
 }
 
-/// Reads it inside a transaction. Takes no lock: whoever moves it does so only after the work of its instant is done.
-pub async fn read(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
-    tx.query("select * from clocks where id = $1").bind(id).optional().await
+/// Reads it so that it cannot move before the transaction ends; any number may do so at once.
+pub async fn hold(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
+    tx.query("select * from clocks where id = $1 for share").bind(id).optional().await
 }
 
-/// Reads it to move it.
+/// Reads it to change it, once nobody holds it still.
 pub async fn lock(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
     tx.query("select * from clocks where id = $1 for update").bind(id).optional().await
 }
@@ -112,8 +112,14 @@ pub async fn release_claims(tx: &mut Tx, owner: &str) -> Result<u64> {
         .await
 }
 
-/// Removes a clock with its customers and everything that is theirs. Events stay: they are the record.
+/// Removes the customers of a clock and everything that is theirs. Events stay: they are the record. Comes before the clock is
+/// locked: whoever works on a customer holds the clock second.
+pub async fn delete_customers(tx: &mut Tx, id: ClockId) -> Result<u64> {
+    // The second condition is that of the partial index.
+    tx.query("delete from customers where timeline = $1 and timeline <> 'wall'").bind(id.to_string()).run().await
+}
+
+/// Removes a clock whose customers are gone.
 pub async fn delete(tx: &mut Tx, id: ClockId) -> Result<bool> {
-    tx.query("delete from customers where timeline = $1").bind(id.to_string()).run().await?;
     Ok(tx.query("delete from clocks where id = $1").bind(id).run().await? > 0)
 }

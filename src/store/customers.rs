@@ -43,7 +43,10 @@ pub async fn save(tx: &mut Tx, customer: &Customer) -> Result<()> {
 
 /// By id or reference.
 pub async fn find(db: &Db, key: &str) -> Result<Option<Customer>> {
-    db.query("select * from customers where id = $1 or reference = $1").bind(key.to_owned()).optional().await
+    db.query("select * from customers where id = coalesce((select r.id from customers r where r.reference = $1), $1)")
+        .bind(key.to_owned())
+        .optional()
+        .await
 }
 
 /// The same inside a transaction.
@@ -53,7 +56,10 @@ pub async fn find_in(tx: &mut Tx, key: &str) -> Result<Option<Customer>> {
 
 /// By id or reference, so that nobody else changes it or its payment methods meanwhile.
 pub async fn lock(tx: &mut Tx, key: &str) -> Result<Option<Customer>> {
-    tx.query("select * from customers where id = $1 or reference = $1 for update").bind(key.to_owned()).optional().await
+    tx.query("select * from customers where id = coalesce((select r.id from customers r where r.reference = $1), $1) for update")
+        .bind(key.to_owned())
+        .optional()
+        .await
 }
 
 /// Those of them who have credit, locked: most have none, and their rows are left alone.

@@ -1,12 +1,13 @@
 //! One SQL text, two databases: the enum adapter over SQLite and PostgreSQL that every other file of `store` speaks through.
 //!
 //! Three seams are written once in the text and adapted here:
-//! - `for update [of x] skip locked` is dropped on SQLite, where `BEGIN IMMEDIATE` already keeps other writers out;
+//! - `for update [of x] [skip locked]` and `for share` are dropped on SQLite, where `BEGIN IMMEDIATE` already keeps other writers out;
 //! - `in list($n)` takes a JSON array of texts;
 //! - [`Tx::insert_rows`] and [`Tx::update_rows`] send any number of rows as one statement with one JSON parameter.
 
+mod texts;
+
 use std::{
-    borrow::Cow,
     str::FromStr,
     sync::{
         Arc,
@@ -21,6 +22,8 @@ use sqlx::{
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
+
+use texts::{adapt, is_missing_table, parameters, told, without_nul, without_password};
 
 /// A fault of the database, in words for an operator. Values never appear in it.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +63,14 @@ impl From<sqlx::Error> for Error {
             {
                 Self::Busy
             }
-            sqlx::Error::Database(inner) => Self::Database(inner.message().to_owned()),
+            sqlx::Error::Database(inner) if is_missing_table(inner.message(), inner.code().as_deref()) => Self::NotMigrated,
+            sqlx::Error::Database(inner) => Self::Database(told(inner.message(), inner.code().as_deref())),
+            // The cause may quote what the column holds.
+            sqlx::Error::ColumnDecode { index, .. } => {
+                Self::Database(format!("column {index} holds what this version cannot read"))
+            }
+            sqlx::Error::Decode(_) => Self::Database("a row holds what this version cannot read".to_owned()),
+            sqlx::Error::Encode(_) => Self::Database("a value could not be sent".to_owned()),
             sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) => Self::Unreachable(error.to_string()),
             _ => Self::Database(error.to_string()),
         }
@@ -71,6 +81,8 @@ impl From<sqlx::Error> for Error {
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
 pub type Result<T> = std::result::Result<T, Error>;
+
+const MIGRATION_PAUSE: Duration = Duration::from_millis(200);
 
 /// A value that both databases can bind.
 pub trait Param: for<'q> Encode<'q, Sqlite> + Type<Sqlite> + for<'q> Encode<'q, Postgres> + Type<Postgres> {}
@@ -200,12 +212,21 @@ impl Db {
 
     /// Applies what is missing of the migrations. A database that is ahead of this program is left alone.
     pub async fn migrate(&self) -> Result<()> {
-        self.check_not_newer().await?;
-        let done = match &self.pools {
-            Pools::Sqlite { writer, .. } => sqlx::migrate!("migrations/sqlite").run(writer).await,
-            Pools::Postgres(pool) => sqlx::migrate!("migrations/postgres").run(pool).await,
-        };
-        done.map_err(|error| Error::Migration(error.to_string()))
+        let mut tries = 0;
+        loop {
+            self.check_not_newer().await?;
+            let done = match &self.pools {
+                Pools::Sqlite { writer, .. } => sqlx::migrate!("migrations/sqlite").run(writer).await,
+                Pools::Postgres(pool) => sqlx::migrate!("migrations/postgres").run(pool).await,
+            };
+            let Err(error) = done else { return Ok(()) };
+            // PostgreSQL lets one migrate at a time; on SQLite another process may have been faster with the same one.
+            tries += 1;
+            if self.is_postgres() || tries > 3 {
+                return Err(Error::Migration(error.to_string()));
+            }
+            tokio::time::sleep(MIGRATION_PAUSE).await;
+        }
     }
 
     /// Fails unless every migration of this program, and no other, has been applied. Changes nothing.
@@ -263,14 +284,6 @@ impl Db {
     }
 }
 
-fn without_password(message: &str, url: &str) -> String {
-    let password = url.split_once("://").and_then(|(_, rest)| rest.split_once('@')).and_then(|(login, _)| login.split_once(':'));
-    match password {
-        Some((_, secret)) if !secret.is_empty() => message.replace(secret, "***"),
-        _ => message.to_owned(),
-    }
-}
-
 impl Tx {
     pub fn query(&mut self, sql: &'static str) -> Query<'_> {
         let arguments = match &self.inner {
@@ -323,7 +336,7 @@ impl Tx {
         }
         self.tally.statements.fetch_add(1, Ordering::Relaxed);
         self.tally.rows.fetch_add(rows.len() as u64, Ordering::Relaxed);
-        let json = serde_json::to_string(rows)?;
+        let json = without_nul(serde_json::to_string(rows)?);
         Ok(match &mut self.inner {
             Inner::Sqlite(tx) => {
                 // serde writes instants with Z, sqlx with +00:00; one form must win or texts would not sort.
@@ -452,57 +465,5 @@ impl Query<'_> {
             return Err(Error::Parameters { wanted, given, sql: self.sql.to_owned() });
         }
         Ok(adapt(self.sql, postgres).into_owned())
-    }
-}
-
-/// The highest `$n` in a statement.
-fn parameters(sql: &str) -> usize {
-    sql.split('$')
-        .skip(1)
-        .filter_map(|rest| rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())].parse().ok())
-        .max()
-        .unwrap_or(0)
-}
-
-/// Puts the seams of one database into the common text.
-fn adapt(sql: &'static str, postgres: bool) -> Cow<'static, str> {
-    let mut text = Cow::Borrowed(sql);
-    while let Some(start) = text.find("in list(") {
-        let end = start + text[start..].find(')').unwrap_or(text.len() - start - 1);
-        let parameter = &text[start + "in list(".len()..end];
-        let list = if postgres {
-            format!("= any(array(select json_array_elements_text(cast({parameter} as json))))")
-        } else {
-            format!("in (select value from json_each({parameter}))")
-        };
-        text = Cow::Owned(format!("{}{list}{}", &text[..start], &text[end + 1..]));
-    }
-    if !postgres && let Some(start) = text.find("for update") {
-        let after = &text[start..];
-        let end =
-            after.find("skip locked").map_or_else(|| after.find('\n').unwrap_or(after.len()), |at| at + "skip locked".len());
-        text = Cow::Owned(format!("{}{}", &text[..start], &after[end..]));
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn seams_are_adapted() {
-        let sql = "select a from t where id in list($1) and x = $2 for update of t skip locked";
-        assert_eq!(parameters(sql), 2);
-        assert_eq!(adapt(sql, false).trim(), "select a from t where id in (select value from json_each($1)) and x = $2");
-        assert_eq!(
-            adapt(sql, true),
-            "select a from t where id = any(array(select json_array_elements_text(cast($1 as json)))) and x = $2 for update of t skip locked"
-        );
-    }
-
-    #[test]
-    fn a_password_never_reaches_an_error() {
-        assert_eq!(without_password("no login for u with geheim", "postgres://u:geheim@h/db"), "no login for u with ***");
     }
 }

@@ -10,4 +10,5 @@ mod laws;
 mod postgres;
 mod rust_text;
 mod sandbox;
+mod store;
 mod world;

@@ -1,0 +1,120 @@
+//! Texts on their way to a database and back: the seams of one SQL text, and messages that must not show values.
+
+use std::borrow::Cow;
+
+/// The highest `$n` in a statement.
+pub(super) fn parameters(sql: &str) -> usize {
+    sql.split('$')
+        .skip(1)
+        .filter_map(|rest| rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())].parse().ok())
+        .max()
+        .unwrap_or(0)
+}
+
+/// Puts the seams of one database into the common text.
+pub(super) fn adapt(sql: &'static str, postgres: bool) -> Cow<'static, str> {
+    let mut text = Cow::Borrowed(sql);
+    while let Some(start) = text.find("in list(") {
+        let end = start + text[start..].find(')').unwrap_or(text.len() - start - 1);
+        let parameter = &text[start + "in list(".len()..end];
+        let list = if postgres {
+            format!("= any(array(select json_array_elements_text(cast({parameter} as json))))")
+        } else {
+            format!("in (select value from json_each({parameter}))")
+        };
+        text = Cow::Owned(format!("{}{list}{}", &text[..start], &text[end + 1..]));
+    }
+    if !postgres && let Some(start) = text.find("for update").or_else(|| text.find("for share")) {
+        let after = &text[start..];
+        let end =
+            after.find("skip locked").map_or_else(|| after.find('\n').unwrap_or(after.len()), |at| at + "skip locked".len());
+        text = Cow::Owned(format!("{}{}", &text[..start], &after[end..]));
+    }
+    text
+}
+
+/// JSON texts in which U+FFFD stands for U+0000, which PostgreSQL cannot keep. The door refuses it; a gateway's message may hold
+/// it, and must not keep an outcome from being recorded.
+pub(super) fn without_nul(json: String) -> String {
+    const NUL: &str = "\\u0000";
+    if !json.contains(NUL) {
+        return json;
+    }
+    let mut kept = String::with_capacity(json.len());
+    let mut rest = json.as_str();
+    while let Some(at) = rest.find('\\') {
+        kept.push_str(&rest[..at]);
+        // Two characters at a time, so that an escaped backslash before `u0000` is not taken for the escape.
+        let length = if rest[at..].starts_with(NUL) { NUL.len() } else { 2 };
+        kept.push_str(if length == 2 { &rest[at..at + 2] } else { "\u{fffd}" });
+        rest = &rest[at + length..];
+    }
+    kept.push_str(rest);
+    kept
+}
+
+/// What the database said, without values. PostgreSQL quotes them in its data exceptions (class 22), and what it cannot read after
+/// a colon.
+pub(super) fn told(message: &str, code: Option<&str>) -> String {
+    let quotes_values = code.is_some_and(|code| code.len() == 5 && code.starts_with("22"));
+    if !quotes_values {
+        return message.to_owned();
+    }
+    let end = message.find(['"', ':']).unwrap_or(message.len());
+    format!("a value was refused ({})", message[..end].trim())
+}
+
+/// Tables are made by migrations and by nothing else.
+pub(super) fn is_missing_table(message: &str, code: Option<&str>) -> bool {
+    code == Some("42P01") || message.starts_with("no such table")
+}
+
+pub(super) fn without_password(message: &str, url: &str) -> String {
+    let password = url.split_once("://").and_then(|(_, rest)| rest.split_once('@')).and_then(|(login, _)| login.split_once(':'));
+    match password {
+        Some((_, secret)) if !secret.is_empty() => message.replace(secret, "***"),
+        _ => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seams_are_adapted() {
+        assert_eq!(adapt("select a from t where id = $1 for share", false).trim(), "select a from t where id = $1");
+        assert_eq!(adapt("select a from t where id = $1 for share", true), "select a from t where id = $1 for share");
+        let sql = "select a from t where id in list($1) and x = $2 for update of t skip locked";
+        assert_eq!(parameters(sql), 2);
+        assert_eq!(adapt(sql, false).trim(), "select a from t where id in (select value from json_each($1)) and x = $2");
+        assert_eq!(
+            adapt(sql, true),
+            "select a from t where id = any(array(select json_array_elements_text(cast($1 as json)))) and x = $2 for update of t skip locked"
+        );
+    }
+
+    #[test]
+    fn nul_is_replaced_and_nothing_else() {
+        for text in ["a\0b", "\0\0", "\\u0000", "\\\0", "\\\\u0000\0", "\"\u{1}\u{7f}", "😀\0é", "plain"] {
+            let json = serde_json::to_string(&text).expect("json");
+            let kept: String = serde_json::from_str(&without_nul(json)).expect("still JSON");
+            assert_eq!(kept, text.replace('\0', "\u{fffd}"), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn values_are_cut_from_messages() {
+        let quoted = r#"invalid input syntax for type bigint: "4111""#;
+        assert_eq!(told(quoted, Some("22P02")), "a value was refused (invalid input syntax for type bigint)");
+        assert_eq!(told(r#"value "4111" is out of range for type integer"#, Some("22003")), "a value was refused (value)");
+        let check = r#"new row for relation "plans" violates check constraint "plans_amount_check""#;
+        assert_eq!(told(check, Some("23514")), check);
+        assert_eq!(told("CHECK constraint failed: amount >= 0", Some("275")), "CHECK constraint failed: amount >= 0");
+    }
+
+    #[test]
+    fn a_password_never_reaches_an_error() {
+        assert_eq!(without_password("no login for u with geheim", "postgres://u:geheim@h/db"), "no login for u with ***");
+    }
+}

@@ -1,0 +1,227 @@
+//! Several daemons on one database: eight claimers at once get distinct rows, and every row once.
+
+use std::{
+    collections::HashSet,
+    hash::Hash,
+    sync::{Arc, Mutex},
+};
+
+use rebilld::{
+    domain::{
+        clock::{ClockStatus, TestClock},
+        customer::{Customer, Timeline},
+        invoice::Invoice,
+        payment::{Payment, PaymentStatus, Refund, RefundStatus},
+        subscription::Subscription,
+    },
+    store::{self, Db, Tx},
+};
+
+use super::{Ground, on_both, samples};
+
+const ROWS: i64 = 2000;
+const LIMIT: i64 = 70;
+
+/// Eight claimers, each until it finds nothing; answers what all of them got.
+async fn race<T: Eq + Hash + Send + 'static, F>(db: &Db, claim: impl Fn(Db, String) -> F) -> Vec<T>
+where
+    F: Future<Output = Vec<T>> + Send + 'static,
+{
+    let got: Arc<Mutex<Vec<T>>> = Arc::default();
+    let tasks: Vec<_> = (0..8)
+        .map(|i| {
+            let (claimed, got) = (claim(db.clone(), format!("daemon-{i}")), got.clone());
+            tokio::spawn(async move {
+                let mine = claimed.await;
+                got.lock().expect("lock").extend(mine);
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.expect("a claimer");
+    }
+    let got = Arc::into_inner(got).expect("all are done").into_inner().expect("lock");
+    let distinct: HashSet<&T> = got.iter().collect();
+    assert_eq!(distinct.len(), got.len(), "rows that were claimed twice");
+    got
+}
+
+/// Claims until nothing comes. Others may hold what is left, so an empty answer ends it.
+macro_rules! until_empty {
+    ($db:ident, |$tx:ident| $claim:expr) => {{
+        let mut mine = Vec::new();
+        loop {
+            let mut $tx = $db.begin().await.expect("begun");
+            let rows = $claim;
+            $tx.commit().await.expect("committed");
+            assert!(rows.len() <= LIMIT as usize, "{} rows at once", rows.len());
+            if rows.is_empty() {
+                break mine;
+            }
+            mine.extend(rows.into_iter().map(|row| row.id));
+            tokio::task::yield_now().await;
+        }
+    }};
+}
+
+async fn customer(ground: &Ground) -> Customer {
+    let customer = samples::customer();
+    ground.write(async |tx: &mut Tx| store::customers::insert(tx, &customer).await).await;
+    customer
+}
+
+async fn invoices(ground: &Ground, due: bool) -> Vec<Invoice> {
+    let ada = customer(ground).await;
+    let rows: Vec<Invoice> =
+        (0..ROWS).map(|i| Invoice { next_attempt_at: due.then(|| samples::minute(-i)), ..samples::invoice(ada.id) }).collect();
+    ground.write(async |tx: &mut Tx| store::invoices::insert(tx, &rows).await).await;
+    rows
+}
+
+async fn unknown_payments(ground: &Ground) -> Vec<Payment> {
+    let invoices = invoices(ground, false).await;
+    let row = |(i, invoice): (usize, &Invoice)| Payment {
+        status: PaymentStatus::Unknown,
+        next_lookup_at: Some(samples::minute(-(i as i64))),
+        ..samples::payment(invoice)
+    };
+    let rows: Vec<Payment> = invoices.iter().enumerate().map(row).collect();
+    ground.write(async |tx: &mut Tx| store::payments::insert(tx, &rows).await).await;
+    rows
+}
+
+/// What is due, in the transaction that holds it. PostgreSQL hears of a rollback a moment after the transaction is dropped.
+async fn soon_due(ground: &Ground) -> (Tx, Vec<Subscription>) {
+    for _ in 0..200 {
+        let mut tx = ground.db.begin().await.expect("begun");
+        let due = store::subscriptions::due(&mut tx, Timeline::Wall, samples::noon(), LIMIT).await.expect("due");
+        if !due.is_empty() {
+            return (tx, due);
+        }
+        drop(tx);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("never due again");
+}
+
+on_both! {
+    async fn due_subscriptions_are_billed_by_one_daemon_each(ground) {
+        let ada = customer(ground).await;
+        let other = Timeline::Test(samples::id());
+        let rows: Vec<Subscription> = (0..ROWS).map(|i| Subscription { due_at: Some(samples::minute(-i)), ..samples::subscription(ada.id) }).collect();
+        let not_yet = Subscription { due_at: Some(samples::noon() + chrono::Duration::microseconds(1)), ..samples::subscription(ada.id) };
+        let elsewhere = Subscription { due_at: Some(samples::noon()), timeline: other, ..samples::subscription(ada.id) };
+        let never = samples::subscription(ada.id);
+        ground.write(async |tx: &mut Tx| {
+            store::subscriptions::insert(tx, &rows).await?;
+            store::subscriptions::insert(tx, &[not_yet.clone(), elsewhere.clone(), never]).await
+        }).await;
+        let got = race(&ground.db, |db, _| async move {
+            until_empty!(db, |tx| {
+                let mut due = store::subscriptions::due(&mut tx, Timeline::Wall, samples::noon(), LIMIT).await.expect("due");
+                for subscription in &mut due {
+                    (subscription.due_at, subscription.next_cycle) = (None, subscription.next_cycle + 1);
+                }
+                store::subscriptions::save_progress(&mut tx, &due).await.expect("saved");
+                due
+            })
+        }).await;
+        assert_eq!(got.into_iter().collect::<HashSet<_>>(), rows.iter().map(|row| row.id).collect());
+        let billed: (i64,) = ground.db.query("select count(*) from subscriptions where next_cycle = 1 and due_at is null").one().await.expect("count");
+        assert_eq!(billed.0, ROWS);
+        for left in [not_yet, elsewhere] {
+            assert_eq!(store::subscriptions::get(&ground.db, left.id).await.expect("read"), Some(left));
+        }
+    }
+
+    async fn a_claim_that_is_rolled_back_is_due_again(ground) {
+        let ada = customer(ground).await;
+        let row = Subscription { due_at: Some(samples::noon()), ..samples::subscription(ada.id) };
+        ground.write(async |tx: &mut Tx| store::subscriptions::insert(tx, std::slice::from_ref(&row)).await).await;
+        for _ in 0..2 {
+            let (mut tx, mut due) = soon_due(ground).await;
+            assert_eq!(due, std::slice::from_ref(&row));
+            due[0].due_at = None;
+            store::subscriptions::save(&mut tx, &due).await.expect("saved");
+            // The daemon dies here.
+        }
+        if ground.db.is_postgres() {
+            let (_holder, due) = soon_due(ground).await;
+            assert_eq!(due.len(), 1);
+            let mut other = ground.db.begin().await.expect("begun");
+            assert!(store::subscriptions::due(&mut other, Timeline::Wall, samples::noon(), LIMIT).await.expect("due").is_empty());
+        }
+    }
+
+    async fn due_invoices_are_collected_by_one_daemon_each(ground) {
+        let rows = invoices(ground, true).await;
+        let got = race(&ground.db, |db, _| async move {
+            until_empty!(db, |tx| {
+                let mut due = store::invoices::due(&mut tx, Timeline::Wall, samples::noon(), LIMIT).await.expect("due");
+                for invoice in &mut due {
+                    (invoice.next_attempt_at, invoice.attempts) = (None, invoice.attempts + 1);
+                }
+                store::invoices::save(&mut tx, &due).await.expect("saved");
+                due
+            })
+        }).await;
+        assert_eq!(got.into_iter().collect::<HashSet<_>>(), rows.iter().map(|row| row.id).collect());
+        let tried: (i64,) = ground.db.query("select count(*) from invoices where attempts = 1").one().await.expect("count");
+        assert_eq!(tried.0, ROWS);
+    }
+
+    async fn payments_are_looked_up_by_one_daemon_each(ground) {
+        let rows = unknown_payments(ground).await;
+        let got = race(&ground.db, |db, owner| async move {
+            until_empty!(db, |tx| store::payments::claim_look_ups(&mut tx, &owner, Some(Timeline::Wall), samples::noon(), samples::minute(5), LIMIT).await.expect("claimed"))
+        }).await;
+        assert_eq!(got.into_iter().collect::<HashSet<_>>(), rows.iter().map(|row| row.id).collect());
+        let tokens: (i64, i64) = ground.db.query("select min(lease_token), max(lease_token) from payments").one().await.expect("tokens");
+        assert_eq!(tokens, (1, 1), "every claim raises the fencing token");
+    }
+
+    async fn refunds_are_looked_up_by_one_daemon_each(ground) {
+        let payments = unknown_payments(ground).await;
+        let rows: Vec<Refund> = payments.iter().enumerate().map(|(i, payment)| Refund {
+            status: RefundStatus::Unknown,
+            next_lookup_at: Some(samples::minute(-(i as i64))),
+            ..samples::refund(payment.id, payment.invoice_id)
+        }).collect();
+        ground.write(async |tx: &mut Tx| tx.insert_rows(&rows).await).await;
+        let got = race(&ground.db, |db, owner| async move {
+            until_empty!(db, |tx| store::refunds::claim_look_ups(&mut tx, &owner, samples::noon(), samples::minute(5), LIMIT).await.expect("claimed"))
+        }).await;
+        assert_eq!(got.into_iter().collect::<HashSet<_>>(), rows.iter().map(|row| row.id).collect());
+    }
+
+    async fn clocks_are_moved_by_one_daemon_each(ground) {
+        let row = |_| TestClock { status: ClockStatus::Advancing, target_at: Some(samples::minute(9)), ..samples::clock() };
+        let rows: Vec<TestClock> = (0..ROWS).map(row).collect();
+        ground.write(async |tx: &mut Tx| tx.insert_rows(&rows).await).await;
+        let got = race(&ground.db, |db, owner| async move {
+            until_empty!(db, |tx| store::clocks::claim_advancing(&mut tx, &owner, samples::noon(), samples::minute(1)).await.expect("claimed"))
+        }).await;
+        assert_eq!(got.into_iter().collect::<HashSet<_>>(), rows.iter().map(|row| row.id).collect());
+        let owned: (i64,) = ground.db.query("select count(*) from clocks where lease_owner is not null").one().await.expect("count");
+        assert_eq!(owned.0, ROWS);
+    }
+
+    async fn invoice_numbers_are_given_out_once(ground) {
+        let got = race(&ground.db, |db, _| async move {
+            let mut numbers = Vec::new();
+            for count in 1..20 {
+                let mut tx = db.begin().await.expect("begun");
+                let first = store::invoices::take_numbers(&mut tx, count).await.expect("numbers");
+                if count % 5 == 0 {
+                    continue; // Rolled back: these are given out again.
+                }
+                tx.commit().await.expect("committed");
+                numbers.extend(first..first + count as i64);
+            }
+            numbers
+        }).await;
+        let mut sorted = got;
+        sorted.sort_unstable();
+        assert_eq!(sorted, (1..=sorted.len() as i64).collect::<Vec<_>>(), "without a gap");
+    }
+}

@@ -1,0 +1,248 @@
+//! The tables refuse what the types forbid, even to a statement that goes around them.
+
+use std::fs;
+
+use rebilld::{
+    domain::{
+        id::{AddOn, Discount},
+        payment::{Payment, PaymentStatus, Refund, RefundStatus},
+    },
+    store::{self, Error, Tx},
+};
+
+use super::{Ground, on_both, samples};
+
+/// Column by column, what its CHECK must refuse.
+const REFUSED: &[(&str, &str, &[&str])] = &[
+    ("counters", "value", &["-1"]),
+    ("clocks", "status", &["'stopped'", "'advancing'"]),
+    ("clocks", "target_at", &["created_at"]),
+    ("api_keys", "scope", &["'root'"]),
+    ("add_ons", "amount", &["-1", "null"]),
+    ("add_ons", "percentage", &["-1", "1"]),
+    ("add_ons", "duration", &["-1"]),
+    ("discounts", "amount", &["-1", "null"]),
+    ("discounts", "percentage", &["-1", "1"]),
+    ("discounts", "duration", &["-1"]),
+    ("plans", "amount", &["-1"]),
+    ("plans", "billing_cycle_interval", &["0"]),
+    ("plans", "duration", &["-1"]),
+    ("plans", "trial_days", &["-1"]),
+    ("customers", "balance", &["-1"]),
+    ("credits", "amount", &["0"]),
+    ("payment_methods", "kind", &["'card'", "'vault_token'", "'prior_transaction'"]),
+    ("payment_methods", "customer_token", &["'t'"]),
+    ("payment_methods", "transaction_id", &["'t'"]),
+    ("subscriptions", "status", &["'ended'", "'parked'", "'cancelled'", "'completed'"]),
+    ("subscriptions", "parked_reason", &["'x'"]),
+    ("subscriptions", "amount", &["-1"]),
+    ("subscriptions", "quantity", &["0"]),
+    ("subscriptions", "billing_cycle_interval", &["0"]),
+    ("subscriptions", "duration", &["-1"]),
+    ("subscriptions", "initial_payment_amount", &["-1"]),
+    ("subscriptions", "authorize_days_before", &["-1"]),
+    ("subscriptions", "next_slot", &["-1"]),
+    ("subscriptions", "next_cycle", &["-1"]),
+    ("subscriptions", "cycles_billed", &["-1"]),
+    ("invoices", "status", &["'draft'", "'paid'", "'void'", "'uncollectible'"]),
+    ("invoices", "subtotal", &["-1", "999"]),
+    ("invoices", "credit_applied", &["-1", "1"]),
+    ("invoices", "total", &["-1", "999"]),
+    ("invoices", "amount_paid", &["-1", "1001"]),
+    ("invoices", "amount_refunded", &["-1"]),
+    ("invoices", "next_action", &["'wait'"]),
+    ("invoices", "attempts", &["-1"]),
+    ("invoices", "gateway_faults", &["-1"]),
+    ("invoices", "dunning_step", &["-1"]),
+    ("payments", "amount", &["0", "-1"]),
+    ("payments", "amount_captured", &["-1"]),
+    ("payments", "amount_refunded", &["-1", "1"]),
+    ("payments", "status", &["'paid'"]),
+    ("payments", "lookups", &["-1"]),
+    ("refunds", "amount", &["0"]),
+    ("refunds", "returned_before", &["-1"]),
+    ("refunds", "status", &["'declined'"]),
+    ("job_runs", "result", &["'lost'"]),
+];
+
+/// One row in every table; the subscription and the invoice have something due.
+async fn one_of_each(ground: &Ground) -> (Payment, Refund) {
+    let ada = samples::customer();
+    let subscription =
+        rebilld::domain::subscription::Subscription { due_at: Some(samples::noon()), ..samples::subscription(ada.id) };
+    let invoice = rebilld::domain::invoice::Invoice { next_attempt_at: Some(samples::noon()), ..samples::invoice(ada.id) };
+    let payment = samples::payment(&invoice);
+    let refund = samples::refund(payment.id, invoice.id);
+    ground
+        .write(async |tx: &mut Tx| {
+            store::clocks::insert(tx, samples::clock()).await?;
+            store::api_keys::insert(tx, samples::api_key()).await?;
+            store::catalog::insert::<AddOn>(tx, &samples::entry()).await?;
+            store::catalog::insert::<Discount>(tx, &samples::entry()).await?;
+            store::plans::insert(tx, &samples::plan()).await?;
+            store::customers::insert(tx, &ada).await?;
+            store::customers::save_balances(tx, &[], &[samples::full_credit(ada.id)]).await?;
+            store::payment_methods::insert(tx, &samples::method(ada.id)).await?;
+            store::subscriptions::insert(tx, std::slice::from_ref(&subscription)).await?;
+            store::invoices::insert(tx, std::slice::from_ref(&invoice)).await?;
+            store::payments::insert(tx, std::slice::from_ref(&payment)).await?;
+            store::refunds::insert(tx, refund.clone()).await?;
+            store::events::append(tx, &[samples::event("a.b", "x")]).await?;
+            store::runs::insert(tx, samples::job_run()).await
+        })
+        .await;
+    (payment, refund)
+}
+
+fn conflict(error: Error) {
+    assert!(matches!(error, Error::Conflict), "{error:?}");
+}
+
+on_both! {
+    async fn checks_refuse_what_the_types_forbid(ground) {
+        one_of_each(ground).await;
+        for (table, column, values) in REFUSED {
+            for value in *values {
+                let refused = ground.run(format!("update {table} set {column} = {value}")).await;
+                let Err(Error::Database(said)) = refused else { panic!("{table}.{column} = {value}: {refused:?}") };
+                assert!(said.to_lowercase().contains("check"), "{table}.{column} = {value}: {said}");
+            }
+        }
+    }
+
+    async fn types_hold_on_sqlite_too(ground) {
+        one_of_each(ground).await;
+        for (table, column, value) in [
+            ("plans", "amount", "'ten'"),
+            ("plans", "amount", "1.5"),
+            ("subscriptions", "quantity", "'x'"),
+            ("subscriptions", "cancel_at_period_end", "7"),
+            ("payment_methods", "is_default", "'perhaps'"),
+            ("plans", "add_ons", "'[1,'"),
+            ("customers", "metadata", "'{'"),
+            ("subscriptions", "pending_change", "'no json'"),
+            ("invoices", "lines", "'['"),
+            ("events", "data", "''"),
+        ] {
+            // PostgreSQL rounds a number on its way into a whole one; the program never sends any.
+            let rounds = ground.db.is_postgres() && value == "1.5";
+            let refused = ground.run(format!("update {table} set {column} = {value}")).await;
+            assert!(refused.is_err() || rounds, "{table}.{column} = {value}");
+        }
+        for (table, column) in [("customers", "name"), ("invoices", "due_at"), ("payments", "sent_at"), ("events", "data"), ("plans", "currency")] {
+            assert!(ground.run(format!("update {table} set {column} = null")).await.is_err(), "{table}.{column} may be null");
+        }
+    }
+
+    async fn an_invoice_per_cycle_and_number(ground) {
+        let ada = samples::customer();
+        let subscription = samples::subscription(ada.id);
+        let of_cycle = |cycle| {
+            let mut invoice = samples::invoice(ada.id);
+            (invoice.subscription_id, invoice.cycle) = (Some(subscription.id), cycle);
+            invoice
+        };
+        ground.write(async |tx: &mut Tx| {
+            store::customers::insert(tx, &ada).await?;
+            store::subscriptions::insert(tx, std::slice::from_ref(&subscription)).await?;
+            store::invoices::insert(tx, &[of_cycle(Some(0)), of_cycle(Some(1)), of_cycle(None), of_cycle(None)]).await
+        }).await;
+        conflict(ground.refused(async |tx: &mut Tx| store::invoices::insert(tx, &[of_cycle(Some(2)), of_cycle(Some(1))]).await).await);
+        let mut same_number = samples::invoice(ada.id);
+        same_number.number = "INV-1".into();
+        let other = rebilld::domain::invoice::Invoice { id: samples::id(), ..same_number.clone() };
+        ground.write(async |tx: &mut Tx| store::invoices::insert(tx, std::slice::from_ref(&same_number)).await).await;
+        conflict(ground.refused(async |tx: &mut Tx| store::invoices::insert(tx, std::slice::from_ref(&other)).await).await);
+        assert_eq!(ground.count("invoices").await, 5);
+    }
+
+    async fn one_open_payment_per_invoice(ground) {
+        let (open, _) = one_of_each(ground).await;
+        let another = |status| Payment { id: samples::id(), reference: samples::id::<AddOn>().to_string(), status, ..open.clone() };
+        for first in PaymentStatus::ALL.iter().filter(|status| status.is_open()) {
+            ground.run(format!("update payments set status = '{first}' where id = '{}'", open.id)).await.expect("moved");
+            for second in PaymentStatus::ALL.iter().filter(|status| status.is_open()) {
+                conflict(ground.refused(async |tx: &mut Tx| store::payments::insert(tx, &[another(*second)]).await).await);
+            }
+        }
+        let closed: Vec<Payment> = PaymentStatus::ALL.iter().filter(|status| !status.is_open()).map(|status| another(*status)).collect();
+        ground.write(async |tx: &mut Tx| store::payments::insert(tx, &closed).await).await;
+        conflict(ground.refused(async |tx: &mut Tx| store::payments::save(tx, &[Payment { status: PaymentStatus::Unknown, ..closed[0].clone() }]).await).await);
+        let twin = Payment { id: samples::id(), status: PaymentStatus::Declined, ..open.clone() };
+        conflict(ground.refused(async |tx: &mut Tx| store::payments::insert(tx, &[twin]).await).await);
+    }
+
+    async fn one_open_refund_per_payment(ground) {
+        let (_, open) = one_of_each(ground).await;
+        let another = |status| Refund { id: samples::id(), status, ..open.clone() };
+        let is_open = |status: RefundStatus| matches!(status, RefundStatus::Pending | RefundStatus::Unknown | RefundStatus::Parked);
+        for first in RefundStatus::ALL.iter().filter(|status| is_open(**status)) {
+            ground.run(format!("update refunds set status = '{first}' where id = '{}'", open.id)).await.expect("moved");
+            for second in RefundStatus::ALL.iter().filter(|status| is_open(**status)) {
+                conflict(ground.refused(async |tx: &mut Tx| store::refunds::insert(tx, another(*second)).await).await);
+            }
+        }
+        for status in RefundStatus::ALL.iter().filter(|status| !is_open(**status)) {
+            ground.write(async |tx: &mut Tx| store::refunds::insert(tx, another(*status)).await).await;
+        }
+    }
+
+    async fn one_default_method_and_one_of_each_name(ground) {
+        let (ada, bob) = (samples::customer(), samples::customer());
+        ground.write(async |tx: &mut Tx| {
+            store::customers::insert(tx, &ada).await?;
+            store::customers::insert(tx, &bob).await?;
+            store::payment_methods::insert(tx, &samples::full_method(ada.id)).await?;
+            store::payment_methods::insert(tx, &samples::method(ada.id)).await?;
+            store::payment_methods::insert(tx, &samples::full_method(bob.id)).await
+        }).await;
+        conflict(ground.refused(async |tx: &mut Tx| store::payment_methods::insert(tx, &samples::full_method(ada.id)).await).await);
+
+        ground.write(async |tx: &mut Tx| {
+            store::plans::insert(tx, &samples::full_plan()).await?;
+            store::catalog::insert::<AddOn>(tx, &samples::full_entry()).await?;
+            store::catalog::insert::<Discount>(tx, &samples::full_entry()).await?;
+            store::customers::insert(tx, &samples::full_customer()).await?;
+            store::api_keys::insert(tx, samples::full_api_key()).await
+        }).await;
+        conflict(ground.refused(async |tx: &mut Tx| store::plans::insert(tx, &samples::full_plan()).await).await);
+        conflict(ground.refused(async |tx: &mut Tx| store::catalog::insert::<AddOn>(tx, &samples::full_entry()).await).await);
+        conflict(ground.refused(async |tx: &mut Tx| store::catalog::insert::<Discount>(tx, &samples::full_entry()).await).await);
+        conflict(ground.refused(async |tx: &mut Tx| store::customers::insert(tx, &samples::full_customer()).await).await);
+        conflict(ground.refused(async |tx: &mut Tx| store::api_keys::insert(tx, samples::full_api_key()).await).await);
+    }
+
+    async fn nothing_hangs_in_the_air(ground) {
+        let nobody = samples::customer();
+        let ghost = samples::invoice(nobody.id);
+        for error in [
+            ground.refused(async |tx: &mut Tx| store::subscriptions::insert(tx, &[samples::subscription(nobody.id)]).await).await,
+            ground.refused(async |tx: &mut Tx| store::invoices::insert(tx, std::slice::from_ref(&ghost)).await).await,
+            ground.refused(async |tx: &mut Tx| store::payments::insert(tx, &[samples::payment(&ghost)]).await).await,
+            ground.refused(async |tx: &mut Tx| store::payment_methods::insert(tx, &samples::method(nobody.id)).await).await,
+            ground.refused(async |tx: &mut Tx| store::refunds::insert(tx, samples::refund(samples::id(), ghost.id)).await).await,
+        ] {
+            assert!(error.to_string().to_lowercase().contains("foreign key"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn every_check_is_tried() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres/0001_billing.sql");
+    let sql = fs::read_to_string(path).expect("the migration");
+    let mut table = "";
+    for line in sql.lines().filter(|line| line.contains("check (") || line.starts_with("create table")) {
+        if let Some(rest) = line.strip_prefix("create table ") {
+            table = rest.trim_end_matches(" (");
+            continue;
+        }
+        let column = line.split_whitespace().next().expect("a word");
+        if column != "check" {
+            assert!(
+                REFUSED.iter().any(|(t, c, _)| (*t, *c) == (table, column)),
+                "{table}.{column} has a CHECK that nothing here tries"
+            );
+        }
+    }
+}

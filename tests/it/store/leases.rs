@@ -1,0 +1,212 @@
+//! Claims that end: by time, by a daemon's next life, by a newer claim. Who comes back too late changes nothing.
+
+use rebilld::{
+    domain::{
+        clock::{ClockStatus, TestClock},
+        customer::Timeline,
+        invoice::Invoice,
+        payment::{Payment, PaymentStatus, Refund, RefundStatus},
+    },
+    store::{self, Tx},
+};
+
+use super::{Ground, on_both, samples};
+
+/// Payments on invoices of their own.
+async fn payments(ground: &Ground, rows: Vec<Payment>) -> Vec<Payment> {
+    let ada = samples::customer();
+    let invoices: Vec<Invoice> =
+        rows.iter().map(|payment| Invoice { id: payment.invoice_id, ..samples::invoice(ada.id) }).collect();
+    ground
+        .write(async |tx: &mut Tx| {
+            store::customers::insert(tx, &ada).await?;
+            store::invoices::insert(tx, &invoices).await?;
+            store::payments::insert(tx, &rows).await
+        })
+        .await;
+    rows
+}
+
+fn payment(status: PaymentStatus, owner: Option<&str>, expires: Option<i64>, look_up: Option<i64>) -> Payment {
+    Payment {
+        status,
+        lease_owner: owner.map(str::to_owned),
+        lease_expires_at: expires.map(samples::minute),
+        next_lookup_at: look_up.map(samples::minute),
+        ..samples::payment(&Invoice { id: samples::id(), ..samples::invoice(samples::id()) })
+    }
+}
+
+async fn read(ground: &Ground, payment: &Payment) -> Payment {
+    store::payments::get(&ground.db, payment.id).await.expect("read").expect("payment")
+}
+
+on_both! {
+    async fn a_silent_daemons_payments_become_unknown(ground) {
+        use PaymentStatus::*;
+        let rows = payments(ground, vec![
+            payment(Pending, Some("a"), Some(0), None),
+            payment(Authorized, Some("b"), Some(-1), None),
+            payment(Pending, Some("a"), Some(1), None),
+            payment(Pending, Some("b"), Some(1), None),
+            payment(Succeeded, Some("a"), Some(-1), None),
+            payment(Pending, None, None, None),
+        ]).await;
+        let expired = ground.write(async |tx: &mut Tx| store::payments::expire_leases(tx, samples::noon(), None).await).await;
+        assert_eq!(expired, 2, "whose time is over, to the microsecond");
+        for row in &rows[..2] {
+            let now = read(ground, row).await;
+            assert_eq!(now, Payment { status: Unknown, next_lookup_at: Some(samples::noon()), lease_owner: None, lease_expires_at: None, lease_token: 1, ..row.clone() });
+            // Its first claimer comes back: too late.
+            let renewed = ground.write(async |tx: &mut Tx| store::payments::renew_lease(tx, row.id, row.lease_token, samples::minute(9)).await).await;
+            assert!(!renewed);
+            assert_eq!(read(ground, row).await, now);
+        }
+        let reborn = ground.write(async |tx: &mut Tx| store::payments::expire_leases(tx, samples::noon(), Some("a")).await).await;
+        assert_eq!(reborn, 1, "a restarted daemon frees its own");
+        assert_eq!(read(ground, &rows[2]).await.status, Unknown);
+        for row in &rows[3..] {
+            assert_eq!(&read(ground, row).await, row);
+        }
+        assert_eq!(store::payments::undecided(&ground.db, Timeline::Wall).await.expect("count"), 5);
+        assert_eq!(store::payments::undecided(&ground.db, Timeline::Test(samples::id())).await.expect("count"), 0);
+    }
+
+    async fn a_lease_is_renewed_by_its_holder_only(ground) {
+        let rows = payments(ground, vec![
+            payment(PaymentStatus::Pending, Some("a"), Some(1), None),
+            payment(PaymentStatus::Unknown, Some("a"), None, Some(0)),
+        ]).await;
+        for (row, token, renewed) in [(&rows[0], 0, true), (&rows[0], 1, false), (&rows[0], -1, false), (&rows[1], 0, false)] {
+            let done = ground.write(async |tx: &mut Tx| store::payments::renew_lease(tx, row.id, token, samples::minute(7)).await).await;
+            assert_eq!(done, renewed, "{} with {token}", row.status);
+        }
+        assert_eq!(read(ground, &rows[0]).await.lease_expires_at, Some(samples::minute(7)));
+        assert_eq!(&read(ground, &rows[1]).await, &rows[1]);
+    }
+
+    async fn a_look_up_falls_due_again_if_its_claimer_dies(ground) {
+        use PaymentStatus::*;
+        let test = Timeline::Test(samples::id());
+        let rows = payments(ground, vec![
+            payment(Unknown, None, None, Some(0)),
+            payment(Unknown, None, None, Some(1)),
+            Payment { timeline: test, ..payment(Unknown, None, None, Some(-9)) },
+            payment(Parked, None, None, Some(-9)),
+            payment(Unknown, None, None, None),
+        ]).await;
+        let claim = async |owner: &str, timeline, now: i64| {
+            let claimed = ground.write(async |tx: &mut Tx| store::payments::claim_look_ups(tx, owner, timeline, samples::minute(now), samples::minute(now + 5), 10).await).await;
+            claimed.iter().map(|payment| rows.iter().position(|row| row.id == payment.id).expect("one of them")).collect::<Vec<_>>()
+        };
+        assert_eq!(store::payments::earliest_look_up(&ground.db, Timeline::Wall).await.expect("read"), Some(samples::noon()));
+        assert_eq!(store::payments::earliest_look_up(&ground.db, test).await.expect("read"), Some(samples::minute(-9)));
+        assert_eq!(store::payments::earliest_look_up(&ground.db, Timeline::Test(samples::id())).await.expect("read"), None);
+        assert_eq!(claim("a", Some(Timeline::Wall), 0).await, [0]);
+        assert_eq!(claim("b", None, 0).await, [2], "of any timeline");
+        assert_eq!(claim("b", None, 0).await, [0_usize; 0]);
+        assert_eq!(claim("b", Some(Timeline::Wall), 4).await, [1]);
+        assert_eq!(claim("b", Some(Timeline::Wall), 5).await, [0], "the first claimer has gone silent");
+        assert_eq!(read(ground, &rows[0]).await.lease_token, 2);
+        // `b` starts again: what it had claimed is due at once.
+        let freed = ground.write(async |tx: &mut Tx| store::payments::release_look_ups(tx, samples::minute(6), "b").await).await;
+        assert_eq!(freed, 3);
+        let mut again = claim("c", None, 6).await;
+        again.sort_unstable();
+        assert_eq!(again, [0, 1, 2]);
+    }
+
+    async fn the_oldest_look_up_comes_first(ground) {
+        let rows = payments(ground, [5, -3, 1, -8, 0].map(|at| payment(PaymentStatus::Unknown, None, None, Some(at))).to_vec()).await;
+        let claimed = ground.write(async |tx: &mut Tx| store::payments::claim_look_ups(tx, "a", None, samples::noon(), samples::minute(5), 2).await).await;
+        let mut ids: Vec<_> = claimed.iter().map(|payment| payment.id).collect();
+        ids.sort();
+        assert_eq!(ids, [rows[1].id, rows[3].id]);
+    }
+
+    async fn a_silent_daemons_refunds_become_unknown(ground) {
+        let payments = payments(ground, (0..5).map(|_| payment(PaymentStatus::Succeeded, None, None, None)).collect()).await;
+        let refund = |i: usize, status, owner: &str, expires: Option<i64>, look_up: Option<i64>| Refund {
+            status,
+            lease_owner: Some(owner.into()),
+            lease_expires_at: expires.map(samples::minute),
+            next_lookup_at: look_up.map(samples::minute),
+            ..samples::refund(payments[i].id, payments[i].invoice_id)
+        };
+        let rows = [
+            refund(0, RefundStatus::Pending, "a", Some(0), None),
+            refund(1, RefundStatus::Pending, "a", Some(1), None),
+            refund(2, RefundStatus::Pending, "b", Some(1), None),
+            refund(3, RefundStatus::Refused, "a", Some(-1), None),
+            refund(4, RefundStatus::Unknown, "b", None, Some(3)),
+        ];
+        ground.write(async |tx: &mut Tx| tx.insert_rows(&rows).await).await;
+        assert_eq!(ground.write(async |tx: &mut Tx| store::refunds::expire_leases(tx, samples::noon(), None).await).await, 1);
+        assert_eq!(ground.write(async |tx: &mut Tx| store::refunds::expire_leases(tx, samples::noon(), Some("a")).await).await, 1);
+        let claimed = ground.write(async |tx: &mut Tx| store::refunds::claim_look_ups(tx, "c", samples::noon(), samples::minute(5), 10).await).await;
+        let mut ids: Vec<_> = claimed.iter().map(|refund| refund.id).collect();
+        ids.sort();
+        assert_eq!(ids, [rows[0].id, rows[1].id]);
+        assert!(claimed.iter().all(|refund| refund.lease_owner.as_deref() == Some("c") && refund.next_lookup_at == Some(samples::minute(5))));
+        assert!(ground.write(async |tx: &mut Tx| store::refunds::claim_look_ups(tx, "d", samples::noon(), samples::minute(5), 10).await).await.is_empty());
+        assert_eq!(ground.write(async |tx: &mut Tx| store::refunds::claim_look_ups(tx, "d", samples::minute(3), samples::minute(5), 1).await).await[0].id, rows[4].id);
+    }
+
+    async fn clocks_are_freed_by_time_and_by_a_restart(ground) {
+        let on_its_way = |owner: Option<&str>, expires: Option<i64>| TestClock {
+            status: ClockStatus::Advancing,
+            target_at: Some(samples::minute(99)),
+            lease_owner: owner.map(str::to_owned),
+            lease_expires_at: expires.map(samples::minute),
+            ..samples::clock()
+        };
+        let rows = [on_its_way(None, None), on_its_way(Some("a"), Some(0)), on_its_way(Some("a"), Some(1)), on_its_way(Some("b"), Some(1)), samples::clock()];
+        ground.write(async |tx: &mut Tx| tx.insert_rows(&rows).await).await;
+        let claim = async |owner: &str| {
+            let mut ids: Vec<_> = ground.write(async |tx: &mut Tx| store::clocks::claim_advancing(tx, owner, samples::noon(), samples::minute(2)).await).await
+                .iter().map(|clock| clock.id).collect();
+            ids.sort();
+            ids
+        };
+        assert_eq!(claim("c").await, [rows[0].id, rows[1].id]);
+        assert_eq!(ground.write(async |tx: &mut Tx| store::clocks::release_claims(tx, "a").await).await, 1);
+        assert_eq!(claim("d").await, [rows[2].id]);
+    }
+
+    async fn a_clock_stands_still_while_it_is_read(ground) {
+        let row = samples::clock();
+        ground.write(async |tx: &mut Tx| store::clocks::insert(tx, row.clone()).await).await;
+        let mut reader = ground.db.begin().await.expect("begun");
+        let seen = store::clocks::hold(&mut reader, row.id).await.expect("read").expect("clock");
+        let (db, id) = (ground.db.clone(), row.id);
+        let mover = tokio::spawn(async move {
+            let mut tx = db.begin().await.expect("begun");
+            let clock = store::clocks::lock(&mut tx, id).await.expect("read").expect("clock");
+            store::clocks::save(&mut tx, TestClock { now_at: samples::minute(5), ..clock }).await.expect("moved");
+            tx.commit().await.expect("committed");
+        });
+        tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+        assert!(!mover.is_finished(), "it moved under a reader");
+        assert_eq!(store::clocks::hold(&mut reader, row.id).await.expect("read").expect("clock"), seen);
+        if ground.db.is_postgres() {
+            // Any number may hold it still at once.
+            let mut other = ground.db.begin().await.expect("begun");
+            tokio::time::timeout(std::time::Duration::from_secs(5), store::clocks::hold(&mut other, row.id)).await.expect("at once").expect("read");
+        }
+        drop(reader);
+        mover.await.expect("moved");
+        assert_eq!(store::clocks::get(&ground.db, row.id).await.expect("read").expect("clock").now_at, samples::minute(5));
+    }
+
+    async fn a_clock_sets_out_once_and_is_kept_from_it(ground) {
+        let row = samples::clock();
+        ground.write(async |tx: &mut Tx| store::clocks::insert(tx, row.clone()).await).await;
+        assert!(ground.write(async |tx: &mut Tx| store::clocks::hold_idle(tx, row.id).await).await.is_some());
+        let started = ground.write(async |tx: &mut Tx| store::clocks::start(tx, row.id, samples::minute(5)).await).await.expect("started");
+        assert_eq!(started, TestClock { status: ClockStatus::Advancing, target_at: Some(samples::minute(5)), ..row.clone() });
+        assert!(ground.write(async |tx: &mut Tx| store::clocks::start(tx, row.id, samples::minute(9)).await).await.is_none());
+        assert!(ground.write(async |tx: &mut Tx| store::clocks::hold_idle(tx, row.id).await).await.is_none());
+        assert!(ground.write(async |tx: &mut Tx| store::clocks::start(tx, samples::id(), samples::minute(9)).await).await.is_none());
+        assert!(ground.write(async |tx: &mut Tx| store::clocks::lock(tx, samples::id()).await).await.is_none());
+    }
+}

@@ -1,0 +1,275 @@
+//! Subscriptions, invoices, payments and refunds, repeats of requests, and what an operator is told.
+
+use chrono::Duration;
+use rebilld::{
+    domain::{
+        customer::{Customer, PaymentMethod, Timeline},
+        id::{Id, RunId},
+        invoice::{Invoice, InvoiceStatus},
+        payment::{MethodKind, Payment, PaymentStatus, Refund, RefundStatus},
+        subscription::{Subscription, SubscriptionStatus},
+    },
+    store::{self, Tx, health::Finding, idempotency::Kept, runs::JobRun},
+};
+
+use super::{Ground, on_both, people::saved_all_but, samples};
+
+async fn ada(ground: &Ground) -> Customer {
+    let ada = samples::customer();
+    ground.write(async |tx: &mut Tx| store::customers::insert(tx, &ada).await).await;
+    ada
+}
+
+on_both! {
+    async fn subscriptions_are_saved_whole_or_in_progress_only(ground) {
+        let ada = ada(ground).await;
+        let before = Subscription { metadata: serde_json::Map::new(), ..samples::subscription(ada.id) };
+        let changed = Subscription { id: before.id, ..samples::full_subscription(samples::id()) };
+        let other = samples::subscription(ada.id);
+        ground.write(async |tx: &mut Tx| store::subscriptions::insert(tx, &[before.clone(), other.clone()]).await).await;
+        ground.write(async |tx: &mut Tx| store::subscriptions::save_progress(tx, std::slice::from_ref(&changed)).await).await;
+        let after = store::subscriptions::get(&ground.db, before.id).await.expect("read").expect("subscription");
+        let progress = Subscription {
+            status: changed.status,
+            next_slot: changed.next_slot,
+            next_cycle: changed.next_cycle,
+            cycles_billed: changed.cycles_billed,
+            next_bill_date: changed.next_bill_date,
+            next_bill_at: changed.next_bill_at,
+            due_at: changed.due_at,
+            period_start: changed.period_start,
+            period_end: changed.period_end,
+            moved_to: changed.moved_to,
+            updated_at: changed.updated_at,
+            ..before.clone()
+        };
+        assert_eq!(after, progress, "terms untouched");
+        ground.write(async |tx: &mut Tx| store::subscriptions::save(tx, std::slice::from_ref(&changed)).await).await;
+        let after = ground.write(async |tx: &mut Tx| store::subscriptions::lock(tx, before.id).await).await.expect("subscription");
+        let fixed = ["customer_id", "timeline", "currency", "trial_ends_on", "timezone", "first_period", "initial_payment_amount", "created_at"];
+        let changed = Subscription { parked_reason: before.parked_reason.clone(), ..changed };
+        saved_all_but(&before, &changed, &after, &fixed);
+        assert_eq!(store::subscriptions::of_customer(&ground.db, ada.id).await.expect("read"), [after.clone(), other.clone()]);
+        assert!(store::subscriptions::of_customer(&ground.db, samples::id()).await.expect("read").is_empty());
+        let ids = [other.id, samples::id(), before.id];
+        assert_eq!(ground.write(async |tx: &mut Tx| store::subscriptions::lock_many(tx, &ids).await).await, [after, other], "in the order of their ids");
+        assert!(ground.write(async |tx: &mut Tx| store::subscriptions::lock_many(tx, &[]).await).await.is_empty());
+        assert_eq!(ground.write(async |tx: &mut Tx| store::subscriptions::lock(tx, samples::id()).await).await, None);
+    }
+
+    async fn invoices_are_saved_and_found(ground) {
+        let ada = ada(ground).await;
+        let (sub, other) = (samples::subscription(ada.id), samples::subscription(ada.id));
+        let of = |cycle, status, period_end| {
+            let amount_paid = if status == InvoiceStatus::Paid { 1000 } else { 0 };
+            Invoice { subscription_id: Some(sub.id), cycle, status, period_end, amount_paid, ..samples::invoice(ada.id) }
+        };
+        let (june, july) = (Some(crate::world::date("2026-06-30")), Some(crate::world::date("2026-07-31")));
+        let rows = [
+            of(Some(0), InvoiceStatus::Paid, june),
+            of(Some(1), InvoiceStatus::Open, june),
+            of(None, InvoiceStatus::Open, june),
+            of(None, InvoiceStatus::Void, june),
+            of(None, InvoiceStatus::Open, july),
+            samples::invoice(ada.id),
+            Invoice { subscription_id: Some(other.id), status: InvoiceStatus::Uncollectible, ..samples::invoice(ada.id) },
+        ];
+        ground.write(async |tx: &mut Tx| {
+            store::subscriptions::insert(tx, &[sub.clone(), other.clone()]).await?;
+            store::invoices::insert(tx, &rows).await
+        }).await;
+        let pick = |found: Vec<Invoice>| found.iter().map(|invoice| rows.iter().position(|row| row == invoice).expect("as written")).collect::<Vec<_>>();
+        macro_rules! found { ($call:expr) => { pick(ground.write($call).await) } }
+        assert_eq!(found!(async |tx: &mut Tx| store::invoices::lock_open_of_subscription(tx, sub.id).await), [1, 2, 4]);
+        assert_eq!(found!(async |tx: &mut Tx| store::invoices::lock_open_of_customer(tx, ada.id).await), [1, 2, 4, 5]);
+        assert_eq!(found!(async |tx: &mut Tx| store::invoices::of_changes(tx, sub.id, june.expect("date")).await), [2, 3]);
+        assert_eq!(found!(async |tx: &mut Tx| store::invoices::lock_many(tx, &[rows[5].id, rows[0].id, samples::id()]).await), [0, 5]);
+        for (cycle, found) in [(0, Some(&rows[0])), (1, Some(&rows[1])), (2, None)] {
+            assert_eq!(ground.write(async |tx: &mut Tx| store::invoices::of_cycle(tx, sub.id, cycle).await).await.as_ref(), found);
+        }
+        let owing = ground.write(async |tx: &mut Tx| store::invoices::subscriptions_owing(tx, &[sub.id, other.id]).await).await;
+        assert_eq!(owing, [sub.id]);
+
+        let changed = Invoice { id: rows[5].id, ..samples::full_invoice(&sub) };
+        let changed = Invoice { amount_paid: 7, status: InvoiceStatus::Open, ..changed };
+        ground.write(async |tx: &mut Tx| store::invoices::save(tx, std::slice::from_ref(&changed)).await).await;
+        let after = ground.write(async |tx: &mut Tx| store::invoices::lock(tx, changed.id).await).await.expect("invoice");
+        let fixed = ["number", "customer_id", "subscription_id", "installment_plan_id", "cycle", "timeline", "description", "currency", "timezone",
+            "period_start", "period_end", "lines", "subtotal", "credit_applied", "total", "due_at", "created_at"];
+        let other_customer = Invoice { customer_id: samples::id(), ..changed };
+        saved_all_but(&rows[5], &other_customer, &after, &fixed);
+    }
+
+    async fn an_invoice_is_charged_to_its_own_method_or_the_default(ground) {
+        let (ada, bob, eve) = (ada(ground).await, samples::customer(), samples::customer());
+        let method = |customer, priority, is_default| PaymentMethod {
+            priority,
+            is_default,
+            kind: MethodKind::VaultToken,
+            customer_token: Some(samples::hard()),
+            ..samples::method(customer)
+        };
+        let methods = [method(ada.id, 9, true), method(ada.id, 1, false), method(bob.id, 5, false), method(bob.id, 2, false)];
+        let own = Subscription { payment_method_id: Some(methods[1].id), ..samples::subscription(ada.id) };
+        let invoices = [
+            samples::invoice(ada.id),
+            Invoice { subscription_id: Some(own.id), ..samples::invoice(ada.id) },
+            samples::invoice(bob.id),
+            samples::invoice(eve.id),
+        ];
+        ground.write(async |tx: &mut Tx| {
+            tx.insert_rows(&[bob, eve]).await?;
+            tx.insert_rows(&methods).await?;
+            store::subscriptions::insert(tx, std::slice::from_ref(&own)).await?;
+            store::invoices::insert(tx, &invoices).await
+        }).await;
+        let ids = invoices.each_ref().map(|invoice| invoice.id);
+        let chosen = ground.write(async |tx: &mut Tx| store::invoices::methods_of(tx, &ids).await).await;
+        assert_eq!(chosen.len(), 4);
+        for (invoice, expected) in invoices.iter().zip([Some(&methods[0]), Some(&methods[1]), Some(&methods[3]), None]) {
+            let one = chosen.iter().find(|one| one.invoice_id == invoice.id).expect("each");
+            assert_eq!(one.payment_method_id, expected.map(|method| method.id));
+            assert_eq!((one.kind, one.customer_token.as_deref()), (expected.map(|method| method.kind), expected.map(|_| samples::HARD)));
+            assert_eq!((&one.gateway, &one.payment_method_token, &one.transaction_id), (&expected.map(|method| method.gateway.clone()), &None, &None));
+        }
+    }
+
+    async fn payments_are_saved_and_found(ground) {
+        let ada = ada(ground).await;
+        let sub = samples::subscription(ada.id);
+        let invoices = [Invoice { subscription_id: Some(sub.id), ..samples::invoice(ada.id) }, samples::invoice(ada.id), samples::invoice(ada.id)];
+        let of = |invoice: &Invoice, status| Payment { status, ..samples::payment(invoice) };
+        let rows = [
+            of(&invoices[0], PaymentStatus::Declined),
+            of(&invoices[1], PaymentStatus::Parked),
+            of(&invoices[0], PaymentStatus::Unknown),
+            of(&invoices[2], PaymentStatus::Succeeded),
+        ];
+        ground.write(async |tx: &mut Tx| {
+            store::subscriptions::insert(tx, std::slice::from_ref(&sub)).await?;
+            store::invoices::insert(tx, &invoices).await?;
+            store::payments::insert(tx, &rows).await
+        }).await;
+        let both = [rows[0].clone(), rows[2].clone()];
+        assert_eq!(store::payments::of_invoice(&ground.db, invoices[0].id).await.expect("read"), both);
+        assert_eq!(ground.write(async |tx: &mut Tx| store::payments::lock_of_invoice(tx, invoices[0].id).await).await, both);
+        assert_eq!(ground.write(async |tx: &mut Tx| store::payments::lock_many(tx, &[rows[2].id, rows[0].id]).await).await, both);
+        let mut flying = ground.write(async |tx: &mut Tx| store::payments::invoices_in_flight(tx, &invoices.each_ref().map(|i| i.id)).await).await;
+        flying.sort();
+        assert_eq!(flying, [invoices[0].id, invoices[1].id]);
+        let subs = ground.write(async |tx: &mut Tx| store::payments::subscriptions_of(tx, &rows.each_ref().map(|row| row.id)).await).await;
+        assert_eq!(subs, [sub.id], "each once, and none for what has no subscription");
+
+        let changed = Payment { id: rows[3].id, ..samples::full_payment(&samples::invoice(samples::id())) };
+        ground.write(async |tx: &mut Tx| store::payments::save(tx, std::slice::from_ref(&changed)).await).await;
+        let after = ground.write(async |tx: &mut Tx| store::payments::lock(tx, changed.id).await).await.expect("payment");
+        let fixed = ["invoice_id", "customer_id", "payment_method_id", "timeline", "attempt", "gateway", "kind", "reference", "idempotency_key",
+            "customer_token", "payment_method_token", "prior_transaction_id", "description", "amount", "currency", "sent_at", "created_at"];
+        saved_all_but(&rows[3], &changed, &after, &fixed);
+    }
+
+    async fn refunds_are_saved_and_found(ground) {
+        let ada = ada(ground).await;
+        let invoice = samples::invoice(ada.id);
+        let payment = samples::payment(&invoice);
+        let (first, second) = (samples::refund(payment.id, invoice.id), Refund { status: RefundStatus::Refused, ..samples::refund(payment.id, invoice.id) });
+        ground.write(async |tx: &mut Tx| {
+            store::invoices::insert(tx, std::slice::from_ref(&invoice)).await?;
+            store::payments::insert(tx, std::slice::from_ref(&payment)).await?;
+            store::refunds::insert(tx, first.clone()).await?;
+            store::refunds::insert(tx, second.clone()).await
+        }).await;
+        assert_eq!(store::refunds::of_invoice(&ground.db, invoice.id).await.expect("read"), [first.clone(), second]);
+        assert!(store::refunds::of_invoice(&ground.db, samples::id()).await.expect("read").is_empty());
+        let changed = Refund { id: first.id, ..samples::full_refund(samples::id(), samples::id()) };
+        ground.write(async |tx: &mut Tx| store::refunds::save(tx, changed.clone()).await).await;
+        let after = ground.write(async |tx: &mut Tx| store::refunds::lock(tx, first.id).await).await.expect("refund");
+        saved_all_but(&first, &changed, &after, &["payment_id", "invoice_id", "timeline", "amount", "returned_before", "currency", "reason", "sent_at", "created_at"]);
+    }
+
+    async fn a_repeat_gets_what_was_kept(ground) {
+        let (owner, other) = (samples::id(), samples::id());
+        let never = samples::minute(-1440);
+        let take = async |owner, key: &str, digest: &str, now, expired| ground.write(async |tx: &mut Tx| store::idempotency::take(tx, owner, key, digest, now, expired).await).await;
+        let kept = |status: Option<i64>, body: Option<&str>| Some(Kept { request_digest: "d".into(), status, body: body.map(str::to_owned) });
+        assert_eq!(take(owner, samples::HARD, "d", samples::noon(), never).await, None);
+        assert_eq!(take(owner, samples::HARD, "e", samples::noon(), never).await, kept(None, None), "being answered, and for another request");
+        assert_eq!(take(other, samples::HARD, "e", samples::noon(), never).await, None, "keys are each owner's own");
+        ground.write(async |tx: &mut Tx| store::idempotency::keep(tx, owner, samples::HARD, 201, samples::HARD).await).await;
+        ground.write(async |tx: &mut Tx| store::idempotency::keep(tx, owner, samples::HARD, 500, "later").await).await;
+        ground.write(async |tx: &mut Tx| store::idempotency::free(tx, owner, samples::HARD).await).await;
+        assert_eq!(take(owner, samples::HARD, "d", samples::minute(1), never).await, kept(Some(201), Some(samples::HARD)), "the first answer stays");
+        ground.write(async |tx: &mut Tx| store::idempotency::free(tx, other, samples::HARD).await).await;
+        assert_eq!(take(other, samples::HARD, "f", samples::noon(), never).await, None, "what came to nothing may be tried again");
+        assert_eq!(take(owner, samples::HARD, "g", samples::minute(5), samples::noon()).await, None, "expired, to the microsecond");
+        assert_eq!(ground.write(async |tx: &mut Tx| store::idempotency::remove_expired(tx, samples::minute(4)).await).await, 1);
+        assert_eq!(ground.count("idempotency_keys").await, 1);
+        assert_eq!(ground.write(async |tx: &mut Tx| store::idempotency::remove_expired(tx, samples::minute(5)).await).await, 1);
+    }
+
+    async fn old_runs_are_removed_by_their_ids(ground) {
+        let at = |minutes: i64| -> RunId { Id::from_bits((samples::minute(minutes).timestamp_millis() as u128) << 80 | 7) };
+        for minutes in [-2, -1, 0, 1] {
+            ground.write(async |tx: &mut Tx| store::runs::insert(tx, JobRun { id: at(minutes), ..samples::job_run() }).await).await;
+        }
+        assert_eq!(ground.write(async |tx: &mut Tx| store::runs::remove_older(tx, samples::noon()).await).await, 2);
+        assert_eq!(ground.write(async |tx: &mut Tx| store::runs::remove_older(tx, samples::noon()).await).await, 0);
+        assert_eq!(ground.write(async |tx: &mut Tx| store::runs::remove_older(tx, crate::world::at("1960-01-01T00:00:00Z")).await).await, 0);
+        assert_eq!(ground.count("job_runs").await, 2);
+    }
+
+    async fn an_operator_is_told_of_what_is_stuck(ground) {
+        let db = &ground.db;
+        let none = Finding::default();
+        let gauges = store::health::gauges(db).await.expect("gauges");
+        assert_eq!((gauges.invoices_open, gauges.payments_unknown, gauges.payments_parked, gauges.subscriptions_parked), (0, 0, 0, 0));
+        assert_eq!(store::health::invoices_overpaid(db, samples::minute(-60)).await.expect("read"), none);
+
+        let ada = ada(ground).await;
+        let test = Timeline::Test(samples::id());
+        let parked: Vec<Subscription> = (0..7).map(|_| Subscription { status: SubscriptionStatus::Parked, parked_reason: Some("why".into()), ..samples::subscription(ada.id) }).collect();
+        let due = |timeline| Subscription { timeline, due_at: Some(samples::minute(-5)), ..samples::subscription(ada.id) };
+        let late = [due(Timeline::Wall), due(test)];
+        let owed = |timeline| Invoice { timeline, next_attempt_at: Some(samples::minute(-5)), ..samples::invoice(ada.id) };
+        let invoices = [owed(Timeline::Wall), owed(test), samples::invoice(ada.id), samples::invoice(ada.id), samples::invoice(ada.id)];
+        let of = |i: usize, status| Payment { status, ..samples::payment(&invoices[i]) };
+        let payments = [
+            of(0, PaymentStatus::Parked),
+            of(1, PaymentStatus::Unknown),
+            Payment { lease_expires_at: Some(samples::minute(-5)), ..of(2, PaymentStatus::Pending) },
+            Payment { amount: 1500, amount_captured: 1500, amount_refunded: 499, ..of(3, PaymentStatus::Succeeded) },
+            Payment { amount: 1500, amount_captured: 1500, amount_refunded: 500, ..of(4, PaymentStatus::Succeeded) },
+        ];
+        let refunds = [Refund { status: RefundStatus::Parked, ..samples::refund(payments[3].id, invoices[3].id) }, samples::refund(payments[4].id, invoices[4].id)];
+        ground.write(async |tx: &mut Tx| {
+            store::subscriptions::insert(tx, &parked).await?;
+            store::subscriptions::insert(tx, &late).await?;
+            store::invoices::insert(tx, &invoices).await?;
+            store::payments::insert(tx, &payments).await?;
+            tx.insert_rows(&refunds).await
+        }).await;
+        let gauges = store::health::gauges(db).await.expect("gauges");
+        assert_eq!((gauges.invoices_open, gauges.payments_unknown, gauges.payments_parked, gauges.subscriptions_parked), (5, 1, 1, 7));
+        let one = |id: String| Finding { count: 1, ids: vec![id] };
+        let found = store::health::subscriptions_parked(db).await.expect("read");
+        assert_eq!((found.count, found.ids), (7, parked[..5].iter().map(|row| row.id.to_string()).collect()));
+        assert_eq!(store::health::payments_parked(db).await.expect("read"), one(payments[0].id.to_string()));
+        assert_eq!(store::health::refunds_parked(db).await.expect("read"), one(refunds[0].id.to_string()));
+        assert_eq!(store::health::payments_beyond_lease(db, samples::minute(-5)).await.expect("read"), one(payments[2].id.to_string()));
+        assert_eq!(store::health::payments_beyond_lease(db, samples::minute(-6)).await.expect("read"), none);
+        assert_eq!(store::health::payments_long_unknown(db, samples::noon()).await.expect("read"), one(payments[1].id.to_string()));
+        assert_eq!(store::health::payments_long_unknown(db, samples::minute(-1)).await.expect("read"), none);
+        assert_eq!(store::health::subscriptions_overdue(db, samples::minute(-5)).await.expect("read"), one(late[0].id.to_string()), "a test clock's work waits for it");
+        assert_eq!(store::health::invoices_overdue(db, samples::minute(-5)).await.expect("read"), one(invoices[0].id.to_string()));
+        assert_eq!(store::health::invoices_overdue(db, samples::minute(-6)).await.expect("read"), none);
+        assert_eq!(store::health::invoices_overpaid(db, samples::minute(-60)).await.expect("read"), one(invoices[3].id.to_string()));
+        assert_eq!(store::health::invoices_overpaid(db, samples::noon() + Duration::days(1)).await.expect("read"), none);
+
+        let shown = store::health::parked_subscriptions(db).await.expect("read");
+        assert_eq!((shown.len(), shown[0].id, shown[0].customer_id, shown[0].parked_reason.as_deref()), (7, parked[0].id, ada.id, Some("why")));
+        let shown = store::health::parked_payments(db).await.expect("read");
+        assert_eq!((shown.len(), shown[0].id, &shown[0].reference, shown[0].amount), (1, payments[0].id, &payments[0].reference, 1));
+        let shown = store::health::parked_refunds(db).await.expect("read");
+        assert_eq!((shown.len(), shown[0].id, shown[0].payment_id, shown[0].sent_at), (1, refunds[0].id, payments[3].id, samples::noon()));
+    }
+}

@@ -1,0 +1,217 @@
+//! No statement over a large table reads all of it: every SQL text of the store is explained on both databases.
+
+use std::fs;
+
+use rebilld::{
+    domain::{
+        invoice::Invoice,
+        payment::{Payment, PaymentStatus},
+        subscription::Subscription,
+    },
+    store::{self, Tx},
+};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row as _, SqliteConnection};
+
+use super::{Ground, on_both, samples};
+use crate::rust_text::Text;
+
+const ROWS: i64 = 20_000;
+const LARGE: &[&str] = &[
+    "subscriptions",
+    "invoices",
+    "payments",
+    "refunds",
+    "customers",
+    "credits",
+    "payment_methods",
+    "events",
+    "idempotency_keys",
+    "job_runs",
+];
+
+/// 20,000 of each, of which a handful are due, as in life.
+async fn fill(ground: &Ground) {
+    let customers: Vec<_> = (0..ROWS).map(|_| samples::customer()).collect();
+    let handful = |i: usize| (i % 200 == 0).then(|| samples::minute(-(i as i64)));
+    let subscriptions: Vec<Subscription> = customers
+        .iter()
+        .map(|customer| Subscription { due_at: Some(samples::minute(40_000)), ..samples::subscription(customer.id) })
+        .collect();
+    let invoices: Vec<Invoice> = subscriptions
+        .iter()
+        .enumerate()
+        .map(|(i, subscription)| {
+            let mut invoice = samples::invoice(subscription.customer_id);
+            (invoice.subscription_id, invoice.cycle, invoice.next_attempt_at) = (Some(subscription.id), Some(0), handful(i));
+            if invoice.next_attempt_at.is_none() {
+                (invoice.status, invoice.amount_paid) = (rebilld::domain::invoice::InvoiceStatus::Paid, invoice.total);
+            }
+            invoice
+        })
+        .collect();
+    let payments: Vec<Payment> = invoices
+        .iter()
+        .enumerate()
+        .map(|(i, invoice)| {
+            let mut payment = samples::payment(invoice);
+            payment.next_lookup_at = handful(i);
+            payment.status = if payment.next_lookup_at.is_some() { PaymentStatus::Unknown } else { PaymentStatus::Succeeded };
+            payment
+        })
+        .collect();
+    let refunds: Vec<_> = payments
+        .iter()
+        .map(|payment| {
+            let mut refund = samples::refund(payment.id, payment.invoice_id);
+            refund.status = rebilld::domain::payment::RefundStatus::Succeeded;
+            refund
+        })
+        .collect();
+    let methods: Vec<_> = customers.iter().map(|customer| samples::method(customer.id)).collect();
+    let credits: Vec<_> = customers.iter().map(|customer| samples::credit(customer.id)).collect();
+    let events: Vec<_> = subscriptions.iter().map(|subscription| samples::event("a.b", &subscription.id.to_string())).collect();
+    let runs: Vec<_> = (0..ROWS).map(|_| samples::job_run()).collect();
+    ground
+        .write(async |tx: &mut Tx| {
+            tx.insert_rows(&customers).await?;
+            tx.insert_rows(&subscriptions).await?;
+            tx.insert_rows(&invoices).await?;
+            tx.insert_rows(&payments).await?;
+            tx.insert_rows(&refunds).await?;
+            tx.insert_rows(&methods).await?;
+            tx.insert_rows(&credits).await?;
+            tx.insert_rows(&events).await?;
+            tx.insert_rows(&runs).await
+        })
+        .await;
+    let keys = "insert into idempotency_keys (api_key_id, idempotency_key, request_digest, created_at) select id, id, id, occurred_at from events";
+    ground.run(keys).await.expect("keys");
+    ground.run("analyze").await.expect("analyzed");
+    // A store function, once: the statements below are the ones it runs.
+    assert_eq!(store::payments::undecided(&ground.db, rebilld::domain::customer::Timeline::Wall).await.expect("count"), 100);
+}
+
+/// Every statement written in the store, with its place.
+fn statements() -> Vec<(String, String)> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store");
+    let mut found = Vec::new();
+    for path in fs::read_dir(root).expect("folder").flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {
+        let file = path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+        let source = fs::read_to_string(&path).expect("text");
+        let text = Text::read(&source);
+        let code = text.without_tests().lines().count();
+        for (line, sql) in text.strings.into_iter().filter(|(line, _)| *line <= code) {
+            let verb = sql.split_whitespace().next().unwrap_or("");
+            let whole = ["select", "update", "delete"].contains(&verb) && !sql.contains("{}") && !sql.ends_with(' ');
+            if whole && LARGE.iter().any(|table| sql.contains(&format!(" {table}"))) {
+                found.push((format!("{file}:{line}"), sql.replace("\\n", "\n").replace("\\\"", "\"")));
+            }
+        }
+    }
+    assert!(found.len() > 60, "only {} statements found", found.len());
+    found
+}
+
+/// What the adapter does to the text.
+fn adapted(sql: &str, postgres: bool) -> String {
+    let mut sql = sql.to_owned();
+    while let Some(start) = sql.find("in list(") {
+        let end = start + sql[start..].find(')').expect("closed");
+        let parameter = sql[start + 8..end].to_owned();
+        let list = if postgres {
+            format!("= any(array(select json_array_elements_text(cast({parameter} as json))))")
+        } else {
+            format!("in (select value from json_each({parameter}))")
+        };
+        sql.replace_range(start..=end, &list);
+    }
+    // The program says the types of its parameters.
+    for n in 1..10 {
+        sql = sql.replace(&format!("${n} is null"), &format!("cast(${n} as text) is null"));
+    }
+    if postgres { sql } else { sql.replace("for update skip locked", "").replace("for update", "").replace("for share", "") }
+}
+
+async fn sqlite_plan(connection: &mut SqliteConnection, sql: &str) -> String {
+    let rows = sqlx::query(AssertSqlSafe(format!("explain query plan {}", adapted(sql, false))))
+        .fetch_all(connection)
+        .await
+        .unwrap_or_else(|e| panic!("{sql}: {e}"));
+    rows.iter().map(|row| row.get::<String, _>("detail") + "\n").collect()
+}
+
+/// By a generic plan, the worst that a prepared statement may come to.
+async fn postgres_plan(connection: &mut PgConnection, sql: &str) -> String {
+    let parameters = (1..20).take_while(|n| sql.contains(&format!("${n}"))).map(|_| "null").collect::<Vec<_>>().join(", ");
+    let arguments = if parameters.is_empty() { String::new() } else { format!("({parameters})") };
+    let batch = format!(
+        "deallocate all; set plan_cache_mode = force_generic_plan; prepare p as {}; explain (costs off) execute p{arguments}",
+        adapted(sql, true)
+    );
+    let rows = sqlx::raw_sql(AssertSqlSafe(batch)).fetch_all(connection).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+    rows.iter().map(|row| row.get::<String, _>(0) + "\n").collect()
+}
+
+/// Tables that the plan reads from end to end.
+fn read_whole(plan: &str, postgres: bool) -> Vec<String> {
+    let reads = plan.lines().filter_map(|line| {
+        let line = line.trim_start_matches([' ', '-', '>']);
+        // An index that only holds the rows in question is as good as a search.
+        let rest = if postgres {
+            line.strip_prefix("Seq Scan on ")?
+        } else {
+            line.strip_prefix("SCAN ").filter(|rest| !rest.contains("INDEX"))?
+        };
+        rest.split_whitespace().next().map(str::to_owned)
+    });
+    reads.filter(|table| LARGE.contains(&table.as_str()) || table.len() == 1).collect()
+}
+
+on_both! {
+    async fn no_statement_reads_a_whole_table(ground) {
+        fill(ground).await;
+        let mut slow = Vec::new();
+        let postgres = ground.db.is_postgres();
+        let mut lite = if postgres { None } else { Some(SqliteConnection::connect(&ground.url).await.expect("connected")) };
+        let mut server = if postgres { Some(PgConnection::connect(&ground.url).await.expect("connected")) } else { None };
+        for (place, sql) in statements() {
+            let plan = match (&mut lite, &mut server) {
+                (Some(connection), _) => sqlite_plan(connection, &sql).await,
+                (_, Some(connection)) => postgres_plan(connection, &sql).await,
+                _ => unreachable!("one of the two"),
+            };
+            if !read_whole(&plan, postgres).is_empty() {
+                slow.push(format!("{place}: {sql}\n{plan}"));
+            }
+        }
+        assert!(slow.is_empty(), "{} statements read a whole table:\n{}", slow.len(), slow.join("\n"));
+    }
+}
+
+on_both! {
+    async fn due_scans_use_their_partial_index(ground) {
+        fill(ground).await;
+        let postgres = ground.db.is_postgres();
+        let mut lite = if postgres { None } else { Some(SqliteConnection::connect(&ground.url).await.expect("connected")) };
+        let mut server = if postgres { Some(PgConnection::connect(&ground.url).await.expect("connected")) } else { None };
+        let all = statements();
+        for (file, start, index) in [
+            ("subscriptions.rs", "select * from subscriptions where timeline = $1 and due_at", "subscriptions_due"),
+            ("subscriptions.rs", "select due_at from subscriptions", "subscriptions_due"),
+            ("invoices.rs", "select * from invoices where timeline = $1 and next_attempt_at", "invoices_due"),
+            ("invoices.rs", "select next_attempt_at from invoices", "invoices_due"),
+            ("payments.rs", "update payments set lease_owner = $1", "payments_"),
+            ("payments.rs", "update payments set status = 'unknown'", "payments_leased"),
+            ("refunds.rs", "update refunds set lease_owner", "refunds_to_look_up"),
+            ("refunds.rs", "update refunds set status = 'unknown'", "refunds_leased"),
+        ] {
+            let (_, sql) = all.iter().find(|(place, sql)| place.starts_with(file) && sql.starts_with(start)).unwrap_or_else(|| panic!("{file} has no {start}"));
+            let plan = match (&mut lite, &mut server) {
+                (Some(connection), _) => sqlite_plan(connection, sql).await,
+                (_, Some(connection)) => postgres_plan(connection, sql).await,
+                _ => unreachable!("one of the two"),
+            };
+            assert!(plan.contains(index), "{sql}\n{plan}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What is written is read again: every column of every table, null and at its hardest, the same from both databases.
+
+use std::{collections::BTreeSet, fmt::Debug};
+
+use rebilld::{
+    domain::{
+        clock::TestClock,
+        customer::Timeline,
+        event::Event,
+        id::{AddOn, Discount},
+        invoice::Adjustment,
+        subscription::SubscriptionStatus,
+    },
+    store::{
+        self, Tx,
+        db::{Record, Row},
+        page,
+        runs::JobRun,
+    },
+};
+use serde_json::{Map, Value};
+
+use super::{Ground, on_both, samples};
+
+/// Columns that are null in a row.
+fn nulls<T: Row>(row: &T) -> BTreeSet<String> {
+    let Value::Object(fields) = serde_json::to_value(row).expect("json") else { panic!("{} is no object", T::TABLE) };
+    let names: BTreeSet<&str> = fields.keys().map(String::as_str).collect();
+    assert_eq!(names, T::COLUMNS.iter().copied().collect(), "{}: COLUMNS are the fields", T::TABLE);
+    fields.into_iter().filter(|(_, value)| value.is_null()).map(|(name, _)| name).collect()
+}
+
+async fn nullable(ground: &Ground, table: &'static str) -> BTreeSet<String> {
+    let sql = if ground.db.is_postgres() {
+        "select cast(column_name as text) from information_schema.columns
+         where table_schema = 'public' and table_name = $1 and is_nullable = 'YES'"
+    } else {
+        "select name from pragma_table_info($1) where \"notnull\" = 0 and pk = 0"
+    };
+    let rows: Vec<(String,)> = ground.db.query(sql).bind(table.to_owned()).all().await.expect("columns");
+    rows.into_iter().map(|row| row.0).collect()
+}
+
+/// Writes the rows and reads them back. Between them every column that may be null is so once, and set once.
+async fn kept<T: Row + Record + Debug>(ground: &Ground, rows: Vec<T>) {
+    let may_be_null = nullable(ground, T::TABLE).await;
+    let null_somewhere: BTreeSet<String> = rows.iter().flat_map(nulls).collect();
+    assert_eq!(null_somewhere, may_be_null, "{}: columns that are null in some row", T::TABLE);
+    let null_everywhere: Vec<&String> =
+        may_be_null.iter().filter(|name| rows.iter().all(|row| nulls(row).contains(*name))).collect();
+    assert!(null_everywhere.is_empty(), "{}: never set: {null_everywhere:?}", T::TABLE);
+    ground.write(async |tx: &mut Tx| tx.insert_rows(&rows).await).await;
+    let found = page::list::<T>(&ground.db, page::Request { limit: 10, ..page::Request::default() }).await.expect("read");
+    // As their Debug texts: kinds of ids cannot be compared.
+    let texts = |rows: &[T]| rows.iter().map(|row| format!("{row:?}")).collect::<Vec<_>>();
+    let mut written = texts(&rows);
+    // Each begins with its id.
+    written.sort();
+    written.reverse();
+    assert_eq!(texts(&found.rows), written, "{}", T::TABLE);
+    assert!(!found.has_more);
+}
+
+on_both! {
+    async fn every_column_is_kept(ground) {
+        kept(ground, vec![samples::clock(), samples::full_clock()]).await;
+        kept(ground, vec![samples::api_key(), samples::full_api_key()]).await;
+        kept(ground, vec![samples::entry::<AddOn>(), samples::full_entry()]).await;
+        kept(ground, vec![samples::entry::<Discount>(), samples::full_entry()]).await;
+        kept(ground, vec![samples::plan(), samples::full_plan()]).await;
+        let (ada, bob) = (samples::customer(), samples::full_customer());
+        kept(ground, vec![ada.clone(), bob.clone()]).await;
+        kept(ground, vec![samples::credit(ada.id), samples::full_credit(bob.id)]).await;
+        let mut prior = samples::method(ada.id);
+        prior.kind = rebilld::domain::payment::MethodKind::PriorTransaction;
+        prior.transaction_id = Some(samples::hard());
+        kept(ground, vec![samples::method(ada.id), samples::full_method(bob.id), prior]).await;
+        let mut parked = samples::subscription(ada.id);
+        (parked.status, parked.parked_reason) = (SubscriptionStatus::Parked, Some(samples::hard()));
+        let rows = vec![samples::subscription(ada.id), samples::full_subscription(bob.id), parked];
+        kept(ground, rows.clone()).await;
+        let rows = vec![samples::invoice(ada.id), samples::full_invoice(&rows[1])];
+        kept(ground, rows.clone()).await;
+        let payments = vec![samples::payment(&rows[0]), samples::full_payment(&rows[1])];
+        kept(ground, payments.clone()).await;
+        kept(ground, vec![samples::refund(payments[0].id, rows[0].id), samples::full_refund(payments[1].id, rows[1].id)]).await;
+        let hard = Event { data: samples::nested(), timeline: Timeline::Test(samples::id()), ..samples::event(samples::HARD, samples::HARD) };
+        kept(ground, vec![samples::event("a.b", ""), hard]).await;
+        let counts: Map<String, Value> = samples::nested().as_object().expect("object").clone();
+        let run = JobRun { counts, error: Some(samples::hard()), ended_at: Some(samples::noon()), ..samples::job_run() };
+        kept(ground, vec![samples::job_run(), run]).await;
+    }
+
+    async fn every_word_of_every_enum_is_taken(ground) {
+        let ada = samples::customer();
+        ground.write(async |tx: &mut Tx| store::customers::insert(tx, &ada).await).await;
+        for status in SubscriptionStatus::ALL {
+            let mut row = samples::subscription(ada.id);
+            row.status = *status;
+            row.parked_reason = (*status == SubscriptionStatus::Parked).then(String::new);
+            ground.write(async |tx: &mut Tx| store::subscriptions::insert(tx, std::slice::from_ref(&row)).await).await;
+            assert_eq!(store::subscriptions::get(&ground.db, row.id).await.expect("read"), Some(row));
+        }
+        let invoice = samples::invoice(ada.id);
+        ground.write(async |tx: &mut Tx| store::invoices::insert(tx, std::slice::from_ref(&invoice)).await).await;
+        for status in rebilld::domain::payment::PaymentStatus::ALL {
+            let mut row = samples::payment(&invoice);
+            row.status = *status;
+            ground.write(async |tx: &mut Tx| store::payments::insert(tx, std::slice::from_ref(&row)).await).await;
+            assert_eq!(store::payments::get(&ground.db, row.id).await.expect("read"), Some(row.clone()));
+            for status in rebilld::domain::payment::RefundStatus::ALL {
+                let mut refund = samples::refund(row.id, invoice.id);
+                refund.status = *status;
+                ground.write(async |tx: &mut Tx| store::refunds::insert(tx, refund.clone()).await).await;
+                let back = ground.write(async |tx: &mut Tx| store::refunds::lock(tx, refund.id).await).await;
+                assert_eq!(back, Some(refund.clone()));
+                ground.run(format!("update refunds set status = 'succeeded' where id = '{}'", refund.id)).await.expect("closed");
+            }
+            ground.run(format!("update payments set status = 'declined' where id = '{}'", row.id)).await.expect("closed");
+        }
+        for status in rebilld::domain::invoice::InvoiceStatus::ALL {
+            let mut row = samples::invoice(ada.id);
+            row.status = *status;
+            row.amount_paid = if *status == rebilld::domain::invoice::InvoiceStatus::Paid { row.total } else { 0 };
+            ground.write(async |tx: &mut Tx| store::invoices::insert(tx, std::slice::from_ref(&row)).await).await;
+            assert_eq!(store::invoices::get(&ground.db, row.id).await.expect("read"), Some(row));
+        }
+        for scope in rebilld::domain::api_key::Scope::ALL {
+            let key = rebilld::domain::api_key::ApiKey { scope: *scope, ..samples::api_key() };
+            ground.write(async |tx: &mut Tx| store::api_keys::insert(tx, key.clone()).await).await;
+            assert_eq!(store::api_keys::get(&ground.db, key.id).await.expect("read"), Some(key));
+        }
+    }
+
+    async fn instants_sort_as_they_pass(ground) {
+        // Texts of different lengths on SQLite: without a fraction, with three digits, with six.
+        let texts = ["0001-01-01T00:00:00Z", "1969-12-31T23:59:59.999999Z", "2026-06-01T11:59:59.999Z", "2026-06-01T12:00:00Z",
+            "2026-06-01T12:00:00.000001Z", "2026-06-01T12:00:00.001Z", "2026-06-01T12:00:00.001001Z", "2026-06-01T12:00:01Z", "9999-12-31T23:59:59.999999Z"];
+        let mut clocks: Vec<TestClock> = texts.iter().map(|text| TestClock { now_at: crate::world::at(text), ..samples::clock() }).collect();
+        clocks.reverse();
+        ground.write(async |tx: &mut Tx| tx.insert_rows(&clocks).await).await;
+        let rows: Vec<TestClock> = ground.db.query("select * from clocks order by now_at").all().await.expect("rows");
+        clocks.reverse();
+        assert_eq!(rows, clocks);
+        for (i, clock) in clocks.iter().enumerate() {
+            let until: Vec<TestClock> = ground.db.query("select * from clocks where now_at <= $1").bind(clock.now_at).all().await.expect("rows");
+            assert_eq!(until.len(), i + 1, "bound and stored instants compare alike: {}", clock.now_at);
+        }
+        // The same after an update by a bound instant.
+        ground.write(async |tx: &mut Tx| store::clocks::save(tx, TestClock { now_at: samples::noon(), ..clocks[0].clone() }).await).await;
+        assert_eq!(store::clocks::get(&ground.db, clocks[0].id).await.expect("read").expect("clock").now_at, samples::noon());
+    }
+
+    async fn a_percentage_stays_what_it_was(ground) {
+        let entry = samples::full_entry::<AddOn>();
+        assert_eq!(entry.adjustment(), Adjustment::Amount(0), "beyond any percentage, and kept all the same");
+        let entry = rebilld::domain::catalog::Entry { percentage: Some(12_345), ..entry };
+        ground.write(async |tx: &mut Tx| store::catalog::insert(tx, &entry).await).await;
+        let back = store::catalog::find::<AddOn>(&ground.db, &entry.id.to_string()).await.expect("read").expect("entry");
+        assert_eq!(back.adjustment(), Adjustment::Percentage("12.345".parse().expect("percentage")));
+    }
+}

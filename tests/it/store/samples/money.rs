@@ -1,0 +1,237 @@
+//! Rows about money and about what happened.
+
+use rebilld::{
+    domain::{
+        customer::Timeline,
+        event::Event,
+        id::{CustomerId, InvoiceId, PaymentId},
+        invoice::{Invoice, InvoiceStatus, Line, LineKind, NextAction},
+        money::Currency,
+        payment::{DeclineClass, MethodKind, Payment, PaymentStatus, Refund, RefundStatus},
+        subscription::Subscription,
+    },
+    store::runs::JobRun,
+};
+use serde_json::{Map, json};
+
+use super::{edges, first, hard, id, last, noon};
+
+pub fn invoice(customer: CustomerId) -> Invoice {
+    let id = id();
+    Invoice {
+        id,
+        number: id.to_string(),
+        customer_id: customer,
+        subscription_id: None,
+        installment_plan_id: None,
+        cycle: None,
+        timeline: Timeline::Wall,
+        status: InvoiceStatus::Open,
+        description: String::new(),
+        currency: Currency::USD,
+        timezone: "UTC".parse().expect("zone"),
+        period_start: None,
+        period_end: None,
+        lines: vec![],
+        subtotal: 1000,
+        credit_applied: 0,
+        total: 1000,
+        amount_paid: 0,
+        amount_refunded: 0,
+        due_at: noon(),
+        next_attempt_at: None,
+        next_action: NextAction::Charge,
+        attempts: 0,
+        gateway_faults: 0,
+        dunning_step: 0,
+        first_failed_at: None,
+        created_at: noon(),
+        updated_at: noon(),
+    }
+}
+
+pub fn full_invoice(of: &Subscription) -> Invoice {
+    let (first_day, last_day) = edges();
+    Invoice {
+        number: hard(),
+        subscription_id: Some(of.id),
+        installment_plan_id: Some(id()),
+        cycle: Some(i64::MAX),
+        timeline: Timeline::Test(id()),
+        description: hard(),
+        currency: "JPY".parse().expect("currency"),
+        timezone: "Europe/Berlin".parse().expect("zone"),
+        period_start: Some(first_day),
+        period_end: Some(last_day),
+        lines: vec![
+            Line::new(LineKind::Floor, hard(), i64::MIN),
+            Line {
+                quantity: Some(i64::MAX),
+                unit_amount: Some(i64::MAX),
+                percentage: Some("0.001".parse().expect("percentage")),
+                modifier_id: Some(hard()),
+                days: Some(14),
+                of_days: Some(28),
+                ..Line::new(LineKind::AddOn, "", i64::MAX)
+            },
+        ],
+        subtotal: i64::MAX,
+        credit_applied: 1,
+        total: i64::MAX - 1,
+        amount_paid: i64::MAX - 1,
+        amount_refunded: i64::MAX,
+        due_at: first(),
+        next_attempt_at: Some(last()),
+        next_action: NextAction::GiveUp,
+        attempts: i64::MAX,
+        gateway_faults: i64::MAX,
+        dunning_step: i64::MAX,
+        first_failed_at: Some(first()),
+        created_at: first(),
+        updated_at: last(),
+        ..invoice(of.customer_id)
+    }
+}
+
+pub fn payment(of: &Invoice) -> Payment {
+    let id: PaymentId = id();
+    Payment {
+        id,
+        invoice_id: of.id,
+        customer_id: of.customer_id,
+        payment_method_id: None,
+        timeline: of.timeline,
+        attempt: 1,
+        gateway: "fluid".into(),
+        kind: MethodKind::VaultToken,
+        reference: id.to_string(),
+        idempotency_key: String::new(),
+        customer_token: None,
+        payment_method_token: None,
+        prior_transaction_id: None,
+        description: String::new(),
+        amount: 1,
+        amount_captured: 0,
+        amount_refunded: 0,
+        currency: Currency::USD,
+        status: PaymentStatus::Pending,
+        transaction_id: None,
+        decline_class: None,
+        decline_code: None,
+        decline_message: None,
+        lease_owner: None,
+        lease_token: 0,
+        lease_expires_at: None,
+        lookups: 0,
+        next_lookup_at: None,
+        sent_at: noon(),
+        called_at: noon(),
+        created_at: noon(),
+        resolved_at: None,
+    }
+}
+
+pub fn full_payment(of: &Invoice) -> Payment {
+    Payment {
+        payment_method_id: Some(id()),
+        timeline: Timeline::Test(id()),
+        attempt: i64::MIN,
+        gateway: hard(),
+        kind: MethodKind::PriorTransaction,
+        reference: hard(),
+        idempotency_key: hard(),
+        customer_token: Some(hard()),
+        payment_method_token: Some(hard()),
+        prior_transaction_id: Some(hard()),
+        description: hard(),
+        amount: i64::MAX,
+        amount_captured: i64::MAX,
+        amount_refunded: i64::MAX,
+        currency: "JPY".parse().expect("currency"),
+        status: PaymentStatus::Refunded,
+        transaction_id: Some(hard()),
+        decline_class: Some(DeclineClass::StopRecurring),
+        decline_code: Some(hard()),
+        decline_message: Some(hard()),
+        lease_owner: Some(hard()),
+        lease_token: i64::MIN,
+        lease_expires_at: Some(last()),
+        lookups: i64::MAX,
+        next_lookup_at: Some(first()),
+        sent_at: first(),
+        created_at: first(),
+        resolved_at: Some(last()),
+        ..payment(of)
+    }
+}
+
+pub fn refund(payment: PaymentId, invoice: InvoiceId) -> Refund {
+    Refund {
+        id: id(),
+        payment_id: payment,
+        invoice_id: invoice,
+        timeline: Timeline::Wall,
+        amount: 1,
+        returned_before: 0,
+        currency: Currency::USD,
+        reason: String::new(),
+        status: RefundStatus::Pending,
+        voided: false,
+        transaction_id: None,
+        message: None,
+        lease_owner: None,
+        lease_expires_at: None,
+        lookups: 0,
+        next_lookup_at: None,
+        sent_at: noon(),
+        created_at: noon(),
+        resolved_at: None,
+    }
+}
+
+pub fn full_refund(payment: PaymentId, invoice: InvoiceId) -> Refund {
+    Refund {
+        timeline: Timeline::Test(id()),
+        amount: i64::MAX,
+        returned_before: i64::MAX,
+        currency: "JPY".parse().expect("currency"),
+        reason: hard(),
+        status: RefundStatus::GatewayError,
+        voided: true,
+        transaction_id: Some(hard()),
+        message: Some(hard()),
+        lease_owner: Some(hard()),
+        lease_expires_at: Some(last()),
+        lookups: i64::MIN,
+        next_lookup_at: Some(first()),
+        sent_at: first(),
+        created_at: first(),
+        resolved_at: Some(last()),
+        ..refund(payment, invoice)
+    }
+}
+
+pub fn event(kind: &str, subject: &str) -> Event {
+    Event {
+        id: id(),
+        timeline: Timeline::Wall,
+        kind: kind.into(),
+        subject: subject.into(),
+        actor: "system".into(),
+        data: json!({}),
+        occurred_at: noon(),
+    }
+}
+
+pub fn job_run() -> JobRun {
+    JobRun {
+        id: id(),
+        job: "bill".into(),
+        instance: String::new(),
+        result: "ok".into(),
+        counts: Map::new(),
+        error: None,
+        started_at: noon(),
+        ended_at: None,
+    }
+}

@@ -160,7 +160,7 @@ on_both! {
         let table = [
             (json!({}), &["customer", "amount"][..]),
             (with(&terms, json!({"customer": {"id": "nobody"}, "amount": 0})), &["amount"]),
-            (with(&terms, json!({"customer": {"id": "nobody"}})), &["customer.id"]),
+            (with(&terms, json!({"customer": {"id": "nobody"}, "first_date": null})), &["customer.id"]),
             (with(&terms, json!({"installments": 0})), &["installments"]),
             (with(&terms, json!({"installments": 1001})), &["installments"]),
             (with(&terms, json!({"installments": null})), &["installments"]),
@@ -183,7 +183,8 @@ on_both! {
             (with(&terms, json!({"down_payment": {"amount": -1}})), &["down_payment.amount"]),
             (with(&terms, json!({"down_payment": {"amount": 9998}})), &["installments"]),
             (with(&terms, json!({"default_after": -1})), &["default_after"]),
-            (with(&terms, json!({"holiday_calendar": "mars"})), &["holiday_calendar", "holiday_calendar"]),
+            (with(&terms, json!({"holiday_calendar": "mars"})), &["holiday_calendar"]),
+            (with(&terms, json!({"holiday_calendar": "mars", "business_day": "following"})), &["holiday_calendar"]),
             (with(&terms, json!({"payment_method_id": "pm_01h455vb4pex5vsknk084sn02q"})), &["payment_method_id"]),
             (with(&terms, json!({"instalments": 3})), &["instalments"]),
             (with(&terms, json!({"description": "4111111111111111"})), &["description"]),

@@ -94,7 +94,7 @@ on_both! {
         let changed = Invoice { amount_paid: 7, status: InvoiceStatus::Open, ..changed };
         ground.write(async |tx: &mut Tx| store::invoices::save(tx, std::slice::from_ref(&changed)).await).await;
         let after = ground.write(async |tx: &mut Tx| store::invoices::lock(tx, changed.id).await).await.expect("invoice");
-        let fixed = ["number", "customer_id", "subscription_id", "installment_plan_id", "cycle", "timeline", "description", "currency", "timezone",
+        let fixed = ["number", "customer_id", "subscription_id", "installment_plan_id", "installment_number", "cycle", "timeline", "description", "currency", "timezone",
             "period_start", "period_end", "lines", "subtotal", "credit_applied", "total", "due_at", "created_at"];
         let other_customer = Invoice { customer_id: samples::id(), ..changed };
         saved_all_but(&rows[5], &other_customer, &after, &fixed);

@@ -301,9 +301,9 @@ impl Life {
         }
         if ended {
             if status == InstallmentStatus::Paid {
-                self.schedule.plan.succeed(self.now)
+                self.schedule.plan.succeed(self.now);
             } else {
-                _ = self.schedule.plan.fail(self.now)
+                self.schedule.plan.fail(self.now);
             }
             let (owed, paid) = self.schedule.standing();
             self.schedule.plan.settle(owed, paid, self.now);

@@ -35,7 +35,7 @@ const LARGE: &[&str] = &[
 /// 20,000 of each, of which a handful are due, as in life.
 async fn fill(ground: &Ground) {
     let customers: Vec<_> = (0..ROWS).map(|_| samples::customer()).collect();
-    let handful = |i: usize| (i % 200 == 0).then(|| samples::minute(-(i as i64)));
+    let handful = |i: usize| i.is_multiple_of(200).then(|| samples::minute(-(i as i64)));
     let subscriptions: Vec<Subscription> = customers
         .iter()
         .map(|customer| Subscription { due_at: Some(samples::minute(40_000)), ..samples::subscription(customer.id) })

@@ -65,7 +65,7 @@ on_both! {
         let second = append(ground, 10, "b").await;
         let newest = |ids: &[EventId]| ids.iter().rev().copied().collect::<Vec<_>>();
         assert_eq!(page(ground, Cursor::Newest, 20, &[]).await, ([newest(&second), newest(&first)].concat(), false));
-        assert_eq!(page(ground, Cursor::Newest, 19, &[]).await.1, true);
+        assert!(page(ground, Cursor::Newest, 19, &[]).await.1);
         assert_eq!(page(ground, Cursor::Newest, 10, &[("type", "a")]).await, (newest(&first), false));
         assert_eq!(page(ground, Cursor::Newest, 10, &[("type", "a"), ("subject", "y")]).await, (vec![], false));
         assert_eq!(page(ground, Cursor::Before(second[0].to_string()), 10, &[("type", "b")]).await, (vec![], false));

@@ -230,8 +230,9 @@ where
     N: AsRef<std::ffi::OsStr>,
     V: AsRef<std::ffi::OsStr>,
 {
-    let mut config = sources::Sources::gather(file, environment)?.extract()?;
-    let mut sentences = config.read_files(credentials);
+    let (config, mut sentences) = sources::Sources::gather(file, environment)?.extract();
+    let Some(mut config) = config else { return Err(ConfigError { sentences }) };
+    sentences.extend(config.read_files(credentials));
     sentences.extend(config.validate().into_iter().filter(|f| f.severity == Severity::Error).map(|f| f.to_string()));
     if sentences.is_empty() { Ok(config) } else { Err(ConfigError { sentences }) }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{
     App, Done,
-    settle::{self, Settler, Step},
+    settle::{self, Answer, Settler, Step},
 };
 use crate::{
     domain::{
@@ -40,11 +40,12 @@ pub async fn collect_due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> D
         let mut calls = FuturesUnordered::new();
         let batch = app.config.billing.batch as usize;
         loop {
-            // Claim ahead while calls are under way, so that the gateway never waits for the database.
-            if app.stopping.is_cancelled() {
+            // Nothing is claimed whose outcome could not be written down.
+            if app.stopping.is_cancelled() || settler.is_closed() {
                 while calls.next().await.is_some() {}
                 break;
             }
+            // Claim ahead while calls are under way, so that the gateway never waits for the database.
             if calls.len() < batch {
                 let claimed = match claim(app, timeline, now, batch as i64).await {
                     Ok(claimed) => claimed,
@@ -209,8 +210,9 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
 /// Takes one claimed payment through its gateway calls. Every answer is settled before the next call.
 pub(super) async fn drive(app: &App, mut payment: Payment, mut step: Step, settler: &Settler) {
     let Some(gateway) = app.gateways.get(&payment.gateway).cloned() else {
-        // Its gateway left the configuration: it stays as it is, and an operator sees it.
-        tracing::error!(payment = %payment.id, gateway = payment.gateway, "the payment's gateway is not configured any more");
+        // It left the configuration: asked again later, and parked for an operator in the end.
+        let message = format!("gateway {} is not configured", payment.gateway);
+        settler.report(payment, Answer::Silence(message)).await;
         return;
     };
     loop {
@@ -231,6 +233,7 @@ pub async fn recover(app: &App, starting: bool) -> Done<u64> {
     freed += store::refunds::expire_leases(&mut tx, now, reborn).await?;
     if starting {
         freed += store::payments::release_look_ups(&mut tx, now, &app.instance).await?;
+        freed += store::refunds::release_look_ups(&mut tx, now, &app.instance).await?;
         freed += store::clocks::release_claims(&mut tx, &app.instance).await?;
     }
     if freed > 0 {

@@ -15,7 +15,7 @@ use crate::{domain::customer::Timeline, store};
 /// many were asked about.
 pub async fn look_up_payments(app: &App, timeline: Option<Timeline>) -> Done<usize> {
     let mut asked = 0;
-    loop {
+    while !app.stopping.is_cancelled() {
         let now = app.clock.now();
         let mut tx = app.db.begin().await?;
         let until = now + app.config.collection.lease;
@@ -23,7 +23,7 @@ pub async fn look_up_payments(app: &App, timeline: Option<Timeline>) -> Done<usi
             store::payments::claim_look_ups(&mut tx, &app.instance, timeline, now, until, app.config.billing.batch.into())
                 .await?;
         if claimed.is_empty() {
-            return Ok(asked);
+            break;
         }
         tx.commit().await?;
         asked += claimed.len();
@@ -35,6 +35,7 @@ pub async fn look_up_payments(app: &App, timeline: Option<Timeline>) -> Done<usi
         let ((), written) = tokio::join!(calls, writer.run());
         written?;
     }
+    Ok(asked)
 }
 
 /// The same for refunds.

@@ -25,7 +25,9 @@ pub async fn refund(app: &App, actor: &Actor, invoice_id: InvoiceId, amount: Opt
     let mut wanted = amount.unwrap_or(left);
     if wanted <= 0 || wanted > left {
         let message = format!("at most {left} of this invoice can be given back, in minor units");
-        return Err(if amount.is_some() { Refusal::invalid("amount", message) } else { Refusal::WrongState(message) });
+        // Where nothing is left no amount would do.
+        let fits_none = amount.is_none() || left <= 0;
+        return Err(if fits_none { Refusal::WrongState(message) } else { Refusal::invalid("amount", message) });
     }
     let mut refunds = Vec::new();
     for payment in store::payments::of_invoice(&app.db, invoice_id).await? {
@@ -115,6 +117,10 @@ async fn call(app: &App, refund: Refund, payment: &Payment) -> Done<Refund> {
         .await;
     };
     let Ok(_permit) = gateway.permits.acquire().await else { return Ok(refund) };
+    if refund.lease_expires_at.is_some_and(|expires| expires <= app.clock.now()) {
+        // It waited too long for its turn: whether it was sent is being looked up, and it may be given up as never sent.
+        return Ok(refund);
+    }
     let outcome = gateway.adapter.give_back(&order(&refund, payment)).await;
     settle(app, refund, &outcome).await
 }

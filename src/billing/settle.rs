@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
@@ -65,6 +66,11 @@ impl Settler {
         let (reply, next) = oneshot::channel();
         self.0.send(Report { payment, answer, reply }).await.ok()?;
         next.await.ok().flatten()
+    }
+
+    /// Whether the writer has given up: no outcome can be written any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.is_closed()
     }
 }
 
@@ -172,6 +178,19 @@ pub(super) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment,
             }
         }
     }
+    // A panic would take every other call of this run with it. This one may have got as far as the gateway.
+    std::panic::AssertUnwindSafe(call(gateway, payment, step)).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(payment = %payment.id, gateway = gateway.name, ?step, "the adapter panicked; its outcome is looked up");
+        let message = "the adapter panicked".to_owned();
+        match step {
+            Step::Charge | Step::Capture => Answer::Outcome(Outcome::Unknown { message }),
+            Step::LookUp => Answer::Silence(message),
+            Step::Release => Answer::Released(ReturnOutcome::Unknown { message }),
+        }
+    })
+}
+
+async fn call(gateway: &Configured, payment: &Payment, step: Step) -> Answer {
     let charge = charge_of(payment);
     let transaction_id = payment.transaction_id.as_deref().unwrap_or_default();
     match step {
@@ -198,7 +217,7 @@ async fn keep_lease(app: &App, payment: &Payment) -> Done<bool> {
         return Ok(true);
     }
     let mut tx = app.db.begin().await?;
-    let renewed = store::payments::renew_lease(&mut tx, payment.id, payment.lease_token, now + lease).await?;
+    let renewed = store::payments::renew_lease(&mut tx, payment.id, payment.lease_token, now, now + lease).await?;
     tx.commit().await?;
     Ok(renewed)
 }

@@ -32,12 +32,13 @@ pub async fn claim(app: &App) -> Done<Vec<TestClock>> {
     Ok(clocks)
 }
 
-/// Moves a clock to `to`, never back, and adds to its counts. A clock that is moved to its target once more, after everything
-/// due there is done, has arrived. None if this daemon does not hold the clock any more.
-pub async fn step(app: &App, id: ClockId, to: DateTime<Utc>, done: &Counts) -> Done<Option<TestClock>> {
+/// Moves a clock from `from` on to `to`, never back, and adds to its counts. A clock that is moved to its target once more, after
+/// everything due there is done, has arrived. None if this daemon does not hold the clock any more, or if it stands elsewhere
+/// because another journey moved it meanwhile: what is due was then worked out for another instant.
+pub async fn step(app: &App, id: ClockId, from: DateTime<Utc>, to: DateTime<Utc>, done: &Counts) -> Done<Option<TestClock>> {
     let mut tx = app.db.begin().await?;
     let Some(mut clock) = store::clocks::lock(&mut tx, id).await? else { return Ok(None) };
-    if clock.status != ClockStatus::Advancing || clock.lease_owner.as_deref() != Some(&app.instance) {
+    if clock.status != ClockStatus::Advancing || clock.lease_owner.as_deref() != Some(&app.instance) || clock.now_at != from {
         return Ok(None);
     }
     let arrived = clock.target_at.is_none_or(|target| clock.now_at >= target);
@@ -59,6 +60,27 @@ pub async fn step(app: &App, id: ClockId, to: DateTime<Utc>, done: &Counts) -> D
     store::clocks::save(&mut tx, clock.clone()).await?;
     tx.commit().await?;
     Ok(Some(clock))
+}
+
+/// Keeps a clock claimed for as long as this is awaited: doing all that is due at one instant may take longer than a lease.
+pub async fn keep(app: &App, id: ClockId) {
+    let lease = app.config.collection.lease;
+    loop {
+        tokio::time::sleep(lease / 3).await;
+        match renew(app, id).await {
+            Ok(true) => {}
+            // The next step finds out and ends the journey.
+            Ok(false) => return std::future::pending().await,
+            Err(error) => tracing::warn!(clock = %id, %error, "the claim on a clock could not be renewed"),
+        }
+    }
+}
+
+async fn renew(app: &App, id: ClockId) -> Done<bool> {
+    let mut tx = app.db.begin().await?;
+    let renewed = store::clocks::renew_claim(&mut tx, id, &app.instance, app.clock.now() + app.config.collection.lease).await?;
+    tx.commit().await?;
+    Ok(renewed)
 }
 
 /// Lets go of a clock, so that this or another daemon takes it up again.

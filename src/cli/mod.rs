@@ -88,13 +88,15 @@ impl Cli {
 }
 
 async fn pretend(listen: SocketAddr) -> anyhow::Result<()> {
+    // Before anybody learns that there is something to stop.
+    let mut signals = daemon::Signals::new()?;
     let now: sandbox::Now = Arc::new(|| Clock::System.now());
     let running = sandbox::start(listen, now, sandbox::Options::default())
         .await
         .with_context(|| format!("the sandbox cannot listen on {listen}"))?;
     println!("sandbox listens on {}", running.url());
     println!("FluidPay is at {0}/api, Paylike at {0}; keys and tokens at {0}/_sandbox/fixtures", running.url());
-    daemon::told_to_stop().await?;
+    signals.stop().await;
     running.stop().await;
     Ok(())
 }

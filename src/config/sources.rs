@@ -6,10 +6,10 @@ use std::{
 };
 
 use figment::{
-    Figment,
+    Figment, Metadata, Profile, Provider,
     error::{Actual, Kind},
     providers::{Format, Toml},
-    value::Value,
+    value::{Dict, Map, Value},
 };
 
 use super::{Config, ConfigError, DEFAULTS};
@@ -22,6 +22,8 @@ pub(super) struct Sources {
     file: Option<(PathBuf, Figment)>,
     /// Variable and key path, such as `REBILLD_LOG__LEVEL` and `log.level`.
     variables: Vec<(String, String)>,
+    /// What is wrong with the names of variables.
+    slips: Vec<String>,
 }
 
 impl Sources {
@@ -35,20 +37,53 @@ impl Sources {
         if let Some((_, settings)) = &file {
             layers = layers.merge(settings);
         }
-        let mut variables = Vec::new();
+        let (mut variables, mut slips) = (Vec::new(), Vec::new());
         for (name, value) in environment {
             // A name that is no text cannot be one of ours.
             let Some(name) = name.as_ref().to_str() else { continue };
-            let Some(key) = key_of(name, &defaults)? else { continue };
-            let value = value.as_ref().to_str().ok_or_else(|| ConfigError::one(format!("{name} is not UTF-8 text")))?;
+            let key = match key_of(name, &defaults) {
+                Ok(Some(key)) => key,
+                Ok(None) => continue,
+                Err(slip) => {
+                    slips.push(slip);
+                    continue;
+                }
+            };
+            let Some(value) = value.as_ref().to_str() else {
+                slips.push(format!("{name} is not UTF-8 text"));
+                continue;
+            };
             layers = layers.merge((key.as_str(), typed(&key, value, &defaults)));
             variables.push((name.to_owned(), key));
         }
-        Ok(Self { layers, file, variables })
+        // The environment has no order of its own.
+        slips.sort();
+        Ok(Self { layers, file, variables, slips })
     }
 
-    pub(super) fn extract(&self) -> Result<Config, ConfigError> {
-        self.layers.extract().map_err(|errors| ConfigError { sentences: errors.into_iter().map(|e| self.sentence(&e)).collect() })
+    /// The settings, and a sentence for each fault. Reading ends at the first fault: something harmless takes its place, and reading
+    /// goes on, so that all are named at once. With any sentence, the settings only serve to find more of them.
+    pub(super) fn extract(&self) -> (Option<Config>, Vec<String>) {
+        let mut sentences = self.slips.clone();
+        let mut layers = self.layers.clone();
+        // Each round mends a key; there are not this many.
+        for _ in 0..100 {
+            let errors = match layers.extract() {
+                Ok(config) => return (Some(config), sentences),
+                Err(errors) => errors,
+            };
+            let Ok(mut settings) = layers.extract::<Dict>() else { break };
+            for error in errors {
+                let sentence = self.sentence(&error);
+                if sentences.contains(&sentence) {
+                    return (None, sentences);
+                }
+                sentences.push(sentence);
+                mend(&mut settings, &error);
+            }
+            layers = Figment::from(Mended(settings));
+        }
+        (None, sentences)
     }
 
     fn sentence(&self, error: &figment::Error) -> String {
@@ -62,7 +97,7 @@ impl Sources {
             }
             Kind::MissingField(name) => (below(name), "is missing".to_owned()),
             Kind::UnknownVariant(found, allowed) => (path, format!("cannot be {found:?} ({})", choice("allowed", allowed))),
-            Kind::InvalidType(found, wanted) => (path, format!("must be {wanted}, not {}", shape(found))),
+            Kind::InvalidType(found, wanted) => (path, format!("must be {}, not {}", kind_of(wanted), shape(found))),
             Kind::InvalidValue(found, wanted) => (path, format!("must be {wanted}, not {found}")),
             Kind::InvalidLength(found, wanted) => (path, format!("must have {wanted}, not {found}")),
             Kind::ISizeOutOfRange(found) => (path, format!("cannot be {found}: out of range")),
@@ -117,7 +152,7 @@ fn read(path: &Path) -> Result<(PathBuf, Figment), ConfigError> {
 }
 
 /// The key path that a variable sets; none if it is no setting of ours. Settings have `__`; so `REBILLD_TEST_…` is free for other uses.
-fn key_of(name: &str, defaults: &Figment) -> Result<Option<String>, ConfigError> {
+fn key_of(name: &str, defaults: &Figment) -> Result<Option<String>, String> {
     let Some(rest) = name.strip_prefix(PREFIX) else { return Ok(None) };
     let parts: Vec<&str> = rest.split("__").collect();
     if parts.len() == 1 {
@@ -127,19 +162,17 @@ fn key_of(name: &str, defaults: &Figment) -> Result<Option<String>, ConfigError>
             *section == "gateways" || defaults.find_value(section).is_ok_and(|table| table.find_ref(key).is_some())
         });
         return match meant {
-            Some((section, key)) => Err(ConfigError::one(format!(
+            Some((section, key)) => Err(format!(
                 "the environment variable {name} has no effect: write {PREFIX}{}__{}, with two underscores between levels",
                 section.to_ascii_uppercase(),
                 key.to_ascii_uppercase()
-            ))),
+            )),
             None => Ok(None),
         };
     }
     let usable = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     if !parts.iter().all(|part| usable(part)) {
-        return Err(ConfigError::one(format!(
-            "the environment variable {name} is not a setting: write {PREFIX}<SECTION>__<KEY>"
-        )));
+        return Err(format!("the environment variable {name} is not a setting: write {PREFIX}<SECTION>__<KEY>"));
     }
     Ok(Some(parts.join(".").to_ascii_lowercase()))
 }
@@ -154,6 +187,70 @@ fn typed(key: &str, value: &str, defaults: &Figment) -> Value {
         Err(_) if key.starts_with("billing.holidays.") => list(value),
         Err(_) if key.starts_with("gateways.") && key.ends_with(".max_in_flight") => parse(value.trim()),
         _ => Value::from(value),
+    }
+}
+
+/// Settings after a fault was taken out of them.
+struct Mended(Dict);
+
+impl Provider for Mended {
+    fn metadata(&self) -> Metadata {
+        Metadata::named("settings")
+    }
+
+    fn data(&self) -> figment::Result<Map<Profile, Dict>> {
+        Ok(Map::from([(Profile::Default, self.0.clone())]))
+    }
+}
+
+/// Puts something that can be read, and that no check complains about, where the fault is; what is no setting at all goes.
+fn mend(settings: &mut Dict, error: &figment::Error) {
+    let mut path = error.path.clone();
+    let unknown = match &error.kind {
+        Kind::UnknownField(name, _) => {
+            if path.last() != Some(name) {
+                path.push(name.clone());
+            }
+            true
+        }
+        Kind::MissingField(name) => {
+            path.push(name.to_string());
+            false
+        }
+        _ => false,
+    };
+    let defaults = Figment::from(Toml::string(DEFAULTS));
+    let mut table = settings;
+    for (depth, key) in path.iter().enumerate() {
+        let last = depth + 1 == path.len();
+        if !last && matches!(table.get(key), Some(Value::Dict(..))) {
+            let Some(Value::Dict(_, inner)) = table.get_mut(key) else { return };
+            table = inner;
+            continue;
+        }
+        // The key at fault, or the list that holds it.
+        let mended = match key.as_str() {
+            _ if unknown && last => None,
+            "kind" => Some(Value::from("sandbox")),
+            "mode" => Some(Value::from("test")),
+            "base_url" => Some(Value::from("http://localhost")),
+            "api_key" | "merchant_id" => Some(Value::from("none")),
+            _ => defaults.find_value(&path[..=depth].join(".")).ok(),
+        };
+        match mended {
+            Some(value) => table.insert(key.clone(), value),
+            None => table.remove(key),
+        };
+        return;
+    }
+}
+
+/// What a setting has to be, for people.
+fn kind_of(wanted: &str) -> &str {
+    match wanted {
+        "u16" | "u32" | "u64" | "usize" | "i32" | "i64" => "a whole number",
+        "string" | "a string" => "a text",
+        other => other,
     }
 }
 

@@ -185,7 +185,7 @@ fn every_bad_value_is_one_sentence_that_names_key_and_remedy() {
         ("[billing]\nbill_at = \"6\"", "billing.bill_at must be a time of day such as 06:00, not \"6\", in FILE"),
         ("[billing]\ncurrency = \"ZZZ\"", "billing.currency must be an ISO 4217 currency code such as USD, in FILE"),
         ("[billing]\ncatch_up = \"all\"", "billing.catch_up cannot be \"all\" (allowed: bill_all, bill_current, skip), in FILE"),
-        ("[billing]\nbatch = \"many\"", "billing.batch must be u32, not a text, in FILE"),
+        ("[billing]\nbatch = \"many\"", "billing.batch must be a whole number, not a text, in FILE"),
         ("[billing.holidays]\nus = [\"25.12.\"]", "billing.holidays must hold dates such as 2026-12-25, not \"25.12.\", in FILE"),
         ("[jobs]\ntick = \"soon\"", "jobs.tick must be a duration, not string \"soon\", in FILE"),
         (

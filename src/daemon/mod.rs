@@ -193,14 +193,15 @@ enum Wish {
     Reload,
 }
 
-struct Signals {
+/// The signals that end a program, or make it read its settings again. Listened for from the moment this is made.
+pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
 }
 
 impl Signals {
-    fn new() -> anyhow::Result<Self> {
+    pub fn new() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("signals cannot be listened for");
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
@@ -217,13 +218,8 @@ impl Signals {
         }
     }
 
-    async fn stop(&mut self) {
+    /// Waits for SIGTERM or SIGINT.
+    pub async fn stop(&mut self) {
         while matches!(self.next().await, Wish::Reload) {}
     }
-}
-
-/// Waits for SIGTERM or SIGINT.
-pub async fn told_to_stop() -> anyhow::Result<()> {
-    Signals::new()?.stop().await;
-    Ok(())
 }

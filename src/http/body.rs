@@ -55,8 +55,8 @@ impl<S: Send + Sync> FromRequestParts<S> for PathKey {
         let nothing = || Problem::not_found("There is no such id or reference.");
         let path = axum::extract::RawPathParams::from_request_parts(parts, state).await.map_err(|_| nothing())?;
         let key = path.iter().find(|(name, _)| *name == "id").map(|(_, value)| value.to_owned());
-        // The one character that PostgreSQL cannot look for.
-        key.filter(|key| !key.contains('\0')).map(Self).ok_or_else(nothing)
+        // The one character that PostgreSQL cannot look for, and what the answer would repeat.
+        key.filter(|key| !key.contains('\0') && !looks_like_card_number(key)).map(Self).ok_or_else(nothing)
     }
 }
 

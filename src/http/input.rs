@@ -13,6 +13,7 @@ use crate::{billing::Fault, domain::customer::looks_like_card_number};
 
 mod values;
 
+use values::nullable;
 pub use values::{Amount, Name, Patch, PositiveAmount, Text, Whole};
 
 /// More faults than this help nobody.
@@ -220,7 +221,9 @@ pub struct Property {
 
 impl Property {
     pub fn of<T: Input>(name: &'static str, about: &'static str, no_default: bool) -> Self {
-        Self { name: plain(name), about, required: T::REQUIRED && no_default, schema: T::schema() }
+        // Null is as good as leaving it out where there is a default.
+        let schema = if no_default { T::schema() } else { nullable(T::schema()) };
+        Self { name: plain(name), about, required: T::REQUIRED && no_default, schema }
     }
 }
 

@@ -25,6 +25,7 @@ use super::{
     error::Problem,
     input::{Faults, refuse_unknown},
 };
+use crate::domain::customer::looks_like_card_number;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Two gateway calls at their default time-out, and some.
@@ -53,7 +54,11 @@ pub async fn observe(State(ids): State<Arc<RequestIds>>, request: Request, next:
     let usable =
         |id: &&str| !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     let id = given.filter(usable).map_or_else(|| ids.next(), str::to_owned);
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let method = request.method().clone();
+    let path = match request.uri().path() {
+        path if looks_like_card_number(path) => "(hidden: it looks like a card number)".to_owned(),
+        path => path.to_owned(),
+    };
     let span = tracing::info_span!("request", %id, %method, path);
     let begun = Instant::now();
     let response = next.run(request).instrument(span.clone()).await;

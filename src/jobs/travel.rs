@@ -37,9 +37,15 @@ pub async fn run(app: Arc<App>, tracker: TaskTracker, pulse: Arc<Pulse>) {
 
 async fn journey(app: Arc<App>, clock: TestClock) {
     let id = clock.id;
-    let done = match clock.target_at {
-        Some(_) => advance(&app, clock).await,
-        None => drain(&app, Timeline::Test(id), clock.now_at).await.map(|_| ()),
+    let work = async {
+        match clock.target_at {
+            Some(_) => advance(&app, clock).await,
+            None => drain(&app, Timeline::Test(id), clock.now_at).await.map(|_| ()),
+        }
+    };
+    let done = tokio::select! {
+        done = work => done,
+        () = billing::travel::keep(&app, id) => Ok(()),
     };
     let failed = done.is_err();
     if let Err(error) = done {
@@ -63,7 +69,7 @@ pub async fn advance(app: &App, mut clock: TestClock) -> Done<()> {
             return Ok(());
         }
         let next = earliest(app, timeline).await?.filter(|&next| next < target).unwrap_or(target);
-        match billing::travel::step(app, clock.id, next, &done).await? {
+        match billing::travel::step(app, clock.id, clock.now_at, next, &done).await? {
             Some(moved) => clock = moved,
             None => return Ok(()),
         }
@@ -71,9 +77,13 @@ pub async fn advance(app: &App, mut clock: TestClock) -> Done<()> {
     Ok(())
 }
 
+/// The first of the growing pauses between two looks at payments that somebody else is settling.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+
 /// Does everything due at this instant, again and again until nothing is, and waits for unknown outcomes.
 async fn drain(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Counts> {
     let mut total = Counts::new();
+    let mut pause = SHORTEST_PAUSE;
     loop {
         let mut busy = false;
         for (job, earliest) in JOBS.iter().filter_map(|job| Some((job, job.earliest?))) {
@@ -92,13 +102,16 @@ async fn drain(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Counts
             busy = true;
             billing::collect_due::recover(app, false).await?;
             if billing::look_up::look_up_payments(app, Some(timeline)).await? == 0 {
-                let wait = billing::look_up::next_look_up_in(app, timeline).await?.and_then(|wait| wait.to_std().ok());
-                // Not longer than a tick: another daemon, or an operator, may have settled it meanwhile.
+                let next = billing::look_up::next_look_up_in(app, timeline).await?.and_then(|wait| wait.to_std().ok());
+                // The job, another daemon or an operator may settle it meanwhile, at first most likely within milliseconds.
                 tokio::select! {
                     () = app.stopping.cancelled() => {}
-                    () = tokio::time::sleep(wait.unwrap_or(app.config.jobs.tick).clamp(Duration::from_millis(5), app.config.jobs.tick)) => {}
+                    () = tokio::time::sleep(next.map_or(pause, |next| next.min(pause)).max(SHORTEST_PAUSE)) => {}
                 }
+                pause = (pause * 2).min(app.config.jobs.tick);
             }
+        } else {
+            pause = SHORTEST_PAUSE;
         }
         if !busy {
             return Ok(total);

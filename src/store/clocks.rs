@@ -68,15 +68,16 @@ pub async fn claim_advancing(tx: &mut Tx, owner: &str, now: DateTime<Utc>, until
     .await
 }
 
-/// Whether any clock stands still and has work due all the same: what was asked for at its own now.
+/// Whether any clock stands still and has work due all the same: what was asked for at its own now. The earliest is one step in an
+/// index; `exists` PostgreSQL would rather answer by reading the table.
 pub async fn any_idle_with_work(db: &Db, now: DateTime<Utc>) -> Result<bool> {
     let found: Option<(i64,)> = db
         .query(
             "select cast(1 as bigint) from clocks c
              where c.status = 'idle' and (c.lease_expires_at is null or c.lease_expires_at <= $1) and (
-                 exists (select 1 from subscriptions s where s.timeline = c.id and s.due_at <= c.now_at)
-                 or exists (select 1 from installment_plans a where a.timeline = c.id and a.due_at <= c.now_at)
-                 or exists (select 1 from invoices i where i.timeline = c.id and i.next_attempt_at <= c.now_at))
+                 (select min(s.due_at) from subscriptions s where s.timeline = c.id and s.due_at is not null) <= c.now_at
+                 or (select min(a.due_at) from installment_plans a where a.timeline = c.id and a.due_at is not null) <= c.now_at
+                 or (select min(i.next_attempt_at) from invoices i where i.timeline = c.id and i.next_attempt_at is not null) <= c.now_at)
              limit 1",
         )
         .bind(now)
@@ -91,9 +92,9 @@ pub async fn claim_idle_with_work(tx: &mut Tx, owner: &str, now: DateTime<Utc>, 
         "update clocks set lease_owner = $1, lease_expires_at = $3 where id in (
             select c.id from clocks c
             where c.status = 'idle' and (c.lease_expires_at is null or c.lease_expires_at <= $2) and (
-                exists (select 1 from subscriptions s where s.timeline = c.id and s.due_at <= c.now_at)
-                or exists (select 1 from installment_plans a where a.timeline = c.id and a.due_at <= c.now_at)
-                or exists (select 1 from invoices i where i.timeline = c.id and i.next_attempt_at <= c.now_at))
+                (select min(s.due_at) from subscriptions s where s.timeline = c.id and s.due_at is not null) <= c.now_at
+                or (select min(a.due_at) from installment_plans a where a.timeline = c.id and a.due_at is not null) <= c.now_at
+                or (select min(i.next_attempt_at) from invoices i where i.timeline = c.id and i.next_attempt_at is not null) <= c.now_at)
             limit 16 for update of c skip locked)
          returning *",
     )
@@ -104,6 +105,18 @@ pub async fn claim_idle_with_work(tx: &mut Tx, owner: &str, now: DateTime<Utc>, 
     .await
 }
 
+/// Prolongs a claim; false if it is not this claimer's any more.
+pub async fn renew_claim(tx: &mut Tx, id: ClockId, owner: &str, until: DateTime<Utc>) -> Result<bool> {
+    let renewed = tx
+        .query("update clocks set lease_expires_at = $1 where id = $2 and lease_owner = $3")
+        .bind(until)
+        .bind(id)
+        .bind(owner.to_owned())
+        .run()
+        .await?;
+    Ok(renewed > 0)
+}
+
 /// Frees what an earlier life of this daemon had claimed.
 pub async fn release_claims(tx: &mut Tx, owner: &str) -> Result<u64> {
     tx.query("update clocks set lease_owner = null, lease_expires_at = null where lease_owner = $1")
@@ -112,14 +125,9 @@ pub async fn release_claims(tx: &mut Tx, owner: &str) -> Result<u64> {
         .await
 }
 
-/// Removes the customers of a clock and everything that is theirs. Events stay: they are the record. Comes before the clock is
-/// locked: whoever works on a customer holds the clock second.
-pub async fn delete_customers(tx: &mut Tx, id: ClockId) -> Result<u64> {
-    // The second condition is that of the partial index.
-    tx.query("delete from customers where timeline = $1 and timeline <> 'wall'").bind(id.to_string()).run().await
-}
-
-/// Removes a clock whose customers are gone.
+/// Removes a clock with its customers and everything that is theirs. Events stay: they are the record.
 pub async fn delete(tx: &mut Tx, id: ClockId) -> Result<bool> {
+    // The second condition is that of the partial index.
+    tx.query("delete from customers where timeline = $1 and timeline <> 'wall'").bind(id.to_string()).run().await?;
     Ok(tx.query("delete from clocks where id = $1").bind(id).run().await? > 0)
 }

@@ -51,7 +51,10 @@ pub async fn find(db: &Db, key: &str) -> Result<Option<Customer>> {
 
 /// The same inside a transaction.
 pub async fn find_in(tx: &mut Tx, key: &str) -> Result<Option<Customer>> {
-    tx.query("select * from customers where id = $1 or reference = $1").bind(key.to_owned()).optional().await
+    tx.query("select * from customers where id = coalesce((select r.id from customers r where r.reference = $1), $1)")
+        .bind(key.to_owned())
+        .optional()
+        .await
 }
 
 /// By id or reference, so that nobody else changes it or its payment methods meanwhile.

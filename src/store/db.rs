@@ -1,7 +1,7 @@
 //! One SQL text, two databases: the enum adapter over SQLite and PostgreSQL that every other file of `store` speaks through.
 //!
 //! Three seams are written once in the text and adapted here:
-//! - `for update [of x] [skip locked]` and `for share` are dropped on SQLite, where `BEGIN IMMEDIATE` already keeps other writers out;
+//! - `for update [of x] skip locked` is dropped on SQLite, where `BEGIN IMMEDIATE` already keeps other writers out;
 //! - `in list($n)` takes a JSON array of texts;
 //! - [`Tx::insert_rows`] and [`Tx::update_rows`] send any number of rows as one statement with one JSON parameter.
 
@@ -20,7 +20,7 @@ use serde::Serialize;
 use sqlx::{
     Arguments, AssertSqlSafe, Connection, Encode, FromRow, PgConnection, PgPool, Postgres, Sqlite, SqlitePool, Transaction, Type,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
-    sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
+    sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
 
 use texts::{adapt, is_missing_table, parameters, told, without_nul, without_password};
@@ -57,13 +57,13 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Database(inner) if inner.is_unique_violation() => Self::Conflict,
+            sqlx::Error::Database(inner) if is_missing_table(inner.message(), inner.code().as_deref()) => Self::NotMigrated,
             // PostgreSQL: deadlock, serialization failure, lock not available. SQLite: busy, locked, stale snapshot.
             sqlx::Error::Database(inner)
                 if inner.code().is_some_and(|code| matches!(&*code, "40P01" | "40001" | "55P03" | "5" | "6" | "517")) =>
             {
                 Self::Busy
             }
-            sqlx::Error::Database(inner) if is_missing_table(inner.message(), inner.code().as_deref()) => Self::NotMigrated,
             sqlx::Error::Database(inner) => Self::Database(told(inner.message(), inner.code().as_deref())),
             // The cause may quote what the column holds.
             sqlx::Error::ColumnDecode { index, .. } => {
@@ -141,14 +141,13 @@ impl Db {
             let options = SqliteConnectOptions::from_str(url)
                 .map_err(|_| Error::BadUrl)?
                 .create_if_missing(create)
-                .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
                 .foreign_keys(true)
                 .busy_timeout(Duration::from_secs(30))
                 .pragma("cache_size", "-65536")
                 .pragma("temp_store", "memory")
                 .statement_cache_capacity(200);
-            let connect = |error: sqlx::Error| Error::Unreachable(format!("{url}: {error}"));
+            let connect = |error: sqlx::Error| Error::Unreachable(texts::unopened(&error));
             let writer = SqlitePoolOptions::new()
                 .max_connections(1)
                 .min_connections(1)
@@ -169,11 +168,12 @@ impl Db {
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = PgConnectOptions::from_str(url)
                 .map_err(|_| Error::BadUrl)?
-                .options([("timezone", "UTC")])
+                // A daemon that freezes or loses its network amid a transaction must not keep its locks from the others.
+                .options([("timezone", "UTC"), ("idle_in_transaction_session_timeout", "30s")])
                 .application_name("rebilld")
                 .statement_cache_capacity(200);
             // The pool would try again and again, and then only say that it took too long: one connection has the reason.
-            let unreachable = |why: &str| Error::Unreachable(without_password(why, url));
+            let unreachable = |why: &str| Error::Unreachable(without_password(&texts::unanswered(why), url));
             match tokio::time::timeout(CONNECT_PATIENCE, PgConnection::connect_with(&options)).await {
                 Ok(Ok(connection)) => drop(connection.close().await),
                 Ok(Err(error)) => return Err(unreachable(&error.to_string())),
@@ -216,7 +216,11 @@ impl Db {
         loop {
             self.check_not_newer().await?;
             let done = match &self.pools {
-                Pools::Sqlite { writer, .. } => sqlx::migrate!("migrations/sqlite").run(writer).await,
+                Pools::Sqlite { writer, .. } => {
+                    // It stands in the file's header, so it must not be set before it is known that this file is ours to change.
+                    sqlx::query("pragma journal_mode = wal").execute(writer).await?;
+                    sqlx::migrate!("migrations/sqlite").run(writer).await
+                }
                 Pools::Postgres(pool) => sqlx::migrate!("migrations/postgres").run(pool).await,
             };
             let Err(error) = done else { return Ok(()) };

@@ -185,13 +185,17 @@ pub async fn earliest_look_up(db: &Db, timeline: Timeline) -> Result<Option<Date
     Ok(row.0)
 }
 
-/// Prolongs a claim; false if it is not this claimer's any more.
-pub async fn renew_lease(tx: &mut Tx, id: PaymentId, token: i64, until: DateTime<Utc>) -> Result<bool> {
+/// Prolongs a claim before its call; false if it is not this claimer's any more.
+pub async fn renew_lease(tx: &mut Tx, id: PaymentId, token: i64, now: DateTime<Utc>, until: DateTime<Utc>) -> Result<bool> {
     let renewed = tx
-        .query("update payments set lease_expires_at = $1 where id = $2 and lease_token = $3 and status in ('pending', 'authorized')")
+        .query(
+            "update payments set lease_expires_at = $1, called_at = $4
+             where id = $2 and lease_token = $3 and status in ('pending', 'authorized')",
+        )
         .bind(until)
         .bind(id)
         .bind(token)
+        .bind(now)
         .run()
         .await?;
     Ok(renewed > 0)

@@ -96,3 +96,12 @@ pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, reborn: Option<&str>
     .run()
     .await
 }
+
+/// Look-ups claimed by an earlier life of this daemon are due at once.
+pub async fn release_look_ups(tx: &mut Tx, now: DateTime<Utc>, owner: &str) -> Result<u64> {
+    tx.query("update refunds set next_lookup_at = $1, lease_owner = null where lease_owner = $2 and next_lookup_at is not null and status = 'unknown'")
+        .bind(now)
+        .bind(owner.to_owned())
+        .run()
+        .await
+}

@@ -94,6 +94,15 @@ impl World {
     }
 
     pub async fn starting(on: On, now: &str) -> Option<Self> {
+        Self::opposite(on, now, Options::default()).await
+    }
+
+    /// With a gateway that takes its time, as real ones do: what is killed is then killed amid calls.
+    pub async fn slow(on: On, latency: Duration) -> Option<Self> {
+        Self::opposite(on, "2026-01-01T00:00:00Z", Options { latency, ..Options::default() }).await
+    }
+
+    async fn opposite(on: On, now: &str, options: Options) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let url = match on {
             On::Sqlite => format!("sqlite://{}", folder.path().join("rebilld.db").display()),
@@ -101,7 +110,7 @@ impl World {
         };
         rebilld::gateway::http::install_tls();
         let wall = Clock::System;
-        let sandbox = sandbox::start("127.0.0.1:0".parse().expect("address"), Arc::new(move || wall.now()), Options::default())
+        let sandbox = sandbox::start("127.0.0.1:0".parse().expect("address"), Arc::new(move || wall.now()), options)
             .await
             .expect("sandbox");
         let db = Db::open(&url, 8, true).await.expect("database");

@@ -20,7 +20,7 @@ use clap::Args;
 use crate::{
     clock::Clock,
     config::{Config, GatewayConfig, GatewayKind, Mode},
-    daemon::{self, Daemon},
+    daemon::{self, Daemon, Signals},
     domain::{customer::Timeline, id::ClockId},
     sandbox::{self, Running},
     telemetry,
@@ -43,6 +43,8 @@ const START: NaiveDate = NaiveDate::from_ymd_opt(2026, 1, 1).expect("a date");
 const MONTHS: u32 = 12;
 
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    // From the first, so that no signal can leave the folder behind.
+    let mut signals = Signals::new()?;
     // Removed when it goes out of scope, thus on every way out.
     let temporary = options.data.is_none().then(|| tempfile::Builder::new().prefix("rebilld-demo-").tempdir()).transpose()?;
     let folder = match (&options.data, &temporary) {
@@ -60,12 +62,19 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     telemetry::init(&config.log)?;
     let daemon = daemon::start(config, daemon::seed()?).await?;
     let shown = tokio::select! {
-        shown = show(&daemon, &sandbox, &key, &options) => shown,
-        stopped = daemon::told_to_stop() => stopped.map(|()| ExitCode::FAILURE),
+        shown = show(&daemon, &sandbox, &key) => shown,
+        () = signals.stop() => Err(anyhow::anyhow!("stopped before the year was over")),
     };
+    if let Ok(Shown { agrees: true, next_steps }) = &shown
+        && !options.exit
+    {
+        print!("{next_steps}");
+        signals.stop().await;
+        println!("\nStopping.");
+    }
     daemon.stop().await;
     sandbox.stop().await;
-    shown
+    Ok(if shown?.agrees { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The database file; its folder exists afterwards.
@@ -101,10 +110,17 @@ fn settings(database: &Path, sandbox: &Running, key: &str) -> Config {
     config
 }
 
-async fn show(daemon: &Daemon, sandbox: &Running, key: &str, options: &Options) -> anyhow::Result<ExitCode> {
+/// How the year ended.
+struct Shown {
+    agrees: bool,
+    next_steps: String,
+}
+
+async fn show(daemon: &Daemon, sandbox: &Running, key: &str) -> anyhow::Result<Shown> {
     let url = format!("http://{}", daemon.addr);
     let api = Endpoint::new(&url, key)?;
-    println!("A daemon is up at {url}, with an embedded database and two pretend gateways at {}.\n", sandbox.url());
+    println!("A daemon is up at {url}, with an embedded database and two pretend gateways at {}.", sandbox.url());
+    println!("It will bill sixty customers for a year, which takes about ten seconds.\n");
 
     let clock = api.post("/v1/clocks", &serde_json::json!({ "name": "demo", "now": midnight(month_start(0)) })).await?;
     let clock = clock["id"].as_str().context("a clock has an id")?.to_owned();
@@ -126,13 +142,8 @@ async fn show(daemon: &Daemon, sandbox: &Running, key: &str, options: &Options) 
     let ours = crate::store::reports::taken(db, timeline).await?;
     let verdict = ledgers::compare(&ours, &sandbox.ledger());
     println!("\n{verdict}");
-    if options.exit || !verdict.agrees() {
-        return Ok(if verdict.agrees() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
-    }
-    print!("{}", picture::next_steps(&url, key, &sandbox.url(), &clock, &customer));
-    daemon::told_to_stop().await?;
-    println!("\nStopping.");
-    Ok(ExitCode::SUCCESS)
+    let next_steps = picture::next_steps(&url, key, &sandbox.url(), &clock, &customer);
+    Ok(Shown { agrees: verdict.agrees(), next_steps })
 }
 
 fn month_start(months: u32) -> NaiveDate {

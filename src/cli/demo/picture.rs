@@ -27,7 +27,7 @@ pub async fn watch(api: &Endpoint, clock: &str, from: NaiveDate, to: NaiveDate) 
         let month = (date.year(), date.month());
         let payments = answer["counts"]["payments"].as_i64().unwrap_or(0);
         if terminal {
-            print!("\r{}", bar(from, date, to, payments));
+            print!("\r{}\x1b[K", bar(from, date, to, payments));
             std::io::stdout().flush()?;
         } else if said != Some(month) {
             said = Some(month);
@@ -45,7 +45,8 @@ fn bar(from: NaiveDate, date: NaiveDate, to: NaiveDate, payments: i64) -> String
     let (gone, all) = ((date - from).num_days(), (to - from).num_days().max(1));
     let full = (gone * BAR_WIDTH / all).clamp(0, BAR_WIDTH) as usize;
     let empty = BAR_WIDTH as usize - full;
-    format!("{date} [{}{}] {:>3} %  {payments} payments", "#".repeat(full), ".".repeat(empty), gone * 100 / all)
+    let month = date.format("%B %Y").to_string();
+    format!("{month:>14}  {}{}  {:>3} %  {payments:>4} payments", "█".repeat(full), "░".repeat(empty), gone * 100 / all)
 }
 
 /// Twelve rows and their sum, for each currency that appears.
@@ -105,8 +106,8 @@ mod tests {
     fn the_bar_runs_from_empty_to_full() {
         let date = |text: &str| text.parse::<NaiveDate>().expect("date");
         let (from, to) = (date("2026-01-01"), date("2027-01-01"));
-        assert_eq!(bar(from, from, to, 0), format!("2026-01-01 [{}]   0 %  0 payments", ".".repeat(40)));
-        assert_eq!(bar(from, to, to, 7), format!("2027-01-01 [{}] 100 %  7 payments", "#".repeat(40)));
+        assert_eq!(bar(from, from, to, 0), format!("  January 2026  {}    0 %     0 payments", "░".repeat(40)));
+        assert_eq!(bar(from, to, to, 7), format!("  January 2027  {}  100 %     7 payments", "█".repeat(40)));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::{
         body::{Body, MaybeBody, PathId},
         error::Problem,
         input::{PositiveAmount, Text, body},
-        page::{List, Page},
+        page::{List, NoFilters, Page},
     },
     store,
 };
@@ -210,6 +210,7 @@ async fn collect(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): PathId<id::Invoice>,
+    _: MaybeBody<NoFilters>,
 ) -> Result<Json<InvoiceAnswer>, Problem> {
     Ok(Json(billing::invoices::collect(&app, &caller.actor, id).await?.into()))
 }

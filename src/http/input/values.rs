@@ -52,7 +52,7 @@ impl<T: Input> Input for Option<T> {
     }
 }
 
-fn nullable(mut schema: RefOr<Schema>) -> RefOr<Schema> {
+pub(super) fn nullable(mut schema: RefOr<Schema>) -> RefOr<Schema> {
     let add = |kind: &mut SchemaType| {
         if let SchemaType::Type(only) = kind {
             *kind = SchemaType::from_iter([only.clone(), Type::Null]);
@@ -139,8 +139,12 @@ impl<const MAX: usize> Deref for Name<MAX> {
 
 fn text<'v>(value: &'v Value, max: usize, at: &str, faults: &mut Faults) -> Option<&'v str> {
     match value {
-        Value::String(text) if text.chars().count() <= max => Some(text),
-        Value::String(_) => faults.refuse(at, format!("must have at most {max} characters")),
+        Value::String(text) if text.chars().count() > max => faults.refuse(at, format!("must have at most {max} characters")),
+        // U+0000 has been named already.
+        Value::String(text) if text.chars().any(|c| c.is_control() && !matches!(c, '\0' | '\t' | '\n' | '\r')) => {
+            faults.refuse(at, "must not contain control characters")
+        }
+        Value::String(text) => Some(text),
         _ => faults.refuse(at, "must be text"),
     }
 }
@@ -159,6 +163,7 @@ impl<const MAX: usize> Input for Name<MAX> {
     fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
         match text(value, MAX, at, faults)?.trim() {
             "" => faults.refuse(at, "must not be empty"),
+            text if text.contains(['\t', '\n', '\r']) => faults.refuse(at, "must be one line"),
             text => Some(Self(text.to_owned())),
         }
     }

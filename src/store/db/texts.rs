@@ -24,7 +24,7 @@ pub(super) fn adapt(sql: &'static str, postgres: bool) -> Cow<'static, str> {
         };
         text = Cow::Owned(format!("{}{list}{}", &text[..start], &text[end + 1..]));
     }
-    if !postgres && let Some(start) = text.find("for update").or_else(|| text.find("for share")) {
+    if !postgres && let Some(start) = text.find("for update") {
         let after = &text[start..];
         let end =
             after.find("skip locked").map_or_else(|| after.find('\n').unwrap_or(after.len()), |at| at + "skip locked".len());
@@ -51,6 +51,23 @@ pub(super) fn without_nul(json: String) -> String {
     }
     kept.push_str(rest);
     kept
+}
+
+/// Why an SQLite file could not be opened, and what to do about it.
+pub(super) fn unopened(error: &sqlx::Error) -> String {
+    match error.as_database_error().and_then(|inner| inner.code()).as_deref() {
+        Some("26") => "the file is no SQLite database: move it away, or name another".to_owned(),
+        Some("14") => "the file cannot be opened: give this user the right to read and write it and its folder".to_owned(),
+        _ => error.as_database_error().map_or_else(|| error.to_string(), |inner| inner.message().to_owned()),
+    }
+}
+
+/// Why a server did not let us in, and what to do about it.
+pub(super) fn unanswered(why: &str) -> String {
+    match why.strip_prefix("error communicating with database: ") {
+        Some(fault) => format!("{fault}: see that PostgreSQL is running there, or correct the address"),
+        None => why.strip_prefix("error returned from database: ").unwrap_or(why).to_owned(),
+    }
 }
 
 /// What the database said, without values. PostgreSQL quotes them in its data exceptions (class 22), and what it cannot read after
@@ -83,8 +100,6 @@ mod tests {
 
     #[test]
     fn seams_are_adapted() {
-        assert_eq!(adapt("select a from t where id = $1 for share", false).trim(), "select a from t where id = $1");
-        assert_eq!(adapt("select a from t where id = $1 for share", true), "select a from t where id = $1 for share");
         let sql = "select a from t where id in list($1) and x = $2 for update of t skip locked";
         assert_eq!(parameters(sql), 2);
         assert_eq!(adapt(sql, false).trim(), "select a from t where id in (select value from json_each($1)) and x = $2");

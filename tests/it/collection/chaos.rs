@@ -36,6 +36,17 @@ pub fn seed() -> u64 {
 
 /// Subscriptions of mixed rhythm, zone, gateway and price, each with a customer of its own.
 pub async fn crowd(world: &World, random: &mut StdRng, count: usize) -> Vec<(CustomerId, Subscription)> {
+    let start = |random: &mut StdRng| format!("2026-{:02}-{:02}", random.random_range(1..=3), random.random_range(1..=28));
+    crowd_from(world, random, count, start).await
+}
+
+/// The same, starting on dates of one's own choice: the fewer, the more is due at one instant.
+pub async fn crowd_from(
+    world: &World,
+    random: &mut StdRng,
+    count: usize,
+    start: impl Fn(&mut StdRng) -> String,
+) -> Vec<(CustomerId, Subscription)> {
     let mut crowd = Vec::new();
     for n in 0..count {
         let customer = world.customer(ZONES[random.random_range(0..ZONES.len())]).await;
@@ -43,8 +54,7 @@ pub async fn crowd(world: &World, random: &mut StdRng, count: usize) -> Vec<(Cus
         let token = if paylike { world.prior() } else { world.token() };
         world.method(customer, paylike, &token).await;
         let (billing_frequency, billing_cycle_interval, days) = RHYTHMS[n % RHYTHMS.len()];
-        let mut sub =
-            world.monthly(customer, &format!("2026-{:02}-{:02}", random.random_range(1..=3), random.random_range(1..=28))).await;
+        let mut sub = world.monthly(customer, &start(random)).await;
         sub.billing_frequency = billing_frequency;
         sub.billing_cycle_interval = billing_cycle_interval;
         sub.billing_days = days.map(str::to_owned);

@@ -1,5 +1,11 @@
 //! Bad input is named field by field, changes nothing, and is never repeated.
 
+mod queries;
+mod stage;
+mod states;
+mod sweep;
+mod wrong;
+
 use serde_json::{Value, json};
 
 use super::on_both;

@@ -5,6 +5,7 @@ mod bad_input;
 mod catalog;
 mod clocks;
 mod customers;
+mod foreseen;
 mod health;
 mod idempotency;
 mod installment_plans;

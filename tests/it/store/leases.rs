@@ -58,7 +58,7 @@ on_both! {
             let now = read(ground, row).await;
             assert_eq!(now, Payment { status: Unknown, next_lookup_at: Some(samples::noon()), lease_owner: None, lease_expires_at: None, lease_token: 1, ..row.clone() });
             // Its first claimer comes back: too late.
-            let renewed = ground.write(async |tx: &mut Tx| store::payments::renew_lease(tx, row.id, row.lease_token, samples::minute(9)).await).await;
+            let renewed = ground.write(async |tx: &mut Tx| store::payments::renew_lease(tx, row.id, row.lease_token, samples::minute(5), samples::minute(9)).await).await;
             assert!(!renewed);
             assert_eq!(read(ground, row).await, now);
         }
@@ -78,7 +78,7 @@ on_both! {
             payment(PaymentStatus::Unknown, Some("a"), None, Some(0)),
         ]).await;
         for (row, token, renewed) in [(&rows[0], 0, true), (&rows[0], 1, false), (&rows[0], -1, false), (&rows[1], 0, false)] {
-            let done = ground.write(async |tx: &mut Tx| store::payments::renew_lease(tx, row.id, token, samples::minute(7)).await).await;
+            let done = ground.write(async |tx: &mut Tx| store::payments::renew_lease(tx, row.id, token, samples::minute(5), samples::minute(7)).await).await;
             assert_eq!(done, renewed, "{} with {token}", row.status);
         }
         assert_eq!(read(ground, &rows[0]).await.lease_expires_at, Some(samples::minute(7)));
@@ -173,6 +173,27 @@ on_both! {
         assert_eq!(claim("d").await, [rows[2].id]);
     }
 
+    async fn one_at_a_time_moves_a_clock(ground) {
+        let row = samples::clock();
+        ground.write(async |tx: &mut Tx| store::clocks::insert(tx, row.clone()).await).await;
+        let mut first = ground.db.begin().await.expect("begun");
+        let seen = store::clocks::lock(&mut first, row.id).await.expect("read").expect("clock");
+        let (db, id) = (ground.db.clone(), row.id);
+        let second = tokio::spawn(async move {
+            let mut tx = db.begin().await.expect("begun");
+            let clock = store::clocks::lock(&mut tx, id).await.expect("read").expect("clock");
+            store::clocks::save(&mut tx, TestClock { now_at: clock.now_at + chrono::Duration::minutes(5), ..clock }).await.expect("moved");
+            tx.commit().await.expect("committed");
+        });
+        tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+        assert!(!second.is_finished(), "two read the same clock to move it");
+        assert_eq!(store::clocks::hold(&mut first, row.id).await.expect("read"), Some(seen.clone()));
+        store::clocks::save(&mut first, TestClock { now_at: samples::minute(1), ..seen }).await.expect("moved");
+        first.commit().await.expect("committed");
+        second.await.expect("moved");
+        assert_eq!(store::clocks::get(&ground.db, row.id).await.expect("read").expect("clock").now_at, samples::minute(6), "no move is lost");
+    }
+
     async fn a_clock_stands_still_while_it_is_read(ground) {
         let row = samples::clock();
         ground.write(async |tx: &mut Tx| store::clocks::insert(tx, row.clone()).await).await;
@@ -196,6 +217,34 @@ on_both! {
         drop(reader);
         mover.await.expect("moved");
         assert_eq!(store::clocks::get(&ground.db, row.id).await.expect("read").expect("clock").now_at, samples::minute(5));
+    }
+
+    async fn an_idle_clock_with_work_is_claimed_by_one(ground) {
+        let of = |owner: Option<&str>, expires: Option<i64>| TestClock { lease_owner: owner.map(str::to_owned), lease_expires_at: expires.map(samples::minute), ..samples::clock() };
+        let rows = [of(None, None), of(None, None), of(None, None), of(Some("a"), Some(1)), of(Some("a"), Some(0)),
+            TestClock { status: ClockStatus::Advancing, target_at: Some(samples::minute(9)), ..of(None, None) }];
+        ground.write(async |tx: &mut Tx| tx.insert_rows(&rows).await).await;
+        assert!(!store::clocks::any_idle_with_work(&ground.db, samples::noon()).await.expect("read"));
+        let ada = samples::customer();
+        let due = |i: usize, at: i64| rebilld::domain::subscription::Subscription { timeline: Timeline::Test(rows[i].id), due_at: Some(samples::minute(at)), ..samples::subscription(ada.id) };
+        let owed = Invoice { timeline: Timeline::Test(rows[1].id), next_attempt_at: Some(samples::noon()), ..samples::invoice(ada.id) };
+        ground.write(async |tx: &mut Tx| {
+            store::customers::insert(tx, &ada).await?;
+            store::subscriptions::insert(tx, &[due(0, 0), due(2, 1), due(3, 0), due(4, 0), due(5, 0)]).await?;
+            store::invoices::insert(tx, &[owed]).await
+        }).await;
+        assert!(store::clocks::any_idle_with_work(&ground.db, samples::noon()).await.expect("read"));
+        let claim = async |owner: &str, now: i64| {
+            let mut ids: Vec<_> = ground.write(async |tx: &mut Tx| store::clocks::claim_idle_with_work(tx, owner, samples::minute(now), samples::minute(now + 5)).await).await
+                .iter().map(|clock| clock.id).collect();
+            ids.sort();
+            ids
+        };
+        // By its own clock 2 has nothing due, 3 is somebody's, 5 is on its way.
+        assert_eq!(claim("b", 0).await, [rows[0].id, rows[1].id, rows[4].id]);
+        assert_eq!(claim("c", 0).await, []);
+        assert_eq!(claim("c", 1).await, [rows[3].id]);
+        assert!(ground.write(async |tx: &mut Tx| store::clocks::hold_idle(tx, rows[0].id).await).await.is_none(), "somebody works on it");
     }
 
     async fn a_clock_sets_out_once_and_is_kept_from_it(ground) {

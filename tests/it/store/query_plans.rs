@@ -140,7 +140,11 @@ fn adapted(sql: &str, postgres: bool) -> String {
     for n in 1..10 {
         sql = sql.replace(&format!("${n} is null"), &format!("cast(${n} as text) is null"));
     }
-    if postgres { sql } else { sql.replace("for update skip locked", "").replace("for update", "").replace("for share", "") }
+    if !postgres && let Some(start) = sql.find("for update") {
+        let end = sql[start..].find("skip locked").map_or(sql.len(), |at| start + at + "skip locked".len());
+        sql.replace_range(start..end, "");
+    }
+    sql
 }
 
 async fn sqlite_plan(connection: &mut SqliteConnection, sql: &str) -> String {
@@ -164,7 +168,7 @@ async fn postgres_plan(connection: &mut PgConnection, sql: &str) -> String {
 }
 
 /// Tables that the plan reads from end to end.
-fn read_whole(plan: &str, postgres: bool) -> Vec<String> {
+fn read_whole(sql: &str, plan: &str, postgres: bool) -> Vec<String> {
     let reads = plan.lines().filter_map(|line| {
         let line = line.trim_start_matches([' ', '-', '>']);
         // An index that only holds the rows in question is as good as a search.
@@ -175,7 +179,8 @@ fn read_whole(plan: &str, postgres: bool) -> Vec<String> {
         };
         rest.split_whitespace().next().map(str::to_owned)
     });
-    reads.filter(|table| LARGE.contains(&table.as_str()) || table.len() == 1).collect()
+    // SQLite tells the alias where there is one.
+    reads.filter(|name| LARGE.iter().any(|table| table == name || sql.contains(&format!(" {table} {name} ")))).collect()
 }
 
 on_both! {
@@ -191,7 +196,7 @@ on_both! {
                 (_, Some(connection)) => postgres_plan(connection, &sql).await,
                 _ => unreachable!("one of the two"),
             };
-            if !read_whole(&plan, postgres).is_empty() {
+            if !read_whole(&sql, &plan, postgres).is_empty() {
                 slow.push(format!("{place}: {sql}\n{plan}"));
             }
         }
@@ -206,17 +211,18 @@ on_both! {
         let mut lite = if postgres { None } else { Some(SqliteConnection::connect(&ground.url).await.expect("connected")) };
         let mut server = if postgres { Some(PgConnection::connect(&ground.url).await.expect("connected")) } else { None };
         let all = statements();
-        for (file, start, index) in [
+        // Where there are two, both hold only what is not decided yet.
+        for (file, start, indexes) in [
             ("subscriptions.rs", "select * from subscriptions where timeline = $1 and due_at", "subscriptions_due"),
             ("subscriptions.rs", "select due_at from subscriptions", "subscriptions_due"),
             ("installments.rs", "select * from installment_plans where timeline = $1 and due_at", "installment_plans_due"),
             ("installments.rs", "select due_at from installment_plans", "installment_plans_due"),
             ("invoices.rs", "select * from invoices where timeline = $1 and next_attempt_at", "invoices_due"),
             ("invoices.rs", "select next_attempt_at from invoices", "invoices_due"),
-            ("payments.rs", "update payments set lease_owner = $1", "payments_"),
-            ("payments.rs", "update payments set status = 'unknown'", "payments_leased"),
-            ("refunds.rs", "update refunds set lease_owner", "refunds_to_look_up"),
-            ("refunds.rs", "update refunds set status = 'unknown'", "refunds_leased"),
+            ("payments.rs", "update payments set lease_owner = $1", "payments_to_look_up payments_undecided"),
+            ("payments.rs", "update payments set status = 'unknown'", "payments_leased payments_undecided"),
+            ("refunds.rs", "update refunds set lease_owner", "refunds_to_look_up refunds_one_open"),
+            ("refunds.rs", "update refunds set status = 'unknown'", "refunds_leased refunds_one_open"),
         ] {
             let (_, sql) = all.iter().find(|(place, sql)| place.starts_with(file) && sql.starts_with(start)).unwrap_or_else(|| panic!("{file} has no {start}"));
             let plan = match (&mut lite, &mut server) {
@@ -224,7 +230,7 @@ on_both! {
                 (_, Some(connection)) => postgres_plan(connection, sql).await,
                 _ => unreachable!("one of the two"),
             };
-            assert!(plan.contains(index), "{sql}\n{plan}");
+            assert!(indexes.split(' ').any(|index| plan.contains(index)), "{sql}\n{plan}");
         }
     }
 }

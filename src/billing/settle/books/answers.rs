@@ -23,18 +23,22 @@ impl Books<'_> {
     pub fn settle(&mut self, claimed: &Payment, answer: &Answer) -> Option<(Step, PaymentId)> {
         let mut payment = self.payments.get(&claimed.id)?.clone();
         let ours = payment.lease_token == claimed.lease_token;
-        if !payment.status.is_open() || payment.status == PaymentStatus::Parked || !(ours || tells_the_end(answer)) {
-            return self.too_late(&payment, answer);
+        let closed = !payment.status.is_open() || payment.status == PaymentStatus::Parked;
+        if closed && !self.took_money_after_all(&payment, answer) || !(closed || ours || tells_the_end(answer)) {
+            return self.too_late(&payment, claimed, answer);
         }
         let wanted = self.is_wanted(&payment);
         let next = match answer {
             Answer::Outcome(Outcome::Succeeded { transaction_id, amount_minor }) => {
                 self.resolve(&mut payment, PaymentStatus::Succeeded, Some(transaction_id.clone()));
                 payment.amount_captured = *amount_minor;
+                (payment.decline_class, payment.decline_code, payment.decline_message) = (None, None, None);
                 self.succeed(&payment);
                 None
             }
             Answer::Outcome(Outcome::Authorized { transaction_id }) => {
+                // From a look-up: the capture is tried again, and if it fails again the backoff goes on where it was.
+                payment.lookups += i64::from(payment.status == PaymentStatus::Unknown);
                 payment.transaction_id = Some(transaction_id.clone());
                 if wanted {
                     payment.status = PaymentStatus::Authorized;
@@ -116,16 +120,34 @@ impl Books<'_> {
         next.map(|step| (step, id))
     }
 
+    /// Success for a payment that had been given up as not processed or parked: the money is gone from the customer, so the books
+    /// must say so, whatever else they say.
+    fn took_money_after_all(&mut self, payment: &Payment, answer: &Answer) -> bool {
+        let Answer::Outcome(Outcome::Succeeded { transaction_id, amount_minor }) = answer else { return false };
+        if matches!(payment.status, PaymentStatus::Succeeded | PaymentStatus::Refunded) {
+            return false;
+        }
+        let data = json!({ "transaction_id": transaction_id, "amount": amount_minor, "status": payment.status });
+        self.payment_event("payment.unexpected_success", payment, data);
+        tracing::error!(payment = %payment.id, transaction_id, "the gateway reports success for a payment that had ended otherwise");
+        true
+    }
+
     /// An answer that comes after another daemon has taken the payment over, or after its end.
-    fn too_late(&mut self, payment: &Payment, answer: &Answer) -> Option<(Step, PaymentId)> {
+    fn too_late(&mut self, payment: &Payment, claimed: &Payment, answer: &Answer) -> Option<(Step, PaymentId)> {
         match answer {
             Answer::Outcome(Outcome::Authorized { transaction_id })
                 if payment.transaction_id.as_ref() != Some(transaction_id) =>
             {
-                // Reserved twice: the later reservation is given free, no money has moved.
-                let mut stray = payment.clone();
-                stray.transaction_id = Some(transaction_id.clone());
                 self.payment_event("payment.stray_authorization", payment, json!({ "transaction_id": transaction_id }));
+                if payment.status.is_open() && payment.transaction_id.is_none() {
+                    // Whoever has the payment now may be about to find and capture this very reservation. It runs out by itself.
+                    return None;
+                }
+                // Reserved twice: the later reservation is given free, no money has moved. Under the claim that was lost, so that
+                // what comes of it says nothing about the payment as it is now.
+                let mut stray = claimed.clone();
+                stray.transaction_id = Some(transaction_id.clone());
                 self.payments.insert(stray.id, stray);
                 Some((Step::Release, payment.id))
             }
@@ -133,8 +155,8 @@ impl Books<'_> {
                 if payment.transaction_id.as_ref() != Some(transaction_id) =>
             {
                 let data = json!({ "transaction_id": transaction_id, "amount": amount_minor, "status": payment.status });
-                self.payment_event("payment.unexpected_success", payment, data);
-                tracing::error!(payment = %payment.id, transaction_id, "the gateway reports success for a payment that had ended otherwise");
+                self.payment_event("payment.taken_twice", payment, data);
+                tracing::error!(payment = %payment.id, transaction_id, "the gateway reports a second success for one payment");
                 None
             }
             _ => None,

@@ -165,6 +165,7 @@ pub fn full_payment(of: &Invoice) -> Payment {
         sent_at: first(),
         created_at: first(),
         resolved_at: Some(last()),
+        called_at: last(),
         ..payment(of)
     }
 }

@@ -1,0 +1,210 @@
+//! Daemons that freeze for longer than their lease and come back while another has taken over: the money moves once.
+
+use std::{sync::Arc, time::Duration};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rebilld::{
+    billing::{self, App, cancel::cancel, change::When, collect_due, look_up, runs::Counts},
+    domain::{customer::Timeline, event::Actor, payment::PaymentStatus},
+    jobs, store,
+};
+use serde_json::json;
+use tokio_util::task::TaskTracker;
+
+use super::{
+    Daemon,
+    crash_points::{Call, Fate, Moment, Point, fused},
+};
+use crate::{
+    collection::chaos::{crowd, seed, storm},
+    world::*,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_daemons_that_freeze_in_turns_share_a_postgres() {
+    let Some(world) = World::slow(On::Postgres, Duration::from_millis(5)).await else { return };
+    let seed = seed();
+    let mut random = StdRng::seed_from_u64(seed);
+    crowd(&world, &mut random, 60).await;
+    world.chaos(seed, storm()).await;
+    world.set_out("2026-07-01T00:00:00Z").await;
+    let (mut left, mut right) = (Daemon::new(&world, "left", "1s"), Daemon::new(&world, "right", "1s"));
+    left.start();
+    left.up().await;
+    right.start();
+    right.up().await;
+    let mut freezes = 0;
+    while freezes < 12 && !world.arrived().await {
+        let frozen = if freezes % 2 == 0 { &left } else { &right };
+        tokio::time::sleep(Duration::from_millis(random.random_range(50..=600))).await;
+        frozen.signal("STOP");
+        tokio::time::sleep(Duration::from_millis(random.random_range(1200..=2500))).await;
+        frozen.signal("CONT");
+        freezes += 1;
+    }
+    world.arrival(&mut [&mut left, &mut right], Duration::from_secs(90)).await;
+    world.calm().await;
+    let freed = world.freed().await;
+    let charges = world.prove().await;
+    println!("{freezes} freezes freed {freed} claims; {charges} charges agree");
+    assert!(charges > 200, "only {charges} charges");
+    assert!(left.terminate().await.success() && right.terminate().await.success());
+}
+
+const LEASE: Duration = Duration::from_millis(300);
+
+/// A daemon of this process with a short lease, whose gateways stop at a point until let on.
+fn hasty(world: &World, name: &str, point: Option<Point>) -> (Arc<App>, Arc<super::crash_points::Fuse>) {
+    let mut config = world.app.config.clone();
+    config.collection.lease = LEASE;
+    let (app, fuse) = fused(world, config, name, point, Fate::Wait);
+    (Arc::new(app), fuse)
+}
+
+async fn due(world: &World, paylike: bool) -> (rebilld::domain::subscription::Subscription, chrono::DateTime<chrono::Utc>) {
+    let customer = world.customer("UTC").await;
+    let token = if paylike { world.prior() } else { world.token() };
+    world.method(customer, paylike, &token).await;
+    let sub = world.monthly(customer, "2026-01-01").await;
+    let sub = world.add(sub).await;
+    let now = at("2026-01-01T06:00:00Z");
+    billing::invoice_due::invoice_due(&world.app, Timeline::Test(world.clock), now).await.expect("opened");
+    (sub, now)
+}
+
+/// What every daemon does at each tick.
+async fn look(app: &App) {
+    collect_due::recover(app, false).await.expect("recovered");
+    look_up::look_up_payments(app, None).await.expect("looked up");
+}
+
+on_both! {
+    async fn who_charges_after_it_was_given_up_is_in_the_books(world: World) {
+        let (sub, now) = due(&world, false).await;
+        let timeline = Timeline::Test(world.clock);
+        let (stale, fuse) = hasty(&world, "stale", Some(Point(Moment::Before, Call::Charge)));
+        let task = tokio::spawn(async move { collect_due::collect_due(&stale, timeline, now).await });
+        fuse.blown().await;
+        cancel(&world.app, &Actor::System, sub.id, When::Now, false).await.expect("cancelled");
+        let (fresh, _) = hasty(&world, "fresh", None);
+        while world.payments().await[0].status != PaymentStatus::GatewayError {
+            look(&fresh).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        fuse.go_on();
+        task.await.expect("alive").expect("collected");
+        assert_eq!(world.prove().await, 1, "money that was taken is in the books, wanted or not");
+        assert!(world.events(None).await.contains(&"payment.unexpected_success".to_owned()));
+    }
+
+    async fn a_reservation_made_twice_is_captured_once(world: World) {
+        let (_, now) = due(&world, true).await;
+        let timeline = Timeline::Test(world.clock);
+        let (stale, first) = hasty(&world, "stale", Some(Point(Moment::Before, Call::Charge)));
+        let task = tokio::spawn(async move { collect_due::collect_due(&stale, timeline, now).await });
+        first.blown().await;
+        tokio::time::sleep(LEASE).await;
+        // The other has reserved again and is about to capture when the first comes back with a reservation of its own.
+        let (fresh, second) = hasty(&world, "fresh", Some(Point(Moment::Before, Call::Capture)));
+        let other = tokio::spawn(async move { look(&fresh).await });
+        second.blown().await;
+        first.go_on();
+        task.await.expect("alive").expect("collected");
+        assert_eq!(world.payments().await[0].status, PaymentStatus::Authorized, "what is given free is not the payment");
+        second.go_on();
+        other.await.expect("alive");
+        assert_eq!(world.prove().await, 1);
+    }
+
+    async fn a_reservation_that_another_is_looking_for_is_not_given_free(world: World) {
+        let (_, now) = due(&world, true).await;
+        let timeline = Timeline::Test(world.clock);
+        let (stale, first) = hasty(&world, "stale", Some(Point(Moment::After, Call::Charge)));
+        let task = tokio::spawn(async move { collect_due::collect_due(&stale, timeline, now).await });
+        first.blown().await;
+        tokio::time::sleep(LEASE).await;
+        let (fresh, second) = hasty(&world, "fresh", Some(Point(Moment::After, Call::LookUp)));
+        let other = tokio::spawn(async move { look(&fresh).await });
+        second.blown().await;
+        first.go_on();
+        task.await.expect("alive").expect("collected");
+        second.go_on();
+        other.await.expect("alive");
+        assert_eq!(world.prove().await, 1);
+        assert_eq!(world.invoices().await[0].dunning_step, 0, "nobody was declined");
+    }
+
+    async fn a_capture_that_keeps_failing_is_not_hammered(world: World) {
+        let (_, now) = due(&world, true).await;
+        let rule = json!({ "match": { "operation": "capture" }, "fault": 500, "times": 0 });
+        world.sandbox.sandbox().add_fault(serde_json::from_value(rule).expect("a rule"));
+        collect_due::collect_due(&world.app, Timeline::Test(world.clock), now).await.expect("collected");
+        let look = look_up::look_up_payments(&world.app, None);
+        tokio::time::timeout(Duration::from_secs(5), look).await.expect("a look-up run ends").expect("looked up");
+        let payment = world.payments().await.remove(0);
+        assert!(payment.lookups > 0 && payment.next_lookup_at.is_some_and(|at| at > payment.sent_at), "{payment:?}");
+        world.sandbox.sandbox().clear_faults();
+        while world.payments().await[0].status.is_open() {
+            look_up::look_up_payments(&world.app, None).await.expect("looked up");
+        }
+        assert_eq!(world.prove().await, 1);
+    }
+
+    async fn a_clock_is_kept_while_an_instant_takes_longer_than_a_lease(world: World) {
+        let (_, _) = due(&world, false).await;
+        let fault = |operation: &str, fault: &str, times: u64| {
+            let rule = json!({ "match": { "operation": operation }, "fault": fault, "times": times });
+            world.sandbox.sandbox().add_fault(serde_json::from_value(rule).expect("a rule"));
+        };
+        fault("charge", "drop_after", 1);
+        fault("lookup", "500", 0);
+        let mut config = world.app.config.clone();
+        config.collection.lease = LEASE;
+        config.collection.lookup_backoff = vec![Duration::from_millis(500)];
+        let holder = Arc::new(app(world.app.db.clone(), config.clone(), "holder"));
+        world.set_out("2026-01-20T00:00:00Z").await;
+        let running = tokio::spawn(jobs::travel::run(holder, TaskTracker::new(), jobs::cron::Pulse::new("travel")));
+        world.payment_in(PaymentStatus::Unknown).await;
+        let other = app(world.app.db.clone(), config, "other");
+        for _ in 0..30 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert_eq!(billing::travel::claim(&other).await.expect("asked").len(), 0, "two daemons move one clock");
+        }
+        world.sandbox.sandbox().clear_faults();
+        while !world.arrived().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        running.abort();
+        assert_eq!(world.prove().await, 1);
+    }
+
+    async fn a_clock_is_moved_only_from_where_it_stands(world: World) {
+        world.set_out("2026-06-01T00:00:00Z").await;
+        let clock = billing::travel::claim(&world.app).await.expect("claimed").remove(0);
+        let step = async |from: &str, to: &str| {
+            billing::travel::step(&world.app, clock.id, at(from), at(to), &Counts::new()).await.expect("asked").is_some()
+        };
+        assert!(step("2026-01-01T00:00:00Z", "2026-03-01T00:00:00Z").await);
+        assert!(!step("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z").await, "worked out for an instant that has passed");
+        let now = store::clocks::get(&world.app.db, clock.id).await.expect("read").expect("clock").now_at;
+        assert_eq!(now, at("2026-03-01T00:00:00Z"));
+    }
+
+    async fn an_adapter_that_panics_takes_nobody_with_it(world: World) {
+        for moment in [Moment::Before, Moment::After] {
+            for paylike in [false, true, false, true] {
+                due(&world, paylike).await;
+            }
+            for call in [Call::Charge, Call::Capture, Call::LookUp] {
+                let (app, _) = fused(&world, world.app.config.clone(), "test", Some(Point(moment, call)), Fate::Panic);
+                collect_due::collect_due(&app, Timeline::Test(world.clock), at("2026-01-01T06:00:00Z")).await.expect("collected");
+                look_up::look_up_payments(&app, None).await.expect("looked up");
+            }
+            while world.payments().await.iter().any(|payment| payment.status.is_open()) {
+                look(&world.app).await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        assert_eq!(world.prove().await, 8);
+    }
+}

@@ -98,7 +98,10 @@ impl Sources {
             Kind::MissingField(name) => (below(name), "is missing".to_owned()),
             Kind::UnknownVariant(found, allowed) => (path, format!("cannot be {found:?} ({})", choice("allowed", allowed))),
             Kind::InvalidType(found, wanted) => (path, format!("must be {}, not {}", kind_of(wanted), shape(found))),
-            Kind::InvalidValue(found, wanted) => (path, format!("must be {wanted}, not {found}")),
+            Kind::InvalidValue(found, wanted) => {
+                let found = found.to_string();
+                (path, format!("must be {wanted}, not {}", found.strip_prefix("string ").unwrap_or(&found)))
+            }
             Kind::InvalidLength(found, wanted) => (path, format!("must have {wanted}, not {found}")),
             Kind::ISizeOutOfRange(found) => (path, format!("cannot be {found}: out of range")),
             Kind::USizeOutOfRange(found) => (path, format!("cannot be {found}: out of range")),

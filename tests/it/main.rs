@@ -2,6 +2,7 @@
 
 mod billing;
 mod collection;
+mod daemon;
 mod domain;
 mod gateways;
 mod http;

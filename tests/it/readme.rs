@@ -43,6 +43,8 @@ fn the_demo_does_what_the_page_says() {
     let answers = machine.bash(&requests.replace("curl -s ", "curl -sS --fail-with-body -w '\\n' "));
     let empty = answers.lines().filter(|line| !line.is_empty()).find(|line| line.contains("\"data\":[]"));
     assert!(empty.is_none() && answers.lines().filter(|line| !line.is_empty()).count() == 5, "of {requests}: {answers}");
+    let first = answers.lines().next().unwrap_or_default();
+    assert!(first.contains("\"declined\"") && first.contains("\"succeeded\""), "no decline that was made good: {first}");
     // "Ctrl-C ends it and removes its database"
     assert_eq!(demo.end("INT").code(), Some(0));
     assert_eq!(fs::read_dir(machine.path("tmp")).expect("a folder").count(), 0, "the demo leaves something behind");
@@ -193,7 +195,7 @@ fn a_machine_set_up_by_the_page_runs_the_daemon() {
     let prose = prose(&page);
     let inline = inline_code(&prose);
     let orders = inline.iter().filter(|code| code.starts_with("systemctl "));
-    for text in installs.iter().map(|block| block.text.as_str()).chain(orders.map(|code| *code)) {
+    for text in installs.iter().map(|block| block.text.as_str()).chain(orders.copied()) {
         machine.bash(&text.replace("/usr/", &here("/usr/")).replace("/etc/", &here("/etc/")));
     }
 

@@ -34,20 +34,36 @@ pub fn compare(ours: &[Taken], theirs: &[Entry]) -> Verdict {
         if matches!(entry.kind, Kind::Charge | Kind::Capture) {
             counts.entry((&entry.reference, &entry.transaction_id, entry.amount, entry.currency)).or_default().1 += 1;
         } else {
-            verdict
-                .differences
-                .push(format!("the gateway's ledger has a {:?} of {} that nobody asked for", entry.kind, entry.reference));
+            verdict.differences.push(format!(
+                "the gateway's ledger has a {} of {} that nobody asked for",
+                kind(entry.kind),
+                entry.reference
+            ));
         }
     }
     for ((reference, transaction, amount, currency), (here, there)) in counts {
         if (here, there) != (1, 1) {
             let amount = currency.major(amount);
             verdict.differences.push(format!(
-                "{amount} {currency} with reference {reference}, transaction {transaction}: {here} times in our records, {there} times in the gateway's ledger"
+                "{amount} {currency} with reference {reference}, transaction {transaction}: {} in our records, {} in the gateway's ledger",
+                times(here),
+                times(there)
             ));
         }
     }
     verdict
+}
+
+fn times(count: usize) -> String {
+    match count {
+        0 => "never".to_owned(),
+        1 => "once".to_owned(),
+        _ => format!("{count} times"),
+    }
+}
+
+fn kind(kind: Kind) -> String {
+    format!("{kind:?}").to_lowercase()
 }
 
 impl Verdict {
@@ -64,9 +80,13 @@ impl fmt::Display for Verdict {
             let totals = if totals.is_empty() { "nothing".to_owned() } else { totals.join(" and ") };
             return write!(f, "ledgers agree: {} charges, {totals} on both sides", self.charges);
         }
-        write!(f, "ledgers differ in {} places:", self.differences.len())?;
+        let count = self.differences.len();
+        write!(f, "ledgers differ in {count} place{}:", if count == 1 { "" } else { "s" })?;
         for difference in self.differences.iter().take(SHOWN) {
             write!(f, "\n  - {difference}")?;
+        }
+        if count > SHOWN {
+            write!(f, "\n  - and {} more", count - SHOWN)?;
         }
         Ok(())
     }
@@ -110,8 +130,31 @@ mod tests {
             text(&[taken("a", 100), taken("b", 250)], &[entry("a", 250), entry("b", 100)])
                 .starts_with("ledgers differ in 4 places:")
         );
-        assert!(text(&[taken("a", 100)], &[entry("a", 100), entry("a", 100)]).contains("1 times in our records, 2 times"));
+        assert!(text(&[taken("a", 100)], &[entry("a", 100), entry("a", 100)]).contains("once in our records, 2 times"));
+        assert_eq!(
+            text(&[taken("a", 100)], &[]),
+            "ledgers differ in 1 place:\n  - 1.00 USD with reference a, transaction t-a: once in our records, never in the gateway's ledger"
+        );
+        assert_eq!(
+            text(&[], &[entry("a", 100)]),
+            "ledgers differ in 1 place:\n  - 1.00 USD with reference a, transaction t-a: never in our records, once in the gateway's ledger"
+        );
+        assert_eq!(text(&[taken("a", 100)], &[entry("a", 101)]).lines().count(), 3, "a changed amount is missing here and there");
         assert!(!compare(&[taken("a", 100)], &[]).agrees());
-        assert!(!compare(&[], &[entry("a", 100)]).agrees());
+    }
+
+    #[test]
+    fn other_kinds_currencies_and_transactions_are_differences() {
+        let refund = Entry { kind: Kind::Refund, ..entry("a", 100) };
+        let said = compare(&[taken("a", 100)], &[entry("a", 100), refund]).to_string();
+        assert_eq!(said, "ledgers differ in 1 place:\n  - the gateway's ledger has a refund of a that nobody asked for");
+        let euro = Entry { currency: "EUR".parse().expect("currency"), ..entry("a", 100) };
+        assert!(!compare(&[taken("a", 100)], &[euro]).agrees());
+        let other = Entry { transaction_id: "t-b".into(), ..entry("a", 100) };
+        assert!(!compare(&[taken("a", 100)], &[other]).agrees());
+        assert_eq!(compare(&[], &[]).to_string(), "ledgers agree: 0 charges, nothing on both sides");
+        let many: Vec<Taken> = (0..15).map(|n| taken(&n.to_string(), 1)).collect();
+        let said = compare(&many, &[]).to_string();
+        assert!(said.lines().count() == 12 && said.ends_with("\n  - and 5 more"), "{said}");
     }
 }

@@ -84,8 +84,8 @@ pub fn table(months: &[(NaiveDate, BTreeMap<Currency, Figures>)], fallback: Curr
 pub fn next_steps(url: &str, key: &str, sandbox: &str, clock: &str, customer: &str) -> String {
     format!(
         "\nThe daemon stays up until Ctrl-C:\n  url  {url}\n  key  {key}\n\nTry next:\n\
-         # what this customer was billed, with a decline that was made good\n\
-         curl -s -H 'Authorization: Bearer {key}' '{url}/v1/events?subject={customer}'\n\
+         # what this customer was charged, with a decline that was made good\n\
+         curl -s -H 'Authorization: Bearer {key}' '{url}/v1/payments?customer_id={customer}'\n\
          # the latest subscriptions\n\
          curl -s -H 'Authorization: Bearer {key}' '{url}/v1/subscriptions?limit=3'\n\
          # a last day of each month, computed from the anchor\n\

@@ -24,7 +24,7 @@ pub(super) fn adapt(sql: &'static str, postgres: bool) -> Cow<'static, str> {
         };
         text = Cow::Owned(format!("{}{list}{}", &text[..start], &text[end + 1..]));
     }
-    if !postgres && let Some(start) = text.find("for update") {
+    if !postgres && let Some(start) = text.find("for update").or_else(|| text.find("for share")) {
         let after = &text[start..];
         let end =
             after.find("skip locked").map_or_else(|| after.find('\n').unwrap_or(after.len()), |at| at + "skip locked".len());
@@ -100,6 +100,8 @@ mod tests {
 
     #[test]
     fn seams_are_adapted() {
+        assert_eq!(adapt("select a from t where id = $1 for share", false).trim(), "select a from t where id = $1");
+        assert_eq!(adapt("select a from t where id = $1 for share", true), "select a from t where id = $1 for share");
         let sql = "select a from t where id in list($1) and x = $2 for update of t skip locked";
         assert_eq!(parameters(sql), 2);
         assert_eq!(adapt(sql, false).trim(), "select a from t where id in (select value from json_each($1)) and x = $2");

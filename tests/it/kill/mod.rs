@@ -152,7 +152,10 @@ impl Daemon {
 
     /// Sends a test clock on its way, as an operator does.
     pub async fn advance(&self, world: &World, to: &str) {
-        let answer = reqwest::Client::new()
+        let answer = reqwest::Client::builder()
+            .timeout(Duration::from_secs(5))
+            .build()
+            .expect("client")
             .post(format!("http://127.0.0.1:{}/v1/clocks/{}/advance", self.port, world.clock))
             .bearer_auth(ADMIN_KEY)
             .json(&serde_json::json!({ "to": to }))
@@ -187,7 +190,9 @@ impl World {
     pub async fn arrival(&self, daemons: &mut [&mut Daemon], bound: Duration) {
         let begun = Instant::now();
         while !self.arrived().await {
-            daemons.iter_mut().for_each(|daemon| daemon.must_live());
+            for daemon in daemons.iter_mut() {
+                daemon.must_live();
+            }
             if begun.elapsed() > bound {
                 let clock = store::clocks::get(&self.app.db, self.clock).await.expect("read");
                 let open: Vec<_> = self.payments().await.into_iter().filter(|payment| payment.status.is_open()).collect();

@@ -25,6 +25,9 @@ impl Books<'_> {
         let Some(invoice) = self.invoices.get_mut(&payment.invoice_id) else { return };
         self.changed_invoices.insert(invoice.id);
         if invoice.status != InvoiceStatus::Open {
+            // It stays closed, but what came in must be there to be given back.
+            invoice.amount_paid += payment.amount_captured.min(invoice.balance_due());
+            invoice.updated_at = now;
             self.payment_event("payment.on_closed_invoice", payment, json!({ "invoice_id": payment.invoice_id }));
             return;
         }

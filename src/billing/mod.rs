@@ -10,6 +10,7 @@ pub mod customers;
 mod held;
 pub mod housekeeping;
 pub mod idempotency;
+pub mod installments;
 pub mod invoice_due;
 pub mod invoices;
 pub mod keys;

@@ -9,6 +9,7 @@ pub mod dunning;
 pub mod event;
 pub mod frequency;
 pub mod id;
+pub mod installment;
 pub mod invoice;
 pub mod money;
 pub mod payment;

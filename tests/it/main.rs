@@ -6,6 +6,7 @@ mod daemon;
 mod domain;
 mod gateways;
 mod http;
+mod installments;
 mod kill;
 mod laws;
 mod postgres;

@@ -14,6 +14,7 @@ pub mod customers;
 pub mod discounts;
 pub mod events;
 pub mod health;
+pub mod installment_plans;
 pub mod invoices;
 pub mod jobs;
 pub mod payment_methods;
@@ -33,6 +34,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(discounts::routes())
         .merge(events::routes())
         .merge(health::routes())
+        .merge(installment_plans::routes())
         .merge(invoices::routes())
         .merge(jobs::routes())
         .merge(payments::routes())

@@ -18,6 +18,7 @@ use crate::domain::{
     customer::Zone,
     frequency::Frequency,
     id::{Id, Kind},
+    installment::{InstallmentPlanStatus, change::Spread, terms::TermUnits},
     invoice::InvoiceStatus,
     money::{Currency, MAX_AMOUNT_MINOR, Percentage},
     payment::{Finding, MethodKind, PaymentStatus},
@@ -352,6 +353,6 @@ macro_rules! domain_words {
 }
 
 domain_words! {
-    BusinessDay, CatchUp, ClockStatus, Finding, FirstPeriod, InvoiceStatus, MethodKind, Missed, PaymentStatus, Scope, SubscriptionStatus, When,
-    WhilePastDue,
+    BusinessDay, CatchUp, ClockStatus, Finding, FirstPeriod, InstallmentPlanStatus, InvoiceStatus, MethodKind, Missed, PaymentStatus,
+    Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
 }

@@ -4,6 +4,7 @@ mod adapter;
 mod claims;
 mod constraints;
 mod coverage;
+mod installments;
 mod leases;
 mod migrations;
 mod money;

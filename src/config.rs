@@ -28,6 +28,7 @@ pub struct Config {
     pub database: DatabaseConfig,
     pub admin: AdminConfig,
     pub billing: BillingConfig,
+    pub installments: InstallmentsConfig,
     pub collection: CollectionConfig,
     pub jobs: JobsConfig,
     pub instance: InstanceConfig,
@@ -86,6 +87,13 @@ pub struct BillingConfig {
     /// Bank holidays by calendar name.
     #[serde(deserialize_with = "parse::calendars")]
     pub holidays: BTreeMap<String, Vec<NaiveDate>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstallmentsConfig {
+    /// Of plans that do not say it themselves; 0 = never.
+    pub default_after: u16,
 }
 
 #[derive(Debug, Clone, Deserialize)]

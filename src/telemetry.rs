@@ -17,6 +17,7 @@ use crate::config::{LogConfig, LogFormat};
 
 /// Cycles opened, thus invoices made.
 pub const CYCLES_OPENED: &str = "rebilld_cycles_opened_total";
+pub const INSTALLMENTS_OPENED: &str = "rebilld_installments_opened_total";
 /// Payments that reached an outcome. Labels `gateway`, `status`.
 pub const PAYMENTS: &str = "rebilld_payments_total";
 /// Duration of one call. Labels `gateway`, `operation`.
@@ -46,6 +47,7 @@ const RUN_BUCKETS_S: &[f64] = &[0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0
 /// Every metric there is, and the HELP line an operator reads.
 const TABLE: &[(&str, Shape, &str)] = &[
     (CYCLES_OPENED, Shape::Counter, "Billing cycles opened, each with its invoice."),
+    (INSTALLMENTS_OPENED, Shape::Counter, "Installments that fell due, each with its invoice."),
     (PAYMENTS, Shape::Counter, "Payments that reached an outcome, by gateway and status."),
     (GATEWAY_CALL_SECONDS, Shape::Histogram(CALL_BUCKETS_S), "Seconds one gateway call took, by gateway and operation."),
     (INVOICES_OPEN, Shape::Gauge, "Invoices not yet paid, voided or given up."),
@@ -137,6 +139,7 @@ pub fn metrics() -> &'static PrometheusHandle {
         }
         metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
         metrics::counter!(CYCLES_OPENED).absolute(0);
+        metrics::counter!(INSTALLMENTS_OPENED).absolute(0);
         handle
     })
 }

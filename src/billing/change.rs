@@ -135,6 +135,7 @@ async fn at_once(held: &mut Held<'_>, change: Change, today: NaiveDate) -> Done<
         let draft = Draft {
             customer_id: subscription.customer_id,
             subscription_id: Some(subscription.id),
+            installment: None,
             cycle: changed.cycle.as_ref().map(|cycle| cycle.cycle),
             timeline: subscription.timeline,
             currency: subscription.currency,

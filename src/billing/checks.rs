@@ -78,16 +78,20 @@ impl Checks {
             self.fault(bad.field, &bad.message);
         }
         self.within("duration", terms.duration, 0..=MAX_COUNT);
-        if let Some(name) = terms.holiday_calendar {
-            if terms.business_day == BusinessDay::None {
-                self.fault("holiday_calendar", "needs a business_day rule beside it");
-            } else if !rules.holidays.contains_key(name) {
-                let known = rules.holidays.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-                let known = if known.is_empty() { "none are configured".to_owned() } else { format!("there are {known}") };
-                self.fault("holiday_calendar", format!("is no configured calendar: {known}"));
-            }
-        }
+        self.calendar(terms.business_day, terms.holiday_calendar, rules);
         recurrence.ok()?.billing_days().map(str::to_owned)
+    }
+
+    /// What a holiday calendar needs.
+    pub fn calendar(&mut self, business_day: BusinessDay, holiday_calendar: Option<&str>, rules: &Rules) {
+        let Some(name) = holiday_calendar else { return };
+        if business_day == BusinessDay::None {
+            self.fault("holiday_calendar", "needs a business_day rule beside it");
+        } else if !rules.holidays.contains_key(name) {
+            let known = rules.holidays.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            let known = if known.is_empty() { "none are configured".to_owned() } else { format!("there are {known}") };
+            self.fault("holiday_calendar", format!("is no configured calendar: {known}"));
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
         event::Actor,
         id::InvoiceId,
         invoice::{Invoice, NextAction},
-        payment::{DeclineClass, MethodKind, Payment, PaymentStatus},
+        payment::{DeclineClass, MethodKind, Payment, PaymentStatus, Reason},
     },
     store::{self, invoices::ChosenMethod},
 };
@@ -184,6 +184,7 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
         customer_token: method.customer_token.clone(),
         payment_method_token: method.payment_method_token.clone(),
         prior_transaction_id: method.transaction_id.clone(),
+        reason: if invoice.installment_plan_id.is_some() { Reason::Installment } else { Reason::Recurring },
         description: invoice.description.clone(),
         amount: invoice.balance_due(),
         amount_captured: 0,

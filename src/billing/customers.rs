@@ -103,8 +103,8 @@ pub async fn delete(app: &App, actor: &Actor, key: &str) -> Done<()> {
     let mut tx = app.db.begin().await?;
     let customer = locked(&mut tx, key).await?;
     let now = app.now_in(&mut tx, customer.timeline).await?;
-    if let Some(subscription) = store::customers::running_subscription(&mut tx, customer.id).await? {
-        return Err(Refusal::WrongState(format!("{} is still running: cancel it first", subscription.0)));
+    if let Some(running) = store::customers::running(&mut tx, customer.id).await? {
+        return Err(Refusal::WrongState(format!("{running} is still running: cancel it first")));
     }
     if store::customers::has_invoices(&mut tx, customer.id).await? {
         return Err(Refusal::WrongState("the customer has invoices, which are kept".to_owned()));

@@ -92,6 +92,7 @@ pub(super) fn draft(subscription: &Subscription, cycle: CycleDue) -> Draft {
     Draft {
         customer_id: subscription.customer_id,
         subscription_id: Some(subscription.id),
+        installment: None,
         cycle: Some(cycle.cycle),
         timeline: subscription.timeline,
         currency: subscription.currency,

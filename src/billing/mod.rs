@@ -11,6 +11,7 @@ pub mod forecast;
 mod held;
 pub mod housekeeping;
 pub mod idempotency;
+pub mod installments;
 pub mod import;
 pub mod invoice_due;
 pub mod invoices;

@@ -10,7 +10,7 @@ use crate::{
     domain::{
         customer::{Credit, Timeline, Zone},
         event::{Actor, Event},
-        id::{CustomerId, SubscriptionId},
+        id::{CustomerId, InstallmentPlanId, SubscriptionId},
         invoice::{Invoice, InvoiceStatus, Line, NextAction, subtotal},
         money::Currency,
     },
@@ -22,6 +22,8 @@ use crate::{
 pub struct Draft {
     pub customer_id: CustomerId,
     pub subscription_id: Option<SubscriptionId>,
+    /// The plan and the number that its invoice is told apart by.
+    pub installment: Option<(InstallmentPlanId, i64)>,
     /// None for what is owed beside the schedule.
     pub cycle: Option<i64>,
     pub timeline: Timeline,
@@ -105,7 +107,8 @@ fn opened(app: &App, now: DateTime<Utc>, number: i64, draft: Draft) -> Invoice {
         number: format!("INV-{number:06}"),
         customer_id: draft.customer_id,
         subscription_id: draft.subscription_id,
-        installment_plan_id: None,
+        installment_plan_id: draft.installment.map(|installment| installment.0),
+        installment_number: draft.installment.map(|installment| installment.1),
         cycle: draft.cycle,
         timeline: draft.timeline,
         status: InvoiceStatus::Open,
@@ -138,6 +141,8 @@ fn told(invoice: &Invoice) -> serde_json::Value {
         "customer_id": invoice.customer_id,
         "subscription_id": invoice.subscription_id,
         "cycle": invoice.cycle,
+        "installment_plan_id": invoice.installment_plan_id,
+        "installment_number": invoice.installment_number,
         "currency": invoice.currency,
         "subtotal": invoice.subtotal,
         "credit_applied": invoice.credit_applied,

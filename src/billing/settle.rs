@@ -16,7 +16,7 @@ use crate::{
         invoice::{InvoiceStatus, NextAction},
         payment::{Decline, Outcome, Payment},
     },
-    gateway::{Charge, Configured, Found, Mandate, Reason, ReturnOutcome, Sent, Source},
+    gateway::{Charge, Configured, Found, Mandate, ReturnOutcome, Sent, Source},
     store,
 };
 
@@ -127,7 +127,7 @@ impl Writer<'_> {
     }
 }
 
-/// Everything that a group of answers changes, in one transaction. Locks in the order subscription, invoice, payment.
+/// Everything that a group of answers changes, in one transaction. Locks in the order subscription, installment plan, invoice, payment.
 async fn settle_group(app: &App, claims: &[(Payment, Answer)]) -> Done<Vec<Option<(Step, Payment)>>> {
     let mut tx = app.db.begin().await?;
     let mut books = Books::open(app, &mut tx, claims.iter().map(|(payment, _)| payment)).await?;
@@ -238,7 +238,7 @@ fn charge_of(payment: &Payment) -> Charge {
         currency: payment.currency,
         description: payment.description.clone(),
         // A vault customer's first transaction is not known to us; a prior transaction is itself the mandate.
-        mandate: Mandate { reason: Reason::Recurring, initial_transaction_id: payment.prior_transaction_id.clone() },
+        mandate: Mandate { reason: payment.reason, initial_transaction_id: payment.prior_transaction_id.clone() },
     }
 }
 

@@ -130,6 +130,7 @@ fn initial_payment(subscription: &Subscription, amount: i64, now: DateTime<Utc>)
     Draft {
         customer_id: subscription.customer_id,
         subscription_id: Some(subscription.id),
+        installment: None,
         cycle: None,
         timeline: subscription.timeline,
         currency: subscription.currency,

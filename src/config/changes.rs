@@ -16,6 +16,7 @@ impl Config {
             ("database", old_url != new_url || self.database.max_connections != fresh.database.max_connections),
             ("admin", old_key != new_key || listen),
             ("billing", text(&self.billing) != text(&fresh.billing)),
+            ("installments", text(&self.installments) != text(&fresh.installments)),
             ("collection", text(&self.collection) != text(&fresh.collection)),
             ("jobs", text(&self.jobs) != text(&fresh.jobs)),
             ("instance", self.instance.name != fresh.instance.name),

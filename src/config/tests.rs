@@ -47,6 +47,7 @@ fn the_default_file_holds_every_key() {
     assert_eq!(config.billing.bill_at.to_string(), "06:00:00");
     assert_eq!(config.billing.timezone, Tz::UTC);
     assert_eq!((config.billing.catch_up, config.billing.catch_up_limit, config.billing.batch), (CatchUp::BillAll, 3, 500));
+    assert_eq!(config.installments.default_after, 3);
     let seconds = |list: &[Duration]| list.iter().map(Duration::as_secs).collect::<Vec<_>>();
     assert_eq!(seconds(&config.collection.lookup_backoff), [60, 300, 3600, 86_400]);
     assert_eq!(seconds(&config.collection.gateway_fault_backoff), [60, 300, 900, 3600, 21_600, 86_400]);

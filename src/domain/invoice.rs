@@ -39,6 +39,8 @@ pub struct Invoice {
     pub customer_id: CustomerId,
     pub subscription_id: Option<SubscriptionId>,
     pub installment_plan_id: Option<InstallmentPlanId>,
+    /// Which installment; the lowest where a plan is paid off, all in one invoice.
+    pub installment_number: Option<i64>,
     /// The subscription's cycle; none for what is owed beside the schedule.
     pub cycle: Option<i64>,
     pub timeline: Timeline,

@@ -10,6 +10,7 @@ pub mod event;
 pub mod forecast;
 pub mod frequency;
 pub mod id;
+pub mod installment;
 pub mod invoice;
 pub mod money;
 pub mod payment;

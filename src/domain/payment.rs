@@ -25,6 +25,16 @@ text_enum! {
 }
 
 text_enum! {
+    /// Why a merchant charges without the customer being there: the stored-credential mark that card networks ask for.
+    #[derive(Default)]
+    pub enum Reason {
+        #[default]
+        Recurring = "recurring",
+        Installment = "installment",
+    }
+}
+
+text_enum! {
     /// Where a payment stands.
     pub enum PaymentStatus {
         /// Recorded; the gateway is being called.
@@ -110,6 +120,7 @@ pub struct Payment {
     pub customer_token: Option<String>,
     pub payment_method_token: Option<String>,
     pub prior_transaction_id: Option<String>,
+    pub reason: Reason,
     pub description: String,
     /// Asked for, minor units.
     pub amount: i64,

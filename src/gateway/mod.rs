@@ -22,6 +22,8 @@ use crate::{
     },
 };
 
+pub use crate::domain::payment::Reason;
+
 /// What a gateway charges: a stored token or an earlier transaction. Never card data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
@@ -35,14 +37,6 @@ pub struct Mandate {
     pub reason: Reason,
     /// The customer's first transaction under this consent, where it is known.
     pub initial_transaction_id: Option<String>,
-}
-
-/// Why the merchant charges without the customer being there.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Reason {
-    #[default]
-    Recurring,
-    Installment,
 }
 
 /// One payment as the gateway needs to know it. Sent again unchanged, it is the same payment.

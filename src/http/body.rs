@@ -34,6 +34,20 @@ pub struct PathId<K>(pub Id<K>);
 /// An id or a reference in the path.
 pub struct PathKey(pub String);
 
+/// A whole number in the path, under the name `number`. Anything else is an unknown one, thus 404.
+pub struct PathNumber(pub i64);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathNumber {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let nothing = || Problem::not_found("There is no such number.");
+        let path = axum::extract::RawPathParams::from_request_parts(parts, state).await.map_err(|_| nothing())?;
+        let number = path.iter().find_map(|(name, value)| (name == "number").then(|| value.parse().ok()).flatten());
+        number.map(Self).ok_or_else(nothing)
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for PathKey {
     type Rejection = Problem;
 

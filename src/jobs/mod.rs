@@ -45,19 +45,30 @@ pub struct Job {
 pub const JOBS: &[Job] = &[
     Job {
         name: "bill_run",
-        about: "opens the cycles that are due: invoices with their lines",
+        about: "opens the cycles and installments that are due: invoices with their lines",
         bell: Bell::Tick,
         ring: |bells| &bells.bill,
         run: |app, timeline, now| {
             Box::pin(async move {
                 let opened = billing::invoice_due::invoice_due(app, timeline, now).await?;
-                if opened.cycles > 0 {
+                let installments = billing::installments::due::open_due(app, timeline, now).await?;
+                if opened.cycles > 0 || installments > 0 {
                     app.bells.collect.notify_one();
                 }
-                Ok(counts([("cycles_opened", opened.cycles), ("subscriptions_parked", opened.parked)]))
+                Ok(counts([
+                    ("cycles_opened", opened.cycles),
+                    ("installments_opened", installments),
+                    ("subscriptions_parked", opened.parked),
+                ]))
             })
         },
-        earliest: Some(|app, timeline| Box::pin(async move { Ok(store::subscriptions::earliest_due(&app.db, timeline).await?) })),
+        earliest: Some(|app, timeline| {
+            Box::pin(async move {
+                let cycle = store::subscriptions::earliest_due(&app.db, timeline).await?;
+                let installment = store::installments::earliest_due(&app.db, timeline).await?;
+                Ok(cycle.into_iter().chain(installment).min())
+            })
+        }),
     },
     Job {
         name: "collection",

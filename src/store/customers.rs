@@ -3,7 +3,7 @@
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
     customer::{Credit, Customer},
-    id::{CustomerId, SubscriptionId},
+    id::CustomerId,
 };
 
 impl Row for Customer {
@@ -109,14 +109,18 @@ pub async fn has_invoices(tx: &mut Tx, id: CustomerId) -> Result<bool> {
     Ok(found.is_some())
 }
 
-/// A subscription of theirs that has not ended.
-pub async fn running_subscription(tx: &mut Tx, id: CustomerId) -> Result<Option<(SubscriptionId,)>> {
-    tx.query(
-        "select id from subscriptions where customer_id = $1 and status not in ('cancelled', 'completed') order by id limit 1",
-    )
-    .bind(id)
-    .optional()
-    .await
+/// A subscription or installment plan of theirs that has not ended.
+pub async fn running(tx: &mut Tx, id: CustomerId) -> Result<Option<String>> {
+    let found: Option<(String,)> = tx
+        .query(
+            "select id from subscriptions where customer_id = $1 and status not in ('cancelled', 'completed')
+             union all
+             select id from installment_plans where customer_id = $1 and status in ('open', 'defaulted') limit 1",
+        )
+        .bind(id)
+        .optional()
+        .await?;
+    Ok(found.map(|row| row.0))
 }
 
 /// Whether credit was ever given or used.

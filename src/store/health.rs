@@ -91,6 +91,13 @@ pub async fn subscriptions_overdue(db: &Db, before: DateTime<Utc>) -> Result<Fin
         .await
 }
 
+pub async fn installment_plans_overdue(db: &Db, before: DateTime<Utc>) -> Result<Finding> {
+    finding(
+        db.query("select id from installment_plans where timeline = 'wall' and due_at is not null and due_at <= $1").bind(before),
+    )
+    .await
+}
+
 pub async fn invoices_overdue(db: &Db, before: DateTime<Utc>) -> Result<Finding> {
     finding(
         db.query("select id from invoices where timeline = 'wall' and next_attempt_at is not null and next_attempt_at <= $1")

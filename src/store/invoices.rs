@@ -5,7 +5,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
     customer::Timeline,
-    id::{CustomerId, InvoiceId, PaymentMethodId, SubscriptionId},
+    id::{CustomerId, InstallmentPlanId, InvoiceId, PaymentMethodId, SubscriptionId},
     invoice::Invoice,
     payment::MethodKind,
 };
@@ -18,6 +18,7 @@ impl Row for Invoice {
         "customer_id",
         "subscription_id",
         "installment_plan_id",
+        "installment_number",
         "cycle",
         "timeline",
         "status",
@@ -95,6 +96,16 @@ pub async fn lock_open_of_subscription(tx: &mut Tx, subscription: SubscriptionId
         .await
 }
 
+/// What may still be collected for an installment plan: open, or given up on.
+pub async fn lock_owed_of_installment_plan(tx: &mut Tx, plan: InstallmentPlanId) -> Result<Vec<Invoice>> {
+    tx.query(
+        "select * from invoices where installment_plan_id = $1 and status in ('open', 'uncollectible') order by id for update",
+    )
+    .bind(plan)
+    .all()
+    .await
+}
+
 pub async fn lock_open_of_customer(tx: &mut Tx, customer: CustomerId) -> Result<Vec<Invoice>> {
     tx.query("select * from invoices where customer_id = $1 and status = 'open' order by id for update")
         .bind(customer)
@@ -148,13 +159,14 @@ pub async fn due(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, limit: i64
         .await
 }
 
-/// For each invoice its subscription's own method, else the customer's default, else the one of first priority.
+/// For each invoice its subscription's or installment plan's own method, else the customer's default, else the one of first priority.
 pub async fn methods_of(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<ChosenMethod>> {
     tx.query(
         "select i.id as invoice_id, m.id as payment_method_id, m.gateway, m.kind, m.customer_token, m.payment_method_token, m.transaction_id
          from invoices i
          left join subscriptions s on s.id = i.subscription_id
-         left join payment_methods m on m.id = coalesce(s.payment_method_id, (
+         left join installment_plans a on a.id = i.installment_plan_id
+         left join payment_methods m on m.id = coalesce(s.payment_method_id, a.payment_method_id, (
              select p.id from payment_methods p where p.customer_id = i.customer_id
              order by p.is_default desc, p.priority, p.id limit 1))
          where i.id in list($1)",

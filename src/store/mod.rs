@@ -13,6 +13,7 @@ pub mod events;
 pub mod file;
 pub mod health;
 pub mod idempotency;
+pub mod installments;
 pub mod invoices;
 pub mod page;
 pub mod payment_methods;

@@ -59,12 +59,15 @@ pub async fn clear_default(tx: &mut Tx, customer: CustomerId) -> Result<()> {
     Ok(())
 }
 
-/// A subscription that has not ended and names this method.
+/// A subscription or installment plan that has not ended and names this method.
 pub async fn named_by(tx: &mut Tx, id: PaymentMethodId) -> Result<Option<String>> {
     let found: Option<(String,)> = tx
         .query(
             "select s.id from subscriptions s join payment_methods m on m.customer_id = s.customer_id
-             where m.id = $1 and s.payment_method_id = $1 and s.status not in ('cancelled', 'completed') order by s.id limit 1",
+             where m.id = $1 and s.payment_method_id = $1 and s.status not in ('cancelled', 'completed')
+             union all
+             select a.id from installment_plans a join payment_methods m on m.customer_id = a.customer_id
+             where m.id = $1 and a.payment_method_id = $1 and a.status in ('open', 'defaulted') limit 1",
         )
         .bind(id)
         .optional()

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
     customer::Timeline,
-    id::{InvoiceId, PaymentId, SubscriptionId},
+    id::{InstallmentPlanId, InvoiceId, PaymentId, SubscriptionId},
     payment::Payment,
 };
 
@@ -25,6 +25,7 @@ impl Row for Payment {
         "customer_token",
         "payment_method_token",
         "prior_transaction_id",
+        "reason",
         "description",
         "amount",
         "amount_captured",
@@ -103,17 +104,17 @@ pub async fn invoices_in_flight(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<V
     Ok(rows.into_iter().map(|row| row.0).collect())
 }
 
-/// The subscriptions behind payments' invoices, in the order in which they must be locked.
-pub async fn subscriptions_of(tx: &mut Tx, payments: &[PaymentId]) -> Result<Vec<SubscriptionId>> {
-    let rows: Vec<(SubscriptionId,)> = tx
+/// The subscriptions and the installment plans behind payments' invoices.
+pub async fn owners_of(tx: &mut Tx, payments: &[PaymentId]) -> Result<(Vec<SubscriptionId>, Vec<InstallmentPlanId>)> {
+    let rows: Vec<(Option<SubscriptionId>, Option<InstallmentPlanId>)> = tx
         .query(
-            "select distinct i.subscription_id from payments p join invoices i on i.id = p.invoice_id
-             where p.id in list($1) and i.subscription_id is not null",
+            "select distinct i.subscription_id, i.installment_plan_id from payments p join invoices i on i.id = p.invoice_id
+             where p.id in list($1)",
         )
         .bind_list(payments)
         .all()
         .await?;
-    Ok(rows.into_iter().map(|row| row.0).collect())
+    Ok((rows.iter().filter_map(|row| row.0).collect(), rows.iter().filter_map(|row| row.1).collect()))
 }
 
 /// Claims unknown payments whose look-up is due. If the claimer dies, the look-up falls due again at `until`.

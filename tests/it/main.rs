@@ -7,6 +7,7 @@ mod domain;
 mod forecast;
 mod gateways;
 mod http;
+mod installments;
 mod import;
 mod kill;
 mod laws;

@@ -14,7 +14,8 @@ use rebilld::{
         customer::{Customer, Metadata, PaymentMethod, Timeline},
         frequency::Frequency,
         id::{ClockId, CustomerId},
-        invoice::Invoice,
+        installment::{Installment, InstallmentPlan, InstallmentSchedule, InstallmentStatus},
+        invoice::{Invoice, InvoiceStatus},
         money::Currency,
         payment::{MethodKind, Payment},
         plan::{CatchUp, WhilePastDue},
@@ -379,7 +380,40 @@ pub async fn prove(app: &App, ledger: &[sandbox::Entry]) -> usize {
             .collect();
         assert_eq!(cycles, (0..subscription.next_cycle).collect::<Vec<_>>(), "cycles of {}", subscription.id);
     }
+    prove_installments(app, &invoices).await;
     ours.len()
+}
+
+/// Every installment plan adds up, and each of its installments is in one invoice at most, which says the same of it.
+async fn prove_installments(app: &App, invoices: &[Invoice]) {
+    let plans: Vec<InstallmentPlan> = app.db.query("select * from installment_plans").all().await.expect("plans");
+    let all: Vec<Installment> = app.db.query("select * from installments order by number").all().await.expect("installments");
+    for plan in plans {
+        let installments: Vec<_> = all.iter().filter(|part| part.installment_plan_id == plan.id).cloned().collect();
+        let mut schedule = InstallmentSchedule { plan, installments };
+        schedule.check().expect("adds up");
+        let (stored, (owed, _)) = (schedule.plan.due_at, schedule.standing());
+        schedule.refresh();
+        assert_eq!(stored, schedule.plan.due_at, "when {} is due", schedule.plan.id);
+        assert!(owed || !schedule.plan.is_running(), "{} owes nothing and has not ended", schedule.plan.id);
+        let invoices: Vec<_> = invoices.iter().filter(|invoice| invoice.installment_plan_id == Some(schedule.plan.id)).collect();
+        for invoice in &invoices {
+            let covered: Vec<_> = schedule.installments.iter().filter(|part| part.invoice_id == Some(invoice.id)).collect();
+            assert_eq!(invoice.installment_number, covered.iter().map(|part| part.number).min(), "{}", invoice.number);
+            assert_eq!(invoice.subtotal, covered.iter().map(|part| part.amount).sum::<i64>(), "{}", invoice.number);
+        }
+        for part in &schedule.installments {
+            let invoice = invoices.iter().find(|invoice| Some(invoice.id) == part.invoice_id).map(|invoice| invoice.status);
+            let agrees = match part.status {
+                InstallmentStatus::Scheduled => invoice.is_none(),
+                InstallmentStatus::Due => invoice == Some(InvoiceStatus::Open),
+                InstallmentStatus::Paid => invoice == Some(InvoiceStatus::Paid),
+                InstallmentStatus::Failed => invoice == Some(InvoiceStatus::Uncollectible),
+                InstallmentStatus::Cancelled => !matches!(invoice, Some(InvoiceStatus::Open | InvoiceStatus::Paid)),
+            };
+            assert!(agrees, "{part:?} has an invoice that is {invoice:?}");
+        }
+    }
 }
 
 pub fn app(db: Db, config: Config, instance: &str) -> App {

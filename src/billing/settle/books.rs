@@ -10,7 +10,7 @@ use crate::{
     domain::{
         customer::Timeline,
         event::{Actor, Event},
-        id::{InvoiceId, PaymentId, SubscriptionId},
+        id::{InstallmentPlanId, InvoiceId, PaymentId, SubscriptionId},
         invoice::{Invoice, InvoiceStatus},
         payment::Payment,
         subscription::{Subscription, SubscriptionStatus},
@@ -19,8 +19,11 @@ use crate::{
 };
 
 mod answers;
+mod installments;
 mod ladder;
 mod operator;
+
+use installments::Installments;
 
 /// Locked rows by id, changed in memory, written at the close.
 pub struct Books<'a> {
@@ -30,6 +33,7 @@ pub struct Books<'a> {
     payments: BTreeMap<PaymentId, Payment>,
     invoices: BTreeMap<InvoiceId, Invoice>,
     subscriptions: BTreeMap<SubscriptionId, Subscription>,
+    installments: Installments,
     changed_payments: BTreeSet<PaymentId>,
     changed_invoices: BTreeSet<InvoiceId>,
     changed_subscriptions: BTreeSet<SubscriptionId>,
@@ -43,26 +47,29 @@ pub struct Books<'a> {
 }
 
 impl<'a> Books<'a> {
-    /// Locks what these payments belong to, in the order subscription, invoice, payment.
+    /// Locks what these payments belong to, in the order subscription, installment plan, invoice, payment.
     pub async fn open(app: &'a App, tx: &mut Tx, claimed: impl Iterator<Item = &Payment> + Clone) -> Done<Self> {
         let ids: Vec<PaymentId> = claimed.clone().map(|payment| payment.id).collect();
         let invoice_ids: Vec<InvoiceId> = claimed.clone().map(|payment| payment.invoice_id).collect();
-        let subscription_ids = store::payments::subscriptions_of(tx, &ids).await?;
-        let mut books = Self::lock(app, tx, &subscription_ids, &invoice_ids, claimed.map(|payment| payment.timeline)).await?;
+        let (subscriptions, plans) = store::payments::owners_of(tx, &ids).await?;
+        let timelines = claimed.map(|payment| payment.timeline);
+        let mut books = Self::lock(app, tx, &subscriptions, &plans, &invoice_ids, timelines).await?;
         books.payments = store::payments::lock_many(tx, &ids).await?.into_iter().map(|payment| (payment.id, payment)).collect();
         Ok(books)
     }
 
-    /// Locks one invoice and its subscription.
+    /// Locks one invoice and the subscription or installment plan that it belongs to.
     pub async fn open_invoice(app: &'a App, tx: &mut Tx, invoice: &Invoice) -> Done<Self> {
-        let subscription_ids: Vec<_> = invoice.subscription_id.into_iter().collect();
-        Self::lock(app, tx, &subscription_ids, &[invoice.id], std::iter::once(invoice.timeline)).await
+        let subscriptions: Vec<_> = invoice.subscription_id.into_iter().collect();
+        let plans: Vec<_> = invoice.installment_plan_id.into_iter().collect();
+        Self::lock(app, tx, &subscriptions, &plans, &[invoice.id], std::iter::once(invoice.timeline)).await
     }
 
     async fn lock(
         app: &'a App,
         tx: &mut Tx,
         subscriptions: &[SubscriptionId],
+        plans: &[InstallmentPlanId],
         invoices: &[InvoiceId],
         timelines: impl Iterator<Item = Timeline>,
     ) -> Done<Self> {
@@ -73,6 +80,7 @@ impl<'a> Books<'a> {
             }
         }
         let subscriptions = store::subscriptions::lock_many(tx, subscriptions).await?;
+        let installments = Installments::lock(tx, plans, invoices).await?;
         let invoices = store::invoices::lock_many(tx, invoices).await?;
         Ok(Self {
             app,
@@ -81,6 +89,7 @@ impl<'a> Books<'a> {
             payments: BTreeMap::new(),
             invoices: invoices.into_iter().map(|invoice| (invoice.id, invoice)).collect(),
             subscriptions: subscriptions.into_iter().map(|subscription| (subscription.id, subscription)).collect(),
+            installments,
             changed_payments: BTreeSet::new(),
             changed_invoices: BTreeSet::new(),
             changed_subscriptions: BTreeSet::new(),
@@ -115,6 +124,13 @@ impl<'a> Books<'a> {
         }
     }
 
+    /// Whether nothing is to be collected for it any more because what it belongs to was cancelled.
+    fn is_cancelled(&self, invoice: &Invoice) -> bool {
+        let subscription = invoice.subscription_id.and_then(|id| self.subscriptions.get(&id));
+        subscription.is_some_and(|subscription| subscription.status == SubscriptionStatus::Cancelled)
+            || invoice.installment_plan_id.is_some_and(|id| self.installments.is_cancelled(id))
+    }
+
     fn subscription_event(&mut self, kind: &str, id: SubscriptionId, data: Value) {
         if let Some(subscription) = self.subscriptions.get(&id) {
             let timeline = subscription.timeline;
@@ -141,6 +157,7 @@ impl<'a> Books<'a> {
         let subscriptions: Vec<Subscription> =
             self.changed_subscriptions.iter().filter_map(|id| self.subscriptions.get(id).cloned()).collect();
         store::subscriptions::save(tx, &subscriptions).await?;
+        self.close_installments(tx).await?;
         store::events::append(tx, &self.events).await?;
         Ok(())
     }

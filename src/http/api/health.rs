@@ -94,6 +94,12 @@ async fn billing(State(app): State<Arc<App>>, _: Query<NoFilters>) -> Result<Jso
             health::subscriptions_overdue(db, hour_ago).await?,
         ),
         check(
+            "installment_plans_overdue",
+            "no installment has been due for an hour",
+            "the bill run should have opened its invoice",
+            health::installment_plans_overdue(db, hour_ago).await?,
+        ),
+        check(
             "invoices_overdue",
             "no invoice has waited for an attempt for an hour",
             "collection should have charged these",

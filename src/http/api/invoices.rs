@@ -40,6 +40,7 @@ body! {
     pub struct InvoiceFilters {
         pub customer_id: Option<CustomerId>,
         pub subscription_id: Option<SubscriptionId>,
+        pub installment_plan_id: Option<InstallmentPlanId>,
         pub status: Option<InvoiceStatus>,
     }
 }
@@ -79,6 +80,8 @@ pub struct InvoiceAnswer {
     subscription_id: Option<SubscriptionId>,
     #[schema(value_type = Option<String>)]
     installment_plan_id: Option<InstallmentPlanId>,
+    /// Which installment; where a plan is paid off, the lowest of them.
+    installment_number: Option<i64>,
     /// The subscription's cycle, from 0; null for what is owed beside the schedule.
     cycle: Option<i64>,
     period: Option<Period>,
@@ -118,6 +121,7 @@ impl From<Invoice> for InvoiceAnswer {
             customer_id: invoice.customer_id,
             subscription_id: invoice.subscription_id,
             installment_plan_id: invoice.installment_plan_id,
+            installment_number: invoice.installment_number,
             cycle: invoice.cycle,
             period: invoice.period_start.zip(invoice.period_end).map(|(start, end)| Period { start, end }),
             description: invoice.description,
@@ -177,10 +181,11 @@ async fn list(
     State(app): State<Arc<App>>,
     page: Page<id::Invoice, InvoiceFilters>,
 ) -> Result<Json<List<InvoiceAnswer>>, Problem> {
-    let InvoiceFilters { customer_id, subscription_id, status } = &page.filters;
+    let InvoiceFilters { customer_id, subscription_id, installment_plan_id, status } = &page.filters;
     let wanted = [
         ("customer_id", customer_id.map(|id| id.to_string())),
         ("subscription_id", subscription_id.map(|id| id.to_string())),
+        ("installment_plan_id", installment_plan_id.map(|id| id.to_string())),
         ("status", status.map(|status| status.to_string())),
     ];
     let found = store::page::list::<Invoice>(&app.db, page.request(wanted)).await?;

@@ -15,6 +15,7 @@ pub mod discounts;
 pub mod events;
 pub mod forecast;
 pub mod health;
+pub mod installment_plans;
 pub mod invoices;
 pub mod jobs;
 pub mod payment_methods;
@@ -35,6 +36,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(events::routes())
         .merge(forecast::routes())
         .merge(health::routes())
+        .merge(installment_plans::routes())
         .merge(invoices::routes())
         .merge(jobs::routes())
         .merge(payments::routes())

@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub mod answers;
-mod bodies;
+pub mod bodies;
 
 use answers::{ChangeAnswer, ScheduleAnswer, SubscriptionAnswer};
 use bodies::{

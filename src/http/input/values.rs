@@ -19,6 +19,7 @@ use crate::domain::{
     forecast::Interval,
     frequency::Frequency,
     id::{Id, Kind},
+    installment::{InstallmentPlanStatus, change::Spread, terms::TermUnits},
     invoice::InvoiceStatus,
     money::{Currency, MAX_AMOUNT_MINOR, Percentage},
     payment::{Finding, MethodKind, PaymentStatus},
@@ -353,6 +354,6 @@ macro_rules! domain_words {
 }
 
 domain_words! {
-    BusinessDay, CatchUp, ClockStatus, Finding, FirstPeriod, Interval, InvoiceStatus, MethodKind, Missed, PaymentStatus, Scope, SubscriptionStatus, When,
-    WhilePastDue,
+    BusinessDay, CatchUp, ClockStatus, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind, Missed, PaymentStatus,
+    Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
 }

@@ -31,6 +31,7 @@ on_both! {
         let draft = |customer_id, amount, currency: &str| Draft {
             customer_id,
             subscription_id: None,
+            installment: None,
             cycle: None,
             timeline: Timeline::Test(world.clock),
             currency: currency.parse().expect("currency"),

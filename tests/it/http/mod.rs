@@ -8,6 +8,7 @@ mod customers;
 mod foreseen;
 mod health;
 mod idempotency;
+mod installment_plans;
 mod keys;
 mod lists;
 mod payment_methods;
@@ -30,6 +31,7 @@ use rebilld::{
         customer::{Credit, Customer, PaymentMethod, Timeline},
         event::{Actor, Event},
         id::{AddOn, ClockId, Discount},
+        installment::{Installment, InstallmentPlan},
         invoice::Invoice,
         plan::Plan,
         subscription::Subscription,
@@ -189,6 +191,8 @@ impl Door {
         self.rows_of::<Credit>(&mut rows).await;
         self.rows_of::<PaymentMethod>(&mut rows).await;
         self.rows_of::<Subscription>(&mut rows).await;
+        self.rows_of::<InstallmentPlan>(&mut rows).await;
+        self.rows_of::<Installment>(&mut rows).await;
         self.rows_of::<Invoice>(&mut rows).await;
         self.rows_of::<Event>(&mut rows).await;
         rows

@@ -74,7 +74,8 @@ async fn applied_twice_is_harmless() {
         assert_eq!(columns(&ground).await, before);
         assert_eq!(store::customers::find(&other, &ada.id.to_string()).await.expect("read"), Some(ada));
         let applied: (i64,) = ground.db.query("select count(*) from _sqlx_migrations").one().await.expect("count");
-        assert_eq!(applied.0, 1);
+        let known = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite")).expect("folder").count();
+        assert_eq!(applied.0, known as i64);
     }
 }
 
@@ -100,7 +101,7 @@ async fn a_newer_database_is_refused_and_left_alone() {
         ground
             .run(
                 "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
-             select 9999, 'of tomorrow', success, checksum, 0 from _sqlx_migrations",
+             select 9999, 'of tomorrow', success, checksum, 0 from _sqlx_migrations where version = 1",
             )
             .await
             .expect("from the future");

@@ -94,7 +94,7 @@ on_both! {
         let changed = Invoice { amount_paid: 7, status: InvoiceStatus::Open, ..changed };
         ground.write(async |tx: &mut Tx| store::invoices::save(tx, std::slice::from_ref(&changed)).await).await;
         let after = ground.write(async |tx: &mut Tx| store::invoices::lock(tx, changed.id).await).await.expect("invoice");
-        let fixed = ["number", "customer_id", "subscription_id", "installment_plan_id", "cycle", "timeline", "description", "currency", "timezone",
+        let fixed = ["number", "customer_id", "subscription_id", "installment_plan_id", "installment_number", "cycle", "timeline", "description", "currency", "timezone",
             "period_start", "period_end", "lines", "subtotal", "credit_applied", "total", "due_at", "created_at"];
         let other_customer = Invoice { customer_id: samples::id(), ..changed };
         saved_all_but(&rows[5], &other_customer, &after, &fixed);
@@ -157,14 +157,14 @@ on_both! {
         let mut flying = ground.write(async |tx: &mut Tx| store::payments::invoices_in_flight(tx, &invoices.each_ref().map(|i| i.id)).await).await;
         flying.sort();
         assert_eq!(flying, [invoices[0].id, invoices[1].id]);
-        let subs = ground.write(async |tx: &mut Tx| store::payments::subscriptions_of(tx, &rows.each_ref().map(|row| row.id)).await).await;
-        assert_eq!(subs, [sub.id], "each once, and none for what has no subscription");
+        let owners = ground.write(async |tx: &mut Tx| store::payments::owners_of(tx, &rows.each_ref().map(|row| row.id)).await).await;
+        assert_eq!(owners, (vec![sub.id], vec![]), "each once, and none for what has none");
 
         let changed = Payment { id: rows[3].id, ..samples::full_payment(&samples::invoice(samples::id())) };
         ground.write(async |tx: &mut Tx| store::payments::save(tx, std::slice::from_ref(&changed)).await).await;
         let after = ground.write(async |tx: &mut Tx| store::payments::lock(tx, changed.id).await).await.expect("payment");
         let fixed = ["invoice_id", "customer_id", "payment_method_id", "timeline", "attempt", "gateway", "kind", "reference", "idempotency_key",
-            "customer_token", "payment_method_token", "prior_transaction_id", "description", "amount", "currency", "sent_at", "created_at"];
+            "customer_token", "payment_method_token", "prior_transaction_id", "reason", "description", "amount", "currency", "sent_at", "created_at"];
         saved_all_but(&rows[3], &changed, &after, &fixed);
     }
 

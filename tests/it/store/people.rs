@@ -163,8 +163,8 @@ on_both! {
         for status in SubscriptionStatus::ALL {
             let row = Subscription { status: *status, parked_reason: (*status == SubscriptionStatus::Parked).then(String::new), ..samples::subscription(ada.id) };
             ground.write(async |tx: &mut Tx| store::subscriptions::insert(tx, std::slice::from_ref(&row)).await).await;
-            let running = ground.write(async |tx: &mut Tx| store::customers::running_subscription(tx, ada.id).await).await;
-            assert_eq!(running, (!status.is_ended()).then_some((row.id,)), "{status}");
+            let running = ground.write(async |tx: &mut Tx| store::customers::running(tx, ada.id).await).await;
+            assert_eq!(running, (!status.is_ended()).then_some(row.id.to_string()), "{status}");
             let ended = Subscription { status: SubscriptionStatus::Cancelled, parked_reason: None, ..row };
             ground.write(async |tx: &mut Tx| store::subscriptions::save(tx, std::slice::from_ref(&ended)).await).await;
         }

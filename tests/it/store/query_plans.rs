@@ -4,6 +4,7 @@ use std::fs;
 
 use rebilld::{
     domain::{
+        installment::InstallmentPlan,
         invoice::Invoice,
         payment::{Payment, PaymentStatus},
         subscription::Subscription,
@@ -18,6 +19,8 @@ use crate::rust_text::Text;
 const ROWS: i64 = 20_000;
 const LARGE: &[&str] = &[
     "subscriptions",
+    "installment_plans",
+    "installments",
     "invoices",
     "payments",
     "refunds",
@@ -43,12 +46,18 @@ async fn fill(ground: &Ground) {
         .iter()
         .map(|customer| Subscription { due_at: Some(samples::minute(40_000)), ..samples::subscription(customer.id) })
         .collect();
+    let plans: Vec<InstallmentPlan> = customers
+        .iter()
+        .map(|customer| InstallmentPlan { due_at: Some(samples::minute(40_000)), ..samples::installment_plan(customer.id) })
+        .collect();
+    let installments: Vec<_> = plans.iter().flat_map(|plan| (0..2).map(|number| samples::installment(plan.id, number))).collect();
     let invoices: Vec<Invoice> = subscriptions
         .iter()
         .enumerate()
         .map(|(i, subscription)| {
             let mut invoice = samples::invoice(subscription.customer_id);
             (invoice.subscription_id, invoice.cycle, invoice.next_attempt_at) = (Some(subscription.id), Some(0), handful(i));
+            (invoice.installment_plan_id, invoice.installment_number) = (Some(plans[i].id), Some(0));
             if invoice.next_attempt_at.is_none() {
                 (invoice.status, invoice.amount_paid) = (rebilld::domain::invoice::InvoiceStatus::Paid, invoice.total);
             }
@@ -81,6 +90,8 @@ async fn fill(ground: &Ground) {
         .write(async |tx: &mut Tx| {
             tx.insert_rows(&customers).await?;
             tx.insert_rows(&subscriptions).await?;
+            tx.insert_rows(&plans).await?;
+            tx.insert_rows(&installments).await?;
             tx.insert_rows(&invoices).await?;
             tx.insert_rows(&payments).await?;
             tx.insert_rows(&refunds).await?;
@@ -213,6 +224,8 @@ on_both! {
         for (file, start, indexes) in [
             ("subscriptions.rs", "select * from subscriptions where timeline = $1 and due_at", "subscriptions_due"),
             ("subscriptions.rs", "select due_at from subscriptions", "subscriptions_due"),
+            ("installments.rs", "select * from installment_plans where timeline = $1 and due_at", "installment_plans_due"),
+            ("installments.rs", "select due_at from installment_plans", "installment_plans_due"),
             ("invoices.rs", "select * from invoices where timeline = $1 and next_attempt_at", "invoices_due"),
             ("invoices.rs", "select next_attempt_at from invoices", "invoices_due"),
             ("payments.rs", "update payments set lease_owner = $1", "payments_to_look_up payments_undecided"),

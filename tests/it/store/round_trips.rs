@@ -8,6 +8,7 @@ use rebilld::{
         customer::Timeline,
         event::Event,
         id::{AddOn, Discount},
+        installment::{Installment, InstallmentPlan, InstallmentPlanStatus, InstallmentStatus},
         invoice::Adjustment,
         subscription::SubscriptionStatus,
     },
@@ -79,6 +80,10 @@ on_both! {
         (parked.status, parked.parked_reason) = (SubscriptionStatus::Parked, Some(samples::hard()));
         let rows = vec![samples::subscription(ada.id), samples::full_subscription(bob.id), parked];
         kept(ground, rows.clone()).await;
+        let due = InstallmentPlan { due_at: Some(samples::noon()), ..samples::installment_plan(ada.id) };
+        let plans = vec![samples::installment_plan(ada.id), samples::full_installment_plan(bob.id), due];
+        kept(ground, plans.clone()).await;
+        kept(ground, vec![samples::installment(plans[0].id, 0), samples::full_installment(plans[1].id)]).await;
         let rows = vec![samples::invoice(ada.id), samples::full_invoice(&rows[1])];
         kept(ground, rows.clone()).await;
         let payments = vec![samples::payment(&rows[0]), samples::full_payment(&rows[1])];
@@ -124,6 +129,20 @@ on_both! {
             row.amount_paid = if *status == rebilld::domain::invoice::InvoiceStatus::Paid { row.total } else { 0 };
             ground.write(async |tx: &mut Tx| store::invoices::insert(tx, std::slice::from_ref(&row)).await).await;
             assert_eq!(store::invoices::get(&ground.db, row.id).await.expect("read"), Some(row));
+        }
+        let plan = samples::installment_plan(ada.id);
+        ground.write(async |tx: &mut Tx| tx.insert_rows(std::slice::from_ref(&plan)).await).await;
+        for (number, status) in InstallmentStatus::ALL.iter().enumerate() {
+            let invoice_id = (*status != InstallmentStatus::Scheduled).then_some(invoice.id);
+            let row = Installment { status: *status, invoice_id, ..samples::installment(plan.id, number as i64) };
+            ground.write(async |tx: &mut Tx| store::installments::insert_parts(tx, std::slice::from_ref(&row)).await).await;
+            assert_eq!(store::installments::of_plans(&ground.db, &[plan.id]).await.expect("read").last(), Some(&row));
+        }
+        for status in InstallmentPlanStatus::ALL {
+            let ended_at = (*status != InstallmentPlanStatus::Open).then(samples::noon);
+            let row = InstallmentPlan { status: *status, ended_at, ..plan.clone() };
+            ground.write(async |tx: &mut Tx| store::installments::save_progress(tx, std::slice::from_ref(&row)).await).await;
+            assert_eq!(store::installments::find(&ground.db, &plan.id.to_string()).await.expect("read"), Some(row));
         }
         for scope in rebilld::domain::api_key::Scope::ALL {
             let key = rebilld::domain::api_key::ApiKey { scope: *scope, ..samples::api_key() };

@@ -10,7 +10,6 @@ use crate::{
         id::PaymentId,
         invoice::InvoiceStatus,
         payment::{Outcome, Payment, PaymentStatus},
-        subscription::SubscriptionStatus,
     },
     gateway::ReturnOutcome,
     telemetry,
@@ -167,11 +166,7 @@ impl Books<'_> {
     /// Whether the invoice is still to be collected: cancel, void and paid stop everything.
     fn is_wanted(&self, payment: &Payment) -> bool {
         let Some(invoice) = self.invoices.get(&payment.invoice_id) else { return false };
-        let cancelled = invoice
-            .subscription_id
-            .and_then(|id| self.subscriptions.get(&id))
-            .is_some_and(|subscription| subscription.status == SubscriptionStatus::Cancelled);
-        invoice.status == InvoiceStatus::Open && !cancelled
+        invoice.status == InvoiceStatus::Open && !self.is_cancelled(invoice)
     }
 
     fn lease(&self, payment: &mut Payment) {

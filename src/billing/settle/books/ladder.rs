@@ -1,4 +1,4 @@
-//! What an outcome does to the invoice and its subscription: paid, the next step of the dunning ladder, or its end.
+//! What an outcome does to the invoice and to what it belongs to: paid, the next step of the dunning ladder, or its end.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
@@ -8,10 +8,13 @@ use crate::domain::{
     dunning::{self, FinalAction, Next},
     event::Actor,
     id::InvoiceId,
+    installment::InstallmentStatus,
     invoice::{InvoiceStatus, NextAction},
     payment::{Decline, DeclineClass, Payment},
     subscription::SubscriptionStatus,
 };
+
+const MANDATE_ENDED: &str = "the issuer ended the mandate";
 
 impl Books<'_> {
     /// Money arrived.
@@ -47,6 +50,7 @@ impl Books<'_> {
         self.paid.extend(invoice.subscription_id);
         let data = json!({ "payment_id": payment.id, "amount": payment.amount_captured });
         self.event("invoice.paid", payment.invoice_id, data, &Actor::System);
+        self.end_installments(payment.invoice_id, InstallmentStatus::Paid, &Actor::System);
     }
 
     /// The invoice was refused: the next step of the ladder, or its end.
@@ -85,7 +89,10 @@ impl Books<'_> {
         }
         match next {
             Next::GiveUp => self.give_up(id),
-            Next::Stop => self.cancel(id, "the issuer ended the mandate"),
+            Next::Stop => {
+                self.cancel(id, MANDATE_ENDED);
+                self.default_plan(id, MANDATE_ENDED);
+            }
             Next::RetryAt(_) | Next::GiveUpAt(_) => self.past_due(id),
         }
     }
@@ -108,19 +115,18 @@ impl Books<'_> {
         self.stop_if_cancelled(id);
     }
 
-    /// An invoice whose subscription was cancelled while a payment was on its way is void now.
+    /// An invoice whose subscription or installment plan was cancelled while a payment was on its way is void now.
     pub(super) fn stop_if_cancelled(&mut self, id: InvoiceId) -> bool {
-        let Some(invoice) = self.invoices.get_mut(&id) else { return false };
-        let cancelled = invoice
-            .subscription_id
-            .and_then(|id| self.subscriptions.get(&id))
-            .is_some_and(|subscription| subscription.status == SubscriptionStatus::Cancelled);
-        if cancelled && invoice.status == InvoiceStatus::Open {
+        let cancelled = self.invoices.get(&id).is_some_and(|invoice| self.is_cancelled(invoice));
+        let Some(invoice) = self.invoices.get_mut(&id).filter(|_| cancelled) else { return false };
+        if invoice.status == InvoiceStatus::Open {
+            let what = if invoice.installment_plan_id.is_some() { "installment plan" } else { "subscription" };
             invoice.next_attempt_at = None;
             self.changed_invoices.insert(id);
-            self.voids.insert(id, ("the subscription was cancelled".to_owned(), Actor::System));
+            self.voids.insert(id, (format!("the {what} was cancelled"), Actor::System));
+            self.end_installments(id, InstallmentStatus::Cancelled, &Actor::System);
         }
-        cancelled
+        true
     }
 
     fn past_due(&mut self, id: InvoiceId) {
@@ -179,6 +185,7 @@ impl Books<'_> {
             invoice.next_attempt_at = None;
             self.changed_invoices.insert(id);
             self.event("invoice.uncollectible", id, json!({}), &Actor::System);
+            self.end_installments(id, InstallmentStatus::Failed, &Actor::System);
         }
     }
 }

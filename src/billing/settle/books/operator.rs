@@ -8,6 +8,7 @@ use crate::{
     domain::{
         event::Actor,
         id::{InvoiceId, PaymentId},
+        installment::InstallmentStatus,
         invoice::{InvoiceStatus, NextAction},
         payment::{Decline, DeclineClass, Finding, Payment, PaymentStatus},
     },
@@ -32,6 +33,7 @@ impl Books<'_> {
         // A subscription that owes nothing else is active again.
         self.paid.extend(self.invoices.get(&id).and_then(|invoice| invoice.subscription_id));
         self.voids.insert(id, (reason.to_owned(), actor.clone()));
+        self.end_installments(id, InstallmentStatus::Cancelled, actor);
     }
 
     /// Gives up on an open invoice.
@@ -44,6 +46,7 @@ impl Books<'_> {
             self.paid.extend(invoice.subscription_id);
             self.changed_invoices.insert(id);
             self.event("invoice.uncollectible", id, json!({ "reason": reason }), actor);
+            self.end_installments(id, InstallmentStatus::Failed, actor);
         }
     }
 

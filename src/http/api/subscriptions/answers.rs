@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug, Serialize, ToSchema)]
 pub struct OfCustomer {
     #[schema(value_type = String)]
-    id: CustomerId,
+    pub id: CustomerId,
 }
 
 /// Half-open: the end is the next one's start.

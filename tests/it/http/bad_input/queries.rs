@@ -85,7 +85,7 @@ on_both! {
             if !path.contains("{id}") && !path.contains("{name}") {
                 continue;
             }
-            let kinds = ["addon", "disc", "plan", "cus", "pm", "clk", "key", "sub", "inv", "pay", "evt"];
+            let kinds = ["addon", "disc", "plan", "cus", "pm", "clk", "key", "sub", "inst", "inv", "pay", "evt"];
             let unknown = kinds.map(|kind| format!("{kind}_01h455vb4pex5vsknk084sn02q"));
             // Something that is there, of another kind.
             let there = |name: &str| stage.names[name].clone();

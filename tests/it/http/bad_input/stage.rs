@@ -10,6 +10,7 @@ use rebilld::{
         customer::{Credit, Customer, PaymentMethod, Timeline},
         event::Event,
         id::{AddOn, Discount, Id},
+        installment::{Installment, InstallmentPlan},
         invoice::{Invoice, InvoiceStatus},
         payment::{MethodKind, Payment, PaymentStatus, Refund},
         plan::Plan,
@@ -29,6 +30,11 @@ pub struct Stage {
 
 fn id_of(made: &Value) -> String {
     made["id"].as_str().expect("id").to_owned()
+}
+
+/// 300 in each of three months to come.
+pub fn installment_plan() -> Value {
+    json!({"customer": {"id": "ada"}, "amount": 900, "installments": 3, "billing_frequency": "monthly", "first_date": "2026-07-01"})
 }
 
 impl Stage {
@@ -61,6 +67,10 @@ impl Stage {
         }
         names.insert("trialing", subscribe(json!({"trial_days": 60})).await);
         door.bill(&clock, "2026-06-16T12:00:00Z").await;
+        for name in ["inst", "inst_cancelled"] {
+            names.insert(name, id_of(&door.made("/v1/installment-plans", installment_plan()).await));
+        }
+        door.post(&format!("/v1/installment-plans/{}/cancel", names["inst_cancelled"]), json!({})).await.ok(200);
         let act = async |name: &str, verb: &str, body: Value| {
             door.post(&format!("/v1/subscriptions/{}/{verb}", names[name]), body).await.ok(200);
         };
@@ -99,6 +109,7 @@ impl Stage {
             customer_token: Some("tok".into()),
             payment_method_token: None,
             prior_transaction_id: None,
+            reason: rebilld::domain::payment::Reason::Recurring,
             description: "Gym".into(),
             amount: invoice.total.max(1),
             amount_captured: if status == PaymentStatus::Succeeded { invoice.total } else { 0 },
@@ -177,6 +188,8 @@ fn fingerprint() -> &'static str {
         rows::<Credit>(),
         rows::<PaymentMethod>(),
         rows::<Subscription>(),
+        rows::<InstallmentPlan>(),
+        rows::<Installment>(),
         rows::<Invoice>(),
         rows::<Payment>(),
         rows::<Refund>(),

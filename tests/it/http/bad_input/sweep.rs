@@ -40,7 +40,18 @@ fn good(operation: &str) -> Option<Value> {
         "POST /v1/subscriptions/{sub}/cancel" => json!({"when": "now"}),
         "POST /v1/invoices/{inv_paid}/refund" => json!({"reason": "unhappy"}),
         "POST /v1/payments/{pay}/resolve" => json!({"outcome": "declined", "note": "asked them"}),
-        "POST /v1/subscriptions/{sub}/pause"
+        "POST /v1/installment-plans" | "POST /v1/installment-plans/preview" => json!({
+            "customer": {"id": "ada"}, "amount": 1000, "installments": 3, "billing_frequency": "monthly", "down_payment": {"amount": 100},
+        }),
+        "PATCH /v1/installment-plans/{inst}" => json!({"description": "Tandem"}),
+        "PATCH /v1/installment-plans/{inst}/installments/3" => json!({"date": "2026-08-01", "amount": 250}),
+        "POST /v1/installment-plans/{inst}/installments/3/split" => {
+            json!({"parts": [{"date": "2026-08-01", "amount": 50}, {"date": "2026-08-02", "amount": 250}]})
+        }
+        "POST /v1/installment-plans/{inst}/installments/3/pay"
+        | "POST /v1/installment-plans/{inst}/pay-off"
+        | "POST /v1/installment-plans/{inst}/cancel"
+        | "POST /v1/subscriptions/{sub}/pause"
         | "POST /v1/subscriptions/{paused}/resume"
         | "POST /v1/subscriptions/{sub}/skip"
         | "POST /v1/subscriptions/{sub}/keep"
@@ -71,11 +82,12 @@ pub fn address(path: &str) -> String {
                 ("/v1/clocks", "clk"),
                 ("/v1/api-keys", "key"),
                 ("/v1/subscriptions", "sub"),
+                ("/v1/installment-plans", "inst"),
                 ("/v1/invoices", "inv"),
                 ("/v1/payments", "pay"),
             ];
             match kinds.iter().find(|(prefix, _)| path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))) {
-                Some((_, name)) => path.replace("{id}", &format!("{{{name}}}")),
+                Some((_, name)) => path.replace("{id}", &format!("{{{name}}}")).replace("{number}", "3"),
                 None => path.to_owned(),
             }
         }
@@ -202,6 +214,24 @@ fn contradictions(operation: &str) -> Vec<(Value, &'static str)> {
         "POST /v1/subscriptions/{sub}/pause" => {
             vec![(json!({"until": "2026-06-16"}), "until"), (json!({"until": "2020-01-01"}), "until")]
         }
+        "POST /v1/installment-plans" | "POST /v1/installment-plans/preview" => vec![
+            (json!({"customer": {"id": "ada"}, "amount": 2, "installments": 3, "billing_frequency": "daily"}), "installments"),
+            (json!({"customer": {"id": "ada"}, "amount": 9, "billing_frequency": "daily", "term": 3}), "term_units"),
+            (json!({"customer": {"id": "ada"}, "amount": 9, "schedule": [{"date": "2026-07-01", "amount": 8}]}), "schedule"),
+            (
+                json!({"customer": {"id": "ada"}, "amount": 9, "schedule": [{"date": "2026-06-15", "amount": 9}]}),
+                "schedule[0].date",
+            ),
+        ],
+        "PATCH /v1/installment-plans/{inst}/installments/3" => vec![
+            (json!({}), ""),
+            (json!({"date": "2026-06-15"}), "date"),
+            (json!({"amount": 999}), "amount"),
+            (json!({"spread": "even", "date": "2026-07-01"}), "spread"),
+        ],
+        "POST /v1/installment-plans/{inst}/installments/3/split" => {
+            vec![(json!({"parts": [{"date": "2026-08-01", "amount": 50}, {"date": "2026-08-02", "amount": 51}]}), "parts")]
+        }
         "POST /v1/invoices/{inv_paid}/refund" => vec![(json!({"amount": 900_001, "reason": "x"}), "amount")],
         _ => Vec::new(),
     }
@@ -276,7 +306,8 @@ on_both! {
             }
             let fresh = json!({"customer": {"id": "ada"}, "amount": 1, "billing_frequency": "monthly"});
             let fresh = door.made("/v1/subscriptions", fresh).await["id"].as_str().expect("id").to_owned();
-            let target = stage.fill(&address(&path).replace("{sub}", &fresh));
+            let fresh_plan = door.made("/v1/installment-plans", super::stage::installment_plan()).await["id"].as_str().expect("id").to_owned();
+            let target = stage.fill(&address(&path).replace("{sub}", &fresh).replace("{inst}", &fresh_plan));
             let answer = door.send(&method, &target, &door.admin, &[], Some(body.to_string().into_bytes())).await;
             assert!((200..300).contains(&answer.status), "{name} {body}: {answer:?}");
         }

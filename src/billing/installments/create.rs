@@ -1,0 +1,282 @@
+//! Create an installment plan from its terms, or show what it would be. The down payment is invoiced at once.
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use super::{Overview, held::Held};
+use crate::{
+    billing::{App, Done, Refusal, checks::Checks},
+    domain::{
+        calendar::{self, BusinessDay},
+        customer::{Customer, Metadata, Timeline, Zone},
+        event::Actor,
+        frequency::{Frequency, Recurrence},
+        id::{InstallmentPlan as PlanKind, PaymentMethodId},
+        installment::{
+            InstallmentPlan, InstallmentPlanStatus, InstallmentSchedule, MAX_INSTALLMENTS,
+            terms::{TermUnits, dates, equal_parts, installments_in, next_date},
+        },
+        money::{Currency, MAX_AMOUNT_MINOR, Percentage},
+    },
+    store::{self, Tx},
+};
+
+/// The down payment as it is told: exactly one of the two.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DownPayment {
+    /// Minor units.
+    pub amount: Option<i64>,
+    /// Of the total.
+    pub percentage: Option<Percentage>,
+}
+
+/// What is told of a new installment plan: either a recurrence and how many, or explicit dates and amounts.
+#[derive(Debug, Clone, Default)]
+pub struct PlanInput {
+    /// Id or reference.
+    pub customer: String,
+    pub reference: Option<String>,
+    pub description: Option<String>,
+    /// The total, minor units.
+    pub amount: i64,
+    pub currency: Option<Currency>,
+    pub down_payment: Option<DownPayment>,
+    pub installments: Option<i64>,
+    pub term: Option<i64>,
+    pub term_units: Option<TermUnits>,
+    pub billing_frequency: Option<Frequency>,
+    pub billing_cycle_interval: Option<i64>,
+    pub billing_days: Option<String>,
+    pub first_date: Option<NaiveDate>,
+    pub schedule: Option<Vec<(NaiveDate, i64)>>,
+    pub timezone: Option<Zone>,
+    pub payment_method_id: Option<PaymentMethodId>,
+    pub business_day: Option<BusinessDay>,
+    pub holiday_calendar: Option<String>,
+    pub default_after: Option<i64>,
+    pub metadata: Option<Metadata>,
+}
+
+pub async fn create(app: &App, actor: &Actor, input: PlanInput) -> Done<Overview> {
+    let mut tx = app.db.begin().await?;
+    let (schedule, now) = built(app, &mut tx, input).await?;
+    store::installments::insert(&mut tx, &schedule).await.map_err(taken)?;
+    let has_down_payment = schedule.plan.down_payment > 0;
+    let mut held = Held::of(app, actor, tx, now, schedule);
+    if has_down_payment {
+        held.open(&[0]).await?;
+    }
+    held.commit_new().await
+}
+
+/// What [`create`] would make. Nothing is stored.
+pub async fn preview(app: &App, input: PlanInput) -> Done<Overview> {
+    let mut tx = app.db.begin().await?;
+    let (schedule, _) = built(app, &mut tx, input).await?;
+    Ok(Overview::new(schedule, None))
+}
+
+/// The only unique value of a plan is its reference.
+pub(super) fn taken(error: store::Error) -> Refusal {
+    match error {
+        store::Error::Conflict => Refusal::invalid("reference", "is taken by another installment plan"),
+        other => other.into(),
+    }
+}
+
+async fn built(app: &App, tx: &mut Tx, input: PlanInput) -> Done<(InstallmentSchedule, DateTime<Utc>)> {
+    let mut checks = Checks::default();
+    let customer = store::customers::lock(tx, &input.customer).await?;
+    if customer.is_none() {
+        checks.fault("customer.id", format!("there is no customer {}", input.customer.escape_debug()));
+    }
+    let timeline = customer.as_ref().map_or(Timeline::Wall, |customer| customer.timeline);
+    let now = app.now_in(tx, timeline).await?;
+    let zone = customer.as_ref().map_or(Zone(app.config.billing.timezone), |customer| customer.timezone);
+    let timezone = input.timezone.unwrap_or(zone);
+    let today = calendar::local_date(now, timezone.0);
+
+    checks.reference::<PlanKind>(input.reference.as_deref());
+    checks.within("amount", input.amount, 1..=MAX_AMOUNT_MINOR);
+    checks.within("default_after", input.default_after.unwrap_or(0), 0..=MAX_INSTALLMENTS as i64);
+    let business_day = input.business_day.unwrap_or_default();
+    checks.calendar(business_day, input.holiday_calendar.as_deref(), &app.rules);
+    if let (Some(method), Some(customer)) = (input.payment_method_id, &customer) {
+        check_method(tx, &mut checks, customer, method).await?;
+    }
+    let down_payment = input.down_payment.map_or(0, |down| down_payment(&mut checks, down, input.amount));
+    let rest = input.amount - down_payment;
+    let parts = match &input.schedule {
+        Some(schedule) => explicit(&mut checks, &input, schedule, rest, today),
+        None => even(&mut checks, &input, rest, today),
+    };
+    checks.done()?;
+
+    // A recurrence is kept as a record of how the parts came about.
+    let recurs = input.schedule.is_none();
+    let plan = InstallmentPlan {
+        id: app.id(),
+        reference: input.reference,
+        customer_id: customer.as_ref().map_or_else(|| app.id(), |customer| customer.id),
+        payment_method_id: input.payment_method_id,
+        timeline,
+        status: InstallmentPlanStatus::Open,
+        description: input.description.unwrap_or_default(),
+        currency: input.currency.or(customer.map(|customer| customer.currency)).unwrap_or(app.config.billing.currency),
+        amount: input.amount,
+        down_payment,
+        timezone,
+        billing_frequency: input.billing_frequency.filter(|_| recurs),
+        billing_cycle_interval: recurs.then(|| input.billing_cycle_interval.unwrap_or(1)),
+        billing_days: input.billing_days.filter(|_| recurs),
+        business_day,
+        holiday_calendar: input.holiday_calendar,
+        default_after: input.default_after.unwrap_or(i64::from(app.config.installments.default_after)),
+        failed_in_a_row: 0,
+        metadata: input.metadata.unwrap_or_default(),
+        due_at: None,
+        ended_at: None,
+        created_at: now,
+        updated_at: now,
+    };
+    Ok((InstallmentSchedule::new(plan, &parts, now, &app.rules)?, now))
+}
+
+pub(super) async fn check_method(tx: &mut Tx, checks: &mut Checks, customer: &Customer, method: PaymentMethodId) -> Done<()> {
+    let methods = store::payment_methods::of_customer(tx, customer.id).await?;
+    if !methods.iter().any(|known| known.id == method) {
+        checks.fault("payment_method_id", "is no payment method of this customer");
+    }
+    Ok(())
+}
+
+/// Minor units.
+fn down_payment(checks: &mut Checks, told: DownPayment, amount: i64) -> i64 {
+    let (field, down) = match (told.amount, told.percentage) {
+        (Some(down), None) => ("down_payment.amount", down),
+        (None, Some(percentage)) => ("down_payment.percentage", percentage.of(amount)),
+        (Some(_), Some(_)) => {
+            checks.fault("down_payment.percentage", "must be left out when amount is given");
+            return 0;
+        }
+        (None, None) => {
+            checks.fault("down_payment", "must have an amount or a percentage");
+            return 0;
+        }
+    };
+    if (0..amount).contains(&down) {
+        return down;
+    }
+    if amount > 0 {
+        checks.fault(field, "must leave something for the installments");
+    }
+    0
+}
+
+/// The parts as they were told, by date.
+fn explicit(
+    checks: &mut Checks,
+    input: &PlanInput,
+    schedule: &[(NaiveDate, i64)],
+    rest: i64,
+    today: NaiveDate,
+) -> Vec<(NaiveDate, i64)> {
+    for (field, given) in [
+        ("installments", input.installments.is_some()),
+        ("term", input.term.is_some()),
+        ("term_units", input.term_units.is_some()),
+        ("billing_frequency", input.billing_frequency.is_some()),
+        ("billing_cycle_interval", input.billing_cycle_interval.is_some()),
+        ("billing_days", input.billing_days.is_some()),
+        ("first_date", input.first_date.is_some()),
+    ] {
+        if given {
+            checks.fault(field, "must be left out beside a schedule");
+        }
+    }
+    if schedule.is_empty() || schedule.len() > MAX_INSTALLMENTS {
+        checks.fault("schedule", format!("must have from 1 to {MAX_INSTALLMENTS} parts"));
+        return Vec::new();
+    }
+    for (i, &(date, amount)) in schedule.iter().enumerate() {
+        if date < today {
+            checks.fault(format!("schedule[{i}].date"), format!("lies before today, {today}"));
+        }
+        checks.within(&format!("schedule[{i}].amount"), amount, 1..=MAX_AMOUNT_MINOR);
+    }
+    let sum: i128 = schedule.iter().map(|part| i128::from(part.1)).sum();
+    if sum != i128::from(rest) {
+        checks.fault("schedule", format!("must add up to {rest}, the amount without the down payment, not {sum}"));
+    }
+    let mut parts = schedule.to_vec();
+    parts.sort_by_key(|part| part.0);
+    parts
+}
+
+/// Equal parts on the dates of a recurrence.
+fn even(checks: &mut Checks, input: &PlanInput, rest: i64, today: NaiveDate) -> Vec<(NaiveDate, i64)> {
+    let counted_by = match (input.installments, input.term) {
+        (Some(_), None) => Some("installments"),
+        (None, Some(_)) => Some("term"),
+        (Some(_), Some(_)) => {
+            checks.fault("term", "must be left out when installments is given");
+            None
+        }
+        (None, None) => {
+            checks.fault("installments", "is required, unless there is a term or a schedule");
+            None
+        }
+    };
+    let limits = 1..=MAX_INSTALLMENTS as i64;
+    if let Some(count) = input.installments {
+        checks.within("installments", count, limits.clone());
+    }
+    if let Some(term) = input.term {
+        checks.within("term", term, limits.clone());
+    }
+    if input.term.is_some() != input.term_units.is_some() {
+        checks.fault("term_units", if input.term.is_some() { "is required with a term" } else { "needs a term beside it" });
+    }
+    let interval = u32::try_from(input.billing_cycle_interval.unwrap_or(1)).unwrap_or(0);
+    let recurrence = match input.billing_frequency {
+        None => {
+            checks.fault("billing_frequency", "is required without a schedule");
+            None
+        }
+        Some(frequency) => Recurrence::new(frequency, interval, input.billing_days.as_deref())
+            .map_err(|bad| checks.fault(bad.field, bad.message))
+            .ok(),
+    };
+    if let Some(date) = input.first_date.filter(|date| *date < today) {
+        checks.fault("first_date", format!("{date} lies before today, {today}"));
+    }
+    let (Some(field), Some(recurrence)) = (counted_by, recurrence) else { return Vec::new() };
+    // Paid down today, it goes on one step later.
+    let follows = || if input.down_payment.is_some() { next_date(recurrence.clone(), today) } else { today };
+    let first_date = input.first_date.unwrap_or_else(follows);
+    let count = match (input.installments, input.term, input.term_units) {
+        (Some(count), _, _) => count,
+        (_, Some(term), Some(units)) => installments_in(term.clamp(0, 1_000_000), units, &recurrence, first_date),
+        _ => return Vec::new(),
+    };
+    if count < 1 && field == "term" {
+        checks.fault(field, "is shorter than one billing period");
+    }
+    if !limits.contains(&count) {
+        if count > 0 && field == "term" {
+            checks.fault(field, format!("makes more than {MAX_INSTALLMENTS} installments"));
+        }
+        return Vec::new();
+    }
+    let count = count as usize;
+    let Some(dates) = dates(recurrence, first_date, count) else {
+        checks.fault(field, "is more than the billing frequency gives");
+        return Vec::new();
+    };
+    match equal_parts(rest, count) {
+        Some(parts) => dates.into_iter().zip(parts).collect(),
+        None => {
+            checks.fault(field, format!("is more than the {rest} minor units that are to be split"));
+            Vec::new()
+        }
+    }
+}

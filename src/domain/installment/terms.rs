@@ -1,0 +1,102 @@
+//! From terms to parts: how many, when, how much. Equal parts are rounded down to the minor unit; the last takes the remainder.
+
+use chrono::{Datelike, Months, NaiveDate, TimeDelta};
+
+use super::MAX_INSTALLMENTS;
+use crate::domain::{
+    calendar::days_between,
+    frequency::{Frequency, Recurrence, Schedule},
+    text_enum,
+};
+
+text_enum! {
+    /// What a term is counted in (Partial.ly's `term_units`).
+    pub enum TermUnits {
+        Weeks = "weeks",
+        Months = "months",
+        Years = "years",
+        /// The number of installments itself.
+        Payments = "payments",
+    }
+}
+
+/// How far apart the charges of a recurrence lie: so many charges in each step.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Once,
+    Days(i64),
+    Months(i64),
+}
+
+fn step(recurrence: &Recurrence) -> (Step, i64) {
+    let interval = i64::from(recurrence.interval());
+    let days = || recurrence.billing_days().unwrap_or_default().split(',');
+    match recurrence.frequency() {
+        Frequency::OneTime => (Step::Once, 1),
+        Frequency::Daily => {
+            let apart = days().next().and_then(|days| days.trim().parse::<i64>().ok()).unwrap_or(1);
+            (Step::Days(interval * apart), 1)
+        }
+        Frequency::Weekly => (Step::Days(7 * interval), days().count() as i64),
+        Frequency::TwiceMonthly => (Step::Months(interval), 2),
+        Frequency::Monthly => (Step::Months(interval), 1),
+        Frequency::Quarterly => (Step::Months(3 * interval), 1),
+        Frequency::Yearly => (Step::Months(12 * interval), 1),
+    }
+}
+
+/// How many installments a term holds: `floor(term / frequency)`. Months are not days: across the two kinds it is counted by the
+/// calendar from the first date.
+pub fn installments_in(term: i64, units: TermUnits, recurrence: &Recurrence, first_date: NaiveDate) -> i64 {
+    let (step, charges) = step(recurrence);
+    let after_months =
+        |months: i64| u32::try_from(months).ok().and_then(|months| first_date.checked_add_months(Months::new(months)));
+    let after_days = |days: i64| TimeDelta::try_days(days).and_then(|days| first_date.checked_add_signed(days));
+    let months = match units {
+        TermUnits::Payments => return term,
+        TermUnits::Weeks => None,
+        TermUnits::Months => Some(term),
+        TermUnits::Years => Some(12 * term),
+    };
+    let steps = match (months, step) {
+        (_, Step::Once) => 1,
+        (Some(months), Step::Months(apart)) => months / apart,
+        (None, Step::Days(apart)) => 7 * term / apart,
+        (Some(months), Step::Days(apart)) => after_months(months).map_or(i64::MAX, |end| days_between(first_date, end) / apart),
+        (None, Step::Months(apart)) => after_days(7 * term).map_or(i64::MAX, |end| whole_months(first_date, end) / apart),
+    };
+    steps.saturating_mul(charges)
+}
+
+fn whole_months(from: NaiveDate, to: NaiveDate) -> i64 {
+    let months = i64::from(to.year() - from.year()) * 12 + i64::from(to.month()) - i64::from(from.month());
+    let begun = u32::try_from(months).ok().and_then(|months| from.checked_add_months(Months::new(months)));
+    if begun.is_some_and(|date| date > to) { months - 1 } else { months }
+}
+
+/// The dates of that many installments; none if the recurrence has not as many.
+pub fn dates(recurrence: Recurrence, first_date: NaiveDate, count: usize) -> Option<Vec<NaiveDate>> {
+    if !(1..=MAX_INSTALLMENTS).contains(&count) {
+        return None;
+    }
+    let schedule = Schedule::new(recurrence, first_date);
+    let slots = std::iter::successors(Some(0), |slot| schedule.next_slot(*slot));
+    let dates: Vec<NaiveDate> = slots.map_while(|slot| schedule.date(slot)).take(count).collect();
+    (dates.len() == count).then_some(dates)
+}
+
+/// When the first installment falls if nobody says so: one step after today, as the gateways do it.
+pub fn next_date(recurrence: Recurrence, today: NaiveDate) -> NaiveDate {
+    Schedule::new(recurrence, today).date(1).unwrap_or(today)
+}
+
+/// An amount in equal parts; none if there is not a minor unit for each.
+pub fn equal_parts(amount: i64, count: usize) -> Option<Vec<i64>> {
+    let count = i64::try_from(count).ok().filter(|count| (1..=amount).contains(count))?;
+    let each = amount / count;
+    let mut parts = vec![each; count as usize];
+    if let Some(last) = parts.last_mut() {
+        *last += amount - each * count;
+    }
+    Some(parts)
+}

@@ -1,0 +1,181 @@
+//! `/v1/installment-plans`: a fixed total in dated parts, and what an operator does with the parts that are still open.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State, http::StatusCode};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    billing::{
+        App, Done,
+        installments::{self, Overview, change, create, pay},
+    },
+    domain::{id, installment::InstallmentPlan},
+    http::{
+        api::subscriptions::bodies::Nothing,
+        auth::Caller,
+        body::{Body, MaybeBody, PathKey, PathNumber},
+        error::Problem,
+        page::{List, Page},
+    },
+    store,
+};
+
+mod answers;
+mod bodies;
+
+use answers::InstallmentPlanAnswer;
+use bodies::{InstallmentPatch, InstallmentPlanFilters, InstallmentPlanPatch, NewInstallmentPlan, Split};
+
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(list, make))
+        .routes(routes!(preview))
+        .routes(routes!(get, update))
+        .routes(routes!(update_installment))
+        .routes(routes!(split))
+        .routes(routes!(pay_installment))
+        .routes(routes!(pay_off))
+        .routes(routes!(cancel))
+}
+
+type Shown = Result<Json<InstallmentPlanAnswer>, Problem>;
+
+fn shown(done: Done<Overview>) -> Shown {
+    Ok(Json(InstallmentPlanAnswer::of(done?)))
+}
+
+/// Lists installment plans.
+#[utoipa::path(
+    get, path = "/v1/installment-plans", tag = "installment plans", params(Page<id::InstallmentPlan, InstallmentPlanFilters>),
+    responses((status = 200, body = List<InstallmentPlanAnswer>))
+)]
+async fn list(
+    State(app): State<Arc<App>>,
+    page: Page<id::InstallmentPlan, InstallmentPlanFilters>,
+) -> Result<Json<List<InstallmentPlanAnswer>>, Problem> {
+    let filters = &page.filters;
+    let wanted = [
+        ("customer_id", filters.customer_id.map(|id| id.to_string())),
+        ("status", filters.status.map(|status| status.to_string())),
+        ("reference", filters.reference.as_ref().map(|text| text.0.clone())),
+        ("timeline", filters.clock_id.map(|id| id.to_string())),
+    ];
+    let found = store::page::list::<InstallmentPlan>(&app.db, page.request(wanted)).await?;
+    let data = installments::overviews(&app, found.rows).await?;
+    Ok(Json(List { data: data.into_iter().map(InstallmentPlanAnswer::of).collect(), has_more: found.has_more }))
+}
+
+/// Makes an installment plan: a recurrence and how many, or a schedule of dates and amounts. The down payment is due at once.
+#[utoipa::path(
+    post, path = "/v1/installment-plans", tag = "installment plans", request_body = NewInstallmentPlan,
+    responses((status = 201, body = InstallmentPlanAnswer))
+)]
+async fn make(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Body(new): Body<NewInstallmentPlan>,
+) -> Result<(StatusCode, Json<InstallmentPlanAnswer>), Problem> {
+    let made = create::create(&app, &caller.actor, new.into()).await?;
+    Ok((StatusCode::CREATED, Json(InstallmentPlanAnswer::of(made))))
+}
+
+/// The plan that these terms would make. Nothing is stored.
+#[utoipa::path(
+    post, path = "/v1/installment-plans/preview", tag = "installment plans", request_body = NewInstallmentPlan,
+    responses((status = 200, body = InstallmentPlanAnswer))
+)]
+async fn preview(State(app): State<Arc<App>>, _: Caller, Body(new): Body<NewInstallmentPlan>) -> Shown {
+    let preview = create::preview(&app, new.into()).await?;
+    Ok(Json(InstallmentPlanAnswer::of_preview(preview)))
+}
+
+/// Shows an installment plan, by id or reference.
+#[utoipa::path(
+    get, path = "/v1/installment-plans/{id}", tag = "installment plans", params(("id" = String, Path)),
+    responses((status = 200, body = InstallmentPlanAnswer))
+)]
+async fn get(State(app): State<Arc<App>>, PathKey(key): PathKey) -> Shown {
+    shown(installments::overview(&app, &key).await)
+}
+
+/// Changes what goes with the plan. What is left out stays; the total and its parts are not touched.
+#[utoipa::path(
+    patch, path = "/v1/installment-plans/{id}", tag = "installment plans", params(("id" = String, Path)),
+    request_body = InstallmentPlanPatch, responses((status = 200, body = InstallmentPlanAnswer))
+)]
+async fn update(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathKey(key): PathKey,
+    Body(patch): Body<InstallmentPlanPatch>,
+) -> Shown {
+    shown(change::update(&app, &caller.actor, &key, patch.into()).await)
+}
+
+/// Moves a scheduled installment, gives it another amount, or both. The other open ones make up for the amount.
+#[utoipa::path(
+    patch, path = "/v1/installment-plans/{id}/installments/{number}", tag = "installment plans",
+    params(("id" = String, Path), ("number" = i64, Path)), request_body = InstallmentPatch,
+    responses((status = 200, body = InstallmentPlanAnswer))
+)]
+async fn update_installment(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathKey(key): PathKey,
+    PathNumber(number): PathNumber,
+    Body(patch): Body<InstallmentPatch>,
+) -> Shown {
+    let amount = patch.amount.map(|amount| amount.0);
+    shown(change::installment(&app, &caller.actor, &key, number, patch.date, amount, patch.spread).await)
+}
+
+/// Makes several of a scheduled installment, which add up to it. The first keeps its number.
+#[utoipa::path(
+    post, path = "/v1/installment-plans/{id}/installments/{number}/split", tag = "installment plans",
+    params(("id" = String, Path), ("number" = i64, Path)), request_body = Split,
+    responses((status = 200, body = InstallmentPlanAnswer))
+)]
+async fn split(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathKey(key): PathKey,
+    PathNumber(number): PathNumber,
+    Body(split): Body<Split>,
+) -> Shown {
+    shown(change::split(&app, &caller.actor, &key, number, &bodies::dated(split.parts)).await)
+}
+
+/// Collects an installment now: a scheduled one early, one that is due or has failed once more.
+#[utoipa::path(
+    post, path = "/v1/installment-plans/{id}/installments/{number}/pay", tag = "installment plans",
+    params(("id" = String, Path), ("number" = i64, Path)), request_body = Nothing,
+    responses((status = 200, body = InstallmentPlanAnswer))
+)]
+async fn pay_installment(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathKey(key): PathKey,
+    PathNumber(number): PathNumber,
+    _: MaybeBody<Nothing>,
+) -> Shown {
+    shown(pay::pay(&app, &caller.actor, &key, number).await)
+}
+
+/// Collects all that is owed now; what is scheduled comes in one invoice.
+#[utoipa::path(
+    post, path = "/v1/installment-plans/{id}/pay-off", tag = "installment plans", params(("id" = String, Path)),
+    request_body = Nothing, responses((status = 200, body = InstallmentPlanAnswer))
+)]
+async fn pay_off(State(app): State<Arc<App>>, caller: Caller, PathKey(key): PathKey, _: MaybeBody<Nothing>) -> Shown {
+    shown(pay::pay_off(&app, &caller.actor, &key).await)
+}
+
+/// Ends the plan: what is paid stays, what is open is not collected any more.
+#[utoipa::path(
+    post, path = "/v1/installment-plans/{id}/cancel", tag = "installment plans", params(("id" = String, Path)),
+    request_body = Nothing, responses((status = 200, body = InstallmentPlanAnswer))
+)]
+async fn cancel(State(app): State<Arc<App>>, caller: Caller, PathKey(key): PathKey, _: MaybeBody<Nothing>) -> Shown {
+    shown(pay::cancel(&app, &caller.actor, &key).await)
+}

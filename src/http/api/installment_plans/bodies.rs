@@ -1,0 +1,169 @@
+//! What requests about installment plans say.
+
+use chrono::NaiveDate;
+
+use crate::{
+    billing::installments::{
+        change::PlanPatch,
+        create::{DownPayment, PlanInput},
+    },
+    domain::{
+        calendar::BusinessDay,
+        customer::{Metadata, Zone},
+        frequency::Frequency,
+        id::{ClockId, CustomerId, PaymentMethodId},
+        installment::{InstallmentPlanStatus, change::Spread, terms::TermUnits},
+        money::{Currency, Percentage},
+    },
+    http::{
+        api::subscriptions::bodies::CustomerRef,
+        input::{Amount, Name, Patch, PositiveAmount, Text, Whole, body},
+    },
+};
+
+body! {
+    /// Exactly one of amount and percentage.
+    pub struct DownPaymentBody {
+        /// Minor units.
+        pub amount: Option<Amount>,
+        /// Of the total, with at most three decimals; rounded half away from zero.
+        pub percentage: Option<Percentage>,
+    }
+}
+
+body! {
+    pub struct PartBody {
+        /// Not before today.
+        pub date: NaiveDate,
+        /// Minor units.
+        pub amount: PositiveAmount,
+    }
+}
+
+body! {
+    /// Either a recurrence with `installments` or `term`, or a `schedule`.
+    pub struct NewInstallmentPlan {
+        pub customer: CustomerRef,
+        /// The id that another system knows it by; requests may use it in place of ours.
+        pub reference: Option<Name<255>>,
+        /// Shown on invoices.
+        pub description: Option<Text<255>>,
+        /// The total, minor units, down payment included.
+        pub amount: PositiveAmount,
+        /// Left out: the customer's.
+        pub currency: Option<Currency>,
+        /// Part of the total that is due at once: installment number 0.
+        pub down_payment: Option<DownPaymentBody>,
+        /// How many, besides the down payment.
+        pub installments: Option<Whole<1, 1000>>,
+        /// How long instead of how many: as many installments as whole billing periods fit in.
+        pub term: Option<Whole<1, 1000>>,
+        pub term_units: Option<TermUnits>,
+        pub billing_frequency | payment_frequency: Option<Frequency>,
+        /// Every how many days, weeks, months … ; 1 if left out.
+        pub billing_cycle_interval: Option<Whole<1, 1000>>,
+        /// Which days: `7` (every 7 days), `1,4` (weekdays), `1,15` or `31` (days of the month; 31 and 0 are its last).
+        pub billing_days: Option<Text<100>>,
+        /// Left out: today, or after a down payment the next billing day.
+        pub first_date: Option<NaiveDate>,
+        /// Dates and amounts of every installment, adding up to the amount without the down payment.
+        pub schedule: Option<Vec<PartBody>>,
+        /// IANA name; left out: the customer's.
+        pub timezone: Option<Zone>,
+        /// Left out: whatever is the customer's default when it is charged.
+        pub payment_method_id: Option<PaymentMethodId>,
+        /// Where a charge goes that falls on a weekend or bank holiday.
+        pub business_day: Option<BusinessDay>,
+        /// A configured calendar of bank holidays.
+        pub holiday_calendar: Option<Name<100>>,
+        /// So many failed installments in a row default the plan; 0 = never. Left out: the configured number.
+        pub default_after: Option<Whole<0, 1000>>,
+        pub metadata: Option<Metadata>,
+    }
+}
+
+body! {
+    pub struct InstallmentPlanPatch {
+        pub reference: Patch<Name<255>>,
+        /// Shown on invoices.
+        pub description: Option<Text<255>>,
+        /// Null: the customer's default.
+        pub payment_method_id: Patch<PaymentMethodId>,
+        /// So many failed installments in a row default the plan; 0 = never.
+        pub default_after: Option<Whole<0, 1000>>,
+        /// All of it anew.
+        pub metadata: Option<Metadata>,
+    }
+}
+
+body! {
+    pub struct InstallmentPatch {
+        /// Not before today.
+        pub date: Option<NaiveDate>,
+        /// Minor units; the total stays.
+        pub amount: Option<PositiveAmount>,
+        /// With an amount: `last` lets the last other open installment make up for it, `even` all of them.
+        pub spread: Option<Spread>,
+    }
+}
+
+body! {
+    pub struct Split {
+        /// Two or more, adding up to the installment.
+        pub parts: Vec<PartBody>,
+    }
+}
+
+body! {
+    pub struct InstallmentPlanFilters {
+        pub customer_id: Option<CustomerId>,
+        pub status: Option<InstallmentPlanStatus>,
+        pub reference: Option<Text<255>>,
+        pub clock_id: Option<ClockId>,
+    }
+}
+
+pub fn dated(parts: Vec<PartBody>) -> Vec<(NaiveDate, i64)> {
+    parts.into_iter().map(|part| (part.date, part.amount.0)).collect()
+}
+
+impl From<NewInstallmentPlan> for PlanInput {
+    fn from(new: NewInstallmentPlan) -> Self {
+        let down_payment =
+            |told: DownPaymentBody| DownPayment { amount: told.amount.map(|amount| amount.0), percentage: told.percentage };
+        Self {
+            customer: new.customer.id.0,
+            reference: new.reference.map(|text| text.0),
+            description: new.description.map(|text| text.0),
+            amount: new.amount.0,
+            currency: new.currency,
+            down_payment: new.down_payment.map(down_payment),
+            installments: new.installments.map(|count| count.0),
+            term: new.term.map(|term| term.0),
+            term_units: new.term_units,
+            billing_frequency: new.billing_frequency,
+            billing_cycle_interval: new.billing_cycle_interval.map(|interval| interval.0),
+            billing_days: new.billing_days.map(|text| text.0),
+            first_date: new.first_date,
+            schedule: new.schedule.map(dated),
+            timezone: new.timezone,
+            payment_method_id: new.payment_method_id,
+            business_day: new.business_day,
+            holiday_calendar: new.holiday_calendar.map(|name| name.0),
+            default_after: new.default_after.map(|count| count.0),
+            metadata: new.metadata,
+        }
+    }
+}
+
+impl From<InstallmentPlanPatch> for PlanPatch {
+    fn from(patch: InstallmentPlanPatch) -> Self {
+        Self {
+            reference: patch.reference.change().map(|text| text.map(|text| text.0)),
+            description: patch.description.map(|text| text.0),
+            payment_method_id: patch.payment_method_id.change(),
+            default_after: patch.default_after.map(|count| count.0),
+            metadata: patch.metadata,
+        }
+    }
+}

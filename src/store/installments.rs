@@ -1,0 +1,198 @@
+//! Installment plans and their parts. A plan's lock guards its parts too; the due scan reads one partial index of plans.
+
+use chrono::{DateTime, Utc};
+
+use super::{Db, Result, Tx, db::Row};
+use crate::domain::{
+    customer::Timeline,
+    id::{InstallmentPlanId, InvoiceId},
+    installment::{Installment, InstallmentPlan, InstallmentSchedule},
+};
+
+impl Row for InstallmentPlan {
+    const TABLE: &'static str = "installment_plans";
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "reference",
+        "customer_id",
+        "payment_method_id",
+        "timeline",
+        "status",
+        "description",
+        "currency",
+        "amount",
+        "down_payment",
+        "timezone",
+        "billing_frequency",
+        "billing_cycle_interval",
+        "billing_days",
+        "business_day",
+        "holiday_calendar",
+        "default_after",
+        "failed_in_a_row",
+        "metadata",
+        "due_at",
+        "ended_at",
+        "created_at",
+        "updated_at",
+    ];
+}
+
+impl Row for Installment {
+    const TABLE: &'static str = "installments";
+    const COLUMNS: &'static [&'static str] =
+        &["id", "installment_plan_id", "number", "date", "due_at", "amount", "status", "invoice_id"];
+}
+
+const TERMS: &[&str] = &["reference", "payment_method_id", "description", "default_after", "metadata", "updated_at"];
+
+/// What billing and settlement may change.
+const PROGRESS: &[&str] = &["status", "failed_in_a_row", "due_at", "ended_at", "updated_at"];
+
+pub async fn insert(tx: &mut Tx, schedule: &InstallmentSchedule) -> Result<()> {
+    tx.insert_rows(std::slice::from_ref(&schedule.plan)).await?;
+    tx.insert_rows(&schedule.installments).await
+}
+
+/// Writes where plans stand, terms untouched.
+pub async fn save_progress(tx: &mut Tx, plans: &[InstallmentPlan]) -> Result<()> {
+    tx.update_rows(plans, PROGRESS).await?;
+    Ok(())
+}
+
+pub async fn save_terms(tx: &mut Tx, plan: &InstallmentPlan) -> Result<()> {
+    tx.update_rows(std::slice::from_ref(plan), TERMS).await?;
+    Ok(())
+}
+
+/// Writes installments that are there already.
+pub async fn save_parts(tx: &mut Tx, installments: &[Installment]) -> Result<()> {
+    tx.update_rows(installments, &["date", "due_at", "amount", "status", "invoice_id"]).await?;
+    Ok(())
+}
+
+pub async fn insert_parts(tx: &mut Tx, installments: &[Installment]) -> Result<()> {
+    tx.insert_rows(installments).await
+}
+
+/// By id or reference.
+pub async fn find(db: &Db, key: &str) -> Result<Option<InstallmentPlan>> {
+    db.query(
+        "select * from installment_plans where id = coalesce((select r.id from installment_plans r where r.reference = $1), $1)",
+    )
+    .bind(key.to_owned())
+    .optional()
+    .await
+}
+
+/// The plan by id or reference, locked, with its installments.
+pub async fn lock(tx: &mut Tx, key: &str) -> Result<Option<InstallmentSchedule>> {
+    let plan: Option<InstallmentPlan> = tx
+        .query(
+            "select * from installment_plans
+             where id = coalesce((select r.id from installment_plans r where r.reference = $1), $1) for update",
+        )
+        .bind(key.to_owned())
+        .optional()
+        .await?;
+    let Some(plan) = plan else { return Ok(None) };
+    let installments =
+        tx.query("select * from installments where installment_plan_id = $1 order by number").bind(plan.id).all().await?;
+    Ok(Some(InstallmentSchedule { plan, installments }))
+}
+
+pub async fn lock_many(tx: &mut Tx, ids: &[InstallmentPlanId]) -> Result<Vec<InstallmentPlan>> {
+    tx.query("select * from installment_plans where id in list($1) order by id for update").bind_list(ids).all().await
+}
+
+/// The next plans with an installment due by `now`, locked against other daemons.
+pub async fn due(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, limit: i64) -> Result<Vec<InstallmentPlan>> {
+    tx.query(
+        "select * from installment_plans where timeline = $1 and due_at <= $2 order by due_at limit $3 for update skip locked",
+    )
+    .bind(timeline)
+    .bind(now)
+    .bind(limit)
+    .all()
+    .await
+}
+
+pub async fn earliest_due(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
+    let row: (Option<DateTime<Utc>>,) = db
+        .query("select due_at from installment_plans where timeline = $1 and due_at is not null order by due_at limit 1")
+        .bind(timeline)
+        .optional()
+        .await?
+        .unwrap_or((None,));
+    Ok(row.0)
+}
+
+/// What these plans have still to come; what is behind them is not read.
+pub async fn scheduled_of(tx: &mut Tx, plans: &[InstallmentPlanId]) -> Result<Vec<Installment>> {
+    tx.query(
+        "select * from installments where installment_plan_id in list($1) and status = 'scheduled'
+         order by installment_plan_id, due_at, number",
+    )
+    .bind_list(plans)
+    .all()
+    .await
+}
+
+/// The installments that these invoices are for.
+pub async fn of_invoices(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<Installment>> {
+    tx.query("select * from installments where invoice_id in list($1) order by installment_plan_id, number")
+        .bind_list(invoices)
+        .all()
+        .await
+}
+
+pub async fn of_plans(db: &Db, plans: &[InstallmentPlanId]) -> Result<Vec<Installment>> {
+    db.query("select * from installments where installment_plan_id in list($1) order by installment_plan_id, number")
+        .bind_list(plans)
+        .all()
+        .await
+}
+
+/// How many installments of a plan are owed still, and how many are paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub struct Standing {
+    pub plan_id: InstallmentPlanId,
+    pub owed: i64,
+    pub paid: i64,
+}
+
+pub async fn standing_of(tx: &mut Tx, plans: &[InstallmentPlanId]) -> Result<Vec<Standing>> {
+    tx.query(
+        "select installment_plan_id as plan_id,
+                sum(case when status in ('scheduled', 'due', 'failed') then 1 else 0 end) as owed,
+                sum(case when status = 'paid' then 1 else 0 end) as paid
+         from installments where installment_plan_id in list($1) group by installment_plan_id",
+    )
+    .bind_list(plans)
+    .all()
+    .await
+}
+
+/// Money that came for a plan's invoices, minor units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub struct Received {
+    pub plan_id: InstallmentPlanId,
+    /// By credit or in part, for open invoices.
+    pub open: i64,
+    /// The same for invoices that were given up on.
+    pub uncollectible: i64,
+    pub refunded: i64,
+}
+
+pub async fn received(db: &Db, plans: &[InstallmentPlanId]) -> Result<Vec<Received>> {
+    db.query(
+        "select installment_plan_id as plan_id,
+                cast(sum(case when status = 'open' then amount_paid + credit_applied else 0 end) as bigint) as open,
+                cast(sum(case when status = 'uncollectible' then amount_paid + credit_applied else 0 end) as bigint) as uncollectible,
+                cast(sum(amount_refunded) as bigint) as refunded
+         from invoices where installment_plan_id in list($1) group by installment_plan_id",
+    )
+    .bind_list(plans)
+    .all()
+    .await
+}

@@ -1,6 +1,7 @@
 //! A forecast: what the bill run will ask for, from the real schedules, summed by day, week or month. Nothing is stored.
 //!
-//! It is the bill run's own code that says what is charged and when: what is overdue now, then every later charge. Declines,
+//! It is the bill run's own code that says what is charged and when: what is overdue now, then every later charge, with the
+//! installments of open plans. Declines,
 //! retries, credit and invoices that are open already are no part of it; `rebilld simulate` has those.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -51,11 +52,14 @@ impl Sum {
     }
 }
 
+/// By first day, exclusive last day and currency.
+pub type Sums = BTreeMap<(NaiveDate, NaiveDate, Currency), Sum>;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forecast {
     pub range: Range,
     /// By span and currency; spans without a charge are left out.
-    pub sums: BTreeMap<(NaiveDate, NaiveDate, Currency), Sum>,
+    pub sums: Sums,
 }
 
 impl Forecast {
@@ -78,12 +82,27 @@ pub async fn forecast(app: &App, input: ForecastInput) -> Done<Forecast> {
     let range = range(app, &input, now)?;
     // A day more than any zone is ahead or behind.
     let end = range.to.checked_add_days(Days::new(2)).unwrap_or(NaiveDate::MAX).and_time(NaiveTime::MIN).and_utc();
+    let mut sums = subscriptions(app, timeline, now, range, end).await?;
+    let mut after = String::new();
+    loop {
+        let batch = store::installments::planned(&app.db, timeline, end, &after, BATCH).await?;
+        let Some(last) = batch.last() else { return Ok(Forecast { range, sums }) };
+        after.clone_from(&last.id);
+        for part in batch {
+            // What is overdue is charged today.
+            let date = calendar::local_date(part.due_at.max(now), part.timezone.0);
+            put(&mut sums, &range, date, part.currency, part.amount);
+        }
+    }
+}
+
+async fn subscriptions(app: &App, timeline: Timeline, now: DateTime<Utc>, range: Range, end: DateTime<Utc>) -> Done<Sums> {
     let rules = Arc::new(app.rules.clone());
-    let mut sums = BTreeMap::new();
+    let mut sums = Sums::new();
     let mut after = String::new();
     loop {
         let batch = store::subscriptions::planned(&app.db, timeline, end, &after, BATCH).await?;
-        let Some(last) = batch.last() else { return Ok(Forecast { range, sums }) };
+        let Some(last) = batch.last() else { return Ok(sums) };
         after = last.id.to_string();
         let rules = rules.clone();
         // Ten years of daily charges are work, and other requests wait on these threads.
@@ -114,13 +133,7 @@ fn range(app: &App, input: &ForecastInput, now: DateTime<Utc>) -> Done<Range> {
 }
 
 /// Adds what one subscription will be charged: what is due by now is charged today, whatever its date.
-fn add(
-    sums: &mut BTreeMap<(NaiveDate, NaiveDate, Currency), Sum>,
-    mut subscription: Subscription,
-    now: DateTime<Utc>,
-    rules: &Rules,
-    range: &Range,
-) {
+fn add(sums: &mut Sums, mut subscription: Subscription, now: DateTime<Utc>, rules: &Rules, range: &Range) {
     let currency = subscription.currency;
     let mut date = subscription.today(now);
     let (overdue, _) = subscription.run(now, rules);
@@ -132,8 +145,13 @@ fn add(
         if date >= range.to {
             return;
         }
-        if let Some((start, end)) = range.part(date).filter(|_| cycle.amount > 0) {
-            sums.entry((start, end, currency)).or_default().add(Sum { charges: 1, amount: cycle.amount });
-        }
+        put(sums, range, date, currency, cycle.amount);
+    }
+}
+
+/// Counts one charge; what costs nothing is none.
+fn put(sums: &mut Sums, range: &Range, date: NaiveDate, currency: Currency, amount: i64) {
+    if let Some((start, end)) = range.part(date).filter(|_| amount > 0) {
+        sums.entry((start, end, currency)).or_default().add(Sum { charges: 1, amount });
     }
 }

@@ -12,6 +12,7 @@ use super::{
 use crate::domain::{
     clock::TestClock,
     customer::{Customer, PaymentMethod},
+    installment::{Installment, InstallmentPlan},
     invoice::Invoice,
     payment::Payment,
     plan::Plan,
@@ -46,6 +47,11 @@ pub async fn living(from: &Db, to: &Db, now: DateTime<Utc>, gateways: &[&str]) -
         PaymentMethod: "id", "select * from payment_methods where 1 = 1";
         Subscription: "id", "select * from subscriptions where (status not in ('completed', 'cancelled')
             or id in (select subscription_id from invoices where status = 'open'))";
+        InstallmentPlan: "id", "select * from installment_plans where (ended_at is null
+            or id in (select installment_plan_id from invoices where status = 'open'))";
+        Installment: "id", "select * from installments where installment_plan_id in (
+            select id from installment_plans where ended_at is null
+            union select installment_plan_id from invoices where status = 'open')";
         Invoice: "id", "select * from invoices where status = 'open'";
         Payment: "id", "select * from payments where invoice_id in (select id from invoices where status = 'open')";
     }
@@ -92,7 +98,7 @@ macro_rules! keyed {
         }
     )+};
 }
-keyed!(TestClock, Plan, Customer, PaymentMethod, Subscription, Invoice, Payment);
+keyed!(TestClock, Plan, Customer, PaymentMethod, Subscription, InstallmentPlan, Installment, Invoice, Payment);
 
 async fn table<R: Row + Record>(from: &mut Tx, to: &mut Tx, sql: &'static str, key: impl Fn(&R) -> String) -> Result<u64> {
     let mut after = String::new();

@@ -4,9 +4,10 @@ use chrono::{DateTime, Utc};
 
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
-    customer::Timeline,
+    customer::{Timeline, Zone},
     id::{InstallmentPlanId, InvoiceId},
     installment::{Installment, InstallmentPlan, InstallmentSchedule},
+    money::Currency,
 };
 
 impl Row for InstallmentPlan {
@@ -193,6 +194,32 @@ pub async fn received(db: &Db, plans: &[InstallmentPlanId]) -> Result<Vec<Receiv
          from invoices where installment_plan_id in list($1) group by installment_plan_id",
     )
     .bind_list(plans)
+    .all()
+    .await
+}
+
+/// An installment to come, as a forecast sees it.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct Planned {
+    pub id: String,
+    pub due_at: DateTime<Utc>,
+    pub amount: i64,
+    pub currency: Currency,
+    pub timezone: Zone,
+}
+
+/// Those of a timeline that will be charged by themselves before an instant, by id and after `after`.
+pub async fn planned(db: &Db, timeline: Timeline, before: DateTime<Utc>, after: &str, limit: i64) -> Result<Vec<Planned>> {
+    db.query(
+        "select i.id, i.due_at, i.amount, p.currency, p.timezone
+         from installments i join installment_plans p on p.id = i.installment_plan_id
+         where i.id > $1 and i.status = 'scheduled' and i.due_at < $3 and p.timeline = $2 and p.due_at is not null
+         order by i.id limit $4",
+    )
+    .bind(after.to_owned())
+    .bind(timeline)
+    .bind(before)
+    .bind(limit)
     .all()
     .await
 }

@@ -13,6 +13,7 @@ use crate::domain::{
     clock::TestClock,
     customer::{Credit, Customer, PaymentMethod},
     event::Event,
+    installment::{Installment, InstallmentPlan},
     invoice::Invoice,
     payment::{Payment, Refund},
     plan::Plan,
@@ -75,6 +76,8 @@ tables! {
     "credits" by "id": Credit;
     "payment_methods" by "id": PaymentMethod;
     "subscriptions" by "id": Subscription;
+    "installment_plans" by "id": InstallmentPlan;
+    "installments" by "id": Installment;
     "invoices" by "id": Invoice;
     "payments" by "id": Payment;
     "refunds" by "id": Refund;
@@ -129,7 +132,9 @@ mod tests {
 
     #[test]
     fn no_table_is_forgotten() {
-        let migrations = include_str!("../../migrations/sqlite/0001_billing.sql");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite");
+        let files = std::fs::read_dir(folder).expect("folder").flatten();
+        let migrations: String = files.map(|file| std::fs::read_to_string(file.path()).expect("text")).collect();
         let there: BTreeSet<&str> =
             migrations.lines().filter_map(|line| line.strip_prefix("create table ")?.split_whitespace().next()).collect();
         let known: BTreeSet<&str> = TABLES.iter().map(|table| table.name).chain(LEFT_OUT.iter().map(|left| left.0)).collect();

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use rebilld::{
-    billing::forecast::{ForecastInput, forecast},
+    billing::{
+        forecast::{ForecastInput, forecast},
+        installments::create::{DownPayment, PlanInput},
+    },
     domain::{
         calendar::{BusinessDay, local_date},
         customer::Timeline,
@@ -23,7 +26,7 @@ use rebilld::{
 use serde_json::json;
 
 use crate::{
-    http,
+    http, installments,
     world::{On, World, date, on_both},
 };
 
@@ -139,6 +142,12 @@ on_both! {
         for subscription in everything(&world, &customers).await {
             world.add(subscription).await;
         }
+        let installments = |i: usize, first_date, count| PlanInput {
+            down_payment: Some(DownPayment { amount: Some(1234), percentage: None }),
+            ..installments::monthly(customers[i], first_date, count)
+        };
+        world.plan(installments(0, "2026-02-28", 4)).await;
+        world.plan(installments(1, "2026-11-30", 9)).await;
         let mut foretold = Vec::new();
         for (interval, to) in [(Interval::Day, "2026-12-20"), (Interval::Week, "2026-12-20"), (Interval::Month, "2027-01-01")] {
             let input = ForecastInput {

@@ -3,6 +3,7 @@
 use rebilld::{
     domain::{
         customer::{Customer, Timeline},
+        installment::{Installment, InstallmentPlan, InstallmentPlanStatus, InstallmentSchedule, InstallmentStatus},
         invoice::{Invoice, InvoiceStatus},
         payment::{Payment, PaymentStatus},
         subscription::{Subscription, SubscriptionStatus},
@@ -48,6 +49,34 @@ on_both! {
         let elsewhere = Timeline::Test(samples::clock().id);
         let page = store::subscriptions::planned(&ground.db, elsewhere, samples::minute(9), "", 9).await.expect("page");
         assert!(page.is_empty());
+    }
+
+    async fn planned_installments_are_those_of_open_plans(ground) {
+        let customer = samples::customer();
+        let schedule = |due, status| {
+            let plan = InstallmentPlan { due_at: due, status, ..samples::installment_plan(customer.id) };
+            let ended_at = (status != InstallmentPlanStatus::Open).then(samples::noon);
+            let plan = InstallmentPlan { ended_at, ..plan };
+            let part = |number| Installment { due_at: samples::minute(number), ..samples::installment(plan.id, number) };
+            InstallmentSchedule { installments: (0..4).map(part).collect(), plan }
+        };
+        let mut open = schedule(Some(samples::minute(1)), InstallmentPlanStatus::Open);
+        open.installments[0].status = InstallmentStatus::Cancelled;
+        let defaulted = schedule(None, InstallmentPlanStatus::Defaulted);
+        ground
+            .write(async |tx: &mut Tx| {
+                store::customers::insert(tx, &customer).await?;
+                store::installments::insert(tx, &open).await?;
+                store::installments::insert(tx, &defaulted).await
+            })
+            .await;
+        let page = async |after: &str, limit| {
+            let planned = store::installments::planned(&ground.db, Timeline::Wall, samples::minute(3), after, limit);
+            planned.await.expect("page").into_iter().map(|part| part.id).collect::<Vec<_>>()
+        };
+        let expected = [open.installments[1].id.clone(), open.installments[2].id.clone()];
+        assert_eq!(page("", 9).await, expected);
+        assert_eq!((page("", 1).await, page(&expected[0], 9).await), (expected[..1].to_vec(), expected[1..].to_vec()));
     }
 
     async fn imports_know_what_was_imported_before(ground) {

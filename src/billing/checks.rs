@@ -20,7 +20,7 @@ use crate::{
 /// No duration, number of days or priority goes beyond this.
 pub const MAX_COUNT: i64 = 100_000;
 
-const MAX_MODIFIERS: usize = 100;
+pub(super) const MAX_MODIFIERS: usize = 100;
 
 /// The faults found so far.
 #[derive(Debug, Default)]
@@ -29,6 +29,11 @@ pub struct Checks(Vec<Fault>);
 impl Checks {
     pub fn fault(&mut self, field: impl Into<String>, message: impl Into<String>) {
         self.0.push(Fault::new(field, message));
+    }
+
+    /// What was found.
+    pub fn into_faults(self) -> Vec<Fault> {
+        self.0
     }
 
     /// Refuses with all faults, if there are any.
@@ -142,15 +147,34 @@ pub async fn modifiers<K: Shelf>(
 where
     Entry<K>: Record,
 {
-    if inputs.is_empty() {
-        return Ok(Vec::new());
-    }
-    if inputs.len() > MAX_MODIFIERS {
-        checks.fault(list, format!("must not have more than {MAX_MODIFIERS} items"));
+    let entries = entries::<K>(tx, inputs).await?;
+    Ok(copies(checks, list, inputs, &entries, held))
+}
+
+/// The catalog entries that a list names.
+pub async fn entries<K: Shelf>(tx: &mut Tx, inputs: &[ModifierInput]) -> Done<Vec<Entry<K>>>
+where
+    Entry<K>: Record,
+{
+    if inputs.is_empty() || inputs.len() > MAX_MODIFIERS {
         return Ok(Vec::new());
     }
     let keys: Vec<&str> = inputs.iter().map(|input| input.id.as_str()).collect();
-    let entries = store::catalog::find_many::<K>(tx, &keys).await?;
+    Ok(store::catalog::find_many::<K>(tx, &keys).await?)
+}
+
+/// [`modifiers`] of entries that were read before.
+pub fn copies<K: Shelf>(
+    checks: &mut Checks,
+    list: &str,
+    inputs: &[ModifierInput],
+    entries: &[Entry<K>],
+    held: &[Modifier],
+) -> Vec<Modifier> {
+    if inputs.len() > MAX_MODIFIERS {
+        checks.fault(list, format!("must not have more than {MAX_MODIFIERS} items"));
+        return Vec::new();
+    }
     let mut found = Vec::with_capacity(inputs.len());
     for (i, input) in inputs.iter().enumerate() {
         let field = |name: &str| format!("{list}[{i}].{name}");
@@ -173,7 +197,7 @@ where
             applied_from: 0,
         });
     }
-    Ok(found)
+    found
 }
 
 /// What amount and percentage say together; `prefix` stands before the field names. None when neither is given.

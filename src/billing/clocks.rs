@@ -95,12 +95,16 @@ fn target(now: DateTime<Utc>, goal: Goal) -> Done<DateTime<Utc>> {
 /// Removes an idle clock with its customers and all that is theirs; the events stay.
 pub async fn delete(app: &App, actor: &Actor, id: ClockId) -> Done<()> {
     let mut tx = app.db.begin().await?;
+    // Rolled back if the clock turns out to be on its way.
+    store::clocks::delete_customers(&mut tx, id).await?;
     let Some(clock) = store::clocks::hold_idle(&mut tx, id).await? else {
         return match store::clocks::lock(&mut tx, id).await? {
             Some(_) => Err(on_its_way()),
             None => Err(Refusal::not_found("clock", id)),
         };
     };
+    // Those who were made meanwhile.
+    store::clocks::delete_customers(&mut tx, id).await?;
     store::clocks::delete(&mut tx, id).await?;
     let event = app.event(Timeline::Test(id), clock.now_at, actor, "clock.deleted", id, json!({"name": clock.name}));
     store::events::append(&mut tx, &[event]).await?;

@@ -31,9 +31,6 @@ pub struct CustomerInput {
 
 pub async fn create(app: &App, actor: &Actor, input: CustomerInput) -> Done<Customer> {
     let mut checks = Checks::default();
-    if input.name.is_none() {
-        checks.fault("name", "is required");
-    }
     let timeline = input.clock_id.flatten().map_or(Timeline::Wall, Timeline::Test);
     let mut tx = app.db.begin().await?;
     let now = match app.now_in(&mut tx, timeline).await {
@@ -43,6 +40,21 @@ pub async fn create(app: &App, actor: &Actor, input: CustomerInput) -> Done<Cust
         }
         now => now?,
     };
+    let customer = draft(app, &mut checks, input, now);
+    checks.done()?;
+    store::customers::insert(&mut tx, &customer).await.map_err(taken)?;
+    let event = app.event(timeline, now, actor, "customer.created", customer.id, json!({ "after": customer }));
+    store::events::append(&mut tx, &[event]).await?;
+    tx.commit().await?;
+    Ok(customer)
+}
+
+/// The customer that the input asks for. It is worth something only if no fault was found.
+pub(super) fn draft(app: &App, checks: &mut Checks, input: CustomerInput, now: DateTime<Utc>) -> Customer {
+    if input.name.is_none() {
+        checks.fault("name", "is required");
+    }
+    let timeline = input.clock_id.flatten().map_or(Timeline::Wall, Timeline::Test);
     let mut customer = Customer {
         id: app.id(),
         reference: None,
@@ -58,13 +70,8 @@ pub async fn create(app: &App, actor: &Actor, input: CustomerInput) -> Done<Cust
         created_at: now,
         updated_at: now,
     };
-    put(&mut checks, &mut customer, input);
-    checks.done()?;
-    store::customers::insert(&mut tx, &customer).await.map_err(taken)?;
-    let event = app.event(timeline, now, actor, "customer.created", customer.id, json!({ "after": customer }));
-    store::events::append(&mut tx, &[event]).await?;
-    tx.commit().await?;
-    Ok(customer)
+    put(checks, &mut customer, input);
+    customer
 }
 
 pub async fn update(app: &App, actor: &Actor, key: &str, input: CustomerInput) -> Done<Customer> {

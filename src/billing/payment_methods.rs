@@ -48,14 +48,37 @@ pub async fn add(app: &App, actor: &Actor, customer_key: &str, input: MethodInpu
     let (customer, failed) = locked(&mut tx, found.id).await?;
     let now = app.now_in(&mut tx, customer.timeline).await?;
     let mut checks = Checks::default();
-    check_gateway(app, &mut checks, &customer, &input);
-    check_means(&mut checks, &customer, &input);
-    check_card(&mut checks, input.expires.as_deref(), input.last_four.as_deref());
-    checks.done()?;
-
     let others = store::payment_methods::of_customer(&mut tx, customer.id).await?;
     let becomes_default = others.is_empty() || input.default.unwrap_or(!failed.is_empty());
-    let method = PaymentMethod {
+    let method = draft(app, &mut checks, &customer, input, becomes_default, now);
+    checks.done()?;
+    if becomes_default {
+        store::payment_methods::clear_default(&mut tx, customer.id).await?;
+    }
+    store::payment_methods::insert(&mut tx, &method).await?;
+    let mut events = vec![added(app, actor, &customer, &method, now)];
+    let retried = collect_at_once(&mut tx, app, actor, now, &method, failed, &mut events).await?;
+    store::events::append(&mut tx, &events).await?;
+    tx.commit().await?;
+    if retried {
+        app.bells.collect.notify_one();
+    }
+    Ok(method)
+}
+
+/// The method that the input asks for. It is worth something only if no fault was found.
+pub(super) fn draft(
+    app: &App,
+    checks: &mut Checks,
+    customer: &Customer,
+    input: MethodInput,
+    is_default: bool,
+    now: DateTime<Utc>,
+) -> PaymentMethod {
+    check_gateway(app, checks, customer, &input);
+    check_means(checks, customer, &input);
+    check_card(checks, input.expires.as_deref(), input.last_four.as_deref());
+    PaymentMethod {
         id: app.id(),
         customer_id: customer.id,
         gateway: input.gateway,
@@ -66,24 +89,15 @@ pub async fn add(app: &App, actor: &Actor, customer_key: &str, input: MethodInpu
         channels: input.channels.unwrap_or_default(),
         expires: input.expires,
         last_four: input.last_four,
-        is_default: becomes_default,
+        is_default,
         priority: input.priority.unwrap_or(0),
         created_at: now,
         updated_at: now,
-    };
-    if becomes_default {
-        store::payment_methods::clear_default(&mut tx, customer.id).await?;
     }
-    store::payment_methods::insert(&mut tx, &method).await?;
-    let mut events =
-        vec![app.event(customer.timeline, now, actor, "payment_method.added", method.id, json!({ "after": told(&method) }))];
-    let retried = collect_at_once(&mut tx, app, actor, now, &method, failed, &mut events).await?;
-    store::events::append(&mut tx, &events).await?;
-    tx.commit().await?;
-    if retried {
-        app.bells.collect.notify_one();
-    }
-    Ok(method)
+}
+
+pub(super) fn added(app: &App, actor: &Actor, customer: &Customer, method: &PaymentMethod, now: DateTime<Utc>) -> Event {
+    app.event(customer.timeline, now, actor, "payment_method.added", method.id, json!({ "after": told(method) }))
 }
 
 pub async fn update(app: &App, actor: &Actor, id: PaymentMethodId, input: MethodPatch) -> Done<PaymentMethod> {

@@ -5,13 +5,14 @@ use serde_json::json;
 
 use super::{
     App, Done,
-    checks::{Checks, MAX_COUNT, ModifierInput, Terms, modifiers},
+    checks::{Checks, MAX_COUNT, ModifierInput, Terms, copies, entries},
     open::{Draft, open_invoices},
 };
 use crate::{
     domain::{
         calendar::{self, BusinessDay},
-        customer::{Customer, Metadata, Timeline, Zone},
+        catalog::Entry,
+        customer::{Customer, Metadata, PaymentMethod, Timeline, Zone},
         event::Actor,
         frequency::Frequency,
         id::{AddOn, Discount, PaymentMethodId},
@@ -21,7 +22,7 @@ use crate::{
         proration::FirstPeriod,
         subscription::{Subscription, SubscriptionStatus},
     },
-    store::{self, Tx},
+    store,
 };
 
 /// The first bill date, as a date or, as Paysley writes it, an instant.
@@ -59,6 +60,9 @@ pub struct SubscribeInput {
     pub next_bill_date: Option<Start>,
     /// Lets the first bill date lie in the past: the catch-up policy then says what is billed of it.
     pub backdated: bool,
+    /// It was charged elsewhere up to and with this day: the first charge is the first of the schedule after it. Without a
+    /// `next_bill_date` to lay the schedule from, that begins the day after; then no stub before the first billing day is charged.
+    pub paid_through: Option<NaiveDate>,
     pub ends_on: Option<NaiveDate>,
     pub trial_days: Option<i64>,
     pub first_period: Option<FirstPeriod>,
@@ -81,23 +85,25 @@ pub async fn subscribe(app: &App, actor: &Actor, input: SubscribeInput) -> Done<
     let mut checks = Checks::default();
     let mut tx = app.db.begin().await?;
     let customer = store::customers::lock(&mut tx, &input.customer).await?;
-    if customer.is_none() {
-        checks.fault("customer.id", format!("there is no customer {}", input.customer.escape_debug()));
-    }
     let plan = match &input.plan_id {
         None => None,
-        Some(key) => {
-            let plan = store::plans::find_in(&mut tx, key).await?;
-            if plan.is_none() {
-                checks.fault("plan_id", format!("there is no plan {}", key.escape_debug()));
-            }
-            plan
-        }
+        Some(key) => store::plans::find_in(&mut tx, key).await?,
     };
     let timeline = customer.as_ref().map_or(Timeline::Wall, |customer| customer.timeline);
     let now = app.now_in(&mut tx, timeline).await?;
     let amount = input.initial_payment_amount.unwrap_or(0);
-    let subscription = build(app, &mut tx, &mut checks, customer.as_ref(), plan.as_ref(), input, now).await?;
+    let methods = match (&customer, input.payment_method_id) {
+        (Some(customer), Some(_)) => store::payment_methods::of_customer(&mut tx, customer.id).await?,
+        _ => Vec::new(),
+    };
+    let named = Named {
+        customer: customer.as_ref(),
+        plan: plan.as_ref(),
+        methods: &methods,
+        add_ons: &entries(&mut tx, input.add_ons.as_deref().unwrap_or_default()).await?,
+        discounts: &entries(&mut tx, input.discounts.as_deref().unwrap_or_default()).await?,
+    };
+    let subscription = draft(app, &mut checks, &named, input, now);
     checks.done()?;
 
     store::subscriptions::insert(&mut tx, std::slice::from_ref(&subscription)).await?;
@@ -136,16 +142,26 @@ fn initial_payment(subscription: &Subscription, amount: i64, now: DateTime<Utc>)
     }
 }
 
+/// What an input names, as the database has it.
+pub(super) struct Named<'a> {
+    pub customer: Option<&'a Customer>,
+    pub plan: Option<&'a Plan>,
+    /// The customer's, if the input names one.
+    pub methods: &'a [PaymentMethod],
+    /// Those that the input names may be among more.
+    pub add_ons: &'a [Entry<AddOn>],
+    pub discounts: &'a [Entry<Discount>],
+}
+
 /// The subscription that the input asks for. It is worth something only if no fault was found.
-async fn build(
-    app: &App,
-    tx: &mut Tx,
-    checks: &mut Checks,
-    customer: Option<&Customer>,
-    plan: Option<&Plan>,
-    input: SubscribeInput,
-    now: DateTime<Utc>,
-) -> Done<Subscription> {
+pub(super) fn draft(app: &App, checks: &mut Checks, named: &Named, input: SubscribeInput, now: DateTime<Utc>) -> Subscription {
+    let &Named { customer, plan, .. } = named;
+    if customer.is_none() {
+        checks.fault("customer.id", format!("there is no customer {}", input.customer.escape_debug()));
+    }
+    if let Some(key) = input.plan_id.as_ref().filter(|_| plan.is_none()) {
+        checks.fault("plan_id", format!("there is no plan {}", key.escape_debug()));
+    }
     if input.plan_id.is_none() {
         for (field, missing) in [("amount", input.amount.is_none()), ("billing_frequency", input.billing_frequency.is_none())] {
             if missing {
@@ -166,16 +182,20 @@ async fn build(
     let plan_days = plan.filter(|plan| plan.billing_frequency == frequency).and_then(|plan| plan.billing_days.clone());
     let explicit_days = input.billing_days.filter(|_| input.billing_frequency.is_some() || plan.is_some());
 
-    let trial_days = trial(checks, plan, input.trial_days, input.next_bill_date, today, timezone);
-    let starts_on = match input.next_bill_date {
+    let day_after = input.paid_through.and_then(|day| day.succ_opt());
+    let start = input.next_bill_date.or(day_after.map(Start::Date));
+    let trial_days = trial(checks, plan, input.trial_days, start, today, timezone);
+    let starts_on = match start {
         Some(start) => start.date(timezone),
         None => u64::try_from(trial_days).ok().and_then(|days| today.checked_add_days(Days::new(days))).unwrap_or(today),
     };
-    if starts_on < today && !input.backdated {
-        checks.fault("next_bill_date", format!("lies before today, {today}; say backdated: true if that is meant"));
-    }
-    if input.ends_on.is_some_and(|end| end <= starts_on) {
-        checks.fault("ends_on", format!("must be after the first bill date, {starts_on}"));
+    if input.paid_through.is_none() {
+        if starts_on < today && !input.backdated {
+            checks.fault("next_bill_date", format!("lies before today, {today}; say backdated: true if that is meant"));
+        }
+        if input.ends_on.is_some_and(|end| end <= starts_on) {
+            checks.fault("ends_on", format!("must be after the first bill date, {starts_on}"));
+        }
     }
     if input.dunning_policy_id.is_some() {
         checks.fault("dunning_policy_id", "must be left out: the configured dunning ladder holds for all subscriptions");
@@ -184,22 +204,24 @@ async fn build(
         checks.fault("authorize_days_before", "must be left out or 0: charges are authorized on the bill date itself");
     }
     checks.amount("initial_payment_amount", input.initial_payment_amount.unwrap_or(0));
-    if let (Some(method), Some(customer)) = (input.payment_method_id, customer) {
-        let methods = store::payment_methods::of_customer(tx, customer.id).await?;
-        if !methods.iter().any(|known| known.id == method) {
-            checks.fault("payment_method_id", "is no payment method of this customer");
-        }
+    if let (Some(method), Some(_)) = (input.payment_method_id, customer)
+        && !named.methods.iter().any(|known| known.id == method)
+    {
+        checks.fault("payment_method_id", "is no payment method of this customer");
     }
     let add_ons = match &input.add_ons {
-        Some(inputs) => modifiers::<AddOn>(tx, checks, "add_ons", inputs, plan.map_or(&[], |plan| &plan.add_ons)).await?,
+        Some(inputs) => copies(checks, "add_ons", inputs, named.add_ons, plan.map_or(&[], |plan| &plan.add_ons)),
         None => plan.map(|plan| plan.add_ons.clone()).unwrap_or_default(),
     };
     let discounts = match &input.discounts {
-        Some(inputs) => modifiers::<Discount>(tx, checks, "discounts", inputs, plan.map_or(&[], |plan| &plan.discounts)).await?,
+        Some(inputs) => copies(checks, "discounts", inputs, named.discounts, plan.map_or(&[], |plan| &plan.discounts)),
         None => plan.map(|plan| plan.discounts.clone()).unwrap_or_default(),
     };
     let business_day = input.business_day.or(plan.map(|plan| plan.business_day)).unwrap_or_default();
     let plan_calendar = plan.filter(|_| business_day != BusinessDay::None).and_then(|plan| plan.holiday_calendar.clone());
+
+    let laid_from_payment = input.paid_through.is_some() && input.next_bill_date.is_none();
+    let first_period = input.first_period.unwrap_or(if laid_from_payment { FirstPeriod::Free } else { FirstPeriod::default() });
 
     let mut subscription = Subscription {
         id: app.id(),
@@ -219,7 +241,7 @@ async fn build(
         ends_on: input.ends_on,
         trial_ends_on: (trial_days > 0).then_some(starts_on),
         timezone,
-        first_period: input.first_period.unwrap_or_default(),
+        first_period,
         catch_up: input.catch_up.or(plan.map(|plan| plan.catch_up)).unwrap_or(app.config.billing.catch_up),
         while_past_due: input.while_past_due.or(plan.map(|plan| plan.while_past_due)).unwrap_or(WhilePastDue::Bill),
         business_day,
@@ -251,11 +273,24 @@ async fn build(
     let days = checks.terms(&Terms::of(&subscription), &app.rules);
     subscription.billing_days = days;
     if let Some(schedule) = subscription.schedule() {
-        let slot = subscription.first_period.first_slot(&schedule).and_then(|slot| i64::try_from(slot).ok());
-        subscription.next_slot = slot.unwrap_or(i64::MAX);
+        let slot = match day_after.filter(|_| !laid_from_payment) {
+            Some(day) => schedule.slot_on_or_after(day),
+            None => subscription.first_period.first_slot(&schedule),
+        };
+        subscription.next_slot = slot.and_then(|slot| i64::try_from(slot).ok()).unwrap_or(i64::MAX);
     }
     subscription.refresh(&app.rules);
-    Ok(subscription)
+    if input.paid_through.is_some() && subscription.schedule().is_some() {
+        match subscription.next_bill_date {
+            None => checks.fault("paid_through", "leaves nothing to charge by these terms"),
+            Some(first) if first < today && !input.backdated => checks.fault(
+                "paid_through",
+                format!("would bring the first charge on {first}, before today, {today}: that must be asked for as backdated"),
+            ),
+            Some(_) => {}
+        }
+    }
+    subscription
 }
 
 /// Days of trial. A first bill date that is given outright leaves no room for a plan's trial.

@@ -2,7 +2,10 @@
 
 mod check;
 mod demo;
+mod export;
+mod import;
 mod keys;
+mod simulate;
 
 use std::{
     net::SocketAddr,
@@ -43,6 +46,13 @@ enum Command {
         #[command(subcommand)]
         command: keys::Command,
     },
+    /// Runs a copy of the database forward against pretend gateways, and shows what would be charged; the database itself and
+    /// the real gateways are left alone
+    Simulate(simulate::Options),
+    /// Takes over customers and subscriptions from CSV files; shows what would come of it, and with --apply does it
+    Import(import::Options),
+    /// Writes out every table as CSV or JSON lines
+    Export(export::Options),
     /// Runs the pretend gateways alone
     Sandbox {
         /// Where to listen; port 0 takes a free one
@@ -81,6 +91,9 @@ impl Cli {
             }
             Command::Check(settings) => return Ok(check::run(&settings).await),
             Command::Keys { command } => keys::run(command).await?,
+            Command::Simulate(options) => return simulate::run(options).await,
+            Command::Import(options) => return import::run(options).await,
+            Command::Export(options) => export::run(options).await?,
             Command::Sandbox { listen } => pretend(listen).await?,
         }
         Ok(ExitCode::SUCCESS)

@@ -170,6 +170,12 @@ pub async fn idle(config: Config) -> anyhow::Result<App> {
     Ok(App::new(db, Clock::System, config, Gateways::default(), seed()?))
 }
 
+/// Everything but the doors, on a clock and a database that are not the daemon's own. Opens no connection to a gateway.
+pub fn rehearse(config: Config, db: Db, clock: Clock, seed: [u8; 32]) -> anyhow::Result<App> {
+    let gateways = Gateways::connect(&config.gateways)?;
+    Ok(App::new(db, clock, config, gateways, seed))
+}
+
 /// Why configured gateways could not be set up, one sentence each.
 pub fn gateway_faults(config: &Config) -> Vec<String> {
     let alone =

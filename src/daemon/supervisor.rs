@@ -1,10 +1,13 @@
 //! What systemd is told: ready, reloading, stopping, and that the job loops turn. Without systemd all of it does nothing.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::mpsc, time::Duration};
 
 use sd_notify::NotifyState;
 
 use crate::jobs::cron::Pulses;
+
+/// How long a message to systemd may take.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Only once the database is open, the listener bound and the jobs turning.
 pub fn ready(addr: SocketAddr) {
@@ -41,8 +44,17 @@ pub async fn watch(pulses: Pulses) {
     }
 }
 
+/// Sent from a thread of its own: a socket that nobody reads blocks, and must not keep us from stopping.
 fn notify(states: &[NotifyState]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "systemd could not be told");
+    let text = states.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    let (done, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        // Whoever waited may have gone on by now.
+        let _ = done.send(sd_notify::notify(&[NotifyState::Custom(&text)]));
+    });
+    match told.recv_timeout(PATIENCE) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "systemd could not be told"),
+        Err(_) => tracing::warn!("systemd does not read what it is told"),
     }
 }

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod customer;
 pub mod dunning;
 pub mod event;
+pub mod forecast;
 pub mod frequency;
 pub mod id;
 pub mod installment;

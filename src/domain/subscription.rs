@@ -234,25 +234,23 @@ impl Subscription {
         }
     }
 
-    /// The charges to come, as the bill run would open them if nothing were missed.
+    /// The first of the charges to come, see [`Subscription::ahead`].
     pub fn upcoming(&self, rules: &Rules, count: usize) -> Vec<CycleDue> {
-        let mut ahead = self.clone();
+        self.ahead(rules).take(count).collect()
+    }
+
+    /// The charges to come, as the bill run would open them if nothing were missed. Without an end of its own it has none.
+    pub fn ahead<'r>(&self, rules: &'r Rules) -> Ahead<'r> {
+        let mut subscription = self.clone();
         if self.status.is_ended() || self.cancel_at_period_end {
-            return Vec::new();
+            return Ahead { subscription, schedule: None, rules };
         }
         if let (SubscriptionStatus::Paused, Some(until)) = (self.status, self.paused_until) {
-            ahead.skip_before(until);
+            subscription.skip_before(until);
         }
-        ahead.apply_pending_change(rules);
-        let Some(schedule) = ahead.schedule() else { return Vec::new() };
-        let mut cycles = Vec::with_capacity(count.min(1000));
-        while cycles.len() < count
-            && let Some(cycle) = ahead.peek(&schedule, rules)
-        {
-            ahead.open(&cycle, &schedule);
-            cycles.push(cycle);
-        }
-        cycles
+        subscription.apply_pending_change(rules);
+        let schedule = subscription.schedule();
+        Ahead { subscription, schedule, rules }
     }
 
     /// Does everything due by `now`: resumes, ends, applies a pending change, opens the cycles that the catch-up policy allows.
@@ -442,5 +440,24 @@ impl Subscription {
             self.moved_to = None;
         }
         self.refresh(rules);
+    }
+}
+
+/// A subscription that walks through its own future, one charge at a time.
+#[derive(Debug, Clone)]
+pub struct Ahead<'r> {
+    subscription: Subscription,
+    schedule: Option<Schedule>,
+    rules: &'r Rules,
+}
+
+impl Iterator for Ahead<'_> {
+    type Item = CycleDue;
+
+    fn next(&mut self) -> Option<CycleDue> {
+        let schedule = self.schedule.as_ref()?;
+        let cycle = self.subscription.peek(schedule, self.rules)?;
+        self.subscription.open(&cycle, schedule);
+        Some(cycle)
     }
 }

@@ -145,7 +145,7 @@ pub fn query_pairs(parts: &Parts, faults: &mut Faults) -> Result<Map<String, Val
 }
 
 /// Card numbers, and the one character that PostgreSQL cannot keep, in any text, name or number.
-fn refuse_forbidden(value: &Value, at: &str, faults: &mut Faults) {
+pub(crate) fn refuse_forbidden(value: &Value, at: &str, faults: &mut Faults) {
     const CARD: &str = "looks like a card number; only tokens are accepted here";
     const NUL: &str = "must not contain the character U+0000";
     match value {

@@ -14,6 +14,7 @@ use crate::{
 };
 
 pub mod cron;
+pub mod rehearsal;
 pub mod travel;
 
 type Work<'a, T> = Pin<Box<dyn Future<Output = Done<T>> + Send + 'a>>;

@@ -85,16 +85,7 @@ async fn drain(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Counts
     let mut total = Counts::new();
     let mut pause = SHORTEST_PAUSE;
     loop {
-        let mut busy = false;
-        for (job, earliest) in JOBS.iter().filter_map(|job| Some((job, job.earliest?))) {
-            // Asking first is a plain read; a run that finds nothing is a transaction.
-            if earliest(app, timeline).await?.is_none_or(|at| at > now) {
-                continue;
-            }
-            let counts = (job.run)(app, timeline, now).await?;
-            busy |= did_something(&counts);
-            add(&mut total, &counts);
-        }
+        let mut busy = do_due(app, timeline, now, &mut total).await?;
         if app.stopping.is_cancelled() {
             return Ok(total);
         }
@@ -119,8 +110,23 @@ async fn drain(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Counts
     }
 }
 
+/// Runs each job that has work by now, once. Says whether any of them did something.
+pub(super) async fn do_due(app: &App, timeline: Timeline, now: DateTime<Utc>, total: &mut Counts) -> Done<bool> {
+    let mut busy = false;
+    for (job, earliest) in JOBS.iter().filter_map(|job| Some((job, job.earliest?))) {
+        // Asking first is a plain read; a run that finds nothing is a transaction.
+        if earliest(app, timeline).await?.is_none_or(|at| at > now) {
+            continue;
+        }
+        let counts = (job.run)(app, timeline, now).await?;
+        busy |= did_something(&counts);
+        add(total, &counts);
+    }
+    Ok(busy)
+}
+
 /// The next instant at which any job has work on a timeline.
-async fn earliest(app: &App, timeline: Timeline) -> Done<Option<DateTime<Utc>>> {
+pub(super) async fn earliest(app: &App, timeline: Timeline) -> Done<Option<DateTime<Utc>>> {
     let mut earliest: Option<DateTime<Utc>> = None;
     for due in JOBS.iter().filter_map(|job| job.earliest) {
         if let Some(at) = due(app, timeline).await? {

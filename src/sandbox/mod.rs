@@ -39,7 +39,7 @@ pub use call::Gateway;
 pub use faults::{Fault, Rule};
 pub use fixtures::{FLUIDPAY_KEY, PAYLIKE_KEY, PAYLIKE_MERCHANT};
 pub use ledger::{Entry, Kind, Summary};
-pub use scripts::Script;
+pub use scripts::{Anyone, Script};
 pub use server::{Running, serve, start};
 
 use call::Call;
@@ -60,6 +60,8 @@ pub struct Options {
     pub latency: Duration,
     /// FluidPay settles each transaction as it is made: nothing can be voided, everything can be refunded.
     pub settle_at_once: bool,
+    /// Every token is known.
+    pub anyone: Option<Anyone>,
 }
 
 /// The pretend gateways and their books.
@@ -88,6 +90,7 @@ impl Sandbox {
     pub fn new(now: Now, options: Options) -> Arc<Self> {
         let mut state = State::default();
         state.fluidpay.settle_at_once(options.settle_at_once);
+        state.scripts.let_in(options.anyone);
         fixtures::install(&mut state, now());
         Arc::new(Self { now, options, state: Mutex::new(state), calls: TaskTracker::new() })
     }

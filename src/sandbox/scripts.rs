@@ -26,13 +26,33 @@ struct Running {
     attempts: u64,
 }
 
+/// For a simulation: every token there may be is known, and its attempts are declined at random, whatever the amount or card.
+#[derive(Debug, Clone, Copy)]
+pub struct Anyone {
+    /// Thousandths of all attempts.
+    pub decline_per_mille: u16,
+    pub seed: u64,
+}
+
 /// Scripts by token: a FluidPay customer id, or the id of an earlier Paylike transaction.
 #[derive(Debug, Default)]
 pub struct Scripts {
     by_token: HashMap<String, Running>,
+    anyone: Option<Anyone>,
+    /// Attempts of tokens without a script, by token and amount.
+    attempts: HashMap<(String, i64), u64>,
 }
 
 impl Scripts {
+    pub fn let_in(&mut self, anyone: Option<Anyone>) {
+        self.anyone = anyone;
+    }
+
+    /// Whether a token that nobody has made is good nevertheless.
+    pub fn knows_anyone(&self) -> bool {
+        self.anyone.is_some()
+    }
+
     pub fn set(&mut self, token: String, script: Script) {
         self.by_token.insert(token, Running { script, attempts: 0 });
     }
@@ -42,8 +62,15 @@ impl Scripts {
     }
 
     /// Spends one attempt of the token. `Some(0)` lets it through whatever the token's card is; `None` leaves it to the card.
-    pub fn next(&mut self, token: &str, default_code: u16) -> Option<u16> {
-        let running = self.by_token.get_mut(token)?;
+    pub fn next(&mut self, token: &str, amount: i64, default_code: u16) -> Option<u16> {
+        let Some(running) = self.by_token.get_mut(token) else {
+            let anyone = self.anyone?;
+            let attempt = self.attempts.entry((token.to_owned(), amount)).or_default();
+            *attempt += 1;
+            // With the amount, since two charges of one token at one instant arrive in any order.
+            let declined = draw(anyone.seed, &format!("{token} {amount}"), *attempt) % 1000 < u64::from(anyone.decline_per_mille);
+            return Some(if declined { default_code } else { 0 });
+        };
         running.attempts += 1;
         let script = &mut running.script;
         if let Some(code) = script.declines.pop_front() {
@@ -77,9 +104,9 @@ mod tests {
     fn codes_are_spent_one_for_each_attempt() {
         let mut scripts = Scripts::default();
         scripts.set("a".to_owned(), Script { declines: [202, 0, 223].into(), ..Script::default() });
-        let seen: Vec<_> = (0..5).map(|_| scripts.next("a", 200)).collect();
+        let seen: Vec<_> = (0..5).map(|_| scripts.next("a", 1, 200)).collect();
         assert_eq!(seen, [Some(202), Some(0), Some(223), None, None]);
-        assert_eq!(scripts.next("b", 200), None);
+        assert_eq!(scripts.next("b", 1, 200), None);
     }
 
     #[test]
@@ -93,9 +120,9 @@ mod tests {
             (0..400)
                 .map(|_| {
                     if noise {
-                        scripts.next("b", 200);
+                        scripts.next("b", 1, 200);
                     }
-                    scripts.next("a", 200)
+                    scripts.next("a", 1, 200)
                 })
                 .collect::<Vec<_>>()
         };
@@ -103,5 +130,23 @@ mod tests {
         assert_eq!(quiet, run(true));
         let declined = quiet.iter().filter(|code| code.is_some_and(|code| code > 0)).count();
         assert!((60..140).contains(&declined), "{declined} of 400");
+    }
+
+    #[test]
+    fn anyone_is_declined_as_often_as_asked_in_whatever_order() {
+        let run = |tokens: &[usize]| {
+            let mut scripts = Scripts::default();
+            scripts.let_in(Some(Anyone { decline_per_mille: 200, seed: 9 }));
+            let mut declined: Vec<usize> =
+                tokens.iter().copied().filter(|token| scripts.next(&format!("t{token}"), 100, 202) == Some(202)).collect();
+            declined.sort_unstable();
+            declined
+        };
+        let forward: Vec<usize> = (0..1000).collect();
+        let backward: Vec<usize> = forward.iter().rev().copied().collect();
+        let declined = run(&forward);
+        assert!((150..250).contains(&declined.len()), "{} of 1000", declined.len());
+        assert_eq!(declined, run(&backward));
+        assert_eq!(Scripts::default().next("t", 1, 202), None);
     }
 }

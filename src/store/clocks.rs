@@ -125,9 +125,14 @@ pub async fn release_claims(tx: &mut Tx, owner: &str) -> Result<u64> {
         .await
 }
 
-/// Removes a clock with its customers and everything that is theirs. Events stay: they are the record.
-pub async fn delete(tx: &mut Tx, id: ClockId) -> Result<bool> {
+/// Removes the customers of a clock and everything that is theirs. Events stay: they are the record. Comes before the clock is
+/// locked: whoever works on a customer holds the clock second.
+pub async fn delete_customers(tx: &mut Tx, id: ClockId) -> Result<u64> {
     // The second condition is that of the partial index.
-    tx.query("delete from customers where timeline = $1 and timeline <> 'wall'").bind(id.to_string()).run().await?;
+    tx.query("delete from customers where timeline = $1 and timeline <> 'wall'").bind(id.to_string()).run().await
+}
+
+/// Removes a clock whose customers are gone.
+pub async fn delete(tx: &mut Tx, id: ClockId) -> Result<bool> {
     Ok(tx.query("delete from clocks where id = $1").bind(id).run().await? > 0)
 }

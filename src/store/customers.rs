@@ -34,6 +34,20 @@ pub async fn insert(tx: &mut Tx, customer: &Customer) -> Result<()> {
     tx.insert_rows(std::slice::from_ref(customer)).await
 }
 
+pub async fn insert_many(tx: &mut Tx, customers: &[Customer]) -> Result<()> {
+    tx.insert_rows(customers).await
+}
+
+/// All of those that the keys name, by id or reference.
+pub async fn find_many(db: &Db, keys: &[&str]) -> Result<Vec<Customer>> {
+    // Two searches: with `or` between them SQLite reads the whole table.
+    db.query("select * from customers where id in list($1) union all select * from customers where reference in list($2)")
+        .bind_list(keys)
+        .bind_list(keys)
+        .all()
+        .await
+}
+
 /// Writes everything that can change but the balance.
 pub async fn save(tx: &mut Tx, customer: &Customer) -> Result<()> {
     let columns = &["reference", "name", "email", "phone", "locale", "timezone", "currency", "metadata", "updated_at"];

@@ -5,6 +5,8 @@
 //! - `in list($n)` takes a JSON array of texts;
 //! - [`Tx::insert_rows`] and [`Tx::update_rows`] send any number of rows as one statement with one JSON parameter.
 
+mod snapshot;
+mod sqlite;
 mod texts;
 
 use std::{
@@ -20,7 +22,7 @@ use serde::Serialize;
 use sqlx::{
     Arguments, AssertSqlSafe, Connection, Encode, FromRow, PgConnection, PgPool, Postgres, Sqlite, SqlitePool, Transaction, Type,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
-    sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
+    sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow, SqliteSynchronous},
 };
 
 use texts::{adapt, is_missing_table, parameters, told, without_nul, without_password};
@@ -138,33 +140,9 @@ impl Db {
     /// Opens the database without changing anything in it. Creates a missing SQLite file only if `create`.
     pub async fn open(url: &str, max_connections: u32, create: bool) -> Result<Self> {
         let pools = if url.starts_with("sqlite:") {
-            let options = SqliteConnectOptions::from_str(url)
-                .map_err(|_| Error::BadUrl)?
-                .create_if_missing(create)
-                .synchronous(SqliteSynchronous::Full)
-                .foreign_keys(true)
-                .busy_timeout(Duration::from_secs(30))
-                .pragma("cache_size", "-65536")
-                .pragma("temp_store", "memory")
-                .statement_cache_capacity(200);
+            let options = SqliteConnectOptions::from_str(url).map_err(|_| Error::BadUrl)?.create_if_missing(create);
             let connect = |error: sqlx::Error| Error::Unreachable(texts::unopened(&error));
-            let writer = SqlitePoolOptions::new()
-                .max_connections(1)
-                .min_connections(1)
-                .idle_timeout(None)
-                .max_lifetime(None)
-                .acquire_timeout(Duration::from_mins(1))
-                .connect_with(options.clone())
-                .await
-                .map_err(connect)?;
-            let readers = SqlitePoolOptions::new()
-                .max_connections(4)
-                .idle_timeout(None)
-                .max_lifetime(None)
-                .connect_with(options.read_only(true).create_if_missing(false))
-                .await
-                .map_err(connect)?;
-            Pools::Sqlite { writer, readers }
+            sqlite::pools(options.synchronous(SqliteSynchronous::Full)).await.map_err(connect)?
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = PgConnectOptions::from_str(url)
                 .map_err(|_| Error::BadUrl)?

@@ -6,6 +6,7 @@ pub mod api_keys;
 pub mod catalog;
 pub mod clocks;
 mod columns;
+pub mod copy;
 pub mod customers;
 pub mod db;
 pub mod events;
@@ -22,5 +23,6 @@ pub mod refunds;
 pub mod reports;
 pub mod runs;
 pub mod subscriptions;
+pub mod tables;
 
 pub use db::{Db, Error, Result, Tx};

@@ -30,6 +30,10 @@ pub async fn insert(tx: &mut Tx, method: &PaymentMethod) -> Result<()> {
     tx.insert_rows(std::slice::from_ref(method)).await
 }
 
+pub async fn insert_many(tx: &mut Tx, methods: &[PaymentMethod]) -> Result<()> {
+    tx.insert_rows(methods).await
+}
+
 pub async fn save(tx: &mut Tx, method: &PaymentMethod) -> Result<()> {
     tx.update_rows(std::slice::from_ref(method), &["expires", "last_four", "is_default", "priority", "updated_at"]).await?;
     Ok(())

@@ -166,3 +166,38 @@ pub async fn earliest_due(db: &Db, timeline: Timeline) -> Result<Option<DateTime
 pub async fn of_customer(db: &Db, customer: CustomerId) -> Result<Vec<Subscription>> {
     db.query("select * from subscriptions where customer_id = $1 order by id").bind(customer).all().await
 }
+
+/// Those of a timeline that something is planned for before an instant, by id and after `after`.
+pub async fn planned(db: &Db, timeline: Timeline, before: DateTime<Utc>, after: &str, limit: i64) -> Result<Vec<Subscription>> {
+    // By id, which no charge changes: by due instant, one that is billed meanwhile would be met twice. The empty text keeps
+    // SQLite from reading and sorting the whole timeline for each page.
+    db.query(
+        "select * from subscriptions where id > $1 and timeline || '' = $2 and due_at is not null and due_at < $3
+         order by id limit $4",
+    )
+    .bind(after.to_owned())
+    .bind(timeline)
+    .bind(before)
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// The `reference` in the metadata of each, by id and after `after`: what an import knows its rows by.
+pub async fn references(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<(SubscriptionId, Option<String>)>> {
+    tx.query("select id, metadata ->> 'reference' from subscriptions where id > $1 order by id limit $2")
+        .bind(after.to_owned())
+        .bind(limit)
+        .all()
+        .await
+}
+
+/// Lets one import write at a time.
+pub async fn lock_imports(tx: &mut Tx) -> Result<()> {
+    tx.query(
+        "insert into counters (name, value) values ('import', 1) on conflict (name) do update set value = counters.value + 1",
+    )
+    .run()
+    .await?;
+    Ok(())
+}

@@ -4,8 +4,8 @@
 
 mod cast;
 mod endpoint;
-mod ledgers;
-mod picture;
+pub(super) mod ledgers;
+pub(super) mod picture;
 
 use std::{
     path::{Path, PathBuf},
@@ -138,8 +138,8 @@ async fn show(daemon: &Daemon, sandbox: &Running, key: &str) -> anyhow::Result<S
         let (from, to) = (month_start(month), month_start(month + 1));
         months.push((from, crate::store::reports::between(db, timeline, midnight(from), midnight(to)).await?));
     }
-    println!("{}", picture::table(&months, daemon.app.config.billing.currency));
-    let ours = crate::store::reports::taken(db, timeline).await?;
+    println!("{}", picture::table(&months, daemon.app.config.billing.currency, "year"));
+    let ours = crate::store::reports::taken(db, timeline, DateTime::UNIX_EPOCH).await?;
     let verdict = ledgers::compare(&ours, &sandbox.ledger());
     println!("\n{verdict}");
     let next_steps = picture::next_steps(&url, key, &sandbox.url(), &clock, &customer);

@@ -41,7 +41,7 @@ pub async fn watch(api: &Endpoint, clock: &str, from: NaiveDate, to: NaiveDate) 
     }
 }
 
-fn bar(from: NaiveDate, date: NaiveDate, to: NaiveDate, payments: i64) -> String {
+pub fn bar(from: NaiveDate, date: NaiveDate, to: NaiveDate, payments: i64) -> String {
     let (gone, all) = ((date - from).num_days(), (to - from).num_days().max(1));
     let full = (gone * BAR_WIDTH / all).clamp(0, BAR_WIDTH) as usize;
     let empty = BAR_WIDTH as usize - full;
@@ -49,8 +49,8 @@ fn bar(from: NaiveDate, date: NaiveDate, to: NaiveDate, payments: i64) -> String
     format!("{month:>14}  {}{}  {:>3} %  {payments:>4} payments", "█".repeat(full), "░".repeat(empty), gone * 100 / all)
 }
 
-/// Twelve rows and their sum, for each currency that appears.
-pub fn table(months: &[(NaiveDate, BTreeMap<Currency, Figures>)], fallback: Currency) -> String {
+/// A row for each month and their sum, for each currency that appears; `all` is what the sum is called.
+pub fn table(months: &[(NaiveDate, BTreeMap<Currency, Figures>)], fallback: Currency, all: &str) -> String {
     let mut currencies: Vec<Currency> = months.iter().flat_map(|(_, figures)| figures.keys().copied()).collect();
     currencies.sort();
     currencies.dedup();
@@ -76,7 +76,7 @@ pub fn table(months: &[(NaiveDate, BTreeMap<Currency, Figures>)], fallback: Curr
             sum.total += f.total;
         }
     }
-    lines.extend(sums.iter().map(|(currency, sum)| line("year", sum, *currency)));
+    lines.extend(sums.iter().map(|(currency, sum)| line(all, sum, *currency)));
     lines.join("\n")
 }
 
@@ -115,7 +115,7 @@ mod tests {
         let month = |n| NaiveDate::from_ymd_opt(2026, n, 1).expect("date");
         let figures = Figures { charges: 2, declines: 1, recovered: 1, lost: 0, total: 1234 };
         let months = [(month(1), BTreeMap::new()), (month(2), BTreeMap::from([(Currency::USD, figures)]))];
-        let text = table(&months, Currency::USD);
+        let text = table(&months, Currency::USD, "year");
         let rows: Vec<&str> = text.lines().collect();
         assert!(rows[1].starts_with("2026-01 ") && rows[1].ends_with("0.00 USD"), "{text}");
         assert_eq!(rows[2].split_whitespace().collect::<Vec<_>>(), ["2026-02", "2", "1", "1", "0", "12.34", "USD"]);

@@ -13,6 +13,7 @@ pub mod clocks;
 pub mod customers;
 pub mod discounts;
 pub mod events;
+pub mod forecast;
 pub mod health;
 pub mod installment_plans;
 pub mod invoices;
@@ -33,6 +34,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(customers::routes())
         .merge(discounts::routes())
         .merge(events::routes())
+        .merge(forecast::routes())
         .merge(health::routes())
         .merge(installment_plans::routes())
         .merge(invoices::routes())

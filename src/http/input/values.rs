@@ -16,6 +16,7 @@ use crate::domain::{
     calendar::BusinessDay,
     clock::ClockStatus,
     customer::Zone,
+    forecast::Interval,
     frequency::Frequency,
     id::{Id, Kind},
     installment::{InstallmentPlanStatus, change::Spread, terms::TermUnits},
@@ -353,6 +354,6 @@ macro_rules! domain_words {
 }
 
 domain_words! {
-    BusinessDay, CatchUp, ClockStatus, Finding, FirstPeriod, InstallmentPlanStatus, InvoiceStatus, MethodKind, Missed, PaymentStatus,
+    BusinessDay, CatchUp, ClockStatus, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind, Missed, PaymentStatus,
     Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
 }

@@ -36,6 +36,12 @@ pub fn create(
         faults.add("custom", "must be an object");
     }
     let descriptor = faults.take("descriptor", body.text("descriptor")).map(str::to_owned);
+    if state.scripts.knows_anyone() {
+        let named = body.text("transactionId").ok().flatten().filter(|token| token.len() == 24).and_then(parse_object_id);
+        if let Some(id) = named.filter(|id| !state.paylike.transactions.contains_key(id)) {
+            super::make_prior(state, id, None, now);
+        }
+    }
     let prior = prior_transaction(state, merchant_id, body, &mut faults);
     faults.check()?;
     let (Some(currency), Some((token, prior_id))) = (currency, prior) else { return Err(Refusal::NotFound) };
@@ -47,7 +53,7 @@ pub fn create(
     let inherited = prior.decline;
     let (test, descriptor) = (merchant.test, descriptor.unwrap_or_else(|| merchant.descriptor.clone()));
     // A fault beats a script, a script beats a magic amount, a magic amount beats the card.
-    let code = match forced.or_else(|| state.scripts.next(&token, 7)) {
+    let code = match forced.or_else(|| state.scripts.next(&token, amount, 7)) {
         Some(0) => None,
         Some(code) => Some(code),
         None => fixtures::paylike_magic(amount).or(inherited),

@@ -111,3 +111,14 @@ async fn the_watchdog_is_pinged_while_the_loops_turn_and_only_then() {
     assert!(systemd.hears(PATIENCE).is_some_and(|message| message.contains("WATCHDOG=1")), "no ping once it went on");
     daemon.stops().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_socket_that_nobody_reads_does_not_keep_it_from_stopping() {
+    let systemd = Systemd::new();
+    let mut command = systemd.serve(&quick(&sqlite(&systemd.folder)));
+    // Pings every ten milliseconds fill the socket at once.
+    command.env("WATCHDOG_USEC", "20000");
+    let daemon = Daemon::of(command, systemd.folder.path()).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    daemon.stops().await;
+}

@@ -152,6 +152,35 @@ on_both! {
         assert_eq!(ground.write(async |tx: &mut Tx| store::refunds::claim_look_ups(tx, "d", samples::minute(3), samples::minute(5), 1).await).await[0].id, rows[4].id);
     }
 
+    async fn a_restarted_daemons_refunds_are_looked_up_at_once(ground) {
+        let payments = payments(ground, (0..3).map(|_| payment(PaymentStatus::Succeeded, None, None, None)).collect()).await;
+        let refund = |i: usize, owner: &str, status, look_up: Option<i64>| Refund {
+            status,
+            lease_owner: Some(owner.into()),
+            next_lookup_at: look_up.map(samples::minute),
+            ..samples::refund(payments[i].id, payments[i].invoice_id)
+        };
+        let rows = [
+            refund(0, "a", RefundStatus::Unknown, Some(9)),
+            refund(1, "b", RefundStatus::Unknown, Some(9)),
+            refund(2, "a", RefundStatus::Succeeded, None),
+        ];
+        ground.write(async |tx: &mut Tx| tx.insert_rows(&rows).await).await;
+        assert_eq!(ground.write(async |tx: &mut Tx| store::refunds::release_look_ups(tx, samples::noon(), "a").await).await, 1);
+        let claimed = ground.write(async |tx: &mut Tx| store::refunds::claim_look_ups(tx, "c", samples::noon(), samples::minute(5), 10).await).await;
+        assert_eq!(claimed.iter().map(|refund| refund.id).collect::<Vec<_>>(), [rows[0].id]);
+    }
+
+    async fn a_clocks_claim_is_renewed_by_its_holder_only(ground) {
+        let row = TestClock { lease_owner: Some("a".into()), lease_expires_at: Some(samples::minute(1)), ..samples::clock() };
+        ground.write(async |tx: &mut Tx| store::clocks::insert(tx, row.clone()).await).await;
+        for (id, owner, renewed) in [(row.id, "b", false), (samples::id(), "a", false), (row.id, "a", true)] {
+            assert_eq!(ground.write(async |tx: &mut Tx| store::clocks::renew_claim(tx, id, owner, samples::minute(9)).await).await, renewed, "{owner}");
+        }
+        let now = store::clocks::get(&ground.db, row.id).await.expect("read");
+        assert_eq!(now, Some(TestClock { lease_expires_at: Some(samples::minute(9)), ..row }));
+    }
+
     async fn clocks_are_freed_by_time_and_by_a_restart(ground) {
         let on_its_way = |owner: Option<&str>, expires: Option<i64>| TestClock {
             status: ClockStatus::Advancing,

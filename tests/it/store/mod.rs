@@ -1,6 +1,7 @@
 //! The storage suite, on both databases: every public function of `src/store/`, and what the tables themselves refuse.
 
 mod adapter;
+mod ahead;
 mod claims;
 mod constraints;
 mod coverage;
@@ -10,6 +11,7 @@ mod migrations;
 mod money;
 mod people;
 mod query_plans;
+mod reports;
 mod round_trips;
 mod samples;
 mod scans;

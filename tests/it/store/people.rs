@@ -88,6 +88,8 @@ on_both! {
         assert!(!ground.write(async |tx: &mut Tx| store::api_keys::revoke(tx, samples::id(), samples::noon()).await).await);
         let others = ground.write(async |tx: &mut Tx| store::api_keys::revoke_others_named(tx, "boot", &keys[0].digest, samples::minute(2)).await).await;
         assert_eq!(others, [ApiKey { revoked_at: Some(samples::minute(2)), ..keys[2].clone() }]);
+        let all = store::api_keys::all(&ground.db).await.expect("read");
+        assert_eq!(all.iter().map(|key| key.id).collect::<Vec<_>>(), keys.each_ref().map(|key| key.id), "oldest first, revoked ones too");
         for (key, revoked_at) in keys.iter().zip([None, Some(samples::noon()), Some(samples::minute(2)), None]) {
             let now = store::api_keys::get(&ground.db, key.id).await.expect("read");
             assert_eq!(now, Some(ApiKey { revoked_at, ..key.clone() }));
@@ -235,6 +237,7 @@ on_both! {
             }
             Ok(())
         }).await;
+        assert_eq!(ground.write(async |tx: &mut Tx| store::clocks::delete_customers(tx, clock.id).await).await, 1);
         assert!(ground.write(async |tx: &mut Tx| store::clocks::delete(tx, clock.id).await).await);
         assert!(!ground.write(async |tx: &mut Tx| store::clocks::delete(tx, clock.id).await).await);
         for table in ["customers", "credits", "payment_methods", "subscriptions", "invoices", "payments", "refunds"] {

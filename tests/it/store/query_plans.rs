@@ -32,6 +32,12 @@ const LARGE: &[&str] = &[
     "job_runs",
 ];
 
+/// Files whose statements read all they can, and why.
+const READ_ALL: &[(&str, &str)] = &[
+    ("copy.rs", "copies every living row, page by page, into a file for a simulation"),
+    ("reports.rs", "figures over history for people, never on a hot path"),
+];
+
 /// 20,000 of each, of which a handful are due, as in life.
 async fn fill(ground: &Ground) {
     let customers: Vec<_> = (0..ROWS).map(|_| samples::customer()).collect();
@@ -108,6 +114,9 @@ fn statements() -> Vec<(String, String)> {
     let mut found = Vec::new();
     for path in fs::read_dir(root).expect("folder").flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {
         let file = path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+        if READ_ALL.iter().any(|(name, _)| *name == file) {
+            continue;
+        }
         let source = fs::read_to_string(&path).expect("text");
         let text = Text::read(&source);
         let code = text.without_tests().lines().count();

@@ -101,6 +101,7 @@ impl From<NewSubscription> for SubscribeInput {
             duration: new.duration.map(|duration| duration.0),
             next_bill_date: new.next_bill_date,
             backdated: new.backdated,
+            paid_through: None,
             ends_on: new.ends_on,
             trial_days: new.trial_days.map(|days| days.0),
             first_period: new.first_period,

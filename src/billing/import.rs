@@ -1,0 +1,286 @@
+//! Import: customers, their tokens and their subscriptions taken over from another system, all or nothing.
+//!
+//! The rows are checked by the verbs' own rules; a row that was imported before is refused, so that nobody is billed twice.
+
+use std::collections::{HashMap, HashSet, hash_map::Entry as Slot};
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::{
+    App, Done, Refusal,
+    checks::{self, Checks, ModifierInput},
+    customers::{self, CustomerInput},
+    payment_methods::{self, MethodInput},
+    subscribe::{self, Named, SubscribeInput},
+};
+use crate::{
+    domain::{
+        catalog::{AddOnEntry, DiscountEntry},
+        customer::{Customer, PaymentMethod, Timeline},
+        event::{Actor, Event},
+        plan::Plan,
+        subscription::Subscription,
+    },
+    store::{self, Tx},
+};
+
+/// Rows sent to the database, or asked of it, at a time.
+const PAGE: usize = 1000;
+
+/// By which name in its metadata an imported subscription is known again.
+pub const REFERENCE: &str = "reference";
+
+/// With which the reference of a row begins that has none of its own and is known by its cells.
+pub const BY_CELLS: &str = "row:";
+
+#[derive(Debug, Clone)]
+pub struct CustomerRow {
+    pub line: u64,
+    /// With a reference.
+    pub customer: CustomerInput,
+    pub method: Option<MethodInput>,
+}
+
+#[derive(Debug, Clone)]
+pub struct SubscriptionRow {
+    pub line: u64,
+    /// With a [`REFERENCE`] in its metadata.
+    pub input: SubscribeInput,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Sheet {
+    Customers,
+    Subscriptions,
+}
+
+/// What is wrong with one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowFault {
+    pub sheet: Sheet,
+    pub line: u64,
+    /// As the verbs name it: `add_ons[0].id`.
+    pub field: String,
+    pub message: String,
+}
+
+/// What an import would make. Nothing of it is stored yet.
+#[derive(Debug, Default)]
+pub struct Prepared {
+    pub customers: Vec<Customer>,
+    pub methods: Vec<PaymentMethod>,
+    /// With their lines.
+    pub subscriptions: Vec<(u64, Subscription)>,
+    pub faults: Vec<RowFault>,
+}
+
+impl Prepared {
+    fn note(&mut self, sheet: Sheet, line: u64, checks: Checks, tell: impl Fn(&str) -> bool) {
+        let faults = checks.into_faults().into_iter().filter(|fault| tell(&fault.field));
+        self.faults.extend(faults.map(|fault| RowFault { sheet, line, field: fault.field, message: fault.message }));
+    }
+}
+
+/// Checks every row, and makes of each what would be stored. Writes nothing. `unread` are references of customers whose rows
+/// could not even be read: that they are missing is told there, not at each of their subscriptions.
+pub async fn prepare(
+    app: &App,
+    customers: Vec<CustomerRow>,
+    subscriptions: Vec<SubscriptionRow>,
+    unread: &HashSet<String>,
+) -> Done<Prepared> {
+    let mut prepared = Prepared::default();
+    prepare_customers(app, &mut prepared, customers).await?;
+    prepare_subscriptions(app, &mut prepared, subscriptions, unread).await?;
+    prepared.faults.sort_by_key(|fault| (fault.sheet, fault.line));
+    Ok(prepared)
+}
+
+async fn prepare_customers(app: &App, prepared: &mut Prepared, rows: Vec<CustomerRow>) -> Done<()> {
+    let now = app.clock.now();
+    let reference = |row: &CustomerRow| row.customer.reference.clone().flatten().unwrap_or_default();
+    let there = known_customers(app, rows.iter().map(reference)).await?;
+    let mut lines: HashMap<String, u64> = HashMap::new();
+    for row in rows {
+        let mut checks = Checks::default();
+        let key = reference(&row);
+        if let Some(known) = there.get(&key) {
+            checks.fault("reference", format!("is {}'s already: this row has been imported before", known.id));
+        }
+        again(&mut checks, &mut lines, key, row.line);
+        let customer = customers::draft(app, &mut checks, row.customer, now);
+        if let Some(method) = row.method {
+            prepared.methods.push(payment_methods::draft(app, &mut checks, &customer, method, true, now));
+        }
+        prepared.customers.push(customer);
+        prepared.note(Sheet::Customers, row.line, checks, |_| true);
+    }
+    Ok(())
+}
+
+async fn prepare_subscriptions(
+    app: &App,
+    prepared: &mut Prepared,
+    rows: Vec<SubscriptionRow>,
+    unread: &HashSet<String>,
+) -> Done<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let new: HashMap<String, Customer> =
+        prepared.customers.iter().filter_map(|customer| Some((customer.reference.clone()?, customer.clone()))).collect();
+    let others = rows.iter().map(|row| row.input.customer.clone()).filter(|key| !new.contains_key(key));
+    let there = known_customers(app, others).await?;
+    let mut tx = app.db.begin().await?;
+    let plans = plans(&mut tx, &rows).await?;
+    let add_ons: Vec<AddOnEntry> = catalog(&mut tx, rows.iter().map(|row| row.input.add_ons.as_ref())).await?;
+    let discounts: Vec<DiscountEntry> = catalog(&mut tx, rows.iter().map(|row| row.input.discounts.as_ref())).await?;
+    let imported = imported(&mut tx, rows.iter().map(|row| reference(&row.input))).await?;
+    // Dropped without a commit: nothing is written yet.
+    drop(tx);
+    let mut nows: HashMap<Timeline, DateTime<Utc>> = HashMap::new();
+    let mut lines = HashMap::new();
+    for SubscriptionRow { line, input } in rows {
+        let mut checks = Checks::default();
+        let key = reference(&input);
+        if imported.contains(&key) {
+            let field = if key.starts_with(BY_CELLS) { "" } else { REFERENCE };
+            checks.fault(field, "is another subscription's already: this row has been imported before");
+        }
+        again(&mut checks, &mut lines, key, line);
+        let customer = new.get(&input.customer).or_else(|| there.get(&input.customer));
+        let timeline = customer.map_or(Timeline::Wall, |customer| customer.timeline);
+        let now = match nows.entry(timeline) {
+            Slot::Occupied(now) => *now.get(),
+            Slot::Vacant(slot) => *slot.insert(app.now_of(timeline).await?),
+        };
+        let plan = input.plan_id.as_ref().and_then(|key| plans.get(key));
+        let told_already = customer.is_none() && unread.contains(&input.customer);
+        let named = Named { customer, plan, methods: &[], add_ons: &add_ons, discounts: &discounts };
+        prepared.subscriptions.push((line, subscribe::draft(app, &mut checks, &named, input, now)));
+        prepared.note(Sheet::Subscriptions, line, checks, |field| !(told_already && field == "customer.id"));
+    }
+    Ok(())
+}
+
+/// Stores it, in one transaction. Refuses what has faults, and what somebody else has imported meanwhile.
+pub async fn store(app: &App, actor: &Actor, prepared: &Prepared) -> Done<()> {
+    if !prepared.faults.is_empty() {
+        return Err(Refusal::WrongState("rows with faults are not imported".to_owned()));
+    }
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    store::subscriptions::lock_imports(&mut tx).await?;
+    let references = prepared.subscriptions.iter().map(|(_, subscription)| text(&subscription.metadata));
+    if !imported(&mut tx, references).await?.is_empty() {
+        return Err(meanwhile());
+    }
+    let taken = |error: store::Error| if matches!(error, store::Error::Conflict) { meanwhile() } else { error.into() };
+    for page in prepared.customers.chunks(PAGE) {
+        store::customers::insert_many(&mut tx, page).await.map_err(taken)?;
+        let created = |customer: &Customer| {
+            app.event(customer.timeline, now, actor, "customer.created", customer.id, json!({ "after": customer }))
+        };
+        store::events::append(&mut tx, &page.iter().map(created).collect::<Vec<Event>>()).await?;
+    }
+    let customers: HashMap<_, _> = prepared.customers.iter().map(|customer| (customer.id, customer)).collect();
+    for page in prepared.methods.chunks(PAGE) {
+        store::payment_methods::insert_many(&mut tx, page).await?;
+        let added = |method: &PaymentMethod| {
+            let customer = customers.get(&method.customer_id)?;
+            Some(payment_methods::added(app, actor, customer, method, now))
+        };
+        store::events::append(&mut tx, &page.iter().filter_map(added).collect::<Vec<Event>>()).await?;
+    }
+    for page in prepared.subscriptions.chunks(PAGE) {
+        let page: Vec<Subscription> = page.iter().map(|(_, subscription)| subscription.clone()).collect();
+        store::subscriptions::insert(&mut tx, &page).await?;
+        let created =
+            |s: &Subscription| app.event(s.timeline, s.created_at, actor, "subscription.created", s.id, json!({ "after": s }));
+        store::events::append(&mut tx, &page.iter().map(created).collect::<Vec<Event>>()).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+fn meanwhile() -> Refusal {
+    Refusal::WrongState("some of these rows were imported by somebody else just now: nothing was stored".to_owned())
+}
+
+/// A key that stands in the file twice.
+fn again(checks: &mut Checks, lines: &mut HashMap<String, u64>, key: String, line: u64) {
+    match lines.entry(key) {
+        Slot::Occupied(first) if first.key().starts_with(BY_CELLS) => {
+            checks.fault("", format!("is the same as line {}: give each a reference if both are meant", first.get()));
+        }
+        Slot::Occupied(first) => checks.fault("reference", format!("is that of line {} already", first.get())),
+        Slot::Vacant(slot) => {
+            slot.insert(line);
+        }
+    }
+}
+
+fn reference(input: &SubscribeInput) -> String {
+    input.metadata.as_ref().map(text).unwrap_or_default()
+}
+
+fn text(metadata: &serde_json::Map<String, Value>) -> String {
+    metadata.get(REFERENCE).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// Customers by the keys that name them, id or reference.
+async fn known_customers(app: &App, keys: impl Iterator<Item = String>) -> Done<HashMap<String, Customer>> {
+    let keys: HashSet<String> = keys.collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let mut known = HashMap::new();
+    for page in keys.chunks(PAGE) {
+        for customer in store::customers::find_many(&app.db, page).await? {
+            known.insert(customer.id.to_string(), customer.clone());
+            known.extend(customer.reference.clone().map(|reference| (reference, customer)));
+        }
+    }
+    Ok(known)
+}
+
+/// Plans by the keys that name them; there are few.
+async fn plans(tx: &mut Tx, rows: &[SubscriptionRow]) -> Done<HashMap<String, Plan>> {
+    let keys: HashSet<&String> = rows.iter().filter_map(|row| row.input.plan_id.as_ref()).collect();
+    let mut plans = HashMap::new();
+    for key in keys {
+        plans.extend(store::plans::find_in(tx, key).await?.map(|plan| (key.clone(), plan)));
+    }
+    Ok(plans)
+}
+
+/// The catalog entries that any row names.
+async fn catalog<'r, K: store::catalog::Shelf>(
+    tx: &mut Tx,
+    lists: impl Iterator<Item = Option<&'r Vec<ModifierInput>>>,
+) -> Done<Vec<crate::domain::catalog::Entry<K>>>
+where
+    crate::domain::catalog::Entry<K>: store::db::Record,
+{
+    let named: HashSet<&str> = lists.flatten().flatten().map(|input| input.id.as_str()).collect();
+    let named: Vec<ModifierInput> =
+        named.into_iter().map(|id| ModifierInput { id: id.to_owned(), ..ModifierInput::default() }).collect();
+    let mut entries = Vec::new();
+    // In steps no longer than one subscription's list may be.
+    for page in named.chunks(checks::MAX_MODIFIERS) {
+        entries.extend(checks::entries::<K>(tx, page).await?);
+    }
+    Ok(entries)
+}
+
+/// Which of these references a subscription has already. Reads each subscription's once: a question for each would cost more.
+async fn imported(tx: &mut Tx, references: impl Iterator<Item = String>) -> Done<HashSet<String>> {
+    let wanted: HashSet<String> = references.collect();
+    let mut found = HashSet::new();
+    let mut after = String::new();
+    loop {
+        let page = store::subscriptions::references(tx, &after, 10 * PAGE as i64).await?;
+        let Some((last, _)) = page.last() else { return Ok(found) };
+        after = last.to_string();
+        found.extend(page.into_iter().filter_map(|(_, reference)| reference).filter(|reference| wanted.contains(reference)));
+    }
+}

@@ -1,0 +1,181 @@
+//! The columns of the two files, and what the verbs are told by a row of them.
+
+use std::path::Path;
+
+use chrono::NaiveDate;
+use serde_json::json;
+
+use super::sheet::{self, Read};
+use crate::{
+    billing::{
+        checks::ModifierInput,
+        customers::CustomerInput,
+        import::{BY_CELLS, CustomerRow, REFERENCE, Sheet, SubscriptionRow},
+        payment_methods::MethodInput,
+        subscribe::{Start, SubscribeInput},
+    },
+    domain::{customer::Zone, frequency::Frequency, money::Currency, payment::MethodKind},
+    http::input::{Amount, Name, Structure, Text, Whole, body},
+};
+
+body! {
+    struct CustomerCells {
+        /// The other system's own id.
+        reference: Name<255>,
+        name: Name<255>,
+        email: Option<Text<254>>,
+        phone: Option<Text<40>>,
+        locale: Option<Text<35>>,
+        timezone: Option<Zone>,
+        currency: Option<Currency>,
+        /// Name of a configured gateway; left out: no payment method.
+        gateway: Option<Name<100>>,
+        customer_token: Option<Name<255>>,
+        payment_method_token: Option<Name<255>>,
+        transaction_id: Option<Name<255>>,
+        expires: Option<Text<10>>,
+        last_four: Option<Text<4>>,
+    }
+}
+
+body! {
+    struct SubscriptionCells {
+        /// By which the row is known again; left out: by all its cells.
+        reference: Option<Name<255>>,
+        /// Reference or id.
+        customer: Name<255>,
+        /// Reference or id.
+        plan: Option<Name<255>>,
+        description: Option<Text<255>>,
+        /// Minor units.
+        amount: Option<Amount>,
+        currency: Option<Currency>,
+        billing_frequency: Option<Frequency>,
+        billing_cycle_interval: Option<Whole<1, 1000>>,
+        billing_days: Option<Text<100>>,
+        quantity: Option<Whole<1, 100_000>>,
+        timezone: Option<Zone>,
+        /// The last day that is paid for.
+        paid_through: NaiveDate,
+        /// A bill date of the past or the future, from which the schedule is laid.
+        start_date: Option<NaiveDate>,
+        /// Charges that remain; 0 = no end.
+        duration: Option<Whole<0, 100_000>>,
+        ends_on: Option<NaiveDate>,
+        /// References or ids, `;` between them.
+        add_ons: Option<Text<1000>>,
+        discounts: Option<Text<1000>>,
+    }
+}
+
+/// A fault in a cell, found while reading.
+pub struct Fault {
+    pub sheet: Sheet,
+    pub line: u64,
+    pub column: String,
+    pub message: String,
+    /// What the row calls itself, if nothing else could be made of it.
+    pub unread: Option<String>,
+}
+
+fn faults(sheet: Sheet, found: Vec<sheet::Fault>) -> Vec<Fault> {
+    let fault = |sheet::Fault { line, column, message, unread }| Fault { sheet, line, column, message, unread };
+    found.into_iter().map(fault).collect()
+}
+
+pub fn customers(path: &Path) -> anyhow::Result<(Vec<CustomerRow>, Vec<Fault>)> {
+    let (rows, found) = sheet::read::<CustomerCells>(path, &["reference", "name"])?;
+    Ok((rows.into_iter().map(customer).collect(), faults(Sheet::Customers, found)))
+}
+
+pub fn subscriptions(path: &Path, backdated: bool) -> anyhow::Result<(Vec<SubscriptionRow>, Vec<Fault>)> {
+    let (rows, found) = sheet::read::<SubscriptionCells>(path, &["customer", "paid_through"])?;
+    Ok((rows.into_iter().map(|row| subscription(row, backdated)).collect(), faults(Sheet::Subscriptions, found)))
+}
+
+fn customer(Read { line, cells, .. }: Read<CustomerCells>) -> CustomerRow {
+    let pays = cells.gateway.is_some()
+        || [&cells.customer_token, &cells.payment_method_token, &cells.transaction_id].into_iter().any(Option::is_some)
+        || cells.expires.is_some()
+        || cells.last_four.is_some();
+    let kind = if cells.transaction_id.is_some() { MethodKind::PriorTransaction } else { MethodKind::VaultToken };
+    let method = pays.then(|| MethodInput {
+        gateway: cells.gateway.map(|name| name.0).unwrap_or_default(),
+        kind,
+        customer_token: cells.customer_token.map(|token| token.0),
+        payment_method_token: cells.payment_method_token.map(|token| token.0),
+        transaction_id: cells.transaction_id.map(|id| id.0),
+        channels: None,
+        expires: cells.expires.map(|text| text.0),
+        last_four: cells.last_four.map(|text| text.0),
+        default: None,
+        priority: None,
+    });
+    let customer = CustomerInput {
+        reference: Some(Some(cells.reference.0)),
+        name: Some(cells.name.0),
+        email: cells.email.map(|text| Some(text.0)),
+        phone: cells.phone.map(|text| Some(text.0)),
+        locale: cells.locale.map(|text| Some(text.0)),
+        timezone: cells.timezone,
+        currency: cells.currency,
+        metadata: None,
+        clock_id: None,
+    };
+    CustomerRow { line, customer, method }
+}
+
+fn subscription(Read { line, cells, digest }: Read<SubscriptionCells>, backdated: bool) -> SubscriptionRow {
+    let reference = cells.reference.map_or_else(|| format!("{BY_CELLS}{digest}"), |reference| reference.0);
+    let metadata = [(REFERENCE.to_owned(), json!(reference))].into_iter().collect();
+    let input = SubscribeInput {
+        customer: cells.customer.0,
+        plan_id: cells.plan.map(|plan| plan.0),
+        description: cells.description.map(|text| text.0),
+        amount: cells.amount.map(|amount| amount.0),
+        quantity: cells.quantity.map(|quantity| quantity.0),
+        currency: cells.currency,
+        timezone: cells.timezone,
+        billing_frequency: cells.billing_frequency,
+        billing_cycle_interval: cells.billing_cycle_interval.map(|interval| interval.0),
+        billing_days: cells.billing_days.map(|text| text.0),
+        duration: cells.duration.map(|duration| duration.0),
+        next_bill_date: cells.start_date.map(Start::Date),
+        backdated,
+        paid_through: Some(cells.paid_through),
+        ends_on: cells.ends_on,
+        add_ons: cells.add_ons.map(|list| modifiers(&list)),
+        discounts: cells.discounts.map(|list| modifiers(&list)),
+        metadata: Some(metadata),
+        ..SubscribeInput::default()
+    };
+    SubscriptionRow { line, input }
+}
+
+fn modifiers(list: &str) -> Vec<ModifierInput> {
+    let ids = list.split(';').map(str::trim).filter(|id| !id.is_empty());
+    ids.map(|id| ModifierInput { id: id.to_owned(), ..ModifierInput::default() }).collect()
+}
+
+/// The column behind a field as the verbs name it.
+pub fn column(field: &str) -> &str {
+    let name = field.split(['.', '[']).next().unwrap_or(field);
+    match name {
+        "plan_id" => "plan",
+        "next_bill_date" => "start_date",
+        // Which kind a row means is read from its tokens; which one is right is the gateway's matter.
+        "kind" => "gateway",
+        other => other,
+    }
+}
+
+/// Columns that together say how a customer pays: what one of them lacks cannot be said of the others.
+pub fn is_means(column: &str) -> bool {
+    ["gateway", "customer_token", "payment_method_token", "transaction_id"].contains(&column)
+}
+
+/// Where a column stands in the files as documented, whatever its place in this one.
+pub fn place(sheet: Sheet, column: &str) -> usize {
+    let columns = if sheet == Sheet::Customers { CustomerCells::NAMES } else { SubscriptionCells::NAMES };
+    columns.iter().position(|name| *name == column).unwrap_or(0)
+}

@@ -1,0 +1,122 @@
+//! A CSV file read row by row into what the verbs take. Cells are read as a query's values are, by the same rules; every fault is
+//! kept with its line and column.
+
+use std::path::Path;
+
+use anyhow::Context;
+use csv::{ByteRecord, ReaderBuilder, Trim};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::http::{
+    body::refuse_forbidden,
+    input::{Faults, Structure, shown},
+};
+
+/// What is wrong in a file, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub line: u64,
+    /// Empty for the row as a whole.
+    pub column: String,
+    pub message: String,
+    /// What the row calls itself, if nothing else could be made of it.
+    pub unread: Option<String>,
+}
+
+/// One row.
+pub struct Read<T> {
+    pub line: u64,
+    pub cells: T,
+    /// Of all cells: the same row gives the same text.
+    pub digest: String,
+}
+
+/// Every row of a file that says enough, and the faults of cells. `required`: columns that cannot be done without.
+pub fn read<T: Structure>(path: &Path, required: &[&str]) -> anyhow::Result<(Vec<Read<T>>, Vec<Fault>)> {
+    let mut reader = ReaderBuilder::new()
+        .flexible(true)
+        .trim(Trim::All)
+        .from_path(path)
+        .with_context(|| format!("{} cannot be read", path.display()))?;
+    let header = reader.byte_headers().with_context(|| format!("{} cannot be read", path.display()))?.clone();
+    let (columns, mut faults) = columns::<T>(&header, required);
+    let mut rows = Vec::new();
+    if !faults.is_empty() {
+        return Ok((rows, faults));
+    }
+    let mut record = ByteRecord::new();
+    while reader.read_byte_record(&mut record).with_context(|| format!("{} cannot be read", path.display()))? {
+        let line = record.position().map_or(0, csv::Position::line);
+        let (cells, found) = row(&columns, &record);
+        let place = columns.iter().position(|column| column == "reference").filter(|_| cells.is_none());
+        let unread = place.and_then(|place| Some(std::str::from_utf8(record.get(place)?).ok()?.to_owned()));
+        faults.extend(found.into_iter().map(|(column, message)| Fault { line, column, message, unread: unread.clone() }));
+        rows.extend(cells.map(|cells| Read { line, cells, digest: digest(&columns, &record) }));
+    }
+    Ok((rows, faults))
+}
+
+fn columns<T: Structure>(header: &ByteRecord, required: &[&str]) -> (Vec<String>, Vec<Fault>) {
+    let columns: Vec<String> = header.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+    let mut faults = Vec::new();
+    let mut fault = |column: &str, message: String| faults.push(Fault { line: 1, column: shown(column), message, unread: None });
+    for (i, column) in columns.iter().enumerate() {
+        if !T::NAMES.contains(&column.as_str()) {
+            fault(column, format!("is not a column known here; there are {}", T::NAMES.join(", ")));
+        }
+        if columns[..i].contains(column) {
+            fault(column, "stands there twice".to_owned());
+        }
+    }
+    for column in required.iter().filter(|column| !columns.iter().any(|there| there == *column)) {
+        fault(column, "is missing".to_owned());
+    }
+    (columns, faults)
+}
+
+/// What a row says, without the cells that have faults, and these.
+fn row<T: Structure>(columns: &[String], record: &ByteRecord) -> (Option<T>, Vec<(String, String)>) {
+    if record.len() != columns.len() {
+        let message = format!("has {} cells, and the first line has {}", record.len(), columns.len());
+        return (None, vec![(String::new(), message)]);
+    }
+    let mut cells = Map::new();
+    let mut faults = Faults::of_query();
+    for (column, cell) in columns.iter().zip(record) {
+        match std::str::from_utf8(cell) {
+            Ok("") => {}
+            Ok(text) => {
+                cells.insert(column.clone(), Value::String(text.to_owned()));
+            }
+            Err(_) => faults.push(column, "is not UTF-8"),
+        }
+    }
+    let whole = Value::Object(cells.clone());
+    refuse_forbidden(&whole, "", &mut faults);
+    let read = T::read(&whole, "", &mut faults);
+    let found: Vec<(String, String)> = match faults.done(read) {
+        Ok(read) => return (Some(read), Vec::new()),
+        Err(problem) => problem.errors.into_iter().map(|error| (error.field, error.message)).collect(),
+    };
+    // The rest can still be checked, so that all faults are told at once.
+    for (column, _) in &found {
+        cells.remove(column);
+    }
+    let mut again = Faults::of_query();
+    (T::read(&Value::Object(cells), "", &mut again), found)
+}
+
+/// Sixteen hexadecimal digits, whatever the order of the columns.
+fn digest(columns: &[String], record: &ByteRecord) -> String {
+    let mut cells: Vec<(&String, &[u8])> = columns.iter().zip(record).filter(|(_, cell)| !cell.is_empty()).collect();
+    cells.sort_unstable();
+    let mut hash = Sha256::new();
+    for (column, cell) in cells {
+        hash.update((column.len() as u64).to_le_bytes());
+        hash.update(column.as_bytes());
+        hash.update((cell.len() as u64).to_le_bytes());
+        hash.update(cell);
+    }
+    hash.finalize().iter().take(8).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+}

@@ -1,0 +1,41 @@
+//! A rehearsal: a whole database, on a wall clock that is moved by hand, taken from one due instant to the next by the same jobs.
+//!
+//! Nobody waits here: what would be looked up later is looked up when the clock gets there.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::travel::{do_due, earliest};
+use crate::{
+    billing::{App, Done, look_up, runs::Counts},
+    clock::Clock,
+    domain::customer::Timeline,
+    store,
+};
+
+/// Takes everything on the wall timeline to `until`; work due at that very instant is left. `arrived` hears of every instant.
+pub async fn rehearse(app: &App, until: DateTime<Utc>, mut arrived: impl FnMut(DateTime<Utc>, &Counts)) -> Done<Counts> {
+    assert!(matches!(app.clock, Clock::Manual(_)), "a rehearsal must not be held on the real clock");
+    let timeline = Timeline::Wall;
+    let mut total = Counts::new();
+    loop {
+        let now = app.clock.now();
+        let mut busy = do_due(app, timeline, now, &mut total).await?;
+        if store::payments::earliest_look_up(&app.db, timeline).await?.is_some_and(|at| at <= now) {
+            busy |= look_up::look_up_payments(app, Some(timeline)).await? > 0;
+        }
+        if app.stopping.is_cancelled() {
+            return Ok(total);
+        }
+        if busy {
+            continue;
+        }
+        let due = [earliest(app, timeline).await?, store::payments::earliest_look_up(&app.db, timeline).await?];
+        let next = due.into_iter().flatten().min().unwrap_or(until);
+        // Work that cannot be done stays due: time goes on all the same.
+        app.clock.set(next.max(now + TimeDelta::seconds(1)).min(until));
+        arrived(app.clock.now(), &total);
+        if app.clock.now() >= until {
+            return Ok(total);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The forecast against what a test clock then really opens, and what it refuses.
+
+mod simulate;
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+use rebilld::{
+    billing::forecast::{ForecastInput, forecast},
+    domain::{
+        calendar::{BusinessDay, local_date},
+        customer::Timeline,
+        forecast::Interval,
+        frequency::Frequency,
+        id::CustomerId,
+        invoice::{Adjustment, Modifier},
+        money::{Currency, Percentage},
+        plan::{CatchUp, WhilePastDue},
+        proration::FirstPeriod,
+        subscription::{Change, Subscription, SubscriptionStatus},
+    },
+};
+use serde_json::json;
+
+use crate::{
+    http,
+    world::{On, World, date, on_both},
+};
+
+type Sums = BTreeMap<(NaiveDate, Currency), (i64, i64)>;
+
+fn modifier(adjustment: Adjustment, duration: i64) -> Modifier {
+    let text = || "extra".to_owned();
+    Modifier { id: text(), name: text(), description: text(), adjustment, duration, applied_from: 0 }
+}
+
+/// One of everything that changes what is charged when. The clock stands at 1 January 2026.
+async fn everything(world: &World, customers: &[CustomerId]) -> Vec<Subscription> {
+    let mut all = Vec::new();
+    let frequencies = [
+        (Frequency::Daily, 1, None),
+        (Frequency::Daily, 2, Some("7")),
+        (Frequency::Weekly, 1, Some("1,4")),
+        (Frequency::TwiceMonthly, 1, Some("15,31")),
+        (Frequency::Monthly, 1, Some("31")),
+        (Frequency::Monthly, 5, None),
+        (Frequency::Quarterly, 1, Some("7")),
+        (Frequency::Yearly, 1, None),
+        (Frequency::OneTime, 1, None),
+    ];
+    for (i, (frequency, interval, days)) in frequencies.into_iter().enumerate() {
+        let mut subscription = world.monthly(customers[i % customers.len()], "2026-01-20").await;
+        subscription.amount = 1000 + 7 * i as i64;
+        subscription.billing_frequency = frequency;
+        subscription.billing_cycle_interval = interval;
+        subscription.billing_days = days.map(str::to_owned);
+        all.push(subscription);
+    }
+    let monthly = |i: usize, start: &'static str| world.monthly(customers[i % customers.len()], start);
+    let with = |mut subscription: Subscription, change: fn(&mut Subscription)| {
+        change(&mut subscription);
+        subscription
+    };
+    all.push(with(monthly(0, "2026-02-28").await, |s| s.add_ons = vec![modifier(Adjustment::Amount(333), 3)]));
+    all.push(with(monthly(1, "2026-03-31").await, |s| {
+        let percent = Percentage::from_thousandths(12_500).expect("percentage");
+        s.discounts = vec![modifier(Adjustment::Percentage(percent), 2), modifier(Adjustment::Amount(2000), 1)];
+    }));
+    all.push(with(monthly(2, "2026-01-15").await, |s| s.duration = 4));
+    all.push(with(monthly(3, "2026-01-15").await, |s| s.ends_on = Some(date("2026-04-20"))));
+    all.push(with(monthly(0, "2026-03-01").await, |s| {
+        s.status = SubscriptionStatus::Trialing;
+        s.trial_ends_on = Some(date("2026-03-01"));
+    }));
+    all.push(with(monthly(1, "2026-01-10").await, |s| {
+        s.pending_change = Some(Change {
+            amount: Some(4321),
+            billing_frequency: Some(Frequency::Weekly),
+            billing_days: Some(None),
+            ..Change::default()
+        });
+    }));
+    all.push(with(monthly(2, "2026-01-05").await, |s| {
+        s.status = SubscriptionStatus::Paused;
+        s.paused_until = Some(date("2026-05-20"));
+    }));
+    all.push(with(monthly(3, "2026-01-05").await, |s| s.status = SubscriptionStatus::Paused));
+    all.push(with(monthly(0, "2026-01-05").await, |s| {
+        s.status = SubscriptionStatus::Parked;
+        s.parked_reason = Some("a test".into());
+    }));
+    all.push(with(monthly(1, "2026-01-05").await, |s| {
+        s.cancel_at_period_end = true;
+        s.period_end = Some(date("2026-02-05"));
+    }));
+    all.push(with(monthly(2, "2026-01-05").await, |s| {
+        s.status = SubscriptionStatus::PastDue;
+        s.while_past_due = WhilePastDue::Hold;
+    }));
+    // Moved beyond the charge after it, which waits for it.
+    all.push(with(monthly(3, "2026-01-05").await, |s| s.moved_to = Some(date("2026-02-10"))));
+    all.push(with(monthly(0, "2026-01-31").await, |s| s.business_day = BusinessDay::ModifiedFollowing));
+    all.push(with(monthly(1, "2026-02-14").await, |s| {
+        s.billing_days = Some("31".into());
+        s.first_period = FirstPeriod::Prorated;
+        s.currency = "JPY".parse().expect("currency");
+    }));
+    // Three months behind, and only the last of them is billed.
+    all.push(with(monthly(2, "2025-10-12").await, |s| s.catch_up = CatchUp::BillCurrent));
+    // Further behind than the limit: parked by the first bill run.
+    all.push(monthly(3, "2025-03-12").await);
+    all
+}
+
+/// What was really opened, by the day on which the customer's calendar stood.
+async fn opened(world: &World, interval: Interval, to: &str) -> Sums {
+    let range = rebilld::domain::forecast::Range { from: date("2026-01-01"), to: date(to), interval };
+    let mut sums = Sums::new();
+    for invoice in world.invoices().await.iter().filter(|invoice| invoice.subtotal > 0) {
+        let day = local_date(invoice.created_at, invoice.timezone.0);
+        if let Some((start, _)) = range.part(day) {
+            let sum = sums.entry((start, invoice.currency)).or_default();
+            *sum = (sum.0 + 1, sum.1 + invoice.subtotal);
+        }
+    }
+    sums
+}
+
+on_both! {
+    async fn a_forecast_is_what_the_clock_then_opens(world: World) {
+        let zones = ["America/New_York", "Asia/Tokyo", "Pacific/Kiritimati", "Etc/GMT+12"];
+        let mut customers = Vec::new();
+        for zone in zones {
+            let customer = world.customer(zone).await;
+            let token = world.token();
+            world.method(customer, false, &token).await;
+            customers.push(customer);
+        }
+        for subscription in everything(&world, &customers).await {
+            world.add(subscription).await;
+        }
+        let mut foretold = Vec::new();
+        for (interval, to) in [(Interval::Day, "2026-12-20"), (Interval::Week, "2026-12-20"), (Interval::Month, "2027-01-01")] {
+            let input = ForecastInput {
+                from: Some(date("2026-01-01")),
+                to: Some(date(to)),
+                interval,
+                clock_id: Some(world.clock),
+            };
+            let forecast = forecast(&world.app, input).await.expect("a forecast");
+            let sums: Sums =
+                forecast.sums.iter().map(|((start, _, currency), sum)| ((*start, *currency), (sum.charges, sum.amount))).collect();
+            assert_eq!(sums.values().map(|sum| sum.0).sum::<i64>(), forecast.totals().values().map(|sum| sum.charges).sum::<i64>());
+            foretold.push((interval, to, sums));
+        }
+        world.advance("2027-01-02T12:00:00Z").await;
+        for (interval, to, sums) in foretold {
+            assert_eq!(sums, opened(&world, interval, to).await, "{interval}");
+            assert!(sums.len() > 5 && sums.keys().any(|key| key.1 != Currency::USD), "{sums:?}");
+        }
+    }
+
+    async fn a_forecast_reads_past_its_batches_and_counts_each_subscription_once(world: World) {
+        let customer = world.customer("UTC").await;
+        let mut subscriptions = Vec::new();
+        for _ in 0..1203 {
+            let mut subscription = world.monthly(customer, "2026-01-20").await;
+            subscription.refresh(&world.app.rules);
+            subscriptions.push(subscription);
+        }
+        let mut tx = world.app.db.begin().await.expect("tx");
+        rebilld::store::subscriptions::insert(&mut tx, &subscriptions).await.expect("subscriptions");
+        tx.commit().await.expect("commit");
+        let input = ForecastInput {
+            from: Some(date("2026-01-01")),
+            to: Some(date("2026-03-01")),
+            interval: Interval::Month,
+            clock_id: Some(world.clock),
+        };
+        let forecast = forecast(&world.app, input).await.expect("a forecast");
+        assert_eq!(forecast.sums.values().map(|sum| (sum.charges, sum.amount)).collect::<Vec<_>>(), [(1203, 1_203_000); 2]);
+        // Nobody lives by the wall clock.
+        assert!(self::forecast(&world.app, ForecastInput::default()).await.expect("a forecast").sums.is_empty());
+        assert_eq!(Timeline::Test(world.clock).clock_id(), Some(world.clock));
+    }
+}
+
+http::on_both! {
+    async fn the_forecast_over_http(door) {
+        // The wall clock stands at 1 June 2026, noon.
+        let customer = door.made("/v1/customers", json!({"name": "Ada", "timezone": "Europe/Berlin"})).await;
+        let body = json!({"customer": {"id": customer["id"]}, "amount": 1250, "billing_frequency": "weekly", "next_bill_date": "2026-06-05"});
+        door.made("/v1/subscriptions", body).await;
+        let forecast = door.get("/v1/forecast?from=2026-06-01&to=2026-07-01&interval=week").await.ok(200);
+        assert_eq!(
+            forecast,
+            json!({
+                "from": "2026-06-01", "to": "2026-07-01", "interval": "week", "clock_id": null,
+                "data": [
+                    {"start": "2026-06-01", "end": "2026-06-08", "currency": "USD", "charges": 1, "amount": 1250},
+                    {"start": "2026-06-08", "end": "2026-06-15", "currency": "USD", "charges": 1, "amount": 1250},
+                    {"start": "2026-06-15", "end": "2026-06-22", "currency": "USD", "charges": 1, "amount": 1250},
+                    {"start": "2026-06-22", "end": "2026-06-29", "currency": "USD", "charges": 1, "amount": 1250},
+                ],
+                "totals": [{"start": "2026-06-01", "end": "2026-07-01", "currency": "USD", "charges": 4, "amount": 5000}],
+            })
+        );
+        // Today, for a year, day by day.
+        let by_itself = door.get("/v1/forecast").await.ok(200);
+        assert_eq!((&by_itself["from"], &by_itself["to"], &by_itself["interval"]), (&json!("2026-06-01"), &json!("2027-06-01"), &json!("day")));
+        assert_eq!(by_itself["data"].as_array().map(Vec::len), Some(52));
+        for (query, fields) in [
+            ("from=2026-06-01&to=2026-06-01", &["to"][..]),
+            ("from=2026-06-01&to=2036-06-02&interval=month", &["to"]),
+            ("from=2026-06-01&to=2036-06-01&interval=day", &["interval"]),
+            ("from=june&to=2026-13-01&interval=year", &["from", "to", "interval"]),
+            ("unknown=1", &["unknown"]),
+            ("clock_id=clk_01h455vb4pex5vsknk084sn02q", &["clock_id"]),
+        ] {
+            assert_eq!(door.get(&format!("/v1/forecast?{query}")).await.faults(), fields, "{query}");
+        }
+        door.get("/v1/forecast?from=2026-06-01&to=2036-06-01&interval=month").await.ok(200);
+        assert_eq!(door.send("GET", "/v1/forecast", "", &[], None).await.status, 401);
+    }
+}

@@ -1,0 +1,136 @@
+//! What forecast, simulation, import and export ask of the store.
+
+use rebilld::{
+    domain::{
+        customer::{Customer, Timeline},
+        invoice::{Invoice, InvoiceStatus},
+        payment::{Payment, PaymentStatus},
+        subscription::{Subscription, SubscriptionStatus},
+    },
+    store::{self, Db, Tx, tables},
+};
+use serde_json::json;
+
+use super::{Ground, on_both, samples};
+
+/// A customer and a subscription that is due at an instant.
+async fn due(ground: &Ground, minute: Option<i64>, status: SubscriptionStatus) -> Subscription {
+    let customer = samples::customer();
+    let subscription = Subscription { due_at: minute.map(samples::minute), status, ..samples::subscription(customer.id) };
+    ground
+        .write(async |tx: &mut Tx| {
+            store::customers::insert_many(tx, std::slice::from_ref(&customer)).await?;
+            store::payment_methods::insert_many(tx, &[samples::method(customer.id)]).await?;
+            store::subscriptions::insert(tx, std::slice::from_ref(&subscription)).await
+        })
+        .await;
+    subscription
+}
+
+on_both! {
+    async fn planned_subscriptions_come_once_each_by_id(ground) {
+        let mut planned = Vec::new();
+        for minute in [5, 3, 9, 1] {
+            planned.push(due(ground, Some(minute), SubscriptionStatus::Active).await.id);
+        }
+        planned.remove(2);
+        due(ground, None, SubscriptionStatus::Paused).await;
+        planned.sort();
+        let (mut found, mut after) = (Vec::new(), String::new());
+        loop {
+            let page =
+                store::subscriptions::planned(&ground.db, Timeline::Wall, samples::minute(9), &after, 2).await.expect("page");
+            let Some(last) = page.last() else { break };
+            after = last.id.to_string();
+            found.extend(page.iter().map(|subscription| subscription.id));
+        }
+        assert_eq!(found, planned);
+        let elsewhere = Timeline::Test(samples::clock().id);
+        let page = store::subscriptions::planned(&ground.db, elsewhere, samples::minute(9), "", 9).await.expect("page");
+        assert!(page.is_empty());
+    }
+
+    async fn imports_know_what_was_imported_before(ground) {
+        let one = Customer { reference: Some("one".into()), ..samples::customer() };
+        let two = Customer { reference: Some("two".into()), ..samples::customer() };
+        let metadata = json!({"reference": "s-1"}).as_object().cloned().expect("an object");
+        let known = Subscription { metadata, ..samples::subscription(one.id) };
+        let plain = samples::subscription(two.id);
+        ground
+            .write(async |tx: &mut Tx| {
+                store::customers::insert_many(tx, &[one.clone(), two.clone()]).await?;
+                store::subscriptions::lock_imports(tx).await?;
+                store::subscriptions::insert(tx, &[known.clone(), plain.clone()]).await
+            })
+            .await;
+        let two_id = two.id.to_string();
+        let mut found = store::customers::find_many(&ground.db, &["one", &two_id, "three"]).await.expect("found");
+        found.sort_by_key(|customer| customer.id);
+        let mut both = [one.id, two.id];
+        both.sort();
+        assert_eq!(found.iter().map(|customer| customer.id).collect::<Vec<_>>(), both);
+        let mut expected = [(known.id, Some("s-1".to_owned())), (plain.id, None)];
+        expected.sort();
+        let rows = ground.write(async |tx: &mut Tx| store::subscriptions::references(tx, "", 10).await).await;
+        assert_eq!(rows, expected);
+        let rest = ground.write(async |tx: &mut Tx| store::subscriptions::references(tx, &expected[0].0.to_string(), 10).await).await;
+        assert_eq!(rest, expected[1..]);
+        // The second import raises what the first has made.
+        ground.write(async |tx: &mut Tx| store::subscriptions::lock_imports(tx).await).await;
+        let row: (i64,) = ground.db.query("select value from counters where name = 'import'").one().await.expect("counter");
+        assert_eq!(row.0, 2);
+    }
+
+    async fn a_copy_has_the_living_and_no_history(ground) {
+        let active = due(ground, Some(5), SubscriptionStatus::Active).await;
+        let owing = due(ground, None, SubscriptionStatus::Cancelled).await;
+        due(ground, None, SubscriptionStatus::Cancelled).await;
+        let paid = Invoice { subscription_id: Some(active.id), cycle: Some(0), ..samples::invoice(active.customer_id) };
+        let paid = Invoice { status: InvoiceStatus::Paid, amount_paid: paid.total, next_attempt_at: None, ..paid };
+        let open = Invoice { subscription_id: Some(owing.id), cycle: Some(0), ..samples::invoice(owing.customer_id) };
+        let other = Invoice { subscription_id: Some(active.id), cycle: Some(1), ..samples::invoice(active.customer_id) };
+        let payment = |invoice: &Invoice, status, gateway: &str| {
+            Payment { status, gateway: gateway.into(), transaction_id: Some("t".into()), ..samples::payment(invoice) }
+        };
+        let payments = [
+            payment(&paid, PaymentStatus::Succeeded, "fluid"),
+            payment(&open, PaymentStatus::Authorized, "fluid"),
+            payment(&other, PaymentStatus::Pending, "gone"),
+        ];
+        ground
+            .write(async |tx: &mut Tx| {
+                store::invoices::insert(tx, &[paid.clone(), open.clone(), other.clone()]).await?;
+                store::events::append(tx, &[samples::event("a.b", "c")]).await?;
+                store::payments::insert(tx, &payments).await
+            })
+            .await;
+        let folder = tempfile::tempdir().expect("folder");
+        let copy = Db::scratch(&folder.path().join("copy.db")).await.expect("a database");
+        let rows = store::copy::living(&ground.db, &copy, samples::noon(), &["fluid"]).await.expect("copied");
+        // One counter, three customers with a method each, two subscriptions, two invoices with a payment each.
+        assert_eq!(rows, 1 + 6 + 2 + 4);
+        let left: Vec<Payment> = copy.query("select * from payments order by status").all().await.expect("payments");
+        assert_eq!(left.iter().map(|payment| payment.status).collect::<Vec<_>>(), [PaymentStatus::Parked, PaymentStatus::Unknown]);
+        assert!(left.iter().all(|payment| payment.transaction_id.is_none() && payment.lease_owner.is_none()));
+        assert_eq!(left[1].next_lookup_at, Some(samples::noon()));
+        let there = store::subscriptions::get(&copy, active.id).await.expect("read").expect("copied");
+        assert_eq!(there, store::subscriptions::get(&ground.db, active.id).await.expect("read").expect("there"));
+        assert_eq!(store::copy::gateways(&copy).await.expect("names"), [samples::method(active.customer_id).gateway]);
+        copy.close().await;
+    }
+
+    async fn every_row_of_a_table_is_read_as_it_stood_at_one_moment(ground) {
+        let first = due(ground, Some(1), SubscriptionStatus::Active).await;
+        let chosen = tables::TABLES.iter().filter(|table| ["customers", "subscriptions"].contains(&table.name));
+        let mut rows = Vec::new();
+        let keep = |table: &'static tables::Table, row: tables::Fields| {
+            rows.push((table.name, row[0].clone()));
+            Ok::<_, store::Error>(())
+        };
+        store::tables::read(&ground.db, chosen, keep).await.expect("read");
+        assert_eq!(rows, [("customers", json!(first.customer_id)), ("subscriptions", json!(first.id))]);
+        let fails = |_: &'static tables::Table, _: tables::Fields| Err(store::Error::Conflict);
+        let ended = store::tables::read(&ground.db, tables::TABLES, fails).await;
+        assert!(matches!(ended, Err(store::Error::Conflict)), "{ended:?}");
+    }
+}

@@ -118,7 +118,7 @@ async fn a_socket_that_nobody_reads_does_not_keep_it_from_stopping() {
     let mut command = systemd.serve(&quick(&sqlite(&systemd.folder)));
     // Pings every ten milliseconds fill the socket at once.
     command.env("WATCHDOG_USEC", "20000");
-    let daemon = Daemon::of(command, systemd.folder.path()).await;
+    let mut daemon = Daemon::of(command, systemd.folder.path()).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     daemon.stops().await;
 }

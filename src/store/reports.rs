@@ -70,8 +70,13 @@ pub struct Taken {
     pub currency: Currency,
 }
 
-/// Every payment of a timeline by which money came in since an instant of its clock, in order of creation.
-pub async fn taken(db: &Db, timeline: Timeline, since: DateTime<Utc>) -> Result<Vec<Taken>> {
+/// Every payment of a timeline by which money came in, in order of creation.
+pub async fn taken(db: &Db, timeline: Timeline) -> Result<Vec<Taken>> {
+    taken_since(db, timeline, DateTime::UNIX_EPOCH).await
+}
+
+/// Those that came to their end at an instant of the timeline's clock, or later.
+pub async fn taken_since(db: &Db, timeline: Timeline, since: DateTime<Utc>) -> Result<Vec<Taken>> {
     db.query(
         "select reference, transaction_id, amount_captured, currency from payments
          where timeline = $1 and amount_captured > 0 and resolved_at >= $2 order by id",

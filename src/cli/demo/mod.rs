@@ -139,7 +139,7 @@ async fn show(daemon: &Daemon, sandbox: &Running, key: &str) -> anyhow::Result<S
         months.push((from, crate::store::reports::between(db, timeline, midnight(from), midnight(to)).await?));
     }
     println!("{}", picture::table(&months, daemon.app.config.billing.currency, "year"));
-    let ours = crate::store::reports::taken(db, timeline, DateTime::UNIX_EPOCH).await?;
+    let ours = crate::store::reports::taken(db, timeline).await?;
     let verdict = ledgers::compare(&ours, &sandbox.ledger());
     println!("\n{verdict}");
     let next_steps = picture::next_steps(&url, key, &sandbox.url(), &clock, &customer);

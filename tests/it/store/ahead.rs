@@ -119,6 +119,30 @@ on_both! {
         copy.close().await;
     }
 
+    async fn money_taken_before_an_instant_is_left_out(ground) {
+        let subscription = due(ground, Some(5), SubscriptionStatus::Active).await;
+        let mut ends = Vec::new();
+        for minute in [1, 2, 3] {
+            let cycle = Some(minute);
+            let invoice = Invoice { subscription_id: Some(subscription.id), cycle, ..samples::invoice(subscription.customer_id) };
+            let payment = Payment {
+                status: PaymentStatus::Succeeded,
+                amount_captured: 1,
+                resolved_at: Some(samples::minute(minute)),
+                ..samples::payment(&invoice)
+            };
+            ground
+                .write(async |tx: &mut Tx| {
+                    store::invoices::insert(tx, &[invoice]).await?;
+                    store::payments::insert(tx, std::slice::from_ref(&payment)).await
+                })
+                .await;
+            ends.push(payment.reference);
+        }
+        let taken = store::reports::taken_since(&ground.db, Timeline::Wall, samples::minute(2)).await.expect("taken");
+        assert_eq!(taken.iter().map(|taken| &taken.reference).collect::<Vec<_>>(), ends[1..].iter().collect::<Vec<_>>());
+    }
+
     async fn every_row_of_a_table_is_read_as_it_stood_at_one_moment(ground) {
         let first = due(ground, Some(1), SubscriptionStatus::Active).await;
         let chosen = tables::TABLES.iter().filter(|table| ["customers", "subscriptions"].contains(&table.name));

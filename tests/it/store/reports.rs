@@ -56,7 +56,7 @@ on_both! {
         assert_eq!(figures(test, 20, 30).await, [].into());
         assert_eq!(figures(Timeline::Wall, 0, 10).await[&Currency::USD].total, 9000);
 
-        let taken = store::reports::taken(&ground.db, test, chrono::DateTime::UNIX_EPOCH).await.expect("taken");
+        let taken = store::reports::taken(&ground.db, test).await.expect("taken");
         let expected: Vec<Taken> = [1, 2, 4, 5].map(|i: usize| Taken {
             reference: payments[i].reference.clone(),
             transaction_id: None,

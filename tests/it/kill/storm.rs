@@ -35,7 +35,7 @@ async fn a_year_under_fire(on: On) {
             startups.push(daemon.up().await);
         }
     }
-    world.arrival(&mut [&mut daemon], Duration::from_mins(2)).await;
+    world.arrival(&mut [&mut daemon], Duration::from_mins(10)).await;
     world.calm().await;
     let freed = world.freed().await;
     let charges = world.prove().await;

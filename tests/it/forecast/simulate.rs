@@ -24,7 +24,10 @@ use rebilld::{
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, net::TcpListener, process::Command};
 
-use crate::world::{On, World, on_both};
+use crate::{
+    installments,
+    world::{On, World, on_both},
+};
 
 /// A gateway that nobody may call.
 struct Trap {
@@ -103,6 +106,10 @@ async fn populate(world: &World, today: NaiveDate) {
                 ..SubscribeInput::default()
             };
             subscribe(&world.app, &Actor::System, input).await.expect("subscription");
+        }
+        if number == 7 {
+            let first = (today + Days::new(3)).to_string();
+            world.plan(installments::monthly(customer, &first, 6)).await;
         }
     }
 }

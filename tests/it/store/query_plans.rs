@@ -4,6 +4,7 @@ use std::fs;
 
 use rebilld::{
     domain::{
+        customer::Customer,
         installment::InstallmentPlan,
         invoice::Invoice,
         payment::{Payment, PaymentStatus},
@@ -40,7 +41,8 @@ const READ_ALL: &[(&str, &str)] = &[
 
 /// 20,000 of each, of which a handful are due, as in life.
 async fn fill(ground: &Ground) {
-    let customers: Vec<_> = (0..ROWS).map(|_| samples::customer()).collect();
+    let referred = |i| Customer { reference: Some(format!("ref-{i}")), ..samples::customer() };
+    let customers: Vec<Customer> = (0..ROWS).map(referred).collect();
     let handful = |i: usize| i.is_multiple_of(200).then(|| samples::minute(-(i as i64)));
     let subscriptions: Vec<Subscription> = customers
         .iter()

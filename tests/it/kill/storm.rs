@@ -25,7 +25,7 @@ async fn a_year_under_fire(on: On) {
     let mut startups = vec![daemon.up().await];
     daemon.advance(&world, "2027-01-05T00:00:00Z").await;
     let mut kills = 0;
-    while kills < 60 && !world.arrived().await {
+    while kills < 30 && !world.arrived().await {
         tokio::time::sleep(Duration::from_millis(random.random_range(100..=1500))).await;
         daemon.kill();
         kills += 1;

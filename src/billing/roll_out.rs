@@ -106,7 +106,12 @@ pub async fn start(
     let mut tx = app.db.begin().await?;
     let Target { entry_id, versions, revision: current } = target(&mut tx, entry, key, &options, true).await?;
     match revision {
-        None => return Err(Refusal::invalid("revision", "is required: ask with preview: true what would change, and repeat its revision")),
+        None => {
+            return Err(Refusal::invalid(
+                "revision",
+                "is required: ask with preview: true what would change, and repeat its revision",
+            ));
+        }
         Some(listed) if listed != current => {
             return Err(Refusal::WrongState(
                 "what was listed is not what would be applied: the entry was edited since, or other options are asked for now; ask \
@@ -144,7 +149,8 @@ pub async fn start(
         store::Error::Conflict => Refusal::WrongState("another roll-out of it is running: wait until that is done".to_owned()),
         other => other.into(),
     })?;
-    let data = json!({ "entry_type": entry, "entry_id": roll_out.entry_id, "revision": roll_out.revision, "options": roll_out.options });
+    let data =
+        json!({ "entry_type": entry, "entry_id": roll_out.entry_id, "revision": roll_out.revision, "options": roll_out.options });
     let mut events = vec![app.event(Timeline::Wall, now, actor, "roll_out.started", roll_out.id, data)];
     let mut changed = Vec::with_capacity(plans.len());
     for (before, after) in plans {

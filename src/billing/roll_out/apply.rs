@@ -8,7 +8,12 @@ use serde_json::json;
 
 use super::weigh::{Page, Weighed, page};
 use crate::{
-    billing::{App, Done, Refusal, change::draft, customers::credited, open::{Draft, open_invoices}},
+    billing::{
+        App, Done, Refusal,
+        change::draft,
+        customers::credited,
+        open::{Draft, open_invoices},
+    },
     domain::{
         customer::{Credit, Customer, Timeline},
         event::{Actor, Event, difference},
@@ -169,11 +174,7 @@ impl Batch<'_> {
     }
 
     /// Opens invoices, by the clock of each. Answers who owes something by them.
-    async fn open(
-        &mut self,
-        tx: &mut Tx,
-        drafts: Vec<(DateTime<Utc>, Draft)>,
-    ) -> Done<Vec<SubscriptionId>> {
+    async fn open(&mut self, tx: &mut Tx, drafts: Vec<(DateTime<Utc>, Draft)>) -> Done<Vec<SubscriptionId>> {
         let mut owing = Vec::new();
         let mut drafts = drafts;
         // As many groups as clocks, not as subscriptions.

@@ -70,13 +70,7 @@ impl Versions {
     }
 
     /// What becomes of a subscription that the entry concerns, or why nothing does.
-    pub fn judge(
-        &self,
-        options: &Options,
-        before: &Subscription,
-        standing: Standing,
-        rules: &Rules,
-    ) -> Result<Verdict, Reason> {
+    pub fn judge(&self, options: &Options, before: &Subscription, standing: Standing, rules: &Rules) -> Result<Verdict, Reason> {
         let today = before.today(standing.now);
         self.may_change(before, today)?;
         let (change, mut kept) = self.wanted(options, before);
@@ -99,7 +93,8 @@ impl Versions {
         let mut period = None;
         let mut changed = None;
         if !nothing && options.when == Effect::Now {
-            let bills = matches!(before.status, SubscriptionStatus::Trialing | SubscriptionStatus::Active | SubscriptionStatus::PastDue);
+            let bills =
+                matches!(before.status, SubscriptionStatus::Trialing | SubscriptionStatus::Active | SubscriptionStatus::PastDue);
             let running = before.period_start.zip(before.period_end).filter(|(start, end)| *start <= today && today < *end);
             let mut trial = after.clone();
             let done = trial.change_now(change.clone(), standing.billed, standing.now, rules);

@@ -17,7 +17,7 @@ use crate::{
     domain::{
         customer::{Credit, Customer, Timeline},
         event::{Actor, Event, difference},
-        id::{RollOutId, SubscriptionId},
+        id::{CustomerId, RollOutId, SubscriptionId},
         invoice::InvoiceStatus,
         roll_out::{RollOut, RollOutStatus, Verdict},
         subscription::{Subscription, SubscriptionStatus},
@@ -177,6 +177,11 @@ impl Batch<'_> {
     async fn open(&mut self, tx: &mut Tx, drafts: Vec<(DateTime<Utc>, Draft)>) -> Done<Vec<SubscriptionId>> {
         let mut owing = Vec::new();
         let mut drafts = drafts;
+        if drafts.windows(2).any(|pair| pair[0].0 != pair[1].0) {
+            // All payers before the first invoice number is taken: nobody waits for both the other way round.
+            let payers: BTreeSet<CustomerId> = drafts.iter().map(|(_, draft)| draft.customer_id).collect();
+            store::customers::lock_with_credit(tx, &payers.into_iter().collect::<Vec<_>>()).await?;
+        }
         // As many groups as clocks, not as subscriptions.
         while let Some(&(now, _)) = drafts.first() {
             let (these, others) = drafts.into_iter().partition::<Vec<_>, _>(|(at, _)| *at == now);

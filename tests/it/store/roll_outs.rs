@@ -26,7 +26,7 @@ on_both! {
         let second = RollOut { id: samples::id(), ..first.clone() };
         let refused = ground.refused(async |tx: &mut Tx| store::roll_outs::insert(tx, &second).await).await;
         assert!(matches!(refused, Error::Conflict), "{refused:?}");
-        assert_eq!(store::roll_outs::running(&ground.db).await.expect("running"), [first.clone()]);
+        assert_eq!(store::roll_outs::running(&ground.db).await.expect("running"), std::slice::from_ref(&first));
         let mut tx = ground.db.begin().await.expect("tx");
         let mut taken = store::roll_outs::take(&mut tx, first.id).await.expect("taken").expect("there");
         if ground.db.is_postgres() {

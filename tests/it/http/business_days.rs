@@ -25,9 +25,12 @@ fn of(charges: &[Value], field: &str) -> Vec<String> {
     charges.iter().map(|charge| charge[field].as_str().expect("a date").to_owned()).collect()
 }
 
-/// A month's last day from January 2026 to January 2027, and when it is charged: by no rule, following, preceding, and the modified
-/// rule; of those, first by weekends alone, then in England, then in Denmark where that differs.
-const MONTHS: [(&str, &str, [&str; 3], [&str; 3], [&str; 3]); 13] = [
+/// A month's last day and its weekday, and when it is charged by the following, the preceding and the modified rule: by weekends
+/// alone, in England, in Denmark; blank where that is no different from weekends alone.
+type Month = (&'static str, &'static str, [&'static str; 3], [&'static str; 3], [&'static str; 3]);
+
+/// Thirteen months.
+const MONTHS: [Month; 13] = [
     ("2026-01-31", "Sat", ["2026-02-02", "2026-01-30", "2026-01-30"], [""; 3], [""; 3]),
     ("2026-02-28", "Sat", ["2026-03-02", "2026-02-27", "2026-02-27"], [""; 3], [""; 3]),
     ("2026-03-31", "Tue", ["2026-03-31", "2026-03-31", "2026-03-31"], [""; 3], [""; 3]),
@@ -47,6 +50,9 @@ on_both! {
     async fn thirteen_months_of_moved_charges_never_move_the_anchor(door) {
         let terms = json!({"start_date": "2026-01-31", "billing_frequency": "monthly", "billing_days": "31", "amount": 1000, "count": 13});
         let anchors: Vec<&str> = MONTHS.iter().map(|month| month.0).collect();
+        for (day, weekday, ..) in MONTHS {
+            assert_eq!(day.parse::<NaiveDate>().expect("date").format("%a").to_string(), weekday, "{day}");
+        }
         for (i, rule) in ["following", "preceding", "modified_following"].into_iter().enumerate() {
             for calendar in [None, Some("england"), Some("denmark")] {
                 let mut body = terms.clone();

@@ -41,7 +41,7 @@ on_both! {
         };
         let rows = [
             named("b", SubscriptionStatus::Active),
-            named("b", SubscriptionStatus::Parked),
+            named("b", SubscriptionStatus::Paused),
             named("ended", SubscriptionStatus::Completed),
             samples::subscription(customer.id),
         ];

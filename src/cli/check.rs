@@ -35,7 +35,7 @@ async fn faults(config: &Config) -> Vec<String> {
 
 /// Without its calendar, a subscription would be charged on bank holidays and nobody would notice.
 async fn missing_calendars(config: &Config, db: &Db) -> store::Result<Vec<String>> {
-    let mut named = store::health::holiday_calendars(db).await?;
+    let mut named = store::calendars::in_use(db).await?;
     named.retain(|name| !config.billing.holidays.contains_key(name));
     let fault =
         |name| format!("billing.holidays.{name} is missing: plans or subscriptions in the database are dated by this calendar");

@@ -53,7 +53,7 @@ on_both! {
                 store::subscriptions::insert(tx, &rows).await
             })
             .await;
-        assert_eq!(store::health::holiday_calendars(&ground.db).await.expect("names"), ["b", "c"]);
+        assert_eq!(store::calendars::in_use(&ground.db).await.expect("names"), ["b", "c"]);
     }
 
     async fn planned_subscriptions_come_once_each_by_id(ground) {

@@ -1,6 +1,6 @@
 //! Change: new terms from the next cycle on, at the period's end, or at once with credit and charge by days.
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::json;
 
 use super::{
@@ -129,25 +129,29 @@ async fn at_once(held: &mut Held<'_>, change: Change, today: NaiveDate) -> Done<
         credit_customer(held, changed.credit, reason).await?;
     }
     if !changed.lines.is_empty() {
-        // Even where nothing is left to pay: it is the record of what these days were charged.
-        let subscription = &held.subscription;
-        let period = changed.cycle.as_ref().map_or((today, period.1), |cycle| (cycle.period_start, cycle.period_end));
-        let draft = Draft {
-            customer_id: subscription.customer_id,
-            subscription_id: Some(subscription.id),
-            installment: None,
-            cycle: changed.cycle.as_ref().map(|cycle| cycle.cycle),
-            timeline: subscription.timeline,
-            currency: subscription.currency,
-            timezone: subscription.timezone,
-            description: subscription.description.clone(),
-            period: Some(period),
-            lines: changed.lines.clone(),
-            due_at: now,
-        };
+        let draft = draft(&held.subscription, &changed, (today, period.1), now);
         held.open(vec![draft]).await?;
     }
     Ok(changed)
+}
+
+/// The invoice of a change at once, even where nothing is left to pay: it is the record of what these days were charged. `rest` is
+/// what is left of the running period.
+pub(super) fn draft(subscription: &Subscription, changed: &Changed, rest: (NaiveDate, NaiveDate), now: DateTime<Utc>) -> Draft {
+    let period = changed.cycle.as_ref().map_or(rest, |cycle| (cycle.period_start, cycle.period_end));
+    Draft {
+        customer_id: subscription.customer_id,
+        subscription_id: Some(subscription.id),
+        installment: None,
+        cycle: changed.cycle.as_ref().map(|cycle| cycle.cycle),
+        timeline: subscription.timeline,
+        currency: subscription.currency,
+        timezone: subscription.timezone,
+        description: subscription.description.clone(),
+        period: Some(period),
+        lines: changed.lines.clone(),
+        due_at: now,
+    }
 }
 
 /// Puts credit on the customer's balance, which must be of the subscription's currency.
@@ -168,8 +172,7 @@ pub(super) fn running_period(subscription: &Subscription, today: NaiveDate) -> O
     (period.0 <= today && today < period.1).then_some(period)
 }
 
-/// What the whole running period comes to by what was billed for it last, minor units: its invoice, or the days charged at the
-/// last change inside it. Credit lines are no part of that.
+/// What the whole running period comes to by what was billed for it last, see [`billed_by`].
 pub(super) async fn billed_for(
     held: &mut Held<'_>,
     period: (NaiveDate, NaiveDate),
@@ -177,16 +180,29 @@ pub(super) async fn billed_for(
 ) -> Done<Option<i64>> {
     let (id, cycle) = (held.subscription.id, held.subscription.next_cycle - 1);
     let changes = store::invoices::of_changes(&mut held.tx, id, period.1).await?;
-    let last = changes.iter().filter(|invoice| counting.contains(&invoice.status) && invoice.period_start >= Some(period.0));
-    if let Some(charged) = last.filter_map(|invoice| proration(invoice)).next_back() {
+    let invoice = store::invoices::of_cycle(&mut held.tx, id, cycle).await?;
+    Ok(billed_by(period, changes.iter().chain(&invoice), counting))
+}
+
+/// What the whole period comes to, minor units: by the days charged at the last change inside it, else by the invoice of its cycle.
+/// Credit lines are no part of that. `invoices`: oldest first, those of other periods do not matter.
+pub(super) fn billed_by<'i>(
+    period: (NaiveDate, NaiveDate),
+    invoices: impl Iterator<Item = &'i Invoice>,
+    counting: &[InvoiceStatus],
+) -> Option<i64> {
+    let (of_cycle, changes): (Vec<_>, Vec<_>) =
+        invoices.filter(|invoice| counting.contains(&invoice.status)).partition(|invoice| invoice.cycle.is_some());
+    let inside = changes.into_iter().filter(|invoice| invoice.period_start >= Some(period.0));
+    if let Some(charged) = inside.filter_map(proration).next_back() {
         let days = days_between(period.0, period.1);
-        return Ok(Some(match (charged.days, charged.of_days) {
+        return Some(match (charged.days, charged.of_days) {
             (Some(part), Some(_)) if part > 0 => fraction_of(charged.amount, days, part),
             _ => charged.amount,
-        }));
+        });
     }
-    let invoice = store::invoices::of_cycle(&mut held.tx, id, cycle).await?.filter(|invoice| counting.contains(&invoice.status));
-    Ok(invoice.map(|invoice| invoice.lines.iter().filter(|line| line.kind != LineKind::Credit).map(|line| line.amount).sum()))
+    let invoice = of_cycle.first()?;
+    Some(invoice.lines.iter().filter(|line| line.kind != LineKind::Credit).map(|line| line.amount).sum())
 }
 
 fn proration(invoice: &Invoice) -> Option<&Line> {

@@ -153,6 +153,20 @@ pub(super) async fn add_credit(
     amount: i64,
     reason: String,
 ) -> Done<(Credit, Event)> {
+    let (credit, event) = credited(app, actor, now, customer, amount, reason);
+    store::customers::save_balances(tx, std::slice::from_ref(customer), std::slice::from_ref(&credit)).await?;
+    Ok((credit, event))
+}
+
+/// The same before it is stored.
+pub(super) fn credited(
+    app: &App,
+    actor: &Actor,
+    now: DateTime<Utc>,
+    customer: &mut Customer,
+    amount: i64,
+    reason: String,
+) -> (Credit, Event) {
     let credit = Credit {
         id: app.id(),
         customer_id: customer.id,
@@ -164,9 +178,9 @@ pub(super) async fn add_credit(
     };
     customer.balance = customer.balance.saturating_add(amount);
     customer.updated_at = now;
-    store::customers::save_balances(tx, std::slice::from_ref(customer), std::slice::from_ref(&credit)).await?;
     let data = json!({ "amount": amount, "currency": credit.currency, "reason": credit.reason, "balance": customer.balance });
-    Ok((credit, app.event(customer.timeline, now, actor, "customer.credited", customer.id, data)))
+    let event = app.event(customer.timeline, now, actor, "customer.credited", customer.id, data);
+    (credit, event)
 }
 
 /// By id or reference.

@@ -23,6 +23,7 @@ pub mod payment_methods;
 pub mod plans;
 pub mod refund;
 pub mod retry;
+pub mod roll_out;
 pub mod runs;
 pub mod schedule;
 mod settle;
@@ -81,6 +82,7 @@ pub struct Bells {
     pub collect: Arc<Notify>,
     pub look_up: Arc<Notify>,
     pub travel: Arc<Notify>,
+    pub roll_outs: Arc<Notify>,
     pub invariants: Arc<Notify>,
     pub housekeeping: Arc<Notify>,
     /// Jobs that an operator asked for: their next run is recorded even if it finds nothing to do.

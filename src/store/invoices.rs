@@ -96,6 +96,13 @@ pub async fn lock_open_of_subscription(tx: &mut Tx, subscription: SubscriptionId
         .await
 }
 
+pub async fn lock_open_of_subscriptions(tx: &mut Tx, subscriptions: &[SubscriptionId]) -> Result<Vec<Invoice>> {
+    tx.query("select * from invoices where subscription_id in list($1) and status = 'open' order by id for update")
+        .bind_list(subscriptions)
+        .all()
+        .await
+}
+
 /// What may still be collected for an installment plan: open, or given up on.
 pub async fn lock_owed_of_installment_plan(tx: &mut Tx, plan: InstallmentPlanId) -> Result<Vec<Invoice>> {
     tx.query(
@@ -125,6 +132,22 @@ pub async fn of_changes(tx: &mut Tx, subscription: SubscriptionId, period_end: N
         .bind(period_end)
         .all()
         .await
+}
+
+/// The same for many subscriptions: the invoice of the cycle that each was billed last, and what was invoiced beside the schedule
+/// for days up to the end of its period, oldest first.
+pub async fn of_running_periods(tx: &mut Tx, subscriptions: &[SubscriptionId]) -> Result<Vec<Invoice>> {
+    tx.query(
+        "select i.* from subscriptions s join invoices i on i.subscription_id = s.id and i.cycle = s.next_cycle - 1
+         where s.id in list($1)
+         union all
+         select i.* from subscriptions s join invoices i on i.subscription_id = s.id and i.cycle is null and i.period_end = s.period_end
+         where s.id in list($1)
+         order by id",
+    )
+    .bind_list(subscriptions)
+    .all()
+    .await
 }
 
 /// Which of these subscriptions still have an open invoice.

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
     customer::Timeline,
-    id::{CustomerId, SubscriptionId},
+    id::{CustomerId, PlanId, SubscriptionId},
     subscription::Subscription,
 };
 
@@ -200,4 +200,69 @@ pub async fn lock_imports(tx: &mut Tx) -> Result<()> {
     .run()
     .await?;
     Ok(())
+}
+
+/// Those of a plan that have not ended, by id and after `after`.
+pub async fn running_of_plan(tx: &mut Tx, plan: PlanId, after: &str, limit: i64) -> Result<Vec<Subscription>> {
+    tx.query(
+        "select * from subscriptions where plan_id = $1 and id > $2 and status not in ('completed', 'cancelled')
+         order by id limit $3",
+    )
+    .bind(plan)
+    .bind(after.to_owned())
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// The same, locked.
+pub async fn lock_running_of_plan(tx: &mut Tx, plan: PlanId, after: &str, limit: i64) -> Result<Vec<Subscription>> {
+    tx.query(
+        "select * from subscriptions where plan_id = $1 and id > $2 and status not in ('completed', 'cancelled')
+         order by id limit $3 for update",
+    )
+    .bind(plan)
+    .bind(after.to_owned())
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Those that have not ended and in whose add-ons, discounts or waiting change this id stands, by id and after `after`. Reads all
+/// that is running once, in the course of its pages.
+pub async fn running_with(tx: &mut Tx, entry: &str, after: &str, limit: i64) -> Result<Vec<Subscription>> {
+    tx.query(
+        "select * from subscriptions where id > $1 and status not in ('completed', 'cancelled')
+             and (cast(add_ons as text) like $2 or cast(discounts as text) like $2 or cast(pending_change as text) like $2)
+         order by id limit $3",
+    )
+    .bind(after.to_owned())
+    .bind(format!("%{entry}%"))
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// The same, locked.
+pub async fn lock_running_with(tx: &mut Tx, entry: &str, after: &str, limit: i64) -> Result<Vec<Subscription>> {
+    tx.query(
+        "select * from subscriptions where id > $1 and status not in ('completed', 'cancelled')
+             and (cast(add_ons as text) like $2 or cast(discounts as text) like $2 or cast(pending_change as text) like $2)
+         order by id limit $3 for update",
+    )
+    .bind(after.to_owned())
+    .bind(format!("%{entry}%"))
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// How many of a plan have ended.
+pub async fn ended_of_plan(tx: &mut Tx, plan: PlanId) -> Result<i64> {
+    let row: (i64,) = tx
+        .query("select count(*) from subscriptions where plan_id = $1 and status in ('completed', 'cancelled')")
+        .bind(plan)
+        .one()
+        .await?;
+    Ok(row.0)
 }

@@ -25,6 +25,7 @@ use crate::domain::{
     payment::{Finding, MethodKind, PaymentStatus},
     plan::{CatchUp, WhilePastDue},
     proration::FirstPeriod,
+    roll_out::{Effect, Field, Overrides, RollOutStatus},
     subscription::SubscriptionStatus,
 };
 
@@ -354,6 +355,6 @@ macro_rules! domain_words {
 }
 
 domain_words! {
-    BusinessDay, CatchUp, ClockStatus, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind, Missed, PaymentStatus,
-    Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
+    BusinessDay, CatchUp, ClockStatus, Effect, Field, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind, Missed,
+    Overrides, PaymentStatus, RollOutStatus, Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
 }

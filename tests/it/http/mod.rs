@@ -14,6 +14,7 @@ mod installment_plans;
 mod keys;
 mod lists;
 mod payment_methods;
+mod roll_outs;
 mod schedules;
 mod seed_bodies;
 mod spellings;
@@ -37,6 +38,7 @@ use rebilld::{
         installment::{Installment, InstallmentPlan},
         invoice::Invoice,
         plan::Plan,
+        roll_out::RollOut,
         subscription::Subscription,
     },
     gateway::Gateways,
@@ -191,6 +193,7 @@ impl Door {
         self.rows_of::<Entry<AddOn>>(&mut rows).await;
         self.rows_of::<Entry<Discount>>(&mut rows).await;
         self.rows_of::<Plan>(&mut rows).await;
+        self.rows_of::<RollOut>(&mut rows).await;
         self.rows_of::<Customer>(&mut rows).await;
         self.rows_of::<Credit>(&mut rows).await;
         self.rows_of::<PaymentMethod>(&mut rows).await;

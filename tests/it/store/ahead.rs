@@ -157,14 +157,16 @@ on_both! {
             .write(async |tx: &mut Tx| {
                 store::invoices::insert(tx, &[paid.clone(), open.clone(), other.clone()]).await?;
                 store::events::append(tx, &[samples::event("a.b", "c")]).await?;
+                store::roll_outs::insert(tx, &samples::roll_out()).await?;
+                store::roll_outs::insert(tx, &samples::full_roll_out()).await?;
                 store::payments::insert(tx, &payments).await
             })
             .await;
         let folder = tempfile::tempdir().expect("folder");
         let copy = Db::scratch(&folder.path().join("copy.db")).await.expect("a database");
         let rows = store::copy::living(&ground.db, &copy, samples::noon(), &["fluid"]).await.expect("copied");
-        // One counter, three customers with a method each, two subscriptions, two invoices with a payment each.
-        assert_eq!(rows, 1 + 6 + 2 + 4);
+        // One counter, three customers with a method each, two subscriptions, two invoices with a payment each, one roll-out.
+        assert_eq!(rows, 1 + 6 + 2 + 4 + 1);
         let left: Vec<Payment> = copy.query("select * from payments order by status").all().await.expect("payments");
         assert_eq!(left.iter().map(|payment| payment.status).collect::<Vec<_>>(), [PaymentStatus::Parked, PaymentStatus::Unknown]);
         assert!(left.iter().all(|payment| payment.transaction_id.is_none() && payment.lease_owner.is_none()));

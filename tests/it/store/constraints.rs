@@ -63,6 +63,10 @@ const REFUSED: &[(&str, &str, &[&str])] = &[
     ("refunds", "returned_before", &["-1"]),
     ("refunds", "status", &["'declined'"]),
     ("job_runs", "result", &["'lost'"]),
+    ("roll_outs", "entry_type", &["'customer'"]),
+    ("roll_outs", "status", &["'done'", "'lost'"]),
+    ("roll_outs", "plans_changed", &["-1"]),
+    ("roll_outs", "subscriptions_changed", &["-1"]),
     ("installment_plans", "status", &["'ended'", "'paid'", "'defaulted'", "'cancelled'"]),
     ("installment_plans", "amount", &["0"]),
     ("installment_plans", "down_payment", &["-1", "amount"]),
@@ -106,6 +110,7 @@ async fn one_of_each(ground: &Ground) -> (Payment, Refund) {
             store::payments::insert(tx, std::slice::from_ref(&payment)).await?;
             store::refunds::insert(tx, refund.clone()).await?;
             store::events::append(tx, &[samples::event("a.b", "x")]).await?;
+            store::roll_outs::insert(tx, &samples::roll_out()).await?;
             store::runs::insert(tx, samples::job_run()).await
         })
         .await;

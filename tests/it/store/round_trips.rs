@@ -91,6 +91,7 @@ on_both! {
         kept(ground, vec![samples::refund(payments[0].id, rows[0].id), samples::full_refund(payments[1].id, rows[1].id)]).await;
         let hard = Event { data: samples::nested(), timeline: Timeline::Test(samples::id()), ..samples::event(samples::HARD, samples::HARD) };
         kept(ground, vec![samples::event("a.b", ""), hard]).await;
+        kept(ground, vec![samples::roll_out(), samples::full_roll_out()]).await;
         let counts: Map<String, Value> = samples::nested().as_object().expect("object").clone();
         let run = JobRun { counts, error: Some(samples::hard()), ended_at: Some(samples::noon()), ..samples::job_run() };
         kept(ground, vec![samples::job_run(), run]).await;

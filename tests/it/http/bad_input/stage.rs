@@ -14,6 +14,7 @@ use rebilld::{
         invoice::{Invoice, InvoiceStatus},
         payment::{MethodKind, Payment, PaymentStatus, Refund},
         plan::Plan,
+        roll_out::RollOut,
         subscription::Subscription,
     },
     store::{self, db::Row, runs::JobRun},
@@ -154,6 +155,7 @@ impl Stage {
         self.names.insert("pay", parked.id.to_string());
         self.names.insert("pay_done", taken.id.to_string());
         self.names.insert("evt", "evt_01h455vb4pex5vsknk084sn02q".into());
+        self.names.insert("roll", "roll_01h455vb4pex5vsknk084sn02q".into());
         self.names.insert("run", "run_01h455vb4pex5vsknk084sn02q".into());
     }
 
@@ -195,6 +197,7 @@ fn fingerprint() -> &'static str {
         rows::<Refund>(),
         rows::<Event>(),
         rows::<JobRun>(),
+        rows::<RollOut>(),
         "select 'counters|' || name || cast(value as text) as line from counters".to_owned(),
     ];
     Box::leak(format!("{} order by line", tables.join(" union all ")).into_boxed_str())

@@ -20,6 +20,9 @@ fn good(operation: &str) -> Option<Value> {
     Some(match operation {
         "POST /v1/add-ons" | "POST /v1/discounts" => json!({"name": "More", "amount": 1}),
         "PATCH /v1/add-ons/{addon}" | "PATCH /v1/discounts/{disc}" => json!({"name": "More"}),
+        "POST /v1/plans/{plan}/roll-out" | "POST /v1/add-ons/{addon}/roll-out" | "POST /v1/discounts/{disc}/roll-out" => {
+            json!({"when": "next_cycle", "preview": true})
+        }
         "POST /v1/plans" => with(json!({"name": "Silver", "amount": 1, "billing_frequency": "monthly"})),
         "PATCH /v1/plans/{plan}" => with(json!({"name": "Silver"})),
         "POST /v1/customers" => json!({"name": "Bob"}),
@@ -85,6 +88,7 @@ pub fn address(path: &str) -> String {
                 ("/v1/installment-plans", "inst"),
                 ("/v1/invoices", "inv"),
                 ("/v1/payments", "pay"),
+                ("/v1/roll-outs", "roll"),
             ];
             match kinds.iter().find(|(prefix, _)| path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))) {
                 Some((_, name)) => path.replace("{id}", &format!("{{{name}}}")).replace("{number}", "3"),
@@ -180,6 +184,17 @@ fn contradictions(operation: &str) -> Vec<(Value, &'static str)> {
                 "payment_frequency",
             ),
             (json!({"name": "x", "amount": 1, "billing_frequency": "twice_monthly", "billing_days": "15"}), "billing_days"),
+        ],
+        "POST /v1/plans/{plan}/roll-out" => vec![
+            (json!({"when": "now"}), "revision"),
+            (json!({"when": "now", "fields": [], "preview": true}), "fields"),
+            (json!({"when": "now", "fields": ["amount", "description"]}), "fields[1]"),
+            (json!({"when": "now", "fields": ["amount", "currency"]}), "fields[1]"),
+            (json!({"when": "now", "fields": ["amount", 7]}), "fields[1]"),
+        ],
+        "POST /v1/add-ons/{addon}/roll-out" | "POST /v1/discounts/{disc}/roll-out" => vec![
+            (json!({"when": "next_cycle", "revision": ""}), "revision"),
+            (json!({"when": "next_cycle", "fields": ["billing_days"], "preview": true}), "fields[0]"),
         ],
         "POST /v1/customers" => vec![
             (json!({"name": "x", "reference": "ada"}), "reference"),

@@ -8,6 +8,7 @@ use rebilld::{
         invoice::{Invoice, InvoiceStatus, Line, LineKind, NextAction},
         money::Currency,
         payment::{DeclineClass, MethodKind, Payment, PaymentStatus, Reason, Refund, RefundStatus},
+        roll_out::{self, Effect, EntryType, Field, LeftAlone, Options, Overrides, RollOut, RollOutStatus, Versions},
         subscription::Subscription,
     },
     store::runs::JobRun,
@@ -238,5 +239,48 @@ pub fn job_run() -> JobRun {
         error: None,
         started_at: noon(),
         ended_at: None,
+    }
+}
+
+pub fn roll_out() -> RollOut {
+    RollOut {
+        id: id(),
+        entry_type: EntryType::Plan,
+        entry_id: id::<rebilld::domain::id::Plan>().to_string(),
+        revision: String::new(),
+        options: Options { when: Effect::NextCycle, fields: None, overrides: Overrides::Keep, keep_anchor: false },
+        versions: Versions::Plan(vec![super::plan(), super::full_plan()]),
+        status: RollOutStatus::Running,
+        actor: "system".into(),
+        done_through: None,
+        plans_changed: 0,
+        subscriptions_changed: 0,
+        left_alone: LeftAlone::new(),
+        created_at: noon(),
+        finished_at: None,
+    }
+}
+
+pub fn full_roll_out() -> RollOut {
+    RollOut {
+        entry_type: EntryType::Discount,
+        entry_id: hard(),
+        revision: hard(),
+        options: Options {
+            when: Effect::Now,
+            fields: Some(Field::ALL.to_vec()),
+            overrides: Overrides::Replace,
+            keep_anchor: true,
+        },
+        versions: Versions::Discount(super::full_plan().discounts),
+        status: RollOutStatus::Done,
+        actor: hard(),
+        done_through: Some(hard()),
+        plans_changed: i64::MAX,
+        subscriptions_changed: i64::MAX,
+        left_alone: roll_out::Reason::ALL.iter().map(|reason| (*reason, i64::MAX)).collect(),
+        created_at: first(),
+        finished_at: Some(last()),
+        ..roll_out()
     }
 }

@@ -12,6 +12,7 @@ mod installment_plans;
 mod keys;
 mod lists;
 mod payment_methods;
+mod refunds;
 mod schedules;
 mod seed_bodies;
 mod subscriptions;

@@ -90,6 +90,8 @@ on_both! {
         ground.write(async |tx: &mut Tx| store::invoices::insert(tx, &rows).await).await;
         let received = store::installments::received(&ground.db, &[plan.id, samples::id()]).await.expect("read");
         assert_eq!(received.iter().map(|sum| (sum.plan_id, sum.open, sum.uncollectible, sum.refunded)).collect::<Vec<_>>(), [(plan.id, 120, 7, 9)]);
+        let same = ground.write(async |tx: &mut Tx| store::installments::received_in(tx, plan.id).await).await;
+        assert_eq!(same, received.first().copied());
         let owed = ground.write(async |tx: &mut Tx| store::invoices::lock_owed_of_installment_plan(tx, plan.id).await).await;
         assert_eq!(owed, rows[..2]);
         let twice = ground.refused(async |tx: &mut Tx| store::invoices::insert(tx, &[of(3, InvoiceStatus::Open, 0, 0, 0)]).await).await;

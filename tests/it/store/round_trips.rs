@@ -10,6 +10,7 @@ use rebilld::{
         id::{AddOn, Discount},
         installment::{Installment, InstallmentPlan, InstallmentPlanStatus, InstallmentStatus},
         invoice::Adjustment,
+        payment::{Refund, RefundStatus, RefundTo},
         subscription::SubscriptionStatus,
     },
     store::{
@@ -88,7 +89,13 @@ on_both! {
         kept(ground, rows.clone()).await;
         let payments = vec![samples::payment(&rows[0]), samples::full_payment(&rows[1])];
         kept(ground, payments.clone()).await;
-        kept(ground, vec![samples::refund(payments[0].id, rows[0].id), samples::full_refund(payments[1].id, rows[1].id)]).await;
+        let credited = Refund {
+            payment_id: None,
+            destination: RefundTo::Credit,
+            status: RefundStatus::Succeeded,
+            ..samples::refund(payments[0].id, rows[0].id)
+        };
+        kept(ground, vec![samples::refund(payments[0].id, rows[0].id), samples::full_refund(payments[1].id, rows[1].id), credited]).await;
         let hard = Event { data: samples::nested(), timeline: Timeline::Test(samples::id()), ..samples::event(samples::HARD, samples::HARD) };
         kept(ground, vec![samples::event("a.b", ""), hard]).await;
         let counts: Map<String, Value> = samples::nested().as_object().expect("object").clone();

@@ -56,6 +56,21 @@ pub async fn insert(tx: &mut Tx, schedule: &InstallmentSchedule) -> Result<()> {
     tx.insert_rows(&schedule.installments).await
 }
 
+/// Many at once, with all of their installments.
+pub async fn insert_many(tx: &mut Tx, plans: &[InstallmentPlan], installments: &[Installment]) -> Result<()> {
+    tx.insert_rows(plans).await?;
+    // Sent in steps, since a plan may have many.
+    for page in installments.chunks(5000) {
+        tx.insert_rows(page).await?;
+    }
+    Ok(())
+}
+
+/// Which of these references a plan has already, and which plan.
+pub async fn referenced(db: &Db, references: &[&str]) -> Result<Vec<(String, InstallmentPlanId)>> {
+    db.query("select reference, id from installment_plans where reference in list($1)").bind_list(references).all().await
+}
+
 /// Writes where plans stand, terms untouched.
 pub async fn save_progress(tx: &mut Tx, plans: &[InstallmentPlan]) -> Result<()> {
     tx.update_rows(plans, PROGRESS).await?;

@@ -218,7 +218,7 @@ fn take_over(checks: &mut Checks, schedule: &mut InstallmentSchedule, taken: Tak
         }
     }
     if count.is_some_and(|count| count > numbered) {
-        checks.fault(field, format!("must not be more than there are: {numbered}"));
+        return checks.fault(field, format!("must not be more than there are: {numbered}"));
     }
     match dated.iter().find(|part| part.status == InstallmentStatus::Scheduled) {
         None => checks.fault(field, "leaves nothing to charge by these terms"),

@@ -28,7 +28,8 @@ mod bodies;
 
 use answers::InstallmentPlanAnswer;
 use bodies::{
-    Asked, InstallmentPatch, InstallmentPlanFilters, InstallmentPlanPatch, NewInstallmentPlan, Reschedule, Restore, Skip, Split,
+    InstallmentAction, InstallmentPatch, InstallmentPlanFilters, InstallmentPlanPatch, InstallmentReschedule, InstallmentRestore,
+    InstallmentSkip, NewInstallmentPlan, Split,
 };
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -166,7 +167,7 @@ async fn split(
 /// Collects an installment now: a scheduled one early, one that is due or has failed once more.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/installments/{number}/pay", tag = "installment plans",
-    params(("id" = String, Path), ("number" = i64, Path)), request_body = Asked,
+    params(("id" = String, Path), ("number" = i64, Path)), request_body = InstallmentAction,
     responses((status = 200, body = InstallmentPlanAnswer))
 )]
 async fn pay_installment(
@@ -174,7 +175,7 @@ async fn pay_installment(
     caller: Caller,
     PathKey(key): PathKey,
     PathNumber(number): PathNumber,
-    MaybeBody(asked): MaybeBody<Asked>,
+    MaybeBody(asked): MaybeBody<InstallmentAction>,
 ) -> Shown {
     operated(&app, &caller, &key, Operation::Pay { number }, asked.preview).await
 }
@@ -182,13 +183,13 @@ async fn pay_installment(
 /// Collects all that is owed now; what is scheduled comes in one invoice.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/pay-off", tag = "installment plans", params(("id" = String, Path)),
-    request_body = Asked, responses((status = 200, body = InstallmentPlanAnswer))
+    request_body = InstallmentAction, responses((status = 200, body = InstallmentPlanAnswer))
 )]
 async fn pay_off(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathKey(key): PathKey,
-    MaybeBody(asked): MaybeBody<Asked>,
+    MaybeBody(asked): MaybeBody<InstallmentAction>,
 ) -> Shown {
     operated(&app, &caller, &key, Operation::PayOff, asked.preview).await
 }
@@ -196,31 +197,41 @@ async fn pay_off(
 /// Moves all that is to come by whole cycles: a pause of that length.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/skip", tag = "installment plans", params(("id" = String, Path)),
-    request_body = Skip, responses((status = 200, body = InstallmentPlanAnswer))
+    request_body = InstallmentSkip, responses((status = 200, body = InstallmentPlanAnswer))
 )]
-async fn skip(State(app): State<Arc<App>>, caller: Caller, PathKey(key): PathKey, MaybeBody(skip): MaybeBody<Skip>) -> Shown {
+async fn skip(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathKey(key): PathKey,
+    MaybeBody(skip): MaybeBody<InstallmentSkip>,
+) -> Shown {
     operated(&app, &caller, &key, Operation::Skip { cycles: skip.cycles.0 }, skip.preview).await
 }
 
 /// Lets all that is to come go on from another date: a pause until then.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/reschedule", tag = "installment plans", params(("id" = String, Path)),
-    request_body = Reschedule, responses((status = 200, body = InstallmentPlanAnswer))
+    request_body = InstallmentReschedule, responses((status = 200, body = InstallmentPlanAnswer))
 )]
-async fn reschedule(State(app): State<Arc<App>>, caller: Caller, PathKey(key): PathKey, Body(to): Body<Reschedule>) -> Shown {
+async fn reschedule(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathKey(key): PathKey,
+    Body(to): Body<InstallmentReschedule>,
+) -> Shown {
     operated(&app, &caller, &key, Operation::Reschedule { next_date: to.next_date }, to.preview).await
 }
 
 /// Lets a defaulted plan go on; failures in a row are counted anew.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/restore", tag = "installment plans", params(("id" = String, Path)),
-    request_body = Restore, responses((status = 200, body = InstallmentPlanAnswer))
+    request_body = InstallmentRestore, responses((status = 200, body = InstallmentPlanAnswer))
 )]
 async fn restore(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathKey(key): PathKey,
-    MaybeBody(restore): MaybeBody<Restore>,
+    MaybeBody(restore): MaybeBody<InstallmentRestore>,
 ) -> Shown {
     operated(&app, &caller, &key, Operation::Restore { arrears: restore.arrears }, restore.preview).await
 }
@@ -228,8 +239,13 @@ async fn restore(
 /// Ends the plan: what is paid stays, and is given back by refunds only; what is open is not collected any more.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/cancel", tag = "installment plans", params(("id" = String, Path)),
-    request_body = Asked, responses((status = 200, body = InstallmentPlanAnswer))
+    request_body = InstallmentAction, responses((status = 200, body = InstallmentPlanAnswer))
 )]
-async fn cancel(State(app): State<Arc<App>>, caller: Caller, PathKey(key): PathKey, MaybeBody(asked): MaybeBody<Asked>) -> Shown {
+async fn cancel(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathKey(key): PathKey,
+    MaybeBody(asked): MaybeBody<InstallmentAction>,
+) -> Shown {
     operated(&app, &caller, &key, Operation::Cancel, asked.preview).await
 }

@@ -8,6 +8,7 @@ mod customers;
 mod foreseen;
 mod health;
 mod idempotency;
+mod installment_operations;
 mod installment_plans;
 mod keys;
 mod lists;

@@ -140,7 +140,8 @@ on_both! {
         let plan = samples::installment_plan(ada.id);
         ground.write(async |tx: &mut Tx| tx.insert_rows(std::slice::from_ref(&plan)).await).await;
         for (number, status) in InstallmentStatus::ALL.iter().enumerate() {
-            let invoice_id = (*status != InstallmentStatus::Scheduled).then_some(invoice.id);
+            let never = matches!(status, InstallmentStatus::Scheduled | InstallmentStatus::PaidElsewhere);
+            let invoice_id = (!never).then_some(invoice.id);
             let row = Installment { status: *status, invoice_id, ..samples::installment(plan.id, number as i64) };
             ground.write(async |tx: &mut Tx| store::installments::insert_parts(tx, std::slice::from_ref(&row)).await).await;
             assert_eq!(store::installments::of_plans(&ground.db, &[plan.id]).await.expect("read").last(), Some(&row));

@@ -112,14 +112,14 @@ body! {
 }
 
 body! {
-    pub struct Asked {
+    pub struct InstallmentAction {
         /// Only show what would be.
         pub preview: bool = false,
     }
 }
 
 body! {
-    pub struct Skip {
+    pub struct InstallmentSkip {
         /// How many dates of the plan's frequency all that is to come moves by.
         pub cycles: Whole<1, MAX_CYCLES> = Whole(1),
         /// Only show what would be.
@@ -128,7 +128,7 @@ body! {
 }
 
 body! {
-    pub struct Reschedule {
+    pub struct InstallmentReschedule {
         /// Of the next installment, not before today; the others follow at the plan's frequency or, in a plan of explicit dates, at
         /// the distances they have.
         pub next_date: NaiveDate,
@@ -138,7 +138,7 @@ body! {
 }
 
 body! {
-    pub struct Restore {
+    pub struct InstallmentRestore {
         /// What becomes of what failed, and of what fell due meanwhile: `collect` it now, `spread` it evenly over the installments to
         /// come, or put each at the `end` on a date of its own.
         pub arrears: Arrears = Arrears::default(),

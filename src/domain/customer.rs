@@ -117,7 +117,7 @@ pub struct Credit {
     pub amount: i64,
     pub currency: Currency,
     pub reason: String,
-    /// The invoice it was used for.
+    /// The invoice it was used for, came back from, or was paid for.
     pub invoice_id: Option<InvoiceId>,
     pub created_at: DateTime<Utc>,
 }

@@ -19,10 +19,10 @@ use crate::domain::{
     forecast::Interval,
     frequency::Frequency,
     id::{Id, Kind},
-    installment::{InstallmentPlanStatus, change::Spread, terms::TermUnits},
+    installment::{InstallmentPlanStatus, change::Spread, restore::Arrears, terms::TermUnits},
     invoice::InvoiceStatus,
     money::{Currency, MAX_AMOUNT_MINOR, Percentage},
-    payment::{Finding, MethodKind, PaymentStatus},
+    payment::{Finding, MethodKind, PaymentStatus, RefundTo},
     plan::{CatchUp, WhilePastDue},
     proration::FirstPeriod,
     roll_out::{Effect, Field, Overrides, RollOutStatus},
@@ -123,6 +123,8 @@ pub struct Whole<const MIN: i64, const MAX: i64>(pub i64);
 
 /// Minor units.
 pub type Amount = Whole<0, MAX_AMOUNT_MINOR>;
+/// Minor units, either way.
+pub type SignedAmount = Whole<{ -MAX_AMOUNT_MINOR }, MAX_AMOUNT_MINOR>;
 /// Minor units, and not nothing.
 pub type PositiveAmount = Whole<1, MAX_AMOUNT_MINOR>;
 
@@ -355,6 +357,6 @@ macro_rules! domain_words {
 }
 
 domain_words! {
-    BusinessDay, CatchUp, ClockStatus, Effect, Field, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind, Missed,
-    Overrides, PaymentStatus, RollOutStatus, Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
+    Arrears, BusinessDay, CatchUp, ClockStatus, Effect, Field, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind,
+    Missed, Overrides, PaymentStatus, RefundTo, RollOutStatus, Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
 }

@@ -12,6 +12,7 @@ use rebilld::{
         event::Actor,
         invoice::{InvoiceStatus, Line, LineKind},
         money::Currency,
+        subscription::Subscription,
     },
     store,
 };
@@ -85,5 +86,16 @@ on_both! {
         let totals: Vec<_> = world.invoices().await.iter().map(|invoice| (invoice.credit_applied, invoice.total, invoice.status)).collect();
         assert_eq!(totals, [(1000, 0, InvoiceStatus::Paid), (500, 500, InvoiceStatus::Paid), (0, 1000, InvoiceStatus::Paid)]);
         assert_eq!(world.prove().await, 2);
+    }
+
+    async fn credit_pays_an_initial_payment_first(world: World) {
+        let customer = world.customer("UTC").await;
+        world.method(customer, false, &world.token()).await;
+        customers::give_credit(&world.app, &Actor::System, &customer.to_string(), 1000, None, "gift".into()).await.expect("given");
+        world.add(Subscription { initial_payment_amount: Some(700), ..world.monthly(customer, "2026-01-10").await }).await;
+        world.advance("2026-01-11T00:00:00Z").await;
+        let first = world.invoices().await.remove(0);
+        assert_eq!((first.subtotal, first.credit_applied, first.total, first.amount_paid), (1700, 1000, 700, 700));
+        assert_eq!(world.prove().await, 1);
     }
 }

@@ -2,6 +2,7 @@
 
 mod export;
 mod faults;
+mod installment_plans;
 
 use std::path::{Path, PathBuf};
 

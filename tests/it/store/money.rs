@@ -91,7 +91,7 @@ on_both! {
         assert_eq!(owing, [sub.id]);
 
         let changed = Invoice { id: rows[5].id, ..samples::full_invoice(&sub) };
-        let changed = Invoice { amount_paid: 7, status: InvoiceStatus::Open, ..changed };
+        let changed = Invoice { amount_paid: 7, amount_refunded: 5, amount_credited: 2, status: InvoiceStatus::Open, ..changed };
         ground.write(async |tx: &mut Tx| store::invoices::save(tx, std::slice::from_ref(&changed)).await).await;
         let after = ground.write(async |tx: &mut Tx| store::invoices::lock(tx, changed.id).await).await.expect("invoice");
         let fixed = ["number", "customer_id", "subscription_id", "installment_plan_id", "installment_number", "cycle", "timeline", "description", "currency", "timezone",
@@ -181,6 +181,10 @@ on_both! {
         }).await;
         assert_eq!(store::refunds::of_invoice(&ground.db, invoice.id).await.expect("read"), [first.clone(), second]);
         assert!(store::refunds::of_invoice(&ground.db, samples::id()).await.expect("read").is_empty());
+        // Of the two one is on its way.
+        for (of, claimed) in [(invoice.id, first.amount), (samples::id(), 0)] {
+            assert_eq!(ground.write(async |tx: &mut Tx| store::refunds::claimed(tx, of).await).await, claimed);
+        }
         let changed = Refund { id: first.id, ..samples::full_refund(samples::id(), samples::id()) };
         ground.write(async |tx: &mut Tx| store::refunds::save(tx, changed.clone()).await).await;
         let after = ground.write(async |tx: &mut Tx| store::refunds::lock(tx, first.id).await).await.expect("refund");

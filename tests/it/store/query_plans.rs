@@ -59,7 +59,11 @@ async fn fill(ground: &Ground) {
         .collect();
     let plans: Vec<InstallmentPlan> = customers
         .iter()
-        .map(|customer| InstallmentPlan { due_at: Some(samples::minute(40_000)), ..samples::installment_plan(customer.id) })
+        .map(|customer| InstallmentPlan {
+            reference: Some(format!("plan of {}", customer.id)),
+            due_at: Some(samples::minute(40_000)),
+            ..samples::installment_plan(customer.id)
+        })
         .collect();
     let installments: Vec<_> = plans.iter().flat_map(|plan| (0..2).map(|number| samples::installment(plan.id, number))).collect();
     let invoices: Vec<Invoice> = subscriptions

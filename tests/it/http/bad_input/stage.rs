@@ -72,6 +72,15 @@ impl Stage {
             names.insert(name, id_of(&door.made("/v1/installment-plans", installment_plan()).await));
         }
         door.post(&format!("/v1/installment-plans/{}/cancel", names["inst_cancelled"]), json!({})).await.ok(200);
+        let mut strict = installment_plan();
+        strict
+            .as_object_mut()
+            .expect("object")
+            .extend([("default_after".to_owned(), json!(1)), ("down_payment".to_owned(), json!({"amount": 300}))]);
+        let strict = door.made("/v1/installment-plans", strict).await;
+        let failing = strict["installments"][0]["invoice_id"].as_str().expect("an invoice");
+        door.post(&format!("/v1/invoices/{failing}/mark_uncollectible"), json!({})).await.ok(200);
+        names.insert("inst_defaulted", id_of(&strict));
         let act = async |name: &str, verb: &str, body: Value| {
             door.post(&format!("/v1/subscriptions/{}/{verb}", names[name]), body).await.ok(200);
         };

@@ -106,6 +106,8 @@ pub async fn preview(app: &App, input: PreviewInput) -> Done<Vec<CycleDue>> {
         period_end: None,
         moved_to: None,
         paused_until: None,
+        pause_at_period_end: false,
+        credited_days: None,
         cancel_at_period_end: false,
         pending_change: None,
         parked_reason: None,

@@ -263,6 +263,8 @@ pub(super) fn draft(app: &App, checks: &mut Checks, named: &Named, input: Subscr
         period_end: None,
         moved_to: None,
         paused_until: None,
+        pause_at_period_end: false,
+        credited_days: None,
         cancel_at_period_end: false,
         pending_change: None,
         parked_reason: None,

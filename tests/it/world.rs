@@ -242,6 +242,8 @@ impl World {
             period_end: None,
             moved_to: None,
             paused_until: None,
+            pause_at_period_end: false,
+            credited_days: None,
             cancel_at_period_end: false,
             pending_change: None,
             parked_reason: None,

@@ -61,7 +61,7 @@ pub async fn pause(
         held.charge(&changed).await?;
         changed
     } else {
-        held.subscription.pause(until);
+        held.subscription.pause(today, until);
         Changed::on(today)
     };
     let told = json!({ "credit": changed.credit });

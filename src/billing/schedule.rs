@@ -105,6 +105,7 @@ pub async fn preview(app: &App, input: PreviewInput) -> Done<Vec<CycleDue>> {
         period_start: None,
         period_end: None,
         moved_to: None,
+        paused_on: None,
         paused_until: None,
         pause_at_period_end: false,
         credited_days: None,

@@ -262,6 +262,7 @@ pub(super) fn draft(app: &App, checks: &mut Checks, named: &Named, input: Subscr
         period_start: None,
         period_end: None,
         moved_to: None,
+        paused_on: None,
         paused_until: None,
         pause_at_period_end: false,
         credited_days: None,

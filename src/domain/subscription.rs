@@ -104,6 +104,8 @@ pub struct Subscription {
     pub period_end: Option<NaiveDate>,
     /// The next charge alone falls on this date instead of its own.
     pub moved_to: Option<NaiveDate>,
+    /// The day on which it was paused, while it is.
+    pub paused_on: Option<NaiveDate>,
     /// The day on which a pause, running or planned, ends by itself.
     pub paused_until: Option<NaiveDate>,
     pub pause_at_period_end: bool,
@@ -259,7 +261,12 @@ impl Subscription {
                 return Ahead { subscription, first, schedule: None, rules };
             }
             None if pauses => return Ahead { subscription, first, schedule: None, rules },
-            Some(until) if pauses => first = subscription.resume(until, rules),
+            Some(until) if pauses => {
+                if let (true, Some(end)) = (self.pause_at_period_end, self.period_end) {
+                    subscription.pause(end, Some(until));
+                }
+                first = subscription.resume(until, rules);
+            }
             _ => {}
         }
         subscription.apply_pending_change(rules);
@@ -282,7 +289,7 @@ impl Subscription {
             return (cycles, turns);
         }
         if self.pause_at_period_end {
-            self.pause(self.paused_until);
+            self.pause(self.period_end.unwrap_or_else(|| self.today(now)), self.paused_until);
             turns.push(Turn::Paused);
         }
         if self.status == SubscriptionStatus::Paused {
@@ -305,7 +312,14 @@ impl Subscription {
             return (cycles, vec![Turn::Cancelled]);
         }
         let due = |sub: &Self, schedule: &Schedule| sub.peek(schedule, rules).filter(|cycle| cycle.bill_at <= now);
-        if self.schedule().is_some_and(|schedule| due(self, &schedule).is_some()) && self.apply_pending_change(rules) {
+        let mut changed = self.clone();
+        if changed.apply_pending_change(rules) {
+            // By the new terms the next charge may be another day's.
+            if changed.schedule().is_some_and(|schedule| due(&changed, &schedule).is_none()) {
+                self.close(now, rules, &mut turns);
+                return (cycles, turns);
+            }
+            *self = changed;
             turns.push(Turn::ChangeApplied);
         }
         let Some(schedule) = self.schedule() else {
@@ -339,13 +353,17 @@ impl Subscription {
         if skipped > 0 {
             turns.push(Turn::Skipped(skipped));
         }
+        self.close(now, rules, &mut turns);
+        (cycles, turns)
+    }
+
+    fn close(&mut self, now: DateTime<Utc>, rules: &Rules, turns: &mut Vec<Turn>) {
         self.refresh(rules);
         if self.due_at.is_some_and(|due| due <= now) {
             // Only an end date reached can be left to do.
             self.end(SubscriptionStatus::Completed, now);
             turns.push(Turn::Completed);
         }
-        (cycles, turns)
     }
 
     /// Passes over `skipped` due slots and opens the rest.
@@ -388,7 +406,8 @@ impl Subscription {
         let next = if stopped { None } else { self.upcoming(rules, 1).pop() };
         self.next_bill_date = next.as_ref().map(|cycle| cycle.bill_date);
         self.next_bill_at = next.as_ref().map(|cycle| cycle.bill_at);
-        let end = self.ends_on.map(|end| self.instant(end, rules));
+        let ends_on = self.pending_change.as_ref().and_then(|change| change.ends_on).unwrap_or(self.ends_on);
+        let end = ends_on.map(|end| self.instant(end, rules));
         self.due_at = match self.status {
             _ if stopped => None,
             SubscriptionStatus::Paused => {
@@ -414,6 +433,7 @@ impl Subscription {
         self.next_bill_date = None;
         self.next_bill_at = None;
         self.due_at = None;
+        self.paused_on = None;
         self.paused_until = None;
         self.pause_at_period_end = false;
         self.credited_days = None;

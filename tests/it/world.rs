@@ -241,6 +241,7 @@ impl World {
             period_start: None,
             period_end: None,
             moved_to: None,
+            paused_on: None,
             paused_until: None,
             pause_at_period_end: false,
             credited_days: None,

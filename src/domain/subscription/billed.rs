@@ -1,6 +1,6 @@
 //! What the days to come were billed. The invoices are the record and the last of them has the word, so no day is given back twice.
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, TimeDelta};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
@@ -38,8 +38,9 @@ impl BilledDays {
 
     /// Charges these days: the very amount that [`BilledDays::credit_line`] gives back.
     pub(super) fn charge_line(&self, description: &str) -> Line {
-        let line = Line::new(LineKind::Proration, description, self.amount()).for_share(self.share());
-        Line { unit_amount: Some(self.price), ..line }
+        let share = self.share();
+        let line = Line::new(LineKind::Proration, description, self.amount());
+        Line { unit_amount: Some(self.price), days: Some(share.days), of_days: Some(share.of), ..line }
     }
 }
 
@@ -64,20 +65,32 @@ impl Bill<'_> {
         self.lines.iter().any(|line| line.kind == LineKind::Credit)
     }
 
-    fn days(&self) -> BilledDays {
+    /// In order, without a gap.
+    fn days(&self) -> Vec<BilledDays> {
         let (start, end) = self.period;
-        let mut of_days = self.charged().find_map(|line| line.of_days).unwrap_or_else(|| days_between(start, end));
-        let mut price: i64 = self.charged().map(whole).sum::<i64>().max(0);
-        if self.charged().filter(|line| line.kind == LineKind::Proration).count() > 1 {
-            // Days of several periods at once: the average is what the record says.
-            price = self.charged().map(|line| line.amount).sum();
-            of_days = days_between(start, end);
+        let mut found = Vec::new();
+        let mut from = start;
+        // Each line that was charged by day stands for the days after those of the line before it.
+        for line in self.charged().filter(|line| line.kind == LineKind::Proration) {
+            let days = line.days.unwrap_or_else(|| days_between(from, end));
+            let until = from.checked_add_signed(TimeDelta::days(days)).unwrap_or(end).min(end);
+            found.push(BilledDays { start: from, end: until, price: whole(line), of_days: line.of_days.unwrap_or(days).max(1) });
+            from = until;
+        }
+        if found.is_empty() {
+            let of_days = self.charged().find_map(|line| line.of_days).unwrap_or_else(|| days_between(start, end)).max(1);
+            found.push(BilledDays { start, end, price: self.charged().map(whole).sum::<i64>().max(0), of_days });
         }
         let billed: i64 = self.lines.iter().filter(|line| line.kind != LineKind::Credit).map(|line| line.amount).sum();
-        if self.refunded > 0 && billed > 0 {
-            price = fraction_of(price, (billed - self.refunded).max(0), billed);
+        for days in &mut found {
+            if !self.counts {
+                days.price = 0;
+            } else if self.refunded > 0 && billed > 0 {
+                // What is left of it is spread over its days.
+                days.price = fraction_of(days.price, (billed - self.refunded).max(0), billed);
+            }
         }
-        BilledDays { start, end, price: if self.counts { price } else { 0 }, of_days: of_days.max(1) }
+        found
     }
 }
 
@@ -99,7 +112,7 @@ pub fn billed_ahead<'a>(bills: impl IntoIterator<Item = Bill<'a>>, today: NaiveD
         if let Some(last) = found.last_mut() {
             last.end = last.end.min(bill.period.0);
         }
-        found.push(bill.days());
+        found.extend(bill.days());
     }
     clip(found, today, until)
 }

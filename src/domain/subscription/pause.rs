@@ -22,8 +22,9 @@ impl Subscription {
     }
 
     /// Opens no cycle any more, until it is resumed or `until` comes. The caller refreshes.
-    pub fn pause(&mut self, until: Option<NaiveDate>) {
+    pub fn pause(&mut self, on: NaiveDate, until: Option<NaiveDate>) {
         self.status = SubscriptionStatus::Paused;
+        self.paused_on = Some(on);
         self.paused_until = until;
         self.pause_at_period_end = false;
         self.credited_days = None;
@@ -38,7 +39,7 @@ impl Subscription {
         rules: &Rules,
     ) -> Changed {
         let today = self.today(now);
-        self.pause(until);
+        self.pause(today, until);
         let mut lines: Vec<Line> = days.iter().filter_map(BilledDays::credit_line).collect();
         let credit = kept(&mut lines);
         let period = days.first().zip(days.last()).map(|(first, last)| (first.start, last.end));
@@ -54,18 +55,19 @@ impl Subscription {
     /// pause gave credit. The caller refreshes.
     pub fn resume(&mut self, on: NaiveDate, rules: &Rules) -> Option<CycleDue> {
         self.paused_until = None;
+        let paused_on = self.paused_on.take();
         self.status = if self.trial_ends_on.is_some() && self.cycles_billed == 0 {
             SubscriptionStatus::Trialing
         } else {
             SubscriptionStatus::Active
         };
         let next_slot = self.next_slot;
-        self.skip_before(on);
+        self.pass_over(paused_on.unwrap_or(NaiveDate::MIN), on);
         let credited = self.credited_days.take()?;
         let same_period = credited.last().is_some_and(|last| on < last.end);
         let days = if same_period { credited } else { self.passed_days(on, next_slot).into_iter().collect() };
         let days = clip(days, on, self.ends_on.unwrap_or(NaiveDate::MAX));
-        let end = days.last()?.end;
+        let (start, end) = days.first().zip(days.last()).map(|(first, last)| (first.start, last.end))?;
         if !same_period {
             self.period_start = Some(on);
         }
@@ -76,7 +78,7 @@ impl Subscription {
             cycle: None,
             bill_date: on,
             bill_at: self.instant(on, rules),
-            period_start: on,
+            period_start: start,
             period_end: end,
             description: self.description.clone(),
             amount: subtotal(&lines),
@@ -92,7 +94,8 @@ impl Subscription {
         }
         let schedule = self.schedule()?;
         let (slot, whole) = self.period_around(&schedule, on)?;
-        if slot < u64::try_from(next_slot).ok()? || schedule.date(slot)? == on {
+        let passed = next_slot..self.next_slot;
+        if !passed.contains(&i64::try_from(slot).ok()?) || schedule.date(slot)? == on {
             return None;
         }
         let price = subtotal(&price(&self.charge(), (self.next_cycle - 1).max(0), Share::WHOLE));
@@ -110,16 +113,25 @@ impl Subscription {
         Some((slot, period.filter(|period| date >= period.0 && date < period.1)?))
     }
 
-    pub(super) fn skip_before(&mut self, date: NaiveDate) {
+    /// Passes over the charges that fall into a pause. What was due before it began, and is held back by a debt, is none of them
+    /// unless there are others after it.
+    fn pass_over(&mut self, from: NaiveDate, to: NaiveDate) {
         let Some(schedule) = self.schedule() else { return };
-        if self.moved_to.is_some_and(|moved| moved >= date) {
+        let next = u64::try_from(self.next_slot).unwrap_or(u64::MAX);
+        let date = self.moved_to.or_else(|| schedule.date(next));
+        let inside = |date: Option<NaiveDate>| date.is_some_and(|date| from <= date && date < to);
+        let later = |slot: u64| slot.max(next.saturating_add(u64::from(self.moved_to.is_some())));
+        if self.moved_to.is_some_and(|moved| moved >= to)
+            || !(inside(date) || inside(schedule.slot_on_or_after(from).map(later).and_then(|slot| schedule.date(slot))))
+        {
             return;
         }
-        let slot = schedule.slot_on_or_after(date).map_or(i64::MAX, |slot| i64::try_from(slot).unwrap_or(i64::MAX));
-        if slot > self.next_slot {
-            self.next_slot = slot;
-            self.moved_to = None;
-        }
+        let slot = schedule.slot_on_or_after(to).map_or(i64::MAX, |slot| i64::try_from(slot).unwrap_or(i64::MAX));
+        // A charge that was moved into the pause is passed over even if its own place is later.
+        let own = if self.moved_to.is_some() { schedule.next_slot(next) } else { Some(next) };
+        let own = own.map_or(i64::MAX, |slot| i64::try_from(slot).unwrap_or(i64::MAX));
+        self.next_slot = slot.max(own);
+        self.moved_to = None;
     }
 
     /// Passes over the next `cycles` charges without billing them; they do not count toward the duration.

@@ -57,6 +57,7 @@ fn monthly(start: &str) -> Subscription {
         period_start: None,
         period_end: None,
         moved_to: None,
+        paused_on: None,
         paused_until: None,
         pause_at_period_end: false,
         credited_days: None,
@@ -200,7 +201,7 @@ fn pausing_and_resuming_at_once_changes_nothing() {
     let mut sub = monthly("2026-04-01");
     sub.run(at("2026-04-01T06:00:00Z"), &rules());
     let before = sub.clone();
-    sub.status = SubscriptionStatus::Paused;
+    sub.pause(date("2026-04-01"), None);
     sub.refresh(&rules());
     assert_eq!((sub.next_bill_at, sub.due_at), (None, None));
     assert_eq!(sub.resume(date("2026-04-01"), &rules()), None);
@@ -212,8 +213,7 @@ fn pausing_and_resuming_at_once_changes_nothing() {
 fn what_falls_into_a_pause_is_not_billed() {
     let mut sub = monthly("2026-04-01");
     sub.run(at("2026-04-01T06:00:00Z"), &rules());
-    sub.status = SubscriptionStatus::Paused;
-    sub.paused_until = Some(date("2026-07-10"));
+    sub.pause(date("2026-04-02"), Some(date("2026-07-10")));
     sub.refresh(&rules());
     assert_eq!(sub.next_bill_date, Some(date("2026-08-01")));
     let (cycles, turns) = sub.run(at("2026-07-10T06:00:00Z"), &rules());

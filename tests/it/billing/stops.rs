@@ -32,9 +32,9 @@ on_both! {
         let sub = world.add(world.monthly(customer, "2026-01-10").await).await;
         world.advance("2026-01-10T12:00:00Z").await;
         assert_eq!(world.subscription(&sub).await.status, SubscriptionStatus::PastDue);
-        pause::pause(&world.app, &Actor::System, sub.id, None).await.expect("paused");
-        let back = pause::resume(&world.app, &Actor::System, sub.id).await.expect("resumed");
-        assert_eq!(back.status, SubscriptionStatus::PastDue);
+        pause::pause(&world.app, &Actor::System, sub.id, None, When::Now, false, false).await.expect("paused");
+        let back = pause::resume(&world.app, &Actor::System, sub.id, false).await.expect("resumed");
+        assert_eq!(back.subscription.status, SubscriptionStatus::PastDue);
         world.advance("2026-01-14T00:00:00Z").await;
         assert_eq!(world.subscription(&sub).await.status, SubscriptionStatus::Active);
         assert_eq!(world.prove().await, 1);
@@ -54,8 +54,8 @@ on_both! {
         set_clock(&world, "2026-01-10T06:00:00Z").await;
         rebilld::billing::invoice_due::invoice_due(&world.app, sub.timeline, now).await.expect("billed");
         rebilld::billing::collect_due::collect_due(&world.app, sub.timeline, now).await.expect("collected");
-        let cancelled = cancel::cancel(&world.app, &Actor::System, sub.id, When::Now, false).await.expect("cancelled");
-        assert_eq!(cancelled.status, SubscriptionStatus::Cancelled);
+        let cancelled = cancel::cancel(&world.app, &Actor::System, sub.id, When::Now, false, false).await.expect("cancelled");
+        assert_eq!(cancelled.subscription.status, SubscriptionStatus::Cancelled);
         assert_eq!(world.invoices().await[0].status, InvoiceStatus::Open, "its payment's settlement decides");
         world.sandbox.sandbox().clear_faults();
         world.advance("2026-01-11T00:00:00Z").await;

@@ -83,6 +83,8 @@ pub struct SubscriptionAnswer {
     cycles_billed: i64,
     /// What was billed last; null before the first charge.
     period: Option<Period>,
+    /// Since when it is paused.
+    paused_on: Option<NaiveDate>,
     /// When a pause, running or planned, ends by itself.
     paused_until: Option<NaiveDate>,
     pause_at_period_end: bool,
@@ -143,6 +145,7 @@ impl SubscriptionAnswer {
             next_bill_at: subscription.next_bill_at,
             cycles_billed: subscription.cycles_billed,
             period: subscription.period_start.zip(subscription.period_end).map(|(start, end)| Period { start, end }),
+            paused_on: subscription.paused_on,
             paused_until: subscription.paused_until,
             pause_at_period_end: subscription.pause_at_period_end,
             resume_prorated: subscription.credited_days.is_some(),

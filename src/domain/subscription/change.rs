@@ -236,7 +236,7 @@ impl Subscription {
                 cycle = Some(opened);
             }
         } else {
-            let charged = self.days_by_new_terms(billed, period.1, today, cycle_now, new_rhythm, before.1);
+            let charged = self.days_by_new_terms(billed, period.1, cycle_now, new_rhythm, before.1);
             self.period_end = Some(charged.last().map_or(today, |days| days.end));
             if charged == billed {
                 // Nothing that costs has changed.
@@ -263,22 +263,22 @@ impl Subscription {
         &mut self,
         billed: &[BilledDays],
         end: NaiveDate,
-        today: NaiveDate,
         cycle_now: i64,
         new_rhythm: bool,
         ends_before: Option<NaiveDate>,
     ) -> Vec<BilledDays> {
         let price = subtotal(&price(&self.charge(), cycle_now, Share::WHOLE));
         let ends_on = self.ends_on.unwrap_or(NaiveDate::MAX);
+        let from = billed.first().map_or(end, |days| days.start);
         let around = self.schedule().and_then(|schedule| {
-            let (slot, whole) = self.period_around(&schedule, today)?;
+            let (slot, whole) = self.period_around(&schedule, from)?;
             Some((whole, schedule.next_slot(slot)))
         });
         if let (true, Some((whole, next))) = (new_rhythm, around) {
             // What is charged now reaches up to the next charge, and no day is charged by that one as well.
             self.next_slot = next.and_then(|slot| i64::try_from(slot).ok()).unwrap_or(i64::MAX);
             let of_days = days_between(whole.0, whole.1);
-            return clip(vec![BilledDays { start: today, end: whole.1, price, of_days }], today, ends_on);
+            return clip(vec![BilledDays { start: from, end: whole.1, price, of_days }], from, ends_on);
         }
         let mut days: Vec<BilledDays> = billed.iter().map(|days| BilledDays { price, ..days.clone() }).collect();
         // A period that the old end had cut goes on to where it would have ended.
@@ -288,7 +288,7 @@ impl Subscription {
         {
             last.end = whole.1.max(end);
         }
-        clip(days, today, ends_on)
+        clip(days, from, ends_on)
     }
 }
 

@@ -50,7 +50,7 @@ fn state(sub: &Subscription) -> Subscription {
 }
 
 proptest! {
-    #![proptest_config(cases(3000))]
+    #![proptest_config(cases(1500))]
 
     #[test]
     fn what_is_shown_after_each_step_is_what_the_bill_run_then_opens(mut stage in stages(), ops in vec(ops(), 1..14)) {
@@ -219,7 +219,7 @@ fn days_in_month(day: NaiveDate) -> i64 {
 }
 
 proptest! {
-    #![proptest_config(cases(3000))]
+    #![proptest_config(cases(1500))]
 
     /// Billed on the first of each month from some day in January on, the stub by days: so a day costs a month's price by the terms
     /// of that day over the days of that month, and a day paused with credit nothing.

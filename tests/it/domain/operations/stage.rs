@@ -252,7 +252,9 @@ fn rhythm() -> impl Strategy<Value = (Frequency, i64, Option<String>)> {
         Frequency::OneTime => Just(None).boxed(),
         Frequency::Daily => prop_oneof![Just(None), (1u32..20).prop_map(|d| Some(d.to_string()))].boxed(),
         Frequency::Weekly => prop_oneof![Just(None), Just(Some("1,4".to_owned())), Just(Some("7".to_owned()))].boxed(),
-        Frequency::TwiceMonthly => select(vec![None, Some("1,15".to_owned()), Some("15,31".to_owned()), Some("30,31".to_owned())]).boxed(),
+        Frequency::TwiceMonthly => {
+            select(vec![None, Some("1,15".to_owned()), Some("15,31".to_owned()), Some("30,31".to_owned())]).boxed()
+        }
         _ => prop_oneof![Just(None), (0u32..=31).prop_map(|d| Some(d.to_string()))].boxed(),
     };
     (prop_oneof![3 => Just(Frequency::Monthly), 2 => select(Frequency::ALL.to_vec())], 1i64..4)

@@ -4,6 +4,8 @@ use super::*;
 use crate::domain::id::Id;
 use crate::domain::invoice::LineKind;
 
+mod proration;
+
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().expect("instant")
 }

@@ -11,6 +11,8 @@ mod idempotency;
 mod installment_plans;
 mod keys;
 mod lists;
+mod operations;
+mod pauses;
 mod payment_methods;
 mod schedules;
 mod seed_bodies;
@@ -238,6 +240,15 @@ impl Door {
             }
             billing::invoice_due::invoice_due(&self.app, timeline, now).await.expect("billed");
         }
+    }
+
+    /// Moves a test clock over everything that falls due, as time does while no daemon runs.
+    pub async fn jump(&self, clock: &str, to: &str) {
+        let id: ClockId = clock.parse().expect("clock");
+        let mut tx = self.app.db.begin().await.expect("tx");
+        let clock = store::clocks::lock(&mut tx, id).await.expect("read").expect("clock");
+        store::clocks::save(&mut tx, TestClock { now_at: to.parse().expect("instant"), ..clock }).await.expect("moved");
+        tx.commit().await.expect("commit");
     }
 
     pub async fn invoices(&self) -> Vec<Invoice> {

@@ -173,10 +173,10 @@ impl Subscription {
         let effective = self.next_nominal_date().unwrap_or_else(|| self.today(now));
         self.apply(change, effective, self.next_cycle);
         self.refresh(rules);
-        self.from_next_cycle(now, rules)
+        self.by_the_next_cycle(now, rules)
     }
 
-    fn from_next_cycle(&self, now: DateTime<Utc>, rules: &Rules) -> Changed {
+    fn by_the_next_cycle(&self, now: DateTime<Utc>, rules: &Rules) -> Changed {
         let effective_date = self.next_nominal_date().unwrap_or_else(|| self.today(now));
         let next = self.next_bill_at.and_then(|_| self.ahead(rules).find(|cycle| cycle.cycle.is_some()));
         let (lines, amount) = next.map_or((Vec::new(), 0), |cycle| (cycle.lines, cycle.amount));
@@ -201,7 +201,7 @@ impl Subscription {
     pub fn change_at_period_end(&mut self, change: Change, now: DateTime<Utc>, rules: &Rules) -> Changed {
         self.pending_change.get_or_insert_default().merge(change);
         self.refresh(rules);
-        self.from_next_cycle(now, rules)
+        self.by_the_next_cycle(now, rules)
     }
 
     /// Changes at once: credit for the days to come that were billed, charge for them by the new terms. A new interval starts a new

@@ -197,14 +197,14 @@ proptest! {
 /// A day of the year that is walked, and what is done on it.
 #[derive(Debug, Clone)]
 enum Doing {
-    Change(Change),
+    Change(Box<Change>),
     Pause,
     Resume,
     End(u64),
 }
 
 fn doings() -> impl Strategy<Value = Vec<(u32, Doing)>> {
-    let money = changes(false).prop_map(|change| Doing::Change(Change { ends_on: None, duration: None, ..change }));
+    let money = changes(false).prop_map(|change| Doing::Change(Box::new(Change { ends_on: None, duration: None, ..change })));
     let doing = prop_oneof![4 => money, 2 => Just(Doing::Pause), 2 => Just(Doing::Resume), 1 => (1u64..40).prop_map(Doing::End)];
     vec((0u32..130, doing), 0..10).prop_map(|mut doings| {
         doings.sort_by_key(|doing| doing.0);
@@ -247,7 +247,7 @@ proptest! {
             stage.pass(day.and_time(noon).and_utc());
             for (_, doing) in doings.iter().filter(|doing| i64::from(doing.0) == (day - start).num_days()) {
                 let done = match doing {
-                    Doing::Change(change) => stage.act(&Op::ChangeNow(change.clone())),
+                    Doing::Change(change) => stage.act(&Op::ChangeNow((**change).clone())),
                     Doing::Pause => stage.act(&Op::Pause { until: None, credit: true }),
                     Doing::Resume => stage.act(&Op::Resume),
                     Doing::End(days) => {

@@ -187,9 +187,9 @@ on_both! {
         door.made("/v1/add-ons", json!({"name": "Extra", "amount": 200, "reference": "extra"})).await;
         door.made("/v1/discounts", json!({"name": "Less", "percentage": 12.5, "reference": "less"})).await;
         let mut acted = 0;
-        for seed in 0..30 {
+        for seed in 0..16 {
             acted += sequence(door, seed).await;
         }
-        assert!(acted > 100, "only {acted} actions were allowed");
+        assert!(acted > 60, "only {acted} actions were allowed");
     }
 }

@@ -14,23 +14,60 @@ fn main() {
     divan::main();
 }
 
-fn monthly() -> Schedule {
-    let recurrence = Recurrence::new(Frequency::Monthly, 1, Some("31")).expect("a recurrence");
-    Schedule::new(recurrence, NaiveDate::from_ymd_opt(2026, 1, 31).expect("a date"))
+/// Each frequency, and how far: the cost must not depend on n.
+const SLOTS: [(Frequency, u64); 12] = [
+    (Frequency::Daily, 1),
+    (Frequency::Daily, 10_000),
+    (Frequency::Weekly, 1),
+    (Frequency::Weekly, 10_000),
+    (Frequency::TwiceMonthly, 1),
+    (Frequency::TwiceMonthly, 10_000),
+    (Frequency::Monthly, 1),
+    (Frequency::Monthly, 10_000),
+    (Frequency::Quarterly, 1),
+    (Frequency::Quarterly, 10_000),
+    (Frequency::Yearly, 1),
+    (Frequency::Yearly, 10_000),
+];
+
+/// Long enough ago for ten thousand years.
+fn schedule(frequency: Frequency) -> Schedule {
+    let recurrence = Recurrence::new(frequency, 1, None).expect("a recurrence");
+    Schedule::new(recurrence, NaiveDate::from_ymd_opt(-1000, 1, 31).expect("a date"))
 }
 
-/// The cost must not depend on n.
-#[divan::bench(args = [1, 100, 10_000])]
-fn nth_date(bencher: divan::Bencher, n: u64) {
-    let schedule = monthly();
-    bencher.bench(|| schedule.date(divan::black_box(n)));
+#[divan::bench(args = SLOTS.iter().map(Slot))]
+fn nth_date(bencher: divan::Bencher, Slot((frequency, n)): &Slot) {
+    let schedule = schedule(*frequency);
+    bencher.bench(|| schedule.date(divan::black_box(*n)));
 }
 
-#[divan::bench]
-fn slot_on_or_after(bencher: divan::Bencher) {
-    let schedule = monthly();
-    let date = NaiveDate::from_ymd_opt(2090, 6, 15).expect("a date");
+#[divan::bench(args = SLOTS.iter().map(Slot))]
+fn next_slot(bencher: divan::Bencher, Slot((frequency, n)): &Slot) {
+    let schedule = schedule(*frequency);
+    bencher.bench(|| schedule.next_slot(divan::black_box(*n)));
+}
+
+#[divan::bench(args = SLOTS.iter().map(Slot))]
+fn period(bencher: divan::Bencher, Slot((frequency, n)): &Slot) {
+    let schedule = schedule(*frequency);
+    bencher.bench(|| schedule.period(divan::black_box(*n)));
+}
+
+#[divan::bench(args = SLOTS.iter().map(Slot))]
+fn slot_on_or_after(bencher: divan::Bencher, Slot((frequency, n)): &Slot) {
+    let schedule = schedule(*frequency);
+    let date = schedule.date(*n).expect("a date");
     bencher.bench(|| schedule.slot_on_or_after(divan::black_box(date)));
+}
+
+/// Shown by name in the table of results.
+struct Slot(&'static (Frequency, u64));
+
+impl std::fmt::Display for Slot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.0.0, self.0.1)
+    }
 }
 
 #[divan::bench]

@@ -1,8 +1,8 @@
 //! A forecast: what the bill run will ask for, from the real schedules, summed by day, week or month. Nothing is stored.
 //!
 //! It is the bill run's own code that says what is charged and when: what is overdue now, then every later charge, with the
-//! installments of open plans. Declines,
-//! retries, credit and invoices that are open already are no part of it; `rebilld simulate` has those.
+//! installments of running plans. Amounts are before a customer's credit. Declines, retries and invoices that are open already
+//! are no part of it; `rebilld simulate` has those.
 
 use std::{collections::BTreeMap, sync::Arc};
 

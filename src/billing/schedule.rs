@@ -5,9 +5,10 @@ use chrono::{NaiveDate, NaiveTime};
 use super::{
     App, Done,
     checks::{Checks, ModifierInput, Terms, modifiers},
+    subscribe::Start,
 };
 use crate::domain::{
-    calendar::{self, BusinessDay},
+    calendar::BusinessDay,
     customer::{Metadata, Timeline, Zone},
     frequency::Frequency,
     id::{AddOn, Discount},
@@ -23,7 +24,7 @@ pub const MAX_PREVIEW: i64 = 1000;
 #[derive(Debug, Clone, Default)]
 pub struct PreviewInput {
     /// None: today by the wall clock.
-    pub start_date: Option<NaiveDate>,
+    pub start_date: Option<Start>,
     pub description: Option<String>,
     pub amount: Option<i64>,
     pub quantity: Option<i64>,
@@ -49,7 +50,7 @@ pub async fn preview(app: &App, input: PreviewInput) -> Done<Vec<CycleDue>> {
     checks.within("count", input.count, 1..=MAX_PREVIEW);
     let timezone = input.timezone.unwrap_or(Zone(app.config.billing.timezone));
     let now = app.clock.now();
-    let start = input.start_date.unwrap_or_else(|| calendar::local_date(now, timezone.0));
+    let start = input.start_date.unwrap_or(Start::At(now)).date(timezone);
     if input.ends_on.is_some_and(|end| end <= start) {
         checks.fault("ends_on", format!("must be after the first bill date, {start}"));
     }

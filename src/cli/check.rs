@@ -6,6 +6,7 @@ use super::Settings;
 use crate::{
     config::{self, Config, Severity},
     daemon,
+    store::{self, Db},
 };
 
 /// Prints `ok`, or the faults to stderr.
@@ -23,10 +24,22 @@ pub async fn run(settings: &Settings) -> ExitCode {
 async fn faults(config: &Config) -> Vec<String> {
     let mut faults: Vec<String> = daemon::gateway_faults(config);
     match daemon::open_existing(config).await {
-        Ok(db) => db.close().await,
+        Ok(db) => {
+            faults.extend(missing_calendars(config, &db).await.unwrap_or_else(|error| vec![error.to_string()]));
+            db.close().await;
+        }
         Err(error) => faults.push(format!("{error:#}")),
     }
     faults
+}
+
+/// Without its calendar, a subscription would be charged on bank holidays and nobody would notice.
+async fn missing_calendars(config: &Config, db: &Db) -> store::Result<Vec<String>> {
+    let mut named = store::calendars::in_use(db).await?;
+    named.retain(|name| !config.billing.holidays.contains_key(name));
+    let fault =
+        |name| format!("billing.holidays.{name} is missing: plans or subscriptions in the database are dated by this calendar");
+    Ok(named.into_iter().map(fault).collect())
 }
 
 fn report(faults: &[String]) -> ExitCode {

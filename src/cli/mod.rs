@@ -47,7 +47,7 @@ enum Command {
         command: keys::Command,
     },
     /// Runs a copy of the database forward against pretend gateways, and shows what would be charged; the database itself and
-    /// the real gateways are left alone
+    /// the real gateways are left alone. Customers on test clocks stay where they are
     Simulate(simulate::Options),
     /// Takes over customers and subscriptions from CSV files; shows what would come of it, and with --apply does it
     Import(import::Options),

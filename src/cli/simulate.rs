@@ -32,11 +32,11 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Options {
     /// The day (UTC) at whose beginning it ends, at most ten years from now
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = date)]
     until: NaiveDate,
-    /// How many of a hundred charges are declined, with one decimal at most
-    #[arg(long, value_name = "PERCENT", default_value = "0")]
-    decline_rate: Percentage,
+    /// How many of a hundred charges are declined, with one decimal at most: 2.5 is one in forty
+    #[arg(long, value_name = "PERCENT", value_parser = per_mille, default_value = "0")]
+    decline_rate: u16,
     /// Of the declines: the same seed declines the same charges
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -46,14 +46,20 @@ pub struct Options {
 
 const MAX_YEARS: u32 = 10;
 
+fn date(text: &str) -> Result<NaiveDate, String> {
+    text.parse().map_err(|_| "must be a day of the calendar such as 2027-12-31".to_owned())
+}
+
+fn per_mille(text: &str) -> Result<u16, String> {
+    let rate: Option<Percentage> = text.strip_suffix('%').unwrap_or(text).parse().ok();
+    let rate = rate.map(Percentage::thousandths).filter(|rate| *rate <= 100_000 && rate % 100 == 0);
+    rate.map(|rate| (rate / 100) as u16).ok_or_else(|| "must be a percentage from 0 to 100 with at most one decimal".to_owned())
+}
+
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let now = Clock::System.now();
     let until = end(options.until, now)?;
-    let thousandths = options.decline_rate.thousandths();
-    if thousandths % 100 != 0 || thousandths > 100_000 {
-        bail!("--decline-rate must be from 0 to 100 with at most one decimal");
-    }
-    let anyone = Anyone { decline_per_mille: (thousandths / 100) as u16, seed: options.seed };
+    let anyone = Anyone { decline_per_mille: options.decline_rate, seed: options.seed };
     let mut config = options.settings.load()?;
     "error".clone_into(&mut config.log.level);
     telemetry::init(&config.log)?;
@@ -117,7 +123,8 @@ async fn copy(config: &Config, file: &Path, now: DateTime<Utc>) -> anyhow::Resul
     .await;
     source.close().await;
     let (copy, rows) = copied.with_context(|| format!("{} could not be copied", config.database.shown()))?;
-    println!("{rows} rows copied from {} at {}.", config.database.shown(), now.format("%F %T UTC"));
+    let rows = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
+    println!("{rows} copied from {} at {}.", config.database.shown(), now.format("%F %T UTC"));
     Ok(copy)
 }
 

@@ -100,7 +100,7 @@ fn the_gateway_example_holds_every_key_and_works() {
         (config.gateways["fluid"].timeout, config.gateways["fluid"].max_in_flight),
         (default_timeout(), default_in_flight())
     );
-    assert_eq!(config.billing.holidays["us"].len(), 2);
+    assert_eq!((config.billing.holidays["us"].len(), config.billing.holidays["denmark"].len()), (2, 4));
 }
 
 #[test]

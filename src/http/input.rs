@@ -82,6 +82,7 @@ pub trait Structure: Input {
 
 /// Declares a request body or query: `pub struct Name { field | other_spelling: Type = default, … }`.
 ///
+/// Other spellings are another system's names; an empty text under one of them is as good as leaving it out, as it is there.
 /// `Option<T>` may be left out or null, [`Patch<T>`] tells those two apart, anything else is required unless it has a default.
 macro_rules! body {
     (
@@ -192,12 +193,17 @@ pub fn shown(name: &str) -> String {
 
 pub fn field<T: Input>(
     object: &Map<String, Value>,
-    names: &[&str],
+    names: &[&'static str],
     default: Option<T>,
     at: &str,
     faults: &mut Faults,
 ) -> Option<T> {
-    let mut given = names.iter().filter_map(|name| Some((plain(name), object.get(plain(name))?)));
+    // Whose spelling it is writes an empty text for what it leaves out.
+    let said = |spelling: usize, value: &Value| spelling == 0 || value != "";
+    let named = |(i, name): (usize, &&'static str)| {
+        object.get(plain(name)).filter(|value| said(i, value)).map(|value| (plain(name), value))
+    };
+    let mut given = names.iter().enumerate().filter_map(named);
     let Some((name, value)) = given.next() else {
         return default.or_else(|| T::absent(&join(at, plain(names[0])), faults));
     };

@@ -81,7 +81,7 @@ fn every_command_works_in_the_order_of_the_page() {
                     database.run(&text);
                 }
             }
-            Kind::Output if before.is_some() => promised(&block, before.as_deref().unwrap_or_default()),
+            Kind::Output | Kind::OutputLike if before.is_some() => promised(&block, before.as_deref().unwrap_or_default()),
             Kind::Output => assert!(database.is_none(), "README.md:{}: of which command?", block.line),
             // Each of these has a test of its own.
             Kind::Demo | Kind::OutputLike | Kind::Install | Kind::Develop | Kind::Test => {}

@@ -441,6 +441,7 @@ pub fn config(sandbox: &str) -> Config {
     };
     config.gateways.insert("fluid".into(), gateway(GatewayKind::Fluidpay, format!("{sandbox}/api"), FLUIDPAY_KEY, ""));
     config.gateways.insert("paylike".into(), gateway(GatewayKind::Paylike, sandbox.to_owned(), PAYLIKE_KEY, PAYLIKE_MERCHANT));
+    config.billing.holidays.insert("somewhere".into(), vec![date("2026-03-31"), date("2026-04-30"), date("2026-08-31")]);
     config.collection.lookup_backoff = [20, 40, 80].map(Duration::from_millis).to_vec();
     config
 }

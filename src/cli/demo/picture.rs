@@ -49,7 +49,8 @@ pub fn bar(from: NaiveDate, date: NaiveDate, to: NaiveDate, payments: i64) -> St
     format!("{month:>14}  {}{}  {:>3} %  {payments:>4} payments", "█".repeat(full), "░".repeat(empty), gone * 100 / all)
 }
 
-/// A row for each month and their sum, for each currency that appears; `all` is what the sum is called.
+/// A row for each month and currency with anything to say, one for a month without, and a sum for each currency that appears; `all`
+/// is what the sum is called.
 pub fn table(months: &[(NaiveDate, BTreeMap<Currency, Figures>)], fallback: Currency, all: &str) -> String {
     let mut currencies: Vec<Currency> = months.iter().flat_map(|(_, figures)| figures.keys().copied()).collect();
     currencies.sort();
@@ -57,6 +58,7 @@ pub fn table(months: &[(NaiveDate, BTreeMap<Currency, Figures>)], fallback: Curr
     if currencies.is_empty() {
         currencies.push(fallback);
     }
+    let quiet = if currencies.contains(&fallback) { fallback } else { currencies[0] };
     let line = |name: &str, f: &Figures, currency: Currency| {
         let total = currency.major(f.total);
         format!("{name:<8} {:>8} {:>9} {:>10} {:>6} {total:>13} {currency}", f.charges, f.declines, f.recovered, f.lost)
@@ -65,7 +67,12 @@ pub fn table(months: &[(NaiveDate, BTreeMap<Currency, Figures>)], fallback: Curr
         vec![format!("{:<8} {:>8} {:>9} {:>10} {:>6} {:>13}", "month", "charges", "declines", "recovered", "lost", "total")];
     let mut sums: BTreeMap<Currency, Figures> = BTreeMap::new();
     for (month, figures) in months {
-        for currency in &currencies {
+        let mut told: Vec<Currency> =
+            figures.iter().filter(|(_, f)| **f != Figures::default()).map(|(currency, _)| *currency).collect();
+        if told.is_empty() {
+            told.push(quiet);
+        }
+        for currency in &told {
             let f = figures.get(currency).copied().unwrap_or_default();
             lines.push(line(&month.format("%Y-%m").to_string(), &f, *currency));
             let sum = sums.entry(*currency).or_default();
@@ -120,5 +127,9 @@ mod tests {
         assert!(rows[1].starts_with("2026-01 ") && rows[1].ends_with("0.00 USD"), "{text}");
         assert_eq!(rows[2].split_whitespace().collect::<Vec<_>>(), ["2026-02", "2", "1", "1", "0", "12.34", "USD"]);
         assert!(rows[3].starts_with("year ") && rows.len() == 4, "{text}");
+        let both = BTreeMap::from([(Currency::USD, figures), ("EUR".parse().expect("currency"), figures)]);
+        let text = table(&[(month(1), BTreeMap::new()), months[1].clone(), (month(3), both)], Currency::USD, "year");
+        let ends: Vec<String> = text.lines().skip(1).map(|row| format!("{} {}", &row[..7], &row[row.len() - 3..])).collect();
+        assert_eq!(ends, ["2026-01 USD", "2026-02 USD", "2026-03 EUR", "2026-03 USD", "year    EUR", "year    USD"]);
     }
 }

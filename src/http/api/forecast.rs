@@ -80,8 +80,12 @@ impl ForecastAnswer {
     }
 }
 
-/// The charges to expect by the schedules as they are: with trials, durations, ends, pauses and changes that wait. Declines,
-/// retries and credit are not in it.
+/// The charges to expect by the schedules as they are.
+///
+/// With trials, durations of add-ons and discounts, ends, pauses with a day to resume, changes that wait, and the installments of
+/// running plans. Each is counted on the local day on which it will be opened; what is overdue, today. Amounts are what will be
+/// invoiced, before a customer's credit. Not in it: invoices that are open already and their retries, declines to come, what is
+/// parked, paused without a day to resume, or held back while past due.
 #[utoipa::path(get, path = "/v1/forecast", tag = "forecast", params(Wanted), responses((status = 200, body = ForecastAnswer)))]
 async fn show(State(app): State<Arc<App>>, Query(wanted): Query<Wanted>) -> Result<Json<ForecastAnswer>, Problem> {
     let clock_id = wanted.clock_id;

@@ -16,6 +16,7 @@ use crate::{
     billing::{
         App,
         schedule::{self, PreviewInput},
+        subscribe::Start,
     },
     domain::{calendar::BusinessDay, customer::Zone, frequency::Frequency, money::Currency, proration::FirstPeriod},
     http::{
@@ -50,8 +51,8 @@ impl Input for TimeOfDay {
 
 body! {
     pub struct Preview {
-        /// First charge; left out: today.
-        pub start_date | next_bill_date: Option<NaiveDate>,
+        /// First charge: a date, or an instant as Paysley writes it. Left out: today.
+        pub start_date | next_bill_date | payment_start_date: Option<Start>,
         pub description: Option<Text<255>>,
         /// For one unit of quantity, minor units; left out: 0.
         pub amount: Option<Amount>,

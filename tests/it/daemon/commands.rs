@@ -1,7 +1,12 @@
 //! The other commands of the program: check, migrate, keys, sandbox, and what it says to nonsense.
 
+use rebilld::domain::{calendar::BusinessDay, subscription::SubscriptionStatus};
+
 use super::*;
-use crate::postgres;
+use crate::{
+    postgres,
+    world::{On, World, on_both},
+};
 
 fn run(folder: &TempDir, settings: &Settings, arguments: &str) -> Ended {
     ended(rebilld(folder.path(), settings, arguments.split(' ')))
@@ -52,6 +57,31 @@ fn check_names_faults_and_changes_nothing() {
     let warned = run(&folder, &short, "check");
     assert_eq!(warned.ok(), "ok\n");
     assert!(warned.err.contains("warning: gateways.fluid.timeout should be shorter than collection.lease"), "{warned:?}");
+}
+
+on_both! {
+    async fn check_misses_the_calendars_that_charges_are_dated_by(world: World) {
+        let customer = world.customer("UTC").await;
+        for (calendar, status) in
+            [("england", SubscriptionStatus::Active), ("somewhere", SubscriptionStatus::Paused), ("atlantis", SubscriptionStatus::Cancelled)]
+        {
+            let mut subscription = world.monthly(customer, "2026-01-31").await;
+            subscription.business_day = BusinessDay::Following;
+            subscription.holiday_calendar = Some(calendar.into());
+            subscription.status = status;
+            world.add(subscription).await;
+        }
+        let folder = folder();
+        let mut settings = quick(&world.url);
+        let faults = run(&folder, &settings, "check");
+        let lines: Vec<&str> = faults.err.lines().collect();
+        assert_eq!((faults.code, lines.len()), (Some(1), 2), "{faults:?}");
+        for (line, name) in lines.into_iter().zip(["england", "somewhere"]) {
+            assert!(line.starts_with(&format!("error: billing.holidays.{name} is missing: ")), "{line}");
+        }
+        settings.extend(super::settings([("billing.holidays.england", "2026-12-25"), ("billing.holidays.somewhere", "[]")]));
+        assert_eq!(run(&folder, &settings, "check").ok(), "ok\n");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

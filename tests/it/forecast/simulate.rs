@@ -151,6 +151,12 @@ on_both! {
         let (first, second, other) = (rough("7").await, rough("7").await, rough("8").await);
         assert_eq!(table(&first), table(&second));
         assert_ne!(table(&first), table(&other));
+        // Few of a hundred, and all of them.
+        let until = until.to_string();
+        let rate = async |rate: &str| all(&text(&simulate(&settings, &["--until", &until, "--decline-rate", rate]).await), "USD");
+        let (few, none) = (rate("1").await, rate("100%").await);
+        assert!(few[1].parse::<i64>().expect("declines") < 10 && few[0] != "0", "{few:?}");
+        assert_eq!((none[0].as_str(), none[2].as_str(), none[4].as_str()), ("0", "0", "0.00"), "{none:?}");
         let figures = all(&first, "USD");
         assert!(figures[1].parse::<i64>().expect("declines") > 10 && figures[2].parse::<i64>().expect("recovered") > 5, "{first}");
         assert!(first.contains("ledgers agree:"), "{first}");
@@ -216,8 +222,9 @@ async fn what_cannot_be_simulated_is_said_in_one_sentence() {
     for (arguments, part) in [
         (&["--until", "2020-01-01"][..], "--until must be after today"),
         (&["--until", "9020-01-01"], "--until must be after today"),
-        (&["--until", "soon"], "--until"),
-        (&["--until", "2999-01-01", "--decline-rate", "101"], "--until"),
+        (&["--until", "soon"], "--until <DATE>': must be a day of the calendar such as"),
+        (&["--until", "2027-02-29"], "must be a day of the calendar"),
+        (&["--until", "2999-01-01", "--decline-rate", "100"], "--until must be after today"),
         (&[], "--until"),
     ] {
         let output = simulate(&file, arguments).await;
@@ -225,9 +232,16 @@ async fn what_cannot_be_simulated_is_said_in_one_sentence() {
         assert!(!output.status.success() && error.contains(part), "{arguments:?}: {error}");
     }
     let soon = (rebilld::clock::Clock::System.now().date_naive() + Days::new(9)).to_string();
-    for (rate, part) in
-        [("100.1", "--decline-rate"), ("0.05", "--decline-rate"), ("-1", "--decline-rate"), ("5", "does not exist")]
-    {
+    let bad = "must be a percentage from 0 to 100 with at most one decimal";
+    for (rate, part) in [
+        ("100.1", bad),
+        ("0.05", bad),
+        ("-1", bad),
+        ("many", bad),
+        ("5%%", bad),
+        ("5", "does not exist: `rebilld migrate`"),
+        ("2.5%", "does not exist"),
+    ] {
         let output = simulate(&file, &["--until", &soon, &format!("--decline-rate={rate}")]).await;
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && error.contains(part), "{rate}: {error}");

@@ -2,9 +2,11 @@
 
 mod actions;
 mod bad_input;
+mod business_days;
 mod catalog;
 mod clocks;
 mod customers;
+mod first_charges;
 mod foreseen;
 mod health;
 mod idempotency;
@@ -16,6 +18,7 @@ mod pauses;
 mod payment_methods;
 mod schedules;
 mod seed_bodies;
+mod spellings;
 mod subscriptions;
 mod system;
 
@@ -124,6 +127,7 @@ impl Door {
         db.migrate().await.expect("migrated");
         let mut config = Config::defaults();
         config.admin.bootstrap_key = BOOTSTRAP_KEY.into();
+        config.billing.holidays = business_days::calendars();
         let wall = Clock::manual("2026-06-01T12:00:00Z".parse().expect("instant"));
         let app = Arc::new(App::new(db, wall.clone(), config, gateways(), [3; 32]));
         billing::keys::bootstrap(&app).await.expect("bootstrap key");

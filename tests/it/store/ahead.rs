@@ -2,10 +2,12 @@
 
 use rebilld::{
     domain::{
+        calendar::BusinessDay,
         customer::{Customer, Timeline},
         installment::{Installment, InstallmentPlan, InstallmentPlanStatus, InstallmentSchedule, InstallmentStatus},
         invoice::{Invoice, InvoiceStatus},
         payment::{Payment, PaymentStatus},
+        plan::Plan,
         subscription::{Subscription, SubscriptionStatus},
     },
     store::{self, Db, Tx, tables},
@@ -29,6 +31,31 @@ async fn due(ground: &Ground, minute: Option<i64>, status: SubscriptionStatus) -
 }
 
 on_both! {
+    async fn calendars_are_named_by_whatever_is_still_dated_by_them(ground) {
+        let customer = samples::customer();
+        let named = |name: &str, status| Subscription {
+            business_day: BusinessDay::Following,
+            holiday_calendar: Some(name.into()),
+            status,
+            ..samples::subscription(customer.id)
+        };
+        let rows = [
+            named("b", SubscriptionStatus::Active),
+            named("b", SubscriptionStatus::Paused),
+            named("ended", SubscriptionStatus::Completed),
+            samples::subscription(customer.id),
+        ];
+        let plan = Plan { business_day: BusinessDay::Following, holiday_calendar: Some("c".into()), ..samples::plan() };
+        ground
+            .write(async |tx: &mut Tx| {
+                store::customers::insert_many(tx, std::slice::from_ref(&customer)).await?;
+                store::plans::insert(tx, &plan).await?;
+                store::subscriptions::insert(tx, &rows).await
+            })
+            .await;
+        assert_eq!(store::calendars::in_use(&ground.db).await.expect("names"), ["b", "c"]);
+    }
+
     async fn planned_subscriptions_come_once_each_by_id(ground) {
         let mut planned = Vec::new();
         for minute in [5, 3, 9, 1] {

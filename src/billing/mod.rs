@@ -8,7 +8,7 @@ pub mod clocks;
 pub mod collect_due;
 pub mod customers;
 pub mod forecast;
-mod held;
+pub mod held;
 pub mod housekeeping;
 pub mod idempotency;
 pub mod import;

@@ -285,7 +285,8 @@ impl Line {
         };
         let amount = sign * modifier.adjustment.of(base_minor, share);
         let line = Self::new(kind, label.as_str(), amount).for_share(share);
-        Self { percentage, modifier_id: Some(modifier.id.clone()), ..line }
+        let unit_amount = line.days.map(|_| sign * modifier.adjustment.of(base_minor, Share::WHOLE));
+        Self { percentage, modifier_id: Some(modifier.id.clone()), unit_amount, ..line }
     }
 }
 

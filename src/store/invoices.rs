@@ -122,34 +122,25 @@ pub async fn lock_open_of_customer(tx: &mut Tx, customer: CustomerId) -> Result<
         .await
 }
 
-/// The invoice of a subscription's cycle, for what was billed for it.
-pub async fn of_cycle(tx: &mut Tx, subscription: SubscriptionId, cycle: i64) -> Result<Option<Invoice>> {
-    tx.query("select * from invoices where subscription_id = $1 and cycle = $2").bind(subscription).bind(cycle).optional().await
-}
-
-/// What was invoiced beside the schedule for days up to the end of a period, oldest first.
-pub async fn of_changes(tx: &mut Tx, subscription: SubscriptionId, period_end: NaiveDate) -> Result<Vec<Invoice>> {
-    tx.query("select * from invoices where subscription_id = $1 and cycle is null and period_end = $2 order by id")
-        .bind(subscription)
-        .bind(period_end)
+/// What was invoiced to these subscriptions for days after a date, oldest first.
+pub async fn reaching_past(tx: &mut Tx, subscriptions: &[SubscriptionId], date: NaiveDate) -> Result<Vec<Invoice>> {
+    tx.query("select * from invoices where subscription_id in list($1) and period_end > $2 order by id")
+        .bind_list(subscriptions)
+        .bind(date)
         .all()
         .await
 }
 
-/// The same for many subscriptions: the invoice of the cycle that each was billed last, and what was invoiced beside the schedule
-/// for days up to the end of its period, oldest first.
-pub async fn of_running_periods(tx: &mut Tx, subscriptions: &[SubscriptionId]) -> Result<Vec<Invoice>> {
-    tx.query(
-        "select i.* from subscriptions s join invoices i on i.subscription_id = s.id and i.cycle = s.next_cycle - 1
-         where s.id in list($1)
-         union all
-         select i.* from subscriptions s join invoices i on i.subscription_id = s.id and i.cycle is null and i.period_end = s.period_end
-         where s.id in list($1)
-         order by id",
-    )
-    .bind_list(subscriptions)
-    .all()
-    .await
+/// Which of these subscriptions have an open invoice that was declined before.
+pub async fn subscriptions_behind(tx: &mut Tx, subscriptions: &[SubscriptionId]) -> Result<Vec<SubscriptionId>> {
+    let rows: Vec<(SubscriptionId,)> = tx
+        .query(
+            "select distinct subscription_id from invoices where subscription_id in list($1) and status = 'open' and dunning_step > 0",
+        )
+        .bind_list(subscriptions)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
 }
 
 /// Which of these subscriptions still have an open invoice.

@@ -10,8 +10,8 @@ use super::weigh::{Page, Weighed, page};
 use crate::{
     billing::{
         App, Done, Refusal,
-        change::draft,
         customers::credited,
+        held::draft,
         open::{Draft, open_invoices},
     },
     domain::{
@@ -122,7 +122,7 @@ impl Batch<'_> {
         let (mut changed, mut drafts, mut credits) = (Vec::new(), Vec::new(), Vec::new());
         let mut credited_customers = BTreeSet::new();
         for Weighed { before, now, verdict } in weighed {
-            let Verdict { after, changed: outcome, kept, period } = match verdict {
+            let Verdict { after, changed: outcome, kept } = match verdict {
                 Ok(verdict) => verdict,
                 Err(reason) => {
                     *roll_out.left_alone.entry(reason).or_default() += 1;
@@ -142,8 +142,8 @@ impl Batch<'_> {
                 credits.push(self.credit(customer, outcome.credit, reason, now));
                 credited_customers.insert(customer.id);
             }
-            if let Some(period) = period.filter(|_| !outcome.lines.is_empty()) {
-                drafts.push((now, draft(&after, &outcome, (outcome.effective_date, period.1), now)));
+            if !outcome.lines.is_empty() {
+                drafts.push((now, draft(&after, &outcome, now)));
             }
             changed.push((after, now));
         }

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use crate::{
-    billing::{App, Done, change::billed_by},
+    billing::{App, Done, held::billed_days},
     domain::{
         customer::Customer,
         id::{ClockId, CustomerId, SubscriptionId},
-        invoice::{Invoice, InvoiceStatus},
+        invoice::Invoice,
         roll_out::{Effect, Options, Reason, Standing, Verdict, Versions},
         subscription::Subscription,
     },
@@ -50,8 +50,12 @@ pub(super) async fn page(app: &App, tx: &mut Tx, versions: &Versions, options: &
         owing.extend(open.into_iter().filter_map(|invoice| invoice.subscription_id));
     }
     let nows = nows(app, tx, &rows, lock).await?;
+    let now_of = |row: &Subscription| nows.get(&row.timeline.clock_id()).copied().unwrap_or_else(|| app.clock.now());
     let billed = match options.when {
-        Effect::Now => store::invoices::of_running_periods(tx, &ids).await?,
+        Effect::Now => {
+            let earliest = rows.iter().map(|row| row.today(now_of(row))).min().unwrap_or_default();
+            store::invoices::reaching_past(tx, &ids, earliest).await?
+        }
         Effect::NextCycle => Vec::new(),
     };
     let mut of: BTreeMap<SubscriptionId, Vec<&Invoice>> = BTreeMap::new();
@@ -62,11 +66,8 @@ pub(super) async fn page(app: &App, tx: &mut Tx, versions: &Versions, options: &
     }
     let mut weighed = Vec::with_capacity(rows.len());
     for before in rows {
-        let now = nows.get(&before.timeline.clock_id()).copied().unwrap_or_else(|| app.clock.now());
-        let billed = before.period_start.zip(before.period_end).and_then(|period| {
-            let invoices = of.get(&before.id).into_iter().flatten().copied();
-            billed_by(period, invoices, &[InvoiceStatus::Open, InvoiceStatus::Paid])
-        });
+        let now = now_of(&before);
+        let billed = billed_days(&before, of.get(&before.id).into_iter().flatten().copied(), before.today(now));
         let verdict = versions.judge(options, &before, Standing { now, billed }, &app.rules);
         weighed.push(Weighed { before, now, verdict });
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::domain::{
     frequency::Frequency,
-    subscription::{Rules, Subscription, SubscriptionStatus},
+    subscription::{BilledDays, Rules, Subscription, SubscriptionStatus},
 };
 
 fn rules() -> Rules {
@@ -62,7 +62,9 @@ fn replace() -> Options {
 }
 
 fn judge(versions: &Versions, options: &Options, subscription: &Subscription) -> Result<Verdict, Reason> {
-    versions.judge(options, subscription, Standing { now: at("2026-01-11T12:00:00Z"), billed: Some(1000) }, &rules())
+    let (start, end) = ("2026-01-11".parse().expect("date"), "2026-02-01".parse().expect("date"));
+    let billed = vec![BilledDays { start, end, price: 1000, of_days: 31 }];
+    versions.judge(options, subscription, Standing { now: at("2026-01-11T12:00:00Z"), billed }, &rules())
 }
 
 fn item(id: &str, amount: i64) -> Value {
@@ -261,7 +263,7 @@ fn now_charges_only_where_a_period_is_running_and_the_price_changes() {
     ] {
         let before = subscription(own.clone());
         let verdict = judge(versions, &now, &before).expect("changed");
-        let told = verdict.period.map(|_| (verdict.changed.amount, verdict.changed.effective_date.to_string()));
+        let told = verdict.changed.period.map(|_| (verdict.changed.amount, verdict.changed.effective_date.to_string()));
         assert_eq!(told, charged.map(|(amount, date)| (amount, date.to_owned())), "{own}");
         assert_eq!(verdict.changed.lines.is_empty(), charged.is_none());
         assert_ne!(verdict.after, before);

@@ -8,16 +8,16 @@ use crate::domain::{
     money::MAX_AMOUNT_MINOR,
     plan::Plan,
     proration::Share,
-    subscription::{Change, Rules, Subscription, SubscriptionStatus, change::Changed},
+    subscription::{BilledDays, Change, Rules, Subscription, SubscriptionStatus, change::Changed},
 };
 
 /// What must be known of a subscription beside its row.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Standing {
     /// By its own clock.
     pub now: DateTime<Utc>,
-    /// What the running period was billed, minor units; only asked for with [`Effect::Now`].
-    pub billed: Option<i64>,
+    /// The days to come that were billed; only asked for with [`Effect::Now`].
+    pub billed: Vec<BilledDays>,
 }
 
 /// How a subscription is changed.
@@ -27,8 +27,6 @@ pub struct Verdict {
     pub changed: Changed,
     /// Fields in which it keeps values of its own.
     pub kept: Vec<Field>,
-    /// The period that is paid for and whose price changes at once, if so.
-    pub period: Option<(NaiveDate, NaiveDate)>,
 }
 
 impl Versions {
@@ -90,17 +88,15 @@ impl Versions {
         if nothing && !waits {
             return Err(if kept.is_empty() { Reason::Unchanged } else { Reason::Overridden });
         }
-        let mut period = None;
         let mut changed = None;
         if !nothing && options.when == Effect::Now {
             let bills =
                 matches!(before.status, SubscriptionStatus::Trialing | SubscriptionStatus::Active | SubscriptionStatus::PastDue);
-            let running = before.period_start.zip(before.period_end).filter(|(start, end)| *start <= today && today < *end);
             let mut trial = after.clone();
-            let done = trial.change_now(change.clone(), standing.billed, standing.now, rules);
+            let done = trial.change_now(change.clone(), &standing.billed, standing.now, rules);
             // Terms that cost the same are not worth an invoice.
-            if bills && running.is_some() && is_repriced(before, &trial) {
-                (after, changed, period) = (trial, Some(done), running);
+            if bills && before.running_period(today).is_some() && is_repriced(before, &trial) {
+                (after, changed) = (trial, Some(done));
             }
         }
         let changed = changed.unwrap_or_else(|| {
@@ -110,9 +106,9 @@ impl Versions {
             } else {
                 after.change_terms(change, standing.now, rules);
             }
-            Changed { effective_date, lines: Vec::new(), amount: 0, credit: 0, cycle: None }
+            Changed::on(effective_date)
         });
-        if fits(before, &after) { Ok(Verdict { after, changed, kept, period }) } else { Err(Reason::DoesNotFit) }
+        if fits(before, &after) { Ok(Verdict { after, changed, kept }) } else { Err(Reason::DoesNotFit) }
     }
 
     fn may_change(&self, before: &Subscription, today: NaiveDate) -> Result<(), Reason> {

@@ -4,5 +4,6 @@ mod anchors;
 mod business_days;
 mod calendar;
 mod cost;
+mod operations;
 mod price;
 mod schedule;

@@ -14,6 +14,8 @@ mod installment_operations;
 mod installment_plans;
 mod keys;
 mod lists;
+mod operations;
+mod pauses;
 mod payment_methods;
 mod refunds;
 mod roll_outs;
@@ -247,6 +249,15 @@ impl Door {
             }
             billing::invoice_due::invoice_due(&self.app, timeline, now).await.expect("billed");
         }
+    }
+
+    /// Moves a test clock over everything that falls due, as time does while no daemon runs.
+    pub async fn jump(&self, clock: &str, to: &str) {
+        let id: ClockId = clock.parse().expect("clock");
+        let mut tx = self.app.db.begin().await.expect("tx");
+        let clock = store::clocks::lock(&mut tx, id).await.expect("read").expect("clock");
+        store::clocks::save(&mut tx, TestClock { now_at: to.parse().expect("instant"), ..clock }).await.expect("moved");
+        tx.commit().await.expect("commit");
     }
 
     pub async fn invoices(&self) -> Vec<Invoice> {

@@ -119,9 +119,9 @@ on_both! {
         roll_out::step(&app, begun.id).await.expect("a batch");
         let [dearer, gone] = [&crowd[20], &crowd[30]].map(|subscription| subscription.id);
         let terms = rebilld::billing::terms::TermsInput { amount: Some(42), ..Default::default() };
-        rebilld::billing::change::update(&app, &Actor::System, dearer, None, None, terms).await.expect("changed");
+        rebilld::billing::change::update(&app, &Actor::System, dearer, None, None, terms, false).await.expect("changed");
         let now_at_once = rebilld::billing::change::When::Now;
-        rebilld::billing::cancel::cancel(&app, &Actor::System, gone, now_at_once, false).await.expect("cancelled");
+        rebilld::billing::cancel::cancel(&app, &Actor::System, gone, now_at_once, false, false).await.expect("cancelled");
         let changed = roll_out::work(&app).await.expect("worked");
         assert_eq!(changed, CROWD - 6 - 2);
         let done = now(&world, &begun).await;

@@ -106,9 +106,9 @@ async fn crowd(world: &World, plan: &Plan) -> Vec<SubscriptionId> {
         let verb = (&world.app, &Actor::System, *id);
         match i % 10 {
             5 => drop(save(world, Subscription { status: SubscriptionStatus::PastDue, ..subscription }).await),
-            6 => drop(pause(verb.0, verb.1, verb.2, None).await.expect("paused")),
-            7 => drop(cancel(verb.0, verb.1, verb.2, When::PeriodEnd, false).await.expect("cancelled")),
-            8 if i < 10 => drop(cancel(verb.0, verb.1, verb.2, When::Now, false).await.expect("cancelled")),
+            6 => drop(pause(verb.0, verb.1, verb.2, None, When::Now, false, false).await.expect("paused")),
+            7 => drop(cancel(verb.0, verb.1, verb.2, When::PeriodEnd, false, false).await.expect("cancelled")),
+            8 if i < 10 => drop(cancel(verb.0, verb.1, verb.2, When::Now, false, false).await.expect("cancelled")),
             8 => {
                 let parked_reason = Some("asked".to_owned());
                 save(world, Subscription { status: SubscriptionStatus::Parked, parked_reason, ..subscription }).await;

@@ -21,7 +21,7 @@ use rebilld::domain::{
     payment::MethodKind,
     plan::{CatchUp, Plan, WhilePastDue},
     proration::FirstPeriod,
-    subscription::{Change, Subscription, SubscriptionStatus},
+    subscription::{BilledDays, Change, Subscription, SubscriptionStatus},
 };
 use serde_json::{Map, Value, json};
 
@@ -337,7 +337,10 @@ pub fn subscription(customer: CustomerId) -> Subscription {
         period_start: None,
         period_end: None,
         moved_to: None,
+        paused_on: None,
         paused_until: None,
+        pause_at_period_end: false,
+        credited_days: None,
         cancel_at_period_end: false,
         pending_change: None,
         parked_reason: None,
@@ -387,7 +390,10 @@ pub fn full_subscription(customer: CustomerId) -> Subscription {
         period_start: Some(first_day),
         period_end: Some(last_day),
         moved_to: Some(date("2028-02-29")),
+        paused_on: Some(first_day),
         paused_until: Some(last_day),
+        pause_at_period_end: true,
+        credited_days: Some(vec![BilledDays { start: first_day, end: last_day, price: i64::MAX, of_days: 1 }]),
         cancel_at_period_end: true,
         // Cleared, set and left alone are three things.
         pending_change: Some(Change {

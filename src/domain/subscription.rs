@@ -197,10 +197,11 @@ impl Subscription {
         }
         let slot = u64::try_from(self.next_slot).ok()?;
         let date = self.moved_to.or_else(|| schedule.date(slot))?;
-        if self.ends_on.is_some_and(|end| date >= end) {
+        let nominal = schedule.period(slot)?;
+        // A charge that was moved ahead of the end is still for days after it.
+        if self.ends_on.is_some_and(|end| date >= end || nominal.0 >= end) {
             return None;
         }
-        let nominal = schedule.period(slot)?;
         // Where the first period is free, billing begins after slot 0: to stand on it again, somebody moved the charge there.
         let first_period = if self.first_period == FirstPeriod::Free { FirstPeriod::Full } else { self.first_period };
         let mut share = first_period.share(schedule, slot);

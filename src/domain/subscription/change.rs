@@ -252,8 +252,8 @@ impl Subscription {
             cycle.lines.clone_from(&lines);
             cycle.amount = amount;
         }
-        let end = self.period_end.unwrap_or(today);
         let start = billed.first().map_or(today, |days| days.start).max(today);
+        let end = self.period_end.unwrap_or(today).max(start);
         let period = cycle.as_ref().map_or((start, end), |cycle| (cycle.period_start, cycle.period_end));
         Changed { effective_date: today, lines, amount, credit, cycle, period: Some(period) }
     }

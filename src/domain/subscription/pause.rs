@@ -66,7 +66,10 @@ impl Subscription {
         let credited = self.credited_days.take()?;
         let same_period = credited.last().is_some_and(|last| on < last.end);
         let days = if same_period { credited } else { self.passed_days(on, next_slot).into_iter().collect() };
-        let days = clip(days, on, self.ends_on.unwrap_or(NaiveDate::MAX));
+        let ends_on = self.ends_on.unwrap_or(NaiveDate::MAX);
+        // An end that was set inside the paid days gave none of them back: a pause that is over must not either.
+        let until = if same_period && on <= ends_on { NaiveDate::MAX } else { ends_on };
+        let days = clip(days, on, until);
         let (start, end) = days.first().zip(days.last()).map(|(first, last)| (first.start, last.end))?;
         if !same_period {
             self.period_start = Some(on);

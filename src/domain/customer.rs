@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Which clock drives a row: the wall clock, or a test clock that only moves when told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Timeline {
     Wall,
     Test(ClockId),

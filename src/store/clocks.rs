@@ -35,6 +35,11 @@ pub async fn get_many(tx: &mut Tx, ids: &[ClockId]) -> Result<Vec<TestClock>> {
 }
 
 /// Reads it to change it, once nobody holds it still.
+/// There are few: each is made by hand.
+pub async fn all(db: &Db) -> Result<Vec<TestClock>> {
+    db.query("select * from clocks order by id").all().await
+}
+
 pub async fn lock(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
     tx.query("select * from clocks where id = $1 for update").bind(id).optional().await
 }

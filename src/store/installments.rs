@@ -225,18 +225,25 @@ pub struct Planned {
     pub amount: i64,
     pub currency: Currency,
     pub timezone: Zone,
+    pub timeline: Timeline,
 }
 
-/// Those of a timeline that will be charged by themselves before an instant, by id and after `after`.
-pub async fn planned(db: &Db, timeline: Timeline, before: DateTime<Utc>, after: &str, limit: i64) -> Result<Vec<Planned>> {
+/// Those that will be charged by themselves before an instant, by id and after `after`; of one timeline, if it is given.
+pub async fn planned(
+    db: &Db,
+    timeline: Option<Timeline>,
+    before: DateTime<Utc>,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Planned>> {
     db.query(
-        "select i.id, i.due_at, i.amount, p.currency, p.timezone
+        "select i.id, i.due_at, i.amount, p.currency, p.timezone, p.timeline
          from installments i join installment_plans p on p.id = i.installment_plan_id
-         where i.id > $1 and i.status = 'scheduled' and i.due_at < $3 and p.timeline = $2 and p.due_at is not null
+         where i.id > $1 and i.status = 'scheduled' and i.due_at < $3 and ($2 is null or p.timeline = $2) and p.due_at is not null
          order by i.id limit $4",
     )
     .bind(after.to_owned())
-    .bind(timeline)
+    .bind(timeline.map(|timeline| timeline.to_string()))
     .bind(before)
     .bind(limit)
     .all()

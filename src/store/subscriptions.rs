@@ -175,16 +175,22 @@ pub async fn of_customer(db: &Db, customer: CustomerId) -> Result<Vec<Subscripti
     db.query("select * from subscriptions where customer_id = $1 order by id").bind(customer).all().await
 }
 
-/// Those of a timeline that something is planned for before an instant, by id and after `after`.
-pub async fn planned(db: &Db, timeline: Timeline, before: DateTime<Utc>, after: &str, limit: i64) -> Result<Vec<Subscription>> {
+/// Those that something is planned for before an instant, by id and after `after`; of one timeline, if it is given.
+pub async fn planned(
+    db: &Db,
+    timeline: Option<Timeline>,
+    before: DateTime<Utc>,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Subscription>> {
     // By id, which no charge changes: by due instant, one that is billed meanwhile would be met twice. The empty text keeps
     // SQLite from reading and sorting the whole timeline for each page.
     db.query(
-        "select * from subscriptions where id > $1 and timeline || '' = $2 and due_at is not null and due_at < $3
+        "select * from subscriptions where id > $1 and ($2 is null or timeline || '' = $2) and due_at is not null and due_at < $3
          order by id limit $4",
     )
     .bind(after.to_owned())
-    .bind(timeline)
+    .bind(timeline.map(|timeline| timeline.to_string()))
     .bind(before)
     .bind(limit)
     .all()

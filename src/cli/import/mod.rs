@@ -32,6 +32,9 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub struct Options {
+    /// Any of these files: which is which is told by their columns
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
     /// Customers and their tokens: see config/examples/customers.csv
     #[arg(long, value_name = "FILE")]
     customers: Option<PathBuf>,
@@ -65,9 +68,19 @@ struct Told {
     text: String,
 }
 
-pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
+pub async fn run(mut options: Options) -> anyhow::Result<ExitCode> {
+    for file in std::mem::take(&mut options.files) {
+        let (place, what) = match rows::sheet_of(&sheet::columns_of(&file)?) {
+            Sheet::Customers => (&mut options.customers, "customers"),
+            Sheet::Subscriptions => (&mut options.subscriptions, "subscriptions"),
+            Sheet::InstallmentPlans => (&mut options.installment_plans, "installment plans"),
+        };
+        if let Some(other) = place.replace(file.clone()) {
+            bail!("{} and {} both have the columns of {what}: import one after the other", other.display(), file.display());
+        }
+    }
     if [&options.customers, &options.subscriptions, &options.installment_plans].into_iter().all(Option::is_none) {
-        bail!("--customers, --subscriptions or --installment-plans must name a file");
+        bail!("name at least one file, such as subscriptions.csv: config/examples shows what may stand in it");
     }
     let config = options.settings.load()?;
     let (customers, mut faults) = match &options.customers {

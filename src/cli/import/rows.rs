@@ -100,6 +100,19 @@ body! {
     }
 }
 
+/// Which of the three files has these columns.
+pub fn sheet_of(columns: &[String]) -> Sheet {
+    let has = |name: &str| columns.iter().any(|column| column == name);
+    let of_plans = ["down_payment", "installments", "first_date", "schedule", "installments_paid", "default_after"];
+    if !has("customer") {
+        Sheet::Customers
+    } else if of_plans.into_iter().any(has) {
+        Sheet::InstallmentPlans
+    } else {
+        Sheet::Subscriptions
+    }
+}
+
 /// A cell of dates and amounts: `2030-01-31 5000; 2030-02-28 5000`.
 #[derive(Debug, Clone)]
 struct Dated(Vec<(NaiveDate, i64)>);

@@ -15,7 +15,7 @@ use crate::domain::{
     api_key::Scope,
     calendar::BusinessDay,
     clock::ClockStatus,
-    customer::Zone,
+    customer::{Timeline, Zone},
     forecast::Interval,
     frequency::Frequency,
     id::{Id, Kind},
@@ -342,6 +342,7 @@ domain_texts! {
     Currency => of_type(Type::String).min_length(Some(3)).max_length(Some(3));
     Zone => of_type(Type::String).examples(["Europe/Berlin"]);
     Frequency => words(Frequency::ALL.map(|word| word.as_str()));
+    Timeline => of_type(Type::String).pattern(Some("^(wall|clk_[0-7][0-9a-hjkmnp-tv-z]{25})$"));
 }
 
 fn words<const N: usize>(words: [&'static str; N]) -> ObjectBuilder {

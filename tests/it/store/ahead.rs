@@ -67,14 +67,14 @@ on_both! {
         let (mut found, mut after) = (Vec::new(), String::new());
         loop {
             let page =
-                store::subscriptions::planned(&ground.db, Timeline::Wall, samples::minute(9), &after, 2).await.expect("page");
+                store::subscriptions::planned(&ground.db, Some(Timeline::Wall), samples::minute(9), &after, 2).await.expect("page");
             let Some(last) = page.last() else { break };
             after = last.id.to_string();
             found.extend(page.iter().map(|subscription| subscription.id));
         }
         assert_eq!(found, planned);
         let elsewhere = Timeline::Test(samples::clock().id);
-        let page = store::subscriptions::planned(&ground.db, elsewhere, samples::minute(9), "", 9).await.expect("page");
+        let page = store::subscriptions::planned(&ground.db, Some(elsewhere), samples::minute(9), "", 9).await.expect("page");
         assert!(page.is_empty());
     }
 
@@ -98,12 +98,23 @@ on_both! {
             })
             .await;
         let page = async |after: &str, limit| {
-            let planned = store::installments::planned(&ground.db, Timeline::Wall, samples::minute(3), after, limit);
+            let planned = store::installments::planned(&ground.db, Some(Timeline::Wall), samples::minute(3), after, limit);
             planned.await.expect("page").into_iter().map(|part| part.id).collect::<Vec<_>>()
         };
         let expected = [open.installments[1].id.clone(), open.installments[2].id.clone()];
         assert_eq!(page("", 9).await, expected);
         assert_eq!((page("", 1).await, page(&expected[0], 9).await), (expected[..1].to_vec(), expected[1..].to_vec()));
+    }
+
+    async fn every_clock_is_known(ground) {
+        let clocks = [samples::clock(), samples::clock()];
+        for clock in &clocks {
+            ground.write(async |tx: &mut Tx| store::clocks::insert(tx, clock.clone()).await).await;
+        }
+        let mut ids = clocks.map(|clock| clock.id);
+        ids.sort();
+        let found = store::clocks::all(&ground.db).await.expect("clocks");
+        assert_eq!(found.iter().map(|clock| clock.id).collect::<Vec<_>>(), ids);
     }
 
     async fn imports_know_what_was_imported_before(ground) {

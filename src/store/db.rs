@@ -8,6 +8,7 @@
 mod snapshot;
 mod sqlite;
 mod texts;
+mod upkeep;
 
 use std::{
     str::FromStr,

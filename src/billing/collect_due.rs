@@ -3,10 +3,14 @@
 //! Guards "never twice": a payment is in the database before its first call, and an invoice with a payment on its way is not
 //! claimed again.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, pin::pin};
 
 use chrono::{DateTime, Utc};
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{Fuse, FusedFuture},
+    stream::FuturesUnordered,
+};
 use serde_json::json;
 
 use super::{
@@ -34,47 +38,55 @@ pub struct Collected {
 
 /// Collects everything due on a timeline by `now`, until nothing is.
 pub async fn collect_due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Collected> {
-    let mut collected = Collected::default();
     let (settler, writer) = settle::channel(app);
     let work = async {
-        let mut calls = FuturesUnordered::new();
-        let batch = app.config.billing.batch as usize;
-        loop {
-            // Nothing is claimed whose outcome could not be written down.
-            if app.stopping.is_cancelled() || settler.is_closed() {
-                while calls.next().await.is_some() {}
-                break;
-            }
-            // Claim ahead while calls are under way, so that the gateway never waits for the database.
-            if calls.len() < batch {
-                let claimed = match claim(app, timeline, now, batch as i64).await {
-                    Ok(claimed) => claimed,
-                    Err(error) => {
-                        // Calls under way must still be settled: dropping them would make their outcomes unknown.
-                        while calls.next().await.is_some() {}
-                        drop(calls);
-                        drop(settler);
-                        return Err(error);
-                    }
-                };
-                collected.without_gateway += claimed.without_gateway;
-                collected.payments += claimed.payments.len();
-                let nothing_due = claimed.payments.is_empty() && claimed.without_gateway == 0;
-                calls.extend(claimed.payments.into_iter().map(|payment| drive(app, payment, Step::Charge, &settler)));
-                if nothing_due && calls.is_empty() {
-                    break;
-                }
-            }
-            // Let a good part finish before claiming again, else each claim would be a batch of one.
-            let wait_until = calls.len().saturating_sub(batch / 2).min(batch / 2);
-            while calls.len() > wait_until && calls.next().await.is_some() {}
-        }
-        drop(calls);
+        let collected = claim_and_call(app, timeline, now, &settler).await;
         drop(settler);
-        Ok(())
+        collected
     };
     let (worked, written) = tokio::join!(work, writer.run());
-    worked.and(written).map(|()| collected)
+    written.and(worked)
+}
+
+/// Claims ahead while calls are under way, so that neither the gateway nor the database waits for the other.
+async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settler: &Settler) -> Done<Collected> {
+    let mut collected = Collected::default();
+    let batch = app.config.billing.batch as usize;
+    let mut calls = FuturesUnordered::new();
+    let mut claiming = pin!(Fuse::terminated());
+    let mut fault = None;
+    // More is claimed once no more calls than this are left.
+    let mut enough = batch;
+    loop {
+        // Nothing is claimed whose outcome could not be written down. What is under way must be settled all the same: dropping a
+        // call would make its outcome unknown.
+        let over = fault.is_some() || app.stopping.is_cancelled() || settler.is_closed();
+        if claiming.is_terminated() {
+            if !over && calls.len() <= enough {
+                claiming.set(claim(app, timeline, now, batch as i64).fuse());
+            } else if calls.is_empty() {
+                break;
+            }
+        }
+        tokio::select! {
+            claimed = &mut claiming, if !claiming.is_terminated() => match claimed {
+                Ok(claimed) => {
+                    collected.without_gateway += claimed.without_gateway;
+                    collected.payments += claimed.payments.len();
+                    let count = claimed.payments.len() + claimed.without_gateway;
+                    calls.extend(claimed.payments.into_iter().map(|payment| drive(app, payment, Step::Charge, settler)));
+                    if count == 0 && calls.is_empty() {
+                        break;
+                    }
+                    // Where little was due, a good part is finished first, else each claim would be a batch of one.
+                    enough = if count == batch { batch } else { calls.len() / 2 };
+                }
+                Err(error) => fault = Some(error),
+            },
+            Some(()) = calls.next() => {}
+        }
+    }
+    fault.map_or(Ok(collected), Err)
 }
 
 struct Claimed {

@@ -96,7 +96,7 @@ impl World {
 
     /// With a gateway that takes its time, as real ones do: what is killed is then killed amid calls.
     pub async fn slow(on: On, latency: Duration) -> Option<Self> {
-        Self::opposite(on, "2026-01-01T00:00:00Z", Options { latency, ..Options::default() }).await
+        Self::opposite(on, "2026-01-01T00:00:00Z", Options { latency: latency.into(), ..Options::default() }).await
     }
 
     async fn opposite(on: On, now: &str, options: Options) -> Option<Self> {

@@ -4,18 +4,18 @@ use serde_json::json;
 
 use super::{
     App, Done, Refusal,
-    change::{When, billed_for, credit_customer, running_period},
-    held::Held,
+    change::When,
+    held::{Held, Outcome},
     void::void_invoices,
 };
 use crate::{
     domain::{
         event::Actor,
         id::SubscriptionId,
-        invoice::InvoiceStatus,
         subscription::{
-            Subscription,
+            BilledDays,
             SubscriptionStatus::{Active, Cancelled, Parked, PastDue, Paused, Trialing},
+            change::Changed,
         },
     },
     store,
@@ -23,50 +23,53 @@ use crate::{
 
 /// Cancelling now stops everything: open invoices are voided; one with a payment under way is left to that payment's
 /// settlement. `credit`: what was paid for days to come goes to the customer's credit.
-pub async fn cancel(app: &App, actor: &Actor, id: SubscriptionId, when: When, credit: bool) -> Done<Subscription> {
+pub async fn cancel(app: &App, actor: &Actor, id: SubscriptionId, when: When, credit: bool, preview: bool) -> Done<Outcome> {
     let mut held = Held::take(app, actor, id).await?;
     held.must_be("cancelled", &[Trialing, Active, PastDue, Paused, Parked])?;
     let today = held.subscription.today(held.now);
-    let period = running_period(&held.subscription, today);
+    let period = held.subscription.running_period(today);
     let bills = !matches!(held.subscription.status, Paused | Parked);
-    if when == When::PeriodEnd && period.is_some() && bills {
+    if let (When::PeriodEnd, Some(period), true) = (when, period, bills) {
         if credit {
             return Err(Refusal::invalid("credit", "only goes with when: now, as nothing is left unused at the period's end"));
         }
         if held.subscription.cancel_at_period_end {
             return Err(Refusal::WrongState("it is cancelled at the period's end already".to_owned()));
         }
+        held.must_not_wait_to_pause()?;
         held.subscription.cancel_at_period_end = true;
-        held.settle().await?;
-        return held.commit("subscription.cancel_scheduled", json!({})).await;
+        return held.finish(preview, Changed::on(period.1), "subscription.cancel_scheduled", json!({})).await;
     }
-    if let Some(period) = period.filter(|_| credit)
-        && let Some(paid) = billed_for(&mut held, period, &[InvoiceStatus::Paid]).await?
-    {
-        let unused = held.subscription.unused_credit(paid, today);
-        if unused > 0 {
-            let reason = format!("Unused days of {}", held.subscription.description);
-            credit_customer(&mut held, unused, reason).await?;
-        }
+    let open = store::invoices::lock_open_of_subscription(&mut held.tx, id).await?;
+    let mut changed = Changed::on(today);
+    if credit {
+        let billed: i64 = held.billed_ahead(today).await?.iter().map(BilledDays::amount).sum();
+        // What is still owed for these days is not paid any more.
+        let owed: i64 = open.iter().filter(|invoice| invoice.period_end > Some(today)).map(|invoice| invoice.subtotal).sum();
+        changed.credit = (billed - owed).max(0);
+        held.give_credit(changed.credit).await?;
     }
     let now = held.now;
     held.subscription.end(Cancelled, now);
-    held.subscription.updated_at = now;
-    let open = store::invoices::lock_open_of_subscription(&mut held.tx, id).await?;
     let events = void_invoices(&mut held.tx, app, now, actor, open, "the subscription was cancelled").await?;
     held.events.extend(events);
-    held.commit("subscription.cancelled", json!({ "reason": "by the operator" })).await
+    held.finish(preview, changed, "subscription.cancelled", json!({ "reason": "by the operator" })).await
 }
 
-/// Undoes a cancellation or a change that waits for the period's end.
-pub async fn keep(app: &App, actor: &Actor, id: SubscriptionId) -> Done<Subscription> {
+/// Undoes a cancellation, a pause or a change that waits for the period's end.
+pub async fn keep(app: &App, actor: &Actor, id: SubscriptionId, preview: bool) -> Done<Outcome> {
     let mut held = Held::take(app, actor, id).await?;
     held.must_be("kept", &[Trialing, Active, PastDue, Paused, Parked])?;
-    if !held.subscription.cancel_at_period_end && held.subscription.pending_change.is_none() {
+    let subscription = &mut held.subscription;
+    if !subscription.cancel_at_period_end && !subscription.pause_at_period_end && subscription.pending_change.is_none() {
         return Err(Refusal::WrongState("nothing waits for the period's end".to_owned()));
     }
-    held.subscription.cancel_at_period_end = false;
-    held.subscription.pending_change = None;
-    held.settle().await?;
-    held.commit("subscription.kept", json!({})).await
+    if subscription.pause_at_period_end {
+        subscription.pause_at_period_end = false;
+        subscription.paused_until = None;
+    }
+    subscription.cancel_at_period_end = false;
+    subscription.pending_change = None;
+    let today = subscription.today(held.now);
+    held.finish(preview, Changed::on(today), "subscription.kept", json!({})).await
 }

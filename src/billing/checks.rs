@@ -31,6 +31,10 @@ impl Checks {
         self.0.push(Fault::new(field, message));
     }
 
+    pub fn is_clean(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// What was found.
     pub fn into_faults(self) -> Vec<Fault> {
         self.0

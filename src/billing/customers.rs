@@ -116,7 +116,8 @@ pub async fn delete(app: &App, actor: &Actor, key: &str) -> Done<()> {
     Ok(())
 }
 
-/// Gives credit, which is used before any gateway is asked. Answers the ledger row and the new balance.
+/// Gives credit, which is used before any gateway is asked, or takes some back: a negative amount. Answers the ledger row and
+/// the new balance.
 pub async fn give_credit(
     app: &App,
     actor: &Actor,
@@ -129,9 +130,17 @@ pub async fn give_credit(
     let mut customer = locked(&mut tx, key).await?;
     let now = app.now_in(&mut tx, customer.timeline).await?;
     let mut checks = Checks::default();
-    checks.within("amount", amount, 1..=MAX_AMOUNT_MINOR);
-    if customer.balance.saturating_add(amount) > MAX_AMOUNT_MINOR {
+    checks.within("amount", amount, -MAX_AMOUNT_MINOR..=MAX_AMOUNT_MINOR);
+    let balance = customer.balance.saturating_add(amount);
+    if amount == 0 {
+        checks.fault("amount", "must not be 0");
+    } else if balance < 0 {
+        checks.fault("amount", format!("takes back more than there is: {} at most", customer.balance));
+    } else if balance > MAX_AMOUNT_MINOR {
         checks.fault("amount", format!("would bring the balance beyond {MAX_AMOUNT_MINOR}"));
+    }
+    if amount < 0 && reason.trim().is_empty() {
+        checks.fault("reason", "is required to take credit back");
     }
     if currency.is_some_and(|currency| currency != customer.currency) {
         checks.fault("currency", format!("must be {}, the customer's", customer.currency));
@@ -153,20 +162,42 @@ pub(super) async fn add_credit(
     amount: i64,
     reason: String,
 ) -> Done<(Credit, Event)> {
-    let credit = Credit {
-        id: app.id(),
-        customer_id: customer.id,
-        amount,
-        currency: customer.currency,
-        reason,
-        invoice_id: None,
-        created_at: now,
-    };
-    customer.balance = customer.balance.saturating_add(amount);
-    customer.updated_at = now;
+    let (credit, event) = credited(app, actor, now, customer, amount, reason);
     store::customers::save_balances(tx, std::slice::from_ref(customer), std::slice::from_ref(&credit)).await?;
-    let data = json!({ "amount": amount, "currency": credit.currency, "reason": credit.reason, "balance": customer.balance });
-    Ok((credit, app.event(customer.timeline, now, actor, "customer.credited", customer.id, data)))
+    Ok((credit, event))
+}
+
+/// The same before it is stored.
+pub(super) fn credited(
+    app: &App,
+    actor: &Actor,
+    now: DateTime<Utc>,
+    customer: &mut Customer,
+    amount: i64,
+    reason: String,
+) -> (Credit, Event) {
+    let currency = customer.currency;
+    let credit = Credit { id: app.id(), customer_id: customer.id, amount, currency, reason, invoice_id: None, created_at: now };
+    let event = booked(app, actor, customer, &credit);
+    (credit, event)
+}
+
+/// Brings a locked customer's balance and the ledger up to a new row of it.
+pub(super) async fn book_credit(tx: &mut Tx, app: &App, actor: &Actor, customer: &mut Customer, credit: &Credit) -> Done<Event> {
+    let event = booked(app, actor, customer, credit);
+    store::customers::save_balances(tx, std::slice::from_ref(customer), std::slice::from_ref(credit)).await?;
+    Ok(event)
+}
+
+fn booked(app: &App, actor: &Actor, customer: &mut Customer, credit: &Credit) -> Event {
+    customer.balance = customer.balance.saturating_add(credit.amount);
+    customer.updated_at = credit.created_at;
+    let kind = if credit.amount < 0 { "customer.debited" } else { "customer.credited" };
+    let Credit { amount, currency, reason, invoice_id, created_at, .. } = credit;
+    let data = json!({
+        "amount": amount, "currency": currency, "reason": reason, "invoice_id": invoice_id, "balance": customer.balance,
+    });
+    app.event(customer.timeline, *created_at, actor, kind, customer.id, data)
 }
 
 /// By id or reference.

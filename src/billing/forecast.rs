@@ -4,7 +4,10 @@
 //! installments of running plans. Amounts are before a customer's credit. Declines, retries and invoices that are open already
 //! are no part of it; `rebilld simulate` has those.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Days, Months, NaiveDate, NaiveTime, Utc};
 
@@ -14,7 +17,6 @@ use crate::{
         calendar,
         customer::Timeline,
         forecast::{Interval, Range},
-        id::ClockId,
         money::Currency,
         subscription::{Rules, Subscription},
     },
@@ -33,8 +35,8 @@ pub struct ForecastInput {
     /// Exclusive; none: a year later.
     pub to: Option<NaiveDate>,
     pub interval: Interval,
-    /// The test clock whose customers are meant; none for the wall clock.
-    pub clock_id: Option<ClockId>,
+    /// Only the customers of this timeline; none: everybody, each by the clock that drives them.
+    pub timeline: Option<Timeline>,
 }
 
 /// Charges of one span and currency.
@@ -52,51 +54,69 @@ impl Sum {
     }
 }
 
-/// By first day, exclusive last day and currency.
-pub type Sums = BTreeMap<(NaiveDate, NaiveDate, Currency), Sum>;
+/// By first day, exclusive last day, currency and timeline.
+pub type Sums = BTreeMap<(NaiveDate, NaiveDate, Currency, Timeline), Sum>;
+
+/// What time it is on each timeline.
+type Nows = HashMap<Timeline, DateTime<Utc>>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forecast {
     pub range: Range,
-    /// By span and currency; spans without a charge are left out.
+    /// Spans without a charge are left out.
     pub sums: Sums,
 }
 
 impl Forecast {
-    /// Over the whole range, for each currency.
-    pub fn totals(&self) -> BTreeMap<Currency, Sum> {
-        let mut totals: BTreeMap<Currency, Sum> = BTreeMap::new();
-        for ((_, _, currency), sum) in &self.sums {
-            totals.entry(*currency).or_default().add(*sum);
+    /// Over the whole range, for each currency and timeline.
+    pub fn totals(&self) -> BTreeMap<(Currency, Timeline), Sum> {
+        let mut totals: BTreeMap<(Currency, Timeline), Sum> = BTreeMap::new();
+        for ((_, _, currency, timeline), sum) in &self.sums {
+            totals.entry((*currency, *timeline)).or_default().add(*sum);
         }
         totals
     }
 }
 
 pub async fn forecast(app: &App, input: ForecastInput) -> Done<Forecast> {
-    let timeline = input.clock_id.map_or(Timeline::Wall, Timeline::Test);
-    let now = match app.now_of(timeline).await {
-        Err(Refusal::NotFound { id, .. }) => return Err(Refusal::invalid("clock_id", format!("there is no clock {id}"))),
-        now => now?,
-    };
+    let nows = nows(app, input.timeline).await?;
+    let now = input.timeline.and_then(|timeline| nows.get(&timeline).copied()).unwrap_or_else(|| app.clock.now());
     let range = range(app, &input, now)?;
     // A day more than any zone is ahead or behind.
     let end = range.to.checked_add_days(Days::new(2)).unwrap_or(NaiveDate::MAX).and_time(NaiveTime::MIN).and_utc();
-    let mut sums = subscriptions(app, timeline, now, range, end).await?;
+    let nows = Arc::new(nows);
+    let mut sums = subscriptions(app, input.timeline, nows.clone(), range, end).await?;
     let mut after = String::new();
     loop {
-        let batch = store::installments::planned(&app.db, timeline, end, &after, BATCH).await?;
+        let batch = store::installments::planned(&app.db, input.timeline, end, &after, BATCH).await?;
         let Some(last) = batch.last() else { return Ok(Forecast { range, sums }) };
         after.clone_from(&last.id);
         for part in batch {
+            // Not there when the clocks were read: made since.
+            let Some(&now) = nows.get(&part.timeline) else { continue };
             // What is overdue is charged today.
             let date = calendar::local_date(part.due_at.max(now), part.timezone.0);
-            put(&mut sums, &range, date, part.currency, part.amount);
+            put(&mut sums, &range, date, (part.currency, part.timeline), part.amount);
         }
     }
 }
 
-async fn subscriptions(app: &App, timeline: Timeline, now: DateTime<Utc>, range: Range, end: DateTime<Utc>) -> Done<Sums> {
+async fn nows(app: &App, timeline: Option<Timeline>) -> Done<Nows> {
+    let wall = (Timeline::Wall, app.clock.now());
+    match timeline {
+        Some(Timeline::Wall) => Ok(Nows::from([wall])),
+        Some(timeline) => match app.now_of(timeline).await {
+            Err(Refusal::NotFound { id, .. }) => Err(Refusal::invalid("clock_id", format!("there is no clock {id}"))),
+            now => Ok(Nows::from([(timeline, now?)])),
+        },
+        None => {
+            let clocks = store::clocks::all(&app.db).await?;
+            Ok(clocks.into_iter().map(|clock| (Timeline::Test(clock.id), clock.now_at)).chain([wall]).collect())
+        }
+    }
+}
+
+async fn subscriptions(app: &App, timeline: Option<Timeline>, nows: Arc<Nows>, range: Range, end: DateTime<Utc>) -> Done<Sums> {
     let rules = Arc::new(app.rules.clone());
     let mut sums = Sums::new();
     let mut after = String::new();
@@ -104,11 +124,13 @@ async fn subscriptions(app: &App, timeline: Timeline, now: DateTime<Utc>, range:
         let batch = store::subscriptions::planned(&app.db, timeline, end, &after, BATCH).await?;
         let Some(last) = batch.last() else { return Ok(sums) };
         after = last.id.to_string();
-        let rules = rules.clone();
+        let (rules, nows) = (rules.clone(), nows.clone());
         // Ten years of daily charges are work, and other requests wait on these threads.
         let summed = tokio::task::spawn_blocking(move || {
             for subscription in batch {
-                add(&mut sums, subscription, now, &rules, &range);
+                if let Some(&now) = nows.get(&subscription.timeline) {
+                    add(&mut sums, subscription, now, &rules, &range);
+                }
             }
             sums
         });
@@ -134,7 +156,7 @@ fn range(app: &App, input: &ForecastInput, now: DateTime<Utc>) -> Done<Range> {
 
 /// Adds what one subscription will be charged: what is due by now is charged today, whatever its date.
 fn add(sums: &mut Sums, mut subscription: Subscription, now: DateTime<Utc>, rules: &Rules, range: &Range) {
-    let currency = subscription.currency;
+    let key = (subscription.currency, subscription.timeline);
     let mut date = subscription.today(now);
     let (overdue, _) = subscription.run(now, rules);
     // Without an instant at which something is due, nothing more is opened: it is parked, paused or held back.
@@ -145,13 +167,13 @@ fn add(sums: &mut Sums, mut subscription: Subscription, now: DateTime<Utc>, rule
         if date >= range.to {
             return;
         }
-        put(sums, range, date, currency, cycle.amount);
+        put(sums, range, date, key, cycle.amount);
     }
 }
 
 /// Counts one charge; what costs nothing is none.
-fn put(sums: &mut Sums, range: &Range, date: NaiveDate, currency: Currency, amount: i64) {
+fn put(sums: &mut Sums, range: &Range, date: NaiveDate, (currency, timeline): (Currency, Timeline), amount: i64) {
     if let Some((start, end)) = range.part(date).filter(|_| amount > 0) {
-        sums.entry((start, end, currency)).or_default().add(Sum { charges: 1, amount });
+        sums.entry((start, end, currency, timeline)).or_default().add(Sum { charges: 1, amount });
     }
 }

@@ -1,10 +1,12 @@
-//! A subscription in the hands of a verb: locked, changed in memory, and put down with its event in one transaction.
+//! A subscription in the hands of a verb: locked, changed in memory, and put down with its event in one transaction,
+//! or in a preview not at all.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::{Map, Value, json};
 
 use super::{
     App, Done, Refusal,
+    customers::add_credit,
     open::{Draft, open_invoices},
 };
 use crate::{
@@ -12,11 +14,33 @@ use crate::{
         customer::Customer,
         event::{Actor, Event, difference},
         id::SubscriptionId,
-        invoice::Invoice,
-        subscription::{Subscription, SubscriptionStatus},
+        invoice::{Invoice, InvoiceStatus, Line},
+        subscription::{
+            BilledDays, CycleDue, Subscription, SubscriptionStatus,
+            billed::{Bill, billed_ahead},
+            change::Changed,
+        },
     },
     store::{self, Tx},
 };
+
+/// How many charges to come are shown with an outcome.
+const SHOWN: usize = 3;
+
+/// What an action comes to, or in a preview would come to.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub effective_date: NaiveDate,
+    /// Of what is invoiced now; where terms wait for the next cycle, that cycle's.
+    pub lines: Vec<Line>,
+    /// Minor units, before the customer's credit is used.
+    pub amount: i64,
+    /// Goes to the customer's credit, minor units.
+    pub credit: i64,
+    /// The next few charges.
+    pub upcoming: Vec<CycleDue>,
+    pub subscription: Subscription,
+}
 
 /// Locks are taken in the order subscription, invoices, customer, as settlement takes them.
 pub(super) struct Held<'a> {
@@ -57,6 +81,14 @@ impl<'a> Held<'a> {
         Err(Refusal::WrongState(format!("a subscription that is {status} cannot be {what}{hint}")))
     }
 
+    /// The next charge is none to be moved or skipped while a pause waits to come before it.
+    pub fn must_not_wait_to_pause(&self) -> Done<()> {
+        if self.subscription.pause_at_period_end {
+            return Err(Refusal::WrongState("it is paused at the period's end: undo that with keep first".to_owned()));
+        }
+        Ok(())
+    }
+
     /// Its customer, locked.
     pub async fn customer(&mut self) -> Done<Customer> {
         super::customers::locked(&mut self.tx, &self.subscription.customer_id.to_string()).await
@@ -74,8 +106,42 @@ impl<'a> Held<'a> {
         self.events.push(self.app.event(timeline, self.now, self.actor, kind, id, data));
     }
 
+    /// The days from a date on that were billed.
+    pub async fn billed_ahead(&mut self, today: NaiveDate) -> Done<Vec<BilledDays>> {
+        let invoices = store::invoices::reaching_past(&mut self.tx, &[self.subscription.id], today).await?;
+        Ok(billed_days(&self.subscription, &invoices, today))
+    }
+
+    /// Puts credit on the customer's balance, which must be of the subscription's currency.
+    pub async fn give_credit(&mut self, amount: i64) -> Done<()> {
+        if amount <= 0 {
+            return Ok(());
+        }
+        let mut customer = self.customer().await?;
+        if customer.currency != self.subscription.currency {
+            let (owed, kept) = (self.subscription.currency, customer.currency);
+            return Err(Refusal::WrongState(format!("{owed} would be owed to a customer whose credit is kept in {kept}")));
+        }
+        let reason = format!("Unused days of {}", self.subscription.description);
+        let (_, event) = add_credit(&mut self.tx, self.app, self.actor, self.now, &mut customer, amount, reason).await?;
+        self.events.push(event);
+        Ok(())
+    }
+
+    /// Invoices what a change comes to, and gives the credit. Where nothing is left to pay the invoice is the record of what these
+    /// days were charged.
+    pub async fn charge(&mut self, changed: &Changed) -> Done<()> {
+        self.give_credit(changed.credit).await?;
+        if changed.lines.is_empty() {
+            return Ok(());
+        }
+        let draft = draft(&self.subscription, changed, self.now);
+        self.open(vec![draft]).await?;
+        Ok(())
+    }
+
     /// Derives everything that follows from the change: when it is next due, whether it is past due, whether it is complete.
-    pub async fn settle(&mut self) -> Done<()> {
+    async fn settle(&mut self) -> Done<()> {
         let open = store::invoices::lock_open_of_subscription(&mut self.tx, self.subscription.id).await?;
         let running = matches!(self.subscription.status, SubscriptionStatus::Active | SubscriptionStatus::Trialing);
         if running && open.iter().any(|invoice| invoice.dunning_step > 0) {
@@ -90,7 +156,18 @@ impl<'a> Held<'a> {
         Ok(())
     }
 
-    /// Stores it with an event of this kind that says what changed, and `more`. Call [`Held::settle`] first.
+    /// The last step of every verb: stores it with an event of this kind that says what changed, and `more`. A preview has done all
+    /// the same until here and now forgets it.
+    pub async fn finish(mut self, preview: bool, changed: Changed, kind: &str, more: Value) -> Done<Outcome> {
+        self.settle().await?;
+        let Changed { effective_date, lines, amount, credit, .. } = changed;
+        let rules = &self.app.rules;
+        let upcoming = if self.subscription.next_bill_at.is_some() { self.subscription.upcoming(rules, SHOWN) } else { vec![] };
+        let subscription = if preview { self.subscription } else { self.commit(kind, more).await? };
+        Ok(Outcome { effective_date, lines, amount, credit, upcoming, subscription })
+    }
+
+    /// Stores it as it is.
     pub async fn commit(mut self, kind: &str, more: Value) -> Done<Subscription> {
         let mut data = difference(&self.before, &self.subscription);
         if let (Value::Object(data), Value::Object(more)) = (&mut data, more) {
@@ -109,5 +186,40 @@ impl<'a> Held<'a> {
             self.app.bells.bill.notify_one();
         }
         Ok(self.subscription)
+    }
+}
+
+/// The days of the running period from a date on, as these invoices of the subscription billed them. Oldest first.
+pub(super) fn billed_days<'i>(
+    subscription: &Subscription,
+    invoices: impl IntoIterator<Item = &'i Invoice>,
+    today: NaiveDate,
+) -> Vec<BilledDays> {
+    let until = subscription.running_period(today).map_or(today, |period| period.1);
+    let bills = invoices.into_iter().filter_map(|invoice| {
+        Some(Bill {
+            period: (invoice.period_start?, invoice.period_end?),
+            lines: &invoice.lines,
+            counts: matches!(invoice.status, InvoiceStatus::Open | InvoiceStatus::Paid),
+            refunded: invoice.amount_refunded + invoice.amount_credited,
+        })
+    });
+    billed_ahead(bills, today, until)
+}
+
+/// The invoice of a change at once.
+pub(super) fn draft(subscription: &Subscription, changed: &Changed, now: DateTime<Utc>) -> Draft {
+    Draft {
+        customer_id: subscription.customer_id,
+        subscription_id: Some(subscription.id),
+        installment: None,
+        cycle: changed.cycle.as_ref().and_then(|cycle| cycle.cycle),
+        timeline: subscription.timeline,
+        currency: subscription.currency,
+        timezone: subscription.timezone,
+        description: subscription.description.clone(),
+        period: changed.period,
+        lines: changed.lines.clone(),
+        due_at: now,
     }
 }

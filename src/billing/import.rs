@@ -1,4 +1,4 @@
-//! Import: customers, their tokens and their subscriptions taken over from another system, all or nothing.
+//! Import: customers, their tokens, their subscriptions and installment plans taken over from another system, all or nothing.
 //!
 //! The rows are checked by the verbs' own rules; a row that was imported before is refused, so that nobody is billed twice.
 
@@ -11,6 +11,7 @@ use super::{
     App, Done, Refusal,
     checks::{self, Checks, ModifierInput},
     customers::{self, CustomerInput},
+    installments::create::PlanInput,
     payment_methods::{self, MethodInput},
     subscribe::{self, Named, SubscribeInput},
 };
@@ -19,11 +20,14 @@ use crate::{
         catalog::{AddOnEntry, DiscountEntry},
         customer::{Customer, PaymentMethod, Timeline},
         event::{Actor, Event},
+        installment::InstallmentSchedule,
         plan::Plan,
         subscription::Subscription,
     },
     store::{self, Tx},
 };
+
+mod installment_plans;
 
 /// Rows sent to the database, or asked of it, at a time.
 const PAGE: usize = 1000;
@@ -49,10 +53,29 @@ pub struct SubscriptionRow {
     pub input: SubscribeInput,
 }
 
+#[derive(Debug, Clone)]
+pub struct InstallmentPlanRow {
+    pub line: u64,
+    /// With a reference, and with what was paid elsewhere.
+    pub input: PlanInput,
+}
+
+/// What is to be imported.
+#[derive(Debug, Default)]
+pub struct Rows {
+    pub customers: Vec<CustomerRow>,
+    pub subscriptions: Vec<SubscriptionRow>,
+    pub installment_plans: Vec<InstallmentPlanRow>,
+    /// References of customers whose rows could not even be read: that they are missing is told there, not at each row that names
+    /// them.
+    pub unread: HashSet<String>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Sheet {
     Customers,
     Subscriptions,
+    InstallmentPlans,
 }
 
 /// What is wrong with one row.
@@ -72,6 +95,8 @@ pub struct Prepared {
     pub methods: Vec<PaymentMethod>,
     /// With their lines.
     pub subscriptions: Vec<(u64, Subscription)>,
+    /// The same.
+    pub installment_plans: Vec<(u64, InstallmentSchedule)>,
     pub faults: Vec<RowFault>,
 }
 
@@ -82,17 +107,12 @@ impl Prepared {
     }
 }
 
-/// Checks every row, and makes of each what would be stored. Writes nothing. `unread` are references of customers whose rows
-/// could not even be read: that they are missing is told there, not at each of their subscriptions.
-pub async fn prepare(
-    app: &App,
-    customers: Vec<CustomerRow>,
-    subscriptions: Vec<SubscriptionRow>,
-    unread: &HashSet<String>,
-) -> Done<Prepared> {
+/// Checks every row, and makes of each what would be stored. Writes nothing.
+pub async fn prepare(app: &App, rows: Rows) -> Done<Prepared> {
     let mut prepared = Prepared::default();
-    prepare_customers(app, &mut prepared, customers).await?;
-    prepare_subscriptions(app, &mut prepared, subscriptions, unread).await?;
+    prepare_customers(app, &mut prepared, rows.customers).await?;
+    prepare_subscriptions(app, &mut prepared, rows.subscriptions, &rows.unread).await?;
+    installment_plans::prepare(app, &mut prepared, rows.installment_plans, &rows.unread).await?;
     prepared.faults.sort_by_key(|fault| (fault.sheet, fault.line));
     Ok(prepared)
 }
@@ -128,10 +148,7 @@ async fn prepare_subscriptions(
     if rows.is_empty() {
         return Ok(());
     }
-    let new: HashMap<String, Customer> =
-        prepared.customers.iter().filter_map(|customer| Some((customer.reference.clone()?, customer.clone()))).collect();
-    let others = rows.iter().map(|row| row.input.customer.clone()).filter(|key| !new.contains_key(key));
-    let there = known_customers(app, others).await?;
+    let named = payers(app, prepared, rows.iter().map(|row| &row.input.customer)).await?;
     let mut tx = app.db.begin().await?;
     let plans = plans(&mut tx, &rows).await?;
     let add_ons: Vec<AddOnEntry> = catalog(&mut tx, rows.iter().map(|row| row.input.add_ons.as_ref())).await?;
@@ -139,7 +156,7 @@ async fn prepare_subscriptions(
     let imported = imported(&mut tx, rows.iter().map(|row| reference(&row.input))).await?;
     // Dropped without a commit: nothing is written yet.
     drop(tx);
-    let mut nows: HashMap<Timeline, DateTime<Utc>> = HashMap::new();
+    let mut nows = Nows::default();
     let mut lines = HashMap::new();
     for SubscriptionRow { line, input } in rows {
         let mut checks = Checks::default();
@@ -149,12 +166,8 @@ async fn prepare_subscriptions(
             checks.fault(field, "is another subscription's already: this row has been imported before");
         }
         again(&mut checks, &mut lines, key, line);
-        let customer = new.get(&input.customer).or_else(|| there.get(&input.customer));
-        let timeline = customer.map_or(Timeline::Wall, |customer| customer.timeline);
-        let now = match nows.entry(timeline) {
-            Slot::Occupied(now) => *now.get(),
-            Slot::Vacant(slot) => *slot.insert(app.now_of(timeline).await?),
-        };
+        let customer = named.get(&input.customer);
+        let now = nows.of(app, customer).await?;
         let plan = input.plan_id.as_ref().and_then(|key| plans.get(key));
         let told_already = customer.is_none() && unread.contains(&input.customer);
         let named = Named { customer, plan, methods: &[], add_ons: &add_ons, discounts: &discounts };
@@ -200,6 +213,7 @@ pub async fn store(app: &App, actor: &Actor, prepared: &Prepared) -> Done<()> {
             |s: &Subscription| app.event(s.timeline, s.created_at, actor, "subscription.created", s.id, json!({ "after": s }));
         store::events::append(&mut tx, &page.iter().map(created).collect::<Vec<Event>>()).await?;
     }
+    installment_plans::store(app, &mut tx, actor, &prepared.installment_plans).await.map_err(taken)?;
     tx.commit().await?;
     Ok(())
 }
@@ -227,6 +241,29 @@ fn reference(input: &SubscribeInput) -> String {
 
 fn text(metadata: &serde_json::Map<String, Value>) -> String {
     metadata.get(REFERENCE).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// The customers that rows name: new ones, and those who are there.
+async fn payers<'r>(app: &App, prepared: &Prepared, keys: impl Iterator<Item = &'r String>) -> Done<HashMap<String, Customer>> {
+    let new = prepared.customers.iter().filter_map(|customer| Some((customer.reference.clone()?, customer.clone())));
+    let mut payers: HashMap<String, Customer> = new.collect();
+    let others: Vec<String> = keys.filter(|key| !payers.contains_key(*key)).cloned().collect();
+    payers.extend(known_customers(app, others.into_iter()).await?);
+    Ok(payers)
+}
+
+/// The instants of the clocks that customers live by, each asked for once.
+#[derive(Default)]
+struct Nows(HashMap<Timeline, DateTime<Utc>>);
+
+impl Nows {
+    async fn of(&mut self, app: &App, customer: Option<&Customer>) -> Done<DateTime<Utc>> {
+        let timeline = customer.map_or(Timeline::Wall, |customer| customer.timeline);
+        Ok(match self.0.entry(timeline) {
+            Slot::Occupied(now) => *now.get(),
+            Slot::Vacant(slot) => *slot.insert(app.now_of(timeline).await?),
+        })
+    }
 }
 
 /// Customers by the keys that name them, id or reference.

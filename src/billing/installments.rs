@@ -1,6 +1,6 @@
-//! Installment plans: made, changed, paid early, paid off, cancelled; and what they come to for an operator.
+//! Installment plans: made, changed, paid early, paid off, restored, cancelled; and what they come to for an operator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::json;
@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{App, Done, Refusal, open::Draft};
 use crate::{
     domain::{
+        customer::Timeline,
         event::{Actor, Event},
         id::InstallmentPlanId,
         installment::{
@@ -22,40 +23,47 @@ pub mod change;
 pub mod create;
 pub mod due;
 mod held;
-pub mod pay;
+pub mod operate;
+mod pay;
 
 /// A plan with its installments and what they come to, minor units.
 #[derive(Debug, Clone)]
 pub struct Overview {
     pub schedule: InstallmentSchedule,
-    /// Received so far, by charge or by credit.
+    /// Received so far: by charge, by credit, and before the plan came here. Refunds are not taken off.
     pub paid: i64,
+    /// The part of it that came before the plan did.
+    pub paid_elsewhere: i64,
     /// Invoiced and not yet received.
     pub pending: i64,
     /// Still owed, `pending` included.
     pub balance: i64,
     pub refunded: i64,
     pub repay_by: Option<NaiveDate>,
+    /// By the plan's clock and zone.
+    pub today: NaiveDate,
 }
 
 impl Overview {
     /// `received`: what came for invoices that are not paid in full.
-    pub fn new(schedule: InstallmentSchedule, received: Option<Received>) -> Self {
+    pub fn new(schedule: InstallmentSchedule, received: Option<Received>, now: DateTime<Utc>) -> Self {
         let totals = schedule.totals();
         let (open, uncollectible) = received.map_or((0, 0), |received| (received.open, received.uncollectible));
         Self {
-            paid: totals.paid + open + uncollectible,
+            paid: totals.paid + totals.paid_elsewhere + open + uncollectible,
+            paid_elsewhere: totals.paid_elsewhere,
             pending: totals.due - open,
             // What came in part for an installment that is cancelled since takes nothing off what is owed.
             balance: totals.scheduled + totals.due - open + (totals.failed - uncollectible).max(0),
             refunded: received.map_or(0, |received| received.refunded),
             repay_by: schedule.repay_by(),
+            today: schedule.plan.today(now),
             schedule,
         }
     }
 }
 
-/// Plans with all that is to be shown of them, by three statements whatever their number.
+/// Plans with all that is to be shown of them, by two statements whatever their number, and one for each test clock among them.
 pub async fn overviews(app: &App, plans: Vec<InstallmentPlan>) -> Done<Vec<Overview>> {
     let ids: Vec<InstallmentPlanId> = plans.iter().map(|plan| plan.id).collect();
     let mut parts: BTreeMap<InstallmentPlanId, Vec<Installment>> = BTreeMap::new();
@@ -63,10 +71,17 @@ pub async fn overviews(app: &App, plans: Vec<InstallmentPlan>) -> Done<Vec<Overv
         parts.entry(part.installment_plan_id).or_default().push(part);
     }
     let received = store::installments::received(&app.db, &ids).await?;
+    let mut nows: HashMap<Timeline, DateTime<Utc>> = HashMap::new();
+    for plan in &plans {
+        if let Entry::Vacant(slot) = nows.entry(plan.timeline) {
+            slot.insert(app.now_of(plan.timeline).await?);
+        }
+    }
     let overview = |plan: InstallmentPlan| {
+        let now = nows.get(&plan.timeline).copied().unwrap_or(plan.updated_at);
         let received = received.iter().find(|received| received.plan_id == plan.id).copied();
         let installments = parts.remove(&plan.id).unwrap_or_default();
-        Overview::new(InstallmentSchedule { plan, installments }, received)
+        Overview::new(InstallmentSchedule { plan, installments }, received, now)
     };
     Ok(plans.into_iter().map(overview).collect())
 }

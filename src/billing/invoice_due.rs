@@ -61,8 +61,11 @@ async fn open_batch(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<O
     let mut drafts = Vec::with_capacity(due.len());
     let mut events = Vec::new();
     let mut terms_changed = Vec::new();
+    let pausing = |s: &&Subscription| s.status == SubscriptionStatus::Paused || s.pause_at_period_end;
+    let pausing: Vec<SubscriptionId> = due.iter().filter(pausing).map(|subscription| subscription.id).collect();
+    let behind = if pausing.is_empty() { Vec::new() } else { store::invoices::subscriptions_behind(&mut tx, &pausing).await? };
     for subscription in &mut due {
-        let (cycles, turns) = subscription.run(now, &app.rules);
+        let (cycles, turns) = subscription.run_owing(now, &app.rules, behind.contains(&subscription.id));
         subscription.updated_at = now;
         terms_changed.push(!turns.is_empty());
         opened.parked += usize::from(turns.iter().any(|turn| matches!(turn, Turn::Parked(_))));
@@ -98,7 +101,7 @@ pub(super) fn draft(subscription: &Subscription, cycle: CycleDue) -> Draft {
         customer_id: subscription.customer_id,
         subscription_id: Some(subscription.id),
         installment: None,
-        cycle: Some(cycle.cycle),
+        cycle: cycle.cycle,
         timeline: subscription.timeline,
         currency: subscription.currency,
         timezone: subscription.timezone,
@@ -132,6 +135,7 @@ async fn complete_paid(
 
 fn turn_event(app: &App, subscription: &Subscription, turn: &Turn, now: DateTime<Utc>) -> Event {
     let (kind, data) = match turn {
+        Turn::Paused => ("subscription.paused", json!({ "reason": "as scheduled, at the period's end" })),
         Turn::Resumed => ("subscription.resumed", json!({})),
         Turn::ChangeApplied => ("subscription.changed", json!({ "when": "period_end" })),
         Turn::Skipped(cycles) => ("subscription.cycles_skipped", json!({ "cycles": cycles })),

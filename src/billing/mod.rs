@@ -8,7 +8,7 @@ pub mod clocks;
 pub mod collect_due;
 pub mod customers;
 pub mod forecast;
-mod held;
+pub mod held;
 pub mod housekeeping;
 pub mod idempotency;
 pub mod import;
@@ -24,6 +24,7 @@ pub mod payment_methods;
 pub mod plans;
 pub mod refund;
 pub mod retry;
+pub mod roll_out;
 pub mod runs;
 pub mod schedule;
 mod settle;
@@ -82,6 +83,7 @@ pub struct Bells {
     pub collect: Arc<Notify>,
     pub look_up: Arc<Notify>,
     pub travel: Arc<Notify>,
+    pub roll_outs: Arc<Notify>,
     pub invariants: Arc<Notify>,
     pub housekeeping: Arc<Notify>,
     /// Jobs that an operator asked for: their next run is recorded even if it finds nothing to do.

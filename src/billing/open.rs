@@ -123,6 +123,7 @@ fn opened(app: &App, now: DateTime<Utc>, number: i64, draft: Draft) -> Invoice {
         total: sum,
         amount_paid: 0,
         amount_refunded: 0,
+        amount_credited: 0,
         due_at: draft.due_at,
         next_attempt_at: Some(draft.due_at),
         next_action: NextAction::Charge,

@@ -3,46 +3,91 @@
 use chrono::NaiveDate;
 use serde_json::json;
 
-use super::{App, Done, Refusal, checks::Checks, held::Held};
+use super::{
+    App, Done, Refusal,
+    change::When,
+    checks::Checks,
+    held::{Held, Outcome},
+    invoice_due::draft,
+};
 use crate::domain::{
     event::Actor,
     id::SubscriptionId,
     subscription::{
-        Subscription,
         SubscriptionStatus::{Active, Parked, PastDue, Paused, Trialing},
+        change::Changed,
     },
 };
 
-/// No cycle is opened until `until`, or until it is resumed; what falls into the pause is never billed.
-pub async fn pause(app: &App, actor: &Actor, id: SubscriptionId, until: Option<NaiveDate>) -> Done<Subscription> {
+/// No cycle is opened until `until`, or until it is resumed; what falls into the pause is never billed. `credit`: the days to come
+/// that were billed go to the customer's credit, and are charged by day again from when it is resumed. At the period's end it waits
+/// for that; where no period is running it takes effect at once. A change that waits for the period's end then waits for the first
+/// cycle after the pause.
+pub async fn pause(
+    app: &App,
+    actor: &Actor,
+    id: SubscriptionId,
+    until: Option<NaiveDate>,
+    when: When,
+    credit: bool,
+    preview: bool,
+) -> Done<Outcome> {
     let mut held = Held::take(app, actor, id).await?;
     held.must_be("paused", &[Trialing, Active, PastDue])?;
     if held.subscription.cancel_at_period_end {
         return Err(Refusal::WrongState("it is cancelled at the period's end: undo that with keep first".to_owned()));
     }
     let today = held.subscription.today(held.now);
-    if until.is_some_and(|until| until <= today) {
-        return Err(Refusal::invalid("until", format!("must be after today, {today}")));
+    let waits_for = held.subscription.running_period(today).filter(|_| when == When::PeriodEnd).map(|period| period.1);
+    let mut checks = Checks::default();
+    if credit && when == When::PeriodEnd {
+        checks.fault("credit", "only goes with when: now, as nothing is left unused at the period's end");
     }
-    held.subscription.status = Paused;
-    held.subscription.paused_until = until;
-    held.settle().await?;
-    held.commit("subscription.paused", json!({})).await
+    let after = waits_for.unwrap_or(today);
+    if until.is_some_and(|until| until <= after) {
+        let what = if waits_for.is_some() { "the period's end" } else { "today" };
+        checks.fault("until", format!("must be after {what}, {after}"));
+    }
+    checks.done()?;
+    if let Some(end) = waits_for {
+        held.must_not_wait_to_pause()?;
+        held.subscription.pause_at_period_end = true;
+        held.subscription.paused_until = until;
+        return held.finish(preview, Changed::on(end), "subscription.pause_scheduled", json!({})).await;
+    }
+    let changed = if credit {
+        let billed = held.billed_ahead(today).await?;
+        let changed = held.subscription.pause_with_credit(until, billed, held.now, &app.rules);
+        held.charge(&changed).await?;
+        changed
+    } else {
+        held.subscription.pause(today, until);
+        Changed::on(today)
+    };
+    let told = json!({ "credit": changed.credit });
+    held.finish(preview, changed, "subscription.paused", told).await
 }
 
-pub async fn resume(app: &App, actor: &Actor, id: SubscriptionId) -> Done<Subscription> {
+pub async fn resume(app: &App, actor: &Actor, id: SubscriptionId, preview: bool) -> Done<Outcome> {
     let mut held = Held::take(app, actor, id).await?;
     held.must_be("resumed", &[Paused])?;
     let today = held.subscription.today(held.now);
-    held.subscription.resume(today);
-    held.settle().await?;
-    held.commit("subscription.resumed", json!({})).await
+    let mut changed = Changed::on(today);
+    if let Some(mut days) = held.subscription.resume(today, &app.rules) {
+        days.bill_at = held.now;
+        (changed.lines, changed.amount) = (days.lines.clone(), days.amount);
+        let draft = draft(&held.subscription, days);
+        held.open(vec![draft]).await?;
+    }
+    let told = json!({ "amount": changed.amount });
+    held.finish(preview, changed, "subscription.resumed", told).await
 }
 
 /// Passes over the next charges; they do not count toward the duration.
-pub async fn skip(app: &App, actor: &Actor, id: SubscriptionId, cycles: i64) -> Done<Subscription> {
+pub async fn skip(app: &App, actor: &Actor, id: SubscriptionId, cycles: i64, preview: bool) -> Done<Outcome> {
     let mut held = Held::take(app, actor, id).await?;
     held.must_be("told to skip", &[Trialing, Active, PastDue])?;
+    held.must_not_wait_to_pause()?;
     let mut checks = Checks::default();
     checks.within("cycles", cycles, 1..=1000);
     checks.done()?;
@@ -50,14 +95,22 @@ pub async fn skip(app: &App, actor: &Actor, id: SubscriptionId, cycles: i64) -> 
         return Err(Refusal::WrongState("no charge is to come that could be skipped".to_owned()));
     }
     held.subscription.skip(cycles, &app.rules);
-    held.settle().await?;
-    held.commit("subscription.cycles_skipped", json!({ "cycles": cycles })).await
+    let today = held.subscription.today(held.now);
+    held.finish(preview, Changed::on(today), "subscription.cycles_skipped", json!({ "cycles": cycles })).await
 }
 
 /// Moves the next charge. With `keep_anchor` only that one; else the schedule starts anew there.
-pub async fn reschedule(app: &App, actor: &Actor, id: SubscriptionId, date: NaiveDate, keep_anchor: bool) -> Done<Subscription> {
+pub async fn reschedule(
+    app: &App,
+    actor: &Actor,
+    id: SubscriptionId,
+    date: NaiveDate,
+    keep_anchor: bool,
+    preview: bool,
+) -> Done<Outcome> {
     let mut held = Held::take(app, actor, id).await?;
     held.must_be("rescheduled", &[Trialing, Active, PastDue, Parked])?;
+    held.must_not_wait_to_pause()?;
     let today = held.subscription.today(held.now);
     let coming = held.subscription.upcoming(&app.rules, 2);
     if coming.is_empty() && held.subscription.status != Parked {
@@ -71,8 +124,7 @@ pub async fn reschedule(app: &App, actor: &Actor, id: SubscriptionId, date: Naiv
     }
     checks.done()?;
     held.subscription.reschedule(date, keep_anchor, &app.rules);
-    held.settle().await?;
-    held.commit("subscription.rescheduled", json!({ "keep_anchor": keep_anchor })).await
+    held.finish(preview, Changed::on(today), "subscription.rescheduled", json!({ "keep_anchor": keep_anchor })).await
 }
 
 /// A date to which the next charge may be moved.

@@ -1,15 +1,20 @@
 //! Refunds: money back to the method it came from, recorded before the call and looked up when the answer is lost. Never more
-//! than was captured.
+//! than was captured, and with what became credit never more than was paid.
 
 use chrono::TimeDelta;
 use serde_json::json;
+
+mod credit;
+
+pub use credit::to_credit;
 
 use super::{App, Done, Refusal};
 use crate::{
     domain::{
         event::Actor,
         id::InvoiceId,
-        payment::{Payment, PaymentStatus, Refund, RefundStatus},
+        invoice::Invoice,
+        payment::{Payment, PaymentStatus, Refund, RefundStatus, RefundTo},
     },
     gateway::{Return, ReturnFound, ReturnOutcome},
     store,
@@ -21,14 +26,8 @@ pub async fn refund(app: &App, actor: &Actor, invoice_id: InvoiceId, amount: Opt
     let Some(seen) = store::invoices::get(&app.db, invoice_id).await? else {
         return Err(Refusal::not_found("invoice", invoice_id));
     };
-    let left = seen.amount_paid - seen.amount_refunded;
-    let mut wanted = amount.unwrap_or(left);
-    if wanted <= 0 || wanted > left {
-        let message = format!("at most {left} of this invoice can be given back, in minor units");
-        // Where nothing is left no amount would do.
-        let fits_none = amount.is_none() || left <= 0;
-        return Err(if fits_none { Refusal::WrongState(message) } else { Refusal::invalid("amount", message) });
-    }
+    // One of these that is on its way is told of below, by the payment that it is of.
+    let mut wanted = wanted(&seen, RefundTo::Method, 0, amount)?;
     let mut refunds = Vec::new();
     for payment in store::payments::of_invoice(&app.db, invoice_id).await? {
         let part = wanted.min(payment.amount_captured - payment.amount_refunded);
@@ -52,22 +51,43 @@ pub async fn refund(app: &App, actor: &Actor, invoice_id: InvoiceId, amount: Opt
     }
 }
 
+/// How much is to be given back, if that can be.
+fn wanted(invoice: &Invoice, to: RefundTo, claimed: i64, amount: Option<i64>) -> Done<i64> {
+    let left = invoice.refundable(to, claimed);
+    let wanted = amount.unwrap_or(left);
+    if (1..=left).contains(&wanted) {
+        return Ok(wanted);
+    }
+    let waiting = if claimed > 0 { format!("; {claimed} is on its way back already") } else { String::new() };
+    let message = format!("at most {left} of this invoice can be given back, in minor units{waiting}");
+    // Where nothing is left no amount would do.
+    let fits_none = amount.is_none() || left <= 0;
+    Err(if fits_none { Refusal::WrongState(message) } else { Refusal::invalid("amount", message) })
+}
+
 /// Writes the refund down before the gateway hears of it; checks again under lock what is left.
 async fn record(app: &App, actor: &Actor, payment: &Payment, amount: i64, reason: &str) -> Done<(Refund, Payment)> {
     let mut tx = app.db.begin().await?;
     let wall = app.clock.now();
     let now = app.now_in(&mut tx, payment.timeline).await?;
+    // The invoice first, as everyone locks: it is what all its refunds together must not exceed.
+    let Some(invoice) = store::invoices::lock(&mut tx, payment.invoice_id).await? else {
+        return Err(Refusal::not_found("invoice", payment.invoice_id));
+    };
     let Some(payment) = store::payments::lock(&mut tx, payment.id).await? else {
         return Err(Refusal::not_found("payment", payment.id));
     };
-    if payment.status != PaymentStatus::Succeeded || amount > payment.amount_captured - payment.amount_refunded {
+    let claimed = store::refunds::claimed(&mut tx, invoice.id).await?;
+    let left = payment.amount_captured - payment.amount_refunded;
+    if payment.status != PaymentStatus::Succeeded || amount > left {
         return Err(Refusal::WrongState("the payment has changed meanwhile: look at it and try again".to_owned()));
     }
     let refund = Refund {
         id: app.id(),
-        payment_id: payment.id,
+        payment_id: Some(payment.id),
         invoice_id: payment.invoice_id,
         timeline: payment.timeline,
+        destination: RefundTo::Method,
         amount,
         returned_before: payment.amount_refunded,
         currency: payment.currency,
@@ -90,7 +110,10 @@ async fn record(app: &App, actor: &Actor, payment: &Payment, amount: i64, reason
         }
         done => done?,
     }
-    let data = json!({ "payment_id": payment.id, "invoice_id": payment.invoice_id, "amount": amount, "reason": reason });
+    if amount > invoice.refundable(RefundTo::Method, claimed) {
+        return Err(Refusal::WrongState("the invoice has changed meanwhile: look at it and try again".to_owned()));
+    }
+    let data = json!({ "to": RefundTo::Method, "payment_id": payment.id, "invoice_id": payment.invoice_id, "amount": amount, "reason": reason });
     let event = app.event(payment.timeline, now, actor, "refund.created", refund.id, data);
     store::events::append(&mut tx, &[event]).await?;
     tx.commit().await?;
@@ -127,7 +150,8 @@ async fn call(app: &App, refund: Refund, payment: &Payment) -> Done<Refund> {
 
 /// Asks the gateway what became of a refund.
 pub(super) async fn look_up(app: &App, refund: Refund) -> Done<()> {
-    let Some(payment) = store::payments::get(&app.db, refund.payment_id).await? else { return Ok(()) };
+    let Some(payment_id) = refund.payment_id else { return Ok(()) };
+    let Some(payment) = store::payments::get(&app.db, payment_id).await? else { return Ok(()) };
     let Some(gateway) = app.gateways.get(&payment.gateway) else { return Ok(()) };
     match gateway.adapter.look_up_return(&order(&refund, &payment)).await {
         ReturnFound::Returned { voided } => {
@@ -157,7 +181,10 @@ async fn settle(app: &App, refund: Refund, outcome: &ReturnOutcome) -> Done<Refu
     let now = app.now_in(&mut tx, refund.timeline).await?;
     // Invoice before payment before refund: the order in which everyone locks.
     let invoice = store::invoices::lock(&mut tx, refund.invoice_id).await?;
-    let payment = store::payments::lock(&mut tx, refund.payment_id).await?;
+    let payment = match refund.payment_id {
+        Some(payment) => store::payments::lock(&mut tx, payment).await?,
+        None => None,
+    };
     let (Some(mut invoice), Some(mut payment), Some(mut refund)) =
         (invoice, payment, store::refunds::lock(&mut tx, refund.id).await?)
     else {
@@ -193,7 +220,10 @@ async fn settle(app: &App, refund: Refund, outcome: &ReturnOutcome) -> Done<Refu
         ReturnOutcome::Unknown { message } => wait_for_look_up(app, &mut refund, message),
     }
     let kind = format!("refund.{}", refund.status);
-    let data = json!({ "payment_id": payment.id, "invoice_id": invoice.id, "amount": refund.amount, "voided": refund.voided, "message": refund.message });
+    let data = json!({
+        "to": refund.destination, "payment_id": payment.id, "invoice_id": invoice.id, "amount": refund.amount,
+        "voided": refund.voided, "message": refund.message,
+    });
     let event = app.event(refund.timeline, now, &Actor::System, &kind, refund.id, data);
     store::invoices::save(&mut tx, &[invoice]).await?;
     store::payments::save(&mut tx, &[payment]).await?;

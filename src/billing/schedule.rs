@@ -9,13 +9,12 @@ use super::{
 };
 use crate::domain::{
     calendar::BusinessDay,
-    customer::{Metadata, Timeline, Zone},
+    customer::Zone,
     frequency::Frequency,
     id::{AddOn, Discount},
     money::Currency,
-    plan::WhilePastDue,
     proration::FirstPeriod,
-    subscription::{CycleDue, Rules, Subscription, SubscriptionStatus},
+    subscription::{CycleDue, Rules, Subscription},
 };
 
 /// The most charges that are shown at once.
@@ -68,51 +67,27 @@ pub async fn preview(app: &App, input: PreviewInput) -> Done<Vec<CycleDue>> {
         checks.fault("billing_frequency", "is required");
     }
     let mut subscription = Subscription {
-        id: app.id(),
-        customer_id: app.id(),
-        plan_id: None,
-        payment_method_id: None,
-        timeline: Timeline::Wall,
-        status: SubscriptionStatus::Active,
         description: input.description.unwrap_or_default(),
-        currency: input.currency.unwrap_or(app.config.billing.currency),
         amount: input.amount.unwrap_or(0),
         quantity: input.quantity.unwrap_or(1),
-        billing_frequency: input.billing_frequency.unwrap_or(Frequency::Monthly),
         billing_cycle_interval: input.billing_cycle_interval.unwrap_or(1),
         billing_days: input.billing_days.filter(|_| input.billing_frequency.is_some()),
         duration: input.duration.unwrap_or(0),
         ends_on: input.ends_on,
-        trial_ends_on: None,
-        timezone,
         first_period: input.first_period.unwrap_or_default(),
-        catch_up: app.config.billing.catch_up,
-        while_past_due: WhilePastDue::Bill,
         business_day: input.business_day.unwrap_or_default(),
         holiday_calendar: input.holiday_calendar,
-        initial_payment_amount: None,
-        authorize_days_before: None,
-        dunning_policy_id: None,
         add_ons,
         discounts,
-        metadata: Metadata::new(),
-        anchor_date: start,
-        next_slot: 0,
-        next_cycle: 0,
-        cycles_billed: 0,
-        next_bill_date: None,
-        next_bill_at: None,
-        due_at: None,
-        period_start: None,
-        period_end: None,
-        moved_to: None,
-        paused_until: None,
-        cancel_at_period_end: false,
-        pending_change: None,
-        parked_reason: None,
-        cancelled_at: None,
-        created_at: now,
-        updated_at: now,
+        ..Subscription::beginning(
+            app.id(),
+            app.id(),
+            input.currency.unwrap_or(app.config.billing.currency),
+            timezone,
+            input.billing_frequency.unwrap_or(Frequency::Monthly),
+            start,
+            now,
+        )
     };
     let days = checks.terms(&Terms::of(&subscription), &app.rules);
     checks.done()?;

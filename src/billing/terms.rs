@@ -10,10 +10,12 @@ use super::{
 use crate::{
     domain::{
         calendar::BusinessDay,
-        customer::Metadata,
+        customer::{Metadata, Zone},
         frequency::Frequency,
         id::{AddOn, Discount, PaymentMethodId},
+        money::Currency,
         plan::{CatchUp, Plan, WhilePastDue},
+        proration::FirstPeriod,
         subscription::{Change, Subscription},
     },
     store::{self, Tx},
@@ -39,8 +41,63 @@ pub struct TermsInput {
     pub holiday_calendar: Option<Option<String>>,
     pub catch_up: Option<CatchUp>,
     pub while_past_due: Option<WhilePastDue>,
+    pub timezone: Option<Zone>,
     pub metadata: Option<Metadata>,
     pub keep_anchor: Option<bool>,
+    pub fixed: FixedTerms,
+}
+
+/// Terms that count at the start alone: they may be repeated as they are, and never changed.
+#[derive(Debug, Clone, Default)]
+pub struct FixedTerms {
+    pub currency: Option<Currency>,
+    pub first_period: Option<FirstPeriod>,
+    pub initial_payment_amount: Option<i64>,
+    pub trial_days: Option<i64>,
+    /// There are no policies besides the configured one: none may be named.
+    pub dunning_policy_id: Option<String>,
+    /// Nothing is authorized early: none, or 0.
+    pub authorize_days_before: Option<i64>,
+}
+
+impl FixedTerms {
+    fn check(&self, checks: &mut Checks, subscription: &Subscription) {
+        let differs = [
+            (
+                "currency",
+                self.currency.is_some_and(|currency| currency != subscription.currency),
+                "cannot be changed: what was billed and credited is in the old one; cancel it, and subscribe anew",
+            ),
+            (
+                "first_period",
+                self.first_period.is_some_and(|first| first != subscription.first_period),
+                "only counts at the start, and cannot be changed afterwards",
+            ),
+            (
+                "initial_payment_amount",
+                self.initial_payment_amount.is_some_and(|amount| Some(amount) != subscription.initial_payment_amount),
+                "only counts at the start, and cannot be changed afterwards",
+            ),
+            (
+                "trial_days",
+                self.trial_days.is_some(),
+                "only counts at the start: to move the end of a trial, reschedule the first charge",
+            ),
+            (
+                "dunning_policy_id",
+                self.dunning_policy_id.is_some(),
+                "must be left out: the configured dunning ladder holds for all subscriptions",
+            ),
+            (
+                "authorize_days_before",
+                self.authorize_days_before.is_some_and(|days| days != 0),
+                "must be left out or 0: charges are authorized on the bill date itself",
+            ),
+        ];
+        for (field, _, message) in differs.into_iter().filter(|(_, differs, _)| *differs) {
+            checks.fault(field, message);
+        }
+    }
 }
 
 /// The change that the input asks for. `action` is when a change takes effect: at the period's end it stands on top of what
@@ -55,10 +112,11 @@ pub(super) async fn resolve(
     input: TermsInput,
     action: Option<When>,
 ) -> Done<Change> {
+    input.fixed.check(checks, subscription);
     let mut ground = subscription.clone();
     let at_end = action == Some(When::PeriodEnd);
     if at_end && let Some(pending) = &subscription.pending_change {
-        overlay(&mut ground, pending);
+        pending.put_over(&mut ground);
     }
     let mut change = match &input.plan_id {
         Some(key) => plan_change(tx, checks, subscription, key, action.is_some()).await?,
@@ -103,6 +161,7 @@ pub(super) async fn resolve(
         holiday_calendar: input.holiday_calendar,
         catch_up: input.catch_up,
         while_past_due: input.while_past_due,
+        timezone: input.timezone,
         metadata: input.metadata,
         keep_anchor: input.keep_anchor,
     });
@@ -155,7 +214,7 @@ fn check(
     at_end: bool,
     change: &mut Change,
 ) {
-    overlay(&mut after, change);
+    change.put_over(&mut after);
     let days = checks.terms(&Terms::of(&after), &app.rules);
     if change.billing_days.is_some() {
         change.billing_days = Some(days);
@@ -174,28 +233,10 @@ fn check(
         && let Some(pending) = &subscription.pending_change
         && after.recurrence().is_ok()
     {
-        overlay(&mut after, pending);
+        pending.put_over(&mut after);
         if after.recurrence().is_err() {
             checks
                 .fault("billing_frequency", "does not fit the change that waits for the period's end: undo that with keep first");
         }
     }
-}
-
-/// Puts the terms that say when and how much in place, without touching where the subscription stands.
-fn overlay(subscription: &mut Subscription, change: &Change) {
-    macro_rules! set {
-        ($($field:ident),+) => {$( if let Some(value) = &change.$field { subscription.$field = value.clone(); } )+};
-    }
-    set!(
-        amount,
-        quantity,
-        billing_frequency,
-        billing_cycle_interval,
-        billing_days,
-        duration,
-        ends_on,
-        business_day,
-        holiday_calendar
-    );
 }

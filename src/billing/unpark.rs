@@ -2,12 +2,16 @@
 
 use serde_json::json;
 
-use super::{App, Done, Refusal, held::Held, invoice_due::draft};
+use super::{
+    App, Done, Refusal,
+    held::{Held, Outcome},
+    invoice_due::draft,
+};
 use crate::domain::{
     event::Actor,
     id::SubscriptionId,
     plan::CatchUp,
-    subscription::{Subscription, SubscriptionStatus::Parked},
+    subscription::{SubscriptionStatus::Parked, change::Changed},
     text_enum,
 };
 
@@ -21,7 +25,7 @@ text_enum! {
 }
 
 /// `bill` left out: what the subscription's own catch-up says.
-pub async fn unpark(app: &App, actor: &Actor, id: SubscriptionId, bill: Option<Missed>) -> Done<Subscription> {
+pub async fn unpark(app: &App, actor: &Actor, id: SubscriptionId, bill: Option<Missed>, preview: bool) -> Done<Outcome> {
     let mut held = Held::take(app, actor, id).await?;
     held.must_be("unparked", &[Parked])?;
     if held.subscription.schedule().is_none() {
@@ -35,8 +39,10 @@ pub async fn unpark(app: &App, actor: &Actor, id: SubscriptionId, bill: Option<M
     };
     let cycles = held.subscription.unpark(held.now, &app.rules, bill);
     let opened = cycles.len();
+    let today = held.subscription.today(held.now);
+    let lines = cycles.iter().flat_map(|cycle| cycle.lines.clone()).collect();
+    let changed = Changed { lines, amount: cycles.iter().map(|cycle| cycle.amount).sum(), ..Changed::on(today) };
     let drafts = cycles.into_iter().map(|cycle| draft(&held.subscription, cycle)).collect();
     held.open(drafts).await?;
-    held.settle().await?;
-    held.commit("subscription.unparked", json!({ "bill": bill, "cycles": opened })).await
+    held.finish(preview, changed, "subscription.unparked", json!({ "bill": bill, "cycles": opened })).await
 }

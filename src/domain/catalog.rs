@@ -2,7 +2,7 @@
 //! changes no running one.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     id::{AddOn, Discount, Id, Kind},
@@ -11,7 +11,7 @@ use super::{
 };
 
 /// An add-on or a discount: the same shape, told apart by its kind.
-#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 #[serde(bound = "")]
 pub struct Entry<K: Kind> {
     pub id: Id<K>,

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Which clock drives a row: the wall clock, or a test clock that only moves when told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Timeline {
     Wall,
     Test(ClockId),
@@ -117,7 +117,7 @@ pub struct Credit {
     pub amount: i64,
     pub currency: Currency,
     pub reason: String,
-    /// The invoice it was used for.
+    /// The invoice it was used for, came back from, or was paid for.
     pub invoice_id: Option<InvoiceId>,
     pub created_at: DateTime<Utc>,
 }

@@ -14,6 +14,11 @@ pub enum Actor {
 }
 
 impl Actor {
+    /// What [`Actor::text`] says.
+    pub fn named(text: &str) -> Self {
+        if text == "system" { Self::System } else { Self::Key(text.to_owned()) }
+    }
+
     pub fn text(&self) -> String {
         match self {
             Self::System => "system".to_owned(),

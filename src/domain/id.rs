@@ -39,6 +39,7 @@ kinds! {
     ApiKey, ApiKeyId, "key";
     Run, RunId, "run";
     Credit, CreditId, "cred";
+    RollOut, RollOutId, "roll";
 }
 
 /// `prefix_` and 26 characters of Crockford base 32 over a UUIDv7. Sorts by time of creation.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{
     calendar::{self, BusinessDay, Holidays},
     customer::{Metadata, Timeline, Zone},
-    frequency::Frequency,
+    frequency::{Frequency, Recurrence},
     id::{CustomerId, InstallmentPlanId, InvoiceId, PaymentMethodId},
     money::Currency,
     subscription::Rules,
@@ -14,6 +14,8 @@ use super::{
 };
 
 pub mod change;
+pub mod restore;
+pub mod shift;
 pub mod terms;
 #[cfg(test)]
 mod tests;
@@ -41,8 +43,12 @@ text_enum! {
         /// Its invoice is open.
         Due = "due",
         Paid = "paid",
+        /// Before the plan came here: counted, never charged.
+        PaidElsewhere = "paid_elsewhere",
         /// Its invoice could not be collected; it is owed still.
         Failed = "failed",
+        /// Others took it over when the plan was restored: owed there, and counted there.
+        Moved = "moved",
         /// Not owed any more.
         Cancelled = "cancelled",
     }
@@ -75,6 +81,8 @@ pub struct InstallmentPlan {
     pub billing_frequency: Option<Frequency>,
     pub billing_cycle_interval: Option<i64>,
     pub billing_days: Option<String>,
+    /// From which the recurrence is laid; None for a plan of explicit dates.
+    pub anchor_date: Option<NaiveDate>,
     pub business_day: BusinessDay,
     pub holiday_calendar: Option<String>,
     /// So many failures in a row and the plan is defaulted; 0 = never.
@@ -100,6 +108,12 @@ impl InstallmentPlan {
         let none = Holidays::default();
         let holidays = self.holiday_calendar.as_ref().and_then(|name| rules.holidays.get(name)).unwrap_or(&none);
         calendar::instant(self.business_day.shift(date, holidays), rules.bill_at, self.timezone.0)
+    }
+
+    /// What its dates follow; none if they were told one by one.
+    pub fn recurrence(&self) -> Option<Recurrence> {
+        let interval = u32::try_from(self.billing_cycle_interval.unwrap_or(1)).ok()?;
+        Recurrence::new(self.billing_frequency?, interval, self.billing_days.as_deref()).ok()
     }
 
     /// Whether anything can still be done to it.
@@ -173,6 +187,11 @@ impl Installment {
         Self { id, installment_plan_id: plan, number, date, due_at, amount, status, invoice_id: None }
     }
 
+    /// Owed since before today, by the plan's zone. A charge that a business-day rule moved is late by the day it moved to.
+    pub fn is_late(&self, today: NaiveDate, zone: Zone) -> bool {
+        self.status.is_owed() && calendar::local_date(self.due_at, zone.0) < today
+    }
+
     /// What its invoice says it is for.
     pub fn label(&self) -> String {
         if self.number == 0 { "Down payment".to_owned() } else { format!("Installment {}", self.number) }
@@ -193,7 +212,10 @@ pub struct Totals {
     pub scheduled: i64,
     pub due: i64,
     pub paid: i64,
+    pub paid_elsewhere: i64,
     pub failed: i64,
+    /// Counted in those that took it over.
+    pub moved: i64,
     pub cancelled: i64,
 }
 
@@ -225,10 +247,11 @@ impl InstallmentSchedule {
     }
 
     /// The promise: parts of more than nothing, each number once, adding up to the amount. Those that are cancelled count, since
-    /// they are shown as what is not owed any more.
+    /// they are shown as what is not owed any more; those that others took over count there.
     pub fn check(&self) -> Result<(), Unsound> {
         let unsound = |what: String| Unsound { plan: self.plan.id, what };
-        let sum: i128 = self.installments.iter().map(|part| i128::from(part.amount)).sum();
+        let counting = self.installments.iter().filter(|part| part.status != InstallmentStatus::Moved);
+        let sum: i128 = counting.map(|part| i128::from(part.amount)).sum();
         if sum != i128::from(self.plan.amount) {
             return Err(unsound(format!("they come to {sum} instead of {}", self.plan.amount)));
         }
@@ -259,7 +282,9 @@ impl InstallmentSchedule {
                 InstallmentStatus::Scheduled => &mut totals.scheduled,
                 InstallmentStatus::Due => &mut totals.due,
                 InstallmentStatus::Paid => &mut totals.paid,
+                InstallmentStatus::PaidElsewhere => &mut totals.paid_elsewhere,
                 InstallmentStatus::Failed => &mut totals.failed,
+                InstallmentStatus::Moved => &mut totals.moved,
                 InstallmentStatus::Cancelled => &mut totals.cancelled,
             };
             *slot += part.amount;

@@ -7,6 +7,7 @@ use super::{
     customer::{Timeline, Zone},
     id::{CustomerId, InstallmentPlanId, InvoiceId, SubscriptionId},
     money::{Currency, MAX_AMOUNT_MINOR, Percentage},
+    payment::RefundTo,
     proration::Share,
     text_enum,
 };
@@ -58,7 +59,10 @@ pub struct Invoice {
     /// `subtotal - credit_applied`: what the gateway is asked for.
     pub total: i64,
     pub amount_paid: i64,
+    /// Given back through gateways, minor units.
     pub amount_refunded: i64,
+    /// Given back as customer credit, minor units: no gateway knows of it.
+    pub amount_credited: i64,
     pub due_at: DateTime<Utc>,
     /// When collection next has something to do; none while a payment is open and after the end.
     pub next_attempt_at: Option<DateTime<Utc>>,
@@ -78,6 +82,19 @@ impl Invoice {
     /// Still owed, minor units.
     pub fn balance_due(&self) -> i64 {
         self.total - self.amount_paid
+    }
+
+    /// What can still be given back, minor units, so that no more goes back than came. `claimed`: what refunds that are on their
+    /// way may bring. Credit that was used for it can only become credit again, and not before the invoice is paid.
+    pub fn refundable(&self, to: RefundTo, claimed: i64) -> i64 {
+        let used = if self.status == InvoiceStatus::Paid { self.credit_applied } else { 0 };
+        let by_gateway = self.amount_paid - self.amount_refunded - claimed;
+        let in_all = by_gateway + used - self.amount_credited;
+        match to {
+            RefundTo::Method => by_gateway.min(in_all),
+            RefundTo::Credit => in_all,
+        }
+        .max(0)
     }
 }
 
@@ -268,7 +285,8 @@ impl Line {
         };
         let amount = sign * modifier.adjustment.of(base_minor, share);
         let line = Self::new(kind, label.as_str(), amount).for_share(share);
-        Self { percentage, modifier_id: Some(modifier.id.clone()), ..line }
+        let unit_amount = line.days.map(|_| sign * modifier.adjustment.of(base_minor, Share::WHOLE));
+        Self { percentage, modifier_id: Some(modifier.id.clone()), unit_amount, ..line }
     }
 }
 

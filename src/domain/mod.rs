@@ -16,6 +16,7 @@ pub mod money;
 pub mod payment;
 pub mod plan;
 pub mod proration;
+pub mod roll_out;
 pub mod subscription;
 
 /// A text that is none of the allowed words.

@@ -182,13 +182,27 @@ text_enum! {
     }
 }
 
+text_enum! {
+    /// Where a refund goes.
+    #[derive(Default)]
+    pub enum RefundTo {
+        /// The payment method that the money came from, through its gateway.
+        #[default]
+        Method = "method",
+        /// The customer's credit with the merchant: no gateway hears of it.
+        Credit = "credit",
+    }
+}
+
 /// Money on its way back to the customer.
 #[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
 pub struct Refund {
     pub id: RefundId,
-    pub payment_id: PaymentId,
+    /// None for what becomes credit.
+    pub payment_id: Option<PaymentId>,
     pub invoice_id: InvoiceId,
     pub timeline: Timeline,
+    pub destination: RefundTo,
     pub amount: i64,
     /// What the payment had given back before: lets a look-up tell this refund from earlier ones.
     pub returned_before: i64,

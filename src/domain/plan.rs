@@ -1,7 +1,7 @@
 //! A plan: the template that a subscription's terms are copied from, and the words those terms use.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{calendar::BusinessDay, frequency::Frequency, id::PlanId, invoice::Modifier, money::Currency, text_enum};
 
@@ -24,7 +24,7 @@ text_enum! {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Plan {
     pub id: PlanId,
     pub reference: Option<String>,

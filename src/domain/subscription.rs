@@ -18,10 +18,14 @@ use super::{
     text_enum,
 };
 
+mod beginning;
+pub mod billed;
 pub mod change;
+mod pause;
 #[cfg(test)]
 mod tests;
 
+pub use billed::BilledDays;
 pub use change::Change;
 
 text_enum! {
@@ -101,7 +105,14 @@ pub struct Subscription {
     pub period_end: Option<NaiveDate>,
     /// The next charge alone falls on this date instead of its own.
     pub moved_to: Option<NaiveDate>,
+    /// The day on which it was paused, while it is.
+    pub paused_on: Option<NaiveDate>,
+    /// The day on which a pause, running or planned, ends by itself.
     pub paused_until: Option<NaiveDate>,
+    pub pause_at_period_end: bool,
+    /// What a pause with credit gave back of the running period, charged again when it ends. None for a pause without credit.
+    #[sqlx(json(nullable))]
+    pub credited_days: Option<Vec<BilledDays>>,
     pub cancel_at_period_end: bool,
     /// Applied when the next cycle opens.
     #[sqlx(json(nullable))]
@@ -125,7 +136,8 @@ pub struct Rules {
 /// One charge of a schedule: to come, or now due.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CycleDue {
-    pub cycle: i64,
+    /// None for days charged beside the schedule, after a pause with credit.
+    pub cycle: Option<i64>,
     /// The day it is charged, after any business-day shift.
     pub bill_date: NaiveDate,
     pub bill_at: DateTime<Utc>,
@@ -139,6 +151,7 @@ pub struct CycleDue {
 /// What the bill run did with a subscription, beside opening cycles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Turn {
+    Paused,
     Resumed,
     ChangeApplied,
     /// Cycles passed over by the catch-up policy.
@@ -185,10 +198,11 @@ impl Subscription {
         }
         let slot = u64::try_from(self.next_slot).ok()?;
         let date = self.moved_to.or_else(|| schedule.date(slot))?;
-        if self.ends_on.is_some_and(|end| date >= end) {
+        let nominal = schedule.period(slot)?;
+        // A charge that was moved ahead of the end is still for days after it.
+        if self.ends_on.is_some_and(|end| date >= end || nominal.0 >= end) {
             return None;
         }
-        let nominal = schedule.period(slot)?;
         // Where the first period is free, billing begins after slot 0: to stand on it again, somebody moved the charge there.
         let first_period = if self.first_period == FirstPeriod::Free { FirstPeriod::Full } else { self.first_period };
         let mut share = first_period.share(schedule, slot);
@@ -205,7 +219,7 @@ impl Subscription {
         let lines = price(&self.charge(), self.next_cycle, share);
         let amount = subtotal(&lines);
         Some(CycleDue {
-            cycle: self.next_cycle,
+            cycle: Some(self.next_cycle),
             bill_date,
             bill_at: self.instant(bill_date, rules),
             period_start: nominal.0,
@@ -242,35 +256,72 @@ impl Subscription {
     /// The charges to come, as the bill run would open them if nothing were missed. Without an end of its own it has none.
     pub fn ahead<'r>(&self, rules: &'r Rules) -> Ahead<'r> {
         let mut subscription = self.clone();
-        if self.status.is_ended() || self.cancel_at_period_end {
-            return Ahead { subscription, schedule: None, rules };
-        }
-        if let (SubscriptionStatus::Paused, Some(until)) = (self.status, self.paused_until) {
-            subscription.skip_before(until);
+        let pauses = self.status == SubscriptionStatus::Paused || self.pause_at_period_end;
+        let mut first = None;
+        match self.paused_until {
+            _ if self.status.is_ended() || self.cancel_at_period_end => {
+                return Ahead { subscription, first, schedule: None, rules };
+            }
+            None if pauses => return Ahead { subscription, first, schedule: None, rules },
+            Some(until) if pauses => {
+                if let (true, Some(end)) = (self.pause_at_period_end, self.period_end) {
+                    subscription.pause(end, Some(until));
+                }
+                first = subscription.resume(until, rules);
+            }
+            _ => {}
         }
         subscription.apply_pending_change(rules);
         let schedule = subscription.schedule();
-        Ahead { subscription, schedule, rules }
+        Ahead { subscription, first, schedule, rules }
     }
 
     /// Does everything due by `now`: resumes, ends, applies a pending change, opens the cycles that the catch-up policy allows.
     /// Called again at the same instant, it does nothing.
     pub fn run(&mut self, now: DateTime<Utc>, rules: &Rules) -> (Vec<CycleDue>, Vec<Turn>) {
+        self.run_owing(now, rules, false)
+    }
+
+    /// The same for one of which is known whether an invoice of its was declined and is not paid yet, which only matters at the end
+    /// of a pause.
+    pub fn run_owing(&mut self, now: DateTime<Utc>, rules: &Rules, owing: bool) -> (Vec<CycleDue>, Vec<Turn>) {
         let mut turns = Vec::new();
         let mut cycles = Vec::new();
         if self.due_at.is_none_or(|due| due > now) {
             return (cycles, turns);
         }
+        if self.pause_at_period_end {
+            self.pause(self.period_end.unwrap_or_else(|| self.today(now)), self.paused_until);
+            turns.push(Turn::Paused);
+        }
         if self.status == SubscriptionStatus::Paused {
-            let today = self.today(now);
-            self.resume(today);
+            // From the day that was said, however late it is: what was missed since then is for the catch-up policy.
+            let Some(until) = self.paused_until.filter(|&until| self.instant(until, rules) <= now) else {
+                self.refresh(rules);
+                return (cycles, turns);
+            };
+            cycles.extend(self.resume(until, rules));
             turns.push(Turn::Resumed);
+            if owing {
+                self.status = SubscriptionStatus::PastDue;
+                if self.while_past_due == WhilePastDue::Hold {
+                    self.refresh(rules);
+                    return (cycles, turns);
+                }
+            }
         } else if self.cancel_at_period_end {
             self.end(SubscriptionStatus::Cancelled, now);
             return (cycles, vec![Turn::Cancelled]);
         }
         let due = |sub: &Self, schedule: &Schedule| sub.peek(schedule, rules).filter(|cycle| cycle.bill_at <= now);
-        if self.schedule().is_some_and(|schedule| due(self, &schedule).is_some()) && self.apply_pending_change(rules) {
+        let mut changed = self.clone();
+        if changed.apply_pending_change(rules) {
+            // By the new terms the next charge may be another day's.
+            if changed.schedule().is_some_and(|schedule| due(&changed, &schedule).is_none()) {
+                self.close(now, rules, &mut turns);
+                return (cycles, turns);
+            }
+            *self = changed;
             turns.push(Turn::ChangeApplied);
         }
         let Some(schedule) = self.schedule() else {
@@ -304,13 +355,17 @@ impl Subscription {
         if skipped > 0 {
             turns.push(Turn::Skipped(skipped));
         }
+        self.close(now, rules, &mut turns);
+        (cycles, turns)
+    }
+
+    fn close(&mut self, now: DateTime<Utc>, rules: &Rules, turns: &mut Vec<Turn>) {
         self.refresh(rules);
         if self.due_at.is_some_and(|due| due <= now) {
             // Only an end date reached can be left to do.
             self.end(SubscriptionStatus::Completed, now);
             turns.push(Turn::Completed);
         }
-        (cycles, turns)
     }
 
     /// Passes over `skipped` due slots and opens the rest.
@@ -353,7 +408,8 @@ impl Subscription {
         let next = if stopped { None } else { self.upcoming(rules, 1).pop() };
         self.next_bill_date = next.as_ref().map(|cycle| cycle.bill_date);
         self.next_bill_at = next.as_ref().map(|cycle| cycle.bill_at);
-        let end = self.ends_on.map(|end| self.instant(end, rules));
+        let ends_on = self.pending_change.as_ref().and_then(|change| change.ends_on).unwrap_or(self.ends_on);
+        let end = ends_on.map(|end| self.instant(end, rules));
         self.due_at = match self.status {
             _ if stopped => None,
             SubscriptionStatus::Paused => {
@@ -361,8 +417,8 @@ impl Subscription {
                 self.next_bill_date = self.next_bill_date.filter(|_| self.paused_until.is_some());
                 self.paused_until.map(|until| self.instant(until, rules))
             }
+            _ if self.cancel_at_period_end || self.pause_at_period_end => self.period_end.map(|end| self.instant(end, rules)),
             SubscriptionStatus::PastDue if self.while_past_due == WhilePastDue::Hold => None,
-            _ if self.cancel_at_period_end => self.period_end.map(|end| self.instant(end, rules)),
             // What is still owed decides how a subscription ends that is past due.
             SubscriptionStatus::PastDue => self.next_bill_at,
             _ => self.next_bill_at.or(end),
@@ -379,7 +435,10 @@ impl Subscription {
         self.next_bill_date = None;
         self.next_bill_at = None;
         self.due_at = None;
+        self.paused_on = None;
         self.paused_until = None;
+        self.pause_at_period_end = false;
+        self.credited_days = None;
         self.cancel_at_period_end = false;
         self.pending_change = None;
         self.parked_reason = None;
@@ -395,58 +454,14 @@ impl Subscription {
         self.due_at = None;
         self.parked_reason = Some(reason);
     }
-
-    /// Takes up billing again; what fell into the pause is not billed. The caller refreshes.
-    pub fn resume(&mut self, today: NaiveDate) {
-        self.paused_until = None;
-        self.status = if self.trial_ends_on.is_some() && self.cycles_billed == 0 {
-            SubscriptionStatus::Trialing
-        } else {
-            SubscriptionStatus::Active
-        };
-        self.skip_before(today);
-    }
-
-    fn skip_before(&mut self, date: NaiveDate) {
-        let Some(schedule) = self.schedule() else { return };
-        if self.moved_to.is_some_and(|moved| moved >= date) {
-            return;
-        }
-        if let Some(slot) = schedule.slot_on_or_after(date).and_then(|slot| i64::try_from(slot).ok())
-            && slot > self.next_slot
-        {
-            self.next_slot = slot;
-            self.moved_to = None;
-        }
-    }
-
-    /// Passes over the next `cycles` charges without billing them; they do not count toward the duration.
-    pub fn skip(&mut self, cycles: i64, rules: &Rules) {
-        if let Some(schedule) = self.schedule() {
-            for _ in 0..cycles {
-                self.pass(&schedule);
-            }
-        }
-        self.refresh(rules);
-    }
-
-    /// Moves the next charge to `date`. With `keep_anchor` only this one; else the schedule starts anew there.
-    pub fn reschedule(&mut self, date: NaiveDate, keep_anchor: bool, rules: &Rules) {
-        if keep_anchor {
-            self.moved_to = Some(date);
-        } else {
-            self.anchor_date = date;
-            self.next_slot = 0;
-            self.moved_to = None;
-        }
-        self.refresh(rules);
-    }
 }
 
 /// A subscription that walks through its own future, one charge at a time.
 #[derive(Debug, Clone)]
 pub struct Ahead<'r> {
     subscription: Subscription,
+    /// Charged before the schedule goes on.
+    first: Option<CycleDue>,
     schedule: Option<Schedule>,
     rules: &'r Rules,
 }
@@ -455,6 +470,9 @@ impl Iterator for Ahead<'_> {
     type Item = CycleDue;
 
     fn next(&mut self) -> Option<CycleDue> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
         let schedule = self.schedule.as_ref()?;
         let cycle = self.subscription.peek(schedule, self.rules)?;
         self.subscription.open(&cycle, schedule);

@@ -14,7 +14,7 @@ use crate::{billing::Fault, domain::customer::looks_like_card_number};
 mod values;
 
 use values::nullable;
-pub use values::{Amount, Name, Patch, PositiveAmount, Text, Whole};
+pub use values::{Amount, Name, Patch, PositiveAmount, SignedAmount, Text, Whole};
 
 /// More faults than this help nobody.
 const MAX_FAULTS: usize = 100;

@@ -102,6 +102,22 @@ pub const JOBS: &[Job] = &[
         earliest: None,
     },
     Job {
+        name: "roll_outs",
+        about: "takes catalog edits on to the subscriptions that they were asked to be rolled out to",
+        bell: Bell::Tick,
+        ring: |bells| &bells.roll_outs,
+        run: |app, _, _| Box::pin(async move { Ok(counts([("subscriptions_rolled_out", billing::roll_out::work(app).await?)])) }),
+        // Whatever clock a subscription lives by, its roll-out was asked for on the wall's.
+        earliest: Some(|app, timeline| {
+            Box::pin(async move {
+                if timeline != Timeline::Wall {
+                    return Ok(None);
+                }
+                Ok(store::roll_outs::running(&app.db).await?.first().map(|roll_out| roll_out.created_at))
+            })
+        }),
+    },
+    Job {
         name: "housekeeping",
         about: "removes what is kept for a while only: answers for repeats, old job runs",
         bell: Bell::Cron("0 7 * * * *"),

@@ -62,6 +62,14 @@ where
     db.query(K::FIND).bind(key.to_owned()).optional().await
 }
 
+/// The same inside a transaction.
+pub async fn find_in<K: Shelf>(tx: &mut Tx, key: &str) -> Result<Option<Entry<K>>>
+where
+    Entry<K>: Record,
+{
+    tx.query(K::FIND).bind(key.to_owned()).optional().await
+}
+
 /// All of those that the keys name, by id or reference.
 pub async fn find_many<K: Shelf>(tx: &mut Tx, keys: &[&str]) -> Result<Vec<Entry<K>>>
 where

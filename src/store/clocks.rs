@@ -24,7 +24,22 @@ pub async fn hold(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
     tx.query("select * from clocks where id = $1 for share").bind(id).optional().await
 }
 
+/// [`hold`] of many.
+pub async fn hold_many(tx: &mut Tx, ids: &[ClockId]) -> Result<Vec<TestClock>> {
+    tx.query("select * from clocks where id in list($1) order by id for share").bind_list(ids).all().await
+}
+
+/// Those of them that there are, as they stand.
+pub async fn get_many(tx: &mut Tx, ids: &[ClockId]) -> Result<Vec<TestClock>> {
+    tx.query("select * from clocks where id in list($1)").bind_list(ids).all().await
+}
+
 /// Reads it to change it, once nobody holds it still.
+/// There are few: each is made by hand.
+pub async fn all(db: &Db) -> Result<Vec<TestClock>> {
+    db.query("select * from clocks order by id").all().await
+}
+
 pub async fn lock(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
     tx.query("select * from clocks where id = $1 for update").bind(id).optional().await
 }

@@ -16,6 +16,7 @@ use crate::domain::{
     invoice::Invoice,
     payment::Payment,
     plan::Plan,
+    roll_out::RollOut,
     subscription::Subscription,
 };
 
@@ -47,6 +48,7 @@ pub async fn living(from: &Db, to: &Db, now: DateTime<Utc>, gateways: &[&str]) -
         PaymentMethod: "id", "select * from payment_methods where 1 = 1";
         Subscription: "id", "select * from subscriptions where (status not in ('completed', 'cancelled')
             or id in (select subscription_id from invoices where status = 'open'))";
+        RollOut: "id", "select * from roll_outs where status = 'running'";
         InstallmentPlan: "id", "select * from installment_plans where (ended_at is null
             or id in (select installment_plan_id from invoices where status = 'open'))";
         Installment: "id", "select * from installments where installment_plan_id in (
@@ -98,7 +100,7 @@ macro_rules! keyed {
         }
     )+};
 }
-keyed!(TestClock, Plan, Customer, PaymentMethod, Subscription, InstallmentPlan, Installment, Invoice, Payment);
+keyed!(TestClock, Plan, RollOut, Customer, PaymentMethod, Subscription, InstallmentPlan, Installment, Invoice, Payment);
 
 async fn table<R: Row + Record>(from: &mut Tx, to: &mut Tx, sql: &'static str, key: impl Fn(&R) -> String) -> Result<u64> {
     let mut after = String::new();

@@ -91,6 +91,11 @@ pub async fn lock_many(tx: &mut Tx, ids: &[CustomerId]) -> Result<Vec<Customer>>
     tx.query("select * from customers where id in list($1) order by id for update").bind_list(ids).all().await
 }
 
+/// Those of them that there are, as they stand.
+pub async fn get_many(tx: &mut Tx, ids: &[CustomerId]) -> Result<Vec<Customer>> {
+    tx.query("select * from customers where id in list($1)").bind_list(ids).all().await
+}
+
 /// Writes balances together with the ledger rows that explain them.
 pub async fn save_balances(tx: &mut Tx, customers: &[Customer], credits: &[Credit]) -> Result<()> {
     tx.update_rows(customers, &["balance", "updated_at"]).await?;

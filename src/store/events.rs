@@ -1,5 +1,8 @@
 //! Events: appended in the transaction that makes them true, never changed.
 
+use serde_json::Value;
+use sqlx::types::Json;
+
 use super::{Result, Tx, db::Row};
 use crate::domain::event::Event;
 
@@ -10,4 +13,16 @@ impl Row for Event {
 
 pub async fn append(tx: &mut Tx, events: &[Event]) -> Result<()> {
     tx.insert_rows(events).await
+}
+
+/// What was recorded of a subject by events of a type, oldest first.
+pub async fn data_of(tx: &mut Tx, subject: &str, kind: &str) -> Result<Vec<Value>> {
+    // The empty text keeps SQLite from reading all events of the type rather than the few of the subject.
+    let rows: Vec<(Json<Value>,)> = tx
+        .query("select data from events where subject = $1 and type || '' = $2 order by id")
+        .bind(subject.to_owned())
+        .bind(kind.to_owned())
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|row| row.0.0).collect())
 }

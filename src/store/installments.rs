@@ -27,6 +27,7 @@ impl Row for InstallmentPlan {
         "billing_frequency",
         "billing_cycle_interval",
         "billing_days",
+        "anchor_date",
         "business_day",
         "holiday_calendar",
         "default_after",
@@ -48,11 +49,26 @@ impl Row for Installment {
 const TERMS: &[&str] = &["reference", "payment_method_id", "description", "default_after", "metadata", "updated_at"];
 
 /// What billing and settlement may change.
-const PROGRESS: &[&str] = &["status", "failed_in_a_row", "due_at", "ended_at", "updated_at"];
+const PROGRESS: &[&str] = &["status", "anchor_date", "failed_in_a_row", "due_at", "ended_at", "updated_at"];
 
 pub async fn insert(tx: &mut Tx, schedule: &InstallmentSchedule) -> Result<()> {
     tx.insert_rows(std::slice::from_ref(&schedule.plan)).await?;
     tx.insert_rows(&schedule.installments).await
+}
+
+/// Many at once, with all of their installments.
+pub async fn insert_many(tx: &mut Tx, plans: &[InstallmentPlan], installments: &[Installment]) -> Result<()> {
+    tx.insert_rows(plans).await?;
+    // Sent in steps, since a plan may have many.
+    for page in installments.chunks(5000) {
+        tx.insert_rows(page).await?;
+    }
+    Ok(())
+}
+
+/// Which of these references a plan has already, and which plan.
+pub async fn referenced(db: &Db, references: &[&str]) -> Result<Vec<(String, InstallmentPlanId)>> {
+    db.query("select reference, id from installment_plans where reference in list($1)").bind_list(references).all().await
 }
 
 /// Writes where plans stand, terms untouched.
@@ -166,7 +182,7 @@ pub async fn standing_of(tx: &mut Tx, plans: &[InstallmentPlanId]) -> Result<Vec
     tx.query(
         "select installment_plan_id as plan_id,
                 sum(case when status in ('scheduled', 'due', 'failed') then 1 else 0 end) as owed,
-                sum(case when status = 'paid' then 1 else 0 end) as paid
+                sum(case when status in ('paid', 'paid_elsewhere') then 1 else 0 end) as paid
          from installments where installment_plan_id in list($1) group by installment_plan_id",
     )
     .bind_list(plans)
@@ -182,21 +198,24 @@ pub struct Received {
     pub open: i64,
     /// The same for invoices that were given up on.
     pub uncollectible: i64,
+    /// To payment methods and as credit.
     pub refunded: i64,
 }
 
 pub async fn received(db: &Db, plans: &[InstallmentPlanId]) -> Result<Vec<Received>> {
-    db.query(
-        "select installment_plan_id as plan_id,
+    db.query(RECEIVED).bind_list(plans).all().await
+}
+
+/// The same of one plan inside a transaction.
+pub async fn received_in(tx: &mut Tx, plan: InstallmentPlanId) -> Result<Option<Received>> {
+    tx.query(RECEIVED).bind_list([plan]).optional().await
+}
+
+const RECEIVED: &str = "select installment_plan_id as plan_id,
                 cast(sum(case when status = 'open' then amount_paid + credit_applied else 0 end) as bigint) as open,
                 cast(sum(case when status = 'uncollectible' then amount_paid + credit_applied else 0 end) as bigint) as uncollectible,
-                cast(sum(amount_refunded) as bigint) as refunded
-         from invoices where installment_plan_id in list($1) group by installment_plan_id",
-    )
-    .bind_list(plans)
-    .all()
-    .await
-}
+                cast(sum(amount_refunded + amount_credited) as bigint) as refunded
+         from invoices where installment_plan_id in list($1) group by installment_plan_id";
 
 /// An installment to come, as a forecast sees it.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
@@ -206,18 +225,25 @@ pub struct Planned {
     pub amount: i64,
     pub currency: Currency,
     pub timezone: Zone,
+    pub timeline: Timeline,
 }
 
-/// Those of a timeline that will be charged by themselves before an instant, by id and after `after`.
-pub async fn planned(db: &Db, timeline: Timeline, before: DateTime<Utc>, after: &str, limit: i64) -> Result<Vec<Planned>> {
+/// Those that will be charged by themselves before an instant, by id and after `after`; of one timeline, if it is given.
+pub async fn planned(
+    db: &Db,
+    timeline: Option<Timeline>,
+    before: DateTime<Utc>,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Planned>> {
     db.query(
-        "select i.id, i.due_at, i.amount, p.currency, p.timezone
+        "select i.id, i.due_at, i.amount, p.currency, p.timezone, p.timeline
          from installments i join installment_plans p on p.id = i.installment_plan_id
-         where i.id > $1 and i.status = 'scheduled' and i.due_at < $3 and p.timeline = $2 and p.due_at is not null
+         where i.id > $1 and i.status = 'scheduled' and i.due_at < $3 and ($2 is null or p.timeline = $2) and p.due_at is not null
          order by i.id limit $4",
     )
     .bind(after.to_owned())
-    .bind(timeline)
+    .bind(timeline.map(|timeline| timeline.to_string()))
     .bind(before)
     .bind(limit)
     .all()

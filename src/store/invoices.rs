@@ -33,6 +33,7 @@ impl Row for Invoice {
         "total",
         "amount_paid",
         "amount_refunded",
+        "amount_credited",
         "due_at",
         "next_attempt_at",
         "next_action",
@@ -49,6 +50,7 @@ const PROGRESS: &[&str] = &[
     "status",
     "amount_paid",
     "amount_refunded",
+    "amount_credited",
     "next_attempt_at",
     "next_action",
     "attempts",
@@ -96,6 +98,13 @@ pub async fn lock_open_of_subscription(tx: &mut Tx, subscription: SubscriptionId
         .await
 }
 
+pub async fn lock_open_of_subscriptions(tx: &mut Tx, subscriptions: &[SubscriptionId]) -> Result<Vec<Invoice>> {
+    tx.query("select * from invoices where subscription_id in list($1) and status = 'open' order by id for update")
+        .bind_list(subscriptions)
+        .all()
+        .await
+}
+
 /// What may still be collected for an installment plan: open, or given up on.
 pub async fn lock_owed_of_installment_plan(tx: &mut Tx, plan: InstallmentPlanId) -> Result<Vec<Invoice>> {
     tx.query(
@@ -113,18 +122,25 @@ pub async fn lock_open_of_customer(tx: &mut Tx, customer: CustomerId) -> Result<
         .await
 }
 
-/// The invoice of a subscription's cycle, for what was billed for it.
-pub async fn of_cycle(tx: &mut Tx, subscription: SubscriptionId, cycle: i64) -> Result<Option<Invoice>> {
-    tx.query("select * from invoices where subscription_id = $1 and cycle = $2").bind(subscription).bind(cycle).optional().await
-}
-
-/// What was invoiced beside the schedule for days up to the end of a period, oldest first.
-pub async fn of_changes(tx: &mut Tx, subscription: SubscriptionId, period_end: NaiveDate) -> Result<Vec<Invoice>> {
-    tx.query("select * from invoices where subscription_id = $1 and cycle is null and period_end = $2 order by id")
-        .bind(subscription)
-        .bind(period_end)
+/// What was invoiced to these subscriptions for days after a date, oldest first.
+pub async fn reaching_past(tx: &mut Tx, subscriptions: &[SubscriptionId], date: NaiveDate) -> Result<Vec<Invoice>> {
+    tx.query("select * from invoices where subscription_id in list($1) and period_end > $2 order by id")
+        .bind_list(subscriptions)
+        .bind(date)
         .all()
         .await
+}
+
+/// Which of these subscriptions have an open invoice that was declined before.
+pub async fn subscriptions_behind(tx: &mut Tx, subscriptions: &[SubscriptionId]) -> Result<Vec<SubscriptionId>> {
+    let rows: Vec<(SubscriptionId,)> = tx
+        .query(
+            "select distinct subscription_id from invoices where subscription_id in list($1) and status = 'open' and dunning_step > 0",
+        )
+        .bind_list(subscriptions)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
 }
 
 /// Which of these subscriptions still have an open invoice.

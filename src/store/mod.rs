@@ -22,6 +22,7 @@ pub mod payments;
 pub mod plans;
 pub mod refunds;
 pub mod reports;
+pub mod roll_outs;
 pub mod runs;
 pub mod subscriptions;
 pub mod tables;

@@ -71,6 +71,27 @@ pub async fn lock(tx: &mut Tx, key: &str) -> Result<Option<Plan>> {
     tx.query("select * from plans where id = $1 or reference = $1 for update").bind(key.to_owned()).optional().await
 }
 
+/// Those in whose add-ons or discounts this id stands.
+pub async fn with(tx: &mut Tx, entry: &str) -> Result<Vec<Plan>> {
+    tx.query("select * from plans where cast(add_ons as text) like $1 or cast(discounts as text) like $1 order by id")
+        .bind(format!("%{entry}%"))
+        .all()
+        .await
+}
+
+/// The same, locked.
+pub async fn lock_with(tx: &mut Tx, entry: &str) -> Result<Vec<Plan>> {
+    tx.query("select * from plans where cast(add_ons as text) like $1 or cast(discounts as text) like $1 order by id for update")
+        .bind(format!("%{entry}%"))
+        .all()
+        .await
+}
+
+pub async fn save_many(tx: &mut Tx, plans: &[Plan]) -> Result<()> {
+    tx.update_rows(plans, ALL).await?;
+    Ok(())
+}
+
 /// Subscriptions keep their own terms.
 pub async fn delete(tx: &mut Tx, id: PlanId) -> Result<()> {
     tx.query("delete from plans where id = $1").bind(id).run().await?;

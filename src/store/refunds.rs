@@ -15,6 +15,7 @@ impl Row for Refund {
         "payment_id",
         "invoice_id",
         "timeline",
+        "destination",
         "amount",
         "returned_before",
         "currency",
@@ -60,6 +61,19 @@ pub async fn lock(tx: &mut Tx, id: RefundId) -> Result<Option<Refund>> {
 
 pub async fn of_invoice(db: &Db, invoice: InvoiceId) -> Result<Vec<Refund>> {
     db.query("select * from refunds where invoice_id = $1 order by id").bind(invoice).all().await
+}
+
+/// What refunds of an invoice may bring that are on their way or undecided, minor units. The caller holds the invoice.
+pub async fn claimed(tx: &mut Tx, invoice: InvoiceId) -> Result<i64> {
+    let row: (i64,) = tx
+        .query(
+            "select cast(coalesce(sum(amount), 0) as bigint) from refunds
+             where invoice_id = $1 and status in ('pending', 'unknown', 'parked')",
+        )
+        .bind(invoice)
+        .one()
+        .await?;
+    Ok(row.0)
 }
 
 /// Claims unknown refunds whose look-up is due.

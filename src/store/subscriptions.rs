@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
     customer::Timeline,
-    id::{CustomerId, SubscriptionId},
+    id::{CustomerId, PlanId, SubscriptionId},
     subscription::Subscription,
 };
 
@@ -50,7 +50,10 @@ impl Row for Subscription {
         "period_start",
         "period_end",
         "moved_to",
+        "paused_on",
         "paused_until",
+        "pause_at_period_end",
+        "credited_days",
         "cancel_at_period_end",
         "pending_change",
         "parked_reason",
@@ -88,6 +91,8 @@ const ALL: &[&str] = &[
     "billing_days",
     "duration",
     "ends_on",
+    "trial_ends_on",
+    "timezone",
     "business_day",
     "holiday_calendar",
     "catch_up",
@@ -105,7 +110,10 @@ const ALL: &[&str] = &[
     "period_start",
     "period_end",
     "moved_to",
+    "paused_on",
     "paused_until",
+    "pause_at_period_end",
+    "credited_days",
     "cancel_at_period_end",
     "pending_change",
     "parked_reason",
@@ -167,16 +175,22 @@ pub async fn of_customer(db: &Db, customer: CustomerId) -> Result<Vec<Subscripti
     db.query("select * from subscriptions where customer_id = $1 order by id").bind(customer).all().await
 }
 
-/// Those of a timeline that something is planned for before an instant, by id and after `after`.
-pub async fn planned(db: &Db, timeline: Timeline, before: DateTime<Utc>, after: &str, limit: i64) -> Result<Vec<Subscription>> {
+/// Those that something is planned for before an instant, by id and after `after`; of one timeline, if it is given.
+pub async fn planned(
+    db: &Db,
+    timeline: Option<Timeline>,
+    before: DateTime<Utc>,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Subscription>> {
     // By id, which no charge changes: by due instant, one that is billed meanwhile would be met twice. The empty text keeps
     // SQLite from reading and sorting the whole timeline for each page.
     db.query(
-        "select * from subscriptions where id > $1 and timeline || '' = $2 and due_at is not null and due_at < $3
+        "select * from subscriptions where id > $1 and ($2 is null or timeline || '' = $2) and due_at is not null and due_at < $3
          order by id limit $4",
     )
     .bind(after.to_owned())
-    .bind(timeline)
+    .bind(timeline.map(|timeline| timeline.to_string()))
     .bind(before)
     .bind(limit)
     .all()
@@ -200,4 +214,69 @@ pub async fn lock_imports(tx: &mut Tx) -> Result<()> {
     .run()
     .await?;
     Ok(())
+}
+
+/// Those of a plan that have not ended, by id and after `after`.
+pub async fn running_of_plan(tx: &mut Tx, plan: PlanId, after: &str, limit: i64) -> Result<Vec<Subscription>> {
+    tx.query(
+        "select * from subscriptions where plan_id = $1 and id > $2 and status not in ('completed', 'cancelled')
+         order by id limit $3",
+    )
+    .bind(plan)
+    .bind(after.to_owned())
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// The same, locked.
+pub async fn lock_running_of_plan(tx: &mut Tx, plan: PlanId, after: &str, limit: i64) -> Result<Vec<Subscription>> {
+    tx.query(
+        "select * from subscriptions where plan_id = $1 and id > $2 and status not in ('completed', 'cancelled')
+         order by id limit $3 for update",
+    )
+    .bind(plan)
+    .bind(after.to_owned())
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Those that have not ended and in whose add-ons, discounts or waiting change this id stands, by id and after `after`. Reads all
+/// that is running once, in the course of its pages.
+pub async fn running_with(tx: &mut Tx, entry: &str, after: &str, limit: i64) -> Result<Vec<Subscription>> {
+    tx.query(
+        "select * from subscriptions where id > $1 and status not in ('completed', 'cancelled')
+             and (cast(add_ons as text) like $2 or cast(discounts as text) like $2 or cast(pending_change as text) like $2)
+         order by id limit $3",
+    )
+    .bind(after.to_owned())
+    .bind(format!("%{entry}%"))
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// The same, locked.
+pub async fn lock_running_with(tx: &mut Tx, entry: &str, after: &str, limit: i64) -> Result<Vec<Subscription>> {
+    tx.query(
+        "select * from subscriptions where id > $1 and status not in ('completed', 'cancelled')
+             and (cast(add_ons as text) like $2 or cast(discounts as text) like $2 or cast(pending_change as text) like $2)
+         order by id limit $3 for update",
+    )
+    .bind(after.to_owned())
+    .bind(format!("%{entry}%"))
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// How many of a plan have ended.
+pub async fn ended_of_plan(tx: &mut Tx, plan: PlanId) -> Result<i64> {
+    let row: (i64,) = tx
+        .query("select count(*) from subscriptions where plan_id = $1 and status in ('completed', 'cancelled')")
+        .bind(plan)
+        .one()
+        .await?;
+    Ok(row.0)
 }

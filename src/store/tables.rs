@@ -17,6 +17,7 @@ use crate::domain::{
     invoice::Invoice,
     payment::{Payment, Refund},
     plan::Plan,
+    roll_out::RollOut,
     subscription::Subscription,
 };
 
@@ -81,6 +82,7 @@ tables! {
     "invoices" by "id": Invoice;
     "payments" by "id": Payment;
     "refunds" by "id": Refund;
+    "roll_outs" by "id": RollOut;
     "events" by "id": Event;
     "job_runs" by "id": super::runs::JobRun;
 }

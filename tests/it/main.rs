@@ -14,6 +14,7 @@ mod kill;
 mod laws;
 mod postgres;
 mod readme;
+mod roll_out;
 mod rust_text;
 mod sandbox;
 mod store;

@@ -9,18 +9,15 @@ use rebilld::{
     clock::Clock,
     config::{Config, GatewayConfig, GatewayKind, Mode},
     domain::{
-        calendar::BusinessDay,
         clock::{ClockStatus, TestClock},
-        customer::{Customer, Metadata, PaymentMethod, Timeline},
+        customer::{Credit, Customer, Metadata, PaymentMethod, Timeline},
         frequency::Frequency,
         id::{ClockId, CustomerId},
         installment::{Installment, InstallmentPlan, InstallmentSchedule, InstallmentStatus},
         invoice::{Invoice, InvoiceStatus},
         money::Currency,
-        payment::{MethodKind, Payment},
-        plan::{CatchUp, WhilePastDue},
-        proration::FirstPeriod,
-        subscription::{Subscription, SubscriptionStatus},
+        payment::{MethodKind, Payment, Refund, RefundStatus, RefundTo},
+        subscription::Subscription,
     },
     gateway::Gateways,
     jobs,
@@ -203,51 +200,10 @@ impl World {
         let now = self.app.now_of(Timeline::Test(self.clock)).await.expect("clock");
         let zone = store::customers::find(&self.app.db, &customer.to_string()).await.expect("read").expect("customer").timezone;
         Subscription {
-            id: self.app.id(),
-            customer_id: customer,
-            plan_id: None,
-            payment_method_id: None,
             timeline: Timeline::Test(self.clock),
-            status: SubscriptionStatus::Active,
             description: "Gym".into(),
-            currency: Currency::USD,
             amount: 1000,
-            quantity: 1,
-            billing_frequency: Frequency::Monthly,
-            billing_cycle_interval: 1,
-            billing_days: None,
-            duration: 0,
-            ends_on: None,
-            trial_ends_on: None,
-            timezone: zone,
-            first_period: FirstPeriod::Full,
-            catch_up: CatchUp::BillAll,
-            while_past_due: WhilePastDue::Bill,
-            business_day: BusinessDay::None,
-            holiday_calendar: None,
-            initial_payment_amount: None,
-            authorize_days_before: None,
-            dunning_policy_id: None,
-            add_ons: vec![],
-            discounts: vec![],
-            metadata: Metadata::new(),
-            anchor_date: date(start),
-            next_slot: 0,
-            next_cycle: 0,
-            cycles_billed: 0,
-            next_bill_date: None,
-            next_bill_at: None,
-            due_at: None,
-            period_start: None,
-            period_end: None,
-            moved_to: None,
-            paused_until: None,
-            cancel_at_period_end: false,
-            pending_change: None,
-            parked_reason: None,
-            cancelled_at: None,
-            created_at: now,
-            updated_at: now,
+            ..Subscription::beginning(self.app.id(), customer, Currency::USD, zone, Frequency::Monthly, date(start), now)
         }
     }
 
@@ -367,6 +323,7 @@ pub async fn prove(app: &App, ledger: &[sandbox::Entry]) -> usize {
     for payment in &payments {
         *paid.entry(payment.invoice_id).or_default() += payment.amount_captured;
     }
+    prove_refunds(app, &invoices, &payments).await;
     for invoice in &invoices {
         assert_eq!(invoice.amount_paid, paid.get(&invoice.id).copied().unwrap_or(0), "what {} was paid", invoice.number);
         assert_eq!(invoice.lines.iter().map(|line| line.amount).sum::<i64>(), invoice.subtotal, "lines of {}", invoice.number);
@@ -382,6 +339,37 @@ pub async fn prove(app: &App, ledger: &[sandbox::Entry]) -> usize {
     }
     prove_installments(app, &invoices).await;
     ours.len()
+}
+
+/// What went back through gateways and what became credit stand apart, together never exceed what came, and each customer's balance
+/// is the sum of their ledger.
+async fn prove_refunds(app: &App, invoices: &[Invoice], payments: &[Payment]) {
+    let refunds: Vec<Refund> = app.db.query("select * from refunds").all().await.expect("refunds");
+    let gone = |invoice: &Invoice, to| -> i64 {
+        let of = |refund: &&Refund| refund.invoice_id == invoice.id && refund.destination == to;
+        refunds.iter().filter(of).filter(|refund| refund.status == RefundStatus::Succeeded).map(|refund| refund.amount).sum()
+    };
+    let credits: Vec<Credit> = app.db.query("select * from credits").all().await.expect("credits");
+    for invoice in invoices {
+        let number = &invoice.number;
+        let returned: i64 =
+            payments.iter().filter(|payment| payment.invoice_id == invoice.id).map(|payment| payment.amount_refunded).sum();
+        assert_eq!((invoice.amount_refunded, gone(invoice, RefundTo::Method)), (returned, returned), "given back of {number}");
+        assert_eq!(invoice.amount_credited, gone(invoice, RefundTo::Credit), "credited of {number}");
+        assert!(
+            invoice.amount_refunded + invoice.amount_credited <= invoice.amount_paid + invoice.credit_applied,
+            "{number}: too much"
+        );
+        // Used, returned by a void, and given back: what the ledger says of an invoice is what the invoice says.
+        let booked: i64 = credits.iter().filter(|credit| credit.invoice_id == Some(invoice.id)).map(|credit| credit.amount).sum();
+        let kept = if invoice.status == InvoiceStatus::Void { 0 } else { invoice.credit_applied };
+        assert_eq!(booked, invoice.amount_credited - kept, "credit of {number}");
+    }
+    let customers: Vec<Customer> = app.db.query("select * from customers").all().await.expect("customers");
+    for customer in customers {
+        let ledger: i64 = credits.iter().filter(|credit| credit.customer_id == customer.id).map(|credit| credit.amount).sum();
+        assert_eq!(customer.balance, ledger, "credit of {}", customer.id);
+    }
 }
 
 /// Every installment plan adds up, and each of its installments is in one invoice at most, which says the same of it.
@@ -405,7 +393,8 @@ async fn prove_installments(app: &App, invoices: &[Invoice]) {
         for part in &schedule.installments {
             let invoice = invoices.iter().find(|invoice| Some(invoice.id) == part.invoice_id).map(|invoice| invoice.status);
             let agrees = match part.status {
-                InstallmentStatus::Scheduled => invoice.is_none(),
+                InstallmentStatus::Scheduled | InstallmentStatus::PaidElsewhere => invoice.is_none(),
+                InstallmentStatus::Moved => matches!(invoice, None | Some(InvoiceStatus::Void)),
                 InstallmentStatus::Due => invoice == Some(InvoiceStatus::Open),
                 InstallmentStatus::Paid => invoice == Some(InvoiceStatus::Paid),
                 InstallmentStatus::Failed => invoice == Some(InvoiceStatus::Uncollectible),

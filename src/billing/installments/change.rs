@@ -1,6 +1,5 @@
-//! Change an installment plan: move or re-amount an installment, split it, and what goes with the plan itself.
+//! Change what goes with an installment plan: its name, who pays with what, when it gives up. Never its total nor its parts.
 
-use chrono::NaiveDate;
 use serde_json::json;
 
 use super::{
@@ -9,17 +8,15 @@ use super::{
     held::Held,
 };
 use crate::{
-    billing::{App, Done, Refusal, checks::Checks},
+    billing::{App, Done, checks::Checks},
     domain::{
         customer::Metadata,
         event::Actor,
         id::{InstallmentPlan as PlanKind, PaymentMethodId},
-        installment::{MAX_INSTALLMENTS, change::Spread},
+        installment::MAX_INSTALLMENTS,
     },
     store,
 };
-
-const CHANGED: &str = "installment_plan.changed";
 
 /// What may change of the plan itself. None leaves it.
 #[derive(Debug, Clone, Default)]
@@ -49,36 +46,5 @@ pub async fn update(app: &App, actor: &Actor, key: &str, patch: PlanPatch) -> Do
     take!(reference, description, payment_method_id, default_after, metadata);
     plan.updated_at = held.now;
     store::installments::save_terms(&mut held.tx, plan).await.map_err(taken)?;
-    held.commit(CHANGED, json!({})).await
-}
-
-/// Moves an installment that is scheduled, gives it another amount, or both.
-pub async fn installment(
-    app: &App,
-    actor: &Actor,
-    key: &str,
-    number: i64,
-    date: Option<NaiveDate>,
-    amount: Option<i64>,
-    spread: Option<Spread>,
-) -> Done<Overview> {
-    let mut held = Held::take(app, actor, key).await?;
-    held.schedule.payable(number)?;
-    if date.is_none() && amount.is_none() {
-        return Err(Refusal::invalid("", "must have a date or an amount"));
-    }
-    if amount.is_none() && spread.is_some() {
-        return Err(Refusal::invalid("spread", "needs an amount beside it"));
-    }
-    let moment = held.moment();
-    held.schedule.change(number, date, amount, spread.unwrap_or_default(), moment)?;
-    held.commit(CHANGED, json!({ "number": number })).await
-}
-
-/// Makes several of an installment that is scheduled.
-pub async fn split(app: &App, actor: &Actor, key: &str, number: i64, parts: &[(NaiveDate, i64)]) -> Done<Overview> {
-    let mut held = Held::take(app, actor, key).await?;
-    let moment = held.moment();
-    held.schedule.split(number, parts, moment)?;
-    held.commit(CHANGED, json!({ "number": number, "parts": parts.len() })).await
+    held.commit("installment_plan.changed", json!({})).await
 }

@@ -7,13 +7,14 @@ use crate::{
     billing::{App, Done, Refusal, checks::Checks},
     domain::{
         calendar::{self, BusinessDay},
-        customer::{Customer, Metadata, Timeline, Zone},
+        customer::{Customer, Metadata, PaymentMethod, Timeline, Zone},
         event::Actor,
         frequency::{Frequency, Recurrence},
         id::{InstallmentPlan as PlanKind, PaymentMethodId},
         installment::{
-            InstallmentPlan, InstallmentPlanStatus, InstallmentSchedule, MAX_INSTALLMENTS,
-            terms::{TermUnits, dates, equal_parts, installments_in, next_date},
+            Installment, InstallmentPlan, InstallmentPlanStatus, InstallmentSchedule, InstallmentStatus, MAX_INSTALLMENTS,
+            Unsound,
+            terms::{TermUnits, dates, equal_parts, installments_in, installments_until, next_date},
         },
         money::{Currency, MAX_AMOUNT_MINOR, Percentage},
     },
@@ -43,6 +44,8 @@ pub struct PlanInput {
     pub installments: Option<i64>,
     pub term: Option<i64>,
     pub term_units: Option<TermUnits>,
+    /// As many as have a date up to and with this one, instead of how many.
+    pub until: Option<NaiveDate>,
     pub billing_frequency: Option<Frequency>,
     pub billing_cycle_interval: Option<i64>,
     pub billing_days: Option<String>,
@@ -54,6 +57,27 @@ pub struct PlanInput {
     pub holiday_calendar: Option<String>,
     pub default_after: Option<i64>,
     pub metadata: Option<Metadata>,
+    /// Of a plan that was charged elsewhere before; none for one that begins here.
+    pub taken_over: Option<TakenOver>,
+}
+
+/// What was paid of a plan before it came here, its down payment first: exactly one of the two.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TakenOver {
+    /// Every installment of a date up to and with this one.
+    pub paid_through: Option<NaiveDate>,
+    /// So many, by date.
+    pub installments_paid: Option<i64>,
+    /// Lets what is not paid lie in the past: it is charged at once.
+    pub backdated: bool,
+}
+
+/// What the input names, as far as it is there.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Named<'a> {
+    pub customer: Option<&'a Customer>,
+    /// All of theirs.
+    pub methods: &'a [PaymentMethod],
 }
 
 pub async fn create(app: &App, actor: &Actor, input: PlanInput) -> Done<Overview> {
@@ -71,8 +95,8 @@ pub async fn create(app: &App, actor: &Actor, input: PlanInput) -> Done<Overview
 /// What [`create`] would make. Nothing is stored.
 pub async fn preview(app: &App, input: PlanInput) -> Done<Overview> {
     let mut tx = app.db.begin().await?;
-    let (schedule, _) = built(app, &mut tx, input).await?;
-    Ok(Overview::new(schedule, None))
+    let (schedule, now) = built(app, &mut tx, input).await?;
+    Ok(Overview::new(schedule, None, now))
 }
 
 /// The only unique value of a plan is its reference.
@@ -84,14 +108,32 @@ pub(super) fn taken(error: store::Error) -> Refusal {
 }
 
 async fn built(app: &App, tx: &mut Tx, input: PlanInput) -> Done<(InstallmentSchedule, DateTime<Utc>)> {
-    let mut checks = Checks::default();
     let customer = store::customers::lock(tx, &input.customer).await?;
+    let timeline = customer.as_ref().map_or(Timeline::Wall, |customer| customer.timeline);
+    let now = app.now_in(tx, timeline).await?;
+    let methods = match (&customer, input.payment_method_id) {
+        (Some(customer), Some(_)) => store::payment_methods::of_customer(tx, customer.id).await?,
+        _ => Vec::new(),
+    };
+    let mut checks = Checks::default();
+    let schedule = draft(app, &mut checks, &Named { customer: customer.as_ref(), methods: &methods }, input, now);
+    checks.done()?;
+    Ok((schedule?, now))
+}
+
+/// The plan that the input asks for. It is worth something only if no fault was found.
+pub(in crate::billing) fn draft(
+    app: &App,
+    checks: &mut Checks,
+    named: &Named,
+    input: PlanInput,
+    now: DateTime<Utc>,
+) -> Result<InstallmentSchedule, Unsound> {
+    let customer = named.customer;
     if customer.is_none() {
         checks.fault("customer.id", format!("there is no customer {}", input.customer.escape_debug()));
     }
-    let timeline = customer.as_ref().map_or(Timeline::Wall, |customer| customer.timeline);
-    let now = app.now_in(tx, timeline).await?;
-    let zone = customer.as_ref().map_or(Zone(app.config.billing.timezone), |customer| customer.timezone);
+    let zone = customer.map_or(Zone(app.config.billing.timezone), |customer| customer.timezone);
     let timezone = input.timezone.unwrap_or(zone);
     let today = calendar::local_date(now, timezone.0);
 
@@ -100,25 +142,26 @@ async fn built(app: &App, tx: &mut Tx, input: PlanInput) -> Done<(InstallmentSch
     checks.within("default_after", input.default_after.unwrap_or(0), 0..=MAX_INSTALLMENTS as i64);
     let business_day = input.business_day.unwrap_or_default();
     checks.calendar(business_day, input.holiday_calendar.as_deref(), &app.rules);
-    if let (Some(method), Some(customer)) = (input.payment_method_id, &customer) {
-        check_method(tx, &mut checks, customer, method).await?;
+    if let (Some(method), Some(_)) = (input.payment_method_id, customer)
+        && !named.methods.iter().any(|known| known.id == method)
+    {
+        checks.fault("payment_method_id", NOT_THEIRS);
     }
-    let down_payment = input.down_payment.map_or(0, |down| down_payment(&mut checks, down, input.amount));
+    let down_payment = input.down_payment.map_or(0, |down| down_payment(checks, down, input.amount));
     let rest = input.amount - down_payment;
     let parts = match &input.schedule {
-        Some(schedule) => explicit(&mut checks, &input, schedule, rest, today),
-        None => even(&mut checks, &input, rest, today),
+        Some(schedule) => explicit(checks, &input, schedule, rest, today),
+        None => even(checks, &input, rest, today),
     };
-    checks.done()?;
 
     // A recurrence is kept as a record of how the parts came about.
     let recurs = input.schedule.is_none();
     let plan = InstallmentPlan {
         id: app.id(),
         reference: input.reference,
-        customer_id: customer.as_ref().map_or_else(|| app.id(), |customer| customer.id),
+        customer_id: customer.map_or_else(|| app.id(), |customer| customer.id),
         payment_method_id: input.payment_method_id,
-        timeline,
+        timeline: customer.map_or(Timeline::Wall, |customer| customer.timeline),
         status: InstallmentPlanStatus::Open,
         description: input.description.unwrap_or_default(),
         currency: input.currency.or(customer.map(|customer| customer.currency)).unwrap_or(app.config.billing.currency),
@@ -128,6 +171,7 @@ async fn built(app: &App, tx: &mut Tx, input: PlanInput) -> Done<(InstallmentSch
         billing_frequency: input.billing_frequency.filter(|_| recurs),
         billing_cycle_interval: recurs.then(|| input.billing_cycle_interval.unwrap_or(1)),
         billing_days: input.billing_days.filter(|_| recurs),
+        anchor_date: parts.first().map(|part| part.0).filter(|_| recurs),
         business_day,
         holiday_calendar: input.holiday_calendar,
         default_after: input.default_after.unwrap_or(i64::from(app.config.installments.default_after)),
@@ -138,13 +182,61 @@ async fn built(app: &App, tx: &mut Tx, input: PlanInput) -> Done<(InstallmentSch
         created_at: now,
         updated_at: now,
     };
-    Ok((InstallmentSchedule::new(plan, &parts, now, &app.rules)?, now))
+    let mut schedule = InstallmentSchedule::new(plan, &parts, now, &app.rules)?;
+    if let Some(taken) = input.taken_over
+        && !parts.is_empty()
+    {
+        take_over(checks, &mut schedule, taken, today);
+    }
+    Ok(schedule)
 }
+
+/// Marks what was paid before the plan came here.
+fn take_over(checks: &mut Checks, schedule: &mut InstallmentSchedule, taken: TakenOver, today: NaiveDate) {
+    let (field, through, count) = match (taken.paid_through, taken.installments_paid) {
+        (Some(_), Some(_)) => return checks.fault("installments_paid", "must be left out beside paid_through"),
+        (None, None) => {
+            let message = "is required, or installments_paid: what was paid elsewhere; 0 installments, if nothing";
+            return checks.fault("paid_through", message);
+        }
+        (Some(through), None) => ("paid_through", Some(through), None),
+        (None, Some(count)) => ("installments_paid", None, Some(count)),
+    };
+    let mut dated: Vec<&mut Installment> = schedule.installments.iter_mut().collect();
+    dated.sort_by_key(|part| (part.number != 0, part.date, part.number));
+    let first_date = dated.iter().find(|part| part.number != 0).map_or(today, |part| part.date);
+    let mut numbered = 0;
+    for part in &mut dated {
+        if part.number == 0 {
+            // It came first, and the plan would not be there without it.
+            (part.date, part.status) = (first_date.min(today), InstallmentStatus::PaidElsewhere);
+            continue;
+        }
+        numbered += 1;
+        if through.is_some_and(|through| part.date <= through) || count.is_some_and(|count| numbered <= count) {
+            part.status = InstallmentStatus::PaidElsewhere;
+        }
+    }
+    if count.is_some_and(|count| count > numbered) {
+        return checks.fault(field, format!("must not be more than there are: {numbered}"));
+    }
+    match dated.iter().find(|part| part.status == InstallmentStatus::Scheduled) {
+        None => checks.fault(field, "leaves nothing to charge by these terms"),
+        Some(part) if part.date < today && !taken.backdated => checks.fault(
+            field,
+            format!("would bring the first charge on {}, before today, {today}: that must be asked for as backdated", part.date),
+        ),
+        Some(_) => {}
+    }
+    schedule.refresh();
+}
+
+const NOT_THEIRS: &str = "is no payment method of this customer";
 
 pub(super) async fn check_method(tx: &mut Tx, checks: &mut Checks, customer: &Customer, method: PaymentMethodId) -> Done<()> {
     let methods = store::payment_methods::of_customer(tx, customer.id).await?;
     if !methods.iter().any(|known| known.id == method) {
-        checks.fault("payment_method_id", "is no payment method of this customer");
+        checks.fault("payment_method_id", NOT_THEIRS);
     }
     Ok(())
 }
@@ -184,6 +276,7 @@ fn explicit(
         ("installments", input.installments.is_some()),
         ("term", input.term.is_some()),
         ("term_units", input.term_units.is_some()),
+        ("until", input.until.is_some()),
         ("billing_frequency", input.billing_frequency.is_some()),
         ("billing_cycle_interval", input.billing_cycle_interval.is_some()),
         ("billing_days", input.billing_days.is_some()),
@@ -198,7 +291,7 @@ fn explicit(
         return Vec::new();
     }
     for (i, &(date, amount)) in schedule.iter().enumerate() {
-        if date < today {
+        if date < today && input.taken_over.is_none() {
             checks.fault(format!("schedule[{i}].date"), format!("lies before today, {today}"));
         }
         checks.within(&format!("schedule[{i}].amount"), amount, 1..=MAX_AMOUNT_MINOR);
@@ -214,18 +307,15 @@ fn explicit(
 
 /// Equal parts on the dates of a recurrence.
 fn even(checks: &mut Checks, input: &PlanInput, rest: i64, today: NaiveDate) -> Vec<(NaiveDate, i64)> {
-    let counted_by = match (input.installments, input.term) {
-        (Some(_), None) => Some("installments"),
-        (None, Some(_)) => Some("term"),
-        (Some(_), Some(_)) => {
-            checks.fault("term", "must be left out when installments is given");
-            None
-        }
-        (None, None) => {
-            checks.fault("installments", "is required, unless there is a term or a schedule");
-            None
-        }
-    };
+    let told = [("installments", input.installments.is_some()), ("term", input.term.is_some()), ("until", input.until.is_some())];
+    let mut told = told.iter().filter(|told| told.1).map(|told| told.0);
+    let counted_by = told.next();
+    for other in told {
+        checks.fault(other, format!("must be left out when {} is given", counted_by.unwrap_or_default()));
+    }
+    if counted_by.is_none() {
+        checks.fault("installments", "is required, unless there is a term, a date until which, or a schedule");
+    }
     let limits = 1..=MAX_INSTALLMENTS as i64;
     if let Some(count) = input.installments {
         checks.within("installments", count, limits.clone());
@@ -246,23 +336,31 @@ fn even(checks: &mut Checks, input: &PlanInput, rest: i64, today: NaiveDate) -> 
             .map_err(|bad| checks.fault(bad.field, bad.message))
             .ok(),
     };
-    if let Some(date) = input.first_date.filter(|date| *date < today) {
+    if let Some(date) = input.first_date.filter(|date| *date < today && input.taken_over.is_none()) {
         checks.fault("first_date", format!("{date} lies before today, {today}"));
+    }
+    if input.taken_over.is_some() && input.first_date.is_none() {
+        checks.fault("first_date", "is required without a schedule");
+        return Vec::new();
     }
     let (Some(field), Some(recurrence)) = (counted_by, recurrence) else { return Vec::new() };
     // Paid down today, it goes on one step later.
     let follows = || if input.down_payment.is_some() { next_date(recurrence.clone(), today) } else { today };
     let first_date = input.first_date.unwrap_or_else(follows);
-    let count = match (input.installments, input.term, input.term_units) {
-        (Some(count), _, _) => count,
-        (_, Some(term), Some(units)) => installments_in(term.clamp(0, 1_000_000), units, &recurrence, first_date),
+    let count = match (input.installments, input.term, input.term_units, input.until) {
+        (Some(count), _, _, _) => count,
+        (_, Some(term), Some(units), _) => installments_in(term.clamp(0, 1_000_000), units, &recurrence, first_date),
+        (_, _, _, Some(until)) => installments_until(recurrence.clone(), first_date, until),
         _ => return Vec::new(),
     };
     if count < 1 && field == "term" {
         checks.fault(field, "is shorter than one billing period");
     }
+    if count < 1 && field == "until" {
+        checks.fault(field, format!("lies before the first date, {first_date}"));
+    }
     if !limits.contains(&count) {
-        if count > 0 && field == "term" {
+        if count > 0 && field != "installments" {
             checks.fault(field, format!("makes more than {MAX_INSTALLMENTS} installments"));
         }
         return Vec::new();

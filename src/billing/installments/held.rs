@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-use super::{Overview, draft, ended_event, overviews, paid_event};
+use super::{Overview, draft, ended_event, paid_event};
 use crate::{
     billing::{App, Done, Refusal, customers, open::open_invoices},
     domain::{
@@ -28,6 +28,8 @@ pub(super) struct Held<'a> {
     pub events: Vec<Event>,
     /// Something is to be collected now.
     pub collect: bool,
+    /// Only show what would be.
+    pub preview: bool,
 }
 
 impl<'a> Held<'a> {
@@ -42,7 +44,7 @@ impl<'a> Held<'a> {
 
     /// One that this transaction has just made.
     pub fn of(app: &'a App, actor: &'a Actor, tx: Tx, now: DateTime<Utc>, schedule: InstallmentSchedule) -> Self {
-        Self { app, actor, tx, now, before: schedule.clone(), schedule, events: Vec::new(), collect: false }
+        Self { app, actor, tx, now, before: schedule.clone(), schedule, events: Vec::new(), collect: false, preview: false }
     }
 
     pub fn moment(&self) -> Moment<'a> {
@@ -117,6 +119,16 @@ impl<'a> Held<'a> {
         store::installments::insert_parts(&mut self.tx, &new).await?;
         store::installments::save_progress(&mut self.tx, std::slice::from_ref(&self.schedule.plan)).await?;
         store::events::append(&mut self.tx, &self.events).await?;
+        let received = store::installments::received_in(&mut self.tx, id).await?;
+        let mut overview = Overview::new(self.schedule.clone(), received, self.now);
+        if self.preview {
+            // Dropped without a commit: what it opened there is nowhere.
+            let held = |part: &Installment| self.before.installments.iter().any(|old| old.invoice_id == part.invoice_id);
+            for part in overview.schedule.installments.iter_mut().filter(|part| !held(part)) {
+                part.invoice_id = None;
+            }
+            return Ok(overview);
+        }
         self.tx.commit().await?;
         if self.collect {
             self.app.bells.collect.notify_one();
@@ -124,7 +136,6 @@ impl<'a> Held<'a> {
         if self.schedule.plan.due_at.is_some_and(|due| due <= self.now) {
             self.app.bells.bill.notify_one();
         }
-        let missing = || Refusal::not_found("installment plan", id);
-        overviews(self.app, vec![self.schedule.plan]).await?.pop().ok_or_else(missing)
+        Ok(overview)
     }
 }

@@ -1,46 +1,43 @@
-//! Pay an installment early, pay the plan off, or cancel it. What has failed is collected again by the invoice it has.
+//! What an operator's hand does with the money of a plan: collect early, pay off, restore, cancel. What has failed is collected
+//! again by the invoice it has.
 
 use serde_json::json;
 
-use super::{Overview, held::Held};
+use super::held::Held;
 use crate::{
-    billing::{App, Done, Refusal, payment_methods::collect_now, void::void_invoices},
+    billing::{Done, Refusal, payment_methods::collect_now, void::void_invoices},
     domain::{
-        event::Actor,
         id::InvoiceId,
-        installment::InstallmentStatus,
+        installment::{InstallmentStatus, restore::Arrears},
         invoice::{Invoice, InvoiceStatus},
     },
     store,
 };
 
-/// Collects one installment now: a scheduled one is invoiced, one that is due or has failed is charged again.
-pub async fn pay(app: &App, actor: &Actor, key: &str, number: i64) -> Done<Overview> {
-    let mut held = Held::take(app, actor, key).await?;
+pub(super) async fn pay(held: &mut Held<'_>, number: i64) -> Done<()> {
     let part = held.schedule.payable(number)?.clone();
     let again = match part.invoice_id {
         None => {
             held.open(&[number]).await?;
             Vec::new()
         }
-        Some(invoice) => collect_again(&mut held, |owed| owed.id == invoice).await?,
+        Some(invoice) => collect_again(held, |owed| owed.id == invoice).await?,
     };
     if part.status != InstallmentStatus::Scheduled && again.is_empty() {
         return Err(on_its_way());
     }
-    held.commit("installment_plan.changed", json!({ "number": number, "paid": "early" })).await
+    Ok(())
 }
 
-/// Collects all that is owed now: what is scheduled by one invoice, what is invoiced by the invoices it has.
-pub async fn pay_off(app: &App, actor: &Actor, key: &str) -> Done<Overview> {
-    let mut held = Held::take(app, actor, key).await?;
+/// Answers the numbers of what was scheduled.
+pub(super) async fn pay_off(held: &mut Held<'_>) -> Done<Vec<i64>> {
     let scheduled = held.schedule.scheduled()?;
-    let again = collect_again(&mut held, |_| true).await?;
+    let again = collect_again(held, |_| true).await?;
     if scheduled.is_empty() && again.is_empty() {
         return Err(on_its_way());
     }
     held.open(&scheduled).await?;
-    held.commit("installment_plan.changed", json!({ "numbers": scheduled, "paid": "off" })).await
+    Ok(scheduled)
 }
 
 fn on_its_way() -> Refusal {
@@ -69,14 +66,38 @@ async fn collect_again(held: &mut Held<'_>, wanted: impl Fn(&Invoice) -> bool) -
     Ok(due.iter().map(|invoice| invoice.id).collect())
 }
 
-/// Ends the plan. What is paid stays; open invoices are voided, one with a payment under way is left to that payment's settlement.
-pub async fn cancel(app: &App, actor: &Actor, key: &str) -> Done<Overview> {
-    let mut held = Held::take(app, actor, key).await?;
-    let (owed, in_flight) = held.owed().await?;
-    let now = held.now;
-    held.schedule.cancel(&in_flight, now)?;
-    let open = owed.into_iter().filter(|invoice| invoice.status == InvoiceStatus::Open).collect();
-    let events = void_invoices(&mut held.tx, app, now, actor, open, "the installment plan was cancelled").await?;
+/// Opens a defaulted plan again, and does with the invoices of what failed what is asked for.
+pub(super) async fn restore(held: &mut Held<'_>, arrears: Arrears) -> Done<()> {
+    let moment = held.moment();
+    held.schedule.restore(arrears, moment)?;
+    if arrears == Arrears::Collect {
+        collect_again(held, |invoice| invoice.status == InvoiceStatus::Uncollectible).await?;
+        return Ok(());
+    }
+    let moved = |invoice: &Invoice| {
+        let of = |id: Option<InvoiceId>| id == Some(invoice.id);
+        held.schedule.installments.iter().any(|part| part.status == InstallmentStatus::Moved && of(part.invoice_id))
+    };
+    let owed = store::invoices::lock_owed_of_installment_plan(&mut held.tx, held.schedule.plan.id).await?;
+    let moved: Vec<Invoice> =
+        owed.into_iter().filter(|invoice| invoice.status == InvoiceStatus::Uncollectible && moved(invoice)).collect();
+    if let Some(part_paid) = moved.iter().find(|invoice| invoice.amount_paid > 0) {
+        let message =
+            format!("{} is paid in part, so its rest cannot be owed elsewhere: say collect, or leave the plan", part_paid.number);
+        return Err(Refusal::WrongState(message));
+    }
+    let reason = "others of the plan took its installments over";
+    let events = void_invoices(&mut held.tx, held.app, held.now, held.actor, moved, reason).await?;
     held.events.extend(events);
-    held.commit("installment_plan.cancelled", json!({ "reason": "by the operator" })).await
+    Ok(())
+}
+
+pub(super) async fn cancel(held: &mut Held<'_>) -> Done<()> {
+    let (owed, in_flight) = held.owed().await?;
+    held.schedule.cancel(&in_flight, held.now)?;
+    let open = owed.into_iter().filter(|invoice| invoice.status == InvoiceStatus::Open).collect();
+    let reason = "the installment plan was cancelled";
+    let events = void_invoices(&mut held.tx, held.app, held.now, held.actor, open, reason).await?;
+    held.events.extend(events);
+    Ok(())
 }

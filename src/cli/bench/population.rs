@@ -8,7 +8,6 @@ use super::ground::GATEWAY;
 use crate::{
     billing::{App, measure::Rows},
     domain::{
-        calendar::BusinessDay,
         customer::{Customer, Metadata, PaymentMethod, Timeline, Zone},
         event::{Actor, Event},
         frequency::Frequency,
@@ -16,9 +15,8 @@ use crate::{
         invoice::{Adjustment, Invoice, InvoiceStatus, Modifier, NextAction, price, subtotal},
         money::{Currency, Percentage},
         payment::{MethodKind, Payment, PaymentStatus, Reason},
-        plan::{CatchUp, WhilePastDue},
-        proration::{FirstPeriod, Share},
-        subscription::{Rules, Subscription, SubscriptionStatus},
+        proration::Share,
+        subscription::{Rules, Subscription},
     },
 };
 
@@ -121,52 +119,15 @@ fn subscription(app: &App, customer: &Customer, due: &Due, number: u32, date: Na
         applied_from: 0,
     };
     let third = number / FREQUENCIES.len() as u32;
+    let frequency = FREQUENCIES[number as usize % FREQUENCIES.len()];
     Subscription {
-        id: app.id(),
-        customer_id: customer.id,
-        plan_id: None,
-        payment_method_id: None,
         timeline: due.timeline,
-        status: SubscriptionStatus::Active,
         description: "Gym membership".to_owned(),
-        currency: Currency::USD,
         amount: 1000 + i64::from(number % 1000),
         quantity: 1 + i64::from(number % 3),
-        billing_frequency: FREQUENCIES[number as usize % FREQUENCIES.len()],
-        billing_cycle_interval: 1,
-        billing_days: None,
-        duration: 0,
-        ends_on: None,
-        trial_ends_on: None,
-        timezone: customer.timezone,
-        first_period: FirstPeriod::Full,
-        catch_up: CatchUp::BillAll,
-        while_past_due: WhilePastDue::Bill,
-        business_day: BusinessDay::None,
-        holiday_calendar: None,
-        initial_payment_amount: None,
-        authorize_days_before: None,
-        dunning_policy_id: None,
         add_ons: if third % 2 == 1 { vec![modifier("Locker", Adjustment::Amount(500), 0)] } else { vec![] },
         discounts: if third % 3 == 1 { vec![modifier("Welcome", Adjustment::Percentage(WELCOME), 0)] } else { vec![] },
-        metadata: Metadata::new(),
-        anchor_date: date,
-        next_slot: 0,
-        next_cycle: 0,
-        cycles_billed: 0,
-        next_bill_date: None,
-        next_bill_at: None,
-        due_at: None,
-        period_start: None,
-        period_end: None,
-        moved_to: None,
-        paused_until: None,
-        cancel_at_period_end: false,
-        pending_change: None,
-        parked_reason: None,
-        cancelled_at: None,
-        created_at: due.at,
-        updated_at: due.at,
+        ..Subscription::beginning(app.id(), customer.id, customer.currency, customer.timezone, frequency, date, due.at)
     }
 }
 
@@ -221,6 +182,7 @@ pub fn add_cycle(rows: &mut Rows, app: &App, due: &Due, subscription: &Subscript
         total,
         amount_paid: total,
         amount_refunded: 0,
+        amount_credited: 0,
         due_at: at,
         next_attempt_at: None,
         next_action: NextAction::Charge,

@@ -1,4 +1,4 @@
-//! `rebilld import`: customers with their tokens and subscriptions from CSV files, all or nothing. Without `--apply` it only shows
+//! `rebilld import`: customers with their tokens, subscriptions and installment plans from CSV files, all or nothing. Without `--apply` it only shows
 //! what would come of them.
 
 mod rows;
@@ -6,34 +6,44 @@ mod sheet;
 
 use std::{
     collections::HashSet,
-    fmt::Write as _,
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::bail;
+use chrono::NaiveDate;
 use clap::Args;
 
 use super::Settings;
 use crate::{
     billing::{
         App,
-        import::{self, Prepared, Sheet},
+        import::{self, Prepared, Rows, Sheet},
     },
     clock::Clock,
     daemon,
-    domain::event::Actor,
+    domain::{
+        event::Actor,
+        installment::{Installment, InstallmentStatus},
+        money::Currency,
+    },
 };
 
 #[derive(Debug, Args)]
 pub struct Options {
+    /// Any of these files: which is which is told by their columns
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
     /// Customers and their tokens: see config/examples/customers.csv
     #[arg(long, value_name = "FILE")]
     customers: Option<PathBuf>,
     /// Subscriptions of these or of known customers: see config/examples/subscriptions.csv
     #[arg(long, value_name = "FILE")]
     subscriptions: Option<PathBuf>,
+    /// Installment plans of these or of known customers: see config/examples/installment_plans.csv
+    #[arg(long, value_name = "FILE")]
+    installment_plans: Option<PathBuf>,
     /// Only show the first three charges of each row and every fault; this is what happens without --apply, too
     #[arg(long, conflicts_with = "apply")]
     dry_run: bool,
@@ -58,9 +68,19 @@ struct Told {
     text: String,
 }
 
-pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    if options.customers.is_none() && options.subscriptions.is_none() {
-        bail!("--customers or --subscriptions must name a file");
+pub async fn run(mut options: Options) -> anyhow::Result<ExitCode> {
+    for file in std::mem::take(&mut options.files) {
+        let (place, what) = match rows::sheet_of(&sheet::columns_of(&file)?) {
+            Sheet::Customers => (&mut options.customers, "customers"),
+            Sheet::Subscriptions => (&mut options.subscriptions, "subscriptions"),
+            Sheet::InstallmentPlans => (&mut options.installment_plans, "installment plans"),
+        };
+        if let Some(other) = place.replace(file.clone()) {
+            bail!("{} and {} both have the columns of {what}: import one after the other", other.display(), file.display());
+        }
+    }
+    if [&options.customers, &options.subscriptions, &options.installment_plans].into_iter().all(Option::is_none) {
+        bail!("name at least one file, such as subscriptions.csv: config/examples shows what may stand in it");
     }
     let config = options.settings.load()?;
     let (customers, mut faults) = match &options.customers {
@@ -72,25 +92,24 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
         None => Default::default(),
     };
     faults.extend(more);
+    let (installment_plans, more) = match &options.installment_plans {
+        Some(path) => rows::installment_plans(path, options.backdated)?,
+        None => Default::default(),
+    };
+    faults.extend(more);
+    let of_customers = faults.iter().filter(|fault| fault.sheet == Sheet::Customers);
+    let unread = of_customers.filter_map(|fault| fault.unread.clone()).collect();
+    let rows = Rows { customers, subscriptions, installment_plans, unread };
     let db = daemon::open_existing(&config).await?;
     let app = daemon::rehearse(config, db, Clock::System, daemon::seed()?)?;
-    let done = import(&app, &options, customers, subscriptions, faults).await;
+    let done = import(&app, &options, rows, faults).await;
     app.db.close().await;
     done
 }
 
-async fn import(
-    app: &App,
-    options: &Options,
-    customers: Vec<import::CustomerRow>,
-    subscriptions: Vec<import::SubscriptionRow>,
-    read: Vec<rows::Fault>,
-) -> anyhow::Result<ExitCode> {
-    let of_customers = read.iter().filter(|fault| fault.sheet == Sheet::Customers);
-    let unread: HashSet<String> = of_customers.filter_map(|fault| fault.unread.clone()).collect();
-    let prepared = import::prepare(app, customers, subscriptions, &unread).await?;
-    let key =
-        |sheet, line, column: &str| (sheet, line, if rows::is_means(column) { "gateway".to_owned() } else { column.to_owned() });
+async fn import(app: &App, options: &Options, rows: Rows, read: Vec<rows::Fault>) -> anyhow::Result<ExitCode> {
+    let prepared = import::prepare(app, rows).await?;
+    let key = |sheet, line, column: &str| (sheet, line, rows::together(column).to_owned());
     let cells: HashSet<_> = read.iter().map(|fault| key(fault.sheet, fault.line, &fault.column)).collect();
     let mut told: Vec<Told> =
         read.iter().map(|fault| tell(options, fault.sheet, fault.line, &fault.column, &fault.message)).collect();
@@ -104,12 +123,14 @@ async fn import(
     if !told.is_empty() {
         return Ok(refuse(told));
     }
-    let what = format!(
-        "{} customers with {} payment methods, and {} subscriptions",
-        prepared.customers.len(),
-        prepared.methods.len(),
-        prepared.subscriptions.len()
-    );
+    let (customers, methods) = (prepared.customers.len(), prepared.methods.len());
+    let (subscriptions, plans) = (prepared.subscriptions.len(), prepared.installment_plans.len());
+    let what = match &options.installment_plans {
+        None => format!("{customers} customers with {methods} payment methods, and {subscriptions} subscriptions"),
+        Some(_) => format!(
+            "{customers} customers with {methods} payment methods, {subscriptions} subscriptions and {plans} installment plans"
+        ),
+    };
     if !options.apply {
         show(app, options, &prepared)?;
         println!("{what} are without fault. Nothing is stored yet: say --apply for that.");
@@ -121,7 +142,11 @@ async fn import(
 }
 
 fn file(options: &Options, sheet: Sheet) -> &Path {
-    let path = if sheet == Sheet::Customers { &options.customers } else { &options.subscriptions };
+    let path = match sheet {
+        Sheet::Customers => &options.customers,
+        Sheet::Subscriptions => &options.subscriptions,
+        Sheet::InstallmentPlans => &options.installment_plans,
+    };
     path.as_deref().unwrap_or(Path::new("-"))
 }
 
@@ -147,14 +172,28 @@ fn refuse(mut told: Vec<Told>) -> ExitCode {
 fn show(app: &App, options: &Options, prepared: &Prepared) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     for (line, subscription) in &prepared.subscriptions {
-        let mut text = format!("{}:{line} {}:", file(options, Sheet::Subscriptions).display(), subscription.description);
-        for (i, cycle) in subscription.upcoming(&app.rules, SHOWN).iter().enumerate() {
-            let comma = if i == 0 { "" } else { "," };
-            let amount = subscription.currency.major(cycle.amount);
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{comma} {} {amount} {}", cycle.bill_date, subscription.currency);
-        }
-        writeln!(out, "{text}")?;
+        let charges = subscription.upcoming(&app.rules, SHOWN).into_iter().map(|cycle| (cycle.bill_date, cycle.amount));
+        let place = (file(options, Sheet::Subscriptions), *line);
+        show_row(&mut out, place, &subscription.description, subscription.currency, charges)?;
+    }
+    for (line, schedule) in &prepared.installment_plans {
+        let mut to_come: Vec<&Installment> =
+            schedule.installments.iter().filter(|part| part.status == InstallmentStatus::Scheduled).collect();
+        to_come.sort_by_key(|part| (part.date, part.number));
+        let charges = to_come.into_iter().take(SHOWN).map(|part| (part.date, part.amount));
+        let place = (file(options, Sheet::InstallmentPlans), *line);
+        show_row(&mut out, place, &schedule.plan.description, schedule.plan.currency, charges)?;
     }
     out.flush()
+}
+
+fn show_row(
+    out: &mut impl Write,
+    (file, line): (&Path, u64),
+    description: &str,
+    currency: Currency,
+    charges: impl Iterator<Item = (NaiveDate, i64)>,
+) -> io::Result<()> {
+    let charges: Vec<String> = charges.map(|(date, amount)| format!("{date} {} {currency}", currency.major(amount))).collect();
+    writeln!(out, "{}:{line} {description}: {}", file.display(), charges.join(", "))
 }

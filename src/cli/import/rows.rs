@@ -1,21 +1,23 @@
-//! The columns of the two files, and what the verbs are told by a row of them.
+//! The columns of the three files, and what the verbs are told by a row of them.
 
 use std::path::Path;
 
 use chrono::NaiveDate;
-use serde_json::json;
+use serde_json::{Value, json};
+use utoipa::openapi::{RefOr, Schema};
 
 use super::sheet::{self, Read};
 use crate::{
     billing::{
         checks::ModifierInput,
         customers::CustomerInput,
-        import::{BY_CELLS, CustomerRow, REFERENCE, Sheet, SubscriptionRow},
+        import::{BY_CELLS, CustomerRow, InstallmentPlanRow, REFERENCE, Sheet, SubscriptionRow},
+        installments::create::{DownPayment, PlanInput, TakenOver},
         payment_methods::MethodInput,
         subscribe::{Start, SubscribeInput},
     },
     domain::{customer::Zone, frequency::Frequency, money::Currency, payment::MethodKind},
-    http::input::{Amount, Name, Structure, Text, Whole, body},
+    http::input::{Amount, Faults, Input, Name, PositiveAmount, Structure, Text, Whole, body},
 };
 
 body! {
@@ -68,6 +70,71 @@ body! {
     }
 }
 
+body! {
+    struct InstallmentPlanCells {
+        /// The other system's own id.
+        reference: Name<255>,
+        /// Reference or id.
+        customer: Name<255>,
+        description: Option<Text<255>>,
+        /// The total, minor units, down payment included.
+        amount: PositiveAmount,
+        currency: Option<Currency>,
+        /// Minor units; it was paid elsewhere.
+        down_payment: Option<PositiveAmount>,
+        /// How many in all, besides the down payment.
+        installments: Option<Whole<1, 1000>>,
+        billing_frequency: Option<Frequency>,
+        billing_cycle_interval: Option<Whole<1, 1000>>,
+        billing_days: Option<Text<100>>,
+        /// Of the first of all, mostly in the past.
+        first_date: Option<NaiveDate>,
+        /// Every installment instead.
+        schedule: Option<Dated>,
+        timezone: Option<Zone>,
+        default_after: Option<Whole<0, 1000>>,
+        /// Every installment up to and with this day was paid elsewhere.
+        paid_through: Option<NaiveDate>,
+        /// So many, by date, were paid elsewhere.
+        installments_paid: Option<Whole<0, 1000>>,
+    }
+}
+
+/// Which of the three files has these columns.
+pub fn sheet_of(columns: &[String]) -> Sheet {
+    let has = |name: &str| columns.iter().any(|column| column == name);
+    let of_plans = ["down_payment", "installments", "first_date", "schedule", "installments_paid", "default_after"];
+    if !has("customer") {
+        Sheet::Customers
+    } else if of_plans.into_iter().any(has) {
+        Sheet::InstallmentPlans
+    } else {
+        Sheet::Subscriptions
+    }
+}
+
+/// A cell of dates and amounts: `2030-01-31 5000; 2030-02-28 5000`.
+#[derive(Debug, Clone)]
+struct Dated(Vec<(NaiveDate, i64)>);
+
+impl Input for Dated {
+    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+        let part = |part: &str| {
+            let (date, amount) = part.trim().split_once(char::is_whitespace)?;
+            Some((date.parse().ok()?, amount.trim().parse().ok()?))
+        };
+        let read: Option<Vec<_>> = value.as_str().and_then(|text| text.split(';').map(part).collect());
+        if read.is_none() {
+            faults.push(at, "must be dates and minor units such as 2030-01-31 5000; 2030-02-28 5000");
+        }
+        read.map(Self)
+    }
+
+    fn schema() -> RefOr<Schema> {
+        Text::<20_000>::schema()
+    }
+}
+
 /// A fault in a cell, found while reading.
 pub struct Fault {
     pub sheet: Sheet,
@@ -91,6 +158,12 @@ pub fn customers(path: &Path) -> anyhow::Result<(Vec<CustomerRow>, Vec<Fault>)> 
 pub fn subscriptions(path: &Path, backdated: bool) -> anyhow::Result<(Vec<SubscriptionRow>, Vec<Fault>)> {
     let (rows, found) = sheet::read::<SubscriptionCells>(path, &["customer", "paid_through"])?;
     Ok((rows.into_iter().map(|row| subscription(row, backdated)).collect(), faults(Sheet::Subscriptions, found)))
+}
+
+pub fn installment_plans(path: &Path, backdated: bool) -> anyhow::Result<(Vec<InstallmentPlanRow>, Vec<Fault>)> {
+    let (rows, found) = sheet::read::<InstallmentPlanCells>(path, &["reference", "customer", "amount"])?;
+    let rows = rows.into_iter().map(|row| installment_plan(row, backdated)).collect();
+    Ok((rows, faults(Sheet::InstallmentPlans, found)))
 }
 
 fn customer(Read { line, cells, .. }: Read<CustomerCells>) -> CustomerRow {
@@ -152,6 +225,33 @@ fn subscription(Read { line, cells, digest }: Read<SubscriptionCells>, backdated
     SubscriptionRow { line, input }
 }
 
+fn installment_plan(Read { line, cells, .. }: Read<InstallmentPlanCells>, backdated: bool) -> InstallmentPlanRow {
+    let taken_over = TakenOver {
+        paid_through: cells.paid_through,
+        installments_paid: cells.installments_paid.map(|count| count.0),
+        backdated,
+    };
+    let input = PlanInput {
+        customer: cells.customer.0,
+        reference: Some(cells.reference.0),
+        description: cells.description.map(|text| text.0),
+        amount: cells.amount.0,
+        currency: cells.currency,
+        down_payment: cells.down_payment.map(|down| DownPayment { amount: Some(down.0), percentage: None }),
+        installments: cells.installments.map(|count| count.0),
+        billing_frequency: cells.billing_frequency,
+        billing_cycle_interval: cells.billing_cycle_interval.map(|interval| interval.0),
+        billing_days: cells.billing_days.map(|text| text.0),
+        first_date: cells.first_date,
+        schedule: cells.schedule.map(|dated| dated.0),
+        timezone: cells.timezone,
+        default_after: cells.default_after.map(|count| count.0),
+        taken_over: Some(taken_over),
+        ..PlanInput::default()
+    };
+    InstallmentPlanRow { line, input }
+}
+
 fn modifiers(list: &str) -> Vec<ModifierInput> {
     let ids = list.split(';').map(str::trim).filter(|id| !id.is_empty());
     ids.map(|id| ModifierInput { id: id.to_owned(), ..ModifierInput::default() }).collect()
@@ -169,13 +269,21 @@ pub fn column(field: &str) -> &str {
     }
 }
 
-/// Columns that together say how a customer pays: what one of them lacks cannot be said of the others.
-pub fn is_means(column: &str) -> bool {
-    ["gateway", "customer_token", "payment_method_token", "transaction_id"].contains(&column)
+/// What a column says together with others, by the name of one of them: what one cell lacks cannot be said of the others.
+pub fn together(column: &str) -> &str {
+    match column {
+        "customer_token" | "payment_method_token" | "transaction_id" => "gateway",
+        "installments_paid" => "paid_through",
+        other => other,
+    }
 }
 
 /// Where a column stands in the files as documented, whatever its place in this one.
 pub fn place(sheet: Sheet, column: &str) -> usize {
-    let columns = if sheet == Sheet::Customers { CustomerCells::NAMES } else { SubscriptionCells::NAMES };
+    let columns = match sheet {
+        Sheet::Customers => CustomerCells::NAMES,
+        Sheet::Subscriptions => SubscriptionCells::NAMES,
+        Sheet::InstallmentPlans => InstallmentPlanCells::NAMES,
+    };
     columns.iter().position(|name| *name == column).unwrap_or(0)
 }

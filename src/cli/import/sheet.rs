@@ -32,6 +32,14 @@ pub struct Read<T> {
     pub digest: String,
 }
 
+/// The names in a file's first line.
+pub fn columns_of(path: &Path) -> anyhow::Result<Vec<String>> {
+    let unreadable = || format!("{} cannot be read", path.display());
+    let mut reader = ReaderBuilder::new().flexible(true).trim(Trim::All).from_path(path).with_context(unreadable)?;
+    let header = reader.byte_headers().with_context(unreadable)?;
+    Ok(header.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect())
+}
+
 /// Every row of a file that says enough, and the faults of cells. `required`: columns that cannot be done without.
 pub fn read<T: Structure>(path: &Path, required: &[&str]) -> anyhow::Result<(Vec<Read<T>>, Vec<Fault>)> {
     let mut reader = ReaderBuilder::new()

@@ -31,7 +31,7 @@ pub enum Refused {
 }
 
 impl Refused {
-    fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(super) fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Field { field: field.into(), message: message.into() }
     }
 }
@@ -45,7 +45,7 @@ pub struct Moment<'r> {
 
 impl InstallmentSchedule {
     /// Makes a change on a copy and takes it over if the promise holds.
-    fn attempt(&mut self, change: impl FnOnce(&mut Self) -> Result<(), Refused>) -> Result<(), Refused> {
+    pub(super) fn attempt(&mut self, change: impl FnOnce(&mut Self) -> Result<(), Refused>) -> Result<(), Refused> {
         let mut changed = self.clone();
         change(&mut changed)?;
         changed.check().map_err(|unsound| Refused::State(unsound.to_string()))?;
@@ -54,7 +54,7 @@ impl InstallmentSchedule {
         Ok(())
     }
 
-    fn running(&self, what: &str) -> Result<(), Refused> {
+    pub(super) fn running(&self, what: &str) -> Result<(), Refused> {
         if self.plan.is_running() {
             return Ok(());
         }
@@ -72,7 +72,7 @@ impl InstallmentSchedule {
     }
 
     /// Places of the scheduled installments but one, by date.
-    fn others(&self, number: i64) -> Vec<usize> {
+    pub(super) fn others(&self, number: i64) -> Vec<usize> {
         let scheduled = |part: &Installment| part.status == InstallmentStatus::Scheduled && part.number != number;
         let mut others: Vec<usize> = (0..self.installments.len()).filter(|&i| scheduled(&self.installments[i])).collect();
         others.sort_by_key(|&i| (self.installments[i].date, self.installments[i].number));
@@ -166,14 +166,19 @@ impl InstallmentSchedule {
             let first_due = schedule.plan.instant(first_date, at.rules);
             let kept = schedule.open(number, "split")?;
             (kept.date, kept.due_at, kept.amount) = (first_date, first_due, first_amount);
-            let next = schedule.installments.last().map_or(1, |part| part.number + 1);
-            let plan = schedule.plan.id;
-            for (number, &(date, amount)) in (next..).zip(&parts[1..]) {
-                let due_at = schedule.plan.instant(date, at.rules);
-                schedule.installments.push(Installment::scheduled(plan, number, date, due_at, amount));
-            }
+            schedule.append(&parts[1..], at.rules);
             Ok(())
         })
+    }
+
+    /// Adds scheduled installments with the next numbers.
+    pub(super) fn append(&mut self, parts: &[(NaiveDate, i64)], rules: &Rules) {
+        let next = self.installments.last().map_or(1, |part| part.number + 1);
+        let plan = self.plan.id;
+        for (number, &(date, amount)) in (next..).zip(parts) {
+            let due_at = self.plan.instant(date, rules);
+            self.installments.push(Installment::scheduled(plan, number, date, due_at, amount));
+        }
     }
 
     /// Numbers of the installments that are now to be invoiced.
@@ -217,7 +222,8 @@ impl InstallmentSchedule {
 
     /// An invoice that had failed is collected again.
     pub fn reopened(&mut self, invoice: InvoiceId) {
-        for part in self.installments.iter_mut().filter(|part| part.invoice_id == Some(invoice)) {
+        let of_it = |part: &&mut Installment| part.invoice_id == Some(invoice) && part.status == InstallmentStatus::Failed;
+        for part in self.installments.iter_mut().filter(of_it) {
             part.status = InstallmentStatus::Due;
         }
     }
@@ -238,6 +244,9 @@ impl InstallmentSchedule {
     /// Whether anything is owed, and whether anything is paid: what [`super::InstallmentPlan::settle`] asks.
     pub fn standing(&self) -> (bool, bool) {
         let any = |wanted: fn(InstallmentStatus) -> bool| self.installments.iter().any(|part| wanted(part.status));
-        (any(InstallmentStatus::is_owed), any(|status| status == InstallmentStatus::Paid))
+        (
+            any(InstallmentStatus::is_owed),
+            any(|status| matches!(status, InstallmentStatus::Paid | InstallmentStatus::PaidElsewhere)),
+        )
     }
 }

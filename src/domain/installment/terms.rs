@@ -85,6 +85,15 @@ pub fn dates(recurrence: Recurrence, first_date: NaiveDate, count: usize) -> Opt
     (dates.len() == count).then_some(dates)
 }
 
+/// How many installments have a date up to and with this one.
+pub fn installments_until(recurrence: Recurrence, first_date: NaiveDate, until: NaiveDate) -> i64 {
+    let schedule = Schedule::new(recurrence, first_date);
+    let slots = std::iter::successors(Some(0), |slot| schedule.next_slot(*slot));
+    let dates = slots.map_while(|slot| schedule.date(slot)).take_while(|date| *date <= until);
+    // One beyond the most is enough to see that it is too many.
+    dates.take(MAX_INSTALLMENTS + 1).count() as i64
+}
+
 /// When the first installment falls if nobody says so: one step after today, as the gateways do it.
 pub fn next_date(recurrence: Recurrence, today: NaiveDate) -> NaiveDate {
     Schedule::new(recurrence, today).date(1).unwrap_or(today)

@@ -5,9 +5,14 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use proptest::prelude::*;
 
+mod life;
+mod restore;
+mod shift;
+
 use super::{
     change::{Moment, Refused, Spread},
-    terms::{TermUnits, dates, equal_parts, installments_in, next_date},
+    restore::Arrears,
+    terms::{TermUnits, dates, equal_parts, installments_in, installments_until, next_date},
     *,
 };
 use crate::domain::frequency::Recurrence;
@@ -40,6 +45,7 @@ fn plan(amount: i64, down_payment: i64) -> InstallmentPlan {
         billing_frequency: None,
         billing_cycle_interval: None,
         billing_days: None,
+        anchor_date: None,
         business_day: BusinessDay::None,
         holiday_calendar: None,
         default_after: 3,
@@ -56,7 +62,13 @@ fn monthly(amount: i64, down_payment: i64, count: usize) -> InstallmentSchedule 
     let dates = dates(Recurrence::new(Frequency::Monthly, 1, None).expect("monthly"), day("2026-02-01"), count).expect("dates");
     let parts = equal_parts(amount - down_payment, count).expect("parts");
     let parts: Vec<_> = dates.into_iter().zip(parts).collect();
-    InstallmentSchedule::new(plan(amount, down_payment), &parts, at("2026-01-01T00:00:00Z"), &rules()).expect("sound")
+    let plan = InstallmentPlan {
+        billing_frequency: Some(Frequency::Monthly),
+        billing_cycle_interval: Some(1),
+        anchor_date: Some(day("2026-02-01")),
+        ..plan(amount, down_payment)
+    };
+    InstallmentSchedule::new(plan, &parts, at("2026-01-01T00:00:00Z"), &rules()).expect("sound")
 }
 
 fn amounts(schedule: &InstallmentSchedule) -> Vec<i64> {
@@ -65,23 +77,41 @@ fn amounts(schedule: &InstallmentSchedule) -> Vec<i64> {
 
 #[test]
 fn a_hundred_is_split_to_the_last_minor_unit() {
-    for (currency, minor, count, each, last) in [
-        ("JPY", 100, 3, 33, 34),
-        ("JPY", 100, 7, 14, 16),
-        ("JPY", 100, 12, 8, 12),
-        ("USD", 10_000, 3, 3333, 3334),
-        ("USD", 10_000, 7, 1428, 1432),
-        ("USD", 10_000, 12, 833, 837),
-        ("BHD", 100_000, 3, 33_333, 33_334),
-        ("BHD", 100_000, 7, 14_285, 14_290),
-        ("BHD", 100_000, 12, 8333, 8337),
+    // All but the last, how many of them, the last.
+    let list = |each: i64, count: usize, last: i64| [vec![each; count], vec![last]].concat();
+    for (currency, hundred, plain, eighth, after_it) in [
+        (
+            "JPY",
+            100,
+            [list(33, 2, 34), list(14, 6, 16), list(8, 11, 12)],
+            13,
+            [list(29, 2, 29), list(12, 6, 15), list(7, 11, 10)],
+        ),
+        (
+            "USD",
+            10_000,
+            [list(3333, 2, 3334), list(1428, 6, 1432), list(833, 11, 837)],
+            1250,
+            [list(2916, 2, 2918), list(1250, 6, 1250), list(729, 11, 731)],
+        ),
+        (
+            "KWD",
+            100_000,
+            [list(33_333, 2, 33_334), list(14_285, 6, 14_290), list(8333, 11, 8337)],
+            12_500,
+            [list(29_166, 2, 29_168), list(12_500, 6, 12_500), list(7291, 11, 7299)],
+        ),
     ] {
         let of: Currency = currency.parse().expect("currency");
-        assert_eq!(of.major(minor).trim_end_matches(".000").trim_end_matches(".00"), "100", "{currency}");
-        let parts = equal_parts(minor, count).expect("parts");
-        assert_eq!((parts.len(), parts[0], parts[count - 1]), (count, each, last), "{currency} in {count}");
-        assert_eq!(parts.iter().sum::<i64>(), minor);
-        assert!(parts[..count - 1].iter().all(|part| *part == each));
+        assert_eq!(of.major(hundred).split('.').next(), Some("100"), "{currency}");
+        let percent = crate::domain::money::Percentage::from_thousandths(12_500).expect("percent");
+        assert_eq!(percent.of(hundred), eighth, "12.5 % of 100 {currency}");
+        for (count, (plain, after_it)) in [3, 7, 12].into_iter().zip(plain.iter().zip(&after_it)) {
+            assert_eq!(equal_parts(hundred, count).as_ref(), Some(plain), "{currency} in {count}");
+            let schedule = monthly(hundred, eighth, count);
+            assert_eq!(amounts(&schedule), [vec![eighth], after_it.clone()].concat(), "{currency} in {count} after 12.5 %");
+            assert_eq!(amounts(&schedule).iter().sum::<i64>(), hundred);
+        }
     }
     assert_eq!((equal_parts(11, 12), equal_parts(12, 12).map(|parts| parts[11]), equal_parts(5, 0)), (None, Some(1), None));
 }
@@ -243,154 +273,36 @@ fn failures_default_a_plan_only_when_in_a_row() {
     assert!((0..100).all(|_| !never.fail(now)));
 }
 
-/// What an operator, the bill run or a gateway does; the numbers are folded onto what is there.
-#[derive(Debug, Clone)]
-enum Operation {
-    Pass { days: u64 },
-    Change { number: i64, days: Option<i64>, amount: Option<i64>, even: bool },
-    Split { number: i64, shares: Vec<i64>, days: i64 },
-    PayEarly { number: i64 },
-    PayOff,
-    Pay { invoice: usize },
-    Fail { invoice: usize },
-    Cancel,
+fn lines(schedule: &InstallmentSchedule) -> Vec<String> {
+    let line = |part: &Installment| format!("{} {} {} {}", part.number, part.date, part.amount, part.status);
+    schedule.installments.iter().map(line).collect()
 }
 
-fn operation() -> impl Strategy<Value = Operation> {
-    let days = proptest::option::of(-5i64..400);
-    let amount = proptest::option::of(-10i64..20_000);
-    prop_oneof![
-        3 => (1u64..60).prop_map(|days| Operation::Pass { days }),
-        6 => (0i64..15, days, amount, any::<bool>()).prop_map(|(number, days, amount, even)| Operation::Change { number, days, amount, even }),
-        4 => (0i64..15, proptest::collection::vec(0i64..500, 0..5), -2i64..90)
-            .prop_map(|(number, shares, days)| Operation::Split { number, shares, days }),
-        2 => (0i64..15).prop_map(|number| Operation::PayEarly { number }),
-        1 => Just(Operation::PayOff),
-        3 => (0usize..10).prop_map(|invoice| Operation::Pay { invoice }),
-        2 => (0usize..10).prop_map(|invoice| Operation::Fail { invoice }),
-        1 => Just(Operation::Cancel),
-    ]
-}
-
-struct Life {
-    schedule: InstallmentSchedule,
-    now: DateTime<Utc>,
-    invoices: Vec<InvoiceId>,
-}
-
-impl Life {
-    fn invoice(&mut self, numbers: &[i64]) {
-        if !numbers.is_empty() {
-            let id = InvoiceId::from_bits(self.invoices.len() as u128 + 1);
-            self.invoices.push(id);
-            self.schedule.invoiced(numbers, id, false, self.now);
-        }
+#[test]
+fn every_frequency_gives_installments_until_a_date() {
+    for (frequency, interval, days, expected) in [
+        (Frequency::OneTime, 1, None, 1),
+        (Frequency::Daily, 1, Some("10"), 7),
+        (Frequency::Weekly, 1, None, 9),
+        (Frequency::Weekly, 2, Some("1,5"), 9),
+        (Frequency::TwiceMonthly, 1, Some("1,15"), 6),
+        (Frequency::Monthly, 1, None, 3),
+        (Frequency::Monthly, 1, Some("30"), 3),
+        (Frequency::Quarterly, 1, None, 1),
+        (Frequency::Yearly, 1, None, 1),
+    ] {
+        let recurrence = Recurrence::new(frequency, interval, days).expect("recurrence");
+        let count = installments_until(recurrence.clone(), day("2026-01-31"), day("2026-04-01"));
+        let dates = dates(recurrence, day("2026-01-31"), count as usize).expect("dates");
+        assert_eq!(
+            (count, dates.last().is_some_and(|last| *last <= day("2026-04-01"))),
+            (expected, true),
+            "{frequency} {days:?}: {dates:?}"
+        );
     }
-
-    fn end(&mut self, invoice: usize, status: InstallmentStatus) {
-        let Some(&id) = self.invoices.get(invoice) else { return };
-        let mut ended = false;
-        for part in self
-            .schedule
-            .installments
-            .iter_mut()
-            .filter(|part| part.invoice_id == Some(id) && part.status == InstallmentStatus::Due)
-        {
-            part.status = status;
-            ended = true;
-        }
-        if ended {
-            if status == InstallmentStatus::Paid {
-                self.schedule.plan.succeed(self.now);
-            } else {
-                self.schedule.plan.fail(self.now);
-            }
-            let (owed, paid) = self.schedule.standing();
-            self.schedule.plan.settle(owed, paid, self.now);
-        }
-    }
-
-    fn go(&mut self, operation: &Operation, rules: &Rules) {
-        let moment = Moment { now: self.now, rules };
-        let today = self.schedule.plan.today(self.now);
-        let in_days = |days: i64| if days < 0 { today - Days::new(days.unsigned_abs()) } else { today + Days::new(days as u64) };
-        match operation {
-            Operation::Pass { days } => {
-                self.now = self.now + Days::new(*days);
-                for number in self.schedule.due(self.now) {
-                    self.invoice(&[number]);
-                }
-            }
-            Operation::Change { number, days, amount, even } => {
-                let spread = if *even { Spread::Even } else { Spread::Last };
-                let _ = self.schedule.change(*number, days.map(in_days), *amount, spread, moment);
-            }
-            Operation::Split { number, shares, days } => {
-                let whole = self.schedule.installments.iter().find(|part| part.number == *number).map_or(0, |part| part.amount);
-                let mut parts: Vec<_> = shares.iter().map(|share| (in_days(*days), *share)).collect();
-                parts.push((in_days(days + 1), whole - shares.iter().sum::<i64>()));
-                let _ = self.schedule.split(*number, &parts, moment);
-            }
-            Operation::PayEarly { number } => {
-                if self.schedule.payable(*number).is_ok_and(|part| part.status == InstallmentStatus::Scheduled) {
-                    self.invoice(&[*number]);
-                }
-            }
-            Operation::PayOff => {
-                let scheduled = self.schedule.scheduled().unwrap_or_default();
-                self.invoice(&scheduled);
-            }
-            Operation::Pay { invoice } => self.end(*invoice, InstallmentStatus::Paid),
-            Operation::Fail { invoice } => self.end(*invoice, InstallmentStatus::Failed),
-            Operation::Cancel => {
-                let _ = self.schedule.cancel(&[], self.now);
-            }
-        }
-    }
-}
-
-proptest! {
-    #[test]
-    fn a_plan_adds_up_after_any_sequence_of_operations(
-        amount in 20i64..100_000, down in 0i64..10, count in 1usize..12, operations in proptest::collection::vec(operation(), 1..40),
-    ) {
-        let rules = rules();
-        let mut life = Life { schedule: monthly(amount, down, count), now: at("2026-01-01T00:00:00Z"), invoices: Vec::new() };
-        for operation in &operations {
-            let before = life.schedule.clone();
-            life.go(operation, &rules);
-            let schedule = &life.schedule;
-            prop_assert_eq!(schedule.check(), Ok(()), "{:?}", operation);
-            let totals = schedule.totals();
-            prop_assert_eq!(totals.scheduled + totals.due + totals.paid + totals.failed + totals.cancelled, amount);
-            prop_assert!(schedule.plan.status == InstallmentPlanStatus::Cancelled || totals.cancelled == 0);
-            prop_assert_eq!(schedule.plan.due_at.is_some(), schedule.plan.status == InstallmentPlanStatus::Open && totals.scheduled > 0);
-            // What is invoiced is out of reach.
-            for old in before.installments.iter().filter(|part| part.invoice_id.is_some()) {
-                let new = schedule.installments.iter().find(|part| part.number == old.number).expect("never removed");
-                prop_assert_eq!((new.invoice_id, new.amount, new.date), (old.invoice_id, old.amount, old.date));
-            }
-            prop_assert!(schedule.plan.status != InstallmentPlanStatus::Paid || totals.paid == amount);
-        }
-    }
-
-    #[test]
-    fn equal_parts_differ_by_less_than_their_number(amount in 1i64..1_000_000, count in 1usize..200) {
-        match equal_parts(amount, count) {
-            None => prop_assert!((amount as usize) < count),
-            Some(parts) => {
-                prop_assert_eq!(parts.iter().sum::<i64>(), amount);
-                prop_assert!(parts.iter().all(|part| *part >= 1));
-                prop_assert!(parts[count - 1] - parts[0] < count as i64);
-            }
-        }
-    }
-
-    #[test]
-    fn a_down_payment_by_percent_and_the_rest_are_the_total(amount in 2i64..1_000_000, thousandths in 0i64..99_000, count in 1usize..13) {
-        let down = crate::domain::money::Percentage::from_thousandths(thousandths).expect("percent").of(amount);
-        if let Some(parts) = equal_parts(amount - down, count) {
-            prop_assert_eq!(down + parts.iter().sum::<i64>(), amount);
-        }
-    }
+    let monthly = || Recurrence::new(Frequency::Monthly, 1, None).expect("monthly");
+    assert_eq!(installments_until(monthly(), day("2026-01-31"), day("2026-02-28")), 2, "the day itself counts");
+    assert_eq!(installments_until(monthly(), day("2026-01-31"), day("2026-01-30")), 0);
+    let daily = Recurrence::new(Frequency::Daily, 1, None).expect("daily");
+    assert_eq!(installments_until(daily, day("2026-01-31"), day("2100-01-01")), 1001, "too many is seen, and no more counted");
 }

@@ -135,7 +135,8 @@ fn a_line_says_only_what_it_knows() {
     let json = serde_json::to_string(&lines).expect("json");
     let expected = concat!(
         r#"[{"kind":"base","description":"Gold","amount":100,"quantity":2,"unit_amount":100,"days":1,"of_days":2},"#,
-        r#"{"kind":"add_on","description":"a name","amount":2,"percentage":1.5,"modifier_id":"a","days":1,"of_days":2}]"#
+        // What the add-on comes to for the whole period stands beside its share.
+        r#"{"kind":"add_on","description":"a name","amount":2,"unit_amount":3,"percentage":1.5,"modifier_id":"a","days":1,"of_days":2}]"#
     );
     assert_eq!(json, expected);
     assert_eq!(serde_json::from_str::<Vec<Line>>(&json).expect("lines"), lines);

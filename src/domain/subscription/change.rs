@@ -3,15 +3,15 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{CycleDue, Rules, Subscription};
+use super::{BilledDays, CycleDue, Rules, Subscription, billed::clip};
 use crate::domain::{
     calendar::BusinessDay,
-    customer::Metadata,
+    customer::{Metadata, Zone},
     frequency::Frequency,
     id::{PaymentMethodId, PlanId},
     invoice::{Line, LineKind, Modifier, price, subtotal},
     plan::{CatchUp, WhilePastDue},
-    proration::{FirstPeriod, Share, days_between, unused},
+    proration::{Share, days_between},
 };
 
 /// Terms to be replaced; what is `None` stays. `Some(None)` clears.
@@ -51,6 +51,8 @@ pub struct Change {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub while_past_due: Option<WhilePastDue>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<Zone>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Metadata>,
     /// Only matters when the interval changes: whether the old anchor goes on. Default false.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,6 +74,15 @@ pub struct Changed {
     pub credit: i64,
     /// The cycle that opens at once because the schedule starts anew.
     pub cycle: Option<CycleDue>,
+    /// The days that the lines are for, half-open.
+    pub period: Option<(NaiveDate, NaiveDate)>,
+}
+
+impl Changed {
+    /// What costs nothing.
+    pub fn on(effective_date: NaiveDate) -> Self {
+        Self { effective_date, lines: Vec::new(), amount: 0, credit: 0, cycle: None, period: None }
+    }
 }
 
 impl Change {
@@ -97,35 +108,18 @@ impl Change {
             holiday_calendar,
             catch_up,
             while_past_due,
+            timezone,
             metadata,
             keep_anchor
         );
     }
-}
 
-impl Subscription {
-    /// Replaces terms from `effective` on. `cycle` is the first cycle in which new modifiers count.
-    fn apply(&mut self, change: Change, effective: NaiveDate, cycle: i64) {
-        let recurrence = (self.billing_frequency, self.billing_cycle_interval, self.billing_days.clone());
+    /// Puts these terms in the place of a subscription's, wherever that stands in its schedule.
+    pub fn put_over(&self, terms: &mut Subscription) {
         macro_rules! set {
-            ($($field:ident),+) => {$( if let Some(value) = change.$field { self.$field = value; } )+};
+            ($($field:ident),+) => {$( if let Some(value) = &self.$field { terms.$field = value.clone(); } )+};
         }
-        let new_modifiers = |old: &[Modifier], new: Option<Vec<Modifier>>| {
-            new.map(|new| {
-                let started =
-                    |id: &str| old.iter().find(|modifier| modifier.id == id).map_or(cycle, |modifier| modifier.applied_from);
-                new.into_iter().map(|modifier| Modifier { applied_from: started(&modifier.id), ..modifier }).collect::<Vec<_>>()
-            })
-        };
-        if let Some(add_ons) = new_modifiers(&self.add_ons, change.add_ons) {
-            self.add_ons = add_ons;
-        }
-        if let Some(discounts) = new_modifiers(&self.discounts, change.discounts) {
-            self.discounts = discounts;
-        }
-        if change.plan_id.is_some() {
-            self.plan_id = change.plan_id;
-        }
+        terms.plan_id = self.plan_id.or(terms.plan_id);
         set!(
             description,
             amount,
@@ -135,13 +129,33 @@ impl Subscription {
             billing_days,
             duration,
             ends_on,
+            add_ons,
+            discounts,
             payment_method_id,
             business_day,
             holiday_calendar,
             catch_up,
             while_past_due,
+            timezone,
             metadata
         );
+    }
+}
+
+impl Subscription {
+    /// Replaces terms from `effective` on. `cycle` is the first cycle in which new modifiers count.
+    fn apply(&mut self, change: &Change, effective: NaiveDate, cycle: i64) {
+        let recurrence = (self.billing_frequency, self.billing_cycle_interval, self.billing_days.clone());
+        let before = (self.add_ons.clone(), self.discounts.clone());
+        change.put_over(self);
+        for (named, modifiers, before) in
+            [(change.add_ons.is_some(), &mut self.add_ons, before.0), (change.discounts.is_some(), &mut self.discounts, before.1)]
+        {
+            for modifier in modifiers.iter_mut().filter(|_| named) {
+                let known = before.iter().find(|known| known.id == modifier.id);
+                modifier.applied_from = known.map_or(cycle, |known| known.applied_from);
+            }
+        }
         if recurrence == (self.billing_frequency, self.billing_cycle_interval, self.billing_days.clone()) {
             return;
         }
@@ -155,17 +169,25 @@ impl Subscription {
         }
     }
 
-    /// Replaces terms from the next cycle on, without any charge now.
-    pub fn change_terms(&mut self, change: Change, now: DateTime<Utc>, rules: &Rules) {
+    /// Replaces terms from the next cycle on, without any charge now. Lines and amount are that cycle's.
+    pub fn change_terms(&mut self, change: Change, now: DateTime<Utc>, rules: &Rules) -> Changed {
         let effective = self.next_nominal_date().unwrap_or_else(|| self.today(now));
-        self.apply(change, effective, self.next_cycle);
+        self.apply(&change, effective, self.next_cycle);
         self.refresh(rules);
+        self.by_the_next_cycle(now, rules)
+    }
+
+    fn by_the_next_cycle(&self, now: DateTime<Utc>, rules: &Rules) -> Changed {
+        let effective_date = self.next_nominal_date().unwrap_or_else(|| self.today(now));
+        let next = self.next_bill_at.and_then(|_| self.ahead(rules).find(|cycle| cycle.cycle.is_some()));
+        let (lines, amount) = next.map_or((Vec::new(), 0), |cycle| (cycle.lines, cycle.amount));
+        Changed { lines, amount, ..Changed::on(effective_date) }
     }
 
     pub(super) fn apply_pending_change(&mut self, _rules: &Rules) -> bool {
         let Some(change) = self.pending_change.take() else { return false };
         if let Some(effective) = self.next_nominal_date() {
-            self.apply(change, effective, self.next_cycle);
+            self.apply(&change, effective, self.next_cycle);
         }
         true
     }
@@ -180,30 +202,33 @@ impl Subscription {
     pub fn change_at_period_end(&mut self, change: Change, now: DateTime<Utc>, rules: &Rules) -> Changed {
         self.pending_change.get_or_insert_default().merge(change);
         self.refresh(rules);
-        let effective_date = self.next_nominal_date().unwrap_or_else(|| self.today(now));
-        let (lines, amount) = self.upcoming(rules, 1).pop().map_or((Vec::new(), 0), |cycle| (cycle.lines, cycle.amount));
-        Changed { effective_date, lines, amount, credit: 0, cycle: None }
+        self.by_the_next_cycle(now, rules)
     }
 
-    /// Changes at once: credit for the unused days of the paid period, charge for the rest of it by the new terms. A new
-    /// interval starts a new schedule today and opens its first cycle. `billed` is what the running period was billed, minor
-    /// units; none when no period is running.
-    pub fn change_now(&mut self, change: Change, billed: Option<i64>, now: DateTime<Utc>, rules: &Rules) -> Changed {
+    /// Changes at once: credit for the days to come that were billed, charge for them by the new terms. A new interval starts a new
+    /// schedule today and opens its first cycle; with `keep_anchor` the days up to its next anchor are charged. An end date cuts the
+    /// running period. `billed`: the days to come as they were billed. Without a running period nothing is to be settled, and the
+    /// first charge is by the new terms.
+    pub fn change_now(&mut self, change: Change, billed: &[BilledDays], now: DateTime<Utc>, rules: &Rules) -> Changed {
         let today = self.today(now);
-        let running = self.running_period(today);
-        let mut lines = Vec::new();
-        if let (Some(period), Some(billed)) = (running, billed) {
-            lines.extend(credit_line(period, billed, today));
-        }
-        let anchor_before = (self.anchor_date, self.recurrence().ok());
-        let nominal_days = running.map(|period| self.nominal_days(period));
-        let cycle_now = if running.is_some() { self.next_cycle - 1 } else { self.next_cycle };
+        let Some(period) = self.running_period(today) else {
+            self.change_terms(change, now, rules);
+            return Changed::on(self.next_nominal_date().unwrap_or(today));
+        };
+        let unknown = [BilledDays { start: today, end: period.1, price: 0, of_days: days_between(period.0, period.1) }];
+        let billed = if billed.is_empty() { &unknown } else { billed };
+        let mut lines: Vec<Line> = billed.iter().filter_map(BilledDays::credit_line).collect();
+
+        let rhythm = |s: &Self| (s.billing_frequency, s.billing_cycle_interval, s.billing_days.clone());
+        let before = (rhythm(self), self.ends_on);
         let keeps_anchor = change.keep_anchor == Some(true);
-        self.apply(change, today, cycle_now);
-        let starts_anew = running.is_some() && !keeps_anchor && anchor_before != (self.anchor_date, self.recurrence().ok());
+        let cycle_now = self.next_cycle - 1;
+        self.apply(&change, today, cycle_now);
+        let new_rhythm = before.0 != rhythm(self);
 
         let mut cycle = None;
-        if starts_anew {
+        if new_rhythm && !keeps_anchor {
+            self.period_end = Some(today);
             if let Some(schedule) = self.schedule()
                 && let Some(opened) = self.peek(&schedule, rules)
             {
@@ -211,51 +236,68 @@ impl Subscription {
                 self.open(&opened, &schedule);
                 cycle = Some(opened);
             }
-        } else if let (Some(period), Some(days)) = (running, nominal_days) {
-            let share = Share::new(days_between(today, period.1), days);
-            let full = subtotal(&price(&self.charge(), cycle_now, Share::WHOLE));
-            lines.push(Line::new(LineKind::Proration, self.description.clone(), share.of_amount(full)).for_share(share));
+        } else {
+            let charged = self.days_by_new_terms(billed, period.1, cycle_now, new_rhythm, before.1);
+            self.period_end = Some(charged.last().map_or(today, |days| days.end));
+            if charged == billed {
+                // Nothing that costs has changed.
+                lines.clear();
+            } else {
+                lines.extend(charged.iter().map(|days| days.charge_line(&self.description)));
+            }
         }
         self.refresh(rules);
-        let sum = subtotal(&lines);
-        let credit = (-sum).max(0);
-        if credit > 0 {
-            lines.push(Line::new(LineKind::Credit, "Kept as customer credit", credit));
-        }
+        let amount = subtotal(&lines).max(0);
+        let credit = kept(&mut lines);
         if let Some(cycle) = &mut cycle {
             cycle.lines.clone_from(&lines);
-            cycle.amount = sum.max(0);
+            cycle.amount = amount;
         }
-        Changed { effective_date: today, lines, amount: sum.max(0), credit, cycle }
+        let start = billed.first().map_or(today, |days| days.start).max(today);
+        let end = self.period_end.unwrap_or(today).max(start);
+        let period = cycle.as_ref().map_or((start, end), |cycle| (cycle.period_start, cycle.period_end));
+        Changed { effective_date: today, lines, amount, credit, cycle, period: Some(period) }
     }
 
-    /// Credit for the unused days when billing ends today.
-    pub fn unused_credit(&self, billed: i64, today: NaiveDate) -> i64 {
-        self.running_period(today).map_or(0, |period| unused(period, today).of_amount(billed))
-    }
-
-    fn running_period(&self, today: NaiveDate) -> Option<(NaiveDate, NaiveDate)> {
-        let period = (self.period_start?, self.period_end?);
-        (period.0 <= today && today < period.1).then_some(period)
-    }
-
-    /// Length of the full period that the running one belongs to: longer than the running one if that is a stub.
-    fn nominal_days(&self, running: (NaiveDate, NaiveDate)) -> i64 {
-        let slot = u64::try_from(self.next_slot - 1).unwrap_or(0);
-        let nominal = self.schedule().and_then(|schedule| {
-            if slot == 0 && self.first_period == FirstPeriod::Prorated {
-                schedule.nominal_first_period()
-            } else {
-                schedule.period(slot)
-            }
+    /// The days that a change at once charges: those that were billed, by the new price; with another end if the terms say so.
+    fn days_by_new_terms(
+        &mut self,
+        billed: &[BilledDays],
+        end: NaiveDate,
+        cycle_now: i64,
+        new_rhythm: bool,
+        ends_before: Option<NaiveDate>,
+    ) -> Vec<BilledDays> {
+        let price = subtotal(&price(&self.charge(), cycle_now, Share::WHOLE));
+        let ends_on = self.ends_on.unwrap_or(NaiveDate::MAX);
+        let from = billed.first().map_or(end, |days| days.start);
+        let around = self.schedule().and_then(|schedule| {
+            let (slot, whole) = self.period_around(&schedule, from)?;
+            Some((whole, schedule.next_slot(slot)))
         });
-        let (start, end) = nominal.filter(|period| period.1 >= running.1).unwrap_or(running);
-        days_between(start, end)
+        if let (true, Some((whole, next))) = (new_rhythm, around) {
+            // What is charged now reaches up to the next charge, and no day is charged by that one as well.
+            self.next_slot = next.and_then(|slot| i64::try_from(slot).ok()).unwrap_or(i64::MAX);
+            let of_days = days_between(whole.0, whole.1);
+            return clip(vec![BilledDays { start: from, end: whole.1, price, of_days }], from, ends_on);
+        }
+        let mut days: Vec<BilledDays> = billed.iter().map(|days| BilledDays { price, ..days.clone() }).collect();
+        // A period that the old end had cut goes on to where it would have ended.
+        if let (Some(last), Some((whole, _))) = (days.last_mut(), around)
+            && ends_before == Some(end)
+            && ends_on > end
+        {
+            last.end = whole.1.max(end);
+        }
+        clip(days, from, ends_on)
     }
 }
 
-fn credit_line(period: (NaiveDate, NaiveDate), billed: i64, today: NaiveDate) -> Option<Line> {
-    let share = unused(period, today);
-    let credit = share.of_amount(billed);
-    (credit > 0).then(|| Line::new(LineKind::Credit, "Unused days", -credit).for_share(share))
+/// Brings a negative sum to zero, as what remains goes to the customer's credit: how much, minor units.
+pub(super) fn kept(lines: &mut Vec<Line>) -> i64 {
+    let credit = (-subtotal(lines)).max(0);
+    if credit > 0 {
+        lines.push(Line::new(LineKind::Credit, "Kept as customer credit", credit));
+    }
+    credit
 }

@@ -216,7 +216,7 @@ macro_rules! entry_endpoints {
             Ok(Json(entry.into()))
         }
 
-        /// Changes one. Plans and subscriptions that use it keep their copies.
+        /// Changes one. Plans and subscriptions that use it keep their copies until it is rolled out.
         #[utoipa::path(patch, path = $one, tag = $tag, params(("id" = String, Path)), request_body = EntryPatch, responses((status = 200, body = EntryAnswer)))]
         async fn update(
             State(app): State<Arc<App>>,

@@ -22,7 +22,7 @@ use crate::{
         auth::Caller,
         body::{Body, PathKey},
         error::Problem,
-        input::{Name, Patch, PositiveAmount, Text, body},
+        input::{Name, Patch, SignedAmount, Text, body},
         page::{List, Page},
     },
     store,
@@ -79,8 +79,8 @@ body! {
 
 body! {
     pub struct NewCredit {
-        /// Minor units.
-        pub amount: PositiveAmount,
+        /// Minor units; negative takes back, never more than there is, and needs a reason.
+        pub amount: SignedAmount,
         /// The customer's own; may be left out.
         pub currency: Option<Currency>,
         pub reason: Option<Text<255>>,
@@ -178,7 +178,7 @@ pub struct CreditAnswer {
     #[schema(value_type = String)]
     currency: Currency,
     reason: String,
-    /// The invoice it was used for or came back from.
+    /// The invoice it was used for, came back from when that was voided, or was paid for when that was refunded.
     #[schema(value_type = Option<String>)]
     invoice_id: Option<InvoiceId>,
     created_at: DateTime<Utc>,
@@ -265,7 +265,7 @@ async fn credits(
     Ok(Json(List::of(found, CreditAnswer::from)))
 }
 
-/// Gives credit.
+/// Gives credit, or takes some back.
 #[utoipa::path(post, path = "/v1/customers/{id}/credits", tag = "customers", params(("id" = String, Path)), request_body = NewCredit, responses((status = 201, body = CreditAnswer)))]
 async fn give_credit(
     State(app): State<Arc<App>>,

@@ -13,7 +13,7 @@ use crate::{
         App,
         forecast::{self, Forecast, ForecastInput},
     },
-    domain::{forecast::Interval, id::ClockId, money::Currency},
+    domain::{customer::Timeline, forecast::Interval, id::ClockId, money::Currency},
     http::{body::Query, error::Problem, input::body},
 };
 
@@ -29,8 +29,8 @@ body! {
         pub to: Option<NaiveDate>,
         /// Weeks start on Monday. At most 2000 spans; left out: `day`.
         pub interval: Option<Interval>,
-        /// Only customers on this test clock; left out: those on the wall clock.
-        pub clock_id: Option<ClockId>,
+        /// Only customers on this test clock, or with `wall` only those in real time; left out: everybody.
+        pub clock_id: Option<Timeline>,
     }
 }
 
@@ -41,6 +41,9 @@ pub struct ExpectedCharges {
     end: NaiveDate,
     #[schema(value_type = String)]
     currency: Currency,
+    /// The test clock that these charges are made by; null: real time.
+    #[schema(value_type = Option<String>)]
+    clock_id: Option<ClockId>,
     charges: i64,
     /// Minor units.
     amount: i64,
@@ -51,21 +54,20 @@ pub struct ForecastAnswer {
     from: NaiveDate,
     to: NaiveDate,
     interval: Interval,
-    #[schema(value_type = Option<String>)]
-    clock_id: Option<ClockId>,
-    /// In order of date, then currency; spans without a charge are left out.
+    /// In order of date, then currency, then clock; spans without a charge are left out.
     data: Vec<ExpectedCharges>,
     /// Over the whole range.
     totals: Vec<ExpectedCharges>,
 }
 
 impl ForecastAnswer {
-    fn of(forecast: &Forecast, clock_id: Option<ClockId>) -> Self {
+    fn of(forecast: &Forecast) -> Self {
         let range = forecast.range;
-        let expected = |start, end, currency, sum: forecast::Sum| ExpectedCharges {
+        let expected = |start, end, currency, timeline: Timeline, sum: forecast::Sum| ExpectedCharges {
             start,
             end,
             currency,
+            clock_id: timeline.clock_id(),
             charges: sum.charges,
             amount: sum.amount,
         };
@@ -73,9 +75,16 @@ impl ForecastAnswer {
             from: range.from,
             to: range.to,
             interval: range.interval,
-            clock_id,
-            data: forecast.sums.iter().map(|((start, end, currency), sum)| expected(*start, *end, *currency, *sum)).collect(),
-            totals: forecast.totals().into_iter().map(|(currency, sum)| expected(range.from, range.to, currency, sum)).collect(),
+            data: forecast
+                .sums
+                .iter()
+                .map(|((start, end, currency, of), sum)| expected(*start, *end, *currency, *of, *sum))
+                .collect(),
+            totals: forecast
+                .totals()
+                .into_iter()
+                .map(|((currency, of), sum)| expected(range.from, range.to, currency, of, sum))
+                .collect(),
         }
     }
 }
@@ -84,11 +93,11 @@ impl ForecastAnswer {
 ///
 /// With trials, durations of add-ons and discounts, ends, pauses with a day to resume, changes that wait, and the installments of
 /// running plans. Each is counted on the local day on which it will be opened; what is overdue, today. Amounts are what will be
-/// invoiced, before a customer's credit. Not in it: invoices that are open already and their retries, declines to come, what is
+/// invoiced, before a customer's credit. What test clocks drive is told apart by `clock_id`. Not in it: invoices that are open already and their retries, declines to come, what is
 /// parked, paused without a day to resume, or held back while past due.
 #[utoipa::path(get, path = "/v1/forecast", tag = "forecast", params(Wanted), responses((status = 200, body = ForecastAnswer)))]
 async fn show(State(app): State<Arc<App>>, Query(wanted): Query<Wanted>) -> Result<Json<ForecastAnswer>, Problem> {
-    let clock_id = wanted.clock_id;
-    let input = ForecastInput { from: wanted.from, to: wanted.to, interval: wanted.interval.unwrap_or_default(), clock_id };
-    Ok(Json(ForecastAnswer::of(&forecast::forecast(&app, input).await?, clock_id)))
+    let (interval, timeline) = (wanted.interval.unwrap_or_default(), wanted.clock_id);
+    let input = ForecastInput { from: wanted.from, to: wanted.to, interval, timeline };
+    Ok(Json(ForecastAnswer::of(&forecast::forecast(&app, input).await?)))
 }

@@ -8,11 +8,13 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     billing::{
         App, Done,
-        installments::{self, Overview, change, create, pay},
+        installments::{
+            self, Overview, change, create,
+            operate::{self, Operation},
+        },
     },
     domain::{id, installment::InstallmentPlan},
     http::{
-        api::subscriptions::bodies::Nothing,
         auth::Caller,
         body::{Body, MaybeBody, PathKey, PathNumber},
         error::Problem,
@@ -25,7 +27,10 @@ mod answers;
 mod bodies;
 
 use answers::InstallmentPlanAnswer;
-use bodies::{InstallmentPatch, InstallmentPlanFilters, InstallmentPlanPatch, NewInstallmentPlan, Split};
+use bodies::{
+    InstallmentAction, InstallmentPatch, InstallmentPlanFilters, InstallmentPlanPatch, InstallmentReschedule, InstallmentRestore,
+    InstallmentSkip, NewInstallmentPlan, Split,
+};
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -36,6 +41,9 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(split))
         .routes(routes!(pay_installment))
         .routes(routes!(pay_off))
+        .routes(routes!(skip))
+        .routes(routes!(reschedule))
+        .routes(routes!(restore))
         .routes(routes!(cancel))
 }
 
@@ -66,7 +74,7 @@ async fn list(
     Ok(Json(List { data: data.into_iter().map(InstallmentPlanAnswer::of).collect(), has_more: found.has_more }))
 }
 
-/// Makes an installment plan: a recurrence and how many, or a schedule of dates and amounts. The down payment is due at once.
+/// Makes an installment plan: a recurrence and how many or until when, or a schedule of dates and amounts. The down payment is due at once.
 #[utoipa::path(
     post, path = "/v1/installment-plans", tag = "installment plans", request_body = NewInstallmentPlan,
     responses((status = 201, body = InstallmentPlanAnswer))
@@ -113,6 +121,15 @@ async fn update(
     shown(change::update(&app, &caller.actor, &key, patch.into()).await)
 }
 
+/// Carries out an operation, or only shows what it would come to.
+async fn operated(app: &App, caller: &Caller, key: &str, operation: Operation, preview: bool) -> Shown {
+    shown(if preview {
+        operate::preview(app, &caller.actor, key, &operation).await
+    } else {
+        operate::operate(app, &caller.actor, key, &operation).await
+    })
+}
+
 /// Moves a scheduled installment, gives it another amount, or both. The other open ones make up for the amount.
 #[utoipa::path(
     patch, path = "/v1/installment-plans/{id}/installments/{number}", tag = "installment plans",
@@ -127,7 +144,8 @@ async fn update_installment(
     Body(patch): Body<InstallmentPatch>,
 ) -> Shown {
     let amount = patch.amount.map(|amount| amount.0);
-    shown(change::installment(&app, &caller.actor, &key, number, patch.date, amount, patch.spread).await)
+    let change = Operation::Change { number, date: patch.date, amount, spread: patch.spread };
+    operated(&app, &caller, &key, change, patch.preview).await
 }
 
 /// Makes several of a scheduled installment, which add up to it. The first keeps its number.
@@ -143,13 +161,13 @@ async fn split(
     PathNumber(number): PathNumber,
     Body(split): Body<Split>,
 ) -> Shown {
-    shown(change::split(&app, &caller.actor, &key, number, &bodies::dated(split.parts)).await)
+    operated(&app, &caller, &key, Operation::Split { number, parts: bodies::dated(split.parts) }, split.preview).await
 }
 
 /// Collects an installment now: a scheduled one early, one that is due or has failed once more.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/installments/{number}/pay", tag = "installment plans",
-    params(("id" = String, Path), ("number" = i64, Path)), request_body = Nothing,
+    params(("id" = String, Path), ("number" = i64, Path)), request_body = InstallmentAction,
     responses((status = 200, body = InstallmentPlanAnswer))
 )]
 async fn pay_installment(
@@ -157,25 +175,77 @@ async fn pay_installment(
     caller: Caller,
     PathKey(key): PathKey,
     PathNumber(number): PathNumber,
-    _: MaybeBody<Nothing>,
+    MaybeBody(asked): MaybeBody<InstallmentAction>,
 ) -> Shown {
-    shown(pay::pay(&app, &caller.actor, &key, number).await)
+    operated(&app, &caller, &key, Operation::Pay { number }, asked.preview).await
 }
 
 /// Collects all that is owed now; what is scheduled comes in one invoice.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/pay-off", tag = "installment plans", params(("id" = String, Path)),
-    request_body = Nothing, responses((status = 200, body = InstallmentPlanAnswer))
+    request_body = InstallmentAction, responses((status = 200, body = InstallmentPlanAnswer))
 )]
-async fn pay_off(State(app): State<Arc<App>>, caller: Caller, PathKey(key): PathKey, _: MaybeBody<Nothing>) -> Shown {
-    shown(pay::pay_off(&app, &caller.actor, &key).await)
+async fn pay_off(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathKey(key): PathKey,
+    MaybeBody(asked): MaybeBody<InstallmentAction>,
+) -> Shown {
+    operated(&app, &caller, &key, Operation::PayOff, asked.preview).await
 }
 
-/// Ends the plan: what is paid stays, what is open is not collected any more.
+/// Moves all that is to come by whole cycles: a pause of that length.
+#[utoipa::path(
+    post, path = "/v1/installment-plans/{id}/skip", tag = "installment plans", params(("id" = String, Path)),
+    request_body = InstallmentSkip, responses((status = 200, body = InstallmentPlanAnswer))
+)]
+async fn skip(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathKey(key): PathKey,
+    MaybeBody(skip): MaybeBody<InstallmentSkip>,
+) -> Shown {
+    operated(&app, &caller, &key, Operation::Skip { cycles: skip.cycles.0 }, skip.preview).await
+}
+
+/// Lets all that is to come go on from another date: a pause until then.
+#[utoipa::path(
+    post, path = "/v1/installment-plans/{id}/reschedule", tag = "installment plans", params(("id" = String, Path)),
+    request_body = InstallmentReschedule, responses((status = 200, body = InstallmentPlanAnswer))
+)]
+async fn reschedule(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathKey(key): PathKey,
+    Body(to): Body<InstallmentReschedule>,
+) -> Shown {
+    operated(&app, &caller, &key, Operation::Reschedule { next_date: to.next_date }, to.preview).await
+}
+
+/// Lets a defaulted plan go on; failures in a row are counted anew.
+#[utoipa::path(
+    post, path = "/v1/installment-plans/{id}/restore", tag = "installment plans", params(("id" = String, Path)),
+    request_body = InstallmentRestore, responses((status = 200, body = InstallmentPlanAnswer))
+)]
+async fn restore(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathKey(key): PathKey,
+    MaybeBody(restore): MaybeBody<InstallmentRestore>,
+) -> Shown {
+    operated(&app, &caller, &key, Operation::Restore { arrears: restore.arrears }, restore.preview).await
+}
+
+/// Ends the plan: what is paid stays, and is given back by refunds only; what is open is not collected any more.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/cancel", tag = "installment plans", params(("id" = String, Path)),
-    request_body = Nothing, responses((status = 200, body = InstallmentPlanAnswer))
+    request_body = InstallmentAction, responses((status = 200, body = InstallmentPlanAnswer))
 )]
-async fn cancel(State(app): State<Arc<App>>, caller: Caller, PathKey(key): PathKey, _: MaybeBody<Nothing>) -> Shown {
-    shown(pay::cancel(&app, &caller.actor, &key).await)
+async fn cancel(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathKey(key): PathKey,
+    MaybeBody(asked): MaybeBody<InstallmentAction>,
+) -> Shown {
+    operated(&app, &caller, &key, Operation::Cancel, asked.preview).await
 }

@@ -14,7 +14,7 @@ use crate::{
         id::{self, ClockId, CustomerId, InstallmentPlanId, InvoiceId, PaymentId, RefundId, SubscriptionId},
         invoice::{Invoice, InvoiceStatus, Line, NextAction},
         money::Currency,
-        payment::{Refund, RefundStatus},
+        payment::{Refund, RefundStatus, RefundTo},
     },
     http::{
         auth::Caller,
@@ -58,6 +58,8 @@ body! {
         pub amount: Option<PositiveAmount>,
         /// For the record.
         pub reason: Text<500>,
+        /// `method`: through the gateway, to where it came from; `credit`: to the customer's balance, without any gateway.
+        pub to: RefundTo = RefundTo::default(),
     }
 }
 
@@ -94,7 +96,10 @@ pub struct InvoiceAnswer {
     credit_applied: i64,
     total: i64,
     amount_paid: i64,
+    /// Given back through gateways.
     amount_refunded: i64,
+    /// Given back as credit of the customer.
+    amount_credited: i64,
     due_at: DateTime<Utc>,
     /// When it is charged next; null when no charge is to come.
     next_attempt_at: Option<DateTime<Utc>>,
@@ -132,6 +137,7 @@ impl From<Invoice> for InvoiceAnswer {
             total: invoice.total,
             amount_paid: invoice.amount_paid,
             amount_refunded: invoice.amount_refunded,
+            amount_credited: invoice.amount_credited,
             due_at: invoice.due_at,
             attempts: invoice.attempts,
             dunning_step: invoice.dunning_step,
@@ -146,8 +152,10 @@ impl From<Invoice> for InvoiceAnswer {
 pub struct RefundAnswer {
     #[schema(value_type = String)]
     id: RefundId,
-    #[schema(value_type = String)]
-    payment_id: PaymentId,
+    to: RefundTo,
+    /// Null for what became credit.
+    #[schema(value_type = Option<String>)]
+    payment_id: Option<PaymentId>,
     amount: i64,
     #[schema(value_type = String)]
     currency: Currency,
@@ -162,8 +170,9 @@ pub struct RefundAnswer {
 
 impl From<Refund> for RefundAnswer {
     fn from(refund: Refund) -> Self {
-        let Refund { id, payment_id, amount, currency, reason, status, voided, message, created_at, resolved_at, .. } = refund;
-        Self { id, payment_id, amount, currency, reason, status, voided, message, created_at, resolved_at }
+        let Refund { id, destination, payment_id, amount, currency, reason, status, voided, message, .. } = refund;
+        let (created_at, resolved_at) = (refund.created_at, refund.resolved_at);
+        Self { id, to: destination, payment_id, amount, currency, reason, status, voided, message, created_at, resolved_at }
     }
 }
 
@@ -241,7 +250,7 @@ fn said(why: Why) -> String {
     why.reason.map(|reason| reason.0).unwrap_or_default()
 }
 
-/// Gives money back to where it came from: by a void before settlement, by a refund after it.
+/// Gives money back: to where it came from, by a void before settlement and by a refund after it, or as credit of the customer.
 #[utoipa::path(post, path = "/v1/invoices/{id}/refund", tag = "money", params(("id" = String, Path)), request_body = RefundOrder, responses((status = 200, body = RefundedAnswer)))]
 async fn refund(
     State(app): State<Arc<App>>,
@@ -249,6 +258,10 @@ async fn refund(
     PathId(id): PathId<id::Invoice>,
     Body(order): Body<RefundOrder>,
 ) -> Result<Json<RefundedAnswer>, Problem> {
-    billing::refund::refund(&app, &caller.actor, id, order.amount.map(|amount| amount.0), &order.reason).await?;
+    let amount = order.amount.map(|amount| amount.0);
+    match order.to {
+        RefundTo::Method => drop(billing::refund::refund(&app, &caller.actor, id, amount, &order.reason).await?),
+        RefundTo::Credit => drop(billing::refund::to_credit(&app, &caller.actor, id, amount, &order.reason).await?),
+    }
     shown(&app, id).await
 }

@@ -21,6 +21,7 @@ pub mod jobs;
 pub mod payment_methods;
 pub mod payments;
 pub mod plans;
+pub mod roll_outs;
 pub mod schedules;
 pub mod subscriptions;
 pub mod system;
@@ -42,6 +43,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(payments::routes())
         .merge(payment_methods::routes())
         .merge(plans::routes())
+        .merge(roll_outs::routes())
         .merge(schedules::routes())
         .merge(subscriptions::routes())
         .merge(system::routes())

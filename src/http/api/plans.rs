@@ -68,7 +68,7 @@ body! {
 }
 
 body! {
-    /// What is left out stays. Subscriptions made from the plan keep their terms.
+    /// What is left out stays. Subscriptions made from the plan keep their terms until it is rolled out.
     pub struct PlanPatch {
         pub reference: Patch<Name<255>>,
         pub name: Option<Name<255>>,
@@ -235,7 +235,7 @@ async fn get(State(app): State<Arc<App>>, PathKey(key): PathKey) -> Result<Json<
     Ok(Json(plan.into()))
 }
 
-/// Changes a plan. Subscriptions made from it keep their terms.
+/// Changes a plan. Subscriptions made from it keep their terms until it is rolled out.
 #[utoipa::path(patch, path = "/v1/plans/{id}", tag = "plans", params(("id" = String, Path)), request_body = PlanPatch, responses((status = 200, body = PlanAnswer)))]
 async fn update(
     State(app): State<Arc<App>>,

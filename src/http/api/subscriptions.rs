@@ -6,7 +6,7 @@ use axum::{Json, extract::State, http::StatusCode};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    billing::{self, App, Refusal},
+    billing::{self, App, Refusal, held::Outcome},
     domain::{id, subscription::Subscription},
     http::{
         auth::Caller,
@@ -20,9 +20,10 @@ use crate::{
 pub mod answers;
 pub mod bodies;
 
-use answers::{ChangeAnswer, ScheduleAnswer, SubscriptionAnswer};
+use answers::{ActionAnswer, ChangeAnswer, ScheduleAnswer, SubscriptionAnswer};
 use bodies::{
-    Cancel, ChangeBody, Count, NewSubscription, Nothing, Pause, Reschedule, Skip, SubscriptionFilters, SubscriptionPatch, Unpark,
+    Act, Cancel, ChangeBody, Count, NewSubscription, Nothing, Pause, Reschedule, Skip, SubscriptionFilters, SubscriptionPatch,
+    Unpark,
 };
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -42,10 +43,15 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 }
 
 type Shown = Result<Json<SubscriptionAnswer>, Problem>;
+type Acted = Result<Json<ActionAnswer>, Problem>;
 type Target = PathId<id::Subscription>;
 
 fn shown(app: &App, subscription: Subscription) -> Json<SubscriptionAnswer> {
     Json(SubscriptionAnswer::of(subscription, &app.rules))
+}
+
+fn acted(app: &App, outcome: Outcome, preview: bool) -> Json<ActionAnswer> {
+    Json(ActionAnswer::of(outcome, preview, &app.rules))
 }
 
 async fn find(app: &App, id: id::SubscriptionId) -> Result<Subscription, Problem> {
@@ -96,18 +102,19 @@ async fn get(State(app): State<Arc<App>>, PathId(id): Target) -> Shown {
 /// Changes terms from the next cycle on, without any charge now. `next_bill_date` moves the next charge.
 #[utoipa::path(
     patch, path = "/v1/subscriptions/{id}", tag = "subscriptions", params(("id" = String, Path)), request_body = SubscriptionPatch,
-    responses((status = 200, body = SubscriptionAnswer))
+    responses((status = 200, body = ActionAnswer))
 )]
 async fn update(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): Target,
     Body(mut patch): Body<SubscriptionPatch>,
-) -> Shown {
+) -> Acted {
     let customer = patch.customer.take().map(|customer| customer.id.0);
     let next_bill_date = patch.next_bill_date.take();
-    let done = billing::change::update(&app, &caller.actor, id, customer, next_bill_date, patch.terms()).await?;
-    Ok(shown(&app, done))
+    let preview = patch.preview;
+    let outcome = billing::change::update(&app, &caller.actor, id, customer, next_bill_date, patch.terms(), preview).await?;
+    Ok(acted(&app, outcome, preview))
 }
 
 /// The charges to come, as they would be made if nothing changes.
@@ -143,58 +150,64 @@ async fn change(
     Ok(Json(ChangeAnswer::of(outcome, &app.rules)))
 }
 
-/// Stops billing for a while; what falls into the pause is never billed.
+/// Stops billing for a while, now or at the period's end; what falls into the pause is never billed.
 #[utoipa::path(
     post, path = "/v1/subscriptions/{id}/pause", tag = "subscriptions", params(("id" = String, Path)), request_body = Pause,
-    responses((status = 200, body = SubscriptionAnswer))
+    responses((status = 200, body = ActionAnswer))
 )]
-async fn pause(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(pause): MaybeBody<Pause>) -> Shown {
-    Ok(shown(&app, billing::pause::pause(&app, &caller.actor, id, pause.until).await?))
+async fn pause(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(pause): MaybeBody<Pause>) -> Acted {
+    let Pause { until, when, credit, preview } = pause;
+    let outcome = billing::pause::pause(&app, &caller.actor, id, until, when, credit, preview).await?;
+    Ok(acted(&app, outcome, preview))
 }
 
 /// Takes up billing again.
 #[utoipa::path(
-    post, path = "/v1/subscriptions/{id}/resume", tag = "subscriptions", params(("id" = String, Path)), request_body = Nothing,
-    responses((status = 200, body = SubscriptionAnswer))
+    post, path = "/v1/subscriptions/{id}/resume", tag = "subscriptions", params(("id" = String, Path)), request_body = Act,
+    responses((status = 200, body = ActionAnswer))
 )]
-async fn resume(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, _: MaybeBody<Nothing>) -> Shown {
-    Ok(shown(&app, billing::pause::resume(&app, &caller.actor, id).await?))
+async fn resume(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(act): MaybeBody<Act>) -> Acted {
+    Ok(acted(&app, billing::pause::resume(&app, &caller.actor, id, act.preview).await?, act.preview))
 }
 
 /// Passes over the next charges; they do not count toward the duration.
 #[utoipa::path(
     post, path = "/v1/subscriptions/{id}/skip", tag = "subscriptions", params(("id" = String, Path)), request_body = Skip,
-    responses((status = 200, body = SubscriptionAnswer))
+    responses((status = 200, body = ActionAnswer))
 )]
-async fn skip(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(skip): MaybeBody<Skip>) -> Shown {
-    Ok(shown(&app, billing::pause::skip(&app, &caller.actor, id, skip.cycles.0).await?))
+async fn skip(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(skip): MaybeBody<Skip>) -> Acted {
+    Ok(acted(&app, billing::pause::skip(&app, &caller.actor, id, skip.cycles.0, skip.preview).await?, skip.preview))
 }
 
 /// Moves the next charge.
 #[utoipa::path(
     post, path = "/v1/subscriptions/{id}/reschedule", tag = "subscriptions", params(("id" = String, Path)),
-    request_body = Reschedule, responses((status = 200, body = SubscriptionAnswer))
+    request_body = Reschedule, responses((status = 200, body = ActionAnswer))
 )]
-async fn reschedule(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, Body(to): Body<Reschedule>) -> Shown {
-    Ok(shown(&app, billing::pause::reschedule(&app, &caller.actor, id, to.next_bill_date, to.keep_anchor).await?))
+async fn reschedule(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, Body(to): Body<Reschedule>) -> Acted {
+    let Reschedule { next_bill_date, keep_anchor, preview } = to;
+    let outcome = billing::pause::reschedule(&app, &caller.actor, id, next_bill_date, keep_anchor, preview).await?;
+    Ok(acted(&app, outcome, preview))
 }
 
 /// Cancels at once, which also voids what is still owed, or at the period's end.
 #[utoipa::path(
     post, path = "/v1/subscriptions/{id}/cancel", tag = "subscriptions", params(("id" = String, Path)), request_body = Cancel,
-    responses((status = 200, body = SubscriptionAnswer))
+    responses((status = 200, body = ActionAnswer))
 )]
-async fn cancel(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, Body(cancel): Body<Cancel>) -> Shown {
-    Ok(shown(&app, billing::cancel::cancel(&app, &caller.actor, id, cancel.when, cancel.credit).await?))
+async fn cancel(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, Body(cancel): Body<Cancel>) -> Acted {
+    let Cancel { when, credit, preview } = cancel;
+    let outcome = billing::cancel::cancel(&app, &caller.actor, id, when, credit, preview).await?;
+    Ok(acted(&app, outcome, preview))
 }
 
-/// Undoes a cancellation or a change that waits for the period's end.
+/// Undoes a cancellation, a pause or a change that waits for the period's end.
 #[utoipa::path(
-    post, path = "/v1/subscriptions/{id}/keep", tag = "subscriptions", params(("id" = String, Path)), request_body = Nothing,
-    responses((status = 200, body = SubscriptionAnswer))
+    post, path = "/v1/subscriptions/{id}/keep", tag = "subscriptions", params(("id" = String, Path)), request_body = Act,
+    responses((status = 200, body = ActionAnswer))
 )]
-async fn keep(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, _: MaybeBody<Nothing>) -> Shown {
-    Ok(shown(&app, billing::cancel::keep(&app, &caller.actor, id).await?))
+async fn keep(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(act): MaybeBody<Act>) -> Acted {
+    Ok(acted(&app, billing::cancel::keep(&app, &caller.actor, id, act.preview).await?, act.preview))
 }
 
 /// Collects now what is owed, whatever the dunning ladder had in mind.
@@ -209,8 +222,8 @@ async fn retry(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, 
 /// Goes on after parking, and says what becomes of the cycles that were missed.
 #[utoipa::path(
     post, path = "/v1/subscriptions/{id}/unpark", tag = "subscriptions", params(("id" = String, Path)), request_body = Unpark,
-    responses((status = 200, body = SubscriptionAnswer))
+    responses((status = 200, body = ActionAnswer))
 )]
-async fn unpark(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(unpark): MaybeBody<Unpark>) -> Shown {
-    Ok(shown(&app, billing::unpark::unpark(&app, &caller.actor, id, unpark.bill).await?))
+async fn unpark(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(unpark): MaybeBody<Unpark>) -> Acted {
+    Ok(acted(&app, billing::unpark::unpark(&app, &caller.actor, id, unpark.bill, unpark.preview).await?, unpark.preview))
 }

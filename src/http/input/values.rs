@@ -15,16 +15,17 @@ use crate::domain::{
     api_key::Scope,
     calendar::BusinessDay,
     clock::ClockStatus,
-    customer::Zone,
+    customer::{Timeline, Zone},
     forecast::Interval,
     frequency::Frequency,
     id::{Id, Kind},
-    installment::{InstallmentPlanStatus, change::Spread, terms::TermUnits},
+    installment::{InstallmentPlanStatus, change::Spread, restore::Arrears, terms::TermUnits},
     invoice::InvoiceStatus,
     money::{Currency, MAX_AMOUNT_MINOR, Percentage},
-    payment::{Finding, MethodKind, PaymentStatus},
+    payment::{Finding, MethodKind, PaymentStatus, RefundTo},
     plan::{CatchUp, WhilePastDue},
     proration::FirstPeriod,
+    roll_out::{Effect, Field, Overrides, RollOutStatus},
     subscription::SubscriptionStatus,
 };
 
@@ -122,6 +123,8 @@ pub struct Whole<const MIN: i64, const MAX: i64>(pub i64);
 
 /// Minor units.
 pub type Amount = Whole<0, MAX_AMOUNT_MINOR>;
+/// Minor units, either way.
+pub type SignedAmount = Whole<{ -MAX_AMOUNT_MINOR }, MAX_AMOUNT_MINOR>;
 /// Minor units, and not nothing.
 pub type PositiveAmount = Whole<1, MAX_AMOUNT_MINOR>;
 
@@ -339,6 +342,7 @@ domain_texts! {
     Currency => of_type(Type::String).min_length(Some(3)).max_length(Some(3));
     Zone => of_type(Type::String).examples(["Europe/Berlin"]);
     Frequency => words(Frequency::ALL.map(|word| word.as_str()));
+    Timeline => of_type(Type::String).pattern(Some("^(wall|clk_[0-7][0-9a-hjkmnp-tv-z]{25})$"));
 }
 
 fn words<const N: usize>(words: [&'static str; N]) -> ObjectBuilder {
@@ -354,6 +358,6 @@ macro_rules! domain_words {
 }
 
 domain_words! {
-    BusinessDay, CatchUp, ClockStatus, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind, Missed, PaymentStatus,
-    Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
+    Arrears, BusinessDay, CatchUp, ClockStatus, Effect, Field, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind,
+    Missed, Overrides, PaymentStatus, RefundTo, RollOutStatus, Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
 }

@@ -4,7 +4,7 @@ use super::{Db, Inner, Pools, Result, Tx};
 
 impl Db {
     /// A transaction that only reads, and sees one moment however long it takes.
-    pub(in crate::store) async fn snapshot(&self) -> Result<Tx> {
+    pub async fn snapshot(&self) -> Result<Tx> {
         let inner = match &self.pools {
             Pools::Sqlite { readers, .. } => Inner::Sqlite(readers.begin().await?),
             Pools::Postgres(pool) => Inner::Postgres(pool.begin_with("begin isolation level repeatable read read only").await?),

@@ -6,10 +6,12 @@ use rebilld::{
     billing::{
         customers,
         open::{Draft, open_invoices},
+        subscribe::{Start, SubscribeInput, subscribe},
     },
     domain::{
         customer::{Credit, Timeline},
         event::Actor,
+        frequency::Frequency,
         invoice::{InvoiceStatus, Line, LineKind},
         money::Currency,
     },
@@ -85,5 +87,24 @@ on_both! {
         let totals: Vec<_> = world.invoices().await.iter().map(|invoice| (invoice.credit_applied, invoice.total, invoice.status)).collect();
         assert_eq!(totals, [(1000, 0, InvoiceStatus::Paid), (500, 500, InvoiceStatus::Paid), (0, 1000, InvoiceStatus::Paid)]);
         assert_eq!(world.prove().await, 2);
+    }
+
+    async fn credit_pays_an_initial_payment_first(world: World) {
+        let customer = world.customer("UTC").await;
+        world.method(customer, false, &world.token()).await;
+        customers::give_credit(&world.app, &Actor::System, &customer.to_string(), 1000, None, "gift".into()).await.expect("given");
+        let input = SubscribeInput {
+            customer: customer.to_string(),
+            amount: Some(1000),
+            billing_frequency: Some(Frequency::Monthly),
+            next_bill_date: Some(Start::Date(date("2026-01-10"))),
+            initial_payment_amount: Some(700),
+            duration: Some(1),
+            ..SubscribeInput::default()
+        };
+        subscribe(&world.app, &Actor::System, input).await.expect("subscribed");
+        world.advance("2026-01-11T00:00:00Z").await;
+        let paid: Vec<_> = world.invoices().await.iter().map(|invoice| (invoice.subtotal, invoice.credit_applied, invoice.amount_paid)).collect();
+        assert_eq!((paid, world.prove().await), (vec![(700, 700, 0), (1000, 300, 700)], 1));
     }
 }

@@ -2,4 +2,5 @@
 
 mod cards;
 mod credit;
+mod refunds;
 mod stops;

@@ -7,7 +7,14 @@ use rebilld::{
         pause,
         terms::TermsInput,
     },
-    domain::{clock::TestClock, event::Actor, invoice::InvoiceStatus, subscription::SubscriptionStatus},
+    domain::{
+        clock::TestClock,
+        event::Actor,
+        frequency::Frequency,
+        invoice::InvoiceStatus,
+        plan::WhilePastDue,
+        subscription::{Subscription, SubscriptionStatus},
+    },
     sandbox::{Rule, Script},
     store,
 };
@@ -32,12 +39,31 @@ on_both! {
         let sub = world.add(world.monthly(customer, "2026-01-10").await).await;
         world.advance("2026-01-10T12:00:00Z").await;
         assert_eq!(world.subscription(&sub).await.status, SubscriptionStatus::PastDue);
-        pause::pause(&world.app, &Actor::System, sub.id, None).await.expect("paused");
-        let back = pause::resume(&world.app, &Actor::System, sub.id).await.expect("resumed");
-        assert_eq!(back.status, SubscriptionStatus::PastDue);
+        pause::pause(&world.app, &Actor::System, sub.id, None, When::Now, false, false).await.expect("paused");
+        let back = pause::resume(&world.app, &Actor::System, sub.id, false).await.expect("resumed");
+        assert_eq!(back.subscription.status, SubscriptionStatus::PastDue);
         world.advance("2026-01-14T00:00:00Z").await;
         assert_eq!(world.subscription(&sub).await.status, SubscriptionStatus::Active);
         assert_eq!(world.prove().await, 1);
+    }
+
+    async fn a_pause_that_ends_by_itself_forgets_no_debt(world: World) {
+        let customer = world.customer("UTC").await;
+        let token = world.token();
+        world.sandbox.sandbox().set_script(&token, Script { declines: [202, 202].into(), ..Script::default() });
+        world.method(customer, false, &token).await;
+        let daily = Subscription { billing_frequency: Frequency::Daily, while_past_due: WhilePastDue::Hold, ..world.monthly(customer, "2026-01-10").await };
+        let sub = world.add(daily).await;
+        world.advance("2026-01-10T12:00:00Z").await;
+        pause::pause(&world.app, &Actor::System, sub.id, Some(date("2026-01-12")), When::Now, true, false).await.expect("paused");
+        world.advance("2026-01-12T12:00:00Z").await;
+        // Declined twice by now: nothing is billed on top of that.
+        let back = world.subscription(&sub).await;
+        assert_eq!((back.status, back.due_at), (SubscriptionStatus::PastDue, None));
+        assert_eq!(world.invoices().await.iter().filter(|invoice| invoice.cycle.is_some()).count(), 1);
+        world.advance("2026-01-13T23:00:00Z").await;
+        assert_eq!(world.subscription(&sub).await.status, SubscriptionStatus::Active);
+        world.prove().await;
     }
 
     async fn cancelling_between_charge_and_answer_loses_no_money(world: World) {
@@ -54,8 +80,8 @@ on_both! {
         set_clock(&world, "2026-01-10T06:00:00Z").await;
         rebilld::billing::invoice_due::invoice_due(&world.app, sub.timeline, now).await.expect("billed");
         rebilld::billing::collect_due::collect_due(&world.app, sub.timeline, now).await.expect("collected");
-        let cancelled = cancel::cancel(&world.app, &Actor::System, sub.id, When::Now, false).await.expect("cancelled");
-        assert_eq!(cancelled.status, SubscriptionStatus::Cancelled);
+        let cancelled = cancel::cancel(&world.app, &Actor::System, sub.id, When::Now, false, false).await.expect("cancelled");
+        assert_eq!(cancelled.subscription.status, SubscriptionStatus::Cancelled);
         assert_eq!(world.invoices().await[0].status, InvoiceStatus::Open, "its payment's settlement decides");
         world.sandbox.sandbox().clear_faults();
         world.advance("2026-01-11T00:00:00Z").await;

@@ -49,7 +49,7 @@ fn applies(modifier: &Modifier, cycle: i64) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(super::config(1500))]
 
     #[test]
     fn lines_sum_to_the_subtotal_and_never_below_zero(

@@ -7,6 +7,8 @@ use rebilld::domain::{
     proration::{FirstPeriod, Share},
 };
 
+use super::config;
+
 /// The terms of a schedule in the walk's own words.
 #[derive(Clone, Debug)]
 struct Terms {
@@ -143,10 +145,6 @@ fn stretch(terms: &Terms) -> i64 {
         Frequency::Yearly => 800,
     };
     (unit * terms.interval).clamp(800, 8000)
-}
-
-fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {

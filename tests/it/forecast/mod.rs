@@ -172,10 +172,10 @@ on_both! {
         let year = ("2026-01-01", "2027-01-01");
         let ranges = [year, ("2026-01-01", "2026-06-17"), ("2026-06-17", "2027-01-01"), ("2026-02-28", "2026-03-01")];
         for (interval, (from, to)) in Interval::ALL.iter().flat_map(|interval| ranges.map(|range| (*interval, range))) {
-            let input = ForecastInput { from: Some(date(from)), to: Some(date(to)), interval, clock_id: Some(world.clock) };
+            let input = ForecastInput { from: Some(date(from)), to: Some(date(to)), interval, timeline: Some(Timeline::Test(world.clock)) };
             let forecast = forecast(&world.app, input).await.expect("a forecast");
             let sums: Sums =
-                forecast.sums.iter().map(|((start, _, currency), sum)| ((*start, *currency), (sum.charges, sum.amount))).collect();
+                forecast.sums.iter().map(|((start, _, currency, _), sum)| ((*start, *currency), (sum.charges, sum.amount))).collect();
             assert_eq!(sums.values().map(|sum| sum.0).sum::<i64>(), forecast.totals().values().map(|sum| sum.charges).sum::<i64>());
             foretold.push((interval, from, to, sums));
         }
@@ -206,7 +206,7 @@ on_both! {
         other.timeline = Timeline::Wall;
         world.add(other).await;
         let forecast = async |from: &str, to: &str| {
-            let input = ForecastInput { from: Some(date(from)), to: Some(date(to)), interval: Interval::Month, clock_id: Some(world.clock) };
+            let input = ForecastInput { from: Some(date(from)), to: Some(date(to)), interval: Interval::Month, timeline: Some(Timeline::Test(world.clock)) };
             let totals = forecast(&world.app, input).await.expect("a forecast").totals();
             totals.values().map(|sum| (sum.charges, sum.amount)).collect::<Vec<_>>()
         };
@@ -234,13 +234,17 @@ on_both! {
             from: Some(date("2026-01-01")),
             to: Some(date("2026-03-01")),
             interval: Interval::Month,
-            clock_id: Some(world.clock),
+            timeline: Some(Timeline::Test(world.clock)),
         };
-        let forecast = forecast(&world.app, input).await.expect("a forecast");
+        let forecast = forecast(&world.app, input.clone()).await.expect("a forecast");
         assert_eq!(forecast.sums.values().map(|sum| (sum.charges, sum.amount)).collect::<Vec<_>>(), [(1203, 1_203_000); 2]);
-        // Nobody lives by the wall clock.
-        assert!(self::forecast(&world.app, ForecastInput::default()).await.expect("a forecast").sums.is_empty());
-        assert_eq!(Timeline::Test(world.clock).clock_id(), Some(world.clock));
+        // Nobody lives by the wall clock, and unasked it is about everybody.
+        let of = async |timeline| {
+            let input = ForecastInput { timeline, ..input.clone() };
+            self::forecast(&world.app, input).await.expect("a forecast").sums
+        };
+        assert!(of(Some(Timeline::Wall)).await.is_empty());
+        assert_eq!(of(None).await, forecast.sums);
     }
 }
 
@@ -254,18 +258,33 @@ http::on_both! {
         assert_eq!(
             forecast,
             json!({
-                "from": "2026-06-01", "to": "2026-07-01", "interval": "week", "clock_id": null,
+                "from": "2026-06-01", "to": "2026-07-01", "interval": "week",
                 "data": [
-                    {"start": "2026-06-01", "end": "2026-06-08", "currency": "USD", "charges": 1, "amount": 1250},
-                    {"start": "2026-06-08", "end": "2026-06-15", "currency": "USD", "charges": 1, "amount": 1250},
-                    {"start": "2026-06-15", "end": "2026-06-22", "currency": "USD", "charges": 1, "amount": 1250},
-                    {"start": "2026-06-22", "end": "2026-06-29", "currency": "USD", "charges": 1, "amount": 1250},
+                    {"start": "2026-06-01", "end": "2026-06-08", "currency": "USD", "clock_id": null, "charges": 1, "amount": 1250},
+                    {"start": "2026-06-08", "end": "2026-06-15", "currency": "USD", "clock_id": null, "charges": 1, "amount": 1250},
+                    {"start": "2026-06-15", "end": "2026-06-22", "currency": "USD", "clock_id": null, "charges": 1, "amount": 1250},
+                    {"start": "2026-06-22", "end": "2026-06-29", "currency": "USD", "clock_id": null, "charges": 1, "amount": 1250},
                 ],
-                "totals": [{"start": "2026-06-01", "end": "2026-07-01", "currency": "USD", "charges": 4, "amount": 5000}],
+                "totals": [{"start": "2026-06-01", "end": "2026-07-01", "currency": "USD", "clock_id": null, "charges": 4, "amount": 5000}],
             })
         );
+        // Somebody on a test clock that stands a year earlier is told apart.
+        let clock = door.made("/v1/clocks", json!({"name": "then", "now": "2025-06-01T12:00:00Z"})).await;
+        let then = door.made("/v1/customers", json!({"name": "Then", "clock_id": clock["id"]})).await;
+        let body = json!({"customer": {"id": then["id"]}, "amount": 70, "billing_frequency": "monthly", "next_bill_date": "2025-06-10"});
+        door.made("/v1/subscriptions", body).await;
+        let totals = async |query: &str| {
+            let forecast = door.get(&format!("/v1/forecast?from=2026-06-01&to=2026-07-01&interval=month{query}")).await.ok(200);
+            assert_eq!(forecast["data"], forecast["totals"]);
+            let rows = forecast["totals"].as_array().expect("totals").clone();
+            rows.iter().map(|row| (row["clock_id"].clone(), row["amount"].clone())).collect::<Vec<_>>()
+        };
+        let (wall, test) = ((json!(null), json!(5000)), (clock["id"].clone(), json!(70)));
+        assert_eq!(totals("").await, [wall.clone(), test.clone()]);
+        assert_eq!(totals("&clock_id=wall").await, [wall]);
+        assert_eq!(totals(&format!("&clock_id={}", clock["id"].as_str().expect("id"))).await, [test]);
         // Today, for a year, day by day.
-        let by_itself = door.get("/v1/forecast").await.ok(200);
+        let by_itself = door.get("/v1/forecast?clock_id=wall").await.ok(200);
         assert_eq!((&by_itself["from"], &by_itself["to"], &by_itself["interval"]), (&json!("2026-06-01"), &json!("2027-06-01"), &json!("day")));
         assert_eq!(by_itself["data"].as_array().map(Vec::len), Some(52));
         for (query, fields) in [
@@ -275,6 +294,7 @@ http::on_both! {
             ("from=june&to=2026-13-01&interval=year", &["from", "to", "interval"]),
             ("unknown=1", &["unknown"]),
             ("clock_id=clk_01h455vb4pex5vsknk084sn02q", &["clock_id"]),
+            ("clock_id=earth", &["clock_id"]),
         ] {
             assert_eq!(door.get(&format!("/v1/forecast?{query}")).await.faults(), fields, "{query}");
         }

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use super::{Door, on_both};
 
 /// A monthly subscription of 30.00 USD in UTC from 1 June 2026 on, billed once, on a clock that stands at noon on 16 June.
-struct Stage {
-    clock: String,
-    path: String,
+pub struct Stage {
+    pub clock: String,
+    pub path: String,
 }
 
-async fn stage(door: &Door, more: Value) -> Stage {
+pub async fn stage(door: &Door, more: Value) -> Stage {
     let clock = door.clock("2026-06-01T00:00:00Z").await;
     door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock})).await;
     let mut body = json!({"customer": {"id": "ada"}, "amount": 3000, "billing_frequency": "monthly", "description": "Gym"});
@@ -23,12 +23,12 @@ async fn stage(door: &Door, more: Value) -> Stage {
 }
 
 impl Stage {
-    fn act(&self, verb: &str) -> String {
+    pub fn act(&self, verb: &str) -> String {
         format!("{}/{verb}", self.path)
     }
 }
 
-async fn balance(door: &Door) -> i64 {
+pub async fn balance(door: &Door) -> i64 {
     door.get("/v1/customers/ada").await.ok(200)["balance"].as_i64().expect("balance")
 }
 

@@ -56,7 +56,8 @@ on_both! {
         door.refuses("POST", "/v1/customers/ada/credits", &[
             (json!({}), &["amount"]),
             (json!({"amount": 0}), &["amount"]),
-            (json!({"amount": -5}), &["amount"]),
+            (json!({"amount": -5}), &["reason"]),
+            (json!({"amount": -999_999, "reason": "more than there is"}), &["amount"]),
             (json!({"amount": 5, "currency": "EUR"}), &["currency"]),
             (json!({"amount": 999_999_999_999_i64}), &["amount"]),
         ]).await;

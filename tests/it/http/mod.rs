@@ -10,10 +10,15 @@ mod first_charges;
 mod foreseen;
 mod health;
 mod idempotency;
+mod installment_operations;
 mod installment_plans;
 mod keys;
 mod lists;
+mod operations;
+mod pauses;
 mod payment_methods;
+mod refunds;
+mod roll_outs;
 mod schedules;
 mod seed_bodies;
 mod spellings;
@@ -37,6 +42,7 @@ use rebilld::{
         installment::{Installment, InstallmentPlan},
         invoice::Invoice,
         plan::Plan,
+        roll_out::RollOut,
         subscription::Subscription,
     },
     gateway::Gateways,
@@ -191,6 +197,7 @@ impl Door {
         self.rows_of::<Entry<AddOn>>(&mut rows).await;
         self.rows_of::<Entry<Discount>>(&mut rows).await;
         self.rows_of::<Plan>(&mut rows).await;
+        self.rows_of::<RollOut>(&mut rows).await;
         self.rows_of::<Customer>(&mut rows).await;
         self.rows_of::<Credit>(&mut rows).await;
         self.rows_of::<PaymentMethod>(&mut rows).await;
@@ -242,6 +249,15 @@ impl Door {
             }
             billing::invoice_due::invoice_due(&self.app, timeline, now).await.expect("billed");
         }
+    }
+
+    /// Moves a test clock over everything that falls due, as time does while no daemon runs.
+    pub async fn jump(&self, clock: &str, to: &str) {
+        let id: ClockId = clock.parse().expect("clock");
+        let mut tx = self.app.db.begin().await.expect("tx");
+        let clock = store::clocks::lock(&mut tx, id).await.expect("read").expect("clock");
+        store::clocks::save(&mut tx, TestClock { now_at: to.parse().expect("instant"), ..clock }).await.expect("moved");
+        tx.commit().await.expect("commit");
     }
 
     pub async fn invoices(&self) -> Vec<Invoice> {

@@ -3,7 +3,7 @@
 use rebilld::{
     billing::{
         customers::CustomerInput,
-        import::{self, CustomerRow, SubscriptionRow},
+        import::{self, CustomerRow, Rows, SubscriptionRow},
         subscribe::SubscribeInput,
     },
     domain::{event::Actor, frequency::Frequency},
@@ -151,18 +151,22 @@ on_both! {
             },
             method: None,
         };
-        let subscription = |reference: &str| vec![SubscriptionRow { line: 2, input: input(reference) }];
-        let (app, actor, nothing) = (&world.app, Actor::System, std::collections::HashSet::new());
+        let rows = |customers, reference: &str| Rows {
+            customers,
+            subscriptions: vec![SubscriptionRow { line: 2, input: input(reference) }],
+            ..Rows::default()
+        };
+        let (app, actor) = (&world.app, Actor::System);
         // Both have seen that nothing is there.
-        let first = import::prepare(app, vec![ada()], subscription("a"), &nothing).await.expect("prepared");
-        let second = import::prepare(app, vec![ada()], subscription("b"), &nothing).await.expect("prepared");
+        let first = import::prepare(app, rows(vec![ada()], "a")).await.expect("prepared");
+        let second = import::prepare(app, rows(vec![ada()], "b")).await.expect("prepared");
         import::store(app, &actor, &first).await.expect("stored");
         let before = stored(&world).await;
         let refusal = import::store(app, &actor, &second).await.expect_err("refused").to_string();
         assert!(refusal.contains("nothing was stored"), "{refusal}");
 
-        let third = import::prepare(app, vec![], subscription("c"), &nothing).await.expect("prepared");
-        let fourth = import::prepare(app, vec![], subscription("c"), &nothing).await.expect("prepared");
+        let third = import::prepare(app, rows(vec![], "c")).await.expect("prepared");
+        let fourth = import::prepare(app, rows(vec![], "c")).await.expect("prepared");
         let (one, other) = tokio::join!(import::store(app, &actor, &third), import::store(app, &actor, &fourth));
         assert_ne!(one.is_ok(), other.is_ok(), "{one:?} {other:?}");
         let after = stored(&world).await;

@@ -2,6 +2,7 @@
 
 mod export;
 mod faults;
+mod installment_plans;
 
 use std::path::{Path, PathBuf};
 
@@ -123,6 +124,15 @@ on_both! {
             ]
         );
         assert!(dry.out.contains("3 customers with 2 payment methods, and 5 subscriptions are without fault"), "{}", dry.out);
+        // Which file is which is told by its columns, too.
+        let [people, terms, plans] = ["customers.csv", "subscriptions.csv", "installment_plans.csv"].map(|name| example(name).display().to_string());
+        assert_eq!(desk.say(&["import", &terms, &people]).await.out, dry.out);
+        let all = desk.say(&["import", &plans, &people, "--subscriptions", &terms]).await;
+        assert!(all.ok && all.out.contains("5 subscriptions and"), "{} {}", all.out, all.err);
+        let twice = desk.say(&["import", &terms, &people, "--subscriptions", &terms]).await;
+        assert!(!twice.ok && twice.err.contains("both have the columns of subscriptions"), "{}", twice.err);
+        let missing = desk.say(&["import", "nowhere.csv"]).await;
+        assert!(!missing.ok && missing.err.contains("nowhere.csv cannot be read"), "{}", missing.err);
         let nothing = stored(&world).await;
         assert!(nothing.customers.is_empty() && nothing.subscriptions.is_empty() && nothing.events.is_empty());
         assert!(desk.import(files.0, files.1, &["--dry-run"]).await.ok);
@@ -143,7 +153,7 @@ on_both! {
         // What was shown is what will be billed.
         let range = |from, to| ForecastInput { from: Some(date(from)), to: Some(date(to)), interval: Interval::Month, ..ForecastInput::default() };
         let february = forecast(&world.app, range("2030-02-01", "2030-03-01")).await.expect("forecast").totals();
-        let sums: Vec<_> = february.iter().map(|(currency, sum)| (currency.to_string(), sum.charges, sum.amount)).collect();
+        let sums: Vec<_> = february.iter().map(|((currency, _), sum)| (currency.to_string(), sum.charges, sum.amount)).collect();
         assert_eq!(sums, [("EUR".to_owned(), 4, 2 * 6000 + 2 * 4900), ("USD".to_owned(), 2, 3900 + 7500)]);
         let lessons = after.subscriptions.iter().find(|s| s.description == "Piano lessons").expect("lessons");
         assert_eq!(lessons.upcoming(&world.app.rules, 100).len(), 24);

@@ -1,12 +1,15 @@
 //! Stories of installment plans on a test clock, on both databases: each part charged once, and the total always adds up.
 
 mod faults;
+mod hands;
 mod operations;
+mod restore;
+mod sequences;
 mod through;
 
 use rebilld::{
     billing::installments::{
-        self, Overview, change,
+        self, Overview,
         create::{self, PlanInput},
     },
     domain::{event::Actor, frequency::Frequency, id::CustomerId},
@@ -46,7 +49,7 @@ impl World {
     }
 
     pub async fn move_to(&self, plan: &Overview, number: i64, to: &str) -> Overview {
-        change::installment(&self.app, &OPERATOR, &key(plan), number, Some(date(to)), None, None).await.expect("moved")
+        hands::change(&self.app, &OPERATOR, &key(plan), number, Some(date(to)), None, None).await.expect("moved")
     }
 
     pub async fn plan_events(&self, plan: &Overview) -> Vec<String> {

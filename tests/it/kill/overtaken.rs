@@ -85,7 +85,7 @@ on_both! {
         let (stale, fuse) = hasty(&world, "stale", Some(Point(Moment::Before, Call::Charge)));
         let task = tokio::spawn(async move { collect_due::collect_due(&stale, timeline, now).await });
         fuse.blown().await;
-        cancel(&world.app, &Actor::System, sub.id, When::Now, false).await.expect("cancelled");
+        cancel(&world.app, &Actor::System, sub.id, When::Now, false, false).await.expect("cancelled");
         let (fresh, _) = hasty(&world, "fresh", None);
         while world.payments().await[0].status != PaymentStatus::GatewayError {
             look(&fresh).await;

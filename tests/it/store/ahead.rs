@@ -67,14 +67,14 @@ on_both! {
         let (mut found, mut after) = (Vec::new(), String::new());
         loop {
             let page =
-                store::subscriptions::planned(&ground.db, Timeline::Wall, samples::minute(9), &after, 2).await.expect("page");
+                store::subscriptions::planned(&ground.db, Some(Timeline::Wall), samples::minute(9), &after, 2).await.expect("page");
             let Some(last) = page.last() else { break };
             after = last.id.to_string();
             found.extend(page.iter().map(|subscription| subscription.id));
         }
         assert_eq!(found, planned);
         let elsewhere = Timeline::Test(samples::clock().id);
-        let page = store::subscriptions::planned(&ground.db, elsewhere, samples::minute(9), "", 9).await.expect("page");
+        let page = store::subscriptions::planned(&ground.db, Some(elsewhere), samples::minute(9), "", 9).await.expect("page");
         assert!(page.is_empty());
     }
 
@@ -98,12 +98,23 @@ on_both! {
             })
             .await;
         let page = async |after: &str, limit| {
-            let planned = store::installments::planned(&ground.db, Timeline::Wall, samples::minute(3), after, limit);
+            let planned = store::installments::planned(&ground.db, Some(Timeline::Wall), samples::minute(3), after, limit);
             planned.await.expect("page").into_iter().map(|part| part.id).collect::<Vec<_>>()
         };
         let expected = [open.installments[1].id.clone(), open.installments[2].id.clone()];
         assert_eq!(page("", 9).await, expected);
         assert_eq!((page("", 1).await, page(&expected[0], 9).await), (expected[..1].to_vec(), expected[1..].to_vec()));
+    }
+
+    async fn every_clock_is_known(ground) {
+        let clocks = [samples::clock(), samples::clock()];
+        for clock in &clocks {
+            ground.write(async |tx: &mut Tx| store::clocks::insert(tx, clock.clone()).await).await;
+        }
+        let mut ids = clocks.map(|clock| clock.id);
+        ids.sort();
+        let found = store::clocks::all(&ground.db).await.expect("clocks");
+        assert_eq!(found.iter().map(|clock| clock.id).collect::<Vec<_>>(), ids);
     }
 
     async fn imports_know_what_was_imported_before(ground) {
@@ -157,14 +168,16 @@ on_both! {
             .write(async |tx: &mut Tx| {
                 store::invoices::insert(tx, &[paid.clone(), open.clone(), other.clone()]).await?;
                 store::events::append(tx, &[samples::event("a.b", "c")]).await?;
+                store::roll_outs::insert(tx, &samples::roll_out()).await?;
+                store::roll_outs::insert(tx, &samples::full_roll_out()).await?;
                 store::payments::insert(tx, &payments).await
             })
             .await;
         let folder = tempfile::tempdir().expect("folder");
         let copy = Db::scratch(&folder.path().join("copy.db")).await.expect("a database");
         let rows = store::copy::living(&ground.db, &copy, samples::noon(), &["fluid"]).await.expect("copied");
-        // One counter, three customers with a method each, two subscriptions, two invoices with a payment each.
-        assert_eq!(rows, 1 + 6 + 2 + 4);
+        // One counter, three customers with a method each, two subscriptions, two invoices with a payment each, one roll-out.
+        assert_eq!(rows, 1 + 6 + 2 + 4 + 1);
         let left: Vec<Payment> = copy.query("select * from payments order by status").all().await.expect("payments");
         assert_eq!(left.iter().map(|payment| payment.status).collect::<Vec<_>>(), [PaymentStatus::Parked, PaymentStatus::Unknown]);
         assert!(left.iter().all(|payment| payment.transaction_id.is_none() && payment.lease_owner.is_none()));

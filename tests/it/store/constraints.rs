@@ -50,6 +50,7 @@ const REFUSED: &[(&str, &str, &[&str])] = &[
     ("invoices", "total", &["-1", "999"]),
     ("invoices", "amount_paid", &["-1", "1001"]),
     ("invoices", "amount_refunded", &["-1"]),
+    ("invoices", "amount_credited", &["-1", "1001"]),
     ("invoices", "next_action", &["'wait'"]),
     ("invoices", "attempts", &["-1"]),
     ("invoices", "gateway_faults", &["-1"]),
@@ -62,7 +63,13 @@ const REFUSED: &[(&str, &str, &[&str])] = &[
     ("refunds", "amount", &["0"]),
     ("refunds", "returned_before", &["-1"]),
     ("refunds", "status", &["'declined'"]),
+    ("refunds", "destination", &["'cash'", "'credit'"]),
+    ("refunds", "payment_id", &["null"]),
     ("job_runs", "result", &["'lost'"]),
+    ("roll_outs", "entry_type", &["'customer'"]),
+    ("roll_outs", "status", &["'done'", "'lost'"]),
+    ("roll_outs", "plans_changed", &["-1"]),
+    ("roll_outs", "subscriptions_changed", &["-1"]),
     ("installment_plans", "status", &["'ended'", "'paid'", "'defaulted'", "'cancelled'"]),
     ("installment_plans", "amount", &["0"]),
     ("installment_plans", "down_payment", &["-1", "amount"]),
@@ -106,6 +113,7 @@ async fn one_of_each(ground: &Ground) -> (Payment, Refund) {
             store::payments::insert(tx, std::slice::from_ref(&payment)).await?;
             store::refunds::insert(tx, refund.clone()).await?;
             store::events::append(tx, &[samples::event("a.b", "x")]).await?;
+            store::roll_outs::insert(tx, &samples::roll_out()).await?;
             store::runs::insert(tx, samples::job_run()).await
         })
         .await;

@@ -49,6 +49,22 @@ on_both! {
         assert_eq!((&parts[0], &parts[2]), (&plain.installments[0], &plain.installments[2]));
     }
 
+    async fn many_plans_are_written_at_once_and_known_again_by_reference(ground) {
+        let ada = samples::customer();
+        ground.write(async |tx: &mut Tx| store::customers::insert(tx, &ada).await).await;
+        let named = |reference: Option<&str>| InstallmentPlan { reference: reference.map(str::to_owned), ..samples::installment_plan(ada.id) };
+        let plans = [named(Some("a")), named(None), named(Some("b"))];
+        let parts = [samples::installment(plans[0].id, 1), samples::installment(plans[2].id, 1), samples::installment(plans[2].id, 2)];
+        ground.write(async |tx: &mut Tx| store::installments::insert_many(tx, &plans, &parts).await).await;
+        let mut known = store::installments::referenced(&ground.db, &["a", "b", "c"]).await.expect("read");
+        known.sort();
+        assert_eq!(known, [("a".to_owned(), plans[0].id), ("b".to_owned(), plans[2].id)]);
+        let ids = plans.each_ref().map(|plan| plan.id);
+        assert_eq!(store::installments::of_plans(&ground.db, &ids).await.expect("read").len(), 3);
+        let again = ground.refused(async |tx: &mut Tx| store::installments::insert_many(tx, &[named(Some("a"))], &[]).await).await;
+        assert!(matches!(again, store::Error::Conflict), "{again:?}");
+    }
+
     async fn what_is_due_is_found_on_its_timeline_with_what_is_to_come(ground) {
         let (ada, test) = (samples::customer(), Timeline::Test(samples::id()));
         ground.write(async |tx: &mut Tx| store::customers::insert(tx, &ada).await).await;
@@ -90,6 +106,8 @@ on_both! {
         ground.write(async |tx: &mut Tx| store::invoices::insert(tx, &rows).await).await;
         let received = store::installments::received(&ground.db, &[plan.id, samples::id()]).await.expect("read");
         assert_eq!(received.iter().map(|sum| (sum.plan_id, sum.open, sum.uncollectible, sum.refunded)).collect::<Vec<_>>(), [(plan.id, 120, 7, 9)]);
+        let same = ground.write(async |tx: &mut Tx| store::installments::received_in(tx, plan.id).await).await;
+        assert_eq!(same, received.first().copied());
         let owed = ground.write(async |tx: &mut Tx| store::invoices::lock_owed_of_installment_plan(tx, plan.id).await).await;
         assert_eq!(owed, rows[..2]);
         let twice = ground.refused(async |tx: &mut Tx| store::invoices::insert(tx, &[of(3, InvoiceStatus::Open, 0, 0, 0)]).await).await;

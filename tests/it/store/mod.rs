@@ -12,6 +12,7 @@ mod money;
 mod people;
 mod query_plans;
 mod reports;
+mod roll_outs;
 mod round_trips;
 mod samples;
 mod scans;

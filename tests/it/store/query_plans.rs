@@ -5,9 +5,11 @@ use std::fs;
 use rebilld::{
     domain::{
         customer::Customer,
+        id::Id,
         installment::InstallmentPlan,
         invoice::Invoice,
         payment::{Payment, PaymentStatus},
+        roll_out::{EntryType, RollOut, Versions},
         subscription::Subscription,
     },
     store::{self, Tx},
@@ -31,6 +33,7 @@ const LARGE: &[&str] = &[
     "events",
     "idempotency_keys",
     "job_runs",
+    "roll_outs",
 ];
 
 /// Files whose statements read all they can, and why.
@@ -47,11 +50,20 @@ async fn fill(ground: &Ground) {
     let handful = |i: usize| i.is_multiple_of(200).then(|| samples::minute(-(i as i64)));
     let subscriptions: Vec<Subscription> = customers
         .iter()
-        .map(|customer| Subscription { due_at: Some(samples::minute(40_000)), ..samples::subscription(customer.id) })
+        .enumerate()
+        .map(|(i, customer)| Subscription {
+            due_at: Some(samples::minute(40_000)),
+            plan_id: Some(Id::from_bits(i as u128 % 100)),
+            ..samples::subscription(customer.id)
+        })
         .collect();
     let plans: Vec<InstallmentPlan> = customers
         .iter()
-        .map(|customer| InstallmentPlan { due_at: Some(samples::minute(40_000)), ..samples::installment_plan(customer.id) })
+        .map(|customer| InstallmentPlan {
+            reference: Some(format!("plan of {}", customer.id)),
+            due_at: Some(samples::minute(40_000)),
+            ..samples::installment_plan(customer.id)
+        })
         .collect();
     let installments: Vec<_> = plans.iter().flat_map(|plan| (0..2).map(|number| samples::installment(plan.id, number))).collect();
     let invoices: Vec<Invoice> = subscriptions
@@ -88,6 +100,8 @@ async fn fill(ground: &Ground) {
     let methods: Vec<_> = customers.iter().map(|customer| samples::method(customer.id)).collect();
     let credits: Vec<_> = customers.iter().map(|customer| samples::credit(customer.id)).collect();
     let events: Vec<_> = subscriptions.iter().map(|subscription| samples::event("a.b", &subscription.id.to_string())).collect();
+    let done = |_| RollOut { entry_type: EntryType::Plan, versions: Versions::Plan(vec![]), ..samples::full_roll_out() };
+    let roll_outs: Vec<RollOut> = (0..ROWS).map(done).map(|it| RollOut { id: samples::id(), ..it }).collect();
     let runs: Vec<_> = (0..ROWS).map(|_| samples::job_run()).collect();
     ground
         .write(async |tx: &mut Tx| {
@@ -101,6 +115,7 @@ async fn fill(ground: &Ground) {
             tx.insert_rows(&methods).await?;
             tx.insert_rows(&credits).await?;
             tx.insert_rows(&events).await?;
+            tx.insert_rows(&roll_outs).await?;
             tx.insert_rows(&runs).await
         })
         .await;
@@ -227,6 +242,9 @@ on_both! {
         for (file, start, indexes) in [
             ("subscriptions.rs", "select * from subscriptions where timeline = $1 and due_at", "subscriptions_due"),
             ("subscriptions.rs", "select due_at from subscriptions", "subscriptions_due"),
+            ("subscriptions.rs", "select * from subscriptions where plan_id = $1 and id > $2", "subscriptions_running_of_plan"),
+            ("roll_outs.rs", "select * from roll_outs where status = 'running'", "roll_outs_one_running"),
+            ("events.rs", "select data from events where subject", "events_of_subject"),
             ("installments.rs", "select * from installment_plans where timeline = $1 and due_at", "installment_plans_due"),
             ("installments.rs", "select due_at from installment_plans", "installment_plans_due"),
             ("invoices.rs", "select * from invoices where timeline = $1 and next_attempt_at", "invoices_due"),

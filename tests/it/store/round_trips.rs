@@ -10,6 +10,7 @@ use rebilld::{
         id::{AddOn, Discount},
         installment::{Installment, InstallmentPlan, InstallmentPlanStatus, InstallmentStatus},
         invoice::Adjustment,
+        payment::{Refund, RefundStatus, RefundTo},
         subscription::SubscriptionStatus,
     },
     store::{
@@ -88,9 +89,16 @@ on_both! {
         kept(ground, rows.clone()).await;
         let payments = vec![samples::payment(&rows[0]), samples::full_payment(&rows[1])];
         kept(ground, payments.clone()).await;
-        kept(ground, vec![samples::refund(payments[0].id, rows[0].id), samples::full_refund(payments[1].id, rows[1].id)]).await;
+        let credited = Refund {
+            payment_id: None,
+            destination: RefundTo::Credit,
+            status: RefundStatus::Succeeded,
+            ..samples::refund(payments[0].id, rows[0].id)
+        };
+        kept(ground, vec![samples::refund(payments[0].id, rows[0].id), samples::full_refund(payments[1].id, rows[1].id), credited]).await;
         let hard = Event { data: samples::nested(), timeline: Timeline::Test(samples::id()), ..samples::event(samples::HARD, samples::HARD) };
         kept(ground, vec![samples::event("a.b", ""), hard]).await;
+        kept(ground, vec![samples::roll_out(), samples::full_roll_out()]).await;
         let counts: Map<String, Value> = samples::nested().as_object().expect("object").clone();
         let run = JobRun { counts, error: Some(samples::hard()), ended_at: Some(samples::noon()), ..samples::job_run() };
         kept(ground, vec![samples::job_run(), run]).await;
@@ -133,7 +141,8 @@ on_both! {
         let plan = samples::installment_plan(ada.id);
         ground.write(async |tx: &mut Tx| tx.insert_rows(std::slice::from_ref(&plan)).await).await;
         for (number, status) in InstallmentStatus::ALL.iter().enumerate() {
-            let invoice_id = (*status != InstallmentStatus::Scheduled).then_some(invoice.id);
+            let never = matches!(status, InstallmentStatus::Scheduled | InstallmentStatus::PaidElsewhere);
+            let invoice_id = (!never).then_some(invoice.id);
             let row = Installment { status: *status, invoice_id, ..samples::installment(plan.id, number as i64) };
             ground.write(async |tx: &mut Tx| store::installments::insert_parts(tx, std::slice::from_ref(&row)).await).await;
             assert_eq!(store::installments::of_plans(&ground.db, &[plan.id]).await.expect("read").last(), Some(&row));

@@ -21,7 +21,7 @@ use rebilld::domain::{
     payment::MethodKind,
     plan::{CatchUp, Plan, WhilePastDue},
     proration::FirstPeriod,
-    subscription::{Change, Subscription, SubscriptionStatus},
+    subscription::{BilledDays, Change, Subscription, SubscriptionStatus},
 };
 use serde_json::{Map, Value, json};
 
@@ -298,53 +298,15 @@ pub fn full_method(customer: CustomerId) -> PaymentMethod {
 }
 
 pub fn subscription(customer: CustomerId) -> Subscription {
-    Subscription {
-        id: id(),
-        customer_id: customer,
-        plan_id: None,
-        payment_method_id: None,
-        timeline: Timeline::Wall,
-        status: SubscriptionStatus::Active,
-        description: String::new(),
-        currency: Currency::USD,
-        amount: 0,
-        quantity: 1,
-        billing_frequency: Frequency::Monthly,
-        billing_cycle_interval: 1,
-        billing_days: None,
-        duration: 0,
-        ends_on: None,
-        trial_ends_on: None,
-        timezone: "UTC".parse().expect("zone"),
-        first_period: FirstPeriod::Full,
-        catch_up: CatchUp::BillAll,
-        while_past_due: WhilePastDue::Bill,
-        business_day: BusinessDay::None,
-        holiday_calendar: None,
-        initial_payment_amount: None,
-        authorize_days_before: None,
-        dunning_policy_id: None,
-        add_ons: vec![],
-        discounts: vec![],
-        metadata: Metadata::new(),
-        anchor_date: date("2026-01-31"),
-        next_slot: 0,
-        next_cycle: 0,
-        cycles_billed: 0,
-        next_bill_date: None,
-        next_bill_at: None,
-        due_at: None,
-        period_start: None,
-        period_end: None,
-        moved_to: None,
-        paused_until: None,
-        cancel_at_period_end: false,
-        pending_change: None,
-        parked_reason: None,
-        cancelled_at: None,
-        created_at: noon(),
-        updated_at: noon(),
-    }
+    Subscription::beginning(
+        id(),
+        customer,
+        Currency::USD,
+        "UTC".parse().expect("zone"),
+        Frequency::Monthly,
+        date("2026-01-31"),
+        noon(),
+    )
 }
 
 /// Only a parked one has a reason, and that is never due: two rows cover the columns.
@@ -387,7 +349,10 @@ pub fn full_subscription(customer: CustomerId) -> Subscription {
         period_start: Some(first_day),
         period_end: Some(last_day),
         moved_to: Some(date("2028-02-29")),
+        paused_on: Some(first_day),
         paused_until: Some(last_day),
+        pause_at_period_end: true,
+        credited_days: Some(vec![BilledDays { start: first_day, end: last_day, price: i64::MAX, of_days: 1 }]),
         cancel_at_period_end: true,
         // Cleared, set and left alone are three things.
         pending_change: Some(Change {

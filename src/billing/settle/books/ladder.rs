@@ -150,7 +150,8 @@ impl Books<'_> {
                 self.uncollectible(id);
                 let Some(subscription_id) = self.invoices.get(&id).and_then(|invoice| invoice.subscription_id) else { return };
                 if let Some(subscription) = self.subscriptions.get_mut(&subscription_id).filter(|s| !s.status.is_ended()) {
-                    subscription.status = SubscriptionStatus::Paused;
+                    let now = self.nows.get(&subscription.timeline).copied().unwrap_or(self.wall);
+                    subscription.pause(subscription.today(now), None);
                     subscription.refresh(&self.app.rules);
                     self.changed_subscriptions.insert(subscription_id);
                     self.subscription_event(

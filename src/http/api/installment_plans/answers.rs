@@ -27,14 +27,17 @@ pub struct InstallmentAnswer {
     /// Minor units.
     amount: i64,
     status: InstallmentStatus,
+    /// Owed since before today.
+    late: bool,
+    /// Null in a preview, for one that is not opened yet.
     #[schema(value_type = Option<String>)]
     invoice_id: Option<InvoiceId>,
 }
 
-impl From<Installment> for InstallmentAnswer {
-    fn from(part: Installment) -> Self {
+impl InstallmentAnswer {
+    fn of(part: Installment, late: bool) -> Self {
         let Installment { number, date, due_at, amount, status, invoice_id, .. } = part;
-        Self { number, date, due_at, amount, status, invoice_id }
+        Self { number, date, due_at, amount, status, late, invoice_id }
     }
 }
 
@@ -68,12 +71,15 @@ pub struct InstallmentPlanAnswer {
     default_after: i64,
     failed_in_a_row: i64,
     installments: Vec<InstallmentAnswer>,
-    /// Received, minor units; refunds are not taken off.
+    /// Received, minor units, what was paid elsewhere included; refunds are not taken off.
     paid: i64,
+    /// Paid before the plan came here, minor units.
+    paid_elsewhere: i64,
     /// Invoiced and not yet received, minor units.
     pending: i64,
     /// Still owed, minor units, what is pending included.
     balance: i64,
+    /// Given back of what is paid, minor units, to payment methods and as credit. The balance does not rise by it.
     refunded: i64,
     /// The last open date; null when none is open.
     repay_by: Option<NaiveDate>,
@@ -91,8 +97,12 @@ pub struct InstallmentPlanAnswer {
 
 impl InstallmentPlanAnswer {
     pub fn of(overview: Overview) -> Self {
-        let Overview { schedule, paid, pending, balance, refunded, repay_by } = overview;
+        let Overview { schedule, paid, paid_elsewhere, pending, balance, refunded, repay_by, today } = overview;
         let plan = schedule.plan;
+        let shown = |part: Installment| {
+            let late = part.is_late(today, plan.timezone);
+            InstallmentAnswer::of(part, late)
+        };
         Self {
             id: Some(plan.id),
             reference: plan.reference,
@@ -111,8 +121,9 @@ impl InstallmentPlanAnswer {
             payment_method_id: plan.payment_method_id,
             default_after: plan.default_after,
             failed_in_a_row: plan.failed_in_a_row,
-            installments: schedule.installments.into_iter().map(InstallmentAnswer::from).collect(),
+            installments: schedule.installments.into_iter().map(shown).collect(),
             paid,
+            paid_elsewhere,
             pending,
             balance,
             refunded,

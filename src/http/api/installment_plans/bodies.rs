@@ -12,7 +12,7 @@ use crate::{
         customer::{Metadata, Zone},
         frequency::Frequency,
         id::{ClockId, CustomerId, PaymentMethodId},
-        installment::{InstallmentPlanStatus, change::Spread, terms::TermUnits},
+        installment::{InstallmentPlanStatus, change::Spread, restore::Arrears, shift::MAX_CYCLES, terms::TermUnits},
         money::{Currency, Percentage},
     },
     http::{
@@ -41,7 +41,7 @@ body! {
 }
 
 body! {
-    /// Either a recurrence with `installments` or `term`, or a `schedule`.
+    /// Either a recurrence with `installments`, `term` or `until`, or a `schedule`.
     pub struct NewInstallmentPlan {
         pub customer: CustomerRef,
         /// The id that another system knows it by; requests may use it in place of ours.
@@ -59,6 +59,8 @@ body! {
         /// How long instead of how many: as many installments as whole billing periods fit in.
         pub term: Option<Whole<1, 1000>>,
         pub term_units: Option<TermUnits>,
+        /// Until when instead of how many: as many installments as have a date up to and with this one.
+        pub until: Option<NaiveDate>,
         pub billing_frequency | payment_frequency: Option<Frequency>,
         /// Every how many days, weeks, months … ; 1 if left out.
         pub billing_cycle_interval: Option<Whole<1, 1000>>,
@@ -104,6 +106,44 @@ body! {
         pub amount: Option<PositiveAmount>,
         /// With an amount: `last` lets the last other open installment make up for it, `even` all of them.
         pub spread: Option<Spread>,
+        /// Only show what would be.
+        pub preview: bool = false,
+    }
+}
+
+body! {
+    pub struct InstallmentAction {
+        /// Only show what would be.
+        pub preview: bool = false,
+    }
+}
+
+body! {
+    pub struct InstallmentSkip {
+        /// How many dates of the plan's frequency all that is to come moves by.
+        pub cycles: Whole<1, MAX_CYCLES> = Whole(1),
+        /// Only show what would be.
+        pub preview: bool = false,
+    }
+}
+
+body! {
+    pub struct InstallmentReschedule {
+        /// Of the next installment, not before today; the others follow at the plan's frequency or, in a plan of explicit dates, at
+        /// the distances they have.
+        pub next_date: NaiveDate,
+        /// Only show what would be.
+        pub preview: bool = false,
+    }
+}
+
+body! {
+    pub struct InstallmentRestore {
+        /// What becomes of what failed, and of what fell due meanwhile: `collect` it now, `spread` it evenly over the installments to
+        /// come, or put each at the `end` on a date of its own.
+        pub arrears: Arrears = Arrears::default(),
+        /// Only show what would be.
+        pub preview: bool = false,
     }
 }
 
@@ -111,6 +151,8 @@ body! {
     pub struct Split {
         /// Two or more, adding up to the installment.
         pub parts: Vec<PartBody>,
+        /// Only show what would be.
+        pub preview: bool = false,
     }
 }
 
@@ -141,6 +183,7 @@ impl From<NewInstallmentPlan> for PlanInput {
             installments: new.installments.map(|count| count.0),
             term: new.term.map(|term| term.0),
             term_units: new.term_units,
+            until: new.until,
             billing_frequency: new.billing_frequency,
             billing_cycle_interval: new.billing_cycle_interval.map(|interval| interval.0),
             billing_days: new.billing_days.map(|text| text.0),
@@ -152,6 +195,7 @@ impl From<NewInstallmentPlan> for PlanInput {
             holiday_calendar: new.holiday_calendar.map(|name| name.0),
             default_after: new.default_after.map(|count| count.0),
             metadata: new.metadata,
+            taken_over: None,
         }
     }
 }

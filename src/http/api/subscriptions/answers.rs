@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    billing::change::Outcome,
+    billing::held::Outcome,
     domain::{
         calendar::BusinessDay,
         customer::{Metadata, Zone},
@@ -83,7 +83,13 @@ pub struct SubscriptionAnswer {
     cycles_billed: i64,
     /// What was billed last; null before the first charge.
     period: Option<Period>,
+    /// Since when it is paused.
+    paused_on: Option<NaiveDate>,
+    /// When a pause, running or planned, ends by itself.
     paused_until: Option<NaiveDate>,
+    pause_at_period_end: bool,
+    /// Paused with credit: when it is resumed, the days from then to the next charge are charged.
+    resume_prorated: bool,
     cancel_at_period_end: bool,
     /// Terms that wait for the next cycle.
     #[schema(value_type = Option<Object>)]
@@ -139,7 +145,10 @@ impl SubscriptionAnswer {
             next_bill_at: subscription.next_bill_at,
             cycles_billed: subscription.cycles_billed,
             period: subscription.period_start.zip(subscription.period_end).map(|(start, end)| Period { start, end }),
+            paused_on: subscription.paused_on,
             paused_until: subscription.paused_until,
+            pause_at_period_end: subscription.pause_at_period_end,
+            resume_prorated: subscription.credited_days.is_some(),
             cancel_at_period_end: subscription.cancel_at_period_end,
             pending_change: subscription.pending_change,
             parked_reason: subscription.parked_reason,
@@ -152,23 +161,44 @@ impl SubscriptionAnswer {
     }
 }
 
-/// What a change comes to, or in a preview would come to.
+/// What an action comes to, or in a preview would come to.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ChangeAnswer {
     effective_date: NaiveDate,
-    /// Of the invoice that is opened now; with `period_end`, of the next cycle's.
+    /// Of what is invoiced now; where terms wait for the next cycle, that cycle's.
     lines: Vec<Line>,
     /// Their sum, minor units, before the customer's credit is used.
     amount: i64,
     /// What goes to the customer's credit, minor units.
     credit: i64,
+    /// The next few charges.
+    upcoming: Vec<CycleAnswer>,
     subscription: SubscriptionAnswer,
 }
 
 impl ChangeAnswer {
     pub fn of(outcome: Outcome, rules: &Rules) -> Self {
-        let Outcome { effective_date, lines, amount, credit, subscription } = outcome;
-        Self { effective_date, lines, amount, credit, subscription: SubscriptionAnswer::of(subscription, rules) }
+        let Outcome { effective_date, lines, amount, credit, upcoming, subscription } = outcome;
+        let upcoming = upcoming.into_iter().map(CycleAnswer::from).collect();
+        Self { effective_date, lines, amount, credit, upcoming, subscription: SubscriptionAnswer::of(subscription, rules) }
+    }
+}
+
+/// The subscription as it is now; of a preview, what it would come to.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum ActionAnswer {
+    Done(Box<SubscriptionAnswer>),
+    Preview(Box<ChangeAnswer>),
+}
+
+impl ActionAnswer {
+    pub fn of(outcome: Outcome, preview: bool, rules: &Rules) -> Self {
+        if preview {
+            Self::Preview(Box::new(ChangeAnswer::of(outcome, rules)))
+        } else {
+            Self::Done(Box::new(SubscriptionAnswer::of(outcome.subscription, rules)))
+        }
     }
 }
 
@@ -180,7 +210,8 @@ pub struct ScheduleAnswer {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CycleAnswer {
-    cycle: i64,
+    /// Null for days charged beside the schedule, after a pause with credit.
+    cycle: Option<i64>,
     /// After any business-day shift.
     bill_date: NaiveDate,
     bill_at: DateTime<Utc>,
@@ -192,12 +223,15 @@ pub struct CycleAnswer {
     amount: i64,
 }
 
+impl From<CycleDue> for CycleAnswer {
+    fn from(due: CycleDue) -> Self {
+        let CycleDue { cycle, bill_date, bill_at, period_start, period_end, lines, amount, .. } = due;
+        Self { cycle, bill_date, bill_at, period_start, period_end, lines, amount }
+    }
+}
+
 impl From<Vec<CycleDue>> for ScheduleAnswer {
     fn from(cycles: Vec<CycleDue>) -> Self {
-        let data = cycles.into_iter().map(|cycle| {
-            let CycleDue { cycle, bill_date, bill_at, period_start, period_end, lines, amount, .. } = cycle;
-            CycleAnswer { cycle, bill_date, bill_at, period_start, period_end, lines, amount }
-        });
-        Self { data: data.collect() }
+        Self { data: cycles.into_iter().map(CycleAnswer::from).collect() }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     billing::{
         change::When,
         subscribe::{Start, SubscribeInput},
-        terms::TermsInput,
+        terms::{FixedTerms, TermsInput},
         unpark::Missed,
     },
     domain::{
@@ -166,10 +166,26 @@ macro_rules! terms_body {
                 pub holiday_calendar: Patch<Name<100>>,
                 pub catch_up: Option<CatchUp>,
                 pub while_past_due: Option<WhilePastDue>,
+                /// IANA name.
+                pub timezone: Option<Zone>,
                 /// All of it anew.
                 pub metadata: Option<Metadata>,
                 /// Whether a new frequency, interval or bill date leaves the old days in place; else the schedule starts anew.
                 pub keep_anchor: Option<bool>,
+                /// May be repeated, never changed.
+                pub currency: Option<Currency>,
+                /// May be repeated, never changed: it only counts at the start.
+                pub first_period: Option<FirstPeriod>,
+                /// May be repeated, never changed: it only counts at the start.
+                pub initial_payment_amount: Option<Amount>,
+                /// Only null: to move the end of a trial, reschedule the first charge.
+                pub trial_days: Option<Whole<0, 100_000>>,
+                /// Only null: there is one dunning policy, the configured one.
+                pub dunning_policy_id: Option<Text<255>>,
+                /// Only null or 0: nothing is authorized early.
+                pub authorize_days_before: Option<Whole<0, 30>>,
+                /// Only says what it would come to, and stores nothing.
+                pub preview: bool = false,
             }
         }
 
@@ -192,8 +208,17 @@ macro_rules! terms_body {
                     holiday_calendar: self.holiday_calendar.change().map(|name| name.map(|name| name.0)),
                     catch_up: self.catch_up,
                     while_past_due: self.while_past_due,
+                    timezone: self.timezone,
                     metadata: self.metadata,
                     keep_anchor: self.keep_anchor,
+                    fixed: FixedTerms {
+                        currency: self.currency,
+                        first_period: self.first_period,
+                        initial_payment_amount: self.initial_payment_amount.map(|amount| amount.0),
+                        trial_days: self.trial_days.map(|days| days.0),
+                        dunning_policy_id: self.dunning_policy_id.map(|text| text.0),
+                        authorize_days_before: self.authorize_days_before.map(|days| days.0),
+                    },
                 }
             }
         }
@@ -214,8 +239,6 @@ terms_body! {
     /// Any term. `now` credits unused days and charges the rest of the period; `period_end` waits for the next cycle.
     ChangeBody {
         when: When,
-        /// Only says what it would come to.
-        preview: bool = false,
     }
 }
 
@@ -232,6 +255,13 @@ body! {
     pub struct Pause {
         /// The day on which it goes on by itself; left out: it waits to be resumed.
         pub until: Option<NaiveDate>,
+        /// `period_end` goes on to the end of the paid period first.
+        pub when: When = When::Now,
+        /// With `now`: the days to come that were billed go to the customer's credit, and are charged by day again from the day on
+        /// which it is resumed.
+        pub credit: bool = false,
+        /// Only says what it would come to, and stores nothing.
+        pub preview: bool = false,
     }
 }
 
@@ -240,9 +270,19 @@ body! {
 }
 
 body! {
+    /// Nothing needs to be said.
+    pub struct Act {
+        /// Only says what it would come to, and stores nothing.
+        pub preview: bool = false,
+    }
+}
+
+body! {
     pub struct Skip {
         /// How many charges are passed over.
         pub cycles: Whole<1, 1000> = Whole(1),
+        /// Only says what it would come to, and stores nothing.
+        pub preview: bool = false,
     }
 }
 
@@ -252,6 +292,8 @@ body! {
         pub next_bill_date: NaiveDate,
         /// Only this charge moves; else the schedule starts anew there.
         pub keep_anchor: bool = false,
+        /// Only says what it would come to, and stores nothing.
+        pub preview: bool = false,
     }
 }
 
@@ -261,6 +303,8 @@ body! {
         pub when: When,
         /// With `now`: what was paid for days to come goes to the customer's credit.
         pub credit: bool = false,
+        /// Only says what it would come to, and stores nothing.
+        pub preview: bool = false,
     }
 }
 
@@ -268,6 +312,8 @@ body! {
     pub struct Unpark {
         /// What becomes of the missed cycles; left out: what the subscription's `catch_up` says.
         pub bill: Option<Missed>,
+        /// Only says what it would come to, and stores nothing.
+        pub preview: bool = false,
     }
 }
 

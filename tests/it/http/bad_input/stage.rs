@@ -14,6 +14,7 @@ use rebilld::{
         invoice::{Invoice, InvoiceStatus},
         payment::{MethodKind, Payment, PaymentStatus, Refund},
         plan::Plan,
+        roll_out::RollOut,
         subscription::Subscription,
     },
     store::{self, db::Row, runs::JobRun},
@@ -71,6 +72,15 @@ impl Stage {
             names.insert(name, id_of(&door.made("/v1/installment-plans", installment_plan()).await));
         }
         door.post(&format!("/v1/installment-plans/{}/cancel", names["inst_cancelled"]), json!({})).await.ok(200);
+        let mut strict = installment_plan();
+        strict
+            .as_object_mut()
+            .expect("object")
+            .extend([("default_after".to_owned(), json!(1)), ("down_payment".to_owned(), json!({"amount": 300}))]);
+        let strict = door.made("/v1/installment-plans", strict).await;
+        let failing = strict["installments"][0]["invoice_id"].as_str().expect("an invoice");
+        door.post(&format!("/v1/invoices/{failing}/mark_uncollectible"), json!({})).await.ok(200);
+        names.insert("inst_defaulted", id_of(&strict));
         let act = async |name: &str, verb: &str, body: Value| {
             door.post(&format!("/v1/subscriptions/{}/{verb}", names[name]), body).await.ok(200);
         };
@@ -154,6 +164,7 @@ impl Stage {
         self.names.insert("pay", parked.id.to_string());
         self.names.insert("pay_done", taken.id.to_string());
         self.names.insert("evt", "evt_01h455vb4pex5vsknk084sn02q".into());
+        self.names.insert("roll", "roll_01h455vb4pex5vsknk084sn02q".into());
         self.names.insert("run", "run_01h455vb4pex5vsknk084sn02q".into());
     }
 
@@ -195,6 +206,7 @@ fn fingerprint() -> &'static str {
         rows::<Refund>(),
         rows::<Event>(),
         rows::<JobRun>(),
+        rows::<RollOut>(),
         "select 'counters|' || name || cast(value as text) as line from counters".to_owned(),
     ];
     Box::leak(format!("{} order by line", tables.join(" union all ")).into_boxed_str())

@@ -20,6 +20,9 @@ fn good(operation: &str) -> Option<Value> {
     Some(match operation {
         "POST /v1/add-ons" | "POST /v1/discounts" => json!({"name": "More", "amount": 1}),
         "PATCH /v1/add-ons/{addon}" | "PATCH /v1/discounts/{disc}" => json!({"name": "More"}),
+        "POST /v1/plans/{plan}/roll-out" | "POST /v1/add-ons/{addon}/roll-out" | "POST /v1/discounts/{disc}/roll-out" => {
+            json!({"when": "next_cycle", "preview": true})
+        }
         "POST /v1/plans" => with(json!({"name": "Silver", "amount": 1, "billing_frequency": "monthly"})),
         "PATCH /v1/plans/{plan}" => with(json!({"name": "Silver"})),
         "POST /v1/customers" => json!({"name": "Bob"}),
@@ -48,7 +51,10 @@ fn good(operation: &str) -> Option<Value> {
         "POST /v1/installment-plans/{inst}/installments/3/split" => {
             json!({"parts": [{"date": "2026-08-01", "amount": 50}, {"date": "2026-08-02", "amount": 250}]})
         }
-        "POST /v1/installment-plans/{inst}/installments/3/pay"
+        "POST /v1/installment-plans/{inst}/reschedule" => json!({"next_date": "2026-07-15"}),
+        "POST /v1/installment-plans/{inst_defaulted}/restore"
+        | "POST /v1/installment-plans/{inst}/skip"
+        | "POST /v1/installment-plans/{inst}/installments/3/pay"
         | "POST /v1/installment-plans/{inst}/pay-off"
         | "POST /v1/installment-plans/{inst}/cancel"
         | "POST /v1/subscriptions/{sub}/pause"
@@ -70,6 +76,7 @@ pub fn address(path: &str) -> String {
     let named = match path {
         path if path.starts_with("/v1/jobs/{name}") => path.replace("{name}", "bill"),
         path if path.ends_with("/refund") => path.replace("{id}", "{inv_paid}"),
+        path if path.ends_with("/restore") => path.replace("{id}", "{inst_defaulted}"),
         path if path.ends_with("/unpark") => path.replace("{id}", "{parked}"),
         path if path.ends_with("/resume") => path.replace("{id}", "{paused}"),
         path => {
@@ -85,6 +92,7 @@ pub fn address(path: &str) -> String {
                 ("/v1/installment-plans", "inst"),
                 ("/v1/invoices", "inv"),
                 ("/v1/payments", "pay"),
+                ("/v1/roll-outs", "roll"),
             ];
             match kinds.iter().find(|(prefix, _)| path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))) {
                 Some((_, name)) => path.replace("{id}", &format!("{{{name}}}")).replace("{number}", "3"),
@@ -181,12 +189,30 @@ fn contradictions(operation: &str) -> Vec<(Value, &'static str)> {
             ),
             (json!({"name": "x", "amount": 1, "billing_frequency": "twice_monthly", "billing_days": "15"}), "billing_days"),
         ],
+        "POST /v1/plans/{plan}/roll-out" => vec![
+            (json!({"when": "now"}), "revision"),
+            (json!({"when": "now", "fields": [], "preview": true}), "fields"),
+            (json!({"when": "now", "fields": ["amount", "description"]}), "fields[1]"),
+            (json!({"when": "now", "fields": ["amount", "currency"]}), "fields[1]"),
+            (json!({"when": "now", "fields": ["amount", 7]}), "fields[1]"),
+        ],
+        "POST /v1/add-ons/{addon}/roll-out" | "POST /v1/discounts/{disc}/roll-out" => vec![
+            (json!({"when": "next_cycle", "revision": ""}), "revision"),
+            (json!({"when": "next_cycle", "fields": ["billing_days"], "preview": true}), "fields[0]"),
+        ],
         "POST /v1/customers" => vec![
             (json!({"name": "x", "reference": "ada"}), "reference"),
             (json!({"name": "x", "reference": "cus_x"}), "reference"),
         ],
         "POST /v1/customers/{cus}/credits" => {
-            vec![(json!({"amount": 1, "currency": "EUR"}), "currency"), (json!({"amount": 999_999_999_999_i64}), "amount")]
+            vec![
+                (json!({"amount": 1, "currency": "EUR"}), "currency"),
+                (json!({"amount": 999_999_999_999_i64}), "amount"),
+                (json!({"amount": 0}), "amount"),
+                (json!({"amount": -1}), "reason"),
+                (json!({"amount": -1, "reason": " "}), "reason"),
+                (json!({"amount": -101, "reason": "mistake"}), "amount"),
+            ]
         }
         "POST /v1/customers/{cus}/payment-methods" => vec![
             (json!({"gateway": "fluid", "kind": "vault_token"}), "customer_token"),
@@ -218,6 +244,12 @@ fn contradictions(operation: &str) -> Vec<(Value, &'static str)> {
             (json!({"customer": {"id": "ada"}, "amount": 2, "installments": 3, "billing_frequency": "daily"}), "installments"),
             (json!({"customer": {"id": "ada"}, "amount": 9, "billing_frequency": "daily", "term": 3}), "term_units"),
             (json!({"customer": {"id": "ada"}, "amount": 9, "schedule": [{"date": "2026-07-01", "amount": 8}]}), "schedule"),
+            (json!({"customer": {"id": "ada"}, "amount": 9, "billing_frequency": "daily", "until": "2026-06-15"}), "until"),
+            (json!({"customer": {"id": "ada"}, "amount": 9, "billing_frequency": "daily", "until": "2036-06-15"}), "until"),
+            (
+                json!({"customer": {"id": "ada"}, "amount": 9, "billing_frequency": "daily", "until": "2026-07-15", "installments": 2}),
+                "until",
+            ),
             (
                 json!({"customer": {"id": "ada"}, "amount": 9, "schedule": [{"date": "2026-06-15", "amount": 9}]}),
                 "schedule[0].date",
@@ -229,10 +261,16 @@ fn contradictions(operation: &str) -> Vec<(Value, &'static str)> {
             (json!({"amount": 999}), "amount"),
             (json!({"spread": "even", "date": "2026-07-01"}), "spread"),
         ],
+        "POST /v1/installment-plans/{inst}/reschedule" => vec![(json!({"next_date": "2026-06-15"}), "next_date")],
         "POST /v1/installment-plans/{inst}/installments/3/split" => {
             vec![(json!({"parts": [{"date": "2026-08-01", "amount": 50}, {"date": "2026-08-02", "amount": 51}]}), "parts")]
         }
-        "POST /v1/invoices/{inv_paid}/refund" => vec![(json!({"amount": 900_001, "reason": "x"}), "amount")],
+        "POST /v1/invoices/{inv_paid}/refund" => vec![
+            (json!({"amount": 900_001, "reason": "x"}), "amount"),
+            (json!({"amount": 900_001, "reason": "x", "to": "credit"}), "amount"),
+            (json!({"amount": 1, "to": "credit"}), "reason"),
+            (json!({"amount": 1, "reason": "x", "to": "cash"}), "to"),
+        ],
         _ => Vec::new(),
     }
 }

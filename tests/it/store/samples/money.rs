@@ -7,7 +7,8 @@ use rebilld::{
         id::{CustomerId, InvoiceId, PaymentId},
         invoice::{Invoice, InvoiceStatus, Line, LineKind, NextAction},
         money::Currency,
-        payment::{DeclineClass, MethodKind, Payment, PaymentStatus, Reason, Refund, RefundStatus},
+        payment::{DeclineClass, MethodKind, Payment, PaymentStatus, Reason, Refund, RefundStatus, RefundTo},
+        roll_out::{self, Effect, EntryType, Field, LeftAlone, Options, Overrides, RollOut, RollOutStatus, Versions},
         subscription::Subscription,
     },
     store::runs::JobRun,
@@ -39,6 +40,7 @@ pub fn invoice(customer: CustomerId) -> Invoice {
         total: 1000,
         amount_paid: 0,
         amount_refunded: 0,
+        amount_credited: 0,
         due_at: noon(),
         next_attempt_at: None,
         next_action: NextAction::Charge,
@@ -81,7 +83,8 @@ pub fn full_invoice(of: &Subscription) -> Invoice {
         credit_applied: 1,
         total: i64::MAX - 1,
         amount_paid: i64::MAX - 1,
-        amount_refunded: i64::MAX,
+        amount_refunded: i64::MAX - 7,
+        amount_credited: 7,
         due_at: first(),
         next_attempt_at: Some(last()),
         next_action: NextAction::GiveUp,
@@ -173,9 +176,10 @@ pub fn full_payment(of: &Invoice) -> Payment {
 pub fn refund(payment: PaymentId, invoice: InvoiceId) -> Refund {
     Refund {
         id: id(),
-        payment_id: payment,
+        payment_id: Some(payment),
         invoice_id: invoice,
         timeline: Timeline::Wall,
+        destination: RefundTo::Method,
         amount: 1,
         returned_before: 0,
         currency: Currency::USD,
@@ -238,5 +242,48 @@ pub fn job_run() -> JobRun {
         error: None,
         started_at: noon(),
         ended_at: None,
+    }
+}
+
+pub fn roll_out() -> RollOut {
+    RollOut {
+        id: id(),
+        entry_type: EntryType::Plan,
+        entry_id: id::<rebilld::domain::id::Plan>().to_string(),
+        revision: String::new(),
+        options: Options { when: Effect::NextCycle, fields: None, overrides: Overrides::Keep, keep_anchor: false },
+        versions: Versions::Plan(vec![super::plan(), super::full_plan()]),
+        status: RollOutStatus::Running,
+        actor: "system".into(),
+        done_through: None,
+        plans_changed: 0,
+        subscriptions_changed: 0,
+        left_alone: LeftAlone::new(),
+        created_at: noon(),
+        finished_at: None,
+    }
+}
+
+pub fn full_roll_out() -> RollOut {
+    RollOut {
+        entry_type: EntryType::Discount,
+        entry_id: hard(),
+        revision: hard(),
+        options: Options {
+            when: Effect::Now,
+            fields: Some(Field::ALL.to_vec()),
+            overrides: Overrides::Replace,
+            keep_anchor: true,
+        },
+        versions: Versions::Discount(super::full_plan().discounts),
+        status: RollOutStatus::Done,
+        actor: hard(),
+        done_through: Some(hard()),
+        plans_changed: i64::MAX,
+        subscriptions_changed: i64::MAX,
+        left_alone: roll_out::Reason::ALL.iter().map(|reason| (*reason, i64::MAX)).collect(),
+        created_at: first(),
+        finished_at: Some(last()),
+        ..roll_out()
     }
 }

@@ -1,0 +1,80 @@
+//! A refund that becomes credit: no gateway is asked, so refund, credit and invoice are one transaction.
+
+use serde_json::json;
+
+use super::wanted;
+use crate::{
+    billing::{App, Done, Refusal, customers},
+    domain::{
+        customer::Credit,
+        event::Actor,
+        id::InvoiceId,
+        money::MAX_AMOUNT_MINOR,
+        payment::{Refund, RefundStatus, RefundTo},
+    },
+    store,
+};
+
+/// Gives back `amount` (minor units; all that is left if none) of what was paid for an invoice as credit of its customer. What
+/// credit had paid of it can be given back, too.
+pub async fn to_credit(app: &App, actor: &Actor, invoice_id: InvoiceId, amount: Option<i64>, reason: &str) -> Done<Refund> {
+    let mut tx = app.db.begin().await?;
+    let Some(mut invoice) = store::invoices::lock(&mut tx, invoice_id).await? else {
+        return Err(Refusal::not_found("invoice", invoice_id));
+    };
+    let now = app.now_in(&mut tx, invoice.timeline).await?;
+    let claimed = store::refunds::claimed(&mut tx, invoice.id).await?;
+    let amount = wanted(&invoice, RefundTo::Credit, claimed, amount)?;
+    let mut customer = customers::locked(&mut tx, &invoice.customer_id.to_string()).await?;
+    if customer.currency != invoice.currency {
+        return Err(Refusal::WrongState(format!(
+            "the customer's credit is in {} and this invoice in {}: it can be given back to its payment method only",
+            customer.currency, invoice.currency
+        )));
+    }
+    if customer.balance.saturating_add(amount) > MAX_AMOUNT_MINOR {
+        return Err(Refusal::WrongState(format!("it would bring the customer's credit beyond {MAX_AMOUNT_MINOR}")));
+    }
+    let refund = Refund {
+        id: app.id(),
+        payment_id: None,
+        invoice_id: invoice.id,
+        timeline: invoice.timeline,
+        destination: RefundTo::Credit,
+        amount,
+        returned_before: 0,
+        currency: invoice.currency,
+        reason: reason.to_owned(),
+        status: RefundStatus::Succeeded,
+        voided: false,
+        transaction_id: None,
+        message: None,
+        lease_owner: None,
+        lease_expires_at: None,
+        lookups: 0,
+        next_lookup_at: None,
+        sent_at: app.clock.now(),
+        created_at: now,
+        resolved_at: Some(now),
+    };
+    invoice.amount_credited += amount;
+    invoice.updated_at = now;
+    let credit = Credit {
+        id: app.id(),
+        customer_id: customer.id,
+        amount,
+        currency: invoice.currency,
+        reason: format!("Refund of {}: {reason}", invoice.number),
+        invoice_id: Some(invoice.id),
+        created_at: now,
+    };
+    let credited = customers::book_credit(&mut tx, app, actor, &mut customer, &credit).await?;
+    let data = json!({ "to": RefundTo::Credit, "invoice_id": invoice.id, "amount": amount, "reason": reason });
+    let event = |kind: &str| app.event(refund.timeline, now, actor, kind, refund.id, data.clone());
+    let events = [event("refund.created"), event("refund.succeeded"), credited];
+    store::invoices::save(&mut tx, &[invoice]).await?;
+    store::refunds::insert(&mut tx, refund.clone()).await?;
+    store::events::append(&mut tx, &events).await?;
+    tx.commit().await?;
+    Ok(refund)
+}

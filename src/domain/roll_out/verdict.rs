@@ -1,0 +1,187 @@
+//! What a roll-out does to one subscription: the list that is shown first and the change itself come from here.
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use super::{Effect, Field, Options, Reason, Versions, inherit::Pick};
+use crate::domain::{
+    invoice::{Modifier, price, subtotal},
+    money::MAX_AMOUNT_MINOR,
+    plan::Plan,
+    proration::Share,
+    subscription::{BilledDays, Change, Rules, Subscription, SubscriptionStatus, change::Changed},
+};
+
+/// What must be known of a subscription beside its row.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// By its own clock.
+    pub now: DateTime<Utc>,
+    /// The days to come that were billed; only asked for with [`Effect::Now`].
+    pub billed: Vec<BilledDays>,
+}
+
+/// How a subscription is changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    pub after: Subscription,
+    pub changed: Changed,
+    /// Fields in which it keeps values of its own.
+    pub kept: Vec<Field>,
+}
+
+impl Versions {
+    /// Whether the subscription holds anything of this entry.
+    pub fn concerns(&self, subscription: &Subscription) -> bool {
+        let pending = subscription.pending_change.as_ref();
+        let holds = |versions: &[Modifier], list: &[Modifier], waiting: Option<&Vec<Modifier>>| {
+            let id = versions.first().map(|entry| &entry.id);
+            list.iter().chain(waiting.into_iter().flatten()).any(|item| Some(&item.id) == id)
+        };
+        match self {
+            Self::Plan(plans) => plans.first().is_some_and(|plan| subscription.plan_id == Some(plan.id)),
+            Self::AddOn(versions) => holds(versions, &subscription.add_ons, pending.and_then(|it| it.add_ons.as_ref())),
+            Self::Discount(versions) => holds(versions, &subscription.discounts, pending.and_then(|it| it.discounts.as_ref())),
+        }
+    }
+
+    /// A plan's list as an edit of one of its add-ons or discounts leaves it, if it changes.
+    pub fn in_plan(&self, options: &Options, plan: &Plan) -> Option<Plan> {
+        let mut pick = Pick::new(options);
+        let mut after = plan.clone();
+        match self {
+            Self::Plan(_) => return None,
+            Self::AddOn(versions) => after.add_ons = pick.entry(versions, &plan.add_ons)?,
+            Self::Discount(versions) => after.discounts = pick.entry(versions, &plan.discounts)?,
+        }
+        Some(after)
+    }
+
+    /// What changes at these terms, and the fields that stay although they differ.
+    fn wanted(&self, options: &Options, terms: &Subscription) -> (Change, Vec<Field>) {
+        let mut pick = Pick::new(options);
+        let change = match self {
+            Self::Plan(plans) => pick.of_plan(plans, terms),
+            Self::AddOn(versions) => Change { add_ons: pick.entry(versions, &terms.add_ons), ..Change::default() },
+            Self::Discount(versions) => Change { discounts: pick.entry(versions, &terms.discounts), ..Change::default() },
+        };
+        (change, pick.kept.into_iter().collect())
+    }
+
+    /// What becomes of a subscription that the entry concerns, or why nothing does.
+    pub fn judge(&self, options: &Options, before: &Subscription, standing: Standing, rules: &Rules) -> Result<Verdict, Reason> {
+        let today = before.today(standing.now);
+        self.may_change(before, today)?;
+        let (change, mut kept) = self.wanted(options, before);
+        let mut after = before.clone();
+        // What waits for the next cycle will stand on top of this, so the same is done to it.
+        let mut waits = false;
+        if let Some(pending) = &mut after.pending_change {
+            let (wanted, kept_then) = self.wanted(options, &laid_over(before, pending));
+            let later = of_what_waits(pending, wanted);
+            waits = later != Change::default();
+            pending.merge(later);
+            kept.extend(kept_then);
+        }
+        kept.sort_unstable();
+        kept.dedup();
+        let nothing = change == Change::default();
+        if nothing && !waits {
+            return Err(if kept.is_empty() { Reason::Unchanged } else { Reason::Overridden });
+        }
+        let mut changed = None;
+        if !nothing && options.when == Effect::Now {
+            let bills =
+                matches!(before.status, SubscriptionStatus::Trialing | SubscriptionStatus::Active | SubscriptionStatus::PastDue);
+            let mut trial = after.clone();
+            let done = trial.change_now(change.clone(), &standing.billed, standing.now, rules);
+            // Terms that cost the same are not worth an invoice.
+            if bills && before.running_period(today).is_some() && is_repriced(before, &trial) {
+                (after, changed) = (trial, Some(done));
+            }
+        }
+        let changed = changed.unwrap_or_else(|| {
+            let effective_date = before.next_nominal_date().unwrap_or(today);
+            if nothing {
+                after.refresh(rules);
+            } else {
+                after.change_terms(change, standing.now, rules);
+            }
+            Changed::on(effective_date)
+        });
+        if fits(before, &after) { Ok(Verdict { after, changed, kept }) } else { Err(Reason::DoesNotFit) }
+    }
+
+    fn may_change(&self, before: &Subscription, today: NaiveDate) -> Result<(), Reason> {
+        if before.status.is_ended() {
+            return Err(Reason::Ended);
+        }
+        if before.cancel_at_period_end {
+            return Err(Reason::Cancelling);
+        }
+        if let Self::Plan(plans) = self {
+            if plans.first().is_some_and(|plan| plan.currency != before.currency) {
+                return Err(Reason::OtherCurrency);
+            }
+            let next_plan = before.pending_change.as_ref().and_then(|pending| pending.plan_id);
+            if next_plan.is_some() && next_plan != before.plan_id {
+                return Err(Reason::ChangingPlan);
+            }
+        }
+        let missed = before.next_nominal_date().is_some_and(|date| date <= today);
+        if before.status == SubscriptionStatus::Parked && missed {
+            return Err(Reason::Parked);
+        }
+        Ok(())
+    }
+}
+
+impl Verdict {
+    /// What the next charge comes to, minor units; none when none is to come.
+    pub fn next_amount(subscription: &Subscription, rules: &Rules) -> Option<i64> {
+        subscription.next_bill_at?;
+        subscription.upcoming(rules, 1).pop().map(|cycle| cycle.amount)
+    }
+}
+
+/// Whether a full cycle costs something else, or comes at other times.
+fn is_repriced(before: &Subscription, after: &Subscription) -> bool {
+    let cycle = before.next_cycle - 1;
+    let full = |subscription: &Subscription| subtotal(&price(&subscription.charge(), cycle, Share::WHOLE));
+    before.recurrence().ok() != after.recurrence().ok() || full(before) != full(after)
+}
+
+/// Whether the bill run could go on with these terms.
+fn fits(before: &Subscription, after: &Subscription) -> bool {
+    let affordable = |it: &Subscription| it.amount.checked_mul(it.quantity).is_some_and(|base| base <= MAX_AMOUNT_MINOR);
+    let next = match &after.pending_change {
+        Some(pending) => laid_over(after, pending),
+        None => after.clone(),
+    };
+    let too_short = after.duration != before.duration && (1..=before.cycles_billed).contains(&after.duration);
+    !too_short && [after, &next].iter().all(|it| it.recurrence().is_ok() && affordable(it))
+}
+
+/// The terms as they will be once what waits is applied.
+fn laid_over(subscription: &Subscription, pending: &Change) -> Subscription {
+    let mut terms = subscription.clone();
+    pending.put_over(&mut terms);
+    terms
+}
+
+/// Of a change, what concerns the terms that wait: the rest is changed where it stands.
+fn of_what_waits(pending: &Change, mut wanted: Change) -> Change {
+    let recurs =
+        pending.billing_frequency.is_some() || pending.billing_cycle_interval.is_some() || pending.billing_days.is_some();
+    if !recurs {
+        (wanted.billing_frequency, wanted.billing_cycle_interval) = (None, None);
+        (wanted.billing_days, wanted.keep_anchor) = (None, None);
+    }
+    if pending.business_day.is_none() && pending.holiday_calendar.is_none() {
+        (wanted.business_day, wanted.holiday_calendar) = (None, None);
+    }
+    macro_rules! only {
+        ($($field:ident),+) => {$( if pending.$field.is_none() { wanted.$field = None; } )+};
+    }
+    only!(description, amount, duration, catch_up, while_past_due, add_ons, discounts);
+    wanted
+}

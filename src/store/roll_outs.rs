@@ -1,0 +1,49 @@
+//! Roll-outs: how far each has come is written in the transaction that takes it there.
+
+use super::{Db, Result, Tx, db::Row};
+use crate::domain::{id::RollOutId, roll_out::RollOut};
+
+impl Row for RollOut {
+    const TABLE: &'static str = "roll_outs";
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "entry_type",
+        "entry_id",
+        "revision",
+        "options",
+        "versions",
+        "status",
+        "actor",
+        "done_through",
+        "plans_changed",
+        "subscriptions_changed",
+        "left_alone",
+        "created_at",
+        "finished_at",
+    ];
+}
+
+/// Fails with a conflict while another of the same entry is running.
+pub async fn insert(tx: &mut Tx, roll_out: &RollOut) -> Result<()> {
+    tx.insert_rows(std::slice::from_ref(roll_out)).await
+}
+
+pub async fn get(db: &Db, id: RollOutId) -> Result<Option<RollOut>> {
+    db.query("select * from roll_outs where id = $1").bind(id).optional().await
+}
+
+/// Those that are not done, oldest first.
+pub async fn running(db: &Db) -> Result<Vec<RollOut>> {
+    db.query("select * from roll_outs where status = 'running' order by id").all().await
+}
+
+/// Takes it for one batch: none if it is done, or somebody else is at it.
+pub async fn take(tx: &mut Tx, id: RollOutId) -> Result<Option<RollOut>> {
+    tx.query("select * from roll_outs where id = $1 and status = 'running' for update skip locked").bind(id).optional().await
+}
+
+pub async fn save(tx: &mut Tx, roll_out: &RollOut) -> Result<()> {
+    let columns = &["status", "done_through", "plans_changed", "subscriptions_changed", "left_alone", "finished_at"];
+    tx.update_rows(std::slice::from_ref(roll_out), columns).await?;
+    Ok(())
+}

@@ -37,7 +37,7 @@ const STEADY: Duration = Duration::from_secs(10);
 pub async fn measure(asked: &BillRun) -> anyhow::Result<Report> {
     let ground = Ground::prepare(asked.place.database.as_deref()).await?;
     let app = ground.open().await?;
-    let measured = Bench { asked, ground: &ground, app: &app, loaded: 0 }.run().await;
+    let measured = Bench { asked, ground: &ground, app: &app, loaded: 0, load_time: Duration::ZERO }.run().await;
     app.db.close().await;
     measured
 }
@@ -48,6 +48,8 @@ struct Bench<'a> {
     app: &'a App,
     /// Subscriptions so far: each has a number of its own.
     loaded: u32,
+    /// How long storing one of them takes here.
+    load_time: Duration,
 }
 
 /// One bill run of everything due at one instant.
@@ -194,7 +196,6 @@ impl Bench<'_> {
         let count = ((per_s * STEADY.as_secs_f64()) as u32).clamp(1, self.asked.subscriptions);
         let due = Due::before(self.app.clock.now(), Timeline::Wall)?;
         let mut rows = Vec::new();
-        let begun = Instant::now();
         for number in 0..count {
             if number % CHUNK == 0 {
                 rows.push(Rows::default());
@@ -204,8 +205,10 @@ impl Bench<'_> {
             }
         }
         self.loaded += count;
+        let settling = Instant::now();
+        self.app.db.settle_down().await?;
         // Far enough away that all of them are stored before the first is due, and the daemon is up.
-        let loading = begun.elapsed() * 20 + Duration::from_secs(4);
+        let loading = 3 * (self.load_time * count + settling.elapsed()) + Duration::from_secs(3);
         let first = self.app.clock.now() + TimeDelta::from_std(loading)?;
         let apart = STEADY.as_secs_f64().min(f64::from(count) / per_s) / f64::from(count);
         let mut instants: HashMap<SubscriptionId, DateTime<Utc>> = HashMap::new();
@@ -260,6 +263,7 @@ impl Bench<'_> {
         let mut all = Vec::new();
         let chunk = (CHUNK / (billed + 1)).max(10);
         let mut left = count;
+        let begun = Instant::now();
         while left > 0 {
             let some = left.min(chunk);
             let mut rows = Rows::default();
@@ -276,6 +280,7 @@ impl Bench<'_> {
             measure::write(&self.app.db, &rows).await?;
             left -= some;
         }
+        self.load_time = self.load_time.max(begun.elapsed() / count.max(1));
         Ok(all)
     }
 }

@@ -119,6 +119,7 @@ fn subscription(app: &App, customer: &Customer, due: &Due, number: u32, date: Na
         applied_from: 0,
     };
     let third = number / FREQUENCIES.len() as u32;
+    let frequency = FREQUENCIES[number as usize % FREQUENCIES.len()];
     Subscription {
         timeline: due.timeline,
         description: "Gym membership".to_owned(),
@@ -126,15 +127,7 @@ fn subscription(app: &App, customer: &Customer, due: &Due, number: u32, date: Na
         quantity: 1 + i64::from(number % 3),
         add_ons: if third % 2 == 1 { vec![modifier("Locker", Adjustment::Amount(500), 0)] } else { vec![] },
         discounts: if third % 3 == 1 { vec![modifier("Welcome", Adjustment::Percentage(WELCOME), 0)] } else { vec![] },
-        ..Subscription::beginning(
-            app.id(),
-            customer.id,
-            Currency::USD,
-            customer.timezone,
-            FREQUENCIES[number as usize % FREQUENCIES.len()],
-            date,
-            due.at,
-        )
+        ..Subscription::beginning(app.id(), customer.id, customer.currency, customer.timezone, frequency, date, due.at)
     }
 }
 

@@ -147,6 +147,9 @@ pub fn metrics() -> &'static PrometheusHandle {
         metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
         metrics::counter!(CYCLES_OPENED).absolute(0);
         metrics::counter!(INSTALLMENTS_OPENED).absolute(0);
+        for counter in [DATABASE_STATEMENTS, DATABASE_COMMITS, DATABASE_ROWS] {
+            metrics::counter!(counter).absolute(0);
+        }
         handle
     })
 }

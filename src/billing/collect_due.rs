@@ -13,6 +13,11 @@ use futures_util::{
 };
 use serde_json::json;
 
+mod way;
+
+pub(super) use way::Obstacle;
+use way::Way;
+
 use super::{
     App, Done,
     settle::{self, Answer, Settler, Step},
@@ -22,8 +27,8 @@ use crate::{
         customer::Timeline,
         event::Actor,
         id::InvoiceId,
-        invoice::{Invoice, NextAction},
-        payment::{DeclineClass, MethodKind, Payment, PaymentStatus, Reason},
+        invoice::Invoice,
+        payment::{MethodKind, Payment, PaymentStatus, Reason},
     },
     store::{self, invoices::ChosenMethod},
 };
@@ -106,18 +111,21 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64) ->
         store::invoices::methods_of(&mut tx, &ids).await?.into_iter().map(|method| (method.invoice_id, method)).collect();
     let mut payments = Vec::with_capacity(invoices.len());
     let mut local = Vec::new();
-    invoices.retain_mut(|invoice| match usable(app, timeline, invoice, methods.get(&invoice.id)) {
-        Ok(method) => {
-            invoice.attempts += 1;
-            invoice.next_attempt_at = None;
-            invoice.updated_at = now;
-            payments.push(payment_for(app, invoice, method, now, wall));
-            true
+    invoices.retain_mut(|invoice| {
+        match way::of(app, timeline, invoice, methods.get(&invoice.id)) {
+            Way::Charge(method) => {
+                invoice.attempts += 1;
+                invoice.next_attempt_at = None;
+                payments.push(payment_for(app, invoice, method, now, wall));
+            }
+            Way::Wait(until) => invoice.next_attempt_at = Some(until),
+            Way::Without(obstacle) => {
+                local.push((invoice.id, obstacle));
+                return false;
+            }
         }
-        Err(obstacle) => {
-            local.push((invoice.id, obstacle));
-            false
-        }
+        invoice.updated_at = now;
+        true
     });
     store::payments::insert(&mut tx, &payments).await?;
     store::invoices::save(&mut tx, &invoices).await?;
@@ -133,51 +141,6 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64) ->
 #[doc(hidden)]
 pub async fn claim_only(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<usize> {
     Ok(claim(app, timeline, now, app.config.billing.batch.into()).await?.payments.len())
-}
-
-/// Why an invoice that is due is not sent to a gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Obstacle {
-    LadderEnded,
-    NoMethod,
-    GatewayNotConfigured,
-    /// A test clock's customer must never be charged for real.
-    LiveGateway,
-}
-
-impl Obstacle {
-    pub(super) fn class(self) -> DeclineClass {
-        match self {
-            Self::LadderEnded | Self::NoMethod => DeclineClass::NewCardNeeded,
-            Self::GatewayNotConfigured | Self::LiveGateway => DeclineClass::GatewayFault,
-        }
-    }
-
-    pub(super) fn code(self) -> &'static str {
-        match self {
-            Self::LadderEnded => "ladder_ended",
-            Self::NoMethod => "no_payment_method",
-            Self::GatewayNotConfigured => "gateway_not_configured",
-            Self::LiveGateway => "live_gateway_on_test_clock",
-        }
-    }
-}
-
-fn usable<'m>(
-    app: &App,
-    timeline: Timeline,
-    invoice: &Invoice,
-    method: Option<&'m ChosenMethod>,
-) -> Result<&'m ChosenMethod, Obstacle> {
-    if invoice.next_action == NextAction::GiveUp {
-        return Err(Obstacle::LadderEnded);
-    }
-    let method = method.filter(|method| method.payment_method_id.is_some()).ok_or(Obstacle::NoMethod)?;
-    let gateway = method.gateway.as_deref().and_then(|name| app.gateways.get(name)).ok_or(Obstacle::GatewayNotConfigured)?;
-    if gateway.live && timeline != Timeline::Wall {
-        return Err(Obstacle::LiveGateway);
-    }
-    Ok(method)
 }
 
 fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTime<Utc>, wall: DateTime<Utc>) -> Payment {

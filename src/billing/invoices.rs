@@ -53,7 +53,7 @@ pub async fn resolve(
 ) -> Done<Payment> {
     let Some(seen) = store::payments::get(&app.db, id).await? else { return Err(Refusal::not_found("payment", id)) };
     let mut tx = app.db.begin().await?;
-    let mut books = Books::open(app, &mut tx, std::iter::once(&seen)).await?;
+    let mut books = Books::open(app, &mut tx, &[&seen], |_| false).await?;
     let payment = books.resolve_parked(id, finding, transaction_id, note, actor)?;
     books.close(&mut tx).await?;
     tx.commit().await?;

@@ -2,7 +2,7 @@
 //!
 //! Guards "unknown is never charged again": only a look-up that found nothing sends a payment again, as the same payment.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures_util::FutureExt;
 use serde_json::json;
@@ -12,7 +12,7 @@ use super::{App, Done, collect_due::Obstacle};
 use crate::{
     domain::{
         event::Actor,
-        id::InvoiceId,
+        id::{InvoiceId, PaymentId},
         invoice::{InvoiceStatus, NextAction},
         payment::{Decline, Outcome, Payment},
     },
@@ -46,6 +46,13 @@ pub(super) enum Answer {
     Released(ReturnOutcome),
     /// Another daemon has taken the payment over.
     LeaseLost,
+}
+
+impl Answer {
+    /// All the money has come, and nothing else has happened.
+    fn is_plain_success(&self, payment: &Payment) -> bool {
+        matches!(self, Self::Outcome(Outcome::Succeeded { amount_minor, .. }) if *amount_minor == payment.amount)
+    }
 }
 
 struct Report {
@@ -130,7 +137,10 @@ impl Writer<'_> {
 /// Everything that a group of answers changes, in one transaction. Locks in the order subscription, installment plan, invoice, payment.
 async fn settle_group(app: &App, claims: &[(Payment, Answer)]) -> Done<Vec<Option<(Step, Payment)>>> {
     let mut tx = app.db.begin().await?;
-    let mut books = Books::open(app, &mut tx, claims.iter().map(|(payment, _)| payment)).await?;
+    let claimed: Vec<&Payment> = claims.iter().map(|(payment, _)| payment).collect();
+    let plain: BTreeSet<PaymentId> =
+        claims.iter().filter(|(payment, answer)| answer.is_plain_success(payment)).map(|(payment, _)| payment.id).collect();
+    let mut books = Books::open(app, &mut tx, &claimed, |id| plain.contains(&id)).await?;
     let nexts: Vec<_> = claims.iter().map(|(claimed, answer)| books.settle(claimed, answer)).collect();
     let nexts =
         nexts.into_iter().map(|next| next.and_then(|(step, id)| books.payment(id).map(|payment| (step, payment)))).collect();

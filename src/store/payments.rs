@@ -1,12 +1,14 @@
 //! Payments: recorded before the call, resolved after it. `payments_one_open` keeps an invoice from having two on their way.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
     customer::Timeline,
     id::{InstallmentPlanId, InvoiceId, PaymentId, SubscriptionId},
-    payment::Payment,
+    payment::{Payment, PaymentStatus},
 };
 
 impl Row for Payment {
@@ -86,6 +88,40 @@ pub async fn lock_many(tx: &mut Tx, ids: &[PaymentId]) -> Result<Vec<Payment>> {
     tx.query("select * from payments where id in list($1) order by id for update").bind_list(ids).all().await
 }
 
+/// Locks payments that were claimed. Those that are still as their claimer knows them are answered as such, without being read.
+pub async fn lock_claimed(tx: &mut Tx, claimed: &[&Payment]) -> Result<Vec<Payment>> {
+    let found: Vec<Standing> = tx
+        .query(
+            "select id, status, lease_token, lease_expires_at, called_at from payments where id in list($1) order by id for update",
+        )
+        .bind_list(claimed.iter().map(|payment| payment.id))
+        .all()
+        .await?;
+    let known: BTreeMap<PaymentId, &Payment> = claimed.iter().map(|payment| (payment.id, *payment)).collect();
+    let (same, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|row| {
+        known.get(&row.id).is_some_and(|known| known.status == row.status && known.lease_token == row.lease_token)
+    });
+    let mut payments = match others.as_slice() {
+        [] => Vec::new(),
+        others => lock_many(tx, &others.iter().map(|row| row.id).collect::<Vec<_>>()).await?,
+    };
+    // Nobody but the claimer changes a claimed payment. It renews its lease without looking at the answer.
+    payments.extend(same.into_iter().filter_map(|Standing { id, lease_expires_at, called_at, .. }| {
+        known.get(&id).map(|known| Payment { lease_expires_at, called_at, ..(*known).clone() })
+    }));
+    Ok(payments)
+}
+
+/// Where a payment stands.
+#[derive(sqlx::FromRow)]
+struct Standing {
+    id: PaymentId,
+    status: PaymentStatus,
+    lease_token: i64,
+    lease_expires_at: Option<DateTime<Utc>>,
+    called_at: DateTime<Utc>,
+}
+
 pub async fn of_invoice(db: &Db, invoice: InvoiceId) -> Result<Vec<Payment>> {
     db.query("select * from payments where invoice_id = $1 order by id").bind(invoice).all().await
 }
@@ -104,17 +140,12 @@ pub async fn invoices_in_flight(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<V
     Ok(rows.into_iter().map(|row| row.0).collect())
 }
 
-/// The subscriptions and the installment plans behind payments' invoices.
-pub async fn owners_of(tx: &mut Tx, payments: &[PaymentId]) -> Result<(Vec<SubscriptionId>, Vec<InstallmentPlanId>)> {
-    let rows: Vec<(Option<SubscriptionId>, Option<InstallmentPlanId>)> = tx
-        .query(
-            "select distinct i.subscription_id, i.installment_plan_id from payments p join invoices i on i.id = p.invoice_id
-             where p.id in list($1)",
-        )
-        .bind_list(payments)
-        .all()
-        .await?;
-    Ok((rows.iter().filter_map(|row| row.0).collect(), rows.iter().filter_map(|row| row.1).collect()))
+/// An invoice, and the subscription or installment plan that it belongs to.
+pub type Owner = (InvoiceId, Option<SubscriptionId>, Option<InstallmentPlanId>);
+
+/// What these invoices belong to.
+pub async fn owners_of(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<Owner>> {
+    tx.query("select id, subscription_id, installment_plan_id from invoices where id in list($1)").bind_list(invoices).all().await
 }
 
 /// Claims unknown payments whose look-up is due. If the claimer dies, the look-up falls due again at `until`.

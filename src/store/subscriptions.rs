@@ -151,6 +151,22 @@ pub async fn lock_many(tx: &mut Tx, ids: &[SubscriptionId]) -> Result<Vec<Subscr
     tx.query("select * from subscriptions where id in list($1) order by id for update").bind_list(ids).all().await
 }
 
+/// Locks all of these, in the order of their ids. Reads `whole`, and of `paid` those that a payment's success may change: all but the
+/// active ones with more to come.
+pub async fn lock_settling(tx: &mut Tx, whole: &[SubscriptionId], paid: &[SubscriptionId]) -> Result<Vec<Subscription>> {
+    if paid.is_empty() {
+        return if whole.is_empty() { Ok(Vec::new()) } else { lock_many(tx, whole).await };
+    }
+    let standing: Vec<(SubscriptionId, bool)> = tx
+        .query("select id, status <> 'active' or due_at is null from subscriptions where id in list($1) order by id for update")
+        .bind_list(whole.iter().chain(paid))
+        .all()
+        .await?;
+    let changing = standing.into_iter().filter(|(id, changes)| *changes || whole.binary_search(id).is_ok());
+    let changing: Vec<SubscriptionId> = changing.map(|row| row.0).collect();
+    if changing.is_empty() { Ok(Vec::new()) } else { lock_many(tx, &changing).await }
+}
+
 /// The next subscriptions that have something due by `now`, locked against other daemons.
 pub async fn due(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, limit: i64) -> Result<Vec<Subscription>> {
     tx.query("select * from subscriptions where timeline = $1 and due_at <= $2 order by due_at limit $3 for update skip locked")

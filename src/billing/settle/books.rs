@@ -15,7 +15,7 @@ use crate::{
         payment::Payment,
         subscription::{Subscription, SubscriptionStatus},
     },
-    store::{self, Tx},
+    store::{self, Tx, payments::Owner},
 };
 
 mod answers;
@@ -46,21 +46,45 @@ pub struct Books<'a> {
     events: Vec<Event>,
 }
 
+/// Which subscriptions are to be locked: to be read, or only as far as a payment's success can change them.
+struct Subscriptions {
+    whole: BTreeSet<SubscriptionId>,
+    paid: BTreeSet<SubscriptionId>,
+}
+
+impl Subscriptions {
+    /// All are locked in the order of their ids, as everyone locks, before any is read.
+    async fn lock(&self, tx: &mut Tx) -> Done<Vec<Subscription>> {
+        let paid: Vec<SubscriptionId> = self.paid.difference(&self.whole).copied().collect();
+        let whole: Vec<SubscriptionId> = self.whole.iter().copied().collect();
+        Ok(store::subscriptions::lock_settling(tx, &whole, &paid).await?)
+    }
+}
+
 impl<'a> Books<'a> {
-    /// Locks what these payments belong to, in the order subscription, installment plan, invoice, payment.
-    pub async fn open(app: &'a App, tx: &mut Tx, claimed: impl Iterator<Item = &Payment> + Clone) -> Done<Self> {
-        let ids: Vec<PaymentId> = claimed.clone().map(|payment| payment.id).collect();
-        let invoice_ids: Vec<InvoiceId> = claimed.clone().map(|payment| payment.invoice_id).collect();
-        let (subscriptions, plans) = store::payments::owners_of(tx, &ids).await?;
-        let timelines = claimed.map(|payment| payment.timeline);
-        let mut books = Self::lock(app, tx, &subscriptions, &plans, &invoice_ids, timelines).await?;
-        books.payments = store::payments::lock_many(tx, &ids).await?.into_iter().map(|payment| (payment.id, payment)).collect();
+    /// Locks what these payments belong to, in the order subscription, installment plan, invoice, payment. `plain`: those that have
+    /// simply succeeded, which seldom changes anything about the subscription, so that most of these need not be read.
+    pub async fn open(app: &'a App, tx: &mut Tx, claimed: &[&Payment], plain: impl Fn(PaymentId) -> bool) -> Done<Self> {
+        let invoices: Vec<InvoiceId> = claimed.iter().map(|payment| payment.invoice_id).collect();
+        let changed: BTreeSet<InvoiceId> =
+            claimed.iter().filter(|payment| !plain(payment.id)).map(|payment| payment.invoice_id).collect();
+        let owners = store::payments::owners_of(tx, &invoices).await?;
+        let plans: Vec<InstallmentPlanId> = owners.iter().filter_map(|owner| owner.2).collect();
+        let (whole, paid): (Vec<&Owner>, Vec<&Owner>) = owners.iter().partition(|owner| changed.contains(&owner.0));
+        let subscriptions = Subscriptions {
+            whole: whole.into_iter().filter_map(|owner| owner.1).collect(),
+            paid: paid.into_iter().filter_map(|owner| owner.1).collect(),
+        };
+        let timelines = claimed.iter().map(|payment| payment.timeline);
+        let mut books = Self::lock(app, tx, &subscriptions, &plans, &invoices, timelines).await?;
+        books.payments =
+            store::payments::lock_claimed(tx, claimed).await?.into_iter().map(|payment| (payment.id, payment)).collect();
         Ok(books)
     }
 
     /// Locks one invoice and the subscription or installment plan that it belongs to.
     pub async fn open_invoice(app: &'a App, tx: &mut Tx, invoice: &Invoice) -> Done<Self> {
-        let subscriptions: Vec<_> = invoice.subscription_id.into_iter().collect();
+        let subscriptions = Subscriptions { whole: invoice.subscription_id.into_iter().collect(), paid: BTreeSet::new() };
         let plans: Vec<_> = invoice.installment_plan_id.into_iter().collect();
         Self::lock(app, tx, &subscriptions, &plans, &[invoice.id], std::iter::once(invoice.timeline)).await
     }
@@ -68,7 +92,7 @@ impl<'a> Books<'a> {
     async fn lock(
         app: &'a App,
         tx: &mut Tx,
-        subscriptions: &[SubscriptionId],
+        subscriptions: &Subscriptions,
         plans: &[InstallmentPlanId],
         invoices: &[InvoiceId],
         timelines: impl Iterator<Item = Timeline>,
@@ -79,7 +103,7 @@ impl<'a> Books<'a> {
                 slot.insert(app.now_in(tx, timeline).await?);
             }
         }
-        let subscriptions = store::subscriptions::lock_many(tx, subscriptions).await?;
+        let subscriptions = subscriptions.lock(tx).await?;
         let installments = Installments::lock(tx, plans, invoices).await?;
         let invoices = store::invoices::lock_many(tx, invoices).await?;
         Ok(Self {

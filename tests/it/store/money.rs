@@ -4,7 +4,7 @@ use chrono::Duration;
 use rebilld::{
     domain::{
         customer::{Customer, PaymentMethod, Timeline},
-        id::{Id, RunId},
+        id::{Id, RunId, SubscriptionId},
         invoice::{Invoice, InvoiceStatus},
         payment::{MethodKind, Payment, PaymentStatus, Refund, RefundStatus},
         subscription::{Subscription, SubscriptionStatus},
@@ -13,6 +13,7 @@ use rebilld::{
 };
 
 use super::{Ground, on_both, people::saved_all_but, samples};
+use crate::world::at;
 
 async fn ada(ground: &Ground) -> Customer {
     let ada = samples::customer();
@@ -52,8 +53,23 @@ on_both! {
         assert_eq!(store::subscriptions::of_customer(&ground.db, ada.id).await.expect("read"), [after.clone(), other.clone()]);
         assert!(store::subscriptions::of_customer(&ground.db, samples::id()).await.expect("read").is_empty());
         let ids = [other.id, samples::id(), before.id];
-        assert_eq!(ground.write(async |tx: &mut Tx| store::subscriptions::lock_many(tx, &ids).await).await, [after, other], "in the order of their ids");
+        assert_eq!(ground.write(async |tx: &mut Tx| store::subscriptions::lock_many(tx, &ids).await).await, [after.clone(), other.clone()], "in the order of their ids");
         assert!(ground.write(async |tx: &mut Tx| store::subscriptions::lock_many(tx, &[]).await).await.is_empty());
+
+        let going = Subscription { status: SubscriptionStatus::Active, due_at: Some(at("2026-09-01T06:00:00Z")), parked_reason: None, cancelled_at: None, ..after.clone() };
+        let all = [going.id, other.id];
+        let settling = async |whole: &[SubscriptionId], paid: &[SubscriptionId]| {
+            let read = ground.write(async |tx: &mut Tx| store::subscriptions::lock_settling(tx, whole, paid).await).await;
+            read.into_iter().map(|subscription| subscription.id).collect::<Vec<_>>()
+        };
+        ground.write(async |tx: &mut Tx| store::subscriptions::save(tx, std::slice::from_ref(&going)).await).await;
+        assert_eq!(settling(&[], &[going.id]).await, [], "a payment changes nothing about one that goes on");
+        assert_eq!(settling(&[going.id], &[]).await, [going.id]);
+        assert!(settling(&all[..1], &all[1..]).await.contains(&going.id));
+        for changed in [Subscription { due_at: None, ..going.clone() }, Subscription { status: SubscriptionStatus::PastDue, ..going.clone() }] {
+            ground.write(async |tx: &mut Tx| store::subscriptions::save(tx, std::slice::from_ref(&changed)).await).await;
+            assert_eq!(settling(&[], &[going.id]).await, [going.id]);
+        }
         assert_eq!(ground.write(async |tx: &mut Tx| store::subscriptions::lock(tx, samples::id()).await).await, None);
     }
 
@@ -161,8 +177,26 @@ on_both! {
         let mut flying = ground.write(async |tx: &mut Tx| store::payments::invoices_in_flight(tx, &invoices.each_ref().map(|i| i.id)).await).await;
         flying.sort();
         assert_eq!(flying, [invoices[0].id, invoices[1].id]);
-        let owners = ground.write(async |tx: &mut Tx| store::payments::owners_of(tx, &rows.each_ref().map(|row| row.id)).await).await;
-        assert_eq!(owners, (vec![sub.id], vec![]), "each once, and none for what has none");
+        let mut owners = ground.write(async |tx: &mut Tx| store::payments::owners_of(tx, &invoices.each_ref().map(|i| i.id)).await).await;
+        owners.sort();
+        let mut expected = invoices.each_ref().map(|i| (i.id, i.subscription_id, i.installment_plan_id));
+        expected.sort();
+        assert_eq!(owners, expected);
+
+        // What its claimer knows is believed as long as the claim holds; what has changed meanwhile is read.
+        let renewed = Payment { called_at: at("2026-02-02T00:00:00Z"), lease_expires_at: Some(at("2026-02-02T00:01:00Z")), ..rows[0].clone() };
+        let retaken = Payment { lease_token: rows[1].lease_token + 1, ..rows[1].clone() };
+        let ended = Payment { status: PaymentStatus::Declined, lease_expires_at: None, ..rows[2].clone() };
+        ground.write(async |tx: &mut Tx| store::payments::save(tx, &[renewed.clone(), retaken.clone(), ended.clone()]).await).await;
+        let mut known = [rows[0].clone(), rows[1].clone(), rows[2].clone()];
+        for payment in &mut known {
+            payment.description = "as claimed".into();
+        }
+        let mut locked = ground.write(async |tx: &mut Tx| store::payments::lock_claimed(tx, &known.each_ref()).await).await;
+        locked.sort_by_key(|payment| payment.id);
+        let mut expected = [Payment { description: "as claimed".into(), ..renewed }, retaken, ended];
+        expected.sort_by_key(|payment| payment.id);
+        assert_eq!(locked, expected);
 
         let changed = Payment { id: rows[3].id, ..samples::full_payment(&samples::invoice(samples::id())) };
         ground.write(async |tx: &mut Tx| store::payments::save(tx, std::slice::from_ref(&changed)).await).await;

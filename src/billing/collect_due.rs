@@ -3,7 +3,7 @@
 //! Guards "never twice": a payment is in the database before its first call, and an invoice with a payment on its way is not
 //! claimed again.
 
-use std::{collections::HashMap, pin::pin};
+use std::{collections::BTreeMap, pin::pin};
 
 use chrono::{DateTime, Utc};
 use futures_util::{
@@ -74,6 +74,8 @@ async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settl
             }
         }
         tokio::select! {
+            // In this order and not at random, so that the simulation can run the same again.
+            biased;
             claimed = &mut claiming, if !claiming.is_terminated() => match claimed {
                 Ok(claimed) => {
                     collected.without_gateway += claimed.without_gateway;
@@ -107,7 +109,7 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64) ->
         return Ok(Claimed { payments: Vec::new(), without_gateway: 0 });
     }
     let ids: Vec<InvoiceId> = invoices.iter().map(|invoice| invoice.id).collect();
-    let methods: HashMap<InvoiceId, ChosenMethod> =
+    let methods: BTreeMap<InvoiceId, ChosenMethod> =
         store::invoices::methods_of(&mut tx, &ids).await?.into_iter().map(|method| (method.invoice_id, method)).collect();
     let mut payments = Vec::with_capacity(invoices.len());
     let mut local = Vec::new();

@@ -6,9 +6,11 @@
 
 use std::{
     error::Error,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use chrono::DateTime;
 use reqwest::{
@@ -120,9 +122,18 @@ impl From<NoAnswer> for ReturnFound {
     }
 }
 
+/// A way to a gateway that is no network, for the simulation.
+#[doc(hidden)]
+#[async_trait]
+pub trait Wire: Send + Sync {
+    /// Takes the request there and brings the answer, within this time.
+    async fn send(&self, request: reqwest::Request, timeout: Duration) -> Result<Response, NoAnswer>;
+}
+
 /// A gateway's address, key and connections.
 pub struct Http {
     client: Client,
+    wire: Option<Arc<dyn Wire>>,
     base: Url,
     gateway: String,
     key: SecretString,
@@ -164,7 +175,19 @@ impl Http {
             return Err("base_url: must be an http or https address".into());
         }
         let client = client(settings, auth)?;
-        Ok(Self { client, base, gateway: settings.name.clone(), key: settings.api_key.clone(), timeout: settings.timeout })
+        Ok(Self {
+            client,
+            wire: None,
+            base,
+            gateway: settings.name.clone(),
+            key: settings.api_key.clone(),
+            timeout: settings.timeout,
+        })
+    }
+
+    /// Calls travel by this from now on.
+    pub(super) fn over(&mut self, wire: Arc<dyn Wire>) {
+        self.wire = Some(wire);
     }
 
     /// The address of a resource. Each segment is escaped, so an id can never leave its place in the path.
@@ -214,7 +237,10 @@ impl Http {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.map_err(|error| self.transport(&error))?;
+        let response = match &self.wire {
+            None => request.send().await.map_err(|error| self.transport(&error))?,
+            Some(wire) => wire.send(request.build().map_err(|error| self.transport(&error))?, self.timeout).await?,
+        };
         let status = response.status();
         if status.as_u16() == 429 {
             let message = "the gateway asks for fewer requests (429)".into();

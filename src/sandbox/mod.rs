@@ -20,6 +20,7 @@ mod scripts;
 mod server;
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -38,6 +39,7 @@ use axum::{
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 
 pub use call::Gateway;
 pub use faults::{Fault, Rule};
@@ -52,7 +54,7 @@ use chaos::Chaos;
 use faults::{Aim, Faults};
 use ids::Ids;
 use ledger::Ledger;
-use reply::{Ending, Reply};
+use reply::{Dropped, Ending, Reply};
 use scripts::Scripts;
 
 /// Where the sandbox gets its time from. It keeps wall time, whatever clock the daemon is on.
@@ -204,6 +206,13 @@ pub fn router(sandbox: Arc<Sandbox>) -> Router {
         .route("/api", fluidpay.clone())
         .route("/api/{*path}", fluidpay)
         .fallback_service(Router::new().fallback(paylike))
+}
+
+/// One request answered within this process; none where the connection is cut.
+pub async fn answer(router: Router, request: Request) -> Option<Response> {
+    let answered: Result<Response, Infallible> = router.oneshot(request).await;
+    let Ok(response) = answered;
+    response.extensions().get::<Dropped>().is_none().then_some(response)
 }
 
 fn gateway(gateway: Gateway, sandbox: Arc<Sandbox>) -> axum::routing::MethodRouter {

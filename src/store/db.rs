@@ -6,8 +6,10 @@
 //! - [`Tx::insert_rows`] and [`Tx::update_rows`] send any number of rows as one statement with one JSON parameter.
 
 mod fields;
+mod rows;
 mod snapshot;
 mod sqlite;
+mod tap;
 mod texts;
 mod upkeep;
 
@@ -20,14 +22,16 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
 use sqlx::{
     Arguments, AssertSqlSafe, Connection, Encode, FromRow, PgConnection, PgPool, Postgres, Sqlite, SqlitePool, Transaction, Type,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow, SqliteSynchronous},
 };
 
-use texts::{adapt, is_missing_table, parameters, told, without_nul, without_password};
+pub use rows::Row;
+pub use tap::{Ask, Tap};
+use tap::{Edge, Watched, through};
+use texts::{adapt, is_missing_table, parameters, told, without_password};
 
 /// A fault of the database, in words for an operator. Values never appear in it.
 #[derive(Debug, thiserror::Error)]
@@ -96,12 +100,6 @@ impl<T> Param for T where T: for<'q> Encode<'q, Sqlite> + Type<Sqlite> + for<'q>
 pub trait Record: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
 impl<T> Record for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
 
-/// A row as the bulk statements write it: its table, its columns, and its fields as JSON under the same names.
-pub trait Row: Serialize {
-    const TABLE: &'static str;
-    const COLUMNS: &'static [&'static str];
-}
-
 /// How much the database was asked to do; the benchmark reads it.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -125,12 +123,16 @@ enum Pools {
 pub struct Db {
     pools: Pools,
     tally: Arc<Tally>,
+    tap: Watched,
 }
 
 /// A transaction that may write. Dropped without [`Tx::commit`], it leaves no trace.
 pub struct Tx {
+    _leaving: Edge,
     inner: Inner,
+    _left: Edge,
     tally: Arc<Tally>,
+    tap: Watched,
 }
 
 enum Inner {
@@ -169,7 +171,7 @@ impl Db {
         } else {
             return Err(Error::BadUrl);
         };
-        Ok(Self { pools, tally: Arc::default() })
+        Ok(Self { pools, tally: Arc::default(), tap: None })
     }
 
     pub fn is_postgres(&self) -> bool {
@@ -260,15 +262,23 @@ impl Db {
 
     /// Starts a transaction that writes. On SQLite it waits here for the one writer.
     pub async fn begin(&self) -> Result<Tx> {
-        let inner = match &self.pools {
-            Pools::Sqlite { writer, .. } => Inner::Sqlite(writer.begin_with("begin immediate").await?),
-            Pools::Postgres(pool) => Inner::Postgres(pool.begin().await?),
-        };
-        Ok(Tx { inner, tally: self.tally.clone() })
+        through(&self.tap, Ask::Begin, async {
+            let inner = match &self.pools {
+                Pools::Sqlite { writer, .. } => Inner::Sqlite(writer.begin_with("begin immediate").await?),
+                Pools::Postgres(pool) => Inner::Postgres(pool.begin().await?),
+            };
+            Ok(Tx::new(inner, self))
+        })
+        .await
     }
 }
 
 impl Tx {
+    fn new(inner: Inner, db: &Db) -> Self {
+        let (tap, tally) = (db.tap.clone(), db.tally.clone());
+        Self { _leaving: Edge::leaving(&tap), inner, _left: Edge::left(&tap), tally, tap }
+    }
+
     pub fn query(&mut self, sql: &'static str) -> Query<'_> {
         let arguments = match &self.inner {
             Inner::Sqlite(_) => Args::Sqlite(SqliteArguments::default()),
@@ -279,78 +289,15 @@ impl Tx {
 
     pub async fn commit(self) -> Result<()> {
         self.tally.commits.fetch_add(1, Ordering::Relaxed);
-        match self.inner {
-            Inner::Sqlite(tx) => tx.commit().await?,
-            Inner::Postgres(tx) => tx.commit().await?,
-        }
-        Ok(())
-    }
-
-    /// Inserts all rows by one statement. Fails with [`Error::Conflict`] if any clashes.
-    pub async fn insert_rows<R: Row>(&mut self, rows: &[R]) -> Result<()> {
-        self.write_rows(rows, R::COLUMNS, |columns, source| {
-            format!("insert into {} ({}) select {} from {source}", R::TABLE, R::COLUMNS.join(", "), columns.join(", "))
-        })
-        .await?;
-        Ok(())
-    }
-
-    /// Writes `columns` of all rows, found by their first column (the id), by one statement.
-    pub async fn update_rows<R: Row>(&mut self, rows: &[R], columns: &'static [&'static str]) -> Result<u64> {
-        let key = R::COLUMNS[0];
-        let sent: Vec<&'static str> = std::iter::once(&key).chain(columns).copied().collect();
-        self.write_rows(rows, &sent, |selected, source| {
-            let named: Vec<String> = selected.iter().zip(&sent).map(|(value, name)| format!("{value} as {name}")).collect();
-            let sets: Vec<String> = columns.iter().map(|name| format!("{name} = new.{name}")).collect();
-            format!(
-                "update {table} set {} from (select {} from {source}) as new where {table}.{key} = new.{key}",
-                sets.join(", "),
-                named.join(", "),
-                table = R::TABLE
-            )
+        let inner = self.inner;
+        through(&self.tap, Ask::Commit, async {
+            match inner {
+                Inner::Sqlite(tx) => tx.commit().await?,
+                Inner::Postgres(tx) => tx.commit().await?,
+            }
+            Ok(())
         })
         .await
-    }
-
-    /// One statement over rows of which these columns are sent.
-    async fn write_rows<R: Row>(
-        &mut self,
-        rows: &[R],
-        sent: &[&'static str],
-        statement: impl FnOnce(&[String], &str) -> String,
-    ) -> Result<u64> {
-        if rows.is_empty() {
-            return Ok(0);
-        }
-        self.tally.statements.fetch_add(1, Ordering::Relaxed);
-        self.tally.rows.fetch_add(rows.len() as u64, Ordering::Relaxed);
-        let json = without_nul(fields::json(rows, sent)?);
-        Ok(match &mut self.inner {
-            Inner::Sqlite(tx) => {
-                // serde writes instants with Z, sqlx with +00:00; one form must win or texts would not sort.
-                let columns: Vec<String> = sent
-                    .iter()
-                    .map(|name| {
-                        if name.ends_with("_at") {
-                            format!("replace(entry ->> '{name}', 'Z', '+00:00')")
-                        } else {
-                            format!("entry ->> '{name}'")
-                        }
-                    })
-                    .collect();
-                // Each entry is parsed once, and not once more for each of its columns.
-                let sql = statement(
-                    &columns,
-                    "(with entries as materialized (select jsonb(value) as entry from json_each($1)) select entry from entries)",
-                );
-                sqlx::query(AssertSqlSafe(sql)).bind(json).execute(&mut **tx).await?.rows_affected()
-            }
-            Inner::Postgres(tx) => {
-                let columns: Vec<String> = sent.iter().map(|name| (*name).to_owned()).collect();
-                let sql = statement(&columns, &format!("json_populate_recordset(null::{}, cast($1 as json))", R::TABLE));
-                sqlx::query(AssertSqlSafe(sql)).bind(json).execute(&mut **tx).await?.rows_affected()
-            }
-        })
     }
 }
 
@@ -393,21 +340,25 @@ impl Query<'_> {
 
     pub async fn all<T: Record>(self) -> Result<Vec<T>> {
         let sql = self.check()?;
-        Ok(match (self.target, self.arguments) {
-            (Target::Db(Db { pools: Pools::Sqlite { readers, .. }, .. }), Args::Sqlite(args)) => {
-                sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(readers).await?
-            }
-            (Target::Db(Db { pools: Pools::Postgres(pool), .. }), Args::Postgres(args)) => {
-                sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(pool).await?
-            }
-            (Target::Tx(Tx { inner: Inner::Sqlite(tx), .. }), Args::Sqlite(args)) => {
-                sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(&mut **tx).await?
-            }
-            (Target::Tx(Tx { inner: Inner::Postgres(tx), .. }), Args::Postgres(args)) => {
-                sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(&mut **tx).await?
-            }
-            _ => unreachable!("arguments are made by the same database"),
+        let (tap, ask) = self.asks();
+        through(&tap, ask, async {
+            Ok(match (self.target, self.arguments) {
+                (Target::Db(Db { pools: Pools::Sqlite { readers, .. }, .. }), Args::Sqlite(args)) => {
+                    sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(readers).await?
+                }
+                (Target::Db(Db { pools: Pools::Postgres(pool), .. }), Args::Postgres(args)) => {
+                    sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(pool).await?
+                }
+                (Target::Tx(Tx { inner: Inner::Sqlite(tx), .. }), Args::Sqlite(args)) => {
+                    sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(&mut **tx).await?
+                }
+                (Target::Tx(Tx { inner: Inner::Postgres(tx), .. }), Args::Postgres(args)) => {
+                    sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(&mut **tx).await?
+                }
+                _ => unreachable!("arguments are made by the same database"),
+            })
         })
+        .await
     }
 
     pub async fn optional<T: Record>(self) -> Result<Option<T>> {
@@ -423,21 +374,32 @@ impl Query<'_> {
     /// Runs the statement; answers how many rows it changed.
     pub async fn run(self) -> Result<u64> {
         let sql = self.check()?;
-        Ok(match (self.target, self.arguments) {
-            (Target::Db(Db { pools: Pools::Sqlite { writer, .. }, .. }), Args::Sqlite(args)) => {
-                sqlx::query_with(AssertSqlSafe(sql), args).execute(writer).await?.rows_affected()
-            }
-            (Target::Db(Db { pools: Pools::Postgres(pool), .. }), Args::Postgres(args)) => {
-                sqlx::query_with(AssertSqlSafe(sql), args).execute(pool).await?.rows_affected()
-            }
-            (Target::Tx(Tx { inner: Inner::Sqlite(tx), .. }), Args::Sqlite(args)) => {
-                sqlx::query_with(AssertSqlSafe(sql), args).execute(&mut **tx).await?.rows_affected()
-            }
-            (Target::Tx(Tx { inner: Inner::Postgres(tx), .. }), Args::Postgres(args)) => {
-                sqlx::query_with(AssertSqlSafe(sql), args).execute(&mut **tx).await?.rows_affected()
-            }
-            _ => unreachable!("arguments are made by the same database"),
+        let (tap, ask) = self.asks();
+        through(&tap, ask, async {
+            Ok(match (self.target, self.arguments) {
+                (Target::Db(Db { pools: Pools::Sqlite { writer, .. }, .. }), Args::Sqlite(args)) => {
+                    sqlx::query_with(AssertSqlSafe(sql), args).execute(writer).await?.rows_affected()
+                }
+                (Target::Db(Db { pools: Pools::Postgres(pool), .. }), Args::Postgres(args)) => {
+                    sqlx::query_with(AssertSqlSafe(sql), args).execute(pool).await?.rows_affected()
+                }
+                (Target::Tx(Tx { inner: Inner::Sqlite(tx), .. }), Args::Sqlite(args)) => {
+                    sqlx::query_with(AssertSqlSafe(sql), args).execute(&mut **tx).await?.rows_affected()
+                }
+                (Target::Tx(Tx { inner: Inner::Postgres(tx), .. }), Args::Postgres(args)) => {
+                    sqlx::query_with(AssertSqlSafe(sql), args).execute(&mut **tx).await?.rows_affected()
+                }
+                _ => unreachable!("arguments are made by the same database"),
+            })
         })
+        .await
+    }
+
+    fn asks(&self) -> (Watched, Ask<'static>) {
+        match &self.target {
+            Target::Db(db) => (db.tap.clone(), Ask::Statement { sql: self.sql, in_transaction: false }),
+            Target::Tx(tx) => (tx.tap.clone(), Ask::Statement { sql: self.sql, in_transaction: true }),
+        }
     }
 
     /// The text for this database. A missing bind would silently be NULL on SQLite, so the count is checked.

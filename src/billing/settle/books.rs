@@ -1,6 +1,6 @@
 //! The rows that a group of answers touches: locked, changed in memory, written at the close.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ use installments::Installments;
 pub struct Books<'a> {
     app: &'a App,
     wall: DateTime<Utc>,
-    nows: HashMap<Timeline, DateTime<Utc>>,
+    nows: BTreeMap<Timeline, DateTime<Utc>>,
     payments: BTreeMap<PaymentId, Payment>,
     invoices: BTreeMap<InvoiceId, Invoice>,
     subscriptions: BTreeMap<SubscriptionId, Subscription>,
@@ -73,7 +73,7 @@ impl<'a> Books<'a> {
         invoices: &[InvoiceId],
         timelines: impl Iterator<Item = Timeline>,
     ) -> Done<Self> {
-        let mut nows = HashMap::new();
+        let mut nows = BTreeMap::new();
         for timeline in timelines {
             if let Entry::Vacant(slot) = nows.entry(timeline) {
                 slot.insert(app.now_in(tx, timeline).await?);

@@ -36,7 +36,7 @@ impl Db {
     /// Makes an empty database in a file that nobody will miss: it does not wait for the disk, so a power cut may spoil it.
     pub async fn scratch(file: &Path) -> Result<Self> {
         let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
-        let db = Self { pools: pools(options.synchronous(SqliteSynchronous::Off)).await?, tally: Arc::default() };
+        let db = Self { pools: pools(options.synchronous(SqliteSynchronous::Off)).await?, tally: Arc::default(), tap: None };
         db.migrate().await?;
         Ok(db)
     }

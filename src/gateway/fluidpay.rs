@@ -36,9 +36,8 @@ impl FluidPay {
 
     /// Its calls travel by this instead of a network.
     #[doc(hidden)]
-    pub fn over(mut self, wire: Arc<dyn Wire>) -> Self {
-        self.http.over(wire);
-        self
+    pub fn through(settings: &Settings, wire: Arc<dyn Wire>) -> Result<Self, String> {
+        Ok(Self { http: Http::through(settings, wire)? })
     }
 
     async fn get(&self, operation: &'static str, id: &str) -> Result<Transaction, String> {

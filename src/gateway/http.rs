@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use chrono::DateTime;
 use reqwest::{
-    Client, Method, Response, Url,
-    header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY_AFTER},
+    Client, Method, Request, Response, Url,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -127,13 +127,17 @@ impl From<NoAnswer> for ReturnFound {
 #[async_trait]
 pub trait Wire: Send + Sync {
     /// Takes the request there and brings the answer, within this time.
-    async fn send(&self, request: reqwest::Request, timeout: Duration) -> Result<Response, NoAnswer>;
+    async fn send(&self, request: Request, timeout: Duration) -> Result<Response, NoAnswer>;
+}
+
+enum Line {
+    Network(Client),
+    Wire(Arc<dyn Wire>),
 }
 
 /// A gateway's address, key and connections.
 pub struct Http {
-    client: Client,
-    wire: Option<Arc<dyn Wire>>,
+    line: Line,
     base: Url,
     gateway: String,
     key: SecretString,
@@ -170,24 +174,20 @@ pub fn client(settings: &Settings, auth: Auth) -> Result<Client, String> {
 impl Http {
     /// Opens no connection. The error is a sentence without the key.
     pub fn new(settings: &Settings, auth: Auth) -> Result<Self, String> {
+        Self::over(settings, Line::Network(client(settings, auth)?))
+    }
+
+    /// Its calls travel by this instead of a network.
+    pub(super) fn through(settings: &Settings, wire: Arc<dyn Wire>) -> Result<Self, String> {
+        Self::over(settings, Line::Wire(wire))
+    }
+
+    fn over(settings: &Settings, line: Line) -> Result<Self, String> {
         let base = Url::parse(&settings.base_url).map_err(|error| format!("base_url: {error}"))?;
         if base.cannot_be_a_base() || !matches!(base.scheme(), "http" | "https") {
             return Err("base_url: must be an http or https address".into());
         }
-        let client = client(settings, auth)?;
-        Ok(Self {
-            client,
-            wire: None,
-            base,
-            gateway: settings.name.clone(),
-            key: settings.api_key.clone(),
-            timeout: settings.timeout,
-        })
-    }
-
-    /// Calls travel by this from now on.
-    pub(super) fn over(&mut self, wire: Arc<dyn Wire>) {
-        self.wire = Some(wire);
+        Ok(Self { line, base, gateway: settings.name.clone(), key: settings.api_key.clone(), timeout: settings.timeout })
     }
 
     /// The address of a resource. Each segment is escaped, so an id can never leave its place in the path.
@@ -233,13 +233,14 @@ impl Http {
     }
 
     async fn exchange(&self, method: Method, url: Url, body: Option<&Value>) -> Result<Answer, NoAnswer> {
-        let mut request = self.client.request(method, url);
+        let mut request = Request::new(method, url);
         if let Some(body) = body {
-            request = request.json(body);
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *request.body_mut() = Some(body.to_string().into());
         }
-        let response = match &self.wire {
-            None => request.send().await.map_err(|error| self.transport(&error))?,
-            Some(wire) => wire.send(request.build().map_err(|error| self.transport(&error))?, self.timeout).await?,
+        let response = match &self.line {
+            Line::Network(client) => client.execute(request).await.map_err(|error| self.transport(&error))?,
+            Line::Wire(wire) => wire.send(request, self.timeout).await?,
         };
         let status = response.status();
         if status.as_u16() == 429 {

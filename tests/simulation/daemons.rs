@@ -41,8 +41,8 @@ pub fn gateways(life: &Arc<Life>, max_in_flight: usize) -> Gateways {
         max_in_flight,
     };
     let wire = || Arc::new(InProcess(life.clone()));
-    let fluid = FluidPay::new(&settings("fluid", "http://gateway/api", FLUIDPAY_KEY)).expect("settings").over(wire());
-    let paylike = Paylike::new(&settings("paylike", "http://gateway", PAYLIKE_KEY)).expect("settings").over(wire());
+    let fluid = FluidPay::through(&settings("fluid", "http://gateway/api", FLUIDPAY_KEY), wire()).expect("settings");
+    let paylike = Paylike::through(&settings("paylike", "http://gateway", PAYLIKE_KEY), wire()).expect("settings");
     let mut gateways = Gateways::default();
     let adapters: [(&str, Arc<dyn Gateway>); 2] = [("fluid", Arc::new(fluid)), ("paylike", Arc::new(paylike))];
     for (name, adapter) in adapters {

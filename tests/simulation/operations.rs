@@ -278,11 +278,6 @@ async fn new_method(app: &App, world: &World, dice: &mut Dice, customer: Custome
     Ok(payment_methods::add(app, &ACTOR, &customer.to_string(), input).await?.id.to_string())
 }
 
-/// Whether anything is due on the wall's clock by now.
-pub async fn is_due(app: &App) -> Done<bool> {
-    Ok(next_due(app).await?.is_some_and(|at| at <= app.clock.now()))
-}
-
 /// The next instant at which a daemon has something to do.
 pub async fn next_due(app: &App) -> Done<Option<chrono::DateTime<chrono::Utc>>> {
     let mut next = rebilld::store::payments::earliest_look_up(&app.db, Timeline::Wall).await?;

@@ -41,6 +41,29 @@ pub struct Report {
     pub trace: String,
 }
 
+impl Report {
+    pub fn add(&mut self, other: &Self) {
+        self.steps += other.steps;
+        self.charges += other.charges;
+        self.kills += other.kills;
+        self.freezes += other.freezes;
+    }
+
+    /// What was not as promised.
+    pub fn words(&self) -> String {
+        let broken = self.broken.iter().map(|words| format!("broken promise: {words}"));
+        let panicked = self.panicked.iter().map(|words| format!("fault of another kind: {words}"));
+        broken.chain(panicked).collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { charges, kills, freezes, steps, .. } = self;
+        write!(f, "{charges} charges, {kills} kills, {freezes} freezes, {steps} steps")
+    }
+}
+
 /// Runs one seed, on a runtime of its own whose time only moves when everything waits.
 pub fn run(ground: &Ground, seed: u64, told: bool) -> Report {
     let mut builder = tokio::runtime::Builder::new_current_thread();

@@ -190,9 +190,18 @@ async fn settle(app: &App, refund: Refund, outcome: &ReturnOutcome) -> Done<Refu
     else {
         return Ok(refund);
     };
-    if !matches!(refund.status, RefundStatus::Pending | RefundStatus::Unknown) {
+    let returned = matches!(outcome, ReturnOutcome::Returned { .. });
+    // Sent by a daemon that stood still, after another had found nothing and given it up: the money has gone back all the same.
+    let after_all = returned
+        && matches!(refund.status, RefundStatus::GatewayError | RefundStatus::Parked)
+        && payment.amount_refunded == refund.returned_before;
+    if !after_all && !matches!(refund.status, RefundStatus::Pending | RefundStatus::Unknown) {
         return Ok(refund);
     }
+    // Gateways tell what was returned in all. Where that is in the books already, it was the one that had been given up.
+    let booked = returned && payment.amount_refunded == refund.returned_before + refund.amount;
+    let elsewhere = ReturnOutcome::GatewayError { message: "an earlier refund of this amount came through after all".to_owned() };
+    let outcome = if booked { &elsewhere } else { outcome };
     refund.lease_owner = None;
     refund.lease_expires_at = None;
     refund.next_lookup_at = None;

@@ -52,6 +52,11 @@ impl Books<'_> {
                     Some(Step::Release)
                 }
             }
+            // What was reserved is free again, as it was to be: that is no decline, of which a customer would be told.
+            Answer::Outcome(Outcome::Declined { .. }) if !wanted && payment.transaction_id.is_some() => {
+                self.not_wanted(&mut payment);
+                None
+            }
             Answer::Outcome(Outcome::Declined { decline, transaction_id }) => {
                 self.resolve(&mut payment, PaymentStatus::Declined, transaction_id.clone());
                 payment.decline_class = Some(decline.class);

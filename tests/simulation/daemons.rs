@@ -11,7 +11,11 @@ use rebilld::{
     jobs::{Bell, JOBS},
     sandbox::{FLUIDPAY_KEY, PAYLIKE_KEY, PAYLIKE_MERCHANT},
 };
-use tokio::{sync::Semaphore, task::JoinHandle, time::sleep};
+use tokio::{
+    sync::Semaphore,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 use crate::{
     life::{Life, Task},
@@ -116,7 +120,7 @@ impl Daemon {
         self.tasks.insert(name, tokio::spawn(task));
     }
 
-    /// Every job is done that is not being done already; twice, since one brings work for another.
+    /// Every job is done that is not being done already, and again while its bell is rung.
     pub fn tick(&mut self) {
         if self.tasks.contains_key("start") {
             return;
@@ -128,10 +132,12 @@ impl Daemon {
             let app = self.app.clone();
             self.spawn(job.name, async move {
                 let mut words = String::new();
-                for _ in 0..2 {
+                for _ in 0..4 {
                     let counts = (job.run)(&app, Timeline::Wall, app.clock.now()).await?;
-                    words = serde_json::to_string(&counts).unwrap_or_default();
-                    sleep(Duration::from_millis(1500)).await;
+                    words.push_str(&serde_json::to_string(&counts).unwrap_or_default());
+                    if timeout(Duration::from_millis(1500), (job.ring)(&app.bells).notified()).await.is_err() {
+                        break;
+                    }
                 }
                 Ok(words)
             });

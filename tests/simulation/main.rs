@@ -7,6 +7,7 @@ mod dice;
 mod faults;
 mod ground;
 mod life;
+mod mutants;
 mod operations;
 mod promises;
 mod run;

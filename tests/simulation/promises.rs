@@ -9,6 +9,7 @@ use rebilld::{
         installment::{Installment, InstallmentPlan, InstallmentSchedule},
         invoice::{Invoice, InvoiceStatus},
         payment::{Payment, Refund, RefundStatus, RefundTo},
+        plan::{CatchUp, WhilePastDue},
         subscription::{Subscription, SubscriptionStatus},
     },
     sandbox::{Entry, Kind},
@@ -45,6 +46,7 @@ pub async fn check(world: &World, broken: &mut Vec<String>) -> usize {
     nobody_pays_twice(&books, broken);
     nothing_waits_for_ever(world, &books, broken);
     every_cycle_once(world, &books, broken);
+    no_cycle_is_missed(&books, broken);
     nothing_after_the_end(&books, broken);
     only_issuers_spend_steps(world, &books, broken);
     returns_add_up(&books, broken);
@@ -138,6 +140,34 @@ fn every_cycle_once(world: &World, books: &Books, broken: &mut Vec<String>) {
                 "{} is {} and nothing is billed ({:?})",
                 subscription.id, subscription.status, subscription.due_at
             ));
+        }
+    }
+}
+
+/// What moves or leaves out cycles on purpose.
+const MOVING: &[&str] = &[
+    "subscription.paused",
+    "subscription.resumed",
+    "subscription.rescheduled",
+    "subscription.cycles_skipped",
+    "subscription.changed",
+    "subscription.parked",
+    "subscription.unparked",
+];
+
+/// Where nobody interfered, one period begins where the one before it ended.
+fn no_cycle_is_missed(books: &Books, broken: &mut Vec<String>) {
+    for subscription in &books.subscriptions {
+        let id = subscription.id.to_string();
+        let moved = books.events.iter().any(|(kind, subject, _)| *subject == id && MOVING.contains(&kind.as_str()));
+        if moved || subscription.catch_up != CatchUp::BillAll || subscription.while_past_due != WhilePastDue::Bill {
+            continue;
+        }
+        let of_it = |invoice: &&Invoice| invoice.subscription_id == Some(subscription.id) && invoice.cycle.is_some();
+        let periods: Vec<_> =
+            books.invoices.iter().filter(of_it).map(|invoice| (invoice.period_start, invoice.period_end)).collect();
+        if let Some(pair) = periods.windows(2).find(|pair| pair[0].1 != pair[1].0) {
+            broken.push(format!("a cycle of {id} is missed between {:?} and {:?}", pair[0], pair[1]));
         }
     }
 }

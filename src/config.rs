@@ -10,12 +10,14 @@ use serde::Deserialize;
 use crate::domain::{dunning::FinalAction, money::Currency, plan::CatchUp};
 
 mod changes;
+mod dunning;
 mod faults;
 mod parse;
 mod sources;
 #[cfg(test)]
 mod tests;
 
+pub use dunning::{Caps, DunningConfig};
 pub use faults::{Fault, Severity};
 
 /// `config/rebilld.toml`: every key with its default and a comment.
@@ -30,6 +32,8 @@ pub struct Config {
     pub billing: BillingConfig,
     pub installments: InstallmentsConfig,
     pub collection: CollectionConfig,
+    /// Policies by name.
+    pub dunning: BTreeMap<String, DunningConfig>,
     pub jobs: JobsConfig,
     pub instance: InstanceConfig,
     pub log: LogConfig,
@@ -110,6 +114,11 @@ pub struct CollectionConfig {
     /// Days after the first decline, rising.
     pub retry_days: Vec<u32>,
     pub final_action: FinalAction,
+    /// The policy that holds where none is named; empty: the one that an operator made the default, else `retry_days`.
+    #[serde(deserialize_with = "parse::text")]
+    pub dunning_policy: String,
+    /// For each credential; a gateway may have its own.
+    pub caps: Caps,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -166,6 +175,9 @@ pub struct GatewayConfig {
     pub timeout: Duration,
     #[serde(default = "default_in_flight")]
     pub max_in_flight: usize,
+    /// Over `collection.caps`, time by time.
+    #[serde(default)]
+    pub caps: Caps,
 }
 
 fn default_timeout() -> Duration {

@@ -13,13 +13,15 @@ use futures_util::{
 };
 use serde_json::json;
 
+mod caps;
 mod way;
 
+use caps::{Accepted, Credentials};
 pub(super) use way::Obstacle;
 use way::Way;
 
 use super::{
-    App, Done,
+    App, Done, fall_through,
     settle::{self, Answer, Settler, Step},
 };
 use crate::{
@@ -28,7 +30,7 @@ use crate::{
         event::Actor,
         id::InvoiceId,
         invoice::Invoice,
-        payment::{MethodKind, Payment, PaymentStatus, Reason},
+        payment::{MethodKind, Outcome, Payment, PaymentStatus, Reason},
     },
     store::{self, invoices::ChosenMethod},
 };
@@ -60,6 +62,7 @@ async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settl
     let mut calls = FuturesUnordered::new();
     let mut claiming = pin!(Fuse::terminated());
     let mut fault = None;
+    let mut accepted = Accepted::default();
     // More is claimed once no more calls than this are left.
     let mut enough = batch;
     loop {
@@ -68,7 +71,7 @@ async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settl
         let over = fault.is_some() || app.stopping.is_cancelled() || settler.is_closed();
         if claiming.is_terminated() {
             if !over && calls.len() <= enough {
-                claiming.set(claim(app, timeline, now, batch as i64).fuse());
+                claiming.set(claim(app, timeline, now, batch as i64, accepted.clone()).fuse());
             } else if calls.is_empty() {
                 break;
             }
@@ -80,7 +83,8 @@ async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settl
                 Ok(claimed) => {
                     collected.without_gateway += claimed.without_gateway;
                     collected.payments += claimed.payments.len();
-                    let count = claimed.payments.len() + claimed.without_gateway;
+                    let count = claimed.payments.len() + claimed.without_gateway + claimed.postponed;
+                    claimed.behind.into_iter().for_each(|credential| accepted.watch(credential));
                     calls.extend(claimed.payments.into_iter().map(|payment| drive(app, payment, Step::Charge, settler)));
                     if count == 0 && calls.is_empty() {
                         break;
@@ -90,7 +94,7 @@ async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settl
                 }
                 Err(error) => fault = Some(error),
             },
-            Some(()) = calls.next() => {}
+            Some(charged) = calls.next() => charged.iter().for_each(|credential| accepted.count(credential)),
         }
     }
     fault.map_or(Ok(collected), Err)
@@ -99,28 +103,41 @@ async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settl
 struct Claimed {
     payments: Vec<Payment>,
     without_gateway: usize,
+    /// Invoices that were given a later instant.
+    postponed: usize,
+    /// Credentials of which more was due than could be under way.
+    behind: Vec<String>,
 }
 
-async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64) -> Done<Claimed> {
+async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, accepted: Accepted) -> Done<Claimed> {
     let wall = app.clock.now();
     let mut tx = app.db.begin().await?;
     let mut invoices = store::invoices::due(&mut tx, timeline, now, limit).await?;
     if invoices.is_empty() {
-        return Ok(Claimed { payments: Vec::new(), without_gateway: 0 });
+        return Ok(Claimed { payments: Vec::new(), without_gateway: 0, postponed: 0, behind: Vec::new() });
     }
     let ids: Vec<InvoiceId> = invoices.iter().map(|invoice| invoice.id).collect();
-    let methods: BTreeMap<InvoiceId, ChosenMethod> =
+    let mut methods: BTreeMap<InvoiceId, ChosenMethod> =
         store::invoices::methods_of(&mut tx, &ids).await?.into_iter().map(|method| (method.invoice_id, method)).collect();
+    fall_through::choose(app, &mut tx, now, &invoices, &mut methods).await?;
+    let mut credentials = Credentials::read(app, &mut tx, timeline, now, &methods, &accepted).await?;
     let mut payments = Vec::with_capacity(invoices.len());
     let mut local = Vec::new();
+    let mut events = Vec::new();
     invoices.retain_mut(|invoice| {
-        match way::of(app, timeline, invoice, methods.get(&invoice.id)) {
+        match way::of(app, timeline, invoice, methods.get(&invoice.id), &mut credentials) {
             Way::Charge(method) => {
                 invoice.attempts += 1;
                 invoice.next_attempt_at = None;
+                (invoice.next_method, invoice.postponed_by) = (false, None);
                 payments.push(payment_for(app, invoice, method, now, wall));
             }
-            Way::Wait(until) => invoice.next_attempt_at = Some(until),
+            Way::Wait(until, why) => {
+                (invoice.next_attempt_at, invoice.postponed_by) = (Some(until), Some(why));
+                let data = json!({ "reason": why, "until": until, "subscription_id": invoice.subscription_id });
+                events.push(app.event(timeline, now, &Actor::System, "invoice.postponed", invoice.id, data));
+            }
+            Way::Behind => return false,
             Way::Without(obstacle) => {
                 local.push((invoice.id, obstacle));
                 return false;
@@ -131,18 +148,20 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64) ->
     });
     store::payments::insert(&mut tx, &payments).await?;
     store::invoices::save(&mut tx, &invoices).await?;
+    store::events::append(&mut tx, &events).await?;
+    let behind = credentials.behind;
     tx.commit().await?;
     let without_gateway = local.len();
     for (invoice, obstacle) in local {
         settle::without_gateway(app, invoice, obstacle).await?;
     }
-    Ok(Claimed { payments, without_gateway })
+    Ok(Claimed { payments, without_gateway, postponed: events.len(), behind })
 }
 
 /// Claims and records what is due and makes no call, as a daemon does that dies at this very moment. For tests of recovery.
 #[doc(hidden)]
 pub async fn claim_only(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<usize> {
-    Ok(claim(app, timeline, now, app.config.billing.batch.into()).await?.payments.len())
+    Ok(claim(app, timeline, now, app.config.billing.batch.into(), Accepted::default()).await?.payments.len())
 }
 
 fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTime<Utc>, wall: DateTime<Utc>) -> Payment {
@@ -161,6 +180,7 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
         customer_token: method.customer_token.clone(),
         payment_method_token: method.payment_method_token.clone(),
         prior_transaction_id: method.transaction_id.clone(),
+        credential: method.credential(),
         reason: if invoice.installment_plan_id.is_some() { Reason::Installment } else { Reason::Recurring },
         description: invoice.description.clone(),
         amount: invoice.balance_due(),
@@ -184,19 +204,22 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
     }
 }
 
-/// Takes one claimed payment through its gateway calls. Every answer is settled before the next call.
-pub(super) async fn drive(app: &App, mut payment: Payment, mut step: Step, settler: &Settler) {
+/// Takes one claimed payment through its gateway calls. Every answer is settled before the next call. Answers the credential if
+/// money moved.
+pub(super) async fn drive(app: &App, mut payment: Payment, mut step: Step, settler: &Settler) -> Option<String> {
     let Some(gateway) = app.gateways.get(&payment.gateway).cloned() else {
         // It left the configuration: asked again later, and parked for an operator in the end.
         let message = format!("gateway {} is not configured", payment.gateway);
         settler.report(payment, Answer::Silence(message)).await;
-        return;
+        return None;
     };
     loop {
         let answer = settle::ask(app, &gateway, &payment, step).await;
+        let accepted = matches!(answer, Answer::Outcome(Outcome::Succeeded { .. }));
+        let credential = payment.credential.clone().filter(|_| accepted);
         match settler.report(payment, answer).await {
             Some((next, claimed)) => (step, payment) = (next, claimed),
-            None => return,
+            None => return credential,
         }
     }
 }

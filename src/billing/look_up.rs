@@ -29,7 +29,9 @@ pub async fn look_up_payments(app: &App, timeline: Option<Timeline>) -> Done<usi
         asked += claimed.len();
         let (settler, writer) = settle::channel(app);
         let calls = async {
-            stream::iter(claimed).for_each_concurrent(None, |payment| drive(app, payment, Step::LookUp, &settler)).await;
+            stream::iter(claimed)
+                .for_each_concurrent(None, |payment| async { drop(drive(app, payment, Step::LookUp, &settler).await) })
+                .await;
             drop(settler);
         };
         let ((), written) = tokio::join!(calls, writer.run());

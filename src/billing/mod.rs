@@ -7,6 +7,8 @@ pub mod checks;
 pub mod clocks;
 pub mod collect_due;
 pub mod customers;
+pub mod dunning_policies;
+mod fall_through;
 pub mod forecast;
 pub mod held;
 pub mod housekeeping;
@@ -36,7 +38,7 @@ mod void;
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, RwLock},
 };
 
 use chrono::{DateTime, Utc};
@@ -50,7 +52,7 @@ use crate::{
     domain::{
         calendar::Holidays,
         customer::Timeline,
-        dunning::Policy,
+        dunning::Ladders,
         event::{Actor, Event},
         id::{Id, IdSource, Kind},
         subscription::Rules,
@@ -68,7 +70,8 @@ pub struct App {
     pub gateways: Gateways,
     pub config: Config,
     pub rules: Rules,
-    pub policy: Policy,
+    /// What follows a failure where no policy holds; a reload of the settings changes it.
+    ladders: RwLock<Arc<Ladders>>,
     /// Marks this daemon's claims.
     pub instance: String,
     pub bells: Bells,
@@ -139,7 +142,7 @@ impl App {
             .map(|(name, days)| (name.clone(), days.iter().copied().collect::<Holidays>()))
             .collect();
         let rules = Rules { bill_at: config.billing.bill_at, holidays, catch_up_limit: config.billing.catch_up_limit.into() };
-        let policy = Policy { retry_days: config.collection.retry_days.clone(), final_action: config.collection.final_action };
+        let ladders = RwLock::new(Arc::new(config.collection.ladders()));
         let instance = config.instance_name();
         Self {
             db,
@@ -148,7 +151,7 @@ impl App {
             gateways,
             config,
             rules,
-            policy,
+            ladders,
             instance,
             bells: Bells::default(),
             stopping: CancellationToken::new(),

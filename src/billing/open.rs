@@ -131,6 +131,10 @@ fn opened(app: &App, now: DateTime<Utc>, number: i64, draft: Draft) -> Invoice {
         gateway_faults: 0,
         dunning_step: 0,
         first_failed_at: None,
+        decline_class: None,
+        decline_code: None,
+        next_method: false,
+        postponed_by: None,
         created_at: now,
         updated_at: now,
     }

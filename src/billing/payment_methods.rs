@@ -91,6 +91,7 @@ pub(super) fn draft(
         last_four: input.last_four,
         is_default,
         priority: input.priority.unwrap_or(0),
+        mandate_ended_at: None,
         created_at: now,
         updated_at: now,
     }
@@ -171,11 +172,12 @@ async fn locked_method(tx: &mut Tx, id: PaymentMethodId) -> Done<(Customer, Paym
     Ok((customer, method, failed))
 }
 
-/// A customer, whose lock guards which method is the default, and before that their open invoices that were declined and that
-/// no payment is open for.
+/// A customer, whose lock guards which method is the default, and before that their open invoices that were declined, or wait
+/// because others were, and that no payment is open for.
 async fn locked(tx: &mut Tx, id: CustomerId) -> Done<(Customer, Vec<Invoice>)> {
     let open = store::invoices::lock_open_of_customer(tx, id).await?;
-    let failed = open.into_iter().filter(|invoice| invoice.dunning_step > 0 && invoice.next_attempt_at.is_some()).collect();
+    let waits = |invoice: &Invoice| invoice.dunning_step > 0 || invoice.postponed_by.is_some();
+    let failed = open.into_iter().filter(|invoice| waits(invoice) && invoice.next_attempt_at.is_some()).collect();
     Ok((customers::locked(tx, &id.to_string()).await?, failed))
 }
 
@@ -211,6 +213,7 @@ async fn collect_at_once(
 pub(super) fn collect_now(invoice: &mut Invoice, now: DateTime<Utc>) {
     invoice.next_attempt_at = Some(now);
     invoice.next_action = NextAction::Charge;
+    (invoice.next_method, invoice.postponed_by) = (false, None);
     invoice.gateway_faults = 0;
     invoice.updated_at = now;
 }

@@ -6,6 +6,7 @@ use super::{
     App, Done,
     change::When,
     checks::{Checks, ModifierInput, Terms, modifiers},
+    dunning_policies,
 };
 use crate::{
     domain::{
@@ -41,6 +42,8 @@ pub struct TermsInput {
     pub holiday_calendar: Option<Option<String>>,
     pub catch_up: Option<CatchUp>,
     pub while_past_due: Option<WhilePastDue>,
+    /// Id or reference.
+    pub dunning_policy_id: Option<Option<String>>,
     pub timezone: Option<Zone>,
     pub metadata: Option<Metadata>,
     pub keep_anchor: Option<bool>,
@@ -54,8 +57,6 @@ pub struct FixedTerms {
     pub first_period: Option<FirstPeriod>,
     pub initial_payment_amount: Option<i64>,
     pub trial_days: Option<i64>,
-    /// There are no policies besides the configured one: none may be named.
-    pub dunning_policy_id: Option<String>,
     /// Nothing is authorized early: none, or 0.
     pub authorize_days_before: Option<i64>,
 }
@@ -82,11 +83,6 @@ impl FixedTerms {
                 "trial_days",
                 self.trial_days.is_some(),
                 "only counts at the start: to move the end of a trial, reschedule the first charge",
-            ),
-            (
-                "dunning_policy_id",
-                self.dunning_policy_id.is_some(),
-                "must be left out: the configured dunning ladder holds for all subscriptions",
             ),
             (
                 "authorize_days_before",
@@ -135,6 +131,10 @@ pub(super) async fn resolve(
         Some(inputs) => Some(modifiers::<Discount>(tx, checks, "discounts", inputs, &subscription.discounts).await?),
         None => None,
     };
+    let dunning_policy_id = match &input.dunning_policy_id {
+        Some(key) => Some(dunning_policies::named(tx, checks, key.as_deref()).await?),
+        None => None,
+    };
     if let Some(Some(method)) = input.payment_method_id {
         let methods = store::payment_methods::of_customer(tx, subscription.customer_id).await?;
         if !methods.iter().any(|known| known.id == method) {
@@ -161,6 +161,7 @@ pub(super) async fn resolve(
         holiday_calendar: input.holiday_calendar,
         catch_up: input.catch_up,
         while_past_due: input.while_past_due,
+        dunning_policy_id,
         timezone: input.timezone,
         metadata: input.metadata,
         keep_anchor: input.keep_anchor,

@@ -70,6 +70,7 @@ impl Config {
         let days = &collection.retry_days;
         let rising = days.first().is_none_or(|first| *first > 0) && days.windows(2).all(|pair| pair[0] < pair[1]);
         faults.error(!rising, "collection.retry_days", "must be rising whole days from 1, such as [1, 3, 5, 7]");
+        self.dunning_faults(&mut faults);
 
         faults.error(self.jobs.tick.is_zero(), "jobs.tick", "must be longer than 0s");
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log.level);
@@ -83,6 +84,28 @@ impl Config {
             self.gateway_faults(name, gateway, &mut faults);
         }
         faults.0
+    }
+
+    fn dunning_faults(&self, faults: &mut Faults) {
+        let default = &self.collection.dunning_policy;
+        let known = self.dunning.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let known = if known.is_empty() { "there is none".to_owned() } else { format!("there are {known}") };
+        faults.error(
+            !default.is_empty() && !self.dunning.contains_key(default),
+            "collection.dunning_policy",
+            format!("must name a policy of the settings, [dunning.<name>]: {known}"),
+        );
+        for (name, ladders) in self.policies() {
+            let usable = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-');
+            faults.error(
+                name.is_empty() || !usable || name.contains("__") || name.starts_with("dun_"),
+                format!("dunning.{name}"),
+                "is no usable name: take a-z, 0-9, `-` and single `_`",
+            );
+            for (path, message) in ladders.faults(self.billing.bill_at) {
+                faults.error(true, format!("dunning.{name}.{path}"), message);
+            }
+        }
     }
 
     fn gateway_faults(&self, name: &str, gateway: &GatewayConfig, faults: &mut Faults) {

@@ -23,7 +23,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    billing::{App, collect_due, keys},
+    billing::{App, collect_due, dunning_policies, keys},
     clock::Clock,
     config::{self, Config, GatewayConfig, Severity},
     gateway::Gateways,
@@ -54,7 +54,7 @@ pub async fn run(file: Option<PathBuf>) -> anyhow::Result<()> {
     supervisor::ready(daemon.addr);
     println!("rebilld listens on http://{}", daemon.addr);
     while let Wish::Reload = signals.next().await {
-        supervisor::reloading(|| reload::reload(&daemon.app.config, file.as_deref()));
+        supervisor::reloading(reload::reload(&daemon.app, file.as_deref())).await;
     }
     supervisor::stopping();
     watch.abort();
@@ -91,6 +91,9 @@ async fn serve(app: Arc<App>, listener: TcpListener) -> anyhow::Result<Daemon> {
     // In steps, so that nobody waits long for the rows of many payments.
     while collect_due::recover(&app, true).await? > 0 {}
     keys::bootstrap(&app).await?;
+    for change in dunning_policies::configure(&app, &app.config).await? {
+        tracing::info!("dunning policy {change}");
+    }
     let closing = CancellationToken::new();
     let jobs = cron::start(app.clone()).await?;
     let server = tokio::spawn(http::serve(listener, app.clone(), closing.clone()));

@@ -40,6 +40,7 @@ kinds! {
     Run, RunId, "run";
     Credit, CreditId, "cred";
     RollOut, RollOutId, "roll";
+    DunningPolicy, DunningPolicyId, "dun";
 }
 
 /// `prefix_` and 26 characters of Crockford base 32 over a UUIDv7. Sorts by time of creation.

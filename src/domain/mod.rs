@@ -2,6 +2,7 @@
 
 pub mod api_key;
 pub mod calendar;
+pub mod cap;
 pub mod catalog;
 pub mod clock;
 pub mod customer;

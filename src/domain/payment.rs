@@ -120,6 +120,8 @@ pub struct Payment {
     pub customer_token: Option<String>,
     pub payment_method_token: Option<String>,
     pub prior_transaction_id: Option<String>,
+    /// Digest of what is charged at the gateway; caps count by it. None: made before they did.
+    pub credential: Option<String>,
     pub reason: Reason,
     pub description: String,
     /// Asked for, minor units.

@@ -10,6 +10,7 @@ mod columns;
 pub mod copy;
 pub mod customers;
 pub mod db;
+pub mod dunning_policies;
 pub mod events;
 pub mod file;
 pub mod health;

@@ -6,7 +6,7 @@ use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
     customer::Timeline,
     id::{InstallmentPlanId, InvoiceId, PaymentId, SubscriptionId},
-    payment::Payment,
+    payment::{DeclineClass, Payment, PaymentStatus},
 };
 
 impl Row for Payment {
@@ -25,6 +25,7 @@ impl Row for Payment {
         "customer_token",
         "payment_method_token",
         "prior_transaction_id",
+        "credential",
         "reason",
         "description",
         "amount",
@@ -92,6 +93,53 @@ pub async fn of_invoice(db: &Db, invoice: InvoiceId) -> Result<Vec<Payment>> {
 
 pub async fn lock_of_invoice(tx: &mut Tx, invoice: InvoiceId) -> Result<Vec<Payment>> {
     tx.query("select * from payments where invoice_id = $1 order by id for update").bind(invoice).all().await
+}
+
+/// An attempt at a credential that was declined, or may yet be.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct Attempt {
+    pub credential: String,
+    pub status: PaymentStatus,
+    pub created_at: DateTime<Utc>,
+}
+
+/// What was declined at these credentials since an instant of a timeline, and what is under way there. A gateway's fault is no
+/// decline.
+pub async fn attempts_at(tx: &mut Tx, credentials: &[String], timeline: Timeline, since: DateTime<Utc>) -> Result<Vec<Attempt>> {
+    let credentials: Vec<&str> = credentials.iter().map(String::as_str).collect();
+    tx.query(
+        "select credential, status, created_at from payments
+         where credential in list($1) and status = 'declined' and created_at > $3 and timeline = $2
+           and coalesce(decline_class, '') <> 'gateway_fault'
+         union all
+         select credential, status, created_at from payments
+         where credential in list($1) and status in ('pending', 'authorized', 'unknown', 'parked') and timeline = $2
+           and created_at > $3",
+    )
+    .bind_list(&credentials)
+    .bind(timeline)
+    .bind(since)
+    .all()
+    .await
+}
+
+/// What was declined for an invoice, and what it was charged to.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct Tried {
+    pub invoice_id: InvoiceId,
+    pub credential: Option<String>,
+    pub decline_class: Option<DeclineClass>,
+}
+
+/// Declined payments of these invoices, oldest first.
+pub async fn declined_of(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<Tried>> {
+    tx.query(
+        "select invoice_id, credential, decline_class from payments
+         where invoice_id in list($1) and status = 'declined' order by id",
+    )
+    .bind_list(invoices)
+    .all()
+    .await
 }
 
 /// Which of these invoices have a payment on its way or undecided.

@@ -12,6 +12,7 @@ use crate::domain::{
     catalog::{AddOnEntry, DiscountEntry},
     clock::TestClock,
     customer::{Credit, Customer, PaymentMethod},
+    dunning::Policy,
     event::Event,
     installment::{Installment, InstallmentPlan},
     invoice::Invoice,
@@ -72,6 +73,7 @@ tables! {
     "api_keys" by "id": ApiKey, only &["id", "name", "last_four", "scope", "created_at", "revoked_at"];
     "add_ons" by "id": AddOnEntry;
     "discounts" by "id": DiscountEntry;
+    "dunning_policies" by "id": Policy;
     "plans" by "id": Plan;
     "customers" by "id": Customer;
     "credits" by "id": Credit;

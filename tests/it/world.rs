@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use rebilld::{
     billing::{self, App},
     clock::Clock,
-    config::{Config, GatewayConfig, GatewayKind, Mode},
+    config::{Caps, Config, GatewayConfig, GatewayKind, Mode},
     domain::{
         clock::{ClockStatus, TestClock},
         customer::{Credit, Customer, Metadata, PaymentMethod, Timeline},
@@ -187,6 +187,7 @@ impl World {
             last_four: None,
             is_default: true,
             priority: 0,
+            mandate_ended_at: None,
             created_at: now,
             updated_at: now,
         };
@@ -424,6 +425,7 @@ pub fn config(sandbox: &str) -> Config {
         merchant_id: merchant.to_owned(),
         timeout: Duration::from_millis(300),
         max_in_flight: 32,
+        caps: Caps::default(),
     };
     config.gateways.insert("fluid".into(), gateway(GatewayKind::Fluidpay, format!("{sandbox}/api"), FLUIDPAY_KEY, ""));
     config.gateways.insert("paylike".into(), gateway(GatewayKind::Paylike, sandbox.to_owned(), PAYLIKE_KEY, PAYLIKE_MERCHANT));

@@ -10,7 +10,7 @@ use crate::{
     domain::{
         customer::Timeline,
         event::{Actor, Event},
-        id::{InstallmentPlanId, InvoiceId, PaymentId, SubscriptionId},
+        id::{InstallmentPlanId, InvoiceId, PaymentId, PaymentMethodId, SubscriptionId},
         invoice::{Invoice, InvoiceStatus},
         payment::Payment,
         subscription::{Subscription, SubscriptionStatus},
@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod answers;
+mod dunning;
 mod installments;
 mod ladder;
 mod operator;
@@ -34,6 +35,7 @@ pub struct Books<'a> {
     invoices: BTreeMap<InvoiceId, Invoice>,
     subscriptions: BTreeMap<SubscriptionId, Subscription>,
     installments: Installments,
+    policies: dunning::Policies,
     changed_payments: BTreeSet<PaymentId>,
     changed_invoices: BTreeSet<InvoiceId>,
     changed_subscriptions: BTreeSet<SubscriptionId>,
@@ -41,6 +43,8 @@ pub struct Books<'a> {
     paid: BTreeSet<SubscriptionId>,
     /// Invoices to be voided, and why and by whom.
     voids: BTreeMap<InvoiceId, (String, Actor)>,
+    /// Methods to which the issuer stopped recurring charges.
+    mandates_ended: BTreeSet<PaymentMethodId>,
     /// Subscriptions that ended for good: their other open invoices go with them.
     given_up: BTreeSet<SubscriptionId>,
     events: Vec<Event>,
@@ -82,7 +86,7 @@ impl<'a> Books<'a> {
         let subscriptions = store::subscriptions::lock_many(tx, subscriptions).await?;
         let installments = Installments::lock(tx, plans, invoices).await?;
         let invoices = store::invoices::lock_many(tx, invoices).await?;
-        Ok(Self {
+        let mut books = Self {
             app,
             wall: app.clock.now(),
             nows,
@@ -90,14 +94,18 @@ impl<'a> Books<'a> {
             invoices: invoices.into_iter().map(|invoice| (invoice.id, invoice)).collect(),
             subscriptions: subscriptions.into_iter().map(|subscription| (subscription.id, subscription)).collect(),
             installments,
+            policies: dunning::Policies::default(),
             changed_payments: BTreeSet::new(),
             changed_invoices: BTreeSet::new(),
             changed_subscriptions: BTreeSet::new(),
             paid: BTreeSet::new(),
             voids: BTreeMap::new(),
+            mandates_ended: BTreeSet::new(),
             given_up: BTreeSet::new(),
             events: Vec::new(),
-        })
+        };
+        books.read_policies(tx).await?;
+        Ok(books)
     }
 
     pub fn invoice(&self, id: InvoiceId) -> Option<&Invoice> {
@@ -158,7 +166,27 @@ impl<'a> Books<'a> {
             self.changed_subscriptions.iter().filter_map(|id| self.subscriptions.get(id).cloned()).collect();
         store::subscriptions::save(tx, &subscriptions).await?;
         self.close_installments(tx).await?;
+        self.end_mandates(tx).await?;
         store::events::append(tx, &self.events).await?;
+        Ok(())
+    }
+
+    async fn end_mandates(&mut self, tx: &mut Tx) -> Done<()> {
+        let ids: Vec<PaymentMethodId> = std::mem::take(&mut self.mandates_ended).into_iter().collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        for method in store::payment_methods::end_mandates(tx, &ids, self.wall).await? {
+            let data = json!({ "customer_id": method.customer_id, "gateway": method.gateway });
+            self.events.push(self.app.event(
+                Timeline::Wall,
+                self.wall,
+                &Actor::System,
+                "payment_method.mandate_ended",
+                method.id,
+                data,
+            ));
+        }
         Ok(())
     }
 

@@ -104,6 +104,7 @@ fn method(app: &App, customer: &Customer) -> PaymentMethod {
         last_four: Some("1111".to_owned()),
         is_default: true,
         priority: 0,
+        mandate_ended_at: None,
         created_at: customer.created_at,
         updated_at: customer.updated_at,
     }
@@ -190,6 +191,10 @@ pub fn add_cycle(rows: &mut Rows, app: &App, due: &Due, subscription: &Subscript
         gateway_faults: 0,
         dunning_step: 0,
         first_failed_at: None,
+        decline_class: None,
+        decline_code: None,
+        next_method: false,
+        postponed_by: None,
         created_at: at,
         updated_at: at,
     };
@@ -223,6 +228,7 @@ pub fn paid(app: &App, invoice: &Invoice, at: DateTime<Utc>) -> Payment {
         customer_token: Some(TOKEN.to_owned()),
         payment_method_token: None,
         prior_transaction_id: None,
+        credential: None,
         reason: Reason::Recurring,
         description: invoice.description.clone(),
         amount: invoice.total,

@@ -8,7 +8,7 @@ use crate::domain::{
     calendar::BusinessDay,
     customer::{Metadata, Zone},
     frequency::Frequency,
-    id::{PaymentMethodId, PlanId},
+    id::{DunningPolicyId, PaymentMethodId, PlanId},
     invoice::{Line, LineKind, Modifier, price, subtotal},
     plan::{CatchUp, WhilePastDue},
     proration::{Share, days_between},
@@ -50,6 +50,8 @@ pub struct Change {
     pub catch_up: Option<CatchUp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub while_past_due: Option<WhilePastDue>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub dunning_policy_id: Option<Option<DunningPolicyId>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timezone: Option<Zone>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,6 +110,7 @@ impl Change {
             holiday_calendar,
             catch_up,
             while_past_due,
+            dunning_policy_id,
             timezone,
             metadata,
             keep_anchor
@@ -136,6 +139,7 @@ impl Change {
             holiday_calendar,
             catch_up,
             while_past_due,
+            dunning_policy_id,
             timezone,
             metadata
         );

@@ -11,10 +11,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     billing::{self, App, Refusal},
     domain::{
+        dunning::Postponement,
         id::{self, ClockId, CustomerId, InstallmentPlanId, InvoiceId, PaymentId, RefundId, SubscriptionId},
         invoice::{Invoice, InvoiceStatus, Line, NextAction},
         money::Currency,
-        payment::{Refund, RefundStatus, RefundTo},
+        payment::{DeclineClass, Refund, RefundStatus, RefundTo},
     },
     http::{
         auth::Caller,
@@ -106,8 +107,17 @@ pub struct InvoiceAnswer {
     /// When its dunning ladder ends without another charge, because only another payment method could help.
     gives_up_at: Option<DateTime<Utc>>,
     attempts: i64,
-    /// Declines so far.
+    /// Declines so far: the next one is followed by the step after that many of the dunning policy.
     dunning_step: i64,
+    /// The first failure, from which the steps count their days.
+    first_failed_at: Option<DateTime<Utc>>,
+    /// Of the latest decline.
+    decline_class: Option<DeclineClass>,
+    decline_code: Option<String>,
+    /// The next attempt charges the customer's next stored method that was not tried yet.
+    next_method: bool,
+    /// Why an attempt that was due waits until `next_attempt_at`: `cap`, its credential was declined as often as may be.
+    postponed_by: Option<Postponement>,
     #[schema(value_type = Option<String>)]
     clock_id: Option<ClockId>,
     created_at: DateTime<Utc>,
@@ -141,6 +151,11 @@ impl From<Invoice> for InvoiceAnswer {
             due_at: invoice.due_at,
             attempts: invoice.attempts,
             dunning_step: invoice.dunning_step,
+            first_failed_at: invoice.first_failed_at,
+            decline_class: invoice.decline_class,
+            decline_code: invoice.decline_code,
+            next_method: invoice.next_method,
+            postponed_by: invoice.postponed_by,
             clock_id: invoice.timeline.clock_id(),
             created_at: invoice.created_at,
             updated_at: invoice.updated_at,

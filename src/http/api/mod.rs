@@ -12,6 +12,7 @@ pub mod catalog;
 pub mod clocks;
 pub mod customers;
 pub mod discounts;
+pub mod dunning_policies;
 pub mod events;
 pub mod forecast;
 pub mod health;
@@ -34,6 +35,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(clocks::routes())
         .merge(customers::routes())
         .merge(discounts::routes())
+        .merge(dunning_policies::routes())
         .merge(events::routes())
         .merge(forecast::routes())
         .merge(health::routes())

@@ -31,7 +31,7 @@ use chrono::{DateTime, Utc};
 use rebilld::{
     billing::{self, App},
     clock::Clock,
-    config::{Config, GatewayConfig, GatewayKind, Mode},
+    config::{Caps, Config, GatewayConfig, GatewayKind, Mode},
     domain::{
         api_key::Scope,
         catalog::Entry,
@@ -285,6 +285,7 @@ fn gateways() -> Gateways {
         merchant_id: "none".to_owned(),
         timeout: Duration::from_secs(1),
         max_in_flight: 1,
+        caps: Caps::default(),
     };
     let configs = [
         ("fluid", config(GatewayKind::Fluidpay, Mode::Test)),

@@ -9,7 +9,7 @@ use crate::{
     domain::{
         id::PaymentId,
         invoice::InvoiceStatus,
-        payment::{Outcome, Payment, PaymentStatus},
+        payment::{DeclineClass, Outcome, Payment, PaymentStatus},
     },
     gateway::ReturnOutcome,
     telemetry,
@@ -64,6 +64,9 @@ impl Books<'_> {
                 payment.decline_message = Some(decline.message.clone());
                 let data = json!({ "invoice_id": payment.invoice_id, "attempt": payment.attempt, "class": decline.class, "code": decline.code });
                 self.payment_event("payment.declined", &payment, data);
+                if decline.class == DeclineClass::StopRecurring {
+                    self.mandates_ended.extend(payment.payment_method_id);
+                }
                 self.decline(payment.invoice_id, decline);
                 None
             }

@@ -1,11 +1,11 @@
 //! What an outcome does to the invoice and to what it belongs to: paid, the next step of the dunning ladder, or its end.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use serde_json::json;
 
 use super::Books;
 use crate::domain::{
-    dunning::{self, FinalAction, Next},
+    dunning::{FinalAction, Next},
     event::Actor,
     id::InvoiceId,
     installment::InstallmentStatus,
@@ -67,33 +67,31 @@ impl Books<'_> {
         self.changed_invoices.insert(id);
         invoice.dunning_step += 1;
         invoice.updated_at = now;
-        let first = *invoice.first_failed_at.get_or_insert(now);
-        let rules = &self.app.rules;
-        let next = dunning::after_decline(
-            &self.app.policy,
-            decline.class,
-            invoice.dunning_step,
-            first,
-            invoice.timezone.0,
-            rules.bill_at,
-        );
-        // A ladder that could not be followed in time goes on a day at a time, never all at once.
-        let not_before = |at: DateTime<Utc>| if at <= now { now + TimeDelta::days(1) } else { at };
+        invoice.first_failed_at.get_or_insert(now);
+        (invoice.decline_class, invoice.decline_code) = (Some(decline.class), Some(decline.code.clone()));
+        (invoice.next_method, invoice.postponed_by) = (false, None);
+        let failed = invoice.clone();
+        let next = self.next_step(&failed, decline, now);
+        let Some(invoice) = self.invoices.get_mut(&id) else { return };
         match next {
-            Next::RetryAt(at) => (invoice.next_attempt_at, invoice.next_action) = (Some(not_before(at)), NextAction::Charge),
-            Next::GiveUpAt(at) => (invoice.next_attempt_at, invoice.next_action) = (Some(not_before(at)), NextAction::GiveUp),
+            Next::RetryAt { at, next_method } => {
+                (invoice.next_attempt_at, invoice.next_action) = (Some(at), NextAction::Charge);
+                invoice.next_method = next_method;
+            }
+            Next::GiveUpAt(at) => (invoice.next_attempt_at, invoice.next_action) = (Some(at), NextAction::GiveUp),
             Next::GiveUp | Next::Stop => {}
         }
         if self.stop_if_cancelled(id) {
             return;
         }
+        self.tell_failure(id, decline, next);
         match next {
             Next::GiveUp => self.give_up(id),
             Next::Stop => {
                 self.cancel(id, MANDATE_ENDED);
                 self.default_plan(id, MANDATE_ENDED);
             }
-            Next::RetryAt(_) | Next::GiveUpAt(_) => self.past_due(id),
+            Next::RetryAt { .. } | Next::GiveUpAt(_) => self.past_due(id),
         }
     }
 
@@ -144,7 +142,7 @@ impl Books<'_> {
 
     /// The ladder is used up: its final action.
     pub fn give_up(&mut self, id: InvoiceId) {
-        match self.app.policy.final_action {
+        match self.final_action(id) {
             FinalAction::Cancel => self.cancel(id, "the dunning ladder ended without payment"),
             FinalAction::Pause => {
                 self.uncollectible(id);

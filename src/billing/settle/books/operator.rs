@@ -21,6 +21,7 @@ impl Books<'_> {
         if let Some(invoice) = self.invoices.get_mut(&id) {
             invoice.next_attempt_at = Some(now);
             invoice.next_action = NextAction::Charge;
+            (invoice.next_method, invoice.postponed_by) = (false, None);
             invoice.gateway_faults = 0;
             invoice.updated_at = now;
             self.changed_invoices.insert(id);

@@ -119,6 +119,7 @@ impl Stage {
             customer_token: Some("tok".into()),
             payment_method_token: None,
             prior_transaction_id: None,
+            credential: None,
             reason: rebilld::domain::payment::Reason::Recurring,
             description: "Gym".into(),
             amount: invoice.total.max(1),

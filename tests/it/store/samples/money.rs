@@ -3,6 +3,7 @@
 use rebilld::{
     domain::{
         customer::Timeline,
+        dunning::Postponement,
         event::Event,
         id::{CustomerId, InvoiceId, PaymentId},
         invoice::{Invoice, InvoiceStatus, Line, LineKind, NextAction},
@@ -48,6 +49,10 @@ pub fn invoice(customer: CustomerId) -> Invoice {
         gateway_faults: 0,
         dunning_step: 0,
         first_failed_at: None,
+        decline_class: None,
+        decline_code: None,
+        next_method: false,
+        postponed_by: None,
         created_at: noon(),
         updated_at: noon(),
     }
@@ -92,6 +97,10 @@ pub fn full_invoice(of: &Subscription) -> Invoice {
         gateway_faults: i64::MAX,
         dunning_step: i64::MAX,
         first_failed_at: Some(first()),
+        decline_class: Some(DeclineClass::StopRecurring),
+        decline_code: Some(hard()),
+        next_method: true,
+        postponed_by: Some(Postponement::Cap),
         created_at: first(),
         updated_at: last(),
         ..invoice(of.customer_id)
@@ -114,6 +123,7 @@ pub fn payment(of: &Invoice) -> Payment {
         customer_token: None,
         payment_method_token: None,
         prior_transaction_id: None,
+        credential: None,
         reason: Reason::Recurring,
         description: String::new(),
         amount: 1,
@@ -150,6 +160,7 @@ pub fn full_payment(of: &Invoice) -> Payment {
         customer_token: Some(hard()),
         payment_method_token: Some(hard()),
         prior_transaction_id: Some(hard()),
+        credential: Some(hard()),
         description: hard(),
         amount: i64::MAX,
         amount_captured: i64::MAX,

@@ -191,10 +191,13 @@ async fn settle(app: &App, refund: Refund, outcome: &ReturnOutcome) -> Done<Refu
         return Ok(refund);
     };
     let returned = matches!(outcome, ReturnOutcome::Returned { .. });
-    // Sent by a daemon that stood still, after another had found nothing and given it up: the money has gone back all the same.
-    let after_all = returned
-        && matches!(refund.status, RefundStatus::GatewayError | RefundStatus::Parked)
-        && payment.amount_refunded == refund.returned_before;
+    let given_up = matches!(refund.status, RefundStatus::GatewayError | RefundStatus::Parked);
+    // Sent by a daemon that stood still, after another had found nothing and given it up: the money has gone back all the same,
+    // or may have, and that is asked once more.
+    let after_all = given_up
+        && payment.amount_refunded == refund.returned_before
+        && (returned
+            || matches!(outcome, ReturnOutcome::Unknown { .. }) && store::refunds::claimed(&mut tx, invoice.id).await? == 0);
     if !after_all && !matches!(refund.status, RefundStatus::Pending | RefundStatus::Unknown) {
         return Ok(refund);
     }
@@ -226,7 +229,13 @@ async fn settle(app: &App, refund: Refund, outcome: &ReturnOutcome) -> Done<Refu
             refund.status = RefundStatus::GatewayError;
             refund.message = Some(message.clone());
         }
-        ReturnOutcome::Unknown { message } => wait_for_look_up(app, &mut refund, message),
+        ReturnOutcome::Unknown { message } => {
+            wait_for_look_up(app, &mut refund, message);
+            if after_all {
+                // It was sent just now, and must have had the time to arrive.
+                refund.next_lookup_at = Some(app.clock.now() + app.config.collection.lease);
+            }
+        }
     }
     let kind = format!("refund.{}", refund.status);
     let data = json!({

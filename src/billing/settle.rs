@@ -211,12 +211,13 @@ async fn call(gateway: &Configured, payment: &Payment, step: Step) -> Answer {
 
 /// A payment that waited long for its turn renews its lease first; false if another daemon has it by now.
 async fn keep_lease(app: &App, payment: &Payment) -> Done<bool> {
-    let now = app.clock.now();
     let lease = app.config.collection.lease;
-    if payment.lease_expires_at.is_some_and(|expires| expires - lease / 2 > now) {
+    if payment.lease_expires_at.is_some_and(|expires| expires - lease / 2 > app.clock.now()) {
         return Ok(true);
     }
     let mut tx = app.db.begin().await?;
+    // Not before: who waited here for long would renew it up to an instant that has passed.
+    let now = app.clock.now();
     let renewed = store::payments::renew_lease(&mut tx, payment.id, payment.lease_token, now, now + lease).await?;
     tx.commit().await?;
     Ok(renewed)

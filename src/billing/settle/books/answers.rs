@@ -159,6 +159,18 @@ impl Books<'_> {
                 self.payments.insert(stray.id, stray);
                 Some((Step::Release, payment.id))
             }
+            // Sent after another had found nothing and given it up. Whether it has arrived is asked once more.
+            Answer::Outcome(Outcome::Unknown { message })
+                if payment.status == PaymentStatus::GatewayError && !self.is_wanted(payment) =>
+            {
+                let mut again = payment.clone();
+                again.called_at = self.wall;
+                again.resolved_at = None;
+                self.unknown(&mut again, message);
+                self.changed_payments.insert(again.id);
+                self.payments.insert(again.id, again);
+                None
+            }
             Answer::Outcome(Outcome::Succeeded { transaction_id, amount_minor })
                 if payment.transaction_id.as_ref() != Some(transaction_id) =>
             {

@@ -141,6 +141,17 @@ on_both! {
         assert_eq!(charged(&world).await, ["10 06:00 decline202 declined", "11 06:00 decline202 declined", "12 06:00 decline203 declined", "14 06:00 decline202 declined"]);
     }
 
+    async fn a_gateways_fault_leaves_the_turn_with_the_next_method(world: World) {
+        let second = scripted(&world, &[300]);
+        let customer = customer(&world, "UTC", &[SOFT, &second]).await;
+        let own = steps(&world, vec![through(1), step(2)]).await;
+        once(&world, customer, Some(own)).await;
+        world.advance("2026-01-31T00:00:00Z").await;
+        let token = second.trim_end_matches('0');
+        assert_eq!(charged(&world).await, ["10 06:00 decline202 declined".to_owned(), format!("11 06:00 {token} declined"), format!("11 06:01 {token} succeeded")]);
+        assert_eq!(world.prove().await, 1);
+    }
+
     async fn a_method_that_cannot_be_charged_is_passed_over(world: World) {
         let customer = customer(&world, "UTC", &[SOFT]).await;
         card(&world, customer, "decline2010000000000", 1, Some("2025-12")).await;

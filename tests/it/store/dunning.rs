@@ -63,7 +63,7 @@ on_both! {
 
     async fn attempts_are_counted_by_credential_timeline_and_time(ground) {
         let ada = samples::customer();
-        let invoices = [samples::invoice(ada.id), samples::invoice(ada.id), samples::invoice(ada.id)];
+        let invoices = [samples::invoice(ada.id), samples::invoice(ada.id), samples::invoice(ada.id), samples::invoice(ada.id)];
         let of = |invoice: usize, credential: &str, status, class, minute| Payment {
             credential: Some(credential.into()),
             status,
@@ -83,6 +83,7 @@ on_both! {
             of(0, "a", Declined, soft, 1),
             of(1, "a", Unknown, None, 20),
             of(2, "a", Parked, None, 21),
+            of(3, "a", PaymentStatus::Authorized, None, 22),
             Payment { timeline: Timeline::Test(samples::id()), ..of(0, "a", Declined, soft, 30) },
             Payment { credential: None, ..of(0, "a", Declined, soft, 31) },
         ];
@@ -102,7 +103,7 @@ on_both! {
         assert!(tried.iter().all(|tried| tried.invoice_id == invoices[0].id));
         let tried: Vec<_> = tried.iter().map(|tried| (tried.credential.as_deref(), tried.decline_class)).collect();
         assert_eq!(tried[..3], [(Some("a"), soft), (Some("a"), None), (Some("b"), hard)]);
-        assert_eq!(tried.len(), 7);
+        assert_eq!(tried.len(), 6, "without the gateway's fault");
     }
 
     async fn methods_are_read_locked_and_closed_by_the_crowd(ground) {

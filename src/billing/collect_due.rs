@@ -129,7 +129,8 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
             Way::Charge(method) => {
                 invoice.attempts += 1;
                 invoice.next_attempt_at = None;
-                (invoice.next_method, invoice.postponed_by) = (false, None);
+                // `next_method` stays until the outcome: after a fault of the gateway the same attempt is made again.
+                invoice.postponed_by = None;
                 payments.push(payment_for(app, invoice, method, now, wall));
             }
             Way::Wait(until, why) => {

@@ -71,7 +71,7 @@ pub struct App {
     pub config: Config,
     pub rules: Rules,
     /// What follows a failure where no policy holds; a reload of the settings changes it.
-    ladders: RwLock<Arc<Ladders>>,
+    pub ladders: RwLock<Arc<Ladders>>,
     /// Marks this daemon's claims.
     pub instance: String,
     pub bells: Bells,

@@ -103,8 +103,8 @@ pub struct Attempt {
     pub created_at: DateTime<Utc>,
 }
 
-/// What was declined at these credentials since an instant of a timeline, and what is under way there. A gateway's fault is no
-/// decline.
+/// What was declined at these credentials since an instant of a timeline, and what is under way there and may yet be. A gateway's
+/// fault is no decline.
 pub async fn attempts_at(tx: &mut Tx, credentials: &[String], timeline: Timeline, since: DateTime<Utc>) -> Result<Vec<Attempt>> {
     let credentials: Vec<&str> = credentials.iter().map(String::as_str).collect();
     tx.query(
@@ -113,8 +113,8 @@ pub async fn attempts_at(tx: &mut Tx, credentials: &[String], timeline: Timeline
            and coalesce(decline_class, '') <> 'gateway_fault'
          union all
          select credential, status, created_at from payments
-         where credential in list($1) and status in ('pending', 'authorized', 'unknown', 'parked') and timeline = $2
-           and created_at > $3",
+         where credential in list($1) and status in ('pending', 'authorized', 'unknown', 'parked') and status <> 'authorized'
+           and timeline = $2 and created_at > $3",
     )
     .bind_list(&credentials)
     .bind(timeline)
@@ -131,11 +131,11 @@ pub struct Tried {
     pub decline_class: Option<DeclineClass>,
 }
 
-/// Declined payments of these invoices, oldest first.
+/// Declined payments of these invoices, oldest first; a gateway's fault says nothing about the method.
 pub async fn declined_of(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<Tried>> {
     tx.query(
         "select invoice_id, credential, decline_class from payments
-         where invoice_id in list($1) and status = 'declined' order by id",
+         where invoice_id in list($1) and status = 'declined' and coalesce(decline_class, '') <> 'gateway_fault' order by id",
     )
     .bind_list(invoices)
     .all()

@@ -127,6 +127,7 @@ pub struct InvoiceAnswer {
 impl From<Invoice> for InvoiceAnswer {
     fn from(invoice: Invoice) -> Self {
         let at = |action| invoice.next_attempt_at.filter(|_| invoice.next_action == action);
+        let waits = invoice.next_attempt_at.is_some();
         Self {
             next_attempt_at: at(NextAction::Charge),
             gives_up_at: at(NextAction::GiveUp),
@@ -154,8 +155,8 @@ impl From<Invoice> for InvoiceAnswer {
             first_failed_at: invoice.first_failed_at,
             decline_class: invoice.decline_class,
             decline_code: invoice.decline_code,
-            next_method: invoice.next_method,
-            postponed_by: invoice.postponed_by,
+            next_method: invoice.next_method && waits,
+            postponed_by: invoice.postponed_by.filter(|_| waits),
             clock_id: invoice.timeline.clock_id(),
             created_at: invoice.created_at,
             updated_at: invoice.updated_at,

@@ -6,6 +6,7 @@ mod business_days;
 mod catalog;
 mod clocks;
 mod customers;
+mod dunning_policies;
 mod first_charges;
 mod foreseen;
 mod health;
@@ -37,6 +38,7 @@ use rebilld::{
         catalog::Entry,
         clock::TestClock,
         customer::{Credit, Customer, PaymentMethod, Timeline},
+        dunning::Policy,
         event::{Actor, Event},
         id::{AddOn, ClockId, Discount},
         installment::{Installment, InstallmentPlan},
@@ -197,6 +199,7 @@ impl Door {
         self.rows_of::<Entry<AddOn>>(&mut rows).await;
         self.rows_of::<Entry<Discount>>(&mut rows).await;
         self.rows_of::<Plan>(&mut rows).await;
+        self.rows_of::<Policy>(&mut rows).await;
         self.rows_of::<RollOut>(&mut rows).await;
         self.rows_of::<Customer>(&mut rows).await;
         self.rows_of::<Credit>(&mut rows).await;

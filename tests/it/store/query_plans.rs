@@ -85,6 +85,7 @@ async fn fill(ground: &Ground) {
         .map(|(i, invoice)| {
             let mut payment = samples::payment(invoice);
             payment.next_lookup_at = handful(i);
+            payment.credential = Some(format!("credential {i}"));
             payment.status = if payment.next_lookup_at.is_some() { PaymentStatus::Unknown } else { PaymentStatus::Succeeded };
             payment
         })
@@ -249,6 +250,8 @@ on_both! {
             ("installments.rs", "select due_at from installment_plans", "installment_plans_due"),
             ("invoices.rs", "select * from invoices where timeline = $1 and next_attempt_at", "invoices_due"),
             ("invoices.rs", "select next_attempt_at from invoices", "invoices_due"),
+            ("payments.rs", "select credential, status, created_at", "payments_declined_of_credential"),
+            ("payments.rs", "select credential, status, created_at", "payments_open_of_credential"),
             ("payments.rs", "update payments set lease_owner = $1", "payments_to_look_up payments_undecided"),
             ("payments.rs", "update payments set status = 'unknown'", "payments_leased payments_undecided"),
             ("refunds.rs", "update refunds set lease_owner", "refunds_to_look_up refunds_one_open"),

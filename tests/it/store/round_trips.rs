@@ -70,6 +70,7 @@ on_both! {
         kept(ground, vec![samples::entry::<AddOn>(), samples::full_entry()]).await;
         kept(ground, vec![samples::entry::<Discount>(), samples::full_entry()]).await;
         kept(ground, vec![samples::plan(), samples::full_plan()]).await;
+        kept(ground, vec![samples::policy(), samples::full_policy()]).await;
         let (ada, bob) = (samples::customer(), samples::full_customer());
         kept(ground, vec![ada.clone(), bob.clone()]).await;
         kept(ground, vec![samples::credit(ada.id), samples::full_credit(bob.id)]).await;

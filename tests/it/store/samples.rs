@@ -14,6 +14,7 @@ use rebilld::domain::{
     catalog::Entry,
     clock::{ClockStatus, TestClock},
     customer::{Credit, Customer, Metadata, PaymentMethod, Timeline},
+    dunning::{ByClass, Channel, FinalAction, Override, Policy, PolicySource, Step},
     frequency::Frequency,
     id::{CustomerId, Id, IdSource, Kind},
     invoice::{Adjustment, Modifier},
@@ -375,5 +376,42 @@ pub fn full_subscription(customer: CustomerId) -> Subscription {
         created_at: first(),
         updated_at: last(),
         ..subscription(customer)
+    }
+}
+
+pub fn policy() -> Policy {
+    Policy {
+        id: id(),
+        reference: None,
+        name: String::new(),
+        steps: vec![],
+        by_class: ByClass::default(),
+        final_action: FinalAction::Cancel,
+        is_default: false,
+        source: PolicySource::Api,
+        created_at: noon(),
+        updated_at: noon(),
+    }
+}
+
+pub fn full_policy() -> Policy {
+    let step = Step {
+        after_days: u32::MAX,
+        at: Some("23:59".parse().expect("hour")),
+        channels: Channel::ALL.to_vec(),
+        next_method: true,
+    };
+    let own = Override { steps: vec![step.clone(), step.clone()], final_action: Some(FinalAction::Pause) };
+    Policy {
+        reference: Some(hard()),
+        name: hard(),
+        steps: vec![step.clone()],
+        by_class: ByClass { soft: None, try_later: Some(own.clone()), hard: Some(own), new_card_needed: None },
+        final_action: FinalAction::PaymentRequest,
+        is_default: true,
+        source: PolicySource::Configuration,
+        created_at: first(),
+        updated_at: last(),
+        ..policy()
     }
 }

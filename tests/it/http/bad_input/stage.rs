@@ -8,6 +8,7 @@ use rebilld::{
         catalog::Entry,
         clock::TestClock,
         customer::{Credit, Customer, PaymentMethod, Timeline},
+        dunning::Policy,
         event::Event,
         id::{AddOn, Discount, Id},
         installment::{Installment, InstallmentPlan},
@@ -57,6 +58,8 @@ impl Stage {
         let plan = json!({"name": "Gold", "reference": "gold", "amount": 2000, "billing_frequency": "monthly", "billing_days": "1",
             "add_ons": [{"id": "extra"}], "discounts": [{"id": "less"}]});
         names.insert("plan", id_of(&door.made("/v1/plans", plan).await));
+        let policy = json!({"name": "Gentle", "reference": "gentle", "steps": [{"after_days": 2}, {"after_days": 4}]});
+        names.insert("dun", id_of(&door.made("/v1/dunning-policies", policy).await));
         names.insert("key", id_of(&door.made("/v1/api-keys", json!({"name": "spare", "scope": "read"})).await));
         let subscribe = async |more: Value| {
             let mut body = json!({"customer": {"id": "ada"}, "amount": 1000, "billing_frequency": "monthly"});
@@ -196,6 +199,7 @@ fn fingerprint() -> &'static str {
         rows::<Entry<AddOn>>(),
         rows::<Entry<Discount>>(),
         rows::<Plan>(),
+        rows::<Policy>(),
         rows::<Customer>(),
         rows::<Credit>(),
         rows::<PaymentMethod>(),

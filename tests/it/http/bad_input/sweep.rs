@@ -25,6 +25,11 @@ fn good(operation: &str) -> Option<Value> {
         }
         "POST /v1/plans" => with(json!({"name": "Silver", "amount": 1, "billing_frequency": "monthly"})),
         "PATCH /v1/plans/{plan}" => with(json!({"name": "Silver"})),
+        "POST /v1/dunning-policies" => json!({
+            "name": "Slow", "steps": [{"after_days": 1, "at": "07:00", "channels": ["email"], "next_method": true}],
+            "by_class": {"hard": {"steps": [{"after_days": 0}], "final_action": "pause"}},
+        }),
+        "PATCH /v1/dunning-policies/{dun}" => json!({"steps": [{"after_days": 1}]}),
         "POST /v1/customers" => json!({"name": "Bob"}),
         "PATCH /v1/customers/{cus}" => json!({"name": "Bob"}),
         "POST /v1/customers/{cus}/credits" => json!({"amount": 1}),
@@ -84,6 +89,7 @@ pub fn address(path: &str) -> String {
                 ("/v1/add-ons", "addon"),
                 ("/v1/discounts", "disc"),
                 ("/v1/plans", "plan"),
+                ("/v1/dunning-policies", "dun"),
                 ("/v1/customers", "cus"),
                 ("/v1/payment-methods", "pm"),
                 ("/v1/clocks", "clk"),
@@ -189,6 +195,24 @@ fn contradictions(operation: &str) -> Vec<(Value, &'static str)> {
             ),
             (json!({"name": "x", "amount": 1, "billing_frequency": "twice_monthly", "billing_days": "15"}), "billing_days"),
         ],
+        "POST /v1/dunning-policies" | "PATCH /v1/dunning-policies/{dun}" => {
+            let with = |steps: Value| json!({"name": "x", "steps": steps});
+            vec![
+                (with(json!([{"after_days": 1}, {"after_days": 1}])), "steps[1].after_days"),
+                (with(json!([{"after_days": 2}, {"after_days": 1}])), "steps[1].after_days"),
+                (with(json!([{"after_days": 1, "at": "07:00"}, {"after_days": 1, "at": "06:59"}])), "steps[1].after_days"),
+                (with(json!([{"after_days": 1, "at": "7:00"}])), "steps[0].at"),
+                (with(json!([{"after_days": 1, "at": "24:00"}])), "steps[0].at"),
+                (with(json!([{"after_days": 1, "channels": ["email", "email"]}])), "steps[0].channels[1]"),
+                (with(json!([{"after_days": 1, "channels": ["fax"]}])), "steps[0].channels[0]"),
+                (
+                    json!({"name": "x", "steps": [], "by_class": {"hard": {"steps": [{"after_days": 3}, {"after_days": 2}]}}}),
+                    "by_class.hard.steps[1].after_days",
+                ),
+                (json!({"name": "x", "steps": [], "by_class": {"stop_recurring": {"steps": []}}}), "by_class.stop_recurring"),
+                (json!({"name": "x", "steps": [], "reference": "dun_x"}), "reference"),
+            ]
+        }
         "POST /v1/plans/{plan}/roll-out" => vec![
             (json!({"when": "now"}), "revision"),
             (json!({"when": "now", "fields": [], "preview": true}), "fields"),

@@ -19,7 +19,7 @@ pub(super) use way::Obstacle;
 use way::Way;
 
 use super::{
-    App, Done,
+    App, Done, Refusal,
     settle::{self, Answer, Settler, Step},
 };
 use crate::{
@@ -78,6 +78,7 @@ async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settl
                 Ok(claimed) => {
                     collected.without_gateway += claimed.without_gateway;
                     collected.payments += claimed.payments.len();
+                    fault = claimed.fault;
                     let count = claimed.payments.len() + claimed.without_gateway;
                     calls.extend(claimed.payments.into_iter().map(|payment| drive(app, payment, Step::Charge, settler)));
                     if count == 0 && calls.is_empty() {
@@ -97,6 +98,8 @@ async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settl
 struct Claimed {
     payments: Vec<Payment>,
     without_gateway: usize,
+    /// Of what comes after the claim: the payments are claimed all the same, and must be charged.
+    fault: Option<Refusal>,
 }
 
 async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64) -> Done<Claimed> {
@@ -104,7 +107,7 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64) ->
     let mut tx = app.db.begin().await?;
     let mut invoices = store::invoices::due(&mut tx, timeline, now, limit).await?;
     if invoices.is_empty() {
-        return Ok(Claimed { payments: Vec::new(), without_gateway: 0 });
+        return Ok(Claimed { payments: Vec::new(), without_gateway: 0, fault: None });
     }
     let ids: Vec<InvoiceId> = invoices.iter().map(|invoice| invoice.id).collect();
     let methods: HashMap<InvoiceId, ChosenMethod> =
@@ -131,10 +134,14 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64) ->
     store::invoices::save(&mut tx, &invoices).await?;
     tx.commit().await?;
     let without_gateway = local.len();
+    let mut fault = None;
     for (invoice, obstacle) in local {
-        settle::without_gateway(app, invoice, obstacle).await?;
+        if let Err(error) = settle::without_gateway(app, invoice, obstacle).await {
+            fault = Some(error);
+            break;
+        }
     }
-    Ok(Claimed { payments, without_gateway })
+    Ok(Claimed { payments, without_gateway, fault })
 }
 
 /// Claims and records what is due and makes no call, as a daemon does that dies at this very moment. For tests of recovery.
@@ -210,6 +217,7 @@ pub async fn recover(app: &App, starting: bool) -> Done<u64> {
         freed += store::payments::release_look_ups(&mut tx, now, &app.instance).await?;
         freed += store::refunds::release_look_ups(&mut tx, now, &app.instance).await?;
         freed += store::clocks::release_claims(&mut tx, &app.instance).await?;
+        freed += store::occurrences::release(&mut tx, now, &app.instance).await?;
     }
     if freed > 0 {
         let event = app.event(

@@ -21,7 +21,7 @@ pub(super) use way::Obstacle;
 use way::Way;
 
 use super::{
-    App, Done, fall_through,
+    App, Done, Refusal, fall_through,
     settle::{self, Answer, Settler, Step},
 };
 use crate::{
@@ -83,6 +83,7 @@ async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settl
                 Ok(claimed) => {
                     collected.without_gateway += claimed.without_gateway;
                     collected.payments += claimed.payments.len();
+                    fault = claimed.fault;
                     let count = claimed.payments.len() + claimed.without_gateway + claimed.postponed;
                     claimed.behind.into_iter().for_each(|credential| accepted.watch(credential));
                     calls.extend(claimed.payments.into_iter().map(|payment| drive(app, payment, Step::Charge, settler)));
@@ -107,6 +108,8 @@ struct Claimed {
     postponed: usize,
     /// Credentials of which more was due than could be under way.
     behind: Vec<String>,
+    /// Of what comes after the claim: the payments are claimed all the same, and must be charged.
+    fault: Option<Refusal>,
 }
 
 async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, accepted: Accepted) -> Done<Claimed> {
@@ -114,7 +117,7 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
     let mut tx = app.db.begin().await?;
     let mut invoices = store::invoices::due(&mut tx, timeline, now, limit).await?;
     if invoices.is_empty() {
-        return Ok(Claimed { payments: Vec::new(), without_gateway: 0, postponed: 0, behind: Vec::new() });
+        return Ok(Claimed { payments: Vec::new(), without_gateway: 0, postponed: 0, behind: Vec::new(), fault: None });
     }
     let ids: Vec<InvoiceId> = invoices.iter().map(|invoice| invoice.id).collect();
     let mut methods: BTreeMap<InvoiceId, ChosenMethod> =
@@ -153,10 +156,14 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
     let behind = credentials.behind;
     tx.commit().await?;
     let without_gateway = local.len();
+    let mut fault = None;
     for (invoice, obstacle) in local {
-        settle::without_gateway(app, invoice, obstacle).await?;
+        if let Err(error) = settle::without_gateway(app, invoice, obstacle).await {
+            fault = Some(error);
+            break;
+        }
     }
-    Ok(Claimed { payments, without_gateway, postponed: events.len(), behind })
+    Ok(Claimed { payments, without_gateway, postponed: events.len(), behind, fault })
 }
 
 /// Claims and records what is due and makes no call, as a daemon does that dies at this very moment. For tests of recovery.
@@ -236,6 +243,7 @@ pub async fn recover(app: &App, starting: bool) -> Done<u64> {
         freed += store::payments::release_look_ups(&mut tx, now, &app.instance).await?;
         freed += store::refunds::release_look_ups(&mut tx, now, &app.instance).await?;
         freed += store::clocks::release_claims(&mut tx, &app.instance).await?;
+        freed += store::occurrences::release(&mut tx, now, &app.instance).await?;
     }
     if freed > 0 {
         let event = app.event(

@@ -15,11 +15,13 @@ pub mod housekeeping;
 pub mod idempotency;
 pub mod import;
 pub mod installments;
+pub mod instances;
 pub mod invoice_due;
 pub mod invoices;
 pub mod keys;
 pub mod look_up;
 pub mod measure;
+pub mod occurrence;
 pub mod open;
 pub mod pause;
 pub mod payment_methods;
@@ -124,6 +126,11 @@ pub enum Refusal {
 impl Refusal {
     pub fn not_found(what: &'static str, id: impl ToString) -> Self {
         Self::NotFound { what, id: id.to_string() }
+    }
+
+    /// Whether the same may well succeed in a moment: the database was away, or another transaction in the way.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Store(store::Error::Unreachable(_) | store::Error::Busy))
     }
 
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {

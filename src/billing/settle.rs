@@ -112,14 +112,18 @@ impl Writer<'_> {
     }
 
     async fn settle(&self, claims: &[(Payment, Answer)]) -> Done<Vec<Option<(Step, Payment)>>> {
+        let begun = self.app.clock.now();
         let mut tries = 0;
         loop {
             match settle_group(self.app, claims).await {
-                Err(error) if tries < 5 => {
-                    // Money may have moved: the answers must not be lost to a passing fault such as a deadlock.
+                // Money may have moved: the answers must not be lost to a passing fault such as a deadlock. After a lease others
+                // look them up.
+                Err(error)
+                    if tries < 5 || error.is_passing() && self.app.clock.now() < begun + self.app.config.collection.lease =>
+                {
                     tries += 1;
                     tracing::warn!(%error, tries, "settling outcomes failed, trying again");
-                    tokio::time::sleep(std::time::Duration::from_millis(50 << tries)).await;
+                    tokio::time::sleep(std::time::Duration::from_millis(50 << tries.min(5))).await;
                 }
                 done => return done,
             }

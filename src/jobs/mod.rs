@@ -14,6 +14,7 @@ use crate::{
 };
 
 pub mod cron;
+pub mod occurrences;
 pub mod rehearsal;
 pub mod travel;
 
@@ -26,7 +27,7 @@ type Earliest = for<'a> fn(&'a App, Timeline) -> Work<'a, Option<DateTime<Utc>>>
 pub enum Bell {
     /// At every tick (`jobs.tick`).
     Tick,
-    /// Six-field cron expression, UTC.
+    /// Six-field cron expression, UTC: each occurrence is run by one daemon of all.
     Cron(&'static str),
 }
 
@@ -119,13 +120,17 @@ pub const JOBS: &[Job] = &[
     },
     Job {
         name: "housekeeping",
-        about: "removes what is kept for a while only: answers for repeats, old job runs",
+        about: "removes what is kept for a while only: answers for repeats, old job runs, daemons long gone",
         bell: Bell::Cron("0 7 * * * *"),
         ring: |bells| &bells.housekeeping,
         run: |app, _, _| {
             Box::pin(async move {
                 let removed = billing::housekeeping::housekeeping(app).await?;
-                Ok(counts([("idempotency_keys", removed.idempotency_keys as usize), ("runs", removed.runs as usize)]))
+                Ok(counts([
+                    ("idempotency_keys", removed.idempotency_keys as usize),
+                    ("runs", removed.runs as usize),
+                    ("instances", removed.instances as usize),
+                ]))
             })
         },
         earliest: None,

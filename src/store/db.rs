@@ -6,6 +6,7 @@
 //! - [`Tx::insert_rows`] and [`Tx::update_rows`] send any number of rows as one statement with one JSON parameter.
 
 mod fields;
+mod hold;
 mod rows;
 mod snapshot;
 mod sqlite;
@@ -28,10 +29,11 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow, SqliteSynchronous},
 };
 
+pub use hold::Hold;
 pub use rows::Row;
 pub use tap::{Ask, Tap};
 use tap::{Edge, Watched, through};
-use texts::{adapt, is_missing_table, parameters, told, without_password};
+use texts::{adapt, is_away, is_missing_table, parameters, told, without_password};
 
 /// A fault of the database, in words for an operator. Values never appear in it.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +74,9 @@ impl From<sqlx::Error> for Error {
             {
                 Self::Busy
             }
+            sqlx::Error::Database(inner) if inner.code().is_some_and(|code| is_away(&code)) => {
+                Self::Unreachable(inner.message().to_owned())
+            }
             sqlx::Error::Database(inner) => Self::Database(told(inner.message(), inner.code().as_deref())),
             // The cause may quote what the column holds.
             sqlx::Error::ColumnDecode { index, .. } => {
@@ -88,9 +93,20 @@ impl From<sqlx::Error> for Error {
 /// How long a PostgreSQL may take to let us in.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long it may take over one statement. A connection whose other end is gone without a word would never answer.
+const STATEMENT_PATIENCE: Duration = Duration::from_mins(5);
+
 pub type Result<T> = std::result::Result<T, Error>;
 
 const MIGRATION_PAUSE: Duration = Duration::from_millis(200);
+
+/// What takes longer than this has no answer: without a bound a lost network would hold whoever waits for it for ever.
+async fn hang<T>(patience: Duration, work: impl Future<Output = sqlx::Result<T>>) -> Result<T> {
+    match tokio::time::timeout(patience, work).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(Error::Unreachable(format!("no answer within {patience:?}"))),
+    }
+}
 
 /// A value that both databases can bind.
 pub trait Param: for<'q> Encode<'q, Sqlite> + Type<Sqlite> + for<'q> Encode<'q, Postgres> + Type<Postgres> {}
@@ -124,6 +140,8 @@ pub struct Db {
     pools: Pools,
     tally: Arc<Tally>,
     tap: Watched,
+    /// Of PostgreSQL; an SQLite file is always there.
+    patience: Duration,
 }
 
 /// A transaction that may write. Dropped without [`Tx::commit`], it leaves no trace.
@@ -133,6 +151,7 @@ pub struct Tx {
     _left: Edge,
     tally: Arc<Tally>,
     tap: Watched,
+    patience: Duration,
 }
 
 enum Inner {
@@ -171,7 +190,13 @@ impl Db {
         } else {
             return Err(Error::BadUrl);
         };
-        Ok(Self { pools, tally: Arc::default(), tap: None })
+        Ok(Self { pools, tally: Arc::default(), tap: None, patience: STATEMENT_PATIENCE })
+    }
+
+    /// With another bound to how long PostgreSQL may take over one statement.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     pub fn is_postgres(&self) -> bool {
@@ -265,7 +290,12 @@ impl Db {
         through(&self.tap, Ask::Begin, async {
             let inner = match &self.pools {
                 Pools::Sqlite { writer, .. } => Inner::Sqlite(writer.begin_with("begin immediate").await?),
-                Pools::Postgres(pool) => Inner::Postgres(pool.begin().await?),
+                Pools::Postgres(pool) => {
+                    let pool = pool.clone();
+                    // In a task of its own: whoever stops waiting must not leave a transaction open on a connection of the pool.
+                    let begun = tokio::spawn(async move { pool.begin().await });
+                    Inner::Postgres(hang(self.patience, async { begun.await.map_err(|_| sqlx::Error::WorkerCrashed)? }).await?)
+                }
             };
             Ok(Tx::new(inner, self))
         })
@@ -276,7 +306,7 @@ impl Db {
 impl Tx {
     fn new(inner: Inner, db: &Db) -> Self {
         let (tap, tally) = (db.tap.clone(), db.tally.clone());
-        Self { _leaving: Edge::leaving(&tap), inner, _left: Edge::left(&tap), tally, tap }
+        Self { _leaving: Edge::leaving(&tap), inner, _left: Edge::left(&tap), tally, tap, patience: db.patience }
     }
 
     pub fn query(&mut self, sql: &'static str) -> Query<'_> {
@@ -289,11 +319,11 @@ impl Tx {
 
     pub async fn commit(self) -> Result<()> {
         self.tally.commits.fetch_add(1, Ordering::Relaxed);
-        let inner = self.inner;
+        let (inner, patience) = (self.inner, self.patience);
         through(&self.tap, Ask::Commit, async {
             match inner {
                 Inner::Sqlite(tx) => tx.commit().await?,
-                Inner::Postgres(tx) => tx.commit().await?,
+                Inner::Postgres(tx) => hang(patience, tx.commit()).await?,
             }
             Ok(())
         })
@@ -346,14 +376,14 @@ impl Query<'_> {
                 (Target::Db(Db { pools: Pools::Sqlite { readers, .. }, .. }), Args::Sqlite(args)) => {
                     sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(readers).await?
                 }
-                (Target::Db(Db { pools: Pools::Postgres(pool), .. }), Args::Postgres(args)) => {
-                    sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(pool).await?
+                (Target::Db(Db { pools: Pools::Postgres(pool), patience, .. }), Args::Postgres(args)) => {
+                    hang(*patience, sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(pool)).await?
                 }
                 (Target::Tx(Tx { inner: Inner::Sqlite(tx), .. }), Args::Sqlite(args)) => {
                     sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(&mut **tx).await?
                 }
-                (Target::Tx(Tx { inner: Inner::Postgres(tx), .. }), Args::Postgres(args)) => {
-                    sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(&mut **tx).await?
+                (Target::Tx(Tx { inner: Inner::Postgres(tx), patience, .. }), Args::Postgres(args)) => {
+                    hang(*patience, sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(&mut **tx)).await?
                 }
                 _ => unreachable!("arguments are made by the same database"),
             })
@@ -380,14 +410,14 @@ impl Query<'_> {
                 (Target::Db(Db { pools: Pools::Sqlite { writer, .. }, .. }), Args::Sqlite(args)) => {
                     sqlx::query_with(AssertSqlSafe(sql), args).execute(writer).await?.rows_affected()
                 }
-                (Target::Db(Db { pools: Pools::Postgres(pool), .. }), Args::Postgres(args)) => {
-                    sqlx::query_with(AssertSqlSafe(sql), args).execute(pool).await?.rows_affected()
+                (Target::Db(Db { pools: Pools::Postgres(pool), patience, .. }), Args::Postgres(args)) => {
+                    hang(*patience, sqlx::query_with(AssertSqlSafe(sql), args).execute(pool)).await?.rows_affected()
                 }
                 (Target::Tx(Tx { inner: Inner::Sqlite(tx), .. }), Args::Sqlite(args)) => {
                     sqlx::query_with(AssertSqlSafe(sql), args).execute(&mut **tx).await?.rows_affected()
                 }
-                (Target::Tx(Tx { inner: Inner::Postgres(tx), .. }), Args::Postgres(args)) => {
-                    sqlx::query_with(AssertSqlSafe(sql), args).execute(&mut **tx).await?.rows_affected()
+                (Target::Tx(Tx { inner: Inner::Postgres(tx), patience, .. }), Args::Postgres(args)) => {
+                    hang(*patience, sqlx::query_with(AssertSqlSafe(sql), args).execute(&mut **tx)).await?.rows_affected()
                 }
                 _ => unreachable!("arguments are made by the same database"),
             })

@@ -17,6 +17,7 @@ pub mod events;
 pub mod forecast;
 pub mod health;
 pub mod installment_plans;
+pub mod instances;
 pub mod invoices;
 pub mod jobs;
 pub mod payment_methods;
@@ -40,6 +41,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(forecast::routes())
         .merge(health::routes())
         .merge(installment_plans::routes())
+        .merge(instances::routes())
         .merge(invoices::routes())
         .merge(jobs::routes())
         .merge(payments::routes())

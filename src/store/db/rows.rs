@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use sqlx::AssertSqlSafe;
 
-use super::{Ask, Inner, Result, Tx, fields, tap::through, texts::without_nul};
+use super::{Ask, Inner, Result, Tx, fields, hang, tap::through, texts::without_nul};
 
 /// A row as the bulk statements write it: its table, its columns, and its fields as JSON under the same names.
 pub trait Row: Serialize {
@@ -78,7 +78,7 @@ impl Tx {
                 Inner::Postgres(tx) => {
                     let columns: Vec<String> = sent.iter().map(|name| (*name).to_owned()).collect();
                     let sql = statement(&columns, &format!("json_populate_recordset(null::{}, cast($1 as json))", R::TABLE));
-                    sqlx::query(AssertSqlSafe(sql)).bind(json).execute(&mut **tx).await?.rows_affected()
+                    hang(self.patience, sqlx::query(AssertSqlSafe(sql)).bind(json).execute(&mut **tx)).await?.rows_affected()
                 }
             })
         })

@@ -81,6 +81,11 @@ pub(super) fn told(message: &str, code: Option<&str>) -> String {
     format!("a value was refused ({})", message[..end].trim())
 }
 
+/// PostgreSQL ends the connection, or lets nobody in: it is on its way down or up, or has no room. What was sent may be sent again.
+pub(super) fn is_away(code: &str) -> bool {
+    code.starts_with("08") || matches!(code, "57P01" | "57P02" | "57P03" | "53300" | "25P03")
+}
+
 /// Tables are made by migrations and by nothing else.
 pub(super) fn is_missing_table(message: &str, code: Option<&str>) -> bool {
     code == Some("42P01") || message.starts_with("no such table")

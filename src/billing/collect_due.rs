@@ -175,6 +175,7 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
         invoice_id: invoice.id,
         customer_id: invoice.customer_id,
         payment_method_id: method.payment_method_id,
+        payment_request_id: None,
         timeline: invoice.timeline,
         attempt: invoice.attempts,
         gateway: method.gateway.clone().unwrap_or_default(),
@@ -189,6 +190,7 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
         amount: invoice.balance_due(),
         amount_captured: 0,
         amount_refunded: 0,
+        surplus: 0,
         currency: invoice.currency,
         status: PaymentStatus::Pending,
         transaction_id: None,
@@ -204,6 +206,7 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
         called_at: wall,
         created_at: now,
         resolved_at: None,
+        return_at: None,
     }
 }
 

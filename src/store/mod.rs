@@ -18,6 +18,7 @@ pub mod installments;
 pub mod invoices;
 pub mod page;
 pub mod payment_methods;
+pub mod payment_requests;
 pub mod payments;
 pub mod plans;
 pub mod refunds;

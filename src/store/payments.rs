@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
     customer::Timeline,
-    id::{InstallmentPlanId, InvoiceId, PaymentId, SubscriptionId},
+    id::{InstallmentPlanId, InvoiceId, PaymentId, PaymentRequestId, SubscriptionId},
     payment::Payment,
 };
 
@@ -16,6 +16,7 @@ impl Row for Payment {
         "invoice_id",
         "customer_id",
         "payment_method_id",
+        "payment_request_id",
         "timeline",
         "attempt",
         "gateway",
@@ -30,6 +31,7 @@ impl Row for Payment {
         "amount",
         "amount_captured",
         "amount_refunded",
+        "surplus",
         "currency",
         "status",
         "transaction_id",
@@ -45,12 +47,14 @@ impl Row for Payment {
         "called_at",
         "created_at",
         "resolved_at",
+        "return_at",
     ];
 }
 
 const PROGRESS: &[&str] = &[
     "amount_captured",
     "amount_refunded",
+    "surplus",
     "status",
     "transaction_id",
     "decline_class",
@@ -63,6 +67,7 @@ const PROGRESS: &[&str] = &[
     "next_lookup_at",
     "called_at",
     "resolved_at",
+    "return_at",
 ];
 
 pub async fn insert(tx: &mut Tx, payments: &[Payment]) -> Result<()> {
@@ -199,4 +204,23 @@ pub async fn renew_lease(tx: &mut Tx, id: PaymentId, token: i64, now: DateTime<U
         .run()
         .await?;
     Ok(renewed > 0)
+}
+
+/// The gateway's ids of what a request has brought so far.
+pub async fn of_request(tx: &mut Tx, request: PaymentRequestId) -> Result<Vec<Payment>> {
+    tx.query("select * from payments where payment_request_id = $1 order by id").bind(request).all().await
+}
+
+/// Claims payments whose surplus is to go back by now. If the claimer dies, they fall due again at `until`.
+pub async fn claim_returns(tx: &mut Tx, now: DateTime<Utc>, until: DateTime<Utc>, limit: i64) -> Result<Vec<Payment>> {
+    tx.query(
+        "update payments set return_at = $2
+         where id in (select id from payments where return_at <= $1 order by return_at limit $3 for update skip locked)
+         returning *",
+    )
+    .bind(now)
+    .bind(until)
+    .bind(limit)
+    .all()
+    .await
 }

@@ -110,6 +110,7 @@ impl Stage {
             invoice_id: invoice.id,
             customer_id: invoice.customer_id,
             payment_method_id: None,
+            payment_request_id: None,
             timeline: invoice.timeline,
             attempt: 1,
             gateway: "fluid".into(),
@@ -124,6 +125,7 @@ impl Stage {
             amount: invoice.total.max(1),
             amount_captured: if status == PaymentStatus::Succeeded { invoice.total } else { 0 },
             amount_refunded: 0,
+            surplus: 0,
             currency: invoice.currency,
             status,
             transaction_id: Some("t1".into()),
@@ -138,6 +140,7 @@ impl Stage {
             sent_at: invoice.created_at,
             created_at: invoice.created_at,
             resolved_at: None,
+            return_at: None,
             called_at: invoice.created_at,
         };
         let (taken, parked) =

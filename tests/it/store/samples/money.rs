@@ -105,6 +105,7 @@ pub fn payment(of: &Invoice) -> Payment {
         invoice_id: of.id,
         customer_id: of.customer_id,
         payment_method_id: None,
+        payment_request_id: None,
         timeline: of.timeline,
         attempt: 1,
         gateway: "fluid".into(),
@@ -119,6 +120,7 @@ pub fn payment(of: &Invoice) -> Payment {
         amount: 1,
         amount_captured: 0,
         amount_refunded: 0,
+        surplus: 0,
         currency: Currency::USD,
         status: PaymentStatus::Pending,
         transaction_id: None,
@@ -134,12 +136,14 @@ pub fn payment(of: &Invoice) -> Payment {
         called_at: noon(),
         created_at: noon(),
         resolved_at: None,
+        return_at: None,
     }
 }
 
 pub fn full_payment(of: &Invoice) -> Payment {
     Payment {
         payment_method_id: Some(id()),
+        payment_request_id: Some(id()),
         timeline: Timeline::Test(id()),
         attempt: i64::MIN,
         gateway: hard(),
@@ -154,6 +158,8 @@ pub fn full_payment(of: &Invoice) -> Payment {
         amount: i64::MAX,
         amount_captured: i64::MAX,
         amount_refunded: i64::MAX,
+        surplus: i64::MAX,
+        return_at: Some(first()),
         currency: "JPY".parse().expect("currency"),
         status: PaymentStatus::Refunded,
         transaction_id: Some(hard()),

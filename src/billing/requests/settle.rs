@@ -1,0 +1,422 @@
+//! What a gateway's answer about a request does to it, to its invoice and to the books, in one transaction.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use super::event;
+use crate::{
+    billing::{App, Done, settle::Books},
+    domain::{
+        event::Actor,
+        id::InvoiceId,
+        invoice::InvoiceStatus,
+        payment::{Decline, DeclineClass, MethodKind, Payment, PaymentStatus, Reason},
+        payment_request::{Ending, PaymentRequest, RequestStatus, Role},
+    },
+    gateway::requests::{Asked, Heard, Received, Withdrawn},
+    store::{self, Tx},
+};
+
+/// How often the last step of the look-up backoff is repeated before a human is needed.
+const LAST_STEP_REPEATS: i64 = 7;
+
+/// What is asked of a gateway next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Ask,
+    Hear,
+    Remind,
+    Withdraw,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(super) enum News {
+    Asked(Asked),
+    Reminded(Asked),
+    Heard(Heard),
+    Withdrawn(Withdrawn),
+}
+
+/// Settles an answer; says what to do next, if anything. `sends`: the gateway keeps requests and sends them, so that copies we do not
+/// know of may be about.
+pub(super) async fn settle(app: &App, claimed: &PaymentRequest, sends: bool, news: News) -> Done<Option<(Step, PaymentRequest)>> {
+    let mut tries = 0;
+    loop {
+        match once(app, claimed, sends, &news).await {
+            Err(error) if tries < 5 => {
+                // Money may have moved: the answer must not be lost to a passing fault such as a deadlock.
+                tries += 1;
+                tracing::warn!(%error, tries, "settling an answer about a payment request failed, trying again");
+                tokio::time::sleep(Duration::from_millis(50 << tries)).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn once(app: &App, claimed: &PaymentRequest, sends: bool, news: &News) -> Done<Option<(Step, PaymentRequest)>> {
+    let Some(invoice) = store::invoices::get(&app.db, claimed.invoice_id).await? else { return Ok(None) };
+    let mut tx = app.db.begin().await?;
+    let books = Books::open_invoice(app, &mut tx, &invoice).await?;
+    let Some(request) = store::payment_requests::lock(&mut tx, claimed.id).await? else { return Ok(None) };
+    let ours = request.lease_token == claimed.lease_token;
+    // Whoever has it by now asks the gateway again; only money that came is true whoever brings it.
+    if !ours && !matches!(news, News::Heard(Heard::Payments(received)) if !received.is_empty()) {
+        return Ok(None);
+    }
+    let in_flight = !store::payments::invoices_in_flight(&mut tx, &[invoice.id]).await?.is_empty();
+    let mut desk = Desk { app, now: books.now(), wall: app.clock.now(), sends, in_flight, books, request };
+    desk.request.lease_owner = None;
+    let next = match news {
+        News::Asked(asked) => desk.asked(asked),
+        News::Reminded(asked) => desk.reminded(asked),
+        News::Heard(Heard::Payments(received)) => desk.received(&mut tx, received).await?,
+        News::Heard(Heard::NoAnswer { message }) => desk.silence(message),
+        News::Withdrawn(withdrawn) => desk.withdrawn(withdrawn),
+    };
+    let Desk { books, request, .. } = desk;
+    store::payment_requests::save(&mut tx, std::slice::from_ref(&request)).await?;
+    books.close(&mut tx).await?;
+    tx.commit().await?;
+    Ok(next.filter(|_| ours).map(|step| (step, request)))
+}
+
+/// One request and what it belongs to, all locked.
+struct Desk<'a> {
+    app: &'a App,
+    now: DateTime<Utc>,
+    wall: DateTime<Utc>,
+    sends: bool,
+    /// A payment of the invoice is on its way or undecided.
+    in_flight: bool,
+    books: Books<'a>,
+    request: PaymentRequest,
+}
+
+impl Desk<'_> {
+    fn tell(&mut self, kind: &str) {
+        let event = event(self.app, self.now, &Actor::System, kind, &self.request);
+        self.books.tell(event);
+    }
+
+    fn invoice(&self) -> InvoiceId {
+        self.request.invoice_id
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.books.invoice(self.invoice()).is_some_and(|invoice| self.books.is_wanted(invoice))
+    }
+
+    fn asked(&mut self, asked: &Asked) -> Option<Step> {
+        match asked {
+            Asked::Sent { request_id, link } => {
+                self.request.status = RequestStatus::Sent;
+                self.request.request_id.clone_from(request_id);
+                self.request.link.clone_from(link);
+                self.request.message = None;
+                self.request.checks = 0;
+                self.poll_later();
+                self.tell("sent");
+                if self.request.ending.is_none() && !self.is_wanted() {
+                    self.request.ending = Some(Ending::Withdrawn);
+                }
+                self.request.ending.map(|_| Step::Withdraw)
+            }
+            Asked::Refused(decline) => {
+                self.request.message = Some(format!("{} ({})", decline.message, decline.code));
+                self.refused(decline, None);
+                None
+            }
+            Asked::GatewayError { message, retry_after } => {
+                self.request.message = Some(message.clone());
+                if self.request.asks > 1 {
+                    // This call was not processed; an earlier one, whose answer was lost, may be on its way still.
+                    self.request.status = RequestStatus::Unknown;
+                    self.later(message);
+                } else if self.request.role == Role::Extra {
+                    // Nobody else would ask again.
+                    self.request.asks = 0;
+                    self.later(message);
+                } else {
+                    self.request.asks = 0;
+                    let class = DeclineClass::GatewayFault;
+                    let decline = Decline { class, code: "gateway_error".to_owned(), message: message.clone() };
+                    self.refused(&decline, *retry_after);
+                }
+                None
+            }
+            Asked::Unknown { message } => {
+                if self.request.status != RequestStatus::Unknown {
+                    self.request.message = Some(message.clone());
+                    self.tell("unknown");
+                }
+                self.request.status = RequestStatus::Unknown;
+                self.later(message);
+                None
+            }
+        }
+    }
+
+    /// Nobody was asked. The invoice goes its way: the next step of the ladder, a short wait, or the end.
+    fn refused(&mut self, decline: &Decline, retry_after: Option<Duration>) {
+        let ending = self.request.ending.take();
+        self.request.status = RequestStatus::Refused;
+        self.end();
+        self.tell("refused");
+        let id = self.invoice();
+        if !self.decides() || ending == Some(Ending::Withdrawn) {
+            return;
+        }
+        let fault = decline.class == DeclineClass::GatewayFault;
+        match self.request.role {
+            Role::Attempt if fault => self.books.gateway_fault(id, retry_after.and_then(|wait| TimeDelta::from_std(wait).ok())),
+            Role::Attempt => self.books.decline(id, decline),
+            Role::Last if fault => self.books.last_request_fault(id),
+            Role::Last => self.books.give_up_for_good(id),
+            Role::Extra => {}
+        }
+    }
+
+    /// Whether this request's end is the invoice's business: it is open, nothing is under way and nothing else is planned.
+    fn decides(&self) -> bool {
+        let planned = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at != self.request.expires_at);
+        self.request.role != Role::Extra
+            && !self.in_flight
+            && self.books.invoice(self.invoice()).is_some_and(|invoice| {
+                invoice.status == InvoiceStatus::Open && !planned(invoice.next_attempt_at)
+            })
+    }
+
+    fn reminded(&mut self, asked: &Asked) -> Option<Step> {
+        match asked {
+            Asked::Sent { link, .. } => {
+                self.request.link = link.clone().or_else(|| self.request.link.take());
+                self.reminder_went_out();
+            }
+            // A reminder that may have gone out is not sent again: the customer is told once.
+            Asked::Unknown { message } => {
+                self.request.message = Some(message.clone());
+                self.reminder_went_out();
+            }
+            // As after an attempt to pay: then nothing can be sent again, and what came is heard of at the next look.
+            Asked::Refused(decline) => {
+                self.request.message = Some(format!("{} ({})", decline.message, decline.code));
+                self.request.remind = false;
+                self.request.checks = 0;
+                self.poll_later();
+            }
+            Asked::GatewayError { message, .. } => self.later(message),
+        }
+        None
+    }
+
+    fn reminder_went_out(&mut self) {
+        self.request.remind = false;
+        self.request.reminders += 1;
+        self.request.checks = 0;
+        self.poll_later();
+        self.tell("reminded");
+    }
+
+    async fn received(&mut self, tx: &mut Tx, received: &[Received]) -> Done<Option<Step>> {
+        let booked = store::payments::of_request(tx, self.request.id).await?;
+        let known = |money: &&Received| !booked.iter().any(|payment| payment.transaction_id.as_ref() == Some(&money.transaction_id));
+        let mut first = booked.is_empty();
+        for money in received.iter().filter(known) {
+            if (money.amount_minor, money.currency) != (self.request.amount, self.request.currency) {
+                self.park_difference(money);
+                continue;
+            }
+            let payment = self.payment(money, first);
+            first = false;
+            self.books.receive(payment);
+        }
+        if !first && self.request.status != RequestStatus::Paid && self.request.status != RequestStatus::Parked {
+            self.request.status = RequestStatus::Paid;
+            self.request.ending = None;
+            self.request.message = None;
+            self.end();
+            self.tell("paid");
+        }
+        if !self.request.status.is_open() {
+            self.watch(false);
+            return Ok(None);
+        }
+        if self.request.ending.is_none() && !self.is_wanted() {
+            self.request.ending = Some(Ending::Withdrawn);
+        }
+        if self.request.ending.is_some() {
+            return Ok(Some(Step::Withdraw));
+        }
+        Ok(match self.request.status {
+            // Nothing was paid, so asking again cannot cost anybody anything.
+            RequestStatus::Pending | RequestStatus::Unknown => Some(Step::Ask),
+            _ if self.request.remind => Some(Step::Remind),
+            _ => {
+                self.poll_later();
+                None
+            }
+        })
+    }
+
+    /// Money of another amount or currency than was asked for: an operator decides what it is for.
+    fn park_difference(&mut self, money: &Received) {
+        let said = |amount: i64, currency: crate::domain::money::Currency| format!("{} {currency}", currency.major(amount));
+        let message = format!(
+            "{} was paid, not {} (transaction {})",
+            said(money.amount_minor, money.currency),
+            said(self.request.amount, self.request.currency),
+            money.transaction_id
+        );
+        if self.request.status != RequestStatus::Parked {
+            self.park(message);
+        }
+    }
+
+    fn park(&mut self, message: String) {
+        self.request.status = RequestStatus::Parked;
+        self.request.ending = None;
+        self.request.message = Some(message);
+        self.end();
+        self.tell("parked");
+    }
+
+    fn payment(&self, money: &Received, first: bool) -> Payment {
+        let request = &self.request;
+        let id = self.app.ids.next(self.wall);
+        let invoice = self.books.invoice(request.invoice_id);
+        let installment = invoice.is_some_and(|invoice| invoice.installment_plan_id.is_some());
+        Payment {
+            id,
+            invoice_id: request.invoice_id,
+            customer_id: request.customer_id,
+            payment_method_id: request.payment_method_id,
+            payment_request_id: Some(request.id),
+            timeline: request.timeline,
+            attempt: 0,
+            gateway: request.gateway.clone(),
+            kind: MethodKind::PaymentRequest,
+            // Two links of one request may both be paid, and references are unique.
+            reference: if first { request.reference.clone() } else { id.short_reference() },
+            idempotency_key: id.to_string(),
+            customer_token: None,
+            payment_method_token: None,
+            prior_transaction_id: None,
+            reason: if installment { Reason::Installment } else { Reason::Recurring },
+            description: request.description.clone(),
+            amount: money.amount_minor,
+            amount_captured: money.amount_minor,
+            amount_refunded: 0,
+            surplus: 0,
+            currency: money.currency,
+            status: PaymentStatus::Succeeded,
+            transaction_id: Some(money.transaction_id.clone()),
+            decline_class: None,
+            decline_code: None,
+            decline_message: None,
+            lease_owner: None,
+            lease_token: 0,
+            lease_expires_at: None,
+            lookups: 0,
+            next_lookup_at: None,
+            sent_at: request.sent_at,
+            called_at: self.wall,
+            created_at: self.now,
+            resolved_at: Some(self.now),
+            return_at: None,
+        }
+    }
+
+    fn silence(&mut self, message: &str) -> Option<Step> {
+        if !self.request.status.is_open() {
+            self.watch(false);
+        } else if self.request.status == RequestStatus::Sent && self.request.ending.is_none() && !self.request.remind {
+            self.poll_later();
+        } else {
+            self.later(message);
+        }
+        None
+    }
+
+    fn withdrawn(&mut self, withdrawn: &Withdrawn) -> Option<Step> {
+        let ending = self.request.ending?;
+        match withdrawn {
+            Withdrawn::NoAnswer { message } => {
+                self.later(message);
+                return None;
+            }
+            // Somebody has tried to pay: until the gateway lets it run out, they may try again.
+            Withdrawn::Kept { message } => self.request.message = Some(message.clone()),
+            Withdrawn::Gone => {}
+        }
+        let decides = self.decides();
+        self.request.ending = None;
+        self.request.status = if ending == Ending::Expired { RequestStatus::Expired } else { RequestStatus::Withdrawn };
+        self.end();
+        self.watch(matches!(withdrawn, Withdrawn::Kept { .. }));
+        self.tell(self.request.status.as_str());
+        if decides {
+            let id = self.invoice();
+            match (ending, self.request.role) {
+                (Ending::Expired, Role::Attempt) => {
+                    let message = "the payment request expired unpaid".to_owned();
+                    self.books.decline(id, &Decline { class: DeclineClass::Soft, code: "request_expired".to_owned(), message });
+                }
+                (Ending::Expired, Role::Last) => self.books.give_up_for_good(id),
+                (Ending::Withdrawn, _) => self.books.plan_now(id),
+                (_, Role::Extra) => {}
+            }
+        }
+        None
+    }
+
+    fn end(&mut self) {
+        self.request.remind = false;
+        self.request.next_reminder_at = None;
+        self.request.next_check_at = None;
+        self.request.resolved_at = Some(self.now);
+        self.request.checks = 0;
+        self.watch(false);
+    }
+
+    /// A closed request may still be paid by a link that we do not know of or that the gateway kept: it is looked at until none can be.
+    fn watch(&mut self, kept: bool) {
+        let strays = self.sends && (kept || self.request.may_stray());
+        let over = self.wall >= self.request.gateway_expires_at + TimeDelta::hours(1);
+        self.request.next_check_at = (strays && !over).then(|| self.wall + self.pause(&self.app.config.collection.request_poll));
+        self.request.checks += i64::from(strays);
+    }
+
+    /// The next look at a request that is out: often at first, then seldom.
+    fn poll_later(&mut self) {
+        self.request.next_check_at = Some(self.wall + self.pause(&self.app.config.collection.request_poll));
+        self.request.checks += 1;
+    }
+
+    fn pause(&self, waits: &[Duration]) -> TimeDelta {
+        let index = usize::try_from(self.request.checks).unwrap_or(0).min(waits.len().saturating_sub(1));
+        waits.get(index).and_then(|wait| TimeDelta::from_std(*wait).ok()).unwrap_or(TimeDelta::days(1))
+    }
+
+    /// Something is to be done and the gateway does not answer: tried again, longer and longer, and in the end left to a human.
+    fn later(&mut self, message: &str) {
+        let backoff = &self.app.config.collection.lookup_backoff;
+        if self.request.checks >= backoff.len() as i64 + LAST_STEP_REPEATS {
+            if self.request.status == RequestStatus::Sent && self.request.ending.is_none() {
+                // Only a reminder: not worth a human's time.
+                self.request.remind = false;
+                self.request.checks = 0;
+                self.poll_later();
+            } else {
+                self.park(message.to_owned());
+            }
+            return;
+        }
+        self.request.message = Some(message.to_owned());
+        self.request.next_check_at = Some(self.wall + self.pause(backoff));
+        self.request.checks += 1;
+    }
+}

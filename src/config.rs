@@ -71,6 +71,9 @@ pub struct AdminConfig {
     #[serde(deserialize_with = "parse::secret")]
     pub bootstrap_key: SecretString,
     pub bootstrap_key_file: String,
+    /// Without a slash at the end; empty: nobody outside reaches us.
+    #[serde(deserialize_with = "parse::base_url")]
+    pub public_url: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -110,6 +113,16 @@ pub struct CollectionConfig {
     /// Days after the first decline, rising.
     pub retry_days: Vec<u32>,
     pub final_action: FinalAction,
+    /// Empty: none.
+    pub request_gateway: String,
+    #[serde(with = "humantime_serde")]
+    pub request_expires: Duration,
+    /// After the request, rising.
+    #[serde(deserialize_with = "parse::durations")]
+    pub request_reminders: Vec<Duration>,
+    /// The last one repeats.
+    #[serde(deserialize_with = "parse::durations")]
+    pub request_poll: Vec<Duration>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -47,6 +47,7 @@ create index payment_requests_open on payment_requests (timeline, expires_at)
     where status in ('pending', 'unknown', 'sent') and ending is null;
 create index payment_requests_reminders on payment_requests (timeline, next_reminder_at) where next_reminder_at is not null;
 create index payment_requests_to_check on payment_requests (next_check_at) where next_check_at is not null;
+create index payment_requests_checks_of on payment_requests (timeline, next_check_at) where next_check_at is not null;
 create index payment_requests_busy on payment_requests (timeline)
     where status in ('pending', 'unknown', 'sent') and (status <> 'sent' or ending is not null or remind);
 create index payment_requests_parked on payment_requests (id) where status = 'parked';
@@ -58,3 +59,4 @@ alter table payments add column return_at timestamptz;
 -- Never twice: what a request brought is booked once.
 create unique index payments_of_request on payments (payment_request_id, transaction_id) where payment_request_id is not null;
 create index payments_to_return on payments (return_at) where return_at is not null;
+create index payments_returns_of on payments (timeline, return_at) where return_at is not null;

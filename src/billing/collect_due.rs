@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::{
     App, Done,
+    requests::Asking,
     settle::{self, Answer, Settler, Step},
 };
 use crate::{
@@ -28,6 +29,8 @@ use crate::{
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Collected {
     pub payments: usize,
+    /// Invoices whose customers are asked to pay, or asked again.
+    pub requests: usize,
     /// Invoices settled without any gateway: no usable method, or the ladder ended.
     pub without_gateway: usize,
 }
@@ -59,7 +62,8 @@ pub async fn collect_due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> D
                 };
                 collected.without_gateway += claimed.without_gateway;
                 collected.payments += claimed.payments.len();
-                let nothing_due = claimed.payments.is_empty() && claimed.without_gateway == 0;
+                collected.requests += claimed.requests;
+                let nothing_due = claimed.payments.is_empty() && claimed.requests == 0 && claimed.without_gateway == 0;
                 calls.extend(claimed.payments.into_iter().map(|payment| drive(app, payment, Step::Charge, &settler)));
                 if nothing_due && calls.is_empty() {
                     break;
@@ -79,6 +83,7 @@ pub async fn collect_due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> D
 
 struct Claimed {
     payments: Vec<Payment>,
+    requests: usize,
     without_gateway: usize,
 }
 
@@ -87,14 +92,19 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64) ->
     let mut tx = app.db.begin().await?;
     let mut invoices = store::invoices::due(&mut tx, timeline, now, limit).await?;
     if invoices.is_empty() {
-        return Ok(Claimed { payments: Vec::new(), without_gateway: 0 });
+        return Ok(Claimed { payments: Vec::new(), requests: 0, without_gateway: 0 });
     }
     let ids: Vec<InvoiceId> = invoices.iter().map(|invoice| invoice.id).collect();
     let methods: HashMap<InvoiceId, ChosenMethod> =
         store::invoices::methods_of(&mut tx, &ids).await?.into_iter().map(|method| (method.invoice_id, method)).collect();
     let mut payments = Vec::with_capacity(invoices.len());
     let mut local = Vec::new();
+    let asks =
+        |invoice: &&Invoice| methods.get(&invoice.id).is_some_and(|method| method.kind == Some(MethodKind::PaymentRequest));
+    let asked: Vec<&Invoice> = invoices.iter().filter(asks).collect();
+    let mut asking = Asking::load(app, &mut tx, &asked, now, wall).await?;
     invoices.retain_mut(|invoice| match usable(app, timeline, invoice, methods.get(&invoice.id)) {
+        Ok(method) if method.kind == Some(MethodKind::PaymentRequest) => asking.next(invoice, method),
         Ok(method) => {
             invoice.attempts += 1;
             invoice.next_attempt_at = None;
@@ -109,12 +119,13 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64) ->
     });
     store::payments::insert(&mut tx, &payments).await?;
     store::invoices::save(&mut tx, &invoices).await?;
+    let requests = asking.close(&mut tx).await?;
     tx.commit().await?;
     let without_gateway = local.len();
     for (invoice, obstacle) in local {
         settle::without_gateway(app, invoice, obstacle).await?;
     }
-    Ok(Claimed { payments, without_gateway })
+    Ok(Claimed { payments, requests, without_gateway })
 }
 
 /// Claims and records what is due and makes no call, as a daemon does that dies at this very moment. For tests of recovery.
@@ -235,6 +246,7 @@ pub async fn recover(app: &App, starting: bool) -> Done<u64> {
     let mut freed = store::payments::expire_leases(&mut tx, now, reborn).await?;
     freed += store::refunds::expire_leases(&mut tx, now, reborn).await?;
     if starting {
+        freed += store::payment_requests::release(&mut tx, now, &app.instance).await?;
         freed += store::payments::release_look_ups(&mut tx, now, &app.instance).await?;
         freed += store::refunds::release_look_ups(&mut tx, now, &app.instance).await?;
         freed += store::clocks::release_claims(&mut tx, &app.instance).await?;

@@ -1,6 +1,7 @@
 //! Payment requests: asking the customer to pay instead of charging them. Recorded before the call; what was paid is always looked up,
 //! never believed; money that an invoice does not need any more goes back by itself.
 
+mod collect;
 mod drive;
 mod due;
 mod operator;
@@ -22,8 +23,10 @@ use crate::{
     gateway::Configured,
 };
 
+pub(super) use collect::Asking;
 pub use drive::{claim_only, work};
 pub use due::due;
+pub(super) use operator::check_channels;
 pub use operator::{hear, remind, request, withdraw};
 pub use surplus::return_surplus;
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Db, Result};
 use crate::domain::{
-    id::{CustomerId, Id, InvoiceId, Payment, PaymentId, RefundId, SubscriptionId},
+    id::{CustomerId, Id, InvoiceId, Payment, PaymentId, PaymentRequestId, RefundId, SubscriptionId},
     money::Currency,
 };
 
@@ -60,6 +60,10 @@ pub async fn payments_parked(db: &Db) -> Result<Finding> {
 pub async fn refunds_parked(db: &Db) -> Result<Finding> {
     finding(db.query("select id from refunds where status in ('pending', 'unknown', 'parked') and status = 'parked' order by id"))
         .await
+}
+
+pub async fn payment_requests_parked(db: &Db) -> Result<Finding> {
+    finding(db.query("select id from payment_requests where status = 'parked' order by id")).await
 }
 
 /// Payments whose claim ended before this instant, and which nobody has taken up since.
@@ -152,6 +156,28 @@ pub struct ParkedRefund {
     pub currency: Currency,
     pub message: Option<String>,
     pub sent_at: DateTime<Utc>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+pub struct ParkedPaymentRequest {
+    pub id: PaymentRequestId,
+    pub invoice_id: InvoiceId,
+    pub gateway: String,
+    pub reference: String,
+    pub amount: i64,
+    pub currency: Currency,
+    pub message: Option<String>,
+    pub sent_at: DateTime<Utc>,
+}
+
+pub async fn parked_payment_requests(db: &Db) -> Result<Vec<ParkedPaymentRequest>> {
+    db.query(
+        "select id, invoice_id, gateway, reference, amount, currency, message, sent_at from payment_requests
+         where status = 'parked' order by id limit $1",
+    )
+    .bind(LISTED)
+    .all()
+    .await
 }
 
 pub async fn parked_subscriptions(db: &Db) -> Result<Vec<ParkedSubscription>> {

@@ -163,6 +163,9 @@ pub struct ChosenMethod {
     pub customer_token: Option<String>,
     pub payment_method_token: Option<String>,
     pub transaction_id: Option<String>,
+    /// Of a method by which the customer is asked.
+    #[sqlx(json(nullable))]
+    pub channels: Option<Vec<String>>,
 }
 
 /// Open invoices with something due by `now`, locked against other daemons.
@@ -178,7 +181,7 @@ pub async fn due(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, limit: i64
 /// For each invoice its subscription's or installment plan's own method, else the customer's default, else the one of first priority.
 pub async fn methods_of(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<ChosenMethod>> {
     tx.query(
-        "select i.id as invoice_id, m.id as payment_method_id, m.gateway, m.kind, m.customer_token, m.payment_method_token, m.transaction_id
+        "select i.id as invoice_id, m.id as payment_method_id, m.gateway, m.kind, m.customer_token, m.payment_method_token, m.transaction_id, m.channels
          from invoices i
          left join subscriptions s on s.id = i.subscription_id
          left join installment_plans a on a.id = i.installment_plan_id

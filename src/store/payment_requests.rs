@@ -100,7 +100,7 @@ pub async fn withdraw_of_invoices(tx: &mut Tx, invoices: &[InvoiceId], wall: Dat
         return Ok(0);
     }
     tx.query(
-        "update payment_requests set ending = 'withdrawn', remind = false, next_reminder_at = null, next_check_at = $2
+        "update payment_requests set ending = 'withdrawn', remind = false, checks = 0, next_reminder_at = null, next_check_at = $2
          where invoice_id in list($1) and status in ('pending', 'unknown', 'sent') and ending is null",
     )
     .bind_list(invoices)
@@ -112,7 +112,7 @@ pub async fn withdraw_of_invoices(tx: &mut Tx, invoices: &[InvoiceId], wall: Dat
 /// Requests of a timeline that expire by now: they are to be closed at the gateway first.
 pub async fn expire(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, wall: DateTime<Utc>) -> Result<u64> {
     tx.query(
-        "update payment_requests set ending = 'expired', remind = false, next_reminder_at = null, next_check_at = $3
+        "update payment_requests set ending = 'expired', remind = false, checks = 0, next_reminder_at = null, next_check_at = $3
          where timeline = $1 and expires_at <= $2 and status in ('pending', 'unknown', 'sent') and ending is null",
     )
     .bind(timeline)
@@ -176,18 +176,21 @@ pub async fn claim(
 
 /// What an earlier life of this daemon had claimed is due at once.
 pub async fn release(tx: &mut Tx, now: DateTime<Utc>, owner: &str) -> Result<u64> {
-    tx.query("update payment_requests set next_check_at = $1, lease_owner = null where lease_owner = $2 and next_check_at is not null")
-        .bind(now)
-        .bind(owner.to_owned())
-        .run()
-        .await
+    tx.query(
+        "update payment_requests set next_check_at = $1, lease_owner = null where lease_owner = $2 and next_check_at is not null",
+    )
+    .bind(now)
+    .bind(owner.to_owned())
+    .run()
+    .await
 }
 
-/// Somebody says that something has happened to a request: it is looked at now. An unknown reference is nothing.
+/// Somebody says that something has happened to a request: it is looked at now, unless somebody is at it. An unknown reference is
+/// nothing.
 pub async fn hear(tx: &mut Tx, gateway: &str, reference: &str, now: DateTime<Utc>) -> Result<u64> {
     tx.query(
         "update payment_requests set next_check_at = $3
-         where reference = $2 and gateway = $1 and (next_check_at is null or next_check_at > $3)",
+         where reference = $2 and gateway = $1 and lease_owner is null and (next_check_at is null or next_check_at > $3)",
     )
     .bind(gateway.to_owned())
     .bind(reference.to_owned())
@@ -209,13 +212,10 @@ pub async fn busy(db: &Db, timeline: Timeline) -> Result<i64> {
     Ok(row.0)
 }
 
-/// When the next call about a request that is busy is due, wall time.
-pub async fn next_check(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
+/// When a gateway is next called about any request of a timeline, wall time.
+pub async fn earliest_check(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
     let row: (Option<DateTime<Utc>>,) = db
-        .query(
-            "select min(next_check_at) from payment_requests where timeline = $1 and status in ('pending', 'unknown', 'sent')
-             and (status <> 'sent' or ending is not null or remind)",
-        )
+        .query("select min(next_check_at) from payment_requests where timeline = $1 and next_check_at is not null")
         .bind(timeline)
         .one()
         .await?;

@@ -224,3 +224,24 @@ pub async fn claim_returns(tx: &mut Tx, now: DateTime<Utc>, until: DateTime<Utc>
     .all()
     .await
 }
+
+/// The gateway of each invoice's latest payment, for those that have one.
+pub async fn last_gateways(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<(InvoiceId, String)>> {
+    tx.query(
+        "select p.invoice_id, p.gateway from payments p
+         where p.id in (select max(q.id) from payments q where q.invoice_id in list($1) group by q.invoice_id)",
+    )
+    .bind_list(invoices)
+    .all()
+    .await
+}
+
+/// When the next surplus of a timeline is to go back, wall time.
+pub async fn earliest_return(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
+    let row: (Option<DateTime<Utc>>,) = db
+        .query("select min(return_at) from payments where timeline = $1 and return_at is not null")
+        .bind(timeline)
+        .one()
+        .await?;
+    Ok(row.0)
+}

@@ -24,8 +24,11 @@ pub async fn work(app: &App, timeline: Option<Timeline>) -> Done<usize> {
             break;
         }
         worked += claimed.len();
-        let outcomes: Vec<Done<()>> =
-            stream::iter(claimed).map(|request| drive(app, request)).buffer_unordered(app.config.billing.batch as usize).collect().await;
+        let outcomes: Vec<Done<()>> = stream::iter(claimed)
+            .map(|request| drive(app, request))
+            .buffer_unordered(app.config.billing.batch as usize)
+            .collect()
+            .await;
         for outcome in outcomes {
             // What could not be written falls due again when its claim ends.
             outcome?;

@@ -33,8 +33,11 @@ pub async fn request(
     }
     let customer = customers::locked(&mut tx, &invoice.customer_id.to_string()).await?;
     let mut checks = Checks::default();
-    let names: Vec<&str> =
-        app.gateways.names().filter(|name| app.gateways.get(name).is_some_and(|known| may_ask(known, invoice.timeline))).collect();
+    let names: Vec<&str> = app
+        .gateways
+        .names()
+        .filter(|name| app.gateways.get(name).is_some_and(|known| may_ask(known, invoice.timeline)))
+        .collect();
     let configured = &app.config.collection.request_gateway;
     let chosen = match (&gateway, names.as_slice()) {
         (Some(name), _) => name.as_str(),

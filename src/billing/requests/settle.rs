@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::json;
 
 use super::event;
 use crate::{
@@ -185,9 +184,10 @@ impl Desk<'_> {
         let planned = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at != self.request.expires_at);
         self.request.role != Role::Extra
             && !self.in_flight
-            && self.books.invoice(self.invoice()).is_some_and(|invoice| {
-                invoice.status == InvoiceStatus::Open && !planned(invoice.next_attempt_at)
-            })
+            && self
+                .books
+                .invoice(self.invoice())
+                .is_some_and(|invoice| invoice.status == InvoiceStatus::Open && !planned(invoice.next_attempt_at))
     }
 
     fn reminded(&mut self, asked: &Asked) -> Option<Step> {
@@ -223,7 +223,8 @@ impl Desk<'_> {
 
     async fn received(&mut self, tx: &mut Tx, received: &[Received]) -> Done<Option<Step>> {
         let booked = store::payments::of_request(tx, self.request.id).await?;
-        let known = |money: &&Received| !booked.iter().any(|payment| payment.transaction_id.as_ref() == Some(&money.transaction_id));
+        let known =
+            |money: &&Received| !booked.iter().any(|payment| payment.transaction_id.as_ref() == Some(&money.transaction_id));
         let mut first = booked.is_empty();
         for money in received.iter().filter(known) {
             if (money.amount_minor, money.currency) != (self.request.amount, self.request.currency) {

@@ -19,6 +19,7 @@ pub mod installment_plans;
 pub mod invoices;
 pub mod jobs;
 pub mod payment_methods;
+pub mod payment_requests;
 pub mod payments;
 pub mod plans;
 pub mod roll_outs;
@@ -42,6 +43,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(jobs::routes())
         .merge(payments::routes())
         .merge(payment_methods::routes())
+        .merge(payment_requests::routes())
         .merge(plans::routes())
         .merge(roll_outs::routes())
         .merge(schedules::routes())

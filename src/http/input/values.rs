@@ -23,6 +23,7 @@ use crate::domain::{
     invoice::InvoiceStatus,
     money::{Currency, MAX_AMOUNT_MINOR, Percentage},
     payment::{Finding, MethodKind, PaymentStatus, RefundTo},
+    payment_request::RequestStatus,
     plan::{CatchUp, WhilePastDue},
     proration::FirstPeriod,
     roll_out::{Effect, Field, Overrides, RollOutStatus},
@@ -359,5 +360,5 @@ macro_rules! domain_words {
 
 domain_words! {
     Arrears, BusinessDay, CatchUp, ClockStatus, Effect, Field, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind,
-    Missed, Overrides, PaymentStatus, RefundTo, RollOutStatus, Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
+    Missed, Overrides, PaymentStatus, RefundTo, RequestStatus, RollOutStatus, Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
 }

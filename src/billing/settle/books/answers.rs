@@ -8,7 +8,7 @@ use crate::{
     billing::settle::{Answer, Step},
     domain::{
         id::PaymentId,
-        invoice::InvoiceStatus,
+        invoice::{Invoice, InvoiceStatus},
         payment::{Outcome, Payment, PaymentStatus},
     },
     gateway::ReturnOutcome,
@@ -27,13 +27,13 @@ impl Books<'_> {
         if closed && !self.took_money_after_all(&payment, answer) || !(closed || ours || tells_the_end(answer)) {
             return self.too_late(&payment, claimed, answer);
         }
-        let wanted = self.is_wanted(&payment);
+        let wanted = self.invoices.get(&payment.invoice_id).is_some_and(|invoice| self.is_wanted(invoice));
         let next = match answer {
             Answer::Outcome(Outcome::Succeeded { transaction_id, amount_minor }) => {
                 self.resolve(&mut payment, PaymentStatus::Succeeded, Some(transaction_id.clone()));
                 payment.amount_captured = *amount_minor;
                 (payment.decline_class, payment.decline_code, payment.decline_message) = (None, None, None);
-                self.succeed(&payment);
+                self.succeed(&mut payment);
                 None
             }
             Answer::Outcome(Outcome::Authorized { transaction_id }) => {
@@ -164,8 +164,7 @@ impl Books<'_> {
     }
 
     /// Whether the invoice is still to be collected: cancel, void and paid stop everything.
-    fn is_wanted(&self, payment: &Payment) -> bool {
-        let Some(invoice) = self.invoices.get(&payment.invoice_id) else { return false };
+    pub fn is_wanted(&self, invoice: &Invoice) -> bool {
         invoice.status == InvoiceStatus::Open && !self.is_cancelled(invoice)
     }
 

@@ -18,21 +18,29 @@ const MANDATE_ENDED: &str = "the issuer ended the mandate";
 
 impl Books<'_> {
     /// Money arrived.
-    pub fn succeed(&mut self, payment: &Payment) {
+    pub fn succeed(&mut self, payment: &mut Payment) {
         let data = json!({ "invoice_id": payment.invoice_id, "amount": payment.amount_captured, "currency": payment.currency, "transaction_id": payment.transaction_id });
         self.payment_event("payment.succeeded", payment, data);
         let now = self.now_of(payment.timeline);
         let Some(invoice) = self.invoices.get_mut(&payment.invoice_id) else { return };
         self.changed_invoices.insert(invoice.id);
+        self.funded.insert(invoice.id);
+        let balance = invoice.balance_due();
+        // Whoever pays by a request that was withdrawn owes nothing any more.
+        let asked_in_vain = payment.payment_request_id.is_some() && invoice.status == InvoiceStatus::Void;
+        let taken = if asked_in_vain { 0 } else { payment.amount_captured.min(balance) };
+        invoice.amount_paid += taken;
+        payment.surplus = payment.amount_captured - taken;
+        if payment.surplus > 0 && payment.amount_captured <= payment.amount {
+            payment.return_at = Some(self.wall);
+            self.app.bells.requests.notify_one();
+        }
         if invoice.status != InvoiceStatus::Open {
             // It stays closed, but what came in must be there to be given back.
-            invoice.amount_paid += payment.amount_captured.min(invoice.balance_due());
             invoice.updated_at = now;
             self.payment_event("payment.on_closed_invoice", payment, json!({ "invoice_id": payment.invoice_id }));
             return;
         }
-        let balance = invoice.balance_due();
-        invoice.amount_paid += payment.amount_captured.min(balance);
         invoice.gateway_faults = 0;
         invoice.updated_at = now;
         if payment.amount_captured > balance {
@@ -98,7 +106,7 @@ impl Books<'_> {
     }
 
     /// Nobody's money moved and nobody is to blame but the way there: a short wait, no dunning step, no word to the customer.
-    pub(super) fn gateway_fault(&mut self, id: InvoiceId, retry_after: Option<TimeDelta>) {
+    pub fn gateway_fault(&mut self, id: InvoiceId, retry_after: Option<TimeDelta>) {
         let backoff = &self.app.config.collection.gateway_fault_backoff;
         let Some(invoice) = self.invoices.get_mut(&id) else { return };
         if invoice.status != InvoiceStatus::Open {
@@ -129,7 +137,7 @@ impl Books<'_> {
         true
     }
 
-    fn past_due(&mut self, id: InvoiceId) {
+    pub(super) fn past_due(&mut self, id: InvoiceId) {
         let Some(subscription_id) = self.invoices.get(&id).and_then(|invoice| invoice.subscription_id) else { return };
         let rules = &self.app.rules;
         if let Some(subscription) = self.subscriptions.get_mut(&subscription_id)
@@ -161,10 +169,8 @@ impl Books<'_> {
                     );
                 }
             }
-            FinalAction::MarkUncollectible | FinalAction::PaymentRequest => {
-                self.uncollectible(id);
-                self.paid.extend(self.invoices.get(&id).and_then(|invoice| invoice.subscription_id));
-            }
+            FinalAction::MarkUncollectible => self.give_up_for_good(id),
+            FinalAction::PaymentRequest => self.ask_at_last(id),
         }
     }
 
@@ -180,7 +186,7 @@ impl Books<'_> {
         self.subscription_event("subscription.cancelled", subscription_id, json!({ "reason": reason, "invoice_id": id }));
     }
 
-    fn uncollectible(&mut self, id: InvoiceId) {
+    pub(super) fn uncollectible(&mut self, id: InvoiceId) {
         if let Some(invoice) = self.invoices.get_mut(&id).filter(|invoice| invoice.status == InvoiceStatus::Open) {
             invoice.status = InvoiceStatus::Uncollectible;
             invoice.next_attempt_at = None;

@@ -1,0 +1,183 @@
+//! `/v1/payment-requests`: what customers were asked to pay, and what an operator does about it.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State, http::StatusCode};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    billing::{self, App, Refusal},
+    domain::{
+        id::{self, ClockId, CustomerId, InvoiceId, PaymentMethodId, PaymentRequestId},
+        money::Currency,
+        payment_request::{Ending, PaymentRequest, RequestStatus, Role},
+    },
+    http::{
+        auth::Caller,
+        body::{MaybeBody, PathId},
+        error::Problem,
+        input::{Name, Text, body},
+        page::{List, NoFilters, Page},
+    },
+    store,
+};
+
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(get))
+        .routes(routes!(request))
+        .routes(routes!(withdraw))
+        .routes(routes!(remind))
+}
+
+body! {
+    pub struct PaymentRequestFilters {
+        pub invoice_id: Option<InvoiceId>,
+        pub customer_id: Option<CustomerId>,
+        pub status: Option<RequestStatus>,
+        pub gateway: Option<Text<60>>,
+        pub reference: Option<Text<20>>,
+    }
+}
+
+body! {
+    pub struct NewRequest {
+        /// Some of `EMAIL`, `SMS`, `WEB`. Left out: whichever reaches the customer.
+        pub channels: Option<Vec<Text<10>>>,
+        /// Name of a gateway that can ask. Left out: `collection.request_gateway`, or the only one.
+        pub gateway: Option<Name<100>>,
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PaymentRequestAnswer {
+    #[schema(value_type = String)]
+    id: PaymentRequestId,
+    #[schema(value_type = String)]
+    invoice_id: InvoiceId,
+    #[schema(value_type = String)]
+    customer_id: CustomerId,
+    #[schema(value_type = Option<String>)]
+    payment_method_id: Option<PaymentMethodId>,
+    gateway: String,
+    /// `attempt`: how the invoice is collected; `last`: the end of its dunning ladder; `extra`: an operator's.
+    role: Role,
+    status: RequestStatus,
+    /// It is being closed, and the gateway has not confirmed that.
+    ending: Option<Ending>,
+    /// Our own: Paysley's `reference_number`, Paylike's `reference`.
+    reference: String,
+    /// The gateway's own id, where it keeps requests.
+    request_id: Option<String>,
+    channels: Vec<String>,
+    /// Where the customer pays.
+    link: Option<String>,
+    amount: i64,
+    #[schema(value_type = String)]
+    currency: Currency,
+    /// Why nobody was asked, or what an operator has to decide.
+    message: Option<String>,
+    /// Reminders sent.
+    reminders: i64,
+    next_reminder_at: Option<DateTime<Utc>>,
+    expires_at: DateTime<Utc>,
+    #[schema(value_type = Option<String>)]
+    clock_id: Option<ClockId>,
+    /// Real time of the first call, whatever clock the customer is on.
+    sent_at: DateTime<Utc>,
+    created_at: DateTime<Utc>,
+    resolved_at: Option<DateTime<Utc>>,
+}
+
+impl From<PaymentRequest> for PaymentRequestAnswer {
+    fn from(request: PaymentRequest) -> Self {
+        Self {
+            id: request.id,
+            invoice_id: request.invoice_id,
+            customer_id: request.customer_id,
+            payment_method_id: request.payment_method_id,
+            gateway: request.gateway,
+            role: request.role,
+            status: request.status,
+            ending: request.ending,
+            reference: request.reference,
+            request_id: request.request_id,
+            channels: request.channels,
+            link: request.link,
+            amount: request.amount,
+            currency: request.currency,
+            message: request.message,
+            reminders: request.reminders,
+            next_reminder_at: request.next_reminder_at,
+            expires_at: request.expires_at,
+            clock_id: request.timeline.clock_id(),
+            sent_at: request.sent_at,
+            created_at: request.created_at,
+            resolved_at: request.resolved_at,
+        }
+    }
+}
+
+/// Lists payment requests.
+#[utoipa::path(get, path = "/v1/payment-requests", tag = "money", params(Page<id::PaymentRequest, PaymentRequestFilters>), responses((status = 200, body = List<PaymentRequestAnswer>)))]
+async fn list(
+    State(app): State<Arc<App>>,
+    page: Page<id::PaymentRequest, PaymentRequestFilters>,
+) -> Result<Json<List<PaymentRequestAnswer>>, Problem> {
+    let PaymentRequestFilters { invoice_id, customer_id, status, gateway, reference } = &page.filters;
+    let wanted = [
+        ("invoice_id", invoice_id.map(|id| id.to_string())),
+        ("customer_id", customer_id.map(|id| id.to_string())),
+        ("status", status.map(|status| status.to_string())),
+        ("gateway", gateway.as_ref().map(|t| t.0.clone())),
+        ("reference", reference.as_ref().map(|t| t.0.clone())),
+    ];
+    let found = store::page::list::<PaymentRequest>(&app.db, page.request(wanted)).await?;
+    Ok(Json(List::of(found, PaymentRequestAnswer::from)))
+}
+
+/// Shows a payment request.
+#[utoipa::path(get, path = "/v1/payment-requests/{id}", tag = "money", params(("id" = String, Path)), responses((status = 200, body = PaymentRequestAnswer)))]
+async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::PaymentRequest>) -> Result<Json<PaymentRequestAnswer>, Problem> {
+    let request = store::payment_requests::get(&app.db, id).await?.ok_or_else(|| Refusal::not_found("payment request", id))?;
+    Ok(Json(request.into()))
+}
+
+/// Asks the customer to pay an open invoice, beside whatever else is planned for it.
+#[utoipa::path(post, path = "/v1/invoices/{id}/request", tag = "money", params(("id" = String, Path)), request_body = NewRequest, responses((status = 201, body = PaymentRequestAnswer)))]
+async fn request(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): PathId<id::Invoice>,
+    MaybeBody(new): MaybeBody<NewRequest>,
+) -> Result<(StatusCode, Json<PaymentRequestAnswer>), Problem> {
+    let channels = new.channels.map(|channels| channels.into_iter().map(|channel| channel.0).collect());
+    let request = billing::requests::request(&app, &caller.actor, id, new.gateway.map(|name| name.0), channels).await?;
+    Ok((StatusCode::CREATED, Json(request.into())))
+}
+
+/// Takes a request back; what was paid by then is booked all the same. Closes one that was parked.
+#[utoipa::path(post, path = "/v1/payment-requests/{id}/withdraw", tag = "money", params(("id" = String, Path)), responses((status = 200, body = PaymentRequestAnswer)))]
+async fn withdraw(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): PathId<id::PaymentRequest>,
+    _: MaybeBody<NoFilters>,
+) -> Result<Json<PaymentRequestAnswer>, Problem> {
+    Ok(Json(billing::requests::withdraw(&app, &caller.actor, id).await?.into()))
+}
+
+/// Asks the customer once more, by the same request.
+#[utoipa::path(post, path = "/v1/payment-requests/{id}/remind", tag = "money", params(("id" = String, Path)), responses((status = 200, body = PaymentRequestAnswer)))]
+async fn remind(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): PathId<id::PaymentRequest>,
+    _: MaybeBody<NoFilters>,
+) -> Result<Json<PaymentRequestAnswer>, Problem> {
+    Ok(Json(billing::requests::remind(&app, &caller.actor, id).await?.into()))
+}

@@ -30,6 +30,10 @@ pub const SUBSCRIPTIONS_PARKED: &str = "rebilld_subscriptions_parked";
 pub const JOB_RUNS: &str = "rebilld_job_runs_total";
 /// Duration of one run. Label `job`.
 pub const JOB_SECONDS: &str = "rebilld_job_seconds";
+/// What the daemon asked of its database, since it started.
+pub const DATABASE_STATEMENTS: &str = "rebilld_database_statements_total";
+pub const DATABASE_COMMITS: &str = "rebilld_database_commits_total";
+pub const DATABASE_ROWS: &str = "rebilld_database_rows_written_total";
 /// Always 1. Label `version`.
 pub const BUILD_INFO: &str = "rebilld_build_info";
 
@@ -56,6 +60,9 @@ const TABLE: &[(&str, Shape, &str)] = &[
     (SUBSCRIPTIONS_PARKED, Shape::Gauge, "Subscriptions that wait for an operator."),
     (JOB_RUNS, Shape::Counter, "Job runs that ended, by job and result."),
     (JOB_SECONDS, Shape::Histogram(RUN_BUCKETS_S), "Seconds one job run took, by job."),
+    (DATABASE_STATEMENTS, Shape::Counter, "Statements sent to the database."),
+    (DATABASE_COMMITS, Shape::Counter, "Transactions committed."),
+    (DATABASE_ROWS, Shape::Counter, "Rows inserted or updated in groups."),
     (BUILD_INFO, Shape::Gauge, "Always 1; the label says which version runs."),
 ];
 
@@ -140,6 +147,9 @@ pub fn metrics() -> &'static PrometheusHandle {
         metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
         metrics::counter!(CYCLES_OPENED).absolute(0);
         metrics::counter!(INSTALLMENTS_OPENED).absolute(0);
+        for counter in [DATABASE_STATEMENTS, DATABASE_COMMITS, DATABASE_ROWS] {
+            metrics::counter!(counter).absolute(0);
+        }
         handle
     })
 }

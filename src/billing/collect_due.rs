@@ -3,11 +3,20 @@
 //! Guards "never twice": a payment is in the database before its first call, and an invoice with a payment on its way is not
 //! claimed again.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, pin::pin};
 
 use chrono::{DateTime, Utc};
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{Fuse, FusedFuture},
+    stream::FuturesUnordered,
+};
 use serde_json::json;
+
+mod way;
+
+pub(super) use way::Obstacle;
+use way::Way;
 
 use super::{
     App, Done,
@@ -19,8 +28,8 @@ use crate::{
         customer::Timeline,
         event::Actor,
         id::InvoiceId,
-        invoice::{Invoice, NextAction},
-        payment::{DeclineClass, MethodKind, Payment, PaymentStatus, Reason},
+        invoice::Invoice,
+        payment::{MethodKind, Payment, PaymentStatus, Reason},
     },
     store::{self, invoices::ChosenMethod},
 };
@@ -37,48 +46,56 @@ pub struct Collected {
 
 /// Collects everything due on a timeline by `now`, until nothing is.
 pub async fn collect_due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Collected> {
-    let mut collected = Collected::default();
     let (settler, writer) = settle::channel(app);
     let work = async {
-        let mut calls = FuturesUnordered::new();
-        let batch = app.config.billing.batch as usize;
-        loop {
-            // Nothing is claimed whose outcome could not be written down.
-            if app.stopping.is_cancelled() || settler.is_closed() {
-                while calls.next().await.is_some() {}
-                break;
-            }
-            // Claim ahead while calls are under way, so that the gateway never waits for the database.
-            if calls.len() < batch {
-                let claimed = match claim(app, timeline, now, batch as i64).await {
-                    Ok(claimed) => claimed,
-                    Err(error) => {
-                        // Calls under way must still be settled: dropping them would make their outcomes unknown.
-                        while calls.next().await.is_some() {}
-                        drop(calls);
-                        drop(settler);
-                        return Err(error);
-                    }
-                };
-                collected.without_gateway += claimed.without_gateway;
-                collected.payments += claimed.payments.len();
-                collected.requests += claimed.requests;
-                let nothing_due = claimed.payments.is_empty() && claimed.requests == 0 && claimed.without_gateway == 0;
-                calls.extend(claimed.payments.into_iter().map(|payment| drive(app, payment, Step::Charge, &settler)));
-                if nothing_due && calls.is_empty() {
-                    break;
-                }
-            }
-            // Let a good part finish before claiming again, else each claim would be a batch of one.
-            let wait_until = calls.len().saturating_sub(batch / 2).min(batch / 2);
-            while calls.len() > wait_until && calls.next().await.is_some() {}
-        }
-        drop(calls);
+        let collected = claim_and_call(app, timeline, now, &settler).await;
         drop(settler);
-        Ok(())
+        collected
     };
     let (worked, written) = tokio::join!(work, writer.run());
-    worked.and(written).map(|()| collected)
+    written.and(worked)
+}
+
+/// Claims ahead while calls are under way, so that neither the gateway nor the database waits for the other.
+async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settler: &Settler) -> Done<Collected> {
+    let mut collected = Collected::default();
+    let batch = app.config.billing.batch as usize;
+    let mut calls = FuturesUnordered::new();
+    let mut claiming = pin!(Fuse::terminated());
+    let mut fault = None;
+    // More is claimed once no more calls than this are left.
+    let mut enough = batch;
+    loop {
+        // Nothing is claimed whose outcome could not be written down. What is under way must be settled all the same: dropping a
+        // call would make its outcome unknown.
+        let over = fault.is_some() || app.stopping.is_cancelled() || settler.is_closed();
+        if claiming.is_terminated() {
+            if !over && calls.len() <= enough {
+                claiming.set(claim(app, timeline, now, batch as i64).fuse());
+            } else if calls.is_empty() {
+                break;
+            }
+        }
+        tokio::select! {
+            claimed = &mut claiming, if !claiming.is_terminated() => match claimed {
+                Ok(claimed) => {
+                    collected.without_gateway += claimed.without_gateway;
+                    collected.payments += claimed.payments.len();
+                    collected.requests += claimed.requests;
+                    let count = claimed.payments.len() + claimed.requests + claimed.without_gateway;
+                    calls.extend(claimed.payments.into_iter().map(|payment| drive(app, payment, Step::Charge, settler)));
+                    if count == 0 && calls.is_empty() {
+                        break;
+                    }
+                    // Where little was due, a good part is finished first, else each claim would be a batch of one.
+                    enough = if count == batch { batch } else { calls.len() / 2 };
+                }
+                Err(error) => fault = Some(error),
+            },
+            Some(()) = calls.next() => {}
+        }
+    }
+    fault.map_or(Ok(collected), Err)
 }
 
 struct Claimed {
@@ -103,19 +120,22 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64) ->
         |invoice: &&Invoice| methods.get(&invoice.id).is_some_and(|method| method.kind == Some(MethodKind::PaymentRequest));
     let asked: Vec<&Invoice> = invoices.iter().filter(asks).collect();
     let mut asking = Asking::load(app, &mut tx, &asked, now, wall).await?;
-    invoices.retain_mut(|invoice| match usable(app, timeline, invoice, methods.get(&invoice.id)) {
-        Ok(method) if method.kind == Some(MethodKind::PaymentRequest) => asking.next(invoice, method),
-        Ok(method) => {
-            invoice.attempts += 1;
-            invoice.next_attempt_at = None;
-            invoice.updated_at = now;
-            payments.push(payment_for(app, invoice, method, now, wall));
-            true
+    invoices.retain_mut(|invoice| {
+        match way::of(app, timeline, invoice, methods.get(&invoice.id)) {
+            Way::Charge(method) => {
+                invoice.attempts += 1;
+                invoice.next_attempt_at = None;
+                payments.push(payment_for(app, invoice, method, now, wall));
+            }
+            Way::Ask(method) => return asking.next(invoice, method),
+            Way::Wait(until) => invoice.next_attempt_at = Some(until),
+            Way::Without(obstacle) => {
+                local.push((invoice.id, obstacle));
+                return false;
+            }
         }
-        Err(obstacle) => {
-            local.push((invoice.id, obstacle));
-            false
-        }
+        invoice.updated_at = now;
+        true
     });
     store::payments::insert(&mut tx, &payments).await?;
     store::invoices::save(&mut tx, &invoices).await?;
@@ -132,51 +152,6 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64) ->
 #[doc(hidden)]
 pub async fn claim_only(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<usize> {
     Ok(claim(app, timeline, now, app.config.billing.batch.into()).await?.payments.len())
-}
-
-/// Why an invoice that is due is not sent to a gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Obstacle {
-    LadderEnded,
-    NoMethod,
-    GatewayNotConfigured,
-    /// A test clock's customer must never be charged for real.
-    LiveGateway,
-}
-
-impl Obstacle {
-    pub(super) fn class(self) -> DeclineClass {
-        match self {
-            Self::LadderEnded | Self::NoMethod => DeclineClass::NewCardNeeded,
-            Self::GatewayNotConfigured | Self::LiveGateway => DeclineClass::GatewayFault,
-        }
-    }
-
-    pub(super) fn code(self) -> &'static str {
-        match self {
-            Self::LadderEnded => "ladder_ended",
-            Self::NoMethod => "no_payment_method",
-            Self::GatewayNotConfigured => "gateway_not_configured",
-            Self::LiveGateway => "live_gateway_on_test_clock",
-        }
-    }
-}
-
-fn usable<'m>(
-    app: &App,
-    timeline: Timeline,
-    invoice: &Invoice,
-    method: Option<&'m ChosenMethod>,
-) -> Result<&'m ChosenMethod, Obstacle> {
-    if invoice.next_action == NextAction::GiveUp {
-        return Err(Obstacle::LadderEnded);
-    }
-    let method = method.filter(|method| method.payment_method_id.is_some()).ok_or(Obstacle::NoMethod)?;
-    let gateway = method.gateway.as_deref().and_then(|name| app.gateways.get(name)).ok_or(Obstacle::GatewayNotConfigured)?;
-    if gateway.live && timeline != Timeline::Wall {
-        return Err(Obstacle::LiveGateway);
-    }
-    Ok(method)
 }
 
 fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTime<Utc>, wall: DateTime<Utc>) -> Payment {

@@ -40,7 +40,12 @@ pub async fn invoice_due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> D
         opened.subscriptions += batch.subscriptions;
         opened.cycles += batch.cycles;
         opened.parked += batch.parked;
-        if batch.subscriptions == 0 || app.stopping.is_cancelled() {
+        if batch.cycles > 0 && timeline == Timeline::Wall {
+            // The first are charged while the next are opened.
+            app.bells.collect.notify_one();
+        }
+        // All their cycles are opened at once, so those that are fewer than asked for were the last.
+        if batch.subscriptions < app.config.billing.batch as usize || app.stopping.is_cancelled() {
             return Ok(opened);
         }
     }

@@ -17,6 +17,7 @@ pub mod invoice_due;
 pub mod invoices;
 pub mod keys;
 pub mod look_up;
+pub mod measure;
 pub mod open;
 pub mod pause;
 pub mod payment_methods;

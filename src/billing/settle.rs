@@ -222,7 +222,7 @@ async fn keep_lease(app: &App, payment: &Payment) -> Done<bool> {
     Ok(renewed)
 }
 
-fn charge_of(payment: &Payment) -> Charge {
+pub(super) fn charge_of(payment: &Payment) -> Charge {
     let source = match (&payment.prior_transaction_id, &payment.customer_token) {
         (Some(transaction_id), _) => Source::PriorTransaction { transaction_id: transaction_id.clone() },
         (None, token) => Source::VaultToken {

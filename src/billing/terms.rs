@@ -116,7 +116,7 @@ pub(super) async fn resolve(
     let mut ground = subscription.clone();
     let at_end = action == Some(When::PeriodEnd);
     if at_end && let Some(pending) = &subscription.pending_change {
-        overlay(&mut ground, pending);
+        pending.put_over(&mut ground);
     }
     let mut change = match &input.plan_id {
         Some(key) => plan_change(tx, checks, subscription, key, action.is_some()).await?,
@@ -214,7 +214,7 @@ fn check(
     at_end: bool,
     change: &mut Change,
 ) {
-    overlay(&mut after, change);
+    change.put_over(&mut after);
     let days = checks.terms(&Terms::of(&after), &app.rules);
     if change.billing_days.is_some() {
         change.billing_days = Some(days);
@@ -233,28 +233,10 @@ fn check(
         && let Some(pending) = &subscription.pending_change
         && after.recurrence().is_ok()
     {
-        overlay(&mut after, pending);
+        pending.put_over(&mut after);
         if after.recurrence().is_err() {
             checks
                 .fault("billing_frequency", "does not fit the change that waits for the period's end: undo that with keep first");
         }
     }
-}
-
-/// Puts the terms that say when and how much in place, without touching where the subscription stands.
-fn overlay(subscription: &mut Subscription, change: &Change) {
-    macro_rules! set {
-        ($($field:ident),+) => {$( if let Some(value) = &change.$field { subscription.$field = value.clone(); } )+};
-    }
-    set!(
-        amount,
-        quantity,
-        billing_frequency,
-        billing_cycle_interval,
-        billing_days,
-        duration,
-        ends_on,
-        business_day,
-        holiday_calendar
-    );
 }

@@ -1,5 +1,6 @@
 //! The door of the command line: one sentence for each fault on stderr, and an exit code that scripts can rely on.
 
+mod bench;
 mod check;
 mod demo;
 mod export;
@@ -58,7 +59,12 @@ enum Command {
         /// Where to listen; port 0 takes a free one
         #[arg(long, value_name = "ADDR")]
         listen: SocketAddr,
+        /// How long every call takes, in milliseconds: 300, or 100-500 for anything between
+        #[arg(long, value_name = "MS", default_value = "0")]
+        latency: sandbox::Latency,
     },
+    /// Measures the bill run on this machine beside the bare gateway calls and the bare rows that it is made of
+    Bench(bench::Options),
 }
 
 /// Where the settings come from: the defaults, then this file, then the environment (`REBILLD_<SECTION>__<KEY>`).
@@ -94,17 +100,18 @@ impl Cli {
             Command::Simulate(options) => return simulate::run(options).await,
             Command::Import(options) => return import::run(options).await,
             Command::Export(options) => export::run(options).await?,
-            Command::Sandbox { listen } => pretend(listen).await?,
+            Command::Sandbox { listen, latency } => pretend(listen, latency).await?,
+            Command::Bench(options) => return bench::run(options).await,
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-async fn pretend(listen: SocketAddr) -> anyhow::Result<()> {
+async fn pretend(listen: SocketAddr, latency: sandbox::Latency) -> anyhow::Result<()> {
     // Before anybody learns that there is something to stop.
     let mut signals = daemon::Signals::new()?;
     let now: sandbox::Now = Arc::new(|| Clock::System.now());
-    let running = sandbox::start(listen, now, sandbox::Options::default())
+    let running = sandbox::start(listen, now, sandbox::Options { latency, ..sandbox::Options::default() })
         .await
         .with_context(|| format!("the sandbox cannot listen on {listen}"))?;
     println!("sandbox listens on {}", running.url());

@@ -18,6 +18,7 @@ use super::{
     text_enum,
 };
 
+mod beginning;
 pub mod billed;
 pub mod change;
 mod pause;

@@ -239,7 +239,7 @@ impl Gateway for FluidPay {
 }
 
 /// The body of `POST /transaction`.
-fn sale(charge: &Charge) -> Value {
+pub fn sale(charge: &Charge) -> Value {
     let (customer_token, method_token) = match &charge.source {
         Source::VaultToken { customer_token, payment_method_token } => (customer_token.as_str(), payment_method_token.as_deref()),
         Source::PriorTransaction { .. } => ("", None),

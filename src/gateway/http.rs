@@ -131,38 +131,42 @@ pub struct Http {
     timeout: Duration,
 }
 
+/// The connections to a gateway: kept alive, as many as calls may be under way. Sends nothing twice and follows nothing.
+pub fn client(settings: &Settings, auth: Auth) -> Result<Client, String> {
+    install_tls();
+    let key = settings.api_key.expose_secret();
+    let text = match auth {
+        Auth::Raw => key.to_owned(),
+        Auth::Bearer => format!("Bearer {key}"),
+        Auth::BasicPassword => format!("Basic {}", BASE64_STANDARD.encode(format!(":{key}"))),
+    };
+    let mut authorization =
+        HeaderValue::from_str(&text).map_err(|_| "api_key: must be printable ASCII on one line".to_owned())?;
+    authorization.set_sensitive(true);
+    let headers = HeaderMap::from_iter([(AUTHORIZATION, authorization), (ACCEPT, HeaderValue::from_static("application/json"))]);
+    Client::builder()
+        .user_agent(concat!("rebilld/", env!("CARGO_PKG_VERSION")))
+        .default_headers(headers)
+        .timeout(settings.timeout)
+        // Shorter than the whole, so that a connection that never came about is told apart from a lost answer.
+        .connect_timeout(Duration::from_secs(5).min(settings.timeout / 2))
+        .pool_max_idle_per_host(settings.max_in_flight.max(1))
+        // Shorter than what servers usually allow: a connection closed under a request costs a look-up.
+        .pool_idle_timeout(Duration::from_secs(20))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .build()
+        .map_err(|error| format!("HTTP client: {error}"))
+}
+
 impl Http {
     /// Opens no connection. The error is a sentence without the key.
     pub fn new(settings: &Settings, auth: Auth) -> Result<Self, String> {
-        install_tls();
         let base = Url::parse(&settings.base_url).map_err(|error| format!("base_url: {error}"))?;
         if base.cannot_be_a_base() || !matches!(base.scheme(), "http" | "https") {
             return Err("base_url: must be an http or https address".into());
         }
-        let key = settings.api_key.expose_secret();
-        let text = match auth {
-            Auth::Raw => key.to_owned(),
-            Auth::Bearer => format!("Bearer {key}"),
-            Auth::BasicPassword => format!("Basic {}", BASE64_STANDARD.encode(format!(":{key}"))),
-        };
-        let mut authorization =
-            HeaderValue::from_str(&text).map_err(|_| "api_key: must be printable ASCII on one line".to_owned())?;
-        authorization.set_sensitive(true);
-        let headers =
-            HeaderMap::from_iter([(AUTHORIZATION, authorization), (ACCEPT, HeaderValue::from_static("application/json"))]);
-        let client = Client::builder()
-            .user_agent(concat!("rebilld/", env!("CARGO_PKG_VERSION")))
-            .default_headers(headers)
-            .timeout(settings.timeout)
-            // Shorter than the whole, so that a connection that never came about is told apart from a lost answer.
-            .connect_timeout(Duration::from_secs(5).min(settings.timeout / 2))
-            .pool_max_idle_per_host(settings.max_in_flight.max(1))
-            // Shorter than what servers usually allow: a connection closed under a request costs a look-up.
-            .pool_idle_timeout(Duration::from_secs(20))
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .build()
-            .map_err(|error| format!("HTTP client: {error}"))?;
+        let client = client(settings, auth)?;
         Ok(Self { client, base, gateway: settings.name.clone(), key: settings.api_key.clone(), timeout: settings.timeout })
     }
 

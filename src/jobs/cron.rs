@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio_cron_scheduler::{Job as CronJob, JobScheduler};
@@ -140,25 +141,41 @@ fn every(seconds: u64) -> String {
     }
 }
 
+/// The shortest pause between two runs of a job that nobody rings for: what falls due meanwhile is done together.
+const GATHER: Duration = Duration::from_millis(50);
+
 async fn answer(app: Arc<App>, job: &'static Job, bell: Arc<Notify>, pulse: Arc<Pulse>) {
     bell.notify_one();
+    let mut wait = None;
     loop {
         tokio::select! {
             () = app.stopping.cancelled() => return,
             () = bell.notified() => {
                 pulse.works();
-                run(&app, job).await;
+                wait = run_and_look_ahead(&app, job).await;
             }
-            // Some bells ring once a day: the loop turns all the same.
-            () = tokio::time::sleep(app.config.jobs.tick) => {}
+            // What falls due before the next tick need not wait for it.
+            () = tokio::time::sleep(wait.unwrap_or(app.config.jobs.tick)) => {
+                pulse.works();
+                wait = if wait.is_some() { run_and_look_ahead(&app, job).await } else { None };
+            }
         }
         pulse.rests();
     }
 }
 
-/// One run on the wall clock. A panic is a failed run, not the end of the job.
-async fn run(app: &App, job: &'static Job) {
+/// Runs a job; says how long until it has something to do again, if a tick would be later.
+async fn run_and_look_ahead(app: &App, job: &'static Job) -> Option<Duration> {
     let started_at = app.clock.now();
+    run(app, job, started_at).await;
+    let next = job.earliest?(app, Timeline::Wall).await.ok().flatten()?;
+    let wait = (next - app.clock.now()).to_std().unwrap_or_default().max(GATHER);
+    // What was due then and still is cannot be done now: it waits for the bell.
+    (next > started_at && wait < app.config.jobs.tick).then_some(wait)
+}
+
+/// One run on the wall clock. A panic is a failed run, not the end of the job.
+async fn run(app: &App, job: &'static Job, started_at: DateTime<Utc>) {
     let begun = Instant::now();
     let asked = app.bells.asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(job.name);
     let work = std::panic::AssertUnwindSafe((job.run)(app, Timeline::Wall, started_at)).catch_unwind();

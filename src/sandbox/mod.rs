@@ -12,6 +12,7 @@ mod faults;
 mod fixtures;
 mod fluidpay;
 mod ids;
+mod latency;
 mod ledger;
 mod paylike;
 mod paysley;
@@ -20,7 +21,10 @@ mod scripts;
 mod server;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -39,6 +43,7 @@ use tokio_util::task::TaskTracker;
 pub use call::Gateway;
 pub use faults::{Fault, Rule};
 pub use fixtures::{FLUIDPAY_KEY, PAYLIKE_KEY, PAYLIKE_MERCHANT, PAYSLEY_KEY};
+pub use latency::Latency;
 pub use ledger::{Entry, Kind, Summary};
 pub use paysley::{Asked, Pay};
 pub use scripts::{Anyone, Script};
@@ -59,7 +64,7 @@ pub type Now = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
     /// How long every gateway call takes, at least.
-    pub latency: Duration,
+    pub latency: Latency,
     /// FluidPay settles each transaction as it is made: nothing can be voided, everything can be refunded.
     pub settle_at_once: bool,
     /// Every token is known.
@@ -70,6 +75,8 @@ pub struct Options {
 pub struct Sandbox {
     now: Now,
     options: Options,
+    /// How many calls have been answered or are being answered.
+    called: AtomicU64,
     state: Mutex<State>,
     /// Calls being processed; they finish even when their client has gone.
     calls: TaskTracker,
@@ -95,7 +102,7 @@ impl Sandbox {
         state.fluidpay.settle_at_once(options.settle_at_once);
         state.scripts.let_in(options.anyone);
         fixtures::install(&mut state, now());
-        Arc::new(Self { now, options, state: Mutex::new(state), calls: TaskTracker::new() })
+        Arc::new(Self { now, options, called: AtomicU64::new(0), state: Mutex::new(state), calls: TaskTracker::new() })
     }
 
     /// Every movement of money so far, in order.
@@ -222,8 +229,9 @@ impl Sandbox {
             Some(Fault::Delay { ms }) => tokio::time::sleep(Duration::from_millis(ms)).await,
             _ => {}
         }
-        if !self.options.latency.is_zero() {
-            tokio::time::sleep(self.options.latency).await;
+        let wait = self.options.latency.of(self.called.fetch_add(1, Ordering::Relaxed));
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
         }
         let decline = if let Some(Fault::Decline { code }) = fault { Some(code) } else { None };
         let reply = match call.gateway {

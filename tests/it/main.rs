@@ -1,5 +1,6 @@
 //! The one integration binary: stories and laws that need the whole crate, and both databases.
 
+mod bench;
 mod billing;
 mod collection;
 mod daemon;

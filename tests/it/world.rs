@@ -9,7 +9,6 @@ use rebilld::{
     clock::Clock,
     config::{Config, GatewayConfig, GatewayKind, Mode},
     domain::{
-        calendar::BusinessDay,
         clock::{ClockStatus, TestClock},
         customer::{Customer, Metadata, PaymentMethod, Timeline},
         frequency::Frequency,
@@ -18,9 +17,7 @@ use rebilld::{
         money::Currency,
         payment::{MethodKind, Payment},
         payment_request::PaymentRequest,
-        plan::{CatchUp, WhilePastDue},
-        proration::FirstPeriod,
-        subscription::{Subscription, SubscriptionStatus},
+        subscription::Subscription,
     },
     gateway::Gateways,
     jobs,
@@ -103,7 +100,7 @@ impl World {
 
     /// With a gateway that takes its time, as real ones do: what is killed is then killed amid calls.
     pub async fn slow(on: On, latency: Duration) -> Option<Self> {
-        Self::opposite(on, "2026-01-01T00:00:00Z", Options { latency, ..Options::default() }).await
+        Self::opposite(on, "2026-01-01T00:00:00Z", Options { latency: latency.into(), ..Options::default() }).await
     }
 
     async fn opposite(on: On, now: &str, options: Options) -> Option<Self> {
@@ -207,54 +204,10 @@ impl World {
         let now = self.app.now_of(Timeline::Test(self.clock)).await.expect("clock");
         let zone = store::customers::find(&self.app.db, &customer.to_string()).await.expect("read").expect("customer").timezone;
         Subscription {
-            id: self.app.id(),
-            customer_id: customer,
-            plan_id: None,
-            payment_method_id: None,
             timeline: Timeline::Test(self.clock),
-            status: SubscriptionStatus::Active,
             description: "Gym".into(),
-            currency: Currency::USD,
             amount: 1000,
-            quantity: 1,
-            billing_frequency: Frequency::Monthly,
-            billing_cycle_interval: 1,
-            billing_days: None,
-            duration: 0,
-            ends_on: None,
-            trial_ends_on: None,
-            timezone: zone,
-            first_period: FirstPeriod::Full,
-            catch_up: CatchUp::BillAll,
-            while_past_due: WhilePastDue::Bill,
-            business_day: BusinessDay::None,
-            holiday_calendar: None,
-            initial_payment_amount: None,
-            authorize_days_before: None,
-            dunning_policy_id: None,
-            add_ons: vec![],
-            discounts: vec![],
-            metadata: Metadata::new(),
-            anchor_date: date(start),
-            next_slot: 0,
-            next_cycle: 0,
-            cycles_billed: 0,
-            next_bill_date: None,
-            next_bill_at: None,
-            due_at: None,
-            period_start: None,
-            period_end: None,
-            moved_to: None,
-            paused_on: None,
-            paused_until: None,
-            pause_at_period_end: false,
-            credited_days: None,
-            cancel_at_period_end: false,
-            pending_change: None,
-            parked_reason: None,
-            cancelled_at: None,
-            created_at: now,
-            updated_at: now,
+            ..Subscription::beginning(self.app.id(), customer, Currency::USD, zone, Frequency::Monthly, date(start), now)
         }
     }
 

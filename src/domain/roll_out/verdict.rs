@@ -164,24 +164,7 @@ fn fits(before: &Subscription, after: &Subscription) -> bool {
 /// The terms as they will be once what waits is applied.
 fn laid_over(subscription: &Subscription, pending: &Change) -> Subscription {
     let mut terms = subscription.clone();
-    macro_rules! set {
-        ($($field:ident),+) => {$( if let Some(value) = &pending.$field { terms.$field = value.clone(); } )+};
-    }
-    set!(
-        description,
-        amount,
-        quantity,
-        billing_frequency,
-        billing_cycle_interval,
-        billing_days,
-        duration,
-        business_day,
-        holiday_calendar,
-        catch_up,
-        while_past_due,
-        add_ons,
-        discounts
-    );
+    pending.put_over(&mut terms);
     terms
 }
 

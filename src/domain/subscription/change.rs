@@ -113,31 +113,13 @@ impl Change {
             keep_anchor
         );
     }
-}
 
-impl Subscription {
-    /// Replaces terms from `effective` on. `cycle` is the first cycle in which new modifiers count.
-    fn apply(&mut self, change: Change, effective: NaiveDate, cycle: i64) {
-        let recurrence = (self.billing_frequency, self.billing_cycle_interval, self.billing_days.clone());
+    /// Puts these terms in the place of a subscription's, wherever that stands in its schedule.
+    pub fn put_over(&self, terms: &mut Subscription) {
         macro_rules! set {
-            ($($field:ident),+) => {$( if let Some(value) = change.$field { self.$field = value; } )+};
+            ($($field:ident),+) => {$( if let Some(value) = &self.$field { terms.$field = value.clone(); } )+};
         }
-        let new_modifiers = |old: &[Modifier], new: Option<Vec<Modifier>>| {
-            new.map(|new| {
-                let started =
-                    |id: &str| old.iter().find(|modifier| modifier.id == id).map_or(cycle, |modifier| modifier.applied_from);
-                new.into_iter().map(|modifier| Modifier { applied_from: started(&modifier.id), ..modifier }).collect::<Vec<_>>()
-            })
-        };
-        if let Some(add_ons) = new_modifiers(&self.add_ons, change.add_ons) {
-            self.add_ons = add_ons;
-        }
-        if let Some(discounts) = new_modifiers(&self.discounts, change.discounts) {
-            self.discounts = discounts;
-        }
-        if change.plan_id.is_some() {
-            self.plan_id = change.plan_id;
-        }
+        terms.plan_id = self.plan_id.or(terms.plan_id);
         set!(
             description,
             amount,
@@ -147,6 +129,8 @@ impl Subscription {
             billing_days,
             duration,
             ends_on,
+            add_ons,
+            discounts,
             payment_method_id,
             business_day,
             holiday_calendar,
@@ -155,6 +139,23 @@ impl Subscription {
             timezone,
             metadata
         );
+    }
+}
+
+impl Subscription {
+    /// Replaces terms from `effective` on. `cycle` is the first cycle in which new modifiers count.
+    fn apply(&mut self, change: &Change, effective: NaiveDate, cycle: i64) {
+        let recurrence = (self.billing_frequency, self.billing_cycle_interval, self.billing_days.clone());
+        let before = (self.add_ons.clone(), self.discounts.clone());
+        change.put_over(self);
+        for (named, modifiers, before) in
+            [(change.add_ons.is_some(), &mut self.add_ons, before.0), (change.discounts.is_some(), &mut self.discounts, before.1)]
+        {
+            for modifier in modifiers.iter_mut().filter(|_| named) {
+                let known = before.iter().find(|known| known.id == modifier.id);
+                modifier.applied_from = known.map_or(cycle, |known| known.applied_from);
+            }
+        }
         if recurrence == (self.billing_frequency, self.billing_cycle_interval, self.billing_days.clone()) {
             return;
         }
@@ -171,7 +172,7 @@ impl Subscription {
     /// Replaces terms from the next cycle on, without any charge now. Lines and amount are that cycle's.
     pub fn change_terms(&mut self, change: Change, now: DateTime<Utc>, rules: &Rules) -> Changed {
         let effective = self.next_nominal_date().unwrap_or_else(|| self.today(now));
-        self.apply(change, effective, self.next_cycle);
+        self.apply(&change, effective, self.next_cycle);
         self.refresh(rules);
         self.by_the_next_cycle(now, rules)
     }
@@ -186,7 +187,7 @@ impl Subscription {
     pub(super) fn apply_pending_change(&mut self, _rules: &Rules) -> bool {
         let Some(change) = self.pending_change.take() else { return false };
         if let Some(effective) = self.next_nominal_date() {
-            self.apply(change, effective, self.next_cycle);
+            self.apply(&change, effective, self.next_cycle);
         }
         true
     }
@@ -222,7 +223,7 @@ impl Subscription {
         let before = (rhythm(self), self.ends_on);
         let keeps_anchor = change.keep_anchor == Some(true);
         let cycle_now = self.next_cycle - 1;
-        self.apply(change, today, cycle_now);
+        self.apply(&change, today, cycle_now);
         let new_rhythm = before.0 != rhythm(self);
 
         let mut cycle = None;

@@ -1,6 +1,9 @@
 //! `/healthz`, `/readyz`, `/metrics`: for the machinery around the daemon. No key is asked, so nothing about customers is shown.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use axum::{
     Json,
@@ -66,6 +69,14 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
         // The rest of the metrics is needed most when the database is away.
         Ok(Err(error)) => tracing::warn!(%error, "gauges keep their last values"),
         Err(_) => tracing::warn!("gauges keep their last values: the database does not answer in time"),
+    }
+    let tally = app.db.tally();
+    for (name, count) in [
+        (telemetry::DATABASE_STATEMENTS, &tally.statements),
+        (telemetry::DATABASE_COMMITS, &tally.commits),
+        (telemetry::DATABASE_ROWS, &tally.rows),
+    ] {
+        metrics::counter!(name).absolute(count.load(Ordering::Relaxed));
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], handle.render()).into_response()
 }

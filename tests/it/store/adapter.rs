@@ -18,6 +18,15 @@ async fn runs(ground: &Ground) -> Vec<JobRun> {
 }
 
 on_both! {
+    async fn statistics_cost_no_row_and_every_table_is_seen(ground) {
+        let written = many(20);
+        ground.write(async |tx: &mut Tx| tx.insert_rows(&written).await).await;
+        ground.db.settle_down().await.expect("settled");
+        assert_eq!(runs(ground).await, written);
+        let names = ground.db.table_names().await.expect("names");
+        assert!(store::tables::TABLES.iter().all(|table| names.contains(&table.name.to_owned())), "{names:?}");
+    }
+
     async fn none_one_and_a_thousand_rows_are_one_statement(ground) {
         let mut written = Vec::new();
         for count in [0, 1, 1000] {

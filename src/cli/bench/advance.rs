@@ -1,0 +1,93 @@
+//! `bench advance`: how fast a test clock goes through years of billing, with the pretend gateway behind HTTP and without.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use chrono::Months;
+use serde_json::Value;
+
+use super::{
+    Advance,
+    figures::{Report, per_second},
+    ground::{GATEWAY, Ground, gateway},
+    population::{self, Due},
+    processes::Process,
+};
+use crate::{
+    billing::{
+        App,
+        clocks::{self, Goal},
+        measure::{self, Rows},
+        travel as steps,
+    },
+    domain::{customer::Timeline, event::Actor},
+    jobs::travel,
+    sandbox::Latency,
+    store,
+};
+
+const CHUNK: usize = 500;
+
+struct Journey {
+    renewals: usize,
+    took: Duration,
+}
+
+pub async fn measure(asked: &Advance) -> anyhow::Result<Report> {
+    let mut ground = Ground::prepare(asked.place.database.as_deref()).await?;
+    let sandbox = Process::sandbox(Latency::default()).await?;
+    ground.config.gateways = [(GATEWAY.to_owned(), gateway(sandbox.url(), asked.in_flight))].into();
+    let due = Due::before(crate::clock::Clock::System.now(), Timeline::Wall)?;
+    ground.config.billing.bill_at = due.at.time();
+    let mut app = ground.open().await?;
+    let with_http = journey(asked, &app).await?;
+    measure::without_http(&mut app, GATEWAY);
+    let without = journey(asked, &app).await?;
+    app.db.close().await;
+    sandbox.kill().await?;
+
+    let years = asked.subscriptions as usize * asked.years as usize;
+    let mut report = Report::default();
+    report.add("database", ground.kind, "with its full durability");
+    report.add("subscriptions", asked.subscriptions, "of mixed frequencies, on one clock");
+    report.add("years", asked.years, "of simulated time");
+    report.add("renewals", without.renewals, "in them");
+    report.figure("renewals_per_s", per_second(without.renewals, without.took), "without HTTP");
+    report.figure("subscription_years_per_s", per_second(years, without.took), "");
+    report.figure("http_renewals_per_s", per_second(with_http.renewals, with_http.took), "with the sandbox behind HTTP");
+    report.figure("http_subscription_years_per_s", per_second(years, with_http.took), "");
+    Ok(report)
+}
+
+/// Takes new subscriptions on a new clock through the years.
+async fn journey(asked: &Advance, app: &App) -> anyhow::Result<Journey> {
+    let wall = Due::before(app.clock.now(), Timeline::Wall)?;
+    let clock = clocks::create(app, &Actor::System, "bench", wall.at).await?;
+    let timeline = Timeline::Test(clock.id);
+    let due = Due { timeline, ..wall };
+    let mut rows = Rows::default();
+    for number in 0..asked.subscriptions {
+        // On each day of four weeks some.
+        population::add(&mut rows, app, &due, number, 1 + number % 28, 0)?;
+        if rows.subscriptions.len() == CHUNK {
+            measure::write(&app.db, &std::mem::take(&mut rows)).await?;
+        }
+    }
+    measure::write(&app.db, &rows).await?;
+    app.db.settle_down().await?;
+    let target = due.at.checked_add_months(Months::new(12 * asked.years)).context("years to come")?;
+    clocks::start_advance(app, &Actor::System, clock.id, Goal::To(target)).await?;
+    let begun = Instant::now();
+    for claimed in steps::claim(app).await? {
+        let id = claimed.id;
+        tokio::select! {
+            done = travel::advance(app, claimed) => done?,
+            () = steps::keep(app, id) => {}
+        }
+    }
+    let took = begun.elapsed();
+    let arrived = store::clocks::get(&app.db, clock.id).await?.context("the clock")?;
+    ensure!(arrived.now_at == target, "the clock stopped at {} before {target}", arrived.now_at);
+    let renewals = arrived.counts.get("payments").and_then(Value::as_u64).unwrap_or(0) as usize;
+    Ok(Journey { renewals, took })
+}

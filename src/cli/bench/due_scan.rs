@@ -1,0 +1,94 @@
+//! `bench due-scan`: what the number of subscriptions costs a daemon that looks for work.
+
+#![expect(clippy::float_arithmetic, reason = "measured times; no money")]
+
+use std::time::Instant;
+
+use anyhow::ensure;
+
+use super::{
+    DueScan,
+    figures::{Report, median, percentile},
+    ground::Ground,
+    population::{self, Due},
+};
+use crate::{
+    billing::{
+        App,
+        measure::{self, Rows},
+    },
+    domain::customer::Timeline,
+    jobs::{Bell, JOBS},
+};
+
+/// How many are looked for, as by the bill run.
+const NEXT: u32 = 500;
+const SCANS: usize = 101;
+const TICKS: usize = 51;
+const CHUNK: u32 = 2000;
+/// What a tick among all is compared with.
+const FEW: u32 = 10_000;
+
+pub async fn measure(asked: &DueScan) -> anyhow::Result<Report> {
+    let ground = Ground::prepare(asked.place.database.as_deref()).await?;
+    let app = ground.open().await?;
+    let measured = scan(asked, &ground, &app).await;
+    app.db.close().await;
+    measured
+}
+
+async fn scan(asked: &DueScan, ground: &Ground, app: &App) -> anyhow::Result<Report> {
+    let due = Due::before(app.clock.now(), Timeline::Wall)?;
+    let few = asked.stored.min(FEW);
+    load(app, &due, 0, few, |number| 1 + number % 28).await?;
+    app.db.settle_down().await?;
+    let tick_few = median(&idle_ticks(app).await?);
+    load(app, &due, few, asked.stored - few, |number| 1 + number % 28).await?;
+    app.db.settle_down().await?;
+    let ticks = idle_ticks(app).await?;
+    load(app, &due, asked.stored, NEXT, |_| 0).await?;
+    app.db.settle_down().await?;
+    let mut scans = Vec::new();
+    for _ in 0..SCANS {
+        let begun = Instant::now();
+        let found = measure::next_due(app, app.clock.now(), NEXT.into()).await?;
+        scans.push(begun.elapsed().as_secs_f64() * 1000.0);
+        ensure!(found == NEXT as usize, "{found} were found instead of {NEXT}");
+    }
+    let mut report = Report::default();
+    report.add("database", ground.kind, "");
+    report.add("stored", asked.stored, "subscriptions that are not due");
+    report.add("found", NEXT, "due, found and locked together");
+    report.figure("median_ms", median(&scans), "to find them");
+    report.figure("p99_ms", percentile(&scans, 99), "");
+    report.figure("idle_tick_ms", median(&ticks), "for all jobs of a tick to find nothing due");
+    report.figure("idle_tick_few_ms", tick_few, "the same among 10,000 at most");
+    report.figure("idle_tick_ratio", median(&ticks) / tick_few.max(1e-9), "of these two");
+    Ok(report)
+}
+
+async fn load(app: &App, due: &Due, from: u32, count: u32, in_days: impl Fn(u32) -> u32) -> anyhow::Result<()> {
+    let mut rows = Rows::default();
+    for number in from..from + count {
+        population::add(&mut rows, app, due, number, in_days(number), 0)?;
+        if rows.subscriptions.len() == CHUNK as usize {
+            measure::write(&app.db, &std::mem::take(&mut rows)).await?;
+        }
+    }
+    measure::write(&app.db, &rows).await?;
+    Ok(())
+}
+
+/// Milliseconds of ticks that find nothing: every job that a tick rings, and the claim of test clocks.
+async fn idle_ticks(app: &App) -> anyhow::Result<Vec<f64>> {
+    let mut took = Vec::new();
+    for _ in 0..TICKS {
+        let begun = Instant::now();
+        for job in JOBS.iter().filter(|job| job.bell == Bell::Tick) {
+            (job.run)(app, Timeline::Wall, app.clock.now()).await?;
+        }
+        crate::billing::travel::claim(app).await?;
+        took.push(begun.elapsed().as_secs_f64() * 1000.0);
+    }
+    Ok(took)
+}

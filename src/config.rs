@@ -114,15 +114,15 @@ pub struct CollectionConfig {
     pub retry_days: Vec<u32>,
     pub final_action: FinalAction,
     /// Empty: none.
-    pub request_gateway: String,
+    pub payment_request_gateway: String,
     #[serde(with = "humantime_serde")]
-    pub request_expires: Duration,
+    pub payment_request_expires: Duration,
     /// After the request, rising.
     #[serde(deserialize_with = "parse::durations")]
-    pub request_reminders: Vec<Duration>,
+    pub payment_request_reminders: Vec<Duration>,
     /// The last one repeats.
     #[serde(deserialize_with = "parse::durations")]
-    pub request_poll: Vec<Duration>,
+    pub payment_request_poll: Vec<Duration>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

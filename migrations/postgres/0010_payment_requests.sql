@@ -33,6 +33,9 @@ create table payment_requests (
     lease_token bigint not null,
     checks bigint not null check (checks >= 0),
     next_check_at timestamptz,
+    -- When it was last looked at, and when somebody last said that something has happened.
+    claimed_at timestamptz,
+    heard_at timestamptz,
     gateway_expires_at timestamptz not null,
     sent_at timestamptz not null,
     created_at timestamptz not null,

@@ -33,6 +33,9 @@ create table payment_requests (
     lease_token integer not null,
     checks integer not null check (checks >= 0),
     next_check_at text,
+    -- When it was last looked at, and when somebody last said that something has happened.
+    claimed_at text,
+    heard_at text,
     gateway_expires_at text not null,
     sent_at text not null,
     created_at text not null,

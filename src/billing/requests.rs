@@ -8,6 +8,8 @@ mod operator;
 mod settle;
 mod surplus;
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
@@ -27,7 +29,7 @@ pub(super) use collect::Asking;
 pub use drive::{claim_only, work};
 pub use due::due;
 pub(super) use operator::check_channels;
-pub use operator::{hear, remind, request, withdraw};
+pub use operator::{check, hear, remind, request, withdraw};
 pub use surplus::return_surplus;
 
 /// What one request is to be: the gateway, the way there, and whose idea it is.
@@ -49,7 +51,7 @@ pub(super) fn draft(
 ) -> PaymentRequest {
     let id = app.ids.next(wall);
     let collection = &app.config.collection;
-    let expires = TimeDelta::from_std(collection.request_expires).unwrap_or(TimeDelta::days(14));
+    let expires = TimeDelta::from_std(collection.payment_request_expires).unwrap_or(TimeDelta::days(14));
     PaymentRequest {
         id,
         invoice_id: invoice.id,
@@ -76,11 +78,13 @@ pub(super) fn draft(
         reminders: 0,
         remind: false,
         expires_at: now + expires,
-        next_reminder_at: next_reminder(&collection.request_reminders, now, now, now + expires),
+        next_reminder_at: next_reminder(&collection.payment_request_reminders, now, now, now + expires),
         lease_owner: None,
         lease_token: 0,
         checks: 0,
         next_check_at: Some(wall),
+        claimed_at: None,
+        heard_at: None,
         gateway_expires_at: wall + expires,
         sent_at: wall,
         created_at: now,
@@ -102,6 +106,16 @@ pub(super) fn channels_for(gateway: &Configured, customer: &Customer) -> Option<
 /// Whether a gateway may ask customers of this timeline: on a test clock, only one in test mode.
 pub(super) fn may_ask(gateway: &Configured, timeline: Timeline) -> bool {
     gateway.adapter.requests().is_some() && (!gateway.live || timeline == Timeline::Wall)
+}
+
+/// Callbacks are signed by nobody: they make us look no more often than this.
+const LOOKS_APART: Duration = Duration::from_secs(1);
+
+/// The first instant at which somebody's word may make us look again.
+fn soonest_look(app: &App, request: &PaymentRequest, wall: DateTime<Utc>) -> DateTime<Utc> {
+    let apart = app.config.collection.payment_request_poll.first().map_or(LOOKS_APART, |poll| LOOKS_APART.min(*poll));
+    let apart = TimeDelta::from_std(apart).unwrap_or_default();
+    request.claimed_at.map_or(wall, |looked| wall.max(looked + apart))
 }
 
 /// What an event says of a request: no e-mail address, no phone number.

@@ -64,7 +64,7 @@ impl Config {
         for (key, waits) in [
             ("collection.lookup_backoff", &collection.lookup_backoff),
             ("collection.gateway_fault_backoff", &collection.gateway_fault_backoff),
-            ("collection.request_poll", &collection.request_poll),
+            ("collection.payment_request_poll", &collection.payment_request_poll),
         ] {
             faults.error(waits.is_empty(), key, "must hold at least one duration");
             faults.error(waits.iter().any(Duration::is_zero), key, "must hold durations longer than 0s");
@@ -73,15 +73,19 @@ impl Config {
         let rising = days.first().is_none_or(|first| *first > 0) && days.windows(2).all(|pair| pair[0] < pair[1]);
         faults.error(!rising, "collection.retry_days", "must be rising whole days from 1, such as [1, 3, 5, 7]");
 
-        faults.error(collection.request_expires.is_zero(), "collection.request_expires", "must be longer than 0s");
-        let rising = collection.request_reminders.first().is_none_or(|first| !first.is_zero())
-            && collection.request_reminders.windows(2).all(|pair| pair[0] < pair[1]);
-        faults.error(!rising, "collection.request_reminders", "must be rising durations such as [\"3d\", \"10d\"]");
+        faults.error(
+            collection.payment_request_expires.is_zero(),
+            "collection.payment_request_expires",
+            "must be longer than 0s",
+        );
+        let rising = collection.payment_request_reminders.first().is_none_or(|first| !first.is_zero())
+            && collection.payment_request_reminders.windows(2).all(|pair| pair[0] < pair[1]);
+        faults.error(!rising, "collection.payment_request_reminders", "must be rising durations such as [\"3d\", \"10d\"]");
         let asks = |gateway: &GatewayConfig| matches!(gateway.kind, GatewayKind::Paysley | GatewayKind::Paylike);
-        let named = &collection.request_gateway;
+        let named = &collection.payment_request_gateway;
         faults.error(
             !named.is_empty() && !self.gateways.get(named).is_some_and(asks),
-            "collection.request_gateway",
+            "collection.payment_request_gateway",
             "must name a configured gateway of the kind paysley or paylike",
         );
 

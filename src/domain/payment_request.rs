@@ -102,6 +102,10 @@ pub struct PaymentRequest {
     pub checks: i64,
     /// Wall time: when the gateway is next called about it.
     pub next_check_at: Option<DateTime<Utc>>,
+    /// Wall time of the last claim: what the gateway said then may be older than what it is said to know since.
+    pub claimed_at: Option<DateTime<Utc>>,
+    /// Wall time: when somebody last said that something has happened.
+    pub heard_at: Option<DateTime<Utc>>,
     /// Wall time: after that the gateway takes no payment by it.
     pub gateway_expires_at: DateTime<Utc>,
     /// Wall time of the first call.
@@ -111,6 +115,16 @@ pub struct PaymentRequest {
 }
 
 impl PaymentRequest {
+    /// Whether somebody has said that something happened, and nobody has looked since.
+    pub fn is_to_be_heard(&self) -> bool {
+        self.heard_at.is_some_and(|heard| self.claimed_at.is_none_or(|claimed| claimed <= heard))
+    }
+
+    /// Brings the next look forward, to this instant of wall time.
+    pub fn look_by(&mut self, at: DateTime<Utc>) {
+        self.next_check_at = Some(self.next_check_at.map_or(at, |planned| planned.min(at)));
+    }
+
     /// Whether the gateway may hold links that we do not know of, or could not take back: they may still be paid.
     pub fn may_stray(&self) -> bool {
         self.asks > 1 || (self.asks > 0 && self.request_id.is_none())

@@ -103,6 +103,25 @@ impl Paysley {
         Err(format!("more than {MAX_PAGES} pages of payments look like {reference}"))
     }
 
+    /// What one payment is by now.
+    async fn standing(&self, operation: &'static str, id: &str) -> Result<Outcome, String> {
+        let body = self.read(self.http.get(operation, self.http.url(&["payments", id])).await)?;
+        let payment = Payment::read(&body).filter(|payment| payment.id == id);
+        let payment = payment.ok_or("the answer does not show the payment asked for")?;
+        let transaction_id = payment.id.clone();
+        if !payment.succeeded {
+            let decline = Decline { class: DeclineClass::Soft, code: "failed".into(), message: "the payment failed".into() };
+            return Ok(Outcome::Declined { decline, transaction_id: Some(transaction_id) });
+        }
+        if payment.is_reserved() {
+            return Ok(Outcome::Authorized { transaction_id });
+        }
+        match payment.amount_minor() {
+            Some(amount_minor) if payment.is_charge() => Ok(Outcome::Succeeded { transaction_id, amount_minor }),
+            _ => Err(format!("payment {id} is nothing that a customer paid")),
+        }
+    }
+
     fn read(&self, answer: Result<Answer, NoAnswer>) -> Result<Value, String> {
         match answer.map_err(NoAnswer::message)? {
             Answer::Done(body) => Ok(body),
@@ -145,11 +164,13 @@ impl Requests for Paysley {
             Err(message) => return Heard::NoAnswer { message },
         };
         let mut received = Vec::new();
-        for payment in history.iter().rev().filter(|payment| payment.is_charge() && payment.succeeded) {
+        for payment in history.iter().rev().filter(|payment| payment.succeeded && (payment.is_charge() || payment.is_reserved()))
+        {
             let (Some(currency), Some(amount_minor)) = (payment.currency, payment.amount_minor()) else {
                 return Heard::NoAnswer { message: format!("the amount of payment {} cannot be read", payment.id) };
             };
-            received.push(Received { transaction_id: payment.id.clone(), amount_minor, currency });
+            let reserved = payment.is_reserved();
+            received.push(Received { transaction_id: payment.id.clone(), amount_minor, currency, reserved });
         }
         Heard::Payments(received)
     }
@@ -185,16 +206,37 @@ impl Gateway for Paysley {
         Outcome::Declined { decline, transaction_id: None }
     }
 
-    async fn capture(&self, _transaction_id: &str, charge: &Charge) -> Outcome {
-        self.charge(charge).await
+    async fn capture(&self, transaction_id: &str, charge: &Charge) -> Outcome {
+        let url = self.http.url(&["captures", transaction_id]);
+        let body = json!({ "amount": amount(charge.amount_minor, charge.currency) });
+        match self.http.post("capture", url, Some(&body)).await {
+            Ok(Answer::Done(body)) if succeeded(&body) => {
+                Outcome::Succeeded { transaction_id: transaction_id.to_owned(), amount_minor: charge.amount_minor }
+            }
+            // Refused for what it is, or since an earlier copy of it came through: the payment itself knows.
+            Ok(Answer::Done(_) | Answer::Refused { .. }) => match self.standing("capture", transaction_id).await {
+                Ok(Outcome::Authorized { .. }) => Outcome::Unknown { message: "the capture was refused".into() },
+                Ok(outcome) => outcome,
+                Err(message) => Outcome::Unknown { message },
+            },
+            Err(no_answer) => no_answer.into(),
+        }
     }
 
-    async fn look_up(&self, _sent: &Sent) -> Found {
-        Found::Nothing
+    /// Only what a customer has paid can be looked up, by the gateway's own id.
+    async fn look_up(&self, sent: &Sent) -> Found {
+        let Some(id) = &sent.transaction_id else { return Found::Nothing };
+        match self.standing("look_up", id).await {
+            Ok(outcome) => Found::Outcome(outcome),
+            Err(message) => Found::NoAnswer { message },
+        }
     }
 
     async fn release(&self, _transaction_id: &str, _charge: &Charge) -> ReturnOutcome {
-        ReturnOutcome::Refused { code: "wrong_method".into(), message: "Paysley reserves no money".into() }
+        ReturnOutcome::Refused {
+            code: "wrong_method".into(),
+            message: "Paysley gives nothing free: a reservation runs out".into(),
+        }
     }
 
     async fn give_back(&self, order: &Return) -> ReturnOutcome {

@@ -60,6 +60,8 @@ pub struct Received {
     pub transaction_id: String,
     pub amount_minor: i64,
     pub currency: Currency,
+    /// Not ours yet: it has to be captured, else it goes back to the customer by itself.
+    pub reserved: bool,
 }
 
 /// The gateway's answer when asked what was paid under a reference.
@@ -97,7 +99,7 @@ pub trait Requests: Send + Sync {
     /// Asks once more, by the same request.
     async fn remind(&self, request_id: Option<&str>, ask: &Ask) -> Asked;
 
-    /// What was paid under a reference. Where a customer's payment is only a reservation, it is captured here.
+    /// What was paid under a reference. Only looks: nothing is captured here.
     async fn hear(&self, outstanding: &Outstanding) -> Heard;
 
     /// Takes the request back. Repeating it does no harm.

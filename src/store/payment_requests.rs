@@ -42,6 +42,8 @@ impl Row for PaymentRequest {
         "lease_token",
         "checks",
         "next_check_at",
+        "claimed_at",
+        "heard_at",
         "gateway_expires_at",
         "sent_at",
         "created_at",
@@ -63,6 +65,7 @@ const PROGRESS: &[&str] = &[
     "lease_token",
     "checks",
     "next_check_at",
+    "heard_at",
     "gateway_expires_at",
     "sent_at",
     "resolved_at",
@@ -159,7 +162,7 @@ pub async fn claim(
     limit: i64,
 ) -> Result<Vec<PaymentRequest>> {
     tx.query(
-        "update payment_requests set lease_owner = $1, lease_token = lease_token + 1, next_check_at = $3
+        "update payment_requests set lease_owner = $1, lease_token = lease_token + 1, claimed_at = $2, next_check_at = $3
          where id in (
              select id from payment_requests where next_check_at <= $2 and ($4 is null or timeline = $4)
              order by next_check_at limit $5 for update skip locked)
@@ -185,18 +188,15 @@ pub async fn release(tx: &mut Tx, now: DateTime<Utc>, owner: &str) -> Result<u64
     .await
 }
 
-/// Somebody says that something has happened to a request: it is looked at now, unless somebody is at it. An unknown reference is
-/// nothing.
-pub async fn hear(tx: &mut Tx, gateway: &str, reference: &str, now: DateTime<Utc>) -> Result<u64> {
-    tx.query(
-        "update payment_requests set next_check_at = $3
-         where reference = $2 and gateway = $1 and lease_owner is null and (next_check_at is null or next_check_at > $3)",
-    )
-    .bind(gateway.to_owned())
-    .bind(reference.to_owned())
-    .bind(now)
-    .run()
-    .await
+/// The request that a gateway knows by this reference.
+pub async fn named(db: &Db, gateway: &str, reference: &str) -> Result<Option<PaymentRequestId>> {
+    let row: Option<(PaymentRequestId,)> = db
+        .query("select id from payment_requests where reference = $1 and gateway = $2")
+        .bind(reference.to_owned())
+        .bind(gateway.to_owned())
+        .optional()
+        .await?;
+    Ok(row.map(|row| row.0))
 }
 
 /// How many requests of a timeline a gateway has still to be called about before time goes on.

@@ -242,6 +242,9 @@ impl World {
     /// Does what is due about requests by real time, until nothing is busy and what came twice has gone back.
     pub async fn settle_requests(&self) {
         billing::requests::work(&self.app, None).await.expect("worked");
+        if billing::look_up::look_up_payments(&self.app, None).await.expect("looked up") > 0 {
+            billing::requests::work(&self.app, None).await.expect("worked");
+        }
         billing::requests::return_surplus(&self.app).await.expect("returned");
     }
 
@@ -339,7 +342,7 @@ pub fn config(sandbox: &str) -> Config {
     config.gateways.insert("fluid".into(), gateway(GatewayKind::Fluidpay, format!("{sandbox}/api"), FLUIDPAY_KEY, ""));
     config.gateways.insert("paylike".into(), gateway(GatewayKind::Paylike, sandbox.to_owned(), PAYLIKE_KEY, PAYLIKE_MERCHANT));
     config.gateways.insert("paysley".into(), gateway(GatewayKind::Paysley, format!("{sandbox}/v2"), sandbox::PAYSLEY_KEY, ""));
-    config.collection.request_poll = [10, 20].map(Duration::from_millis).to_vec();
+    config.collection.payment_request_poll = [10, 20].map(Duration::from_millis).to_vec();
     config.billing.holidays.insert("somewhere".into(), vec![date("2026-03-31"), date("2026-04-30"), date("2026-08-31")]);
     config.collection.lookup_backoff = [20, 40, 80].map(Duration::from_millis).to_vec();
     config

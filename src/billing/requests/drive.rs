@@ -9,7 +9,7 @@ use crate::{
     billing::{App, Done},
     domain::{
         customer::Timeline,
-        payment_request::{Ending, PaymentRequest, RequestStatus},
+        payment_request::{PaymentRequest, RequestStatus},
     },
     gateway::requests::{Ask, Heard, Outstanding, Requests, Withdrawn},
     store,
@@ -69,7 +69,8 @@ async fn drive(app: &App, mut request: PaymentRequest) -> Done<()> {
         return Ok(());
     };
     let Ok(_permit) = gateway.permits.acquire().await else { return Ok(()) };
-    let mut step = first(&request, asks.sends());
+    let mut step = first(&request);
+    let mut kept = false;
     loop {
         let news = match step {
             Step::Ask => match begin(app, &request).await? {
@@ -81,7 +82,15 @@ async fn drive(app: &App, mut request: PaymentRequest) -> Done<()> {
             },
             Step::Hear => News::Heard(asks.hear(&outstanding(&request)).await),
             Step::Remind => News::Reminded(asks.remind(request.request_id.as_deref(), &ask(app, &request)).await),
-            Step::Withdraw => News::Withdrawn(withdraw(asks, &request).await),
+            Step::Withdraw => match withdraw(asks, &request).await {
+                // Somebody has tried to pay since we looked, perhaps with success.
+                Withdrawn::Kept { .. } if !kept => {
+                    kept = true;
+                    step = Step::Hear;
+                    continue;
+                }
+                withdrawn => News::Withdrawn(withdrawn),
+            },
         };
         match settle(app, &request, asks.sends(), news).await? {
             Some((next, fresh)) => (step, request) = (next, fresh),
@@ -90,12 +99,11 @@ async fn drive(app: &App, mut request: PaymentRequest) -> Done<()> {
     }
 }
 
-/// Whatever is to be done, what was paid comes first; unless nobody can have paid, or nothing is to be captured any more.
-fn first(request: &PaymentRequest, sends: bool) -> Step {
+/// Whatever is to be done, what was paid comes first; unless nobody can have paid.
+fn first(request: &PaymentRequest) -> Step {
     let unasked = request.asks == 0 && request.status == RequestStatus::Pending;
     match request.ending {
         Some(_) if unasked => Step::Withdraw,
-        Some(Ending::Withdrawn) if !sends => Step::Withdraw,
         None if unasked => Step::Ask,
         _ => Step::Hear,
     }
@@ -121,7 +129,7 @@ async fn begin(app: &App, claimed: &PaymentRequest) -> Done<Option<PaymentReques
     }
     request.asks += 1;
     // By the gateway's clock it runs as long as by ours, whatever clock the customer is on.
-    let expires = TimeDelta::from_std(app.config.collection.request_expires).unwrap_or(TimeDelta::days(14));
+    let expires = TimeDelta::from_std(app.config.collection.payment_request_expires).unwrap_or(TimeDelta::days(14));
     request.gateway_expires_at = wall + expires;
     request.next_check_at = Some(wall + app.config.collection.lease);
     store::payment_requests::save(&mut tx, std::slice::from_ref(&request)).await?;

@@ -16,7 +16,7 @@ pub async fn due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<usiz
     let expired = store::payment_requests::expire(&mut tx, timeline, now, wall).await?;
     let mut reminded = store::payment_requests::lock_to_remind(&mut tx, timeline, now, app.config.billing.batch.into()).await?;
     for request in &mut reminded {
-        let after = &app.config.collection.request_reminders;
+        let after = &app.config.collection.payment_request_reminders;
         request.next_reminder_at = next_reminder(after, request.created_at, now, request.expires_at);
         if request.status.is_open() && request.ending.is_none() {
             request.remind = true;

@@ -1,8 +1,8 @@
 //! What people ask for: a request beside the schedule, a reminder now, taking one back; and what gateways say has happened.
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
-use super::{Plan, channels_for, draft, event, may_ask};
+use super::{Plan, channels_for, draft, event, may_ask, soonest_look};
 use crate::{
     billing::{App, Done, Refusal, checks::Checks, customers},
     domain::{
@@ -38,7 +38,7 @@ pub async fn request(
         .names()
         .filter(|name| app.gateways.get(name).is_some_and(|known| may_ask(known, invoice.timeline)))
         .collect();
-    let configured = &app.config.collection.request_gateway;
+    let configured = &app.config.collection.payment_request_gateway;
     let chosen = match (&gateway, names.as_slice()) {
         (Some(name), _) => name.as_str(),
         (None, _) if !configured.is_empty() => configured.as_str(),
@@ -150,15 +150,31 @@ async fn done(app: &App, mut tx: Tx, request: PaymentRequest) -> Done<PaymentReq
     Ok(request)
 }
 
+/// Looks now at what was paid, whatever the plan says; also at one that is closed or parked.
+pub async fn check(app: &App, id: PaymentRequestId) -> Done<PaymentRequest> {
+    let (tx, mut request) = locked(app, id).await?;
+    look_soon(&mut request, app.clock.now(), app.clock.now());
+    done(app, tx, request).await
+}
+
 /// A gateway, or somebody who says so, tells that something has happened under a reference. Nothing of it is believed: the gateway is
-/// asked. An unknown reference is nothing.
+/// asked, and by no number of calls more often than once in a while. An unknown reference is nothing and costs one read.
 pub async fn hear(app: &App, gateway: &str, reference: &str) -> Done<bool> {
-    let mut tx = app.db.begin().await?;
-    let now: chrono::DateTime<Utc> = app.clock.now();
-    let known = store::payment_requests::hear(&mut tx, gateway, reference, now).await? > 0;
-    if known {
-        tx.commit().await?;
-        app.bells.requests.notify_one();
+    let Some(id) = store::payment_requests::named(&app.db, gateway, reference).await? else { return Ok(false) };
+    let (tx, mut request) = locked(app, id).await?;
+    if !request.is_to_be_heard() {
+        let now = app.clock.now();
+        let soonest = soonest_look(app, &request, now);
+        look_soon(&mut request, now, soonest);
+        done(app, tx, request).await?;
     }
-    Ok(known)
+    Ok(true)
+}
+
+/// Whoever is looking at it now may have been told before it happened: it is looked at once more after that.
+fn look_soon(request: &mut PaymentRequest, now: DateTime<Utc>, at: DateTime<Utc>) {
+    request.heard_at = Some(now);
+    if request.lease_owner.is_none() {
+        request.look_by(at);
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::event;
+use super::{event, soonest_look};
 use crate::{
     billing::{App, Done, settle::Books},
     domain::{
@@ -76,7 +76,11 @@ async fn once(app: &App, claimed: &PaymentRequest, sends: bool, news: &News) -> 
         News::Heard(Heard::NoAnswer { message }) => desk.silence(message),
         News::Withdrawn(withdrawn) => desk.withdrawn(withdrawn),
     };
-    let Desk { books, request, .. } = desk;
+    let Desk { books, mut request, .. } = desk;
+    if next.is_none() && request.is_to_be_heard() {
+        let soonest = soonest_look(app, &request, app.clock.now());
+        request.look_by(soonest);
+    }
     store::payment_requests::save(&mut tx, std::slice::from_ref(&request)).await?;
     books.close(&mut tx).await?;
     tx.commit().await?;
@@ -222,28 +226,49 @@ impl Desk<'_> {
     }
 
     async fn received(&mut self, tx: &mut Tx, received: &[Received]) -> Done<Option<Step>> {
-        let booked = store::payments::of_request(tx, self.request.id).await?;
+        let mut booked = store::payments::of_request(tx, self.request.id).await?;
         let known =
-            |money: &&Received| !booked.iter().any(|payment| payment.transaction_id.as_ref() == Some(&money.transaction_id));
-        let mut first = booked.is_empty();
-        for money in received.iter().filter(known) {
-            if (money.amount_minor, money.currency) != (self.request.amount, self.request.currency) {
-                self.park_difference(money);
-                continue;
+            |money: &&Received| booked.iter().any(|payment| payment.transaction_id.as_ref() == Some(&money.transaction_id));
+        let fresh: Vec<&Received> = received.iter().filter(|money| !known(money)).collect();
+        let mut foreign = None;
+        for money in fresh.iter().filter(|money| !money.reserved) {
+            let payment = self.payment(money, booked.is_empty(), PaymentStatus::Succeeded);
+            if money.currency != self.request.currency {
+                foreign = Some(money);
+            } else if money.amount_minor < self.request.amount && self.request.role == Role::Attempt {
+                // The rest is asked for.
+                self.books.plan_at_once(self.request.invoice_id);
             }
-            let payment = self.payment(money, first);
-            first = false;
+            booked.push(payment.clone());
             self.books.receive(payment);
         }
-        if !first && self.request.status != RequestStatus::Paid && self.request.status != RequestStatus::Parked {
+        let paid = booked.iter().any(|payment| payment.amount_captured > 0 && payment.currency == self.request.currency);
+        if paid && self.request.status != RequestStatus::Paid {
             self.request.status = RequestStatus::Paid;
             self.request.ending = None;
             self.request.message = None;
             self.end();
             self.tell("paid");
+        } else if let Some(money) = foreign.filter(|_| self.request.status.is_open()) {
+            let (asked, sum) = (self.request.currency.major(self.request.amount), money.currency.major(money.amount_minor));
+            self.park(format!("{sum} {} was paid, not {asked} {}: it goes back", money.currency, self.request.currency));
         }
         if !self.request.status.is_open() {
             self.watch(false);
+            return Ok(None);
+        }
+        let wanted = self.is_wanted() && self.request.ending != Some(Ending::Withdrawn);
+        if wanted && let Some(money) = fresh.iter().find(|money| money.reserved) {
+            self.capture(money, booked.is_empty());
+            return Ok(None);
+        }
+        if let Some(payment) = booked.iter().find(|payment| payment.status.is_open()) {
+            // It is being captured: what comes of that decides.
+            if payment.status == PaymentStatus::Parked {
+                self.park(format!("payment {} waits for an operator: resolve it, then check this request", payment.id));
+            } else {
+                self.wait();
+            }
             return Ok(None);
         }
         if self.request.ending.is_none() && !self.is_wanted() {
@@ -263,18 +288,19 @@ impl Desk<'_> {
         })
     }
 
-    /// Money of another amount or currency than was asked for: an operator decides what it is for.
-    fn park_difference(&mut self, money: &Received) {
-        let said = |amount: i64, currency: crate::domain::money::Currency| format!("{} {currency}", currency.major(amount));
-        let message = format!(
-            "{} was paid, not {} (transaction {})",
-            said(money.amount_minor, money.currency),
-            said(self.request.amount, self.request.currency),
-            money.transaction_id
-        );
-        if self.request.status != RequestStatus::Parked {
-            self.park(message);
+    /// A reservation becomes money as any other payment does: recorded first, then looked up, found reserved, and captured. Never while
+    /// another payment of the invoice is under way.
+    fn capture(&mut self, money: &Received, first: bool) {
+        if self.in_flight {
+            self.later("another payment of the invoice is under way");
+            return;
         }
+        let payment = self.payment(money, first, PaymentStatus::Unknown);
+        self.request.checks = 0;
+        self.wait();
+        self.tell("reserved");
+        self.books.reserve(payment);
+        self.app.bells.look_up.notify_one();
     }
 
     fn park(&mut self, message: String) {
@@ -285,8 +311,10 @@ impl Desk<'_> {
         self.tell("parked");
     }
 
-    fn payment(&self, money: &Received, first: bool) -> Payment {
+    /// What a customer has paid, or reserved where `status` is unknown.
+    fn payment(&self, money: &Received, first: bool, status: PaymentStatus) -> Payment {
         let request = &self.request;
+        let taken = status == PaymentStatus::Succeeded;
         let id = self.app.ids.next(self.wall);
         let invoice = self.books.invoice(request.invoice_id);
         let installment = invoice.is_some_and(|invoice| invoice.installment_plan_id.is_some());
@@ -309,11 +337,11 @@ impl Desk<'_> {
             reason: if installment { Reason::Installment } else { Reason::Recurring },
             description: request.description.clone(),
             amount: money.amount_minor,
-            amount_captured: money.amount_minor,
+            amount_captured: if taken { money.amount_minor } else { 0 },
             amount_refunded: 0,
             surplus: 0,
             currency: money.currency,
-            status: PaymentStatus::Succeeded,
+            status,
             transaction_id: Some(money.transaction_id.clone()),
             decline_class: None,
             decline_code: None,
@@ -322,11 +350,11 @@ impl Desk<'_> {
             lease_token: 0,
             lease_expires_at: None,
             lookups: 0,
-            next_lookup_at: None,
+            next_lookup_at: (!taken).then_some(self.wall),
             sent_at: request.sent_at,
             called_at: self.wall,
             created_at: self.now,
-            resolved_at: Some(self.now),
+            resolved_at: taken.then_some(self.now),
             return_at: None,
         }
     }
@@ -387,13 +415,20 @@ impl Desk<'_> {
     fn watch(&mut self, kept: bool) {
         let strays = self.sends && (kept || self.request.may_stray());
         let over = self.wall >= self.request.gateway_expires_at + TimeDelta::hours(1);
-        self.request.next_check_at = (strays && !over).then(|| self.wall + self.pause(&self.app.config.collection.request_poll));
+        self.request.next_check_at =
+            (strays && !over).then(|| self.wall + self.pause(&self.app.config.collection.payment_request_poll));
         self.request.checks += i64::from(strays);
     }
 
     /// The next look at a request that is out: often at first, then seldom.
     fn poll_later(&mut self) {
-        self.request.next_check_at = Some(self.wall + self.pause(&self.app.config.collection.request_poll));
+        self.request.next_check_at = Some(self.wall + self.pause(&self.app.config.collection.payment_request_poll));
+        self.request.checks += 1;
+    }
+
+    /// Something else has to end first.
+    fn wait(&mut self) {
+        self.request.next_check_at = Some(self.wall + self.pause(&self.app.config.collection.lookup_backoff));
         self.request.checks += 1;
     }
 
@@ -417,7 +452,6 @@ impl Desk<'_> {
             return;
         }
         self.request.message = Some(message.to_owned());
-        self.request.next_check_at = Some(self.wall + self.pause(backoff));
-        self.request.checks += 1;
+        self.wait();
     }
 }

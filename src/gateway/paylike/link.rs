@@ -2,19 +2,18 @@
 //! whoever pays by a link that is not wanted any more has paid nothing.
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use reqwest::Url;
 
 use super::{
     super::{
-        Charge, Mandate, Reason, Sent, Source,
+        Sent,
         http::{Answer, text},
         requests::{Ask, Asked, Heard, Outstanding, Received, Requests, Withdrawn},
     },
     Paylike,
     wire::Standing,
 };
-use crate::domain::payment::{Decline, DeclineClass, Outcome};
+use crate::domain::payment::{Decline, DeclineClass};
 
 /// The gateway's own page; the same for every merchant.
 const PAGE: &str = "https://pos.paylike.io/";
@@ -85,32 +84,19 @@ impl Requests for Paylike {
         let ours = matches
             .into_iter()
             .filter(|transaction| transaction.captured > 0 || transaction.agrees(sent.amount_minor, sent.currency).is_ok());
-        let mut received = Vec::new();
-        let mut reserved: Vec<(Option<DateTime<Utc>>, String)> = Vec::new();
-        for transaction in ours {
-            match transaction.standing(transaction.amount.unwrap_or(sent.amount_minor)) {
-                Standing::Taken { amount_minor } => {
-                    let currency = transaction.currency.as_deref().and_then(|code| code.parse().ok()).unwrap_or(sent.currency);
-                    received.push(Received { transaction_id: transaction.id, amount_minor, currency });
-                }
-                Standing::Reserved => reserved.push((transaction.created, transaction.id)),
-                _ => {}
-            }
-        }
-        // Paid twice by one link: the first is captured, the others run out.
-        reserved.sort();
-        if let Some((_, id)) = reserved.first().filter(|_| received.is_empty()) {
-            match super::super::Gateway::capture(self, id, &charge(outstanding)).await {
-                Outcome::Succeeded { transaction_id, amount_minor } => {
-                    received.push(Received { transaction_id, amount_minor, currency: sent.currency });
-                }
-                Outcome::Declined { .. } => {}
-                Outcome::Authorized { .. } => return Heard::NoAnswer { message: "the capture took nothing".into() },
-                Outcome::GatewayError { message, .. } | Outcome::Unknown { message } => return Heard::NoAnswer { message },
-            }
-        }
-        received.sort_by(|a, b| a.transaction_id.cmp(&b.transaction_id));
-        Heard::Payments(received)
+        let mut received: Vec<_> = ours
+            .filter_map(|transaction| {
+                let (amount_minor, reserved) = match transaction.standing(transaction.amount.unwrap_or(sent.amount_minor)) {
+                    Standing::Taken { amount_minor } => (amount_minor, false),
+                    Standing::Reserved => (sent.amount_minor, true),
+                    _ => return None,
+                };
+                let currency = transaction.currency.as_deref().and_then(|code| code.parse().ok()).unwrap_or(sent.currency);
+                Some((transaction.created, Received { transaction_id: transaction.id, amount_minor, currency, reserved }))
+            })
+            .collect();
+        received.sort_by(|(a, x), (b, y)| (a, &x.transaction_id).cmp(&(b, &y.transaction_id)));
+        Heard::Payments(received.into_iter().map(|(_, received)| received).collect())
     }
 
     /// Nothing to take back: what is paid by it from now on is never captured.
@@ -126,17 +112,5 @@ fn sent(outstanding: &Outstanding) -> Sent {
         currency: outstanding.currency,
         transaction_id: None,
         sent_at: outstanding.sent_at,
-    }
-}
-
-fn charge(outstanding: &Outstanding) -> Charge {
-    Charge {
-        reference: outstanding.reference.clone(),
-        idempotency_key: outstanding.reference.clone(),
-        source: Source::PriorTransaction { transaction_id: String::new() },
-        amount_minor: outstanding.amount_minor,
-        currency: outstanding.currency,
-        description: String::new(),
-        mandate: Mandate { reason: Reason::default(), initial_transaction_id: None },
     }
 }

@@ -34,15 +34,17 @@ pub struct Payment {
     /// The payment that a refund or reversal is of.
     pub of: Option<String>,
     amount: Option<String>,
+    /// What was taken of a reservation.
+    captured: Option<String>,
 }
 
 impl Payment {
     /// Takes the payment itself or wrapped in `{payment}`.
     pub fn read(value: &Value) -> Option<Self> {
         let object = value.get("payment").filter(|inner| inner.is_object()).unwrap_or(value);
-        let amount = match object.get("amount") {
+        let amount = |field: &str| match object.get(field) {
             Some(Value::Number(number)) => Some(number.to_string()),
-            Some(Value::String(text)) => Some(text.trim().to_owned()),
+            Some(Value::String(text)) if !text.trim().is_empty() => Some(text.trim().to_owned()),
             _ => None,
         };
         let status = text(object, "status").map(str::to_ascii_lowercase);
@@ -53,7 +55,8 @@ impl Payment {
             succeeded: matches!(status.as_deref(), Some("success" | "ack")),
             currency: text(object, "currency").and_then(|code| code.parse().ok()),
             of: text(object, "reference_payment_id").map(str::to_owned),
-            amount,
+            amount: amount("amount"),
+            captured: amount("captured_amount"),
         })
     }
 
@@ -61,9 +64,14 @@ impl Payment {
         self.kind.rsplit('.').next().is_some_and(|suffix| suffixes.contains(&suffix))
     }
 
-    /// Money that came: a direct debit, or one captured later.
+    /// Money that came: a direct debit, or a reservation that was captured.
     pub fn is_charge(&self) -> bool {
-        self.of.is_none() && self.is(&["DB", "CP"])
+        self.of.is_none() && (self.is(&["DB", "CP"]) || self.is(&["PA"]) && self.captured.is_some())
+    }
+
+    /// Money that has still to be captured.
+    pub fn is_reserved(&self) -> bool {
+        self.of.is_none() && self.is(&["PA"]) && self.captured.is_none()
     }
 
     pub fn is_return(&self) -> bool {
@@ -72,7 +80,7 @@ impl Payment {
 
     /// None if it is no amount of its currency.
     pub fn amount_minor(&self) -> Option<i64> {
-        self.currency?.minor(self.amount.as_deref()?)
+        self.currency?.minor(self.captured.as_deref().or(self.amount.as_deref())?)
     }
 }
 

@@ -48,7 +48,7 @@ body! {
     pub struct NewRequest {
         /// Some of `EMAIL`, `SMS`, `WEB`. Left out: whichever reaches the customer.
         pub channels: Option<Vec<Text<10>>>,
-        /// Name of a gateway that can ask. Left out: `collection.request_gateway`, or the only one.
+        /// Name of a gateway that can ask. Left out: `collection.payment_request_gateway`, or the only one.
         pub gateway: Option<Name<100>>,
     }
 }

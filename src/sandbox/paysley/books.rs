@@ -172,7 +172,9 @@ impl Request {
 
 impl Payment {
     pub fn show(&self, request: &Request) -> Value {
+        let captured = self.kind == "CC.PA" && self.captured > 0;
         json!({
+            "captured_amount": captured.then(|| major(self.captured, self.currency)),
             "payment_id": self.id,
             "transaction_id": transaction_id(self.request),
             "transaction_type": if self.scheduled { "scheduled" } else { "once-off" },

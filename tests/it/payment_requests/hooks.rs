@@ -42,7 +42,7 @@ fn form(response: &serde_json::Value) -> Vec<u8> {
 
 on_both! {
     async fn a_callback_makes_us_look_at_once_and_twice_is_once(world: World) {
-        let door = Reachable::open(world.with(|config| config.collection.request_poll = vec![Duration::from_hours(1)]).await).await;
+        let door = Reachable::open(world.with(|config| config.collection.payment_request_poll = vec![Duration::from_hours(1)]).await).await;
         let world = &door.world;
         asked_once(world, &["EMAIL"]).await;
         asked_once(world, &["EMAIL"]).await;

@@ -128,7 +128,7 @@ on_both! {
         let world = world
             .with(|config| {
                 config.collection.final_action = FinalAction::PaymentRequest;
-                config.collection.request_gateway = "paysley".into();
+                config.collection.payment_request_gateway = "paysley".into();
             })
             .await;
         for _ in 0..2 {
@@ -178,7 +178,7 @@ on_both! {
         let world = world
             .with(|config| {
                 config.collection.final_action = FinalAction::PaymentRequest;
-                config.collection.request_gateway = "paysley".into();
+                config.collection.payment_request_gateway = "paysley".into();
             })
             .await;
         let customer = world.customer("UTC").await;

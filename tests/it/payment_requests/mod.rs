@@ -16,6 +16,7 @@ use rebilld::{
         subscription::Subscription,
     },
     sandbox::{Pay, Rule},
+    store,
 };
 use serde_json::json;
 
@@ -57,7 +58,15 @@ impl World {
     /// The gateway says that something has happened, and it is looked into.
     async fn hears(&self, request: &PaymentRequest) {
         assert!(billing::requests::hear(&self.app, &request.gateway, &request.reference).await.expect("heard"));
-        self.settle_requests().await;
+        for _ in 0..500 {
+            self.settle_requests().await;
+            let now = store::payment_requests::get(&self.app.db, request.id).await.expect("read").expect("there");
+            if !now.is_to_be_heard() && now.lease_owner.is_none() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("it is not looked into: {:?}", self.requests().await);
     }
 
     /// Looks again and again until a request stands there.

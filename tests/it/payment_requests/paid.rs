@@ -71,28 +71,55 @@ on_both! {
         assert_eq!(world.prove().await, 1);
     }
 
-    async fn another_amount_or_currency_waits_for_an_operator(world: World) {
-        for pay in [json!({ "amount": 999 }), json!({ "amount": 1001 }), json!({ "currency": "EUR" })] {
-            asked_once(&world, &["EMAIL"]).await;
-            let now = world.app.now_of(rebilld::domain::customer::Timeline::Test(world.clock)).await.expect("now").max(at("2026-01-10T06:00:00Z"));
-            world.advance(&(now + chrono::TimeDelta::hours(1)).to_rfc3339()).await;
-            let request = world.last_request().await;
-            let mut pay: Pay = serde_json::from_value(pay).expect("pay");
-            pay.reference = Some(request.reference.clone());
-            world.sandbox.sandbox().pay(pay).await.expect("paid");
-            for _ in 0..2 {
-                world.hears(&request).await;
-            }
-            let parked = world.last_request().await;
-            assert_eq!(parked.status, RequestStatus::Parked);
-            assert!(parked.message.as_ref().is_some_and(|message| message.contains("was paid, not 10.00 USD")), "{parked:?}");
-            assert_eq!(store::health::payment_requests_parked(&world.app.db).await.expect("read").ids, [request.id.to_string()]);
-            assert_eq!(world.events(Some(request.id.to_string())).await.iter().filter(|kind| *kind == "payment_request.parked").count(), 1);
-            billing::requests::withdraw(&world.app, &Actor::System, request.id).await.expect("dealt with");
-            assert_eq!(world.last_request().await.status, RequestStatus::Withdrawn);
+    async fn less_than_was_asked_counts_and_the_rest_is_asked_for(world: World) {
+        asked_once(&world, &["EMAIL"]).await;
+        world.advance("2026-01-10T07:00:00Z").await;
+        let request = world.last_request().await;
+        let pay = Pay { reference: Some(request.reference.clone()), amount: Some(999), ..Pay::default() };
+        world.sandbox.sandbox().pay(pay).await.expect("paid");
+        world.hears(&request).await;
+        world.advance("2026-01-10T08:00:00Z").await;
+        let (rest, invoice) = (world.last_request().await, world.invoices().await.remove(0));
+        assert_eq!((world.requests().await.len(), rest.amount, rest.status), (2, 1, RequestStatus::Sent));
+        assert_eq!((invoice.status, invoice.amount_paid, invoice.dunning_step), (InvoiceStatus::Open, 999, 0));
+        world.pays(&rest).await;
+        world.hears(&rest).await;
+        assert_eq!((world.invoices().await[0].status, world.prove().await), (InvoiceStatus::Paid, 2));
+    }
+
+    async fn more_than_was_asked_goes_back(world: World) {
+        asked_once(&world, &["EMAIL"]).await;
+        world.advance("2026-01-10T07:00:00Z").await;
+        let request = world.last_request().await;
+        let pay = Pay { reference: Some(request.reference.clone()), amount: Some(1500), ..Pay::default() };
+        world.sandbox.sandbox().pay(pay).await.expect("paid");
+        world.hears(&request).await;
+        world.all_goes_back().await;
+        let (payment, invoice) = (world.payments().await.remove(0), world.invoices().await.remove(0));
+        assert_eq!((invoice.status, invoice.amount_paid), (InvoiceStatus::Paid, 1000));
+        assert_eq!((payment.amount_captured, payment.surplus, payment.amount_refunded), (1500, 500, 500));
+        assert_eq!(world.prove().await, 1);
+    }
+
+    async fn money_of_another_currency_goes_back_and_an_operator_looks(world: World) {
+        asked_once(&world, &["EMAIL"]).await;
+        world.advance("2026-01-10T07:00:00Z").await;
+        let request = world.last_request().await;
+        let pay = Pay { reference: Some(request.reference.clone()), currency: Some("EUR".parse().expect("known")), ..Pay::default() };
+        world.sandbox.sandbox().pay(pay).await.expect("paid");
+        for _ in 0..2 {
+            world.hears(&request).await;
         }
-        assert!(world.payments().await.is_empty());
-        assert!(world.invoices().await.iter().all(|invoice| invoice.status == InvoiceStatus::Open));
+        world.all_goes_back().await;
+        let parked = world.last_request().await;
+        assert_eq!(parked.status, RequestStatus::Parked);
+        assert_eq!(parked.message.as_deref(), Some("10.00 EUR was paid, not 10.00 USD: it goes back"));
+        assert_eq!(store::health::payment_requests_parked(&world.app.db).await.expect("read").ids, [request.id.to_string()]);
+        assert_eq!(world.events(Some(request.id.to_string())).await.iter().filter(|kind| *kind == "payment_request.parked").count(), 1);
+        assert_eq!((world.invoices().await[0].status, world.invoices().await[0].amount_paid), (InvoiceStatus::Open, 0));
+        assert_eq!(world.prove().await, 1);
+        billing::requests::withdraw(&world.app, &Actor::System, request.id).await.expect("dealt with");
+        assert_eq!(world.last_request().await.status, RequestStatus::Withdrawn);
     }
 
     async fn an_operator_asks_for_an_open_invoice_and_the_card_goes_on(world: World) {

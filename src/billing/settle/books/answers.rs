@@ -59,7 +59,10 @@ impl Books<'_> {
                 payment.decline_message = Some(decline.message.clone());
                 let data = json!({ "invoice_id": payment.invoice_id, "attempt": payment.attempt, "class": decline.class, "code": decline.code });
                 self.payment_event("payment.declined", &payment, data);
-                self.decline(payment.invoice_id, decline);
+                // A reservation that cannot be captured is no attempt of ours: the customer is still asked.
+                if payment.payment_request_id.is_none() {
+                    self.decline(payment.invoice_id, decline);
+                }
                 None
             }
             // This call was not processed; an earlier one, whose answer was lost, may be on its way still.

@@ -22,19 +22,9 @@ impl Books<'_> {
         let data = json!({ "invoice_id": payment.invoice_id, "amount": payment.amount_captured, "currency": payment.currency, "transaction_id": payment.transaction_id });
         self.payment_event("payment.succeeded", payment, data);
         let now = self.now_of(payment.timeline);
+        let rest = self.take(payment);
         let Some(invoice) = self.invoices.get_mut(&payment.invoice_id) else { return };
         self.changed_invoices.insert(invoice.id);
-        self.funded.insert(invoice.id);
-        let balance = invoice.balance_due();
-        // Whoever pays by a request that was withdrawn owes nothing any more.
-        let asked_in_vain = payment.payment_request_id.is_some() && invoice.status == InvoiceStatus::Void;
-        let taken = if asked_in_vain { 0 } else { payment.amount_captured.min(balance) };
-        invoice.amount_paid += taken;
-        payment.surplus = payment.amount_captured - taken;
-        if payment.surplus > 0 && payment.amount_captured <= payment.amount {
-            payment.return_at = Some(self.wall);
-            self.app.bells.requests.notify_one();
-        }
         if invoice.status != InvoiceStatus::Open {
             // It stays closed, but what came in must be there to be given back.
             invoice.updated_at = now;
@@ -43,13 +33,16 @@ impl Books<'_> {
         }
         invoice.gateway_faults = 0;
         invoice.updated_at = now;
-        if payment.amount_captured > balance {
+        if payment.surplus > 0 || rest > 0 && payment.payment_request_id.is_some() {
             let data = json!({ "invoice_id": payment.invoice_id, "asked": payment.amount, "captured": payment.amount_captured });
             self.payment_event("payment.amount_differs", payment, data);
-        } else if payment.amount_captured < balance {
+        }
+        if rest > 0 && payment.payment_request_id.is_none() {
             let decline =
                 Decline { class: DeclineClass::Soft, code: "partial".to_owned(), message: "only a part was approved".to_owned() };
             self.decline(payment.invoice_id, &decline);
+        }
+        if rest > 0 {
             return;
         }
         let Some(invoice) = self.invoices.get_mut(&payment.invoice_id) else { return };

@@ -12,7 +12,7 @@ use crate::{
         requests::{Plan, channels_for, draft, event, may_ask},
     },
     domain::{
-        customer::Customer,
+        customer::{Customer, PaymentMethod},
         event::{Actor, Event},
         id::InvoiceId,
         invoice::{Invoice, InvoiceStatus, NextAction},
@@ -21,6 +21,7 @@ use crate::{
     },
     gateway::Configured,
     store::{self, Tx},
+    telemetry,
 };
 
 impl Books<'_> {
@@ -30,13 +31,46 @@ impl Books<'_> {
 
     /// Money that a customer has paid by a request.
     pub fn receive(&mut self, mut payment: Payment) {
+        self.number(&mut payment);
+        metrics::counter!(telemetry::PAYMENTS, "gateway" => payment.gateway.clone(), "status" => payment.status.as_str())
+            .increment(1);
+        self.succeed(&mut payment);
+        self.received.push(payment);
+    }
+
+    /// Money that a customer has reserved by a request; the look-up finds it so and captures it.
+    pub fn reserve(&mut self, mut payment: Payment) {
+        self.number(&mut payment);
+        self.received.push(payment);
+    }
+
+    fn number(&mut self, payment: &mut Payment) {
         if let Some(invoice) = self.invoices.get_mut(&payment.invoice_id) {
             invoice.attempts += 1;
             payment.attempt = invoice.attempts;
             self.changed_invoices.insert(invoice.id);
         }
-        self.succeed(&mut payment);
-        self.received.push(payment);
+    }
+
+    /// Books what came for an invoice; what that does not need goes back by itself. Answers what it still owes.
+    pub(super) fn take(&mut self, payment: &mut Payment) -> i64 {
+        let Some(invoice) = self.invoices.get_mut(&payment.invoice_id) else { return 0 };
+        let balance = invoice.balance_due();
+        // Whoever pays by a request that was withdrawn owes nothing any more.
+        let in_vain = payment.payment_request_id.is_some() && invoice.status == InvoiceStatus::Void;
+        let of_use = payment.currency == invoice.currency && !in_vain;
+        let taken = if of_use { payment.amount_captured.min(balance) } else { 0 };
+        invoice.amount_paid += taken;
+        payment.surplus = payment.amount_captured - taken;
+        if taken > 0 {
+            self.funded.insert(invoice.id);
+        }
+        // More than was asked for is for an operator to look at.
+        if payment.surplus > 0 && payment.amount_captured <= payment.amount {
+            payment.return_at = Some(self.wall);
+            self.app.bells.requests.notify_one();
+        }
+        balance - taken
     }
 
     /// The ladder is used up and the customer is to be asked once more: at the close, when it can be seen whether that was done.
@@ -60,12 +94,15 @@ impl Books<'_> {
 
     /// Nothing else is planned for an open invoice whose request was taken back: collection looks at it again.
     pub fn plan_now(&mut self, id: InvoiceId) {
+        if self.invoices.get(&id).is_some_and(|invoice| invoice.next_attempt_at.is_none()) {
+            self.plan_at_once(id);
+        }
+    }
+
+    /// Collection looks at an open invoice now, whatever was planned.
+    pub fn plan_at_once(&mut self, id: InvoiceId) {
         let wall = self.wall;
-        if let Some(invoice) = self
-            .invoices
-            .get_mut(&id)
-            .filter(|invoice| invoice.status == InvoiceStatus::Open && invoice.next_attempt_at.is_none())
-        {
+        if let Some(invoice) = self.invoices.get_mut(&id).filter(|invoice| invoice.status == InvoiceStatus::Open) {
             let now = self.nows.get(&invoice.timeline).copied().unwrap_or(wall);
             invoice.next_attempt_at = Some(now);
             invoice.updated_at = now;
@@ -95,6 +132,7 @@ impl Books<'_> {
         let payers: Vec<_> = ids.iter().filter_map(|id| Some(self.invoices.get(id)?.customer_id)).collect();
         let customers = store::customers::get_many(tx, &payers).await?;
         let customers: BTreeMap<_, _> = customers.into_iter().map(|customer| (customer.id, customer)).collect();
+        let methods = store::payment_methods::that_ask(tx, &payers).await?;
         let charged: BTreeMap<InvoiceId, String> = store::payments::last_gateways(tx, &ids).await?.into_iter().collect();
         let mut made = Vec::new();
         for id in ids {
@@ -109,7 +147,10 @@ impl Books<'_> {
                 self.give_up_for_good(id);
             } else if let Some(request) = customers
                 .get(&invoice.customer_id)
-                .and_then(|customer| last_request(self.app, &invoice, customer, charged.get(&id), now, self.wall))
+                .and_then(|customer| {
+                    last_plan(self.app, &invoice, customer, &methods, charged.get(&id)).map(|plan| (customer, plan))
+                })
+                .map(|(customer, plan)| draft(self.app, &invoice, customer, plan, now, self.wall))
             {
                 self.wait(id, Some(request.expires_at));
                 self.past_due(id);
@@ -136,23 +177,26 @@ impl Books<'_> {
     }
 }
 
-/// By the configured gateway if it reaches the customer, else by the link of the one that was charged.
-fn last_request(
-    app: &App,
+/// By the customer's own method that asks, else by the link of the gateway that was charged, else by the configured gateway.
+fn last_plan<'a>(
+    app: &'a App,
     invoice: &Invoice,
     customer: &Customer,
+    methods: &[PaymentMethod],
     charged: Option<&String>,
-    now: DateTime<Utc>,
-    wall: DateTime<Utc>,
-) -> Option<PaymentRequest> {
-    let named =
-        |name: &str| app.gateways.get(name).map(AsRef::as_ref).filter(|gateway: &&Configured| may_ask(gateway, invoice.timeline));
-    let candidates = [Some(app.config.collection.request_gateway.as_str()), charged.map(String::as_str)];
-    let (gateway, channels) = candidates
-        .into_iter()
-        .flatten()
-        .filter_map(named)
-        .find_map(|gateway| Some((gateway, channels_for(gateway, customer)?)))?;
-    let plan = Plan { gateway, role: Role::Last, channels, payment_method_id: None };
-    Some(draft(app, invoice, customer, plan, now, wall))
+) -> Option<Plan<'a>> {
+    let named = |name: &str| -> Option<&'a Configured> {
+        app.gateways.get(name).map(AsRef::as_ref).filter(|gateway| may_ask(gateway, invoice.timeline))
+    };
+    let own = methods.iter().filter(|method| method.customer_id == customer.id).find_map(|method| {
+        let gateway = named(&method.gateway)?;
+        Some(Plan { gateway, role: Role::Last, channels: method.channels.clone(), payment_method_id: Some(method.id) })
+    });
+    let others = [charged.map(String::as_str), Some(app.config.collection.payment_request_gateway.as_str())];
+    own.or_else(|| {
+        others.into_iter().flatten().filter_map(named).find_map(|gateway| {
+            let channels = channels_for(gateway, customer)?;
+            Some(Plan { gateway, role: Role::Last, channels, payment_method_id: None })
+        })
+    })
 }

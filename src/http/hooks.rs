@@ -7,20 +7,29 @@ use axum::{
     Router,
     body::Bytes,
     extract::{DefaultBodyLimit, RawPathParams, State},
-    http::StatusCode,
+    http::{StatusCode, header::RETRY_AFTER},
+    response::IntoResponse,
     routing::post,
 };
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::billing::{App, requests};
 
 /// A callback is a few hundred bytes.
 const MAX_BODY_BYTES: usize = 16 * 1024;
+/// So many calls are read at a time, whoever sends them; the rest may call again, and is found by looking all the same.
+const AT_ONCE: usize = 8;
 /// No reference of ours is longer.
 const MAX_REFERENCE: usize = 40;
 
 pub fn routes() -> Router<Arc<App>> {
-    Router::new().route("/hooks/paysley/{gateway}", post(paysley).layer(DefaultBodyLimit::max(MAX_BODY_BYTES)))
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let paysley = post(async move |app: State<Arc<App>>, path: RawPathParams, body: Bytes| match places.try_acquire() {
+        Ok(_place) => paysley(app, path, body).await.into_response(),
+        Err(_) => (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "1")]).into_response(),
+    });
+    Router::new().route("/hooks/paysley/{gateway}", paysley.layer(DefaultBodyLimit::max(MAX_BODY_BYTES)))
 }
 
 /// Paysley: a form whose field `response` holds JSON, in quotes or not.

@@ -16,6 +16,7 @@ use crate::{
     },
     gateway::requests::{Asked, Heard, Received, Withdrawn},
     store::{self, Tx},
+    telemetry,
 };
 
 /// How often the last step of the look-up backoff is repeated before a human is needed.
@@ -100,7 +101,8 @@ struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    fn tell(&mut self, kind: &str) {
+    fn tell(&mut self, kind: &'static str) {
+        metrics::counter!(telemetry::PAYMENT_REQUESTS, "gateway" => self.request.gateway.clone(), "status" => kind).increment(1);
         let event = event(self.app, self.now, &Actor::System, kind, &self.request);
         self.books.tell(event);
     }

@@ -17,7 +17,7 @@ use crate::{
     },
     http::{
         auth::Caller,
-        body::{MaybeBody, PathId},
+        body::{Body, MaybeBody, PathId},
         error::Problem,
         input::{Name, Text, body},
         page::{List, NoFilters, Page},
@@ -32,6 +32,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(request))
         .routes(routes!(withdraw))
         .routes(routes!(remind))
+        .routes(routes!(check))
 }
 
 body! {
@@ -46,6 +47,8 @@ body! {
 
 body! {
     pub struct NewRequest {
+        /// An open invoice.
+        pub invoice_id: InvoiceId,
         /// Some of `EMAIL`, `SMS`, `WEB`. Left out: whichever reaches the customer.
         pub channels: Option<Vec<Text<10>>>,
         /// Name of a gateway that can ask. Left out: `collection.payment_request_gateway`, or the only one.
@@ -147,16 +150,15 @@ async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::PaymentRequest>
     Ok(Json(request.into()))
 }
 
-/// Asks the customer to pay an open invoice, beside whatever else is planned for it.
-#[utoipa::path(post, path = "/v1/invoices/{id}/request", tag = "money", params(("id" = String, Path)), request_body = NewRequest, responses((status = 201, body = PaymentRequestAnswer)))]
+/// Asks the customer to pay an open invoice, beside whatever else is planned for it. Sent at once, by itself.
+#[utoipa::path(post, path = "/v1/payment-requests", tag = "money", request_body = NewRequest, responses((status = 201, body = PaymentRequestAnswer)))]
 async fn request(
     State(app): State<Arc<App>>,
     caller: Caller,
-    PathId(id): PathId<id::Invoice>,
-    MaybeBody(new): MaybeBody<NewRequest>,
+    Body(new): Body<NewRequest>,
 ) -> Result<(StatusCode, Json<PaymentRequestAnswer>), Problem> {
     let channels = new.channels.map(|channels| channels.into_iter().map(|channel| channel.0).collect());
-    let request = billing::requests::request(&app, &caller.actor, id, new.gateway.map(|name| name.0), channels).await?;
+    let request = billing::requests::request(&app, &caller.actor, new.invoice_id, new.gateway.map(|name| name.0), channels).await?;
     Ok((StatusCode::CREATED, Json(request.into())))
 }
 
@@ -180,4 +182,15 @@ async fn remind(
     _: MaybeBody<NoFilters>,
 ) -> Result<Json<PaymentRequestAnswer>, Problem> {
     Ok(Json(billing::requests::remind(&app, &caller.actor, id).await?.into()))
+}
+
+/// Looks now at what was paid by a request, whatever its state; what is found is booked.
+#[utoipa::path(post, path = "/v1/payment-requests/{id}/check", tag = "money", params(("id" = String, Path)), responses((status = 200, body = PaymentRequestAnswer)))]
+async fn check(
+    State(app): State<Arc<App>>,
+    _: Caller,
+    PathId(id): PathId<id::PaymentRequest>,
+    _: MaybeBody<NoFilters>,
+) -> Result<Json<PaymentRequestAnswer>, Problem> {
+    Ok(Json(billing::requests::check(&app, id).await?.into()))
 }

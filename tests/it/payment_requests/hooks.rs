@@ -51,7 +51,7 @@ on_both! {
             assert_eq!(rebilld::billing::requests::work(&world.app, None).await.expect("worked"), 0, "nothing is due by itself");
             world.sandbox.sandbox().add_fault(rule("duplicate", "callback", 1));
             world.pays(&request).await;
-            world.settle_requests().await;
+            world.looks_into(&request).await;
             assert_eq!(world.prove().await, number + 1);
         }
         door.close().await;
@@ -102,7 +102,7 @@ on_both! {
         let request = world.last_request().await;
         assert_eq!((request.status, request.request_id.as_deref()), (RequestStatus::Unknown, None));
         world.pays(&request).await;
-        world.settle_requests().await;
+        world.looks_into(&request).await;
         assert_eq!((world.last_request().await.status, world.prove().await), (RequestStatus::Paid, 1));
         assert_eq!(world.sandbox.sandbox().asked().len(), 1, "nobody was asked twice");
         door.close().await;

@@ -58,6 +58,11 @@ impl World {
     /// The gateway says that something has happened, and it is looked into.
     async fn hears(&self, request: &PaymentRequest) {
         assert!(billing::requests::hear(&self.app, &request.gateway, &request.reference).await.expect("heard"));
+        self.looks_into(request).await;
+    }
+
+    /// Waits until somebody has looked at what was last said of a request.
+    async fn looks_into(&self, request: &PaymentRequest) {
         for _ in 0..500 {
             self.settle_requests().await;
             let now = store::payment_requests::get(&self.app.db, request.id).await.expect("read").expect("there");

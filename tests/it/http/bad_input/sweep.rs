@@ -42,6 +42,7 @@ fn good(operation: &str) -> Option<Value> {
         "POST /v1/subscriptions/{sub}/reschedule" => json!({"next_bill_date": "2026-07-09"}),
         "POST /v1/subscriptions/{sub}/cancel" => json!({"when": "now"}),
         "POST /v1/invoices/{inv_paid}/refund" => json!({"reason": "unhappy"}),
+        "POST /v1/payment-requests" => json!({"invoice_id": "{inv}", "gateway": "paysley"}),
         "POST /v1/payments/{pay}/resolve" => json!({"outcome": "declined", "note": "asked them"}),
         "POST /v1/installment-plans" | "POST /v1/installment-plans/preview" => json!({
             "customer": {"id": "ada"}, "amount": 1000, "installments": 3, "billing_frequency": "monthly", "down_payment": {"amount": 100},
@@ -66,6 +67,9 @@ fn good(operation: &str) -> Option<Value> {
         | "POST /v1/invoices/{inv}/void"
         | "POST /v1/invoices/{inv}/mark_uncollectible"
         | "POST /v1/invoices/{inv}/collect"
+        | "POST /v1/payment-requests/{preq}/withdraw"
+        | "POST /v1/payment-requests/{preq}/remind"
+        | "POST /v1/payment-requests/{preq}/check"
         | "POST /v1/jobs/bill/run" => json!({}),
         _ => return None,
     })
@@ -92,6 +96,7 @@ pub fn address(path: &str) -> String {
                 ("/v1/installment-plans", "inst"),
                 ("/v1/invoices", "inv"),
                 ("/v1/payments", "pay"),
+                ("/v1/payment-requests", "preq"),
                 ("/v1/roll-outs", "roll"),
             ];
             match kinds.iter().find(|(prefix, _)| path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))) {

@@ -2,14 +2,15 @@
 
 create table payment_requests (
     id text primary key,
-    invoice_id text not null references invoices (id) on delete cascade,
-    customer_id text not null,
+    -- None: the gateway charges by a schedule of its own, and each of its payments gets an invoice of its own.
+    invoice_id text references invoices (id) on delete cascade,
+    customer_id text not null references customers (id) on delete cascade,
     payment_method_id text,
     timeline text not null,
     gateway text not null,
-    role text not null check (role in ('attempt', 'last', 'extra')),
+    role text not null check (role in ('attempt', 'last', 'extra', 'schedule')),
     reference text not null unique,
-    status text not null check (status in ('pending', 'unknown', 'sent', 'paid', 'expired', 'withdrawn', 'refused', 'parked')),
+    status text not null check (status in ('pending', 'unknown', 'sent', 'running', 'paid', 'expired', 'withdrawn', 'refused', 'parked')),
     -- Why it is being closed, while the gateway has not confirmed that.
     ending text check (ending in ('expired', 'withdrawn')),
     channels jsonb not null,
@@ -20,6 +21,13 @@ create table payment_requests (
     description text not null,
     amount bigint not null check (amount > 0),
     currency text not null,
+    -- The gateway's own schedule.
+    payment_frequency text check (payment_frequency in ('weekly', 'monthly', 'quarterly', 'yearly')),
+    payment_start_at timestamptz,
+    total_number_of_payments bigint check (total_number_of_payments > 0),
+    initial_payment_amount bigint check (initial_payment_amount > 0),
+    -- The payment by which the customer agreed to it.
+    agreement_id text,
     -- The gateway's own, where it keeps requests.
     request_id text,
     link text,
@@ -40,11 +48,15 @@ create table payment_requests (
     sent_at timestamptz not null,
     created_at timestamptz not null,
     resolved_at timestamptz,
-    check (ending is null or status in ('pending', 'unknown', 'sent'))
+    check (ending is null or status in ('pending', 'unknown', 'sent', 'running')),
+    check ((role = 'schedule') = (invoice_id is null)),
+    check ((invoice_id is null) = (payment_frequency is not null)),
+    check ((payment_frequency is null) = (payment_start_at is null))
 );
 -- One at a time that collection has sent for an invoice; an operator may send others beside it.
 create unique index payment_requests_one_open on payment_requests (invoice_id)
     where status in ('pending', 'unknown', 'sent') and role in ('attempt', 'last');
+create index payment_requests_of_customer on payment_requests (customer_id);
 create index payment_requests_of_invoice on payment_requests (invoice_id);
 create index payment_requests_open on payment_requests (timeline, expires_at)
     where status in ('pending', 'unknown', 'sent') and ending is null;
@@ -52,7 +64,8 @@ create index payment_requests_reminders on payment_requests (timeline, next_remi
 create index payment_requests_to_check on payment_requests (next_check_at) where next_check_at is not null;
 create index payment_requests_checks_of on payment_requests (timeline, next_check_at) where next_check_at is not null;
 create index payment_requests_busy on payment_requests (timeline)
-    where status in ('pending', 'unknown', 'sent') and (status <> 'sent' or ending is not null or remind);
+    where status in ('pending', 'unknown', 'sent', 'running') and (status in ('pending', 'unknown') or ending is not null or remind);
+create index payment_requests_not_closed on payment_requests (id) where status in ('pending', 'unknown', 'sent', 'running');
 create index payment_requests_parked on payment_requests (id) where status = 'parked';
 
 -- The request by which a payment came, what of it the invoice did not need, and when that is to be given back.

@@ -138,7 +138,7 @@ pub(super) async fn surplus(app: &App, payment: &Payment) -> Done<()> {
 /// When a surplus that the gateway did not take back is tried again; never, once the backoff is used up: an operator sees it among the
 /// overpaid invoices.
 async fn again(app: &App, tx: &mut store::Tx, payment: &Payment) -> Done<Option<DateTime<Utc>>> {
-    let failures = store::refunds::failures(tx, payment.id).await?;
+    let failures = store::refunds::failures(tx, payment.invoice_id, payment.id).await?;
     let wait = usize::try_from(failures).ok().and_then(|index| app.config.collection.gateway_fault_backoff.get(index));
     Ok(wait.and_then(|wait| TimeDelta::from_std(*wait).ok()).map(|wait| app.clock.now() + wait))
 }

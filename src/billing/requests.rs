@@ -5,6 +5,7 @@ mod collect;
 mod drive;
 mod due;
 mod operator;
+mod scheduled;
 mod settle;
 mod surplus;
 
@@ -30,6 +31,7 @@ pub use drive::{claim_only, work};
 pub use due::due;
 pub(super) use operator::check_channels;
 pub use operator::{check, hear, remind, request, withdraw};
+pub use scheduled::{ScheduleInput, schedule};
 pub use surplus::return_surplus;
 
 /// What one request is to be: the gateway, the way there, and whose idea it is.
@@ -49,15 +51,26 @@ pub(super) fn draft(
     now: DateTime<Utc>,
     wall: DateTime<Utc>,
 ) -> PaymentRequest {
+    PaymentRequest {
+        invoice_id: Some(invoice.id),
+        description: invoice.description.clone(),
+        amount: invoice.balance_due(),
+        currency: invoice.currency,
+        ..blank(app, customer, plan, now, wall)
+    }
+}
+
+/// A request of nothing yet.
+fn blank(app: &App, customer: &Customer, plan: Plan<'_>, now: DateTime<Utc>, wall: DateTime<Utc>) -> PaymentRequest {
     let id = app.ids.next(wall);
     let collection = &app.config.collection;
     let expires = TimeDelta::from_std(collection.payment_request_expires).unwrap_or(TimeDelta::days(14));
     PaymentRequest {
         id,
-        invoice_id: invoice.id,
-        customer_id: invoice.customer_id,
+        invoice_id: None,
+        customer_id: customer.id,
         payment_method_id: plan.payment_method_id,
-        timeline: invoice.timeline,
+        timeline: customer.timeline,
         gateway: plan.gateway.name.clone(),
         role: plan.role,
         reference: id.short_reference(),
@@ -68,9 +81,14 @@ pub(super) fn draft(
         email: customer.email.clone(),
         phone: customer.phone.clone(),
         locale: customer.locale.clone(),
-        description: invoice.description.clone(),
-        amount: invoice.balance_due(),
-        currency: invoice.currency,
+        description: String::new(),
+        amount: 0,
+        currency: customer.currency,
+        payment_frequency: None,
+        payment_start_at: None,
+        total_number_of_payments: None,
+        initial_payment_amount: None,
+        agreement_id: None,
         request_id: None,
         link: None,
         message: None,

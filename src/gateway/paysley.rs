@@ -32,7 +32,7 @@ impl Paysley {
     fn body(ask: &Ask) -> Value {
         // A first name is needed in practice; fees are on unless they are switched off.
         let (first, last) = ask.name.trim().split_once(' ').unwrap_or((ask.name.trim(), ""));
-        json!({
+        let mut body = json!({
             "request_methods": ask.channels,
             "reference_number": ask.reference,
             "email": ask.email.as_deref().unwrap_or_default(),
@@ -50,7 +50,14 @@ impl Paysley {
             "payment_fee_enabled": false,
             "ach_fee_enabled": false,
             "surcharge_fee_enabled": false,
-        })
+        });
+        if let Some(schedule) = &ask.schedule {
+            body["payment_frequency"] = json!(schedule.frequency.as_str().to_ascii_uppercase());
+            body["payment_start_date"] = json!(schedule.starts_at.to_rfc3339_opts(SecondsFormat::Millis, true));
+            body["total_number_of_payments"] = schedule.payments.map_or(json!(""), |payments| json!(payments));
+            body["initial_payment_amount"] = schedule.initial_minor.map_or(json!(""), |minor| amount(minor, ask.currency));
+        }
+        body
     }
 
     fn asked(&self, answer: Answer, secrets: &[&str]) -> Asked {
@@ -139,6 +146,10 @@ impl Requests for Paysley {
         true
     }
 
+    fn runs_schedules(&self) -> bool {
+        true
+    }
+
     async fn ask(&self, ask: &Ask) -> Asked {
         let secrets = [ask.email.as_deref().unwrap_or_default(), ask.phone.as_deref().unwrap_or_default()];
         match self.http.post("ask", self.http.url(&["payment-requests"]), Some(&Self::body(ask))).await {
@@ -176,7 +187,17 @@ impl Requests for Paysley {
     }
 
     async fn withdraw(&self, request_id: &str) -> Withdrawn {
-        match self.http.delete("withdraw", self.http.url(&["payment-requests", request_id])).await {
+        self.taken_back(self.http.delete("withdraw", self.http.url(&["payment-requests", request_id])).await)
+    }
+
+    async fn stop(&self, payment_id: &str) -> Withdrawn {
+        self.taken_back(self.http.delete("stop", self.http.url(&["payments", "subscription", payment_id])).await)
+    }
+}
+
+impl Paysley {
+    fn taken_back(&self, answer: Result<Answer, NoAnswer>) -> Withdrawn {
+        match answer {
             Ok(Answer::Done(body)) if succeeded(&body) => Withdrawn::Gone,
             Ok(Answer::Refused { status: 404, .. }) => Withdrawn::Gone,
             Ok(Answer::Done(body)) => Withdrawn::Kept { message: self.http.clean(&Refusal::read(400, Some(&body)).message, &[]) },

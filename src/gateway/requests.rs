@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::http::NoAnswer;
-use crate::domain::{money::Currency, payment::Decline};
+use crate::domain::{frequency::Frequency, money::Currency, payment::Decline};
 
 /// One request as the gateway needs to know it. Sent again unchanged, it is the same request.
 #[derive(Debug, Clone)]
@@ -29,6 +29,21 @@ pub struct Ask {
     pub expires_at: DateTime<Utc>,
     /// Where the gateway may tell us that something has happened.
     pub callback_url: Option<String>,
+    /// One that the gateway is to run by itself; none: one payment.
+    pub schedule: Option<Schedule>,
+}
+
+/// Payments that the gateway makes by itself, once the customer has agreed.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// Weekly, monthly, quarterly or yearly.
+    pub frequency: Frequency,
+    /// In the future.
+    pub starts_at: DateTime<Utc>,
+    /// None: until stopped.
+    pub payments: Option<i64>,
+    /// Taken at once, beside the schedule; minor units.
+    pub initial_minor: Option<i64>,
 }
 
 /// What a request that was sent, or sent again, came to.
@@ -93,6 +108,11 @@ pub trait Requests: Send + Sync {
     /// Whether it sends messages itself. Where it does not, there is only a link.
     fn sends(&self) -> bool;
 
+    /// Whether it can run a schedule by itself.
+    fn runs_schedules(&self) -> bool {
+        false
+    }
+
     /// Asks the customer.
     async fn ask(&self, ask: &Ask) -> Asked;
 
@@ -104,6 +124,11 @@ pub trait Requests: Send + Sync {
 
     /// Takes the request back. Repeating it does no harm.
     async fn withdraw(&self, request_id: &str) -> Withdrawn;
+
+    /// Stops a running schedule, by any payment of it. Repeating it does no harm.
+    async fn stop(&self, _payment_id: &str) -> Withdrawn {
+        Withdrawn::NoAnswer { message: "this gateway runs no schedules".to_owned() }
+    }
 }
 
 impl From<NoAnswer> for Asked {

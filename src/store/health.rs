@@ -32,7 +32,7 @@ pub async fn gauges(db: &Db) -> Result<Gauges> {
         "select (select count(*) from invoices where status = 'open') as invoices_open,
                 (select count(*) from payments where status in ('pending', 'authorized', 'unknown') and status = 'unknown') as payments_unknown,
                 (select count(*) from payments where status = 'parked') as payments_parked,
-                (select count(*) from payment_requests where status in ('pending', 'unknown', 'sent')) as payment_requests_open,
+                (select count(*) from payment_requests where status in ('pending', 'unknown', 'sent', 'running')) as payment_requests_open,
                 (select count(*) from payment_requests where status = 'parked') as payment_requests_parked,
                 (select count(*) from subscriptions where status = 'parked') as subscriptions_parked",
     )

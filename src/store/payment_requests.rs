@@ -30,6 +30,11 @@ impl Row for PaymentRequest {
         "description",
         "amount",
         "currency",
+        "payment_frequency",
+        "payment_start_at",
+        "total_number_of_payments",
+        "initial_payment_amount",
+        "agreement_id",
         "request_id",
         "link",
         "message",
@@ -54,6 +59,7 @@ impl Row for PaymentRequest {
 const PROGRESS: &[&str] = &[
     "status",
     "ending",
+    "agreement_id",
     "request_id",
     "link",
     "message",
@@ -161,20 +167,24 @@ pub async fn claim(
     until: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<PaymentRequest>> {
-    tx.query(
-        "update payment_requests set lease_owner = $1, lease_token = lease_token + 1, claimed_at = $2, next_check_at = $3
-         where id in (
-             select id from payment_requests where next_check_at <= $2 and ($4 is null or timeline = $4)
-             order by next_check_at limit $5 for update skip locked)
-         returning *",
-    )
-    .bind(owner.to_owned())
-    .bind(now)
-    .bind(until)
-    .bind(timeline.map(|timeline| timeline.to_string()))
-    .bind(limit)
-    .all()
-    .await
+    let mut claimed: Vec<PaymentRequest> = tx
+        .query(
+            "select * from payment_requests where next_check_at <= $1 and ($2 is null or timeline = $2)
+             order by next_check_at limit $3 for update skip locked",
+        )
+        .bind(now)
+        .bind(timeline.map(|timeline| timeline.to_string()))
+        .bind(limit)
+        .all()
+        .await?;
+    for request in &mut claimed {
+        request.lease_owner = Some(owner.to_owned());
+        request.lease_token += 1;
+        request.claimed_at = Some(now);
+        request.next_check_at = Some(until);
+    }
+    tx.update_rows(&claimed, &["lease_owner", "lease_token", "claimed_at", "next_check_at"]).await?;
+    Ok(claimed)
 }
 
 /// What an earlier life of this daemon had claimed is due at once.
@@ -203,8 +213,8 @@ pub async fn named(db: &Db, gateway: &str, reference: &str) -> Result<Option<Pay
 pub async fn busy(db: &Db, timeline: Timeline) -> Result<i64> {
     let row: (i64,) = db
         .query(
-            "select count(*) from payment_requests where timeline = $1 and status in ('pending', 'unknown', 'sent')
-             and (status <> 'sent' or ending is not null or remind)",
+            "select count(*) from payment_requests where timeline = $1
+             and status in ('pending', 'unknown', 'sent', 'running') and (status in ('pending', 'unknown') or ending is not null or remind)",
         )
         .bind(timeline)
         .one()

@@ -213,16 +213,17 @@ pub async fn of_request(tx: &mut Tx, request: PaymentRequestId) -> Result<Vec<Pa
 
 /// Claims payments whose surplus is to go back by now. If the claimer dies, they fall due again at `until`.
 pub async fn claim_returns(tx: &mut Tx, now: DateTime<Utc>, until: DateTime<Utc>, limit: i64) -> Result<Vec<Payment>> {
-    tx.query(
-        "update payments set return_at = $2
-         where id in (select id from payments where return_at <= $1 order by return_at limit $3 for update skip locked)
-         returning *",
-    )
-    .bind(now)
-    .bind(until)
-    .bind(limit)
-    .all()
-    .await
+    let mut claimed: Vec<Payment> = tx
+        .query("select * from payments where return_at <= $1 order by return_at limit $2 for update skip locked")
+        .bind(now)
+        .bind(limit)
+        .all()
+        .await?;
+    for payment in &mut claimed {
+        payment.return_at = Some(until);
+    }
+    tx.update_rows(&claimed, &["return_at"]).await?;
+    Ok(claimed)
 }
 
 /// The gateway of each invoice's latest payment, for those that have one.

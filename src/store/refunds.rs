@@ -77,9 +77,12 @@ pub async fn claimed(tx: &mut Tx, invoice: InvoiceId) -> Result<i64> {
 }
 
 /// How many refunds of a payment the gateway did not make.
-pub async fn failures(tx: &mut Tx, payment: PaymentId) -> Result<i64> {
+pub async fn failures(tx: &mut Tx, invoice: InvoiceId, payment: PaymentId) -> Result<i64> {
     let row: (i64,) = tx
-        .query("select count(*) from refunds where payment_id = $1 and status in ('refused', 'gateway_error')")
+        .query(
+            "select count(*) from refunds where invoice_id = $1 and payment_id = $2 and status in ('refused', 'gateway_error')",
+        )
+        .bind(invoice)
         .bind(payment)
         .one()
         .await?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Plan, draft, event};
 use crate::{
@@ -45,7 +45,7 @@ impl<'a> Asking<'a> {
             now,
             wall,
             customers: customers.into_iter().map(|customer| (customer.id, customer)).collect(),
-            open: open.map(|request| (request.invoice_id, request)).collect(),
+            open: open.filter_map(|request| Some((request.invoice_id?, request))).collect(),
             again: Vec::new(),
             made: Vec::new(),
             events: Vec::new(),
@@ -73,8 +73,9 @@ impl<'a> Asking<'a> {
         }
         let gateway = method.gateway.as_deref().and_then(|name| self.app.gateways.get(name));
         let (Some(gateway), Some(customer)) = (gateway, self.customers.get(&invoice.customer_id)) else {
-            // Both were there a moment ago: asked again at the next run.
-            return false;
+            // Both were there a moment ago: looked for again soon.
+            invoice.next_attempt_at = Some(self.now + TimeDelta::minutes(1));
+            return true;
         };
         let channels = method.channels.clone().unwrap_or_default();
         let plan = Plan { gateway, role: Role::Attempt, channels, payment_method_id: method.payment_method_id };

@@ -4,7 +4,10 @@
 use chrono::TimeDelta;
 use futures_util::{StreamExt, stream};
 
-use super::settle::{News, Step, settle};
+use super::{
+    scheduled,
+    settle::{News, Step, settle},
+};
 use crate::{
     billing::{App, Done},
     domain::{
@@ -110,9 +113,10 @@ fn first(request: &PaymentRequest) -> Step {
 }
 
 async fn withdraw(asks: &dyn Requests, request: &PaymentRequest) -> Withdrawn {
-    match &request.request_id {
-        Some(id) => asks.withdraw(id).await,
-        None => Withdrawn::Gone,
+    match (&request.agreement_id, &request.request_id) {
+        (Some(payment), _) => asks.stop(payment).await,
+        (None, Some(id)) => asks.withdraw(id).await,
+        (None, None) => Withdrawn::Gone,
     }
 }
 
@@ -150,6 +154,7 @@ fn ask(app: &App, request: &PaymentRequest) -> Ask {
         phone: request.phone.clone(),
         locale: request.locale.clone(),
         expires_at: request.gateway_expires_at,
+        schedule: scheduled::asked(request),
         callback_url: (!public.is_empty()).then(|| format!("{public}/hooks/paysley/{}", request.gateway)),
     }
 }

@@ -12,6 +12,7 @@ use crate::{
         invoice::InvoiceStatus,
         payment_request::{Ending, PaymentRequest, RequestStatus, Role},
     },
+    gateway::Configured,
     store::{self, Tx},
 };
 
@@ -33,25 +34,8 @@ pub async fn request(
     }
     let customer = customers::locked(&mut tx, &invoice.customer_id.to_string()).await?;
     let mut checks = Checks::default();
-    let names: Vec<&str> = app
-        .gateways
-        .names()
-        .filter(|name| app.gateways.get(name).is_some_and(|known| may_ask(known, invoice.timeline)))
-        .collect();
-    let configured = &app.config.collection.payment_request_gateway;
-    let chosen = match (&gateway, names.as_slice()) {
-        (Some(name), _) => name.as_str(),
-        (None, _) if !configured.is_empty() => configured.as_str(),
-        (None, [only]) => only,
-        (None, _) => {
-            checks.fault("gateway", format!("name one that can ask: {}", listed(&names)));
-            ""
-        }
-    };
-    let found = app.gateways.get(chosen).filter(|_| names.contains(&chosen));
-    if found.is_none() && !chosen.is_empty() {
-        checks.fault("gateway", format!("cannot ask this customer: {}", listed(&names)));
-    }
+    let able = |name: &&str| app.gateways.get(name).is_some_and(|known| may_ask(known, invoice.timeline));
+    let found = choose_gateway(app, &mut checks, gateway.as_deref(), able);
     let channels = match (channels, found) {
         (Some(channels), _) => {
             check_channels(&mut checks, &customer, &channels);
@@ -72,6 +56,31 @@ pub async fn request(
     tx.commit().await?;
     app.bells.requests.notify_one();
     Ok(request)
+}
+
+/// The gateway that is named, else the configured one, else the only one that is able.
+pub(super) fn choose_gateway<'a>(
+    app: &'a App,
+    checks: &mut Checks,
+    named: Option<&str>,
+    able: impl Fn(&&str) -> bool,
+) -> Option<&'a Configured> {
+    let names: Vec<&str> = app.gateways.names().filter(able).collect();
+    let configured = app.config.collection.payment_request_gateway.as_str();
+    let chosen = match (named, names.as_slice()) {
+        (Some(name), _) => name,
+        (None, _) if names.contains(&configured) => configured,
+        (None, [only]) => only,
+        (None, _) => {
+            checks.fault("gateway", format!("name one that can do this: {}", listed(&names)));
+            return None;
+        }
+    };
+    let found = app.gateways.get(chosen).filter(|_| names.contains(&chosen));
+    if found.is_none() {
+        checks.fault("gateway", format!("cannot do this for this customer; these can: {}", listed(&names)));
+    }
+    found.map(AsRef::as_ref)
 }
 
 fn listed(names: &[&str]) -> String {
@@ -122,6 +131,9 @@ pub async fn remind(app: &App, actor: &Actor, id: PaymentRequestId) -> Done<Paym
     let (mut tx, mut request) = locked(app, id).await?;
     let now = app.now_in(&mut tx, request.timeline).await?;
     must_be_open(&request, "sent again")?;
+    if request.status == RequestStatus::Running {
+        return Err(Refusal::WrongState("the customer has agreed: there is nothing to remind of".to_owned()));
+    }
     request.remind = true;
     request.checks = 0;
     request.next_check_at = Some(app.clock.now());

@@ -58,22 +58,31 @@ pub(super) async fn settle(app: &App, claimed: &PaymentRequest, sends: bool, new
 }
 
 async fn once(app: &App, claimed: &PaymentRequest, sends: bool, news: &News) -> Done<Option<(Step, PaymentRequest)>> {
-    let Some(invoice) = store::invoices::get(&app.db, claimed.invoice_id).await? else { return Ok(None) };
     let mut tx = app.db.begin().await?;
-    let books = Books::open_invoice(app, &mut tx, &invoice).await?;
+    let books = match claimed.invoice_id {
+        Some(id) => match store::invoices::get(&app.db, id).await? {
+            Some(invoice) => Books::open_invoice(app, &mut tx, &invoice).await?,
+            None => return Ok(None),
+        },
+        None => Books::open_none(app, &mut tx, claimed.timeline).await?,
+    };
     let Some(request) = store::payment_requests::lock(&mut tx, claimed.id).await? else { return Ok(None) };
     let ours = request.lease_token == claimed.lease_token;
     // Whoever has it by now asks the gateway again; only money that came is true whoever brings it.
     if !ours && !matches!(news, News::Heard(Heard::Payments(received)) if !received.is_empty()) {
         return Ok(None);
     }
-    let in_flight = !store::payments::invoices_in_flight(&mut tx, &[invoice.id]).await?.is_empty();
+    let ids: Vec<InvoiceId> = claimed.invoice_id.into_iter().collect();
+    let in_flight = !store::payments::invoices_in_flight(&mut tx, &ids).await?.is_empty();
     let mut desk = Desk { app, now: books.now(), wall: app.clock.now(), sends, in_flight, books, request };
     desk.request.lease_owner = None;
     let next = match news {
         News::Asked(asked) => desk.asked(asked),
         News::Reminded(asked) => desk.reminded(asked),
-        News::Heard(Heard::Payments(received)) => desk.received(&mut tx, received).await?,
+        News::Heard(Heard::Payments(received)) => match desk.request.invoice_id {
+            Some(id) => desk.received(&mut tx, id, received).await?,
+            None => desk.received_by_schedule(&mut tx, received).await?,
+        },
         News::Heard(Heard::NoAnswer { message }) => desk.silence(message),
         News::Withdrawn(withdrawn) => desk.withdrawn(withdrawn),
     };
@@ -89,30 +98,27 @@ async fn once(app: &App, claimed: &PaymentRequest, sends: bool, news: &News) -> 
 }
 
 /// One request and what it belongs to, all locked.
-struct Desk<'a> {
-    app: &'a App,
-    now: DateTime<Utc>,
-    wall: DateTime<Utc>,
+pub(super) struct Desk<'a> {
+    pub app: &'a App,
+    pub now: DateTime<Utc>,
+    pub wall: DateTime<Utc>,
     sends: bool,
     /// A payment of the invoice is on its way or undecided.
     in_flight: bool,
-    books: Books<'a>,
-    request: PaymentRequest,
+    pub books: Books<'a>,
+    pub request: PaymentRequest,
 }
 
 impl Desk<'_> {
-    fn tell(&mut self, kind: &'static str) {
+    pub fn tell(&mut self, kind: &'static str) {
         metrics::counter!(telemetry::PAYMENT_REQUESTS, "gateway" => self.request.gateway.clone(), "status" => kind).increment(1);
         let event = event(self.app, self.now, &Actor::System, kind, &self.request);
         self.books.tell(event);
     }
 
-    fn invoice(&self) -> InvoiceId {
-        self.request.invoice_id
-    }
-
+    /// A schedule is wanted until somebody takes it back.
     fn is_wanted(&self) -> bool {
-        self.books.invoice(self.invoice()).is_some_and(|invoice| self.books.is_wanted(invoice))
+        self.request.invoice_id.is_none_or(|id| self.books.invoice(id).is_some_and(|invoice| self.books.is_wanted(invoice)))
     }
 
     fn asked(&mut self, asked: &Asked) -> Option<Step> {
@@ -122,6 +128,8 @@ impl Desk<'_> {
                 self.request.request_id.clone_from(request_id);
                 self.request.link.clone_from(link);
                 self.request.message = None;
+                // Whoever is asked now needs no reminder now.
+                self.request.remind = false;
                 self.request.checks = 0;
                 self.poll_later();
                 self.tell("sent");
@@ -141,7 +149,7 @@ impl Desk<'_> {
                     // This call was not processed; an earlier one, whose answer was lost, may be on its way still.
                     self.request.status = RequestStatus::Unknown;
                     self.later(message);
-                } else if self.request.role == Role::Extra {
+                } else if matches!(self.request.role, Role::Extra | Role::Schedule) {
                     // Nobody else would ask again.
                     self.request.asks = 0;
                     self.later(message);
@@ -171,29 +179,23 @@ impl Desk<'_> {
         self.request.status = RequestStatus::Refused;
         self.end();
         self.tell("refused");
-        let id = self.invoice();
-        if !self.decides() || ending == Some(Ending::Withdrawn) {
-            return;
-        }
+        let Some(id) = self.decides().filter(|_| ending != Some(Ending::Withdrawn)) else { return };
         let fault = decline.class == DeclineClass::GatewayFault;
         match self.request.role {
             Role::Attempt if fault => self.books.gateway_fault(id, retry_after.and_then(|wait| TimeDelta::from_std(wait).ok())),
             Role::Attempt => self.books.decline(id, decline),
             Role::Last if fault => self.books.last_request_fault(id),
             Role::Last => self.books.give_up_for_good(id),
-            Role::Extra => {}
+            Role::Extra | Role::Schedule => {}
         }
     }
 
-    /// Whether this request's end is the invoice's business: it is open, nothing is under way and nothing else is planned.
-    fn decides(&self) -> bool {
+    /// The invoice, if this request's end is its business: it is open, nothing is under way and nothing else is planned.
+    fn decides(&self) -> Option<InvoiceId> {
         let planned = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at != self.request.expires_at);
-        self.request.role != Role::Extra
-            && !self.in_flight
-            && self
-                .books
-                .invoice(self.invoice())
-                .is_some_and(|invoice| invoice.status == InvoiceStatus::Open && !planned(invoice.next_attempt_at))
+        let id = self.request.invoice_id.filter(|_| self.request.role != Role::Extra && !self.in_flight)?;
+        let invoice = self.books.invoice(id)?;
+        (invoice.status == InvoiceStatus::Open && !planned(invoice.next_attempt_at)).then_some(id)
     }
 
     fn reminded(&mut self, asked: &Asked) -> Option<Step> {
@@ -227,19 +229,19 @@ impl Desk<'_> {
         self.tell("reminded");
     }
 
-    async fn received(&mut self, tx: &mut Tx, received: &[Received]) -> Done<Option<Step>> {
+    async fn received(&mut self, tx: &mut Tx, invoice: InvoiceId, received: &[Received]) -> Done<Option<Step>> {
         let mut booked = store::payments::of_request(tx, self.request.id).await?;
         let known =
             |money: &&Received| booked.iter().any(|payment| payment.transaction_id.as_ref() == Some(&money.transaction_id));
         let fresh: Vec<&Received> = received.iter().filter(|money| !known(money)).collect();
         let mut foreign = None;
         for money in fresh.iter().filter(|money| !money.reserved) {
-            let payment = self.payment(money, booked.is_empty(), PaymentStatus::Succeeded);
+            let payment = self.payment(invoice, money, booked.is_empty(), PaymentStatus::Succeeded);
             if money.currency != self.request.currency {
                 foreign = Some(money);
             } else if money.amount_minor < self.request.amount && self.request.role == Role::Attempt {
                 // The rest is asked for.
-                self.books.plan_at_once(self.request.invoice_id);
+                self.books.plan_at_once(invoice);
             }
             booked.push(payment.clone());
             self.books.receive(payment);
@@ -261,7 +263,7 @@ impl Desk<'_> {
         }
         let wanted = self.is_wanted() && self.request.ending != Some(Ending::Withdrawn);
         if wanted && let Some(money) = fresh.iter().find(|money| money.reserved) {
-            self.capture(money, booked.is_empty());
+            self.capture(invoice, money, booked.is_empty());
             return Ok(None);
         }
         if let Some(payment) = booked.iter().find(|payment| payment.status.is_open()) {
@@ -282,22 +284,26 @@ impl Desk<'_> {
         Ok(match self.request.status {
             // Nothing was paid, so asking again cannot cost anybody anything.
             RequestStatus::Pending | RequestStatus::Unknown => Some(Step::Ask),
-            _ if self.request.remind => Some(Step::Remind),
-            _ => {
-                self.poll_later();
-                None
-            }
+            _ => self.remind_or_poll(),
         })
+    }
+
+    pub fn remind_or_poll(&mut self) -> Option<Step> {
+        if self.request.remind {
+            return Some(Step::Remind);
+        }
+        self.poll_later();
+        None
     }
 
     /// A reservation becomes money as any other payment does: recorded first, then looked up, found reserved, and captured. Never while
     /// another payment of the invoice is under way.
-    fn capture(&mut self, money: &Received, first: bool) {
+    fn capture(&mut self, invoice: InvoiceId, money: &Received, first: bool) {
         if self.in_flight {
             self.later("another payment of the invoice is under way");
             return;
         }
-        let payment = self.payment(money, first, PaymentStatus::Unknown);
+        let payment = self.payment(invoice, money, first, PaymentStatus::Unknown);
         self.request.checks = 0;
         self.wait();
         self.tell("reserved");
@@ -305,7 +311,7 @@ impl Desk<'_> {
         self.app.bells.look_up.notify_one();
     }
 
-    fn park(&mut self, message: String) {
+    pub fn park(&mut self, message: String) {
         self.request.status = RequestStatus::Parked;
         self.request.ending = None;
         self.request.message = Some(message);
@@ -314,15 +320,15 @@ impl Desk<'_> {
     }
 
     /// What a customer has paid, or reserved where `status` is unknown.
-    fn payment(&self, money: &Received, first: bool, status: PaymentStatus) -> Payment {
+    pub fn payment(&self, invoice_id: InvoiceId, money: &Received, first: bool, status: PaymentStatus) -> Payment {
         let request = &self.request;
         let taken = status == PaymentStatus::Succeeded;
         let id = self.app.ids.next(self.wall);
-        let invoice = self.books.invoice(request.invoice_id);
+        let invoice = self.books.invoice(invoice_id);
         let installment = invoice.is_some_and(|invoice| invoice.installment_plan_id.is_some());
         Payment {
             id,
-            invoice_id: request.invoice_id,
+            invoice_id,
             customer_id: request.customer_id,
             payment_method_id: request.payment_method_id,
             payment_request_id: Some(request.id),
@@ -387,10 +393,14 @@ impl Desk<'_> {
         self.request.ending = None;
         self.request.status = if ending == Ending::Expired { RequestStatus::Expired } else { RequestStatus::Withdrawn };
         self.end();
-        self.watch(matches!(withdrawn, Withdrawn::Kept { .. }));
+        let schedule = self.request.agreement_id.is_some();
+        if schedule {
+            // A payment of it may have been on its way.
+            self.request.gateway_expires_at = self.wall + TimeDelta::days(1);
+        }
+        self.watch(schedule || matches!(withdrawn, Withdrawn::Kept { .. }));
         self.tell(self.request.status.as_str());
-        if decides {
-            let id = self.invoice();
+        if let Some(id) = decides {
             match (ending, self.request.role) {
                 (Ending::Expired, Role::Attempt) => {
                     let message = "the payment request expired unpaid".to_owned();
@@ -398,13 +408,13 @@ impl Desk<'_> {
                 }
                 (Ending::Expired, Role::Last) => self.books.give_up_for_good(id),
                 (Ending::Withdrawn, _) => self.books.plan_now(id),
-                (_, Role::Extra) => {}
+                (_, Role::Extra | Role::Schedule) => {}
             }
         }
         None
     }
 
-    fn end(&mut self) {
+    pub fn end(&mut self) {
         self.request.remind = false;
         self.request.next_reminder_at = None;
         self.request.next_check_at = None;
@@ -414,7 +424,7 @@ impl Desk<'_> {
     }
 
     /// A closed request may still be paid by a link that we do not know of or that the gateway kept: it is looked at until none can be.
-    fn watch(&mut self, kept: bool) {
+    pub fn watch(&mut self, kept: bool) {
         let strays = self.sends && (kept || self.request.may_stray());
         let over = self.wall >= self.request.gateway_expires_at + TimeDelta::hours(1);
         self.request.next_check_at =

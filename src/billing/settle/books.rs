@@ -72,6 +72,11 @@ impl<'a> Books<'a> {
         Self::lock(app, tx, &subscriptions, &plans, &[invoice.id], std::iter::once(invoice.timeline)).await
     }
 
+    /// Nothing yet: for what belongs to no invoice.
+    pub async fn open_none(app: &'a App, tx: &mut Tx, timeline: Timeline) -> Done<Self> {
+        Self::lock(app, tx, &[], &[], &[], std::iter::once(timeline)).await
+    }
+
     async fn lock(
         app: &'a App,
         tx: &mut Tx,

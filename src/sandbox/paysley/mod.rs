@@ -54,7 +54,13 @@ fn route(sandbox: &Sandbox, call: &Call) -> Result<Value, Refusal> {
     let mut guard = sandbox.state();
     let state = &mut *guard;
     match (&call.method, call.segments().as_slice()) {
-        (&Method::POST, ["payment-requests"]) => requests::create(&mut state.paysley, &call.body, now),
+        (&Method::POST, ["payment-requests"]) => {
+            let shown = requests::create(&mut state.paysley, &call.body, now)?;
+            if state.scripts.knows_anyone() {
+                payments::pay_by_itself(state, now);
+            }
+            Ok(shown)
+        }
         (&Method::PUT, ["payment-requests"]) => requests::update(&mut state.paysley, &call.body, now),
         (&Method::GET, ["payment-requests", id]) => requests::get(&state.paysley, id),
         (&Method::DELETE, ["payment-requests", id]) => requests::delete(&mut state.paysley, id),

@@ -80,6 +80,7 @@ impl Bench {
             locale: Some("en-US".into()),
             expires_at: self.started + chrono::TimeDelta::days(14),
             callback_url: None,
+            schedule: None,
         }
     }
 

@@ -51,7 +51,7 @@ on_both! {
             world.advance(&(now + chrono::TimeDelta::hours(1)).to_rfc3339()).await;
             let request = world.last_request().await;
             world.pays(&request).await;
-            billing::invoices::void(&world.app, &rebilld::domain::event::Actor::System, request.invoice_id, "a mistake").await.expect("voided");
+            billing::invoices::void(&world.app, &rebilld::domain::event::Actor::System, request.invoice_id.expect("an invoice"), "a mistake").await.expect("voided");
             world.sandbox.sandbox().add_fault(rule(fault, "refund", 1));
             world.all_goes_back().await;
             world.prove().await;
@@ -65,7 +65,7 @@ on_both! {
         world.advance("2026-01-10T07:00:00Z").await;
         let request = world.last_request().await;
         world.pays(&request).await;
-        billing::invoices::void(&world.app, &rebilld::domain::event::Actor::System, request.invoice_id, "a mistake").await.expect("voided");
+        billing::invoices::void(&world.app, &rebilld::domain::event::Actor::System, request.invoice_id.expect("an invoice"), "a mistake").await.expect("voided");
         world.sandbox.sandbox().add_fault(rule("403", "refund", 0));
         for _ in 0..5 {
             world.settle_requests().await;
@@ -95,7 +95,7 @@ on_both! {
             world.advance(&(now + chrono::TimeDelta::hours(1)).to_rfc3339()).await;
             let request = world.last_request().await;
             world.sandbox.sandbox().add_fault(rule(fault, "request", 1));
-            billing::invoices::void(&world.app, &rebilld::domain::event::Actor::System, request.invoice_id, "a mistake").await.expect("voided");
+            billing::invoices::void(&world.app, &rebilld::domain::event::Actor::System, request.invoice_id.expect("an invoice"), "a mistake").await.expect("voided");
             world.request_becomes(RequestStatus::Withdrawn).await;
         }
         assert!(world.sandbox.sandbox().asked().iter().all(|asked| asked.deleted));

@@ -117,7 +117,7 @@ on_both! {
         billing::requests::remind(&world.app, &Actor::System, request.id).await.expect("reminded");
         world.settle_requests().await;
         assert_eq!((world.last_request().await.reminders, world.sandbox.sandbox().asked()[0].messages), (1, 2));
-        billing::invoices::collect(&world.app, &Actor::System, request.invoice_id).await.expect("collected");
+        billing::invoices::collect(&world.app, &Actor::System, request.invoice_id.expect("an invoice")).await.expect("collected");
         world.advance("2026-01-10T08:00:00Z").await;
         assert_eq!((world.requests().await.len(), world.last_request().await.reminders), (1, 2), "collecting asks again");
         billing::requests::withdraw(&world.app, &Actor::System, request.id).await.expect("withdrawn");

@@ -5,6 +5,7 @@ mod hooks;
 mod ladder;
 mod paid;
 mod races;
+mod schedules;
 
 use std::{sync::Arc, time::Duration};
 

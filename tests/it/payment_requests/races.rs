@@ -84,9 +84,9 @@ on_both! {
         assert_eq!(one_counts(&world, 1).await, [MethodKind::PaymentRequest]);
         let request = world.last_request().await;
         assert_eq!((request.status, request.ending), (RequestStatus::Paid, None));
-        let refused = billing::refund::refund(&world.app, &Actor::System, request.invoice_id, Some(1001), "too much").await;
+        let refused = billing::refund::refund(&world.app, &Actor::System, request.invoice_id.expect("an invoice"), Some(1001), "too much").await;
         assert!(refused.is_err(), "only what the invoice took can be given back");
-        billing::refund::refund(&world.app, &Actor::System, request.invoice_id, None, "unhappy").await.expect("the card's");
+        billing::refund::refund(&world.app, &Actor::System, request.invoice_id.expect("an invoice"), None, "unhappy").await.expect("the card's");
         world.prove().await;
         assert_eq!(world.invoices().await[0].amount_refunded, 1000);
     }
@@ -169,7 +169,8 @@ async fn due_now(world: &World, requests: &[PaymentRequest]) {
 async fn put(world: &World, when: chrono::DateTime<chrono::Utc>, only: Option<&[PaymentRequest]>) {
     let mut invoices = world.invoices().await;
     invoices.retain(|invoice| {
-        invoice.next_attempt_at.is_some() && only.is_none_or(|only| only.iter().any(|request| request.invoice_id == invoice.id))
+        invoice.next_attempt_at.is_some()
+            && only.is_none_or(|only| only.iter().any(|request| request.invoice_id == Some(invoice.id)))
     });
     for invoice in &mut invoices {
         invoice.next_attempt_at = Some(when);

@@ -29,6 +29,11 @@ impl Books<'_> {
         self.events.push(event);
     }
 
+    /// An invoice that this transaction has just opened.
+    pub fn adopt(&mut self, invoice: Invoice) {
+        self.invoices.insert(invoice.id, invoice);
+    }
+
     /// Money that a customer has paid by a request.
     pub fn receive(&mut self, mut payment: Payment) {
         self.number(&mut payment);
@@ -138,7 +143,7 @@ impl Books<'_> {
         for id in ids {
             let Some(invoice) = self.invoices.get(&id).cloned() else { continue };
             let of_it: Vec<&PaymentRequest> =
-                before.iter().filter(|request| request.invoice_id == id && request.role != Role::Extra).collect();
+                before.iter().filter(|request| request.invoice_id == Some(id) && request.role != Role::Extra).collect();
             let now = self.now_of(invoice.timeline);
             if let Some(open) = of_it.iter().find(|request| request.status.is_open()) {
                 // Its own end decides.

@@ -13,6 +13,7 @@ use rebilld::{
         installment::{Installment, InstallmentPlan},
         invoice::{Invoice, InvoiceStatus},
         payment::{MethodKind, Payment, PaymentStatus, Refund},
+        payment_request::PaymentRequest,
         plan::Plan,
         roll_out::RollOut,
         subscription::Subscription,
@@ -161,6 +162,8 @@ impl Stage {
         store::subscriptions::save(&mut tx, &[subscription]).await.expect("parked");
         tx.commit().await.expect("commit");
         assert!(matches!(paid.timeline, Timeline::Test(_)));
+        let asked = json!({"invoice_id": stuck.id, "gateway": "paysley"});
+        self.names.insert("preq", id_of(&door.made("/v1/payment-requests", asked).await));
         for (name, id) in [("inv_paid", paid.id), ("inv", open.id), ("inv_stuck", stuck.id)] {
             self.names.insert(name, id.to_string());
         }
@@ -207,6 +210,7 @@ fn fingerprint() -> &'static str {
         rows::<Invoice>(),
         rows::<Payment>(),
         rows::<Refund>(),
+        rows::<PaymentRequest>(),
         rows::<Event>(),
         rows::<JobRun>(),
         rows::<RollOut>(),

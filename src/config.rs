@@ -75,6 +75,9 @@ pub struct AdminConfig {
     #[serde(deserialize_with = "parse::secret")]
     pub bootstrap_key: SecretString,
     pub bootstrap_key_file: String,
+    /// Without a slash at the end; empty: nobody outside reaches us.
+    #[serde(deserialize_with = "parse::base_url")]
+    pub public_url: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -119,6 +122,16 @@ pub struct CollectionConfig {
     pub dunning_policy: String,
     /// For each credential; a gateway may have its own.
     pub caps: Caps,
+    /// Empty: none.
+    pub payment_request_gateway: String,
+    #[serde(with = "humantime_serde")]
+    pub payment_request_expires: Duration,
+    /// After the request, rising.
+    #[serde(deserialize_with = "parse::durations")]
+    pub payment_request_reminders: Vec<Duration>,
+    /// The last one repeats.
+    #[serde(deserialize_with = "parse::durations")]
+    pub payment_request_poll: Vec<Duration>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

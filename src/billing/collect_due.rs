@@ -22,6 +22,7 @@ use way::Way;
 
 use super::{
     App, Done, Refusal, fall_through,
+    requests::Asking,
     settle::{self, Answer, Settler, Step},
 };
 use crate::{
@@ -39,6 +40,8 @@ use crate::{
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Collected {
     pub payments: usize,
+    /// Invoices whose customers are asked to pay, or asked again.
+    pub requests: usize,
     /// Invoices settled without any gateway: no usable method, or the ladder ended.
     pub without_gateway: usize,
 }
@@ -83,8 +86,9 @@ async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settl
                 Ok(claimed) => {
                     collected.without_gateway += claimed.without_gateway;
                     collected.payments += claimed.payments.len();
+                    collected.requests += claimed.requests;
                     fault = claimed.fault;
-                    let count = claimed.payments.len() + claimed.without_gateway + claimed.postponed;
+                    let count = claimed.payments.len() + claimed.requests + claimed.without_gateway + claimed.postponed;
                     claimed.behind.into_iter().for_each(|credential| accepted.watch(credential));
                     calls.extend(claimed.payments.into_iter().map(|payment| drive(app, payment, Step::Charge, settler)));
                     if count == 0 && calls.is_empty() {
@@ -101,8 +105,10 @@ async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settl
     fault.map_or(Ok(collected), Err)
 }
 
+#[derive(Default)]
 struct Claimed {
     payments: Vec<Payment>,
+    requests: usize,
     without_gateway: usize,
     /// Invoices that were given a later instant.
     postponed: usize,
@@ -117,7 +123,7 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
     let mut tx = app.db.begin().await?;
     let mut invoices = store::invoices::due(&mut tx, timeline, now, limit).await?;
     if invoices.is_empty() {
-        return Ok(Claimed { payments: Vec::new(), without_gateway: 0, postponed: 0, behind: Vec::new(), fault: None });
+        return Ok(Claimed::default());
     }
     let ids: Vec<InvoiceId> = invoices.iter().map(|invoice| invoice.id).collect();
     let mut methods: BTreeMap<InvoiceId, ChosenMethod> =
@@ -127,6 +133,10 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
     let mut payments = Vec::with_capacity(invoices.len());
     let mut local = Vec::new();
     let mut events = Vec::new();
+    let asks =
+        |invoice: &&Invoice| methods.get(&invoice.id).is_some_and(|method| method.kind == Some(MethodKind::PaymentRequest));
+    let asked: Vec<&Invoice> = invoices.iter().filter(asks).collect();
+    let mut asking = Asking::load(app, &mut tx, &asked, now, wall).await?;
     invoices.retain_mut(|invoice| {
         match way::of(app, timeline, invoice, methods.get(&invoice.id), &mut credentials) {
             Way::Charge(method) => {
@@ -136,6 +146,7 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
                 invoice.postponed_by = None;
                 payments.push(payment_for(app, invoice, method, now, wall));
             }
+            Way::Ask(method) => return asking.next(invoice, method),
             Way::Wait(until, why) => {
                 (invoice.next_attempt_at, invoice.postponed_by) = (Some(until), Some(why));
                 let data = json!({ "reason": why, "until": until, "subscription_id": invoice.subscription_id });
@@ -154,6 +165,7 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
     store::invoices::save(&mut tx, &invoices).await?;
     store::events::append(&mut tx, &events).await?;
     let behind = credentials.behind;
+    let requests = asking.close(&mut tx).await?;
     tx.commit().await?;
     let without_gateway = local.len();
     let mut fault = None;
@@ -163,7 +175,7 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
             break;
         }
     }
-    Ok(Claimed { payments, without_gateway, postponed: events.len(), behind, fault })
+    Ok(Claimed { payments, requests, without_gateway, postponed: events.len(), behind, fault })
 }
 
 /// Claims and records what is due and makes no call, as a daemon does that dies at this very moment. For tests of recovery.
@@ -179,6 +191,7 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
         invoice_id: invoice.id,
         customer_id: invoice.customer_id,
         payment_method_id: method.payment_method_id,
+        payment_request_id: None,
         timeline: invoice.timeline,
         attempt: invoice.attempts,
         gateway: method.gateway.clone().unwrap_or_default(),
@@ -194,6 +207,7 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
         amount: invoice.balance_due(),
         amount_captured: 0,
         amount_refunded: 0,
+        surplus: 0,
         currency: invoice.currency,
         status: PaymentStatus::Pending,
         transaction_id: None,
@@ -209,6 +223,7 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
         called_at: wall,
         created_at: now,
         resolved_at: None,
+        return_at: None,
     }
 }
 
@@ -240,6 +255,7 @@ pub async fn recover(app: &App, starting: bool) -> Done<u64> {
     let mut freed = store::payments::expire_leases(&mut tx, now, reborn).await?;
     freed += store::refunds::expire_leases(&mut tx, now, reborn).await?;
     if starting {
+        freed += store::payment_requests::release(&mut tx, now, &app.instance).await?;
         freed += store::payments::release_look_ups(&mut tx, now, &app.instance).await?;
         freed += store::refunds::release_look_ups(&mut tx, now, &app.instance).await?;
         freed += store::clocks::release_claims(&mut tx, &app.instance).await?;

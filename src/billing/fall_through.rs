@@ -141,6 +141,7 @@ impl ChosenMethod {
             payment_method_token: method.payment_method_token.clone(),
             transaction_id: method.transaction_id.clone(),
             mandate_ended_at: method.mandate_ended_at,
+            channels: Some(method.channels.clone()),
         }
     }
 

@@ -27,6 +27,7 @@ pub mod pause;
 pub mod payment_methods;
 pub mod plans;
 pub mod refund;
+pub mod requests;
 pub mod retry;
 pub mod roll_out;
 pub mod runs;
@@ -88,6 +89,7 @@ pub struct Bells {
     pub collect: Arc<Notify>,
     pub look_up: Arc<Notify>,
     pub travel: Arc<Notify>,
+    pub requests: Arc<Notify>,
     pub roll_outs: Arc<Notify>,
     pub invariants: Arc<Notify>,
     pub housekeeping: Arc<Notify>,

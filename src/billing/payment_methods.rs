@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::{Value, json};
 
-use super::{App, Done, Refusal, checks::Checks, customers};
+use super::{App, Done, Refusal, checks::Checks, customers, requests::check_channels};
 use crate::{
     domain::{
         customer::{Customer, PaymentMethod, Timeline},
@@ -249,21 +249,8 @@ fn check_means(checks: &mut Checks, customer: &Customer, input: &MethodInput) {
             checks.fault(field, format!("must be left out for {}", input.kind));
         }
     }
-    let channels = input.channels.as_deref().filter(|_| request).unwrap_or_default();
-    if input.channels.is_some() && request && channels.is_empty() {
-        checks.fault("channels", "must name at least one of EMAIL, SMS, WEB");
-    }
-    for (i, channel) in channels.iter().enumerate() {
-        let missing = match channel.as_str() {
-            "EMAIL" => customer.email.is_none().then_some("needs the customer's email"),
-            "SMS" => customer.phone.is_none().then_some("needs the customer's phone"),
-            // A link is sent to nobody, yet the gateway wants to know whom it is for.
-            "WEB" => (customer.email.is_none() && customer.phone.is_none()).then_some("needs the customer's email or phone"),
-            _ => Some("must be one of EMAIL, SMS, WEB"),
-        };
-        if let Some(message) = missing {
-            checks.fault(format!("channels[{i}]"), message);
-        }
+    if let Some(channels) = input.channels.as_deref().filter(|_| request) {
+        check_channels(checks, customer, channels);
     }
 }
 

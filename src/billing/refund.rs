@@ -1,7 +1,7 @@
 //! Refunds: money back to the method it came from, recorded before the call and looked up when the answer is lost. Never more
 //! than was captured, and with what became credit never more than was paid.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 mod credit;
@@ -30,7 +30,7 @@ pub async fn refund(app: &App, actor: &Actor, invoice_id: InvoiceId, amount: Opt
     let mut wanted = wanted(&seen, RefundTo::Method, 0, amount)?;
     let mut refunds = Vec::new();
     for payment in store::payments::of_invoice(&app.db, invoice_id).await? {
-        let part = wanted.min(payment.amount_captured - payment.amount_refunded);
+        let part = wanted.min(payment.returnable());
         if wanted > 0 && part > 0 && payment.status == PaymentStatus::Succeeded {
             let (refund, payment) = record(app, actor, &payment, part, reason).await?;
             let refund = call(app, refund, &payment).await?;
@@ -79,6 +79,10 @@ async fn record(app: &App, actor: &Actor, payment: &Payment, amount: i64, reason
     };
     let claimed = store::refunds::claimed(&mut tx, invoice.id).await?;
     let left = payment.amount_captured - payment.amount_refunded;
+    let surplus = payment.surplus_in(payment.amount_refunded, amount);
+    if surplus > 0 && surplus < amount {
+        return Err(Refusal::WrongState("money that came twice is being given back first: try again later".to_owned()));
+    }
     if payment.status != PaymentStatus::Succeeded || amount > left {
         return Err(Refusal::WrongState("the payment has changed meanwhile: look at it and try again".to_owned()));
     }
@@ -110,7 +114,7 @@ async fn record(app: &App, actor: &Actor, payment: &Payment, amount: i64, reason
         }
         done => done?,
     }
-    if amount > invoice.refundable(RefundTo::Method, claimed) {
+    if amount - surplus > invoice.refundable(RefundTo::Method, claimed) {
         return Err(Refusal::WrongState("the invoice has changed meanwhile: look at it and try again".to_owned()));
     }
     let data = json!({ "to": RefundTo::Method, "payment_id": payment.id, "invoice_id": payment.invoice_id, "amount": amount, "reason": reason });
@@ -118,6 +122,25 @@ async fn record(app: &App, actor: &Actor, payment: &Payment, amount: i64, reason
     store::events::append(&mut tx, &[event]).await?;
     tx.commit().await?;
     Ok((refund, payment))
+}
+
+/// Gives back what an invoice did not need of a payment.
+pub(super) async fn surplus(app: &App, payment: &Payment) -> Done<()> {
+    let amount = payment.surplus - payment.amount_refunded;
+    match record(app, &Actor::System, payment, amount, "the invoice was paid already").await {
+        Ok((refund, payment)) => call(app, refund, &payment).await.map(|_| ()),
+        // Another refund of it is under way: this one is tried again when its claim ends.
+        Err(Refusal::WrongState(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// When a surplus that the gateway did not take back is tried again; never, once the backoff is used up: an operator sees it among the
+/// overpaid invoices.
+async fn again(app: &App, tx: &mut store::Tx, payment: &Payment) -> Done<Option<DateTime<Utc>>> {
+    let failures = store::refunds::failures(tx, payment.invoice_id, payment.id).await?;
+    let wait = usize::try_from(failures).ok().and_then(|index| app.config.collection.gateway_fault_backoff.get(index));
+    Ok(wait.and_then(|wait| TimeDelta::from_std(*wait).ok()).map(|wait| app.clock.now() + wait))
 }
 
 fn order(refund: &Refund, payment: &Payment) -> Return {
@@ -218,7 +241,8 @@ async fn settle(app: &App, refund: Refund, outcome: &ReturnOutcome) -> Done<Refu
             if payment.amount_refunded == payment.amount_captured {
                 payment.status = PaymentStatus::Refunded;
             }
-            invoice.amount_refunded += refund.amount;
+            // The invoice never took the surplus.
+            invoice.amount_refunded += refund.amount - payment.surplus_in(refund.returned_before, refund.amount);
             invoice.updated_at = now;
         }
         ReturnOutcome::Refused { code, message } => {
@@ -237,6 +261,17 @@ async fn settle(app: &App, refund: Refund, outcome: &ReturnOutcome) -> Done<Refu
             }
         }
     }
+    let failed = matches!(refund.status, RefundStatus::Refused | RefundStatus::GatewayError);
+    let mut kept = None;
+    if payment.surplus <= payment.amount_refunded {
+        payment.return_at = None;
+    } else if failed {
+        payment.return_at = again(app, &mut tx, &payment).await?;
+        kept = payment.return_at.is_none().then(|| {
+            let data = json!({ "invoice_id": invoice.id, "surplus": payment.surplus, "message": refund.message });
+            app.event(payment.timeline, now, &Actor::System, "payment.surplus_kept", payment.id, data)
+        });
+    }
     let kind = format!("refund.{}", refund.status);
     let data = json!({
         "to": refund.destination, "payment_id": payment.id, "invoice_id": invoice.id, "amount": refund.amount,
@@ -246,7 +281,7 @@ async fn settle(app: &App, refund: Refund, outcome: &ReturnOutcome) -> Done<Refu
     store::invoices::save(&mut tx, &[invoice]).await?;
     store::payments::save(&mut tx, &[payment]).await?;
     store::refunds::save(&mut tx, refund.clone()).await?;
-    store::events::append(&mut tx, &[event]).await?;
+    store::events::append(&mut tx, &std::iter::once(event).chain(kept).collect::<Vec<_>>()).await?;
     tx.commit().await?;
     Ok(refund)
 }

@@ -14,7 +14,7 @@ impl Config {
         let listen = fresh.admin.listen.port() != 0 && self.admin.listen != fresh.admin.listen;
         let sections = [
             ("database", old_url != new_url || self.database.max_connections != fresh.database.max_connections),
-            ("admin", old_key != new_key || listen),
+            ("admin", old_key != new_key || listen || self.admin.public_url != fresh.admin.public_url),
             ("billing", text(&self.billing) != text(&fresh.billing)),
             ("installments", text(&self.installments) != text(&fresh.installments)),
             ("collection", text(&self.collection) != text(&self.reloaded(fresh))),

@@ -33,6 +33,7 @@ kinds! {
     InstallmentPlan, InstallmentPlanId, "inst";
     Invoice, InvoiceId, "inv";
     Payment, PaymentId, "pay";
+    PaymentRequest, PaymentRequestId, "preq";
     Refund, RefundId, "ref";
     TestClock, ClockId, "clk";
     Event, EventId, "evt";

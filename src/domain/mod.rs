@@ -15,6 +15,7 @@ pub mod installment;
 pub mod invoice;
 pub mod money;
 pub mod payment;
+pub mod payment_request;
 pub mod plan;
 pub mod proration;
 pub mod roll_out;

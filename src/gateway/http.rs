@@ -60,6 +60,8 @@ pub enum Auth {
     Raw,
     /// HTTP Basic, empty user, the key as password.
     BasicPassword,
+    /// `Authorization: Bearer <key>`.
+    Bearer,
 }
 
 /// An answer that the gateway gave and that could be read.
@@ -150,6 +152,7 @@ pub fn client(settings: &Settings, auth: Auth) -> Result<Client, String> {
     let key = settings.api_key.expose_secret();
     let text = match auth {
         Auth::Raw => key.to_owned(),
+        Auth::Bearer => format!("Bearer {key}"),
         Auth::BasicPassword => format!("Basic {}", BASE64_STANDARD.encode(format!(":{key}"))),
     };
     let mut authorization =
@@ -221,6 +224,14 @@ impl Http {
 
     pub async fn post(&self, operation: &'static str, url: Url, body: Option<&Value>) -> Result<Answer, NoAnswer> {
         self.call(operation, Method::POST, url, body).await
+    }
+
+    pub async fn put(&self, operation: &'static str, url: Url, body: &Value) -> Result<Answer, NoAnswer> {
+        self.call(operation, Method::PUT, url, Some(body)).await
+    }
+
+    pub async fn delete(&self, operation: &'static str, url: Url) -> Result<Answer, NoAnswer> {
+        self.call(operation, Method::DELETE, url, None).await
     }
 
     /// One call, timed.

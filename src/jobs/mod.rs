@@ -82,10 +82,44 @@ pub const JOBS: &[Job] = &[
                 if collected.payments > 0 {
                     app.bells.look_up.notify_one();
                 }
-                Ok(counts([("payments", collected.payments), ("settled_without_gateway", collected.without_gateway)]))
+                if collected.requests > 0 {
+                    app.bells.requests.notify_one();
+                }
+                Ok(counts([
+                    ("payments", collected.payments),
+                    ("customers_asked", collected.requests),
+                    ("settled_without_gateway", collected.without_gateway),
+                ]))
             })
         },
         earliest: Some(|app, timeline| Box::pin(async move { Ok(store::invoices::earliest_attempt(&app.db, timeline).await?) })),
+    },
+    Job {
+        name: "payment_requests",
+        about: "asks customers to pay, hears what they have paid, reminds them, closes what expires; gives back what came twice",
+        bell: Bell::Tick,
+        ring: |bells| &bells.requests,
+        run: |app, timeline, now| {
+            Box::pin(async move {
+                let marked = billing::requests::due(app, timeline, now).await?;
+                // Gateways live by real time: in production one run does it for every timeline.
+                let only = Some(timeline).filter(|timeline| *timeline != Timeline::Wall);
+                let called = billing::requests::work(app, only).await?;
+                let returned = billing::requests::return_surplus(app).await?;
+                Ok(counts([("requests_due", marked), ("requests_called_about", called), ("surplus_returns", returned)]))
+            })
+        },
+        earliest: Some(|app, timeline| {
+            Box::pin(async move {
+                let due = store::payment_requests::earliest(&app.db, timeline).await?;
+                if timeline != Timeline::Wall {
+                    return Ok(due);
+                }
+                let check = store::payment_requests::earliest_check(&app.db, timeline).await?;
+                let back = store::payments::earliest_return(&app.db, timeline).await?;
+                Ok([due, check, back].into_iter().flatten().min())
+            })
+        }),
     },
     Job {
         name: "look_ups",

@@ -172,6 +172,9 @@ pub struct ChosenMethod {
     pub payment_method_token: Option<String>,
     pub transaction_id: Option<String>,
     pub mandate_ended_at: Option<DateTime<Utc>>,
+    /// Of a method by which the customer is asked.
+    #[sqlx(json(nullable))]
+    pub channels: Option<Vec<String>>,
 }
 
 /// Open invoices with something due by `now`, locked against other daemons.
@@ -188,7 +191,7 @@ pub async fn due(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, limit: i64
 pub async fn methods_of(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<ChosenMethod>> {
     tx.query(
         "select i.id as invoice_id, m.id as payment_method_id, m.gateway, m.kind, m.customer_token, m.payment_method_token, m.transaction_id,
-                m.mandate_ended_at
+                m.mandate_ended_at, m.channels
          from invoices i
          left join subscriptions s on s.id = i.subscription_id
          left join installment_plans a on a.id = i.installment_plan_id

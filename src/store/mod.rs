@@ -21,6 +21,7 @@ pub mod invoices;
 pub mod occurrences;
 pub mod page;
 pub mod payment_methods;
+pub mod payment_requests;
 pub mod payments;
 pub mod plans;
 pub mod refunds;

@@ -86,6 +86,17 @@ pub async fn end_mandates(tx: &mut Tx, ids: &[PaymentMethodId], now: DateTime<Ut
     .await
 }
 
+/// The methods by which these customers are asked, each customer's first choice first.
+pub async fn that_ask(tx: &mut Tx, customers: &[CustomerId]) -> Result<Vec<PaymentMethod>> {
+    tx.query(
+        "select * from payment_methods where customer_id in list($1) and kind = 'payment_request'
+         order by is_default desc, priority, id",
+    )
+    .bind_list(customers)
+    .all()
+    .await
+}
+
 pub async fn clear_default(tx: &mut Tx, customer: CustomerId) -> Result<()> {
     tx.query("update payment_methods set is_default = false where customer_id = $1 and is_default").bind(customer).run().await?;
     Ok(())

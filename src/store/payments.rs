@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
     customer::Timeline,
-    id::{InstallmentPlanId, InvoiceId, PaymentId, SubscriptionId},
+    id::{InstallmentPlanId, InvoiceId, PaymentId, PaymentRequestId, SubscriptionId},
     payment::{DeclineClass, Payment, PaymentStatus},
 };
 
@@ -16,6 +16,7 @@ impl Row for Payment {
         "invoice_id",
         "customer_id",
         "payment_method_id",
+        "payment_request_id",
         "timeline",
         "attempt",
         "gateway",
@@ -31,6 +32,7 @@ impl Row for Payment {
         "amount",
         "amount_captured",
         "amount_refunded",
+        "surplus",
         "currency",
         "status",
         "transaction_id",
@@ -46,12 +48,14 @@ impl Row for Payment {
         "called_at",
         "created_at",
         "resolved_at",
+        "return_at",
     ];
 }
 
 const PROGRESS: &[&str] = &[
     "amount_captured",
     "amount_refunded",
+    "surplus",
     "status",
     "transaction_id",
     "decline_class",
@@ -64,6 +68,7 @@ const PROGRESS: &[&str] = &[
     "next_lookup_at",
     "called_at",
     "resolved_at",
+    "return_at",
 ];
 
 pub async fn insert(tx: &mut Tx, payments: &[Payment]) -> Result<()> {
@@ -265,4 +270,45 @@ pub async fn renew_lease(tx: &mut Tx, id: PaymentId, token: i64, now: DateTime<U
         .run()
         .await?;
     Ok(renewed > 0)
+}
+
+/// The gateway's ids of what a request has brought so far.
+pub async fn of_request(tx: &mut Tx, request: PaymentRequestId) -> Result<Vec<Payment>> {
+    tx.query("select * from payments where payment_request_id = $1 order by id").bind(request).all().await
+}
+
+/// Claims payments whose surplus is to go back by now. If the claimer dies, they fall due again at `until`.
+pub async fn claim_returns(tx: &mut Tx, now: DateTime<Utc>, until: DateTime<Utc>, limit: i64) -> Result<Vec<Payment>> {
+    let mut claimed: Vec<Payment> = tx
+        .query("select * from payments where return_at <= $1 order by return_at limit $2 for update skip locked")
+        .bind(now)
+        .bind(limit)
+        .all()
+        .await?;
+    for payment in &mut claimed {
+        payment.return_at = Some(until);
+    }
+    tx.update_rows(&claimed, &["return_at"]).await?;
+    Ok(claimed)
+}
+
+/// The gateway of each invoice's latest payment, for those that have one.
+pub async fn last_gateways(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<(InvoiceId, String)>> {
+    tx.query(
+        "select p.invoice_id, p.gateway from payments p
+         where p.id in (select max(q.id) from payments q where q.invoice_id in list($1) group by q.invoice_id)",
+    )
+    .bind_list(invoices)
+    .all()
+    .await
+}
+
+/// When the next surplus of a timeline is to go back, wall time.
+pub async fn earliest_return(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
+    let row: (Option<DateTime<Utc>>,) = db
+        .query("select min(return_at) from payments where timeline = $1 and return_at is not null")
+        .bind(timeline)
+        .one()
+        .await?;
+    Ok(row.0)
 }

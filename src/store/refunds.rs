@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
-    id::{InvoiceId, RefundId},
+    id::{InvoiceId, PaymentId, RefundId},
     payment::Refund,
 };
 
@@ -71,6 +71,19 @@ pub async fn claimed(tx: &mut Tx, invoice: InvoiceId) -> Result<i64> {
              where invoice_id = $1 and status in ('pending', 'unknown', 'parked')",
         )
         .bind(invoice)
+        .one()
+        .await?;
+    Ok(row.0)
+}
+
+/// How many refunds of a payment the gateway did not make.
+pub async fn failures(tx: &mut Tx, invoice: InvoiceId, payment: PaymentId) -> Result<i64> {
+    let row: (i64,) = tx
+        .query(
+            "select count(*) from refunds where invoice_id = $1 and payment_id = $2 and status in ('refused', 'gateway_error')",
+        )
+        .bind(invoice)
+        .bind(payment)
         .one()
         .await?;
     Ok(row.0)

@@ -17,6 +17,7 @@ use crate::domain::{
     installment::{Installment, InstallmentPlan},
     invoice::Invoice,
     payment::{Payment, Refund},
+    payment_request::PaymentRequest,
     plan::Plan,
     roll_out::RollOut,
     subscription::Subscription,
@@ -86,6 +87,7 @@ tables! {
     "installment_plans" by "id": InstallmentPlan;
     "installments" by "id": Installment;
     "invoices" by "id": Invoice;
+    "payment_requests" by "id": PaymentRequest;
     "payments" by "id": Payment;
     "refunds" by "id": Refund;
     "roll_outs" by "id": RollOut;

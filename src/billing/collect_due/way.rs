@@ -10,7 +10,7 @@ use crate::{
         customer::Timeline,
         dunning::Postponement,
         invoice::{Invoice, NextAction},
-        payment::DeclineClass,
+        payment::{DeclineClass, MethodKind},
     },
     store::invoices::ChosenMethod,
 };
@@ -18,6 +18,8 @@ use crate::{
 pub(super) enum Way<'m> {
     /// To a gateway now, by this method.
     Charge(&'m ChosenMethod),
+    /// The customer is asked to pay.
+    Ask(&'m ChosenMethod),
     /// Not now, and nobody is to blame: again at this instant of the invoice's own clock, no step spent.
     Wait(DateTime<Utc>, Postponement),
     /// Left as it is for the moment: what is under way at the same credential decides.
@@ -75,6 +77,9 @@ pub(super) fn of<'m>(
     };
     if gateway.live && timeline != Timeline::Wall {
         return Way::Without(Obstacle::LiveGateway);
+    }
+    if method.kind == Some(MethodKind::PaymentRequest) {
+        return Way::Ask(method);
     }
     if method.mandate_ended_at.is_some() {
         return Way::Without(Obstacle::MandateEnded);

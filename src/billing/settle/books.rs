@@ -23,6 +23,7 @@ mod dunning;
 mod installments;
 mod ladder;
 mod operator;
+mod requests;
 
 use installments::Installments;
 
@@ -48,6 +49,12 @@ pub struct Books<'a> {
     /// Subscriptions that ended for good: their other open invoices go with them.
     given_up: BTreeSet<SubscriptionId>,
     events: Vec<Event>,
+    /// What customers have paid by requests, to be inserted.
+    received: Vec<Payment>,
+    /// Invoices that got money: nobody is asked for what they owed before.
+    funded: BTreeSet<InvoiceId>,
+    /// Invoices whose ladder ends with a request.
+    last_asks: BTreeSet<InvoiceId>,
 }
 
 impl<'a> Books<'a> {
@@ -67,6 +74,11 @@ impl<'a> Books<'a> {
         let subscriptions: Vec<_> = invoice.subscription_id.into_iter().collect();
         let plans: Vec<_> = invoice.installment_plan_id.into_iter().collect();
         Self::lock(app, tx, &subscriptions, &plans, &[invoice.id], std::iter::once(invoice.timeline)).await
+    }
+
+    /// Nothing yet: for what belongs to no invoice.
+    pub async fn open_none(app: &'a App, tx: &mut Tx, timeline: Timeline) -> Done<Self> {
+        Self::lock(app, tx, &[], &[], &[], std::iter::once(timeline)).await
     }
 
     async fn lock(
@@ -103,6 +115,9 @@ impl<'a> Books<'a> {
             mandates_ended: BTreeSet::new(),
             given_up: BTreeSet::new(),
             events: Vec::new(),
+            received: Vec::new(),
+            funded: BTreeSet::new(),
+            last_asks: BTreeSet::new(),
         };
         books.read_policies(tx).await?;
         Ok(books)
@@ -153,12 +168,15 @@ impl<'a> Books<'a> {
 
     /// Writes everything that changed.
     pub async fn close(mut self, tx: &mut Tx) -> Done<()> {
+        self.last_requests(tx).await?;
         let taken = |changed: &BTreeSet<InvoiceId>, rows: &BTreeMap<InvoiceId, Invoice>| -> Vec<Invoice> {
             changed.iter().filter_map(|id| rows.get(id).cloned()).collect()
         };
         let payments: Vec<Payment> = self.changed_payments.iter().filter_map(|id| self.payments.get(id).cloned()).collect();
         store::payments::save(tx, &payments).await?;
+        store::payments::insert(tx, &self.received).await?;
         store::invoices::save(tx, &taken(&self.changed_invoices, &self.invoices)).await?;
+        self.withdraw_requests(tx).await?;
         self.void(tx).await?;
         self.clear_of_debt(tx).await?;
         self.others_of_given_up(tx).await?;
@@ -259,6 +277,8 @@ impl<'a> Books<'a> {
                 ended.push(invoice);
             }
             store::invoices::save(tx, &ended).await?;
+            let ended: Vec<InvoiceId> = ended.iter().map(|invoice| invoice.id).collect();
+            store::payment_requests::withdraw_of_invoices(tx, &ended, self.wall).await?;
         }
         Ok(())
     }

@@ -219,6 +219,7 @@ pub fn paid(app: &App, invoice: &Invoice, at: DateTime<Utc>) -> Payment {
         invoice_id: invoice.id,
         customer_id: invoice.customer_id,
         payment_method_id: None,
+        payment_request_id: None,
         timeline: invoice.timeline,
         attempt: 1,
         gateway: GATEWAY.to_owned(),
@@ -234,6 +235,7 @@ pub fn paid(app: &App, invoice: &Invoice, at: DateTime<Utc>) -> Payment {
         amount: invoice.total,
         amount_captured: invoice.total,
         amount_refunded: 0,
+        surplus: 0,
         currency: invoice.currency,
         status: PaymentStatus::Succeeded,
         transaction_id: Some(id.short_reference()),
@@ -249,5 +251,6 @@ pub fn paid(app: &App, invoice: &Invoice, at: DateTime<Utc>) -> Payment {
         called_at: at,
         created_at: at,
         resolved_at: Some(at),
+        return_at: None,
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::payment_requests::PaymentRequestAnswer;
 use crate::{
     billing::{self, App, Refusal},
     domain::{
@@ -192,12 +193,14 @@ impl From<Refund> for RefundAnswer {
     }
 }
 
-/// The invoice after a refund, with all its refunds.
+/// The invoice with all its refunds, and what the customer was asked to pay.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RefundedAnswer {
     #[serde(flatten)]
     invoice: InvoiceAnswer,
     refunds: Vec<RefundAnswer>,
+    /// Oldest first, each with its link.
+    payment_requests: Vec<PaymentRequestAnswer>,
 }
 
 /// Lists invoices.
@@ -226,7 +229,12 @@ async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::Invoice>) -> Re
 async fn shown(app: &App, id: InvoiceId) -> Result<Json<RefundedAnswer>, Problem> {
     let invoice = store::invoices::get(&app.db, id).await?.ok_or_else(|| Refusal::not_found("invoice", id))?;
     let refunds = store::refunds::of_invoice(&app.db, id).await?;
-    Ok(Json(RefundedAnswer { invoice: invoice.into(), refunds: refunds.into_iter().map(RefundAnswer::from).collect() }))
+    let requests = store::payment_requests::of_invoice(&app.db, id).await?;
+    Ok(Json(RefundedAnswer {
+        invoice: invoice.into(),
+        refunds: refunds.into_iter().map(RefundAnswer::from).collect(),
+        payment_requests: requests.into_iter().map(PaymentRequestAnswer::from).collect(),
+    }))
 }
 
 /// Charges an open invoice now, whatever its ladder says.

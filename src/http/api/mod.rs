@@ -21,6 +21,7 @@ pub mod instances;
 pub mod invoices;
 pub mod jobs;
 pub mod payment_methods;
+pub mod payment_requests;
 pub mod payments;
 pub mod plans;
 pub mod roll_outs;
@@ -46,6 +47,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(jobs::routes())
         .merge(payments::routes())
         .merge(payment_methods::routes())
+        .merge(payment_requests::routes())
         .merge(plans::routes())
         .merge(roll_outs::routes())
         .merge(schedules::routes())

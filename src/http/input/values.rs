@@ -24,6 +24,7 @@ use crate::domain::{
     invoice::InvoiceStatus,
     money::{Currency, MAX_AMOUNT_MINOR, Percentage},
     payment::{Finding, MethodKind, PaymentStatus, RefundTo},
+    payment_request::RequestStatus,
     plan::{CatchUp, WhilePastDue},
     proration::FirstPeriod,
     roll_out::{Effect, Field, Overrides, RollOutStatus},
@@ -361,5 +362,5 @@ macro_rules! domain_words {
 
 domain_words! {
     Arrears, BusinessDay, CatchUp, Channel, ClockStatus, Effect, Field, FinalAction, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind,
-    Missed, Overrides, PaymentStatus, PolicySource, RefundTo, RollOutStatus, Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
+    Missed, Overrides, PaymentStatus, PolicySource, RefundTo, RequestStatus, RollOutStatus, Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
 }

@@ -1,6 +1,7 @@
 //! Gateway adapters over real connections.
 
 mod contract;
+mod requests;
 mod transport;
 
 use std::time::Duration;

@@ -293,6 +293,7 @@ fn gateways() -> Gateways {
     let configs = [
         ("fluid", config(GatewayKind::Fluidpay, Mode::Test)),
         ("paylike", config(GatewayKind::Paylike, Mode::Test)),
+        ("paysley", config(GatewayKind::Paysley, Mode::Test)),
         ("real", config(GatewayKind::Fluidpay, Mode::Live)),
     ];
     Gateways::connect(&configs.map(|(name, config)| (name.to_owned(), config)).into()).expect("gateways")

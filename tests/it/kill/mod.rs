@@ -1,5 +1,6 @@
 //! The real program killed at any moment, while the pretend gateways live on: both books must agree to the cent all the same.
 
+mod asked;
 mod crash_points;
 mod moments;
 mod overtaken;

@@ -10,6 +10,7 @@ mod installments;
 mod leases;
 mod migrations;
 mod money;
+mod payment_requests;
 mod people;
 mod query_plans;
 mod reports;

@@ -9,6 +9,7 @@ use rebilld::{
         installment::InstallmentPlan,
         invoice::Invoice,
         payment::{Payment, PaymentStatus},
+        payment_request::{PaymentRequest, RequestStatus},
         roll_out::{EntryType, RollOut, Versions},
         subscription::Subscription,
     },
@@ -26,6 +27,7 @@ const LARGE: &[&str] = &[
     "installments",
     "invoices",
     "payments",
+    "payment_requests",
     "refunds",
     "customers",
     "credits",
@@ -90,6 +92,16 @@ async fn fill(ground: &Ground) {
             payment
         })
         .collect();
+    let requests: Vec<_> = invoices
+        .iter()
+        .enumerate()
+        .map(|(i, invoice)| {
+            let open = handful(i).is_some();
+            let status = if open { RequestStatus::Sent } else { RequestStatus::Paid };
+            let (next_check_at, next_reminder_at) = (handful(i), handful(i));
+            PaymentRequest { status, next_check_at, next_reminder_at, ..samples::payment_request(invoice) }
+        })
+        .collect();
     let refunds: Vec<_> = payments
         .iter()
         .map(|payment| {
@@ -112,6 +124,7 @@ async fn fill(ground: &Ground) {
             tx.insert_rows(&installments).await?;
             tx.insert_rows(&invoices).await?;
             tx.insert_rows(&payments).await?;
+            tx.insert_rows(&requests).await?;
             tx.insert_rows(&refunds).await?;
             tx.insert_rows(&methods).await?;
             tx.insert_rows(&credits).await?;
@@ -254,6 +267,11 @@ on_both! {
             ("payments.rs", "select credential, status, created_at", "payments_open_of_credential"),
             ("payments.rs", "update payments set lease_owner = $1", "payments_to_look_up payments_undecided"),
             ("payments.rs", "update payments set status = 'unknown'", "payments_leased payments_undecided"),
+            ("payments.rs", "select * from payments where return_at <=", "payments_to_return"),
+            ("payment_requests.rs", "select * from payment_requests where next_check_at <=", "payment_requests_to_check"),
+            ("payment_requests.rs", "update payment_requests set ending = 'expired'", "payment_requests_open"),
+            ("payment_requests.rs", "select * from payment_requests where timeline = $1 and next_reminder_at", "payment_requests_reminders"),
+            ("payment_requests.rs", "select count(*) from payment_requests where timeline", "payment_requests_busy"),
             ("refunds.rs", "update refunds set lease_owner", "refunds_to_look_up refunds_one_open"),
             ("refunds.rs", "update refunds set status = 'unknown'", "refunds_leased refunds_one_open"),
         ] {

@@ -8,7 +8,7 @@ use crate::{
     billing::settle::{Answer, Step},
     domain::{
         id::PaymentId,
-        invoice::InvoiceStatus,
+        invoice::{Invoice, InvoiceStatus},
         payment::{DeclineClass, Outcome, Payment, PaymentStatus},
     },
     gateway::ReturnOutcome,
@@ -27,13 +27,13 @@ impl Books<'_> {
         if closed && !self.took_money_after_all(&payment, answer) || !(closed || ours || tells_the_end(answer)) {
             return self.too_late(&payment, claimed, answer);
         }
-        let wanted = self.is_wanted(&payment);
+        let wanted = self.wants(&payment);
         let next = match answer {
             Answer::Outcome(Outcome::Succeeded { transaction_id, amount_minor }) => {
                 self.resolve(&mut payment, PaymentStatus::Succeeded, Some(transaction_id.clone()));
                 payment.amount_captured = *amount_minor;
                 (payment.decline_class, payment.decline_code, payment.decline_message) = (None, None, None);
-                self.succeed(&payment);
+                self.succeed(&mut payment);
                 None
             }
             Answer::Outcome(Outcome::Authorized { transaction_id }) => {
@@ -67,7 +67,10 @@ impl Books<'_> {
                 if decline.class == DeclineClass::StopRecurring {
                     self.mandates_ended.extend(payment.payment_method_id);
                 }
-                self.decline(payment.invoice_id, decline);
+                // A reservation that cannot be captured is no attempt of ours: the customer is still asked.
+                if payment.payment_request_id.is_none() {
+                    self.decline(payment.invoice_id, decline);
+                }
                 None
             }
             // This call was not processed; an earlier one, whose answer was lost, may be on its way still.
@@ -161,7 +164,7 @@ impl Books<'_> {
             }
             // Sent after another had found nothing and given it up. Whether it has arrived is asked once more.
             Answer::Outcome(Outcome::Unknown { message })
-                if payment.status == PaymentStatus::GatewayError && !self.is_wanted(payment) =>
+                if payment.status == PaymentStatus::GatewayError && !self.wants(payment) =>
             {
                 let mut again = payment.clone();
                 again.called_at = self.wall;
@@ -183,9 +186,12 @@ impl Books<'_> {
         }
     }
 
+    fn wants(&self, payment: &Payment) -> bool {
+        self.invoices.get(&payment.invoice_id).is_some_and(|invoice| self.is_wanted(invoice))
+    }
+
     /// Whether the invoice is still to be collected: cancel, void and paid stop everything.
-    fn is_wanted(&self, payment: &Payment) -> bool {
-        let Some(invoice) = self.invoices.get(&payment.invoice_id) else { return false };
+    pub fn is_wanted(&self, invoice: &Invoice) -> bool {
         invoice.status == InvoiceStatus::Open && !self.is_cancelled(invoice)
     }
 

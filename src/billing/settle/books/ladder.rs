@@ -18,30 +18,31 @@ const MANDATE_ENDED: &str = "the issuer ended the mandate";
 
 impl Books<'_> {
     /// Money arrived.
-    pub fn succeed(&mut self, payment: &Payment) {
+    pub fn succeed(&mut self, payment: &mut Payment) {
         let data = json!({ "invoice_id": payment.invoice_id, "amount": payment.amount_captured, "currency": payment.currency, "transaction_id": payment.transaction_id });
         self.payment_event("payment.succeeded", payment, data);
         let now = self.now_of(payment.timeline);
+        let rest = self.take(payment);
         let Some(invoice) = self.invoices.get_mut(&payment.invoice_id) else { return };
         self.changed_invoices.insert(invoice.id);
         if invoice.status != InvoiceStatus::Open {
             // It stays closed, but what came in must be there to be given back.
-            invoice.amount_paid += payment.amount_captured.min(invoice.balance_due());
             invoice.updated_at = now;
             self.payment_event("payment.on_closed_invoice", payment, json!({ "invoice_id": payment.invoice_id }));
             return;
         }
-        let balance = invoice.balance_due();
-        invoice.amount_paid += payment.amount_captured.min(balance);
         invoice.gateway_faults = 0;
         invoice.updated_at = now;
-        if payment.amount_captured > balance {
+        if payment.surplus > 0 || rest > 0 && payment.payment_request_id.is_some() {
             let data = json!({ "invoice_id": payment.invoice_id, "asked": payment.amount, "captured": payment.amount_captured });
             self.payment_event("payment.amount_differs", payment, data);
-        } else if payment.amount_captured < balance {
+        }
+        if rest > 0 && payment.payment_request_id.is_none() {
             let decline =
                 Decline { class: DeclineClass::Soft, code: "partial".to_owned(), message: "only a part was approved".to_owned() };
             self.decline(payment.invoice_id, &decline);
+        }
+        if rest > 0 {
             return;
         }
         let Some(invoice) = self.invoices.get_mut(&payment.invoice_id) else { return };
@@ -96,7 +97,7 @@ impl Books<'_> {
     }
 
     /// Nobody's money moved and nobody is to blame but the way there: a short wait, no dunning step, no word to the customer.
-    pub(super) fn gateway_fault(&mut self, id: InvoiceId, retry_after: Option<TimeDelta>) {
+    pub fn gateway_fault(&mut self, id: InvoiceId, retry_after: Option<TimeDelta>) {
         let backoff = &self.app.config.collection.gateway_fault_backoff;
         let Some(invoice) = self.invoices.get_mut(&id) else { return };
         if invoice.status != InvoiceStatus::Open {
@@ -127,7 +128,7 @@ impl Books<'_> {
         true
     }
 
-    fn past_due(&mut self, id: InvoiceId) {
+    pub(super) fn past_due(&mut self, id: InvoiceId) {
         let Some(subscription_id) = self.invoices.get(&id).and_then(|invoice| invoice.subscription_id) else { return };
         let rules = &self.app.rules;
         if let Some(subscription) = self.subscriptions.get_mut(&subscription_id)
@@ -159,10 +160,8 @@ impl Books<'_> {
                     );
                 }
             }
-            FinalAction::MarkUncollectible | FinalAction::PaymentRequest => {
-                self.uncollectible(id);
-                self.paid.extend(self.invoices.get(&id).and_then(|invoice| invoice.subscription_id));
-            }
+            FinalAction::MarkUncollectible => self.give_up_for_good(id),
+            FinalAction::PaymentRequest => self.ask_at_last(id),
         }
     }
 
@@ -178,7 +177,7 @@ impl Books<'_> {
         self.subscription_event("subscription.cancelled", subscription_id, json!({ "reason": reason, "invoice_id": id }));
     }
 
-    fn uncollectible(&mut self, id: InvoiceId) {
+    pub(super) fn uncollectible(&mut self, id: InvoiceId) {
         if let Some(invoice) = self.invoices.get_mut(&id).filter(|invoice| invoice.status == InvoiceStatus::Open) {
             invoice.status = InvoiceStatus::Uncollectible;
             invoice.next_attempt_at = None;

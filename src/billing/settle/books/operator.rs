@@ -75,12 +75,10 @@ impl Books<'_> {
         if finding == Finding::Succeeded {
             payment.amount_captured = payment.amount;
         }
-        self.changed_payments.insert(id);
-        self.payments.insert(id, payment.clone());
         let data = json!({ "outcome": finding, "note": note, "before": before });
         self.events.push(self.app.event(payment.timeline, now, actor, "payment.resolved", id, data));
         match finding {
-            Finding::Succeeded => self.succeed(&payment),
+            Finding::Succeeded => self.succeed(&mut payment),
             Finding::Declined => {
                 let decline = Decline { class: DeclineClass::Soft, code: "resolved".to_owned(), message: note.to_owned() };
                 self.decline(payment.invoice_id, &decline);
@@ -93,6 +91,8 @@ impl Books<'_> {
                 }
             }
         }
+        self.changed_payments.insert(id);
+        self.payments.insert(id, payment.clone());
         Ok(payment)
     }
 }

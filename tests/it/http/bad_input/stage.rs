@@ -14,6 +14,7 @@ use rebilld::{
         installment::{Installment, InstallmentPlan},
         invoice::{Invoice, InvoiceStatus},
         payment::{MethodKind, Payment, PaymentStatus, Refund},
+        payment_request::PaymentRequest,
         plan::Plan,
         roll_out::RollOut,
         subscription::Subscription,
@@ -113,6 +114,7 @@ impl Stage {
             invoice_id: invoice.id,
             customer_id: invoice.customer_id,
             payment_method_id: None,
+            payment_request_id: None,
             timeline: invoice.timeline,
             attempt: 1,
             gateway: "fluid".into(),
@@ -128,6 +130,7 @@ impl Stage {
             amount: invoice.total.max(1),
             amount_captured: if status == PaymentStatus::Succeeded { invoice.total } else { 0 },
             amount_refunded: 0,
+            surplus: 0,
             currency: invoice.currency,
             status,
             transaction_id: Some("t1".into()),
@@ -142,6 +145,7 @@ impl Stage {
             sent_at: invoice.created_at,
             created_at: invoice.created_at,
             resolved_at: None,
+            return_at: None,
             called_at: invoice.created_at,
         };
         let (taken, parked) =
@@ -162,6 +166,8 @@ impl Stage {
         store::subscriptions::save(&mut tx, &[subscription]).await.expect("parked");
         tx.commit().await.expect("commit");
         assert!(matches!(paid.timeline, Timeline::Test(_)));
+        let asked = json!({"invoice_id": stuck.id, "gateway": "paysley"});
+        self.names.insert("preq", id_of(&door.made("/v1/payment-requests", asked).await));
         for (name, id) in [("inv_paid", paid.id), ("inv", open.id), ("inv_stuck", stuck.id)] {
             self.names.insert(name, id.to_string());
         }
@@ -209,6 +215,7 @@ fn fingerprint() -> &'static str {
         rows::<Invoice>(),
         rows::<Payment>(),
         rows::<Refund>(),
+        rows::<PaymentRequest>(),
         rows::<Event>(),
         rows::<JobRun>(),
         rows::<RollOut>(),

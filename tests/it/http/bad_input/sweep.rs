@@ -47,6 +47,7 @@ fn good(operation: &str) -> Option<Value> {
         "POST /v1/subscriptions/{sub}/reschedule" => json!({"next_bill_date": "2026-07-09"}),
         "POST /v1/subscriptions/{sub}/cancel" => json!({"when": "now"}),
         "POST /v1/invoices/{inv_paid}/refund" => json!({"reason": "unhappy"}),
+        "POST /v1/payment-requests" => json!({"invoice_id": "{inv_stuck}", "gateway": "paysley"}),
         "POST /v1/payments/{pay}/resolve" => json!({"outcome": "declined", "note": "asked them"}),
         "POST /v1/installment-plans" | "POST /v1/installment-plans/preview" => json!({
             "customer": {"id": "ada"}, "amount": 1000, "installments": 3, "billing_frequency": "monthly", "down_payment": {"amount": 100},
@@ -71,6 +72,9 @@ fn good(operation: &str) -> Option<Value> {
         | "POST /v1/invoices/{inv}/void"
         | "POST /v1/invoices/{inv}/mark_uncollectible"
         | "POST /v1/invoices/{inv}/collect"
+        | "POST /v1/payment-requests/{preq}/withdraw"
+        | "POST /v1/payment-requests/{preq}/remind"
+        | "POST /v1/payment-requests/{preq}/check"
         | "POST /v1/jobs/bill/run" => json!({}),
         _ => return None,
     })
@@ -98,6 +102,7 @@ pub fn address(path: &str) -> String {
                 ("/v1/installment-plans", "inst"),
                 ("/v1/invoices", "inv"),
                 ("/v1/payments", "pay"),
+                ("/v1/payment-requests", "preq"),
                 ("/v1/roll-outs", "roll"),
             ];
             match kinds.iter().find(|(prefix, _)| path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))) {
@@ -289,6 +294,30 @@ fn contradictions(operation: &str) -> Vec<(Value, &'static str)> {
         "POST /v1/installment-plans/{inst}/installments/3/split" => {
             vec![(json!({"parts": [{"date": "2026-08-01", "amount": 50}, {"date": "2026-08-02", "amount": 51}]}), "parts")]
         }
+        "POST /v1/payment-requests" => {
+            let schedule = |more: Value| {
+                let mut body = json!({"customer": {"id": "ada"}, "amount": 1000, "payment_frequency": "monthly", "payment_start_date": "2999-01-01"});
+                body.as_object_mut().expect("object").extend(more.as_object().expect("object").clone());
+                body
+            };
+            vec![
+                (json!({}), "invoice_id"),
+                (json!({"invoice_id": "{inv}"}), "gateway"),
+                (json!({"invoice_id": "{inv}", "gateway": "fluid"}), "gateway"),
+                (json!({"invoice_id": "{inv}", "gateway": "nobody"}), "gateway"),
+                (json!({"invoice_id": "{inv}", "gateway": "paysley", "channels": []}), "channels"),
+                (json!({"invoice_id": "{inv}", "gateway": "paysley", "channels": ["EMAIL", "SMS"]}), "channels[1]"),
+                (json!({"invoice_id": "{inv}", "gateway": "paysley", "channels": ["PIGEON"]}), "channels[0]"),
+                (json!({"invoice_id": "{inv}", "gateway": "paysley", "amount": 1}), "amount"),
+                (json!({"customer": {"id": "ada"}}), "amount"),
+                (schedule(json!({"payment_frequency": "daily"})), "payment_frequency"),
+                (schedule(json!({"payment_frequency": "ONE-TIME"})), "payment_frequency"),
+                (schedule(json!({"payment_start_date": "2026-01-01"})), "payment_start_date"),
+                (schedule(json!({"amount": 0})), "amount"),
+                (schedule(json!({"initial_payment_amount": 0})), "initial_payment_amount"),
+                (schedule(json!({"gateway": "paylike"})), "gateway"),
+            ]
+        }
         "POST /v1/invoices/{inv_paid}/refund" => vec![
             (json!({"amount": 900_001, "reason": "x"}), "amount"),
             (json!({"amount": 900_001, "reason": "x", "to": "credit"}), "amount"),
@@ -342,7 +371,7 @@ on_both! {
             bads(&document, schema, &good, "", "", &mut all);
             all.extend(contradictions(&name).into_iter().map(|(body, field)| Bad { body, field: field.to_owned() }));
             for Bad { body, field } in all {
-                let sent = body.to_string();
+                let sent = stage.fill(&body.to_string());
                 named(&send(sent.clone().into_bytes()).await, &field, &format!("{name} {sent}"));
                 unchanged(&sent).await;
                 tried += 1;
@@ -370,7 +399,7 @@ on_both! {
             let fresh = door.made("/v1/subscriptions", fresh).await["id"].as_str().expect("id").to_owned();
             let fresh_plan = door.made("/v1/installment-plans", super::stage::installment_plan()).await["id"].as_str().expect("id").to_owned();
             let target = stage.fill(&address(&path).replace("{sub}", &fresh).replace("{inst}", &fresh_plan));
-            let answer = door.send(&method, &target, &door.admin, &[], Some(body.to_string().into_bytes())).await;
+            let answer = door.send(&method, &target, &door.admin, &[], Some(stage.fill(&body.to_string()).into_bytes())).await;
             assert!((200..300).contains(&answer.status), "{name} {body}: {answer:?}");
         }
     }

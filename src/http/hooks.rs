@@ -1,0 +1,88 @@
+//! What gateways call when something has happened. Their calls are not signed, so nothing of them is believed: a reference is taken out
+//! and the gateway is asked. Anybody may call, and learns nothing from the answer.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, RawPathParams, State},
+    http::{StatusCode, header::RETRY_AFTER},
+    response::IntoResponse,
+    routing::post,
+};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use crate::billing::{App, requests};
+
+/// A callback is a few hundred bytes.
+const MAX_BODY_BYTES: usize = 16 * 1024;
+/// So many calls are read at a time, whoever sends them; the rest may call again, and is found by looking all the same.
+const AT_ONCE: usize = 8;
+/// No reference of ours is longer.
+const MAX_REFERENCE: usize = 40;
+
+pub fn routes() -> Router<Arc<App>> {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let paysley = post(async move |app: State<Arc<App>>, path: RawPathParams, body: Bytes| match places.try_acquire() {
+        Ok(_place) => paysley(app, path, body).await.into_response(),
+        Err(_) => (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "1")]).into_response(),
+    });
+    Router::new().route("/hooks/paysley/{gateway}", paysley.layer(DefaultBodyLimit::max(MAX_BODY_BYTES)))
+}
+
+/// Paysley: a form whose field `response` holds JSON, in quotes or not.
+async fn paysley(State(app): State<Arc<App>>, path: RawPathParams, body: Bytes) -> StatusCode {
+    let gateway = path.iter().find_map(|(name, value)| (name == "gateway").then_some(value)).unwrap_or_default();
+    let Some(reference) = reference(&body).filter(|_| app.gateways.get(gateway).is_some()) else { return StatusCode::OK };
+    match requests::hear(&app, gateway, &reference).await {
+        Ok(known) => tracing::debug!(gateway, reference, known, "a gateway called"),
+        // It would only call again; the next look finds what there is to find.
+        Err(error) => tracing::warn!(gateway, %error, "a gateway's call could not be noted"),
+    }
+    StatusCode::OK
+}
+
+fn reference(body: &[u8]) -> Option<String> {
+    let (_, response) = form_urlencoded::parse(body).find(|(name, _)| name == "response")?;
+    let said: Value = serde_json::from_str(response.trim().trim_matches('\'')).ok()?;
+    // A text that was quoted once more.
+    let said = said.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or(said);
+    let reference = said.get("reference_number")?.as_str()?;
+    let ours =
+        !reference.is_empty() && reference.len() <= MAX_REFERENCE && reference.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    ours.then(|| reference.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reference;
+
+    fn form(response: &str) -> Vec<u8> {
+        form_urlencoded::Serializer::new(String::new()).append_pair("response", response).finish().into_bytes()
+    }
+
+    #[test]
+    fn the_reference_is_read_from_every_way_of_quoting_and_nothing_else() {
+        for fine in [r#"{"reference_number":"REF1"}"#, r#"'{"reference_number":"REF1"}'"#, r#""{\"reference_number\":\"REF1\"}""#]
+        {
+            assert_eq!(reference(&form(fine)).as_deref(), Some("REF1"), "{fine}");
+        }
+        let long = format!(r#"{{"reference_number":"{}"}}"#, "A".repeat(41));
+        for bad in [
+            "",
+            "x",
+            "{}",
+            "[]",
+            r#"{"reference_number":7}"#,
+            r#"{"reference_number":""}"#,
+            r#"{"reference_number":"' or 1=1"}"#,
+            &long,
+        ] {
+            assert_eq!(reference(&form(bad)), None, "{bad}");
+        }
+        assert_eq!(reference(b"{\"reference_number\":\"REF1\"}"), None, "no form");
+        assert_eq!(reference(&[0xff, 0, b'=']), None);
+    }
+}

@@ -228,6 +228,10 @@ async fn settle(app: &App, refund: Refund, outcome: &ReturnOutcome) -> Done<Refu
     let booked = returned && payment.amount_refunded == refund.returned_before + refund.amount;
     let elsewhere = ReturnOutcome::GatewayError { message: "an earlier refund of this amount came through after all".to_owned() };
     let outcome = if booked { &elsewhere } else { outcome };
+    if matches!(outcome, ReturnOutcome::Unknown { .. }) && (after_all || refund.status == RefundStatus::Pending) {
+        // Until now it may have been sent.
+        refund.sent_at = app.clock.now();
+    }
     refund.lease_owner = None;
     refund.lease_expires_at = None;
     refund.next_lookup_at = None;
@@ -253,13 +257,7 @@ async fn settle(app: &App, refund: Refund, outcome: &ReturnOutcome) -> Done<Refu
             refund.status = RefundStatus::GatewayError;
             refund.message = Some(message.clone());
         }
-        ReturnOutcome::Unknown { message } => {
-            wait_for_look_up(app, &mut refund, message);
-            if after_all {
-                // It was sent just now, and must have had the time to arrive.
-                refund.next_lookup_at = Some(app.clock.now() + app.config.collection.lease);
-            }
-        }
+        ReturnOutcome::Unknown { message } => wait_for_look_up(app, &mut refund, message),
     }
     let failed = matches!(refund.status, RefundStatus::Refused | RefundStatus::GatewayError);
     let mut kept = None;

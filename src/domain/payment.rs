@@ -151,7 +151,7 @@ pub struct Payment {
     pub next_lookup_at: Option<DateTime<Utc>>,
     /// Wall time of the first call, whatever clock drives the invoice: gateways know no other.
     pub sent_at: DateTime<Utc>,
-    /// Wall time of the latest call that asked for the whole payment.
+    /// Wall time of the latest call that asked for the whole payment; once it is unknown, until when it may have been sent.
     pub called_at: DateTime<Utc>,
     pub created_at: DateTime<Utc>,
     pub resolved_at: Option<DateTime<Utc>>,
@@ -235,6 +235,7 @@ pub struct Refund {
     pub lease_expires_at: Option<DateTime<Utc>>,
     pub lookups: i64,
     pub next_lookup_at: Option<DateTime<Utc>>,
+    /// Wall time at which it was recorded; once it is unknown, until when it may have been sent.
     pub sent_at: DateTime<Utc>,
     pub created_at: DateTime<Utc>,
     pub resolved_at: Option<DateTime<Utc>>,

@@ -216,7 +216,7 @@ pub async fn keep_look_ups(tx: &mut Tx, owner: &str, payments: &[PaymentId], unt
 /// Payments whose daemon has gone silent, or is this one in an earlier life, are unknown from now on.
 pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, reborn: Option<&str>) -> Result<u64> {
     tx.query(
-        "update payments set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null, lease_token = lease_token + 1
+        "update payments set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null, lease_token = lease_token + 1, called_at = $1
          where id in (
              select id from payments where lease_expires_at is not null and status in ('pending', 'authorized')
              and (lease_expires_at <= $1 or lease_owner = $2) limit 500 for update skip locked)",

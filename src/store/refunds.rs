@@ -43,6 +43,7 @@ const PROGRESS: &[&str] = &[
     "lease_expires_at",
     "lookups",
     "next_lookup_at",
+    "sent_at",
     "resolved_at",
 ];
 
@@ -113,7 +114,7 @@ pub async fn claim_look_ups(
 /// Refunds whose daemon has gone silent, or is this one in an earlier life, are unknown from now on.
 pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, reborn: Option<&str>) -> Result<u64> {
     tx.query(
-        "update refunds set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null
+        "update refunds set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null, sent_at = $1
          where id in (
              select id from refunds where lease_expires_at is not null and status = 'pending'
              and (lease_expires_at <= $1 or lease_owner = $2) limit 500 for update skip locked)",

@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use crate::{
+    dice::Dice,
     life::{Life, Task},
     watch::Watch,
     wire::InProcess,
@@ -32,6 +33,11 @@ pub struct Daemon {
     pub app: Arc<App>,
     lives: usize,
     tasks: BTreeMap<String, JoinHandle<Option<Done<String>>>>,
+}
+
+/// How far a clock may be off, in milliseconds.
+pub fn skew(dice: &mut Dice) -> i64 {
+    dice.below(4000) as i64 - 2000
 }
 
 /// The real adapters, over the way without a socket.
@@ -66,7 +72,7 @@ fn app(life: &Arc<Life>, config: &Config, turn: &Arc<Semaphore>) -> Arc<App> {
 
 impl Daemon {
     pub fn new(name: &'static str, world: &Arc<World>, config: &Config, turn: &Arc<Semaphore>) -> Self {
-        let skew = TimeDelta::milliseconds(world.dice(|dice| dice.below(4000)) as i64 - 2000);
+        let skew = TimeDelta::milliseconds(world.dice(skew));
         let life = Life::new(name, world.clone(), skew);
         Self { name, app: app(&life, config, turn), life, lives: 1, tasks: BTreeMap::new() }
     }

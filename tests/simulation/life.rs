@@ -2,7 +2,10 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,19 +19,25 @@ use tokio::{
 
 use crate::world::World;
 
-/// What awaits a life, and where. Points are counted over all its tasks.
+/// What awaits a life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// Nothing of it goes on after this point.
-    Killed(u64),
+    /// Nothing of it goes on any more.
+    Killed,
     /// Nothing of it goes on for so long: a stopped process, a machine that was moved.
-    Frozen(u64, Duration),
+    Frozen(Duration),
+}
+
+/// Where it awaits a life: so many points of all its tasks from now, or so many beginnings and ends of calls alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Points(u64),
+    Calls(u64),
 }
 
 #[derive(Default)]
 struct State {
-    points: u64,
-    fate: Option<Fate>,
+    fate: Option<(Place, Fate)>,
     killed: bool,
     frozen_until: Option<Instant>,
     in_transaction: bool,
@@ -39,31 +48,37 @@ pub struct Life {
     pub world: Arc<World>,
     /// Its own, which may be a little fast or slow.
     pub clock: Clock,
-    skew: TimeDelta,
+    skew_ms: AtomicI64,
     state: Mutex<State>,
 }
 
 impl Life {
     pub fn new(name: impl Into<String>, world: Arc<World>, skew: TimeDelta) -> Arc<Self> {
         let clock = Clock::manual(world.now() + skew);
-        Arc::new(Self { name: name.into(), world, clock, skew, state: Mutex::default() })
+        let skew_ms = AtomicI64::new(skew.num_milliseconds());
+        Arc::new(Self { name: name.into(), world, clock, skew_ms, state: Mutex::default() })
     }
 
     /// Its clock goes on. One that is set back goes back.
     fn tick(&self) {
         if let Clock::Manual(micros) = &self.clock {
-            micros.store((self.world.now() + self.skew).timestamp_micros(), Ordering::SeqCst);
+            let skew = TimeDelta::milliseconds(self.skew_ms.load(Ordering::SeqCst));
+            micros.store((self.world.now() + skew).timestamp_micros(), Ordering::SeqCst);
         }
+    }
+
+    /// Somebody sets its clock, forward or back.
+    pub fn set_clock(&self, skew_ms: i64) {
+        self.world.tell(&self.name, &format!("its clock is set to {skew_ms} ms off"));
+        self.skew_ms.store(skew_ms, Ordering::SeqCst);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What awaits it, so many points from now.
-    pub fn await_fate(&self, fate: impl FnOnce(u64) -> Fate) {
-        let mut state = self.state();
-        state.fate = Some(fate(state.points));
+    pub fn await_fate(&self, place: Place, fate: Fate) {
+        self.state().fate = Some((place, fate));
     }
 
     pub fn forgive(&self) {
@@ -84,17 +99,36 @@ impl Life {
 
     /// A point at which it may be killed or frozen.
     pub async fn point(&self, what: &str) {
+        self.pass(what, false).await;
+    }
+
+    /// One before or after a call to a gateway.
+    pub async fn call(&self, what: &str) {
+        self.pass(what, true).await;
+    }
+
+    async fn pass(&self, what: &str, call: bool) {
         self.world.tell(&self.name, what);
         let frozen = {
             let mut state = self.state();
-            state.points += 1;
+            let reached = match &mut state.fate {
+                Some((Place::Points(left), _)) => {
+                    *left = left.saturating_sub(1);
+                    *left == 0
+                }
+                Some((Place::Calls(left), _)) if call => {
+                    *left = left.saturating_sub(1);
+                    *left == 0
+                }
+                _ => false,
+            };
             match state.fate {
-                Some(Fate::Killed(at)) if at <= state.points => {
+                Some((_, Fate::Killed)) if reached => {
                     state.killed = true;
                     None
                 }
                 // A database takes its locks away from a client that is silent amid a transaction; that is an error, not this.
-                Some(Fate::Frozen(at, time)) if at <= state.points && !state.in_transaction => {
+                Some((_, Fate::Frozen(time))) if reached && !state.in_transaction => {
                     state.fate = None;
                     state.frozen_until = Some(Instant::now() + time);
                     Some(Some(time))

@@ -32,8 +32,8 @@ async fn all<T: Record>(world: &World, sql: &'static str) -> Vec<T> {
     world.books.query(sql).all().await.expect("read")
 }
 
-/// Adds what is broken; answers how many payments brought money.
-pub async fn check(world: &World, broken: &mut Vec<String>) -> usize {
+/// Adds what is broken; answers how many payments brought money, and how often what happened.
+pub async fn check(world: &World, broken: &mut Vec<String>) -> (usize, BTreeMap<String, u64>) {
     let books = Books {
         ledger: world.sandbox.ledger(),
         payments: all(world, "select * from payments order by id").await,
@@ -59,7 +59,11 @@ pub async fn check(world: &World, broken: &mut Vec<String>) -> usize {
     for payment in &books.payments {
         world.tell("payment", &format!("{payment:?}"));
     }
-    books.payments.iter().filter(|payment| payment.amount_captured > 0).count()
+    let mut counts = BTreeMap::new();
+    for (kind, ..) in books.events {
+        *counts.entry(kind).or_default() += 1;
+    }
+    (books.payments.iter().filter(|payment| payment.amount_captured > 0).count(), counts)
 }
 
 fn money_agrees(books: &Books, broken: &mut Vec<String>) {

@@ -1,6 +1,6 @@
 //! One run: everything that one seed leads to, and what of it was not as promised.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use rebilld::{
@@ -15,11 +15,11 @@ use rebilld::{
 use tokio::{sync::Semaphore, time::sleep};
 
 use crate::{
-    daemons::{Daemon, gateways},
+    daemons::{Daemon, gateways, skew},
     dice::Dice,
     faults::Weather,
     ground::Ground,
-    life::{Fate, Life},
+    life::{Fate, Life, Place},
     operations::{OPERATIONS, Operation, next_due, resolve},
     promises,
     world::World,
@@ -35,6 +35,8 @@ pub struct Report {
     pub charges: usize,
     pub kills: u64,
     pub freezes: u64,
+    /// What happened by the books, how often.
+    pub events: BTreeMap<String, u64>,
     pub broken: Vec<String>,
     /// Faults of another kind: a panic, a run that does not end.
     pub panicked: Vec<String>,
@@ -47,6 +49,9 @@ impl Report {
         self.charges += other.charges;
         self.kills += other.kills;
         self.freezes += other.freezes;
+        for (kind, count) in &other.events {
+            *self.events.entry(kind.clone()).or_default() += count;
+        }
     }
 
     /// What was not as promised.
@@ -60,7 +65,8 @@ impl Report {
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { charges, kills, freezes, steps, .. } = self;
-        write!(f, "{charges} charges, {kills} kills, {freezes} freezes, {steps} steps")
+        write!(f, "{charges} charges, {kills} kills, {freezes} freezes, {steps} steps")?;
+        self.events.iter().try_for_each(|(kind, count)| write!(f, ", {count} {kind}"))
     }
 }
 
@@ -77,9 +83,10 @@ pub fn run(ground: &Ground, seed: u64, told: bool) -> Report {
             daemon.bury().await;
         }
         let mut broken = world.take_broken();
-        let charges = promises::check(&world, &mut broken).await;
+        let (charges, events) = promises::check(&world, &mut broken).await;
         let (hash, steps, trace) = world.with_trace(|trace| (trace.hash(), trace.steps, trace.words()));
         Report {
+            events,
             seed,
             hash,
             steps,
@@ -192,16 +199,19 @@ impl Run {
 
     fn decide_fate(&mut self, index: usize) {
         let daemon = &self.daemons[index];
-        let (fate, after, time) = self.world.dice(|dice| {
+        let (fate, place, time) = self.world.dice(|dice| {
             let longest = if dice.chance(200) { 9_000_000 } else { 150_000 };
-            (dice.below(10), 1 + dice.below(80), dice.millis(20_000, longest))
+            // Calls are few among the points, and the best places to go wrong.
+            let place = if dice.chance(400) { Place::Calls(1 + dice.below(6)) } else { Place::Points(1 + dice.below(80)) };
+            (dice.below(10), place, dice.millis(20_000, longest))
         });
         match fate {
-            0..3 => daemon.life.await_fate(|points| Fate::Killed(points + after)),
+            0..3 => daemon.life.await_fate(place, Fate::Killed),
             3 if self.daemons.len() > 1 => {
                 self.freezes += 1;
-                daemon.life.await_fate(|points| Fate::Frozen(points + after, time));
+                daemon.life.await_fate(place, Fate::Frozen(time));
             }
+            4 => daemon.life.set_clock(self.world.dice(skew)),
             _ => {}
         }
     }

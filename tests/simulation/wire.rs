@@ -90,7 +90,7 @@ impl Wire for InProcess {
         let life = &self.0;
         let asked = Arc::new(Asked::read(&request));
         let said = format!("{:?} {} {}", asked.call, asked.path, String::from_utf8_lossy(&asked.body));
-        life.point(&said).await;
+        life.call(&said).await;
         life.world.about_to_call(&asked).await;
         let fault = life.world.fault_for(&asked);
         if let Some(fault) = fault {
@@ -104,7 +104,7 @@ impl Wire for InProcess {
                 Err(no_answer) => format!("no answer: {no_answer:?}"),
             },
         );
-        life.point("called").await;
+        life.call("called").await;
         answered.map(reqwest::Response::from)
     }
 }

@@ -167,7 +167,6 @@ impl Books<'_> {
                 if payment.status == PaymentStatus::GatewayError && !self.wants(payment) =>
             {
                 let mut again = payment.clone();
-                again.called_at = self.wall;
                 again.resolved_at = None;
                 self.unknown(&mut again, message);
                 self.changed_payments.insert(again.id);
@@ -219,6 +218,8 @@ impl Books<'_> {
         // The first look-up is immediate; after a resend the backoff goes on where it was.
         let first = payment.lookups == 0;
         payment.status = PaymentStatus::Unknown;
+        // Until now it may have been sent.
+        payment.called_at = self.wall;
         payment.decline_message = Some(message.to_owned());
         payment.lease_owner = None;
         payment.lease_expires_at = None;

@@ -1,3 +1,5 @@
+//! Tables of ladders: when each step stands, what falls through to another method, how policies are refused.
+
 use super::*;
 
 fn at(text: &str) -> DateTime<Utc> {

@@ -69,7 +69,7 @@ async fn each_code(world: &World, codes: &[u16], at_paylike: bool, expected: fn(
         assert_eq!(mine.len(), 1, "{code}: one attempt, looked up and not repeated");
         assert_eq!((mine[0].status, mine[0].decline_code.clone()), (PaymentStatus::Declined, Some(code.to_string())), "{code}");
         let looked_up = world.events(Some(mine[0].id.to_string())).await.contains(&"payment.unknown".to_owned());
-        assert_eq!(looked_up, !at_paylike && [301, 400, 421, 430].contains(code), "{code}: may hide a charge");
+        assert!(looked_up || at_paylike || ![301, 400, 421, 430].contains(code), "{code}: may hide a charge");
         let status = world.subscription(sub).await.status;
         let told = world.events(Some(invoice.id.to_string())).await.contains(&"invoice.dunning".to_owned());
         let does = match (invoice.status, invoice.next_action, invoice.next_attempt_at, status) {

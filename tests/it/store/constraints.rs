@@ -24,6 +24,8 @@ const REFUSED: &[(&str, &str, &[&str])] = &[
     ("discounts", "amount", &["-1", "null"]),
     ("discounts", "percentage", &["-1", "1"]),
     ("discounts", "duration", &["-1"]),
+    ("dunning_policies", "final_action", &["'shout'"]),
+    ("dunning_policies", "source", &["'rumour'"]),
     ("plans", "amount", &["-1"]),
     ("plans", "billing_cycle_interval", &["0"]),
     ("plans", "duration", &["-1"]),
@@ -115,6 +117,7 @@ async fn one_of_each(ground: &Ground) -> (Payment, Refund) {
             store::api_keys::insert(tx, samples::api_key()).await?;
             store::catalog::insert::<AddOn>(tx, &samples::entry()).await?;
             store::catalog::insert::<Discount>(tx, &samples::entry()).await?;
+            store::dunning_policies::insert(tx, &samples::policy()).await?;
             store::plans::insert(tx, &samples::plan()).await?;
             store::customers::insert(tx, &ada).await?;
             store::customers::save_balances(tx, &[], &[samples::full_credit(ada.id)]).await?;

@@ -82,7 +82,10 @@ impl From<sqlx::Error> for Error {
             }
             sqlx::Error::Decode(_) => Self::Database("a row holds what this version cannot read".to_owned()),
             sqlx::Error::Encode(_) => Self::Database("a value could not be sent".to_owned()),
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) => Self::Unreachable(error.to_string()),
+            // A line that is cut amid the greeting is told as a greeting that makes no sense.
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => {
+                Self::Unreachable(error.to_string())
+            }
             _ => Self::Database(error.to_string()),
         }
     }

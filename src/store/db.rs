@@ -1,8 +1,10 @@
 //! One SQL text, two databases: the enum adapter over SQLite and PostgreSQL that every other file of `store` speaks through.
 //!
-//! Three seams are written once in the text and adapted here:
+//! Four seams are written once in the text and adapted here:
 //! - `for update [of x] [skip locked]` and `for share` are dropped on SQLite, where `BEGIN IMMEDIATE` already keeps other writers out;
 //! - `in list($n)` takes a JSON array of texts;
+//! - `in once(select … limit … for update skip locked)` is evaluated once: as a mere `in (…)` PostgreSQL may do so for each row of the
+//!   statement around it, and each time lock other rows, beyond the limit;
 //! - [`Tx::insert_rows`] and [`Tx::update_rows`] send any number of rows as one statement with one JSON parameter.
 
 mod fields;
@@ -84,7 +86,10 @@ impl From<sqlx::Error> for Error {
             }
             sqlx::Error::Decode(_) => Self::Database("a row holds what this version cannot read".to_owned()),
             sqlx::Error::Encode(_) => Self::Database("a value could not be sent".to_owned()),
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) => Self::Unreachable(error.to_string()),
+            // A line that is cut amid the greeting is told as a greeting that makes no sense.
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => {
+                Self::Unreachable(error.to_string())
+            }
             _ => Self::Database(error.to_string()),
         }
     }

@@ -181,7 +181,7 @@ pub async fn claim_look_ups(
 ) -> Result<Vec<Payment>> {
     tx.query(
         "update payments set lease_owner = $1, lease_token = lease_token + 1, next_lookup_at = $3
-         where id in (
+         where id in once(
              select id from payments where next_lookup_at <= $2 and status = 'unknown' and ($4 is null or timeline = $4)
              order by next_lookup_at limit $5 for update skip locked)
          returning *",
@@ -217,7 +217,7 @@ pub async fn keep_look_ups(tx: &mut Tx, owner: &str, payments: &[PaymentId], unt
 pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, reborn: Option<&str>) -> Result<u64> {
     tx.query(
         "update payments set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null, lease_token = lease_token + 1, called_at = $1
-         where id in (
+         where id in once(
              select id from payments where lease_expires_at is not null and status in ('pending', 'authorized')
              and (lease_expires_at <= $1 or lease_owner = $2) limit 500 for update skip locked)",
     )

@@ -100,7 +100,7 @@ pub async fn claim_look_ups(
 ) -> Result<Vec<Refund>> {
     tx.query(
         "update refunds set lease_owner = $1, next_lookup_at = $3
-         where id in (select id from refunds where next_lookup_at <= $2 and status = 'unknown' order by next_lookup_at limit $4 for update skip locked)
+         where id in once(select id from refunds where next_lookup_at <= $2 and status = 'unknown' order by next_lookup_at limit $4 for update skip locked)
          returning *",
     )
     .bind(owner.to_owned())
@@ -115,7 +115,7 @@ pub async fn claim_look_ups(
 pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, reborn: Option<&str>) -> Result<u64> {
     tx.query(
         "update refunds set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null, sent_at = $1
-         where id in (
+         where id in once(
              select id from refunds where lease_expires_at is not null and status = 'pending'
              and (lease_expires_at <= $1 or lease_owner = $2) limit 500 for update skip locked)",
     )

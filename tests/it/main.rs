@@ -12,6 +12,7 @@ mod import;
 mod installments;
 mod kill;
 mod laws;
+mod occurrences;
 mod payment_requests;
 mod postgres;
 mod readme;

@@ -117,22 +117,13 @@ impl World {
         let db = Db::open(&url, 8, true).await.expect("database");
         db.migrate().await.expect("migrated");
         let app = Arc::new(app(db, config(&sandbox.url()), "test"));
-        let clock = TestClock {
-            id: app.id(),
-            name: "story".into(),
-            now_at: at(now),
-            status: ClockStatus::Idle,
-            target_at: None,
-            lease_owner: None,
-            lease_expires_at: None,
-            counts: Map::new(),
-            created_at: app.clock.now(),
-        };
-        let id = clock.id;
-        let mut tx = app.db.begin().await.expect("tx");
-        store::clocks::insert(&mut tx, clock).await.expect("clock");
-        tx.commit().await.expect("commit");
-        Some(Self { app, sandbox, clock: id, url, _folder: folder })
+        let clock = new_clock(&app, at(now)).await;
+        Some(Self { app, sandbox, clock, url, _folder: folder })
+    }
+
+    /// Whoever is made from now on lives by a clock of their own.
+    pub async fn another_clock(&mut self) {
+        self.clock = new_clock(&self.app, at("2026-01-01T00:00:00Z")).await;
     }
 
     /// The same database as another daemon would see it, perhaps after a crash.
@@ -318,6 +309,25 @@ impl World {
     pub async fn prove(&self) -> usize {
         prove(&self.app, &self.sandbox.ledger()).await
     }
+}
+
+async fn new_clock(app: &App, now_at: DateTime<Utc>) -> ClockId {
+    let clock = TestClock {
+        id: app.id(),
+        name: "story".into(),
+        now_at,
+        status: ClockStatus::Idle,
+        target_at: None,
+        lease_owner: None,
+        lease_expires_at: None,
+        counts: Map::new(),
+        created_at: app.clock.now(),
+    };
+    let id = clock.id;
+    let mut tx = app.db.begin().await.expect("tx");
+    store::clocks::insert(&mut tx, clock).await.expect("clock");
+    tx.commit().await.expect("commit");
+    id
 }
 
 pub fn app(db: Db, config: Config, instance: &str) -> App {

@@ -3,6 +3,7 @@
 mod adapter;
 mod ahead;
 mod claims;
+mod cluster;
 mod constraints;
 mod coverage;
 mod dunning;

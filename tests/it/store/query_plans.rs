@@ -167,6 +167,10 @@ fn statements() -> Vec<(String, String)> {
 /// What the adapter does to the text.
 fn adapted(sql: &str, postgres: bool) -> String {
     let mut sql = sql.to_owned();
+    if sql.contains("in once(") {
+        let (open, close) = if postgres { ("= any(array(", "skip locked))") } else { ("in (", "skip locked)") };
+        sql = sql.replace("in once(", open).replace("skip locked)", close);
+    }
     while let Some(start) = sql.find("in list(") {
         let end = start + sql[start..].find(')').expect("closed");
         let parameter = sql[start + 8..end].to_owned();

@@ -213,6 +213,20 @@ fn every_semantic_fault_is_named_and_all_at_once() {
     for (text, expected) in [
         ("[database]\nurl = \"mysql://h\"".to_owned(), "database.url must begin with sqlite:// or postgres://"),
         ("[database]\nmax_connections = 0".into(), "database.max_connections must be at least 1"),
+        (
+            "[admin]\npublic_url = \"billing.example.com\"".into(),
+            "admin.public_url must be an http or https address such as https://billing.example.com",
+        ),
+        ("[collection]\npayment_request_expires = \"0s\"".into(), "collection.payment_request_expires must be longer than 0s"),
+        (
+            "[collection]\npayment_request_reminders = [\"10d\", \"3d\"]".into(),
+            "collection.payment_request_reminders must be rising durations such as [\"3d\", \"10d\"]",
+        ),
+        ("[collection]\npayment_request_poll = []".into(), "collection.payment_request_poll must hold at least one duration"),
+        (
+            "[collection]\npayment_request_gateway = \"nobody\"".into(),
+            "collection.payment_request_gateway must name a configured gateway of the kind paysley or paylike",
+        ),
         ("[billing]\nbatch = 0".into(), "billing.batch must be at least 1"),
         ("[collection]\nlease = \"0s\"".into(), "collection.lease must be longer than 0s"),
         ("[collection]\nlookup_backoff = []".into(), "collection.lookup_backoff must hold at least one duration"),

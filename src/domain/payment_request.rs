@@ -150,17 +150,24 @@ impl PaymentRequest {
 
 /// Whether a schedule has no payment to come. Whether the gateway counts the initial payment among the others is not documented: both
 /// are believed, the lower count only once another payment would be overdue.
-pub fn is_complete(request: &PaymentRequest, payments: i64, wall: DateTime<Utc>) -> bool {
-    let Some(total) = request.total_number_of_payments else { return false };
-    let most = total + i64::from(request.initial_payment_amount.is_some());
-    let days = match request.payment_frequency {
+pub fn is_complete(
+    frequency: Option<Frequency>,
+    starts_at: Option<DateTime<Utc>>,
+    total: Option<i64>,
+    initial_minor: Option<i64>,
+    payments: i64,
+    wall: DateTime<Utc>,
+) -> bool {
+    let Some(total) = total else { return false };
+    let most = total.saturating_add(initial_minor.is_some().into());
+    let days: i64 = match frequency {
         Some(Frequency::Weekly) => 7,
         Some(Frequency::Quarterly) => 92,
         Some(Frequency::Yearly) => 366,
         _ => 31,
     };
-    let over = TimeDelta::try_days(days * (total + 1))
-        .and_then(|span| request.payment_start_at?.checked_add_signed(span))
+    let over = TimeDelta::try_days(days.saturating_mul(total.saturating_add(1)))
+        .and_then(|span| starts_at?.checked_add_signed(span))
         .is_some_and(|over| over <= wall);
     payments >= most || payments >= total && over
 }
@@ -179,6 +186,27 @@ pub fn next_reminder(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_schedule_is_over_with_its_last_payment_however_the_first_is_counted() {
+        let starts: DateTime<Utc> = "2026-01-01T00:00:00Z".parse().expect("instant");
+        let at = |days| starts + TimeDelta::days(days);
+        let month = Some(Frequency::Monthly);
+        for (total, initial, payments, day, over) in [
+            (None, None, 1000, 10_000, false),
+            (Some(3), None, 2, 10_000, false),
+            (Some(3), None, 3, 0, true),
+            // Whether the initial payment is one of the three is not documented.
+            (Some(3), Some(1), 3, 0, false),
+            (Some(3), Some(1), 3, 123, false),
+            (Some(3), Some(1), 3, 124, true),
+            (Some(3), Some(1), 4, 0, true),
+            (Some(i64::MAX - 1), Some(1), 4, 0, false),
+        ] {
+            let said = is_complete(month, Some(starts), total, initial, payments, at(day));
+            assert_eq!(said, over, "{total:?} {initial:?}: {payments} on day {day}");
+        }
+    }
 
     #[test]
     fn reminders_follow_one_another_and_stop_at_the_expiry() {

@@ -1,7 +1,7 @@
 //! What gateways call when something has happened. Their calls are not signed, so nothing of them is believed: a reference is taken out
 //! and the gateway is asked. Anybody may call, and learns nothing from the answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::{
     Router,
@@ -12,24 +12,43 @@ use axum::{
     routing::post,
 };
 use serde_json::Value;
-use tokio::sync::Semaphore;
 
 use crate::billing::{App, requests};
 
 /// A callback is a few hundred bytes.
 const MAX_BODY_BYTES: usize = 16 * 1024;
-/// So many calls are read at a time, whoever sends them; the rest may call again, and is found by looking all the same.
-const AT_ONCE: usize = 8;
+/// So many calls are looked into in a second, whoever sends them: the rest is found by looking all the same.
+const A_SECOND: u32 = 50;
 /// No reference of ours is longer.
 const MAX_REFERENCE: usize = 40;
 
 pub fn routes() -> Router<Arc<App>> {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
-    let paysley = post(async move |app: State<Arc<App>>, path: RawPathParams, body: Bytes| match places.try_acquire() {
-        Ok(_place) => paysley(app, path, body).await.into_response(),
-        Err(_) => (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "1")]).into_response(),
+    let window = Arc::new(Mutex::new(Window::default()));
+    let paysley = post(async move |app: State<Arc<App>>, path: RawPathParams, body: Bytes| {
+        let second = app.clock.now().timestamp();
+        if !window.lock().unwrap_or_else(PoisonError::into_inner).admits(second) {
+            return (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "1")]).into_response();
+        }
+        paysley(app, path, body).await.into_response()
     });
     Router::new().route("/hooks/paysley/{gateway}", paysley.layer(DefaultBodyLimit::max(MAX_BODY_BYTES)))
+}
+
+/// The calls of one second.
+#[derive(Debug, Default)]
+struct Window {
+    second: i64,
+    calls: u32,
+}
+
+impl Window {
+    fn admits(&mut self, second: i64) -> bool {
+        if self.second != second {
+            *self = Self { second, calls: 0 };
+        }
+        self.calls += 1;
+        self.calls <= A_SECOND
+    }
 }
 
 /// Paysley: a form whose field `response` holds JSON, in quotes or not.
@@ -57,7 +76,15 @@ fn reference(body: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::reference;
+    use super::{A_SECOND, Window, reference};
+
+    #[test]
+    fn a_flood_is_turned_away_until_the_next_second() {
+        let mut window = Window::default();
+        for second in [7, 8] {
+            assert_eq!((0..1000).filter(|_| window.admits(second)).count(), A_SECOND as usize);
+        }
+    }
 
     fn form(response: &str) -> Vec<u8> {
         form_urlencoded::Serializer::new(String::new()).append_pair("response", response).finish().into_bytes()

@@ -138,7 +138,7 @@ impl Desk<'_> {
             }
         }
         let payments = (booked.len() + fresh.len()) as i64;
-        if self.request.status == RequestStatus::Running && is_complete(&self.request, payments, self.wall) {
+        if self.request.status == RequestStatus::Running && self.is_complete(payments) {
             self.request.status = RequestStatus::Paid;
             self.request.ending = None;
             self.end();
@@ -160,6 +160,12 @@ impl Desk<'_> {
             RequestStatus::Unknown | RequestStatus::Pending => Some(Step::Ask),
             _ => self.remind_or_poll(),
         })
+    }
+
+    fn is_complete(&self, payments: i64) -> bool {
+        let PaymentRequest { payment_frequency, payment_start_at, total_number_of_payments, initial_payment_amount, .. } =
+            self.request;
+        is_complete(payment_frequency, payment_start_at, total_number_of_payments, initial_payment_amount, payments, self.wall)
     }
 
     async fn book(&mut self, tx: &mut Tx, fresh: &[&Received], first: bool) -> Done<()> {

@@ -18,6 +18,7 @@ mod lists;
 mod operations;
 mod pauses;
 mod payment_methods;
+mod payment_requests;
 mod refunds;
 mod roll_outs;
 mod schedules;

@@ -15,6 +15,7 @@ use rebilld::{
         event::Actor,
         id::{InvoiceId, PaymentRequestId},
         invoice::InvoiceStatus,
+        payment::Payment,
         payment_request::RequestStatus,
     },
     sandbox::Pay,
@@ -32,6 +33,9 @@ enum Order {
     CardFirst,
     LinkFirst,
 }
+
+/// Of the first life, and of those after it. They take turns, with an odd number of stories for each point.
+const ORDERS: [[Order; 2]; 2] = [[Order::CardFirst, Order::LinkFirst], [Order::LinkFirst, Order::CardFirst]];
 
 struct Story<'a> {
     world: &'a World,
@@ -151,31 +155,24 @@ async fn lives_end(mut world: World, gateway: &str, calls: &[Call], seconds: &[O
     let mut config = world.app.config.clone();
     quick(&mut config);
     world.app = Arc::new(app(world.app.db.clone(), config, "test"));
-    let (mut deaths, mut twice) = (0, 0);
+    let (mut stories, mut deaths, mut twice) = (0, 0, 0);
     for &call in calls {
         for moment in [Moment::Before, Moment::After] {
             for &second in seconds {
-                for orders in [
-                    [Order::CardFirst, Order::CardFirst],
-                    [Order::CardFirst, Order::LinkFirst],
-                    [Order::LinkFirst, Order::CardFirst],
-                ] {
-                    let first = Point(moment, call);
-                    let story = Story::begin(&world, gateway).await;
-                    deaths += usize::from(story.live(Some(first), orders[0]).await);
-                    deaths += usize::from(second.is_some() && story.live(second, orders[1]).await);
-                    assert!(!story.live(None, orders[1]).await);
-                    story.is_proven(&format!("{gateway}: died at {first:?} and {second:?}, {orders:?}")).await;
-                    let payments = world.payments().await;
-                    twice += usize::from(
-                        payments.iter().any(|payment| payment.invoice_id == story.invoice && payment.amount_refunded > 0),
-                    );
-                }
+                let (first, orders) = (Point(moment, call), ORDERS[stories % ORDERS.len()]);
+                stories += 1;
+                let story = Story::begin(&world, gateway).await;
+                deaths += usize::from(story.live(Some(first), orders[0]).await);
+                deaths += usize::from(second.is_some() && story.live(second, orders[1]).await);
+                assert!(!story.live(None, orders[1]).await);
+                story.is_proven(&format!("{gateway}: died at {first:?} and {second:?}, {orders:?}")).await;
+                let back = |payment: &Payment| payment.invoice_id == story.invoice && payment.amount_refunded > 0;
+                twice += usize::from(world.payments().await.iter().any(back));
             }
         }
     }
-    assert!(deaths > calls.len() * 2, "only {deaths} lives ended early");
-    assert!(twice > calls.len(), "only {twice} invoices were paid twice");
+    assert!(deaths > calls.len(), "only {deaths} lives ended early");
+    assert!(twice >= calls.len() / 2, "only {twice} invoices were paid twice");
 }
 
 on_both! {
@@ -187,6 +184,6 @@ on_both! {
 
     async fn a_link_that_must_be_captured_and_a_card_are_one_payment_wherever_daemons_die(world: World) {
         let calls = [Call::Ask, Call::Hear, Call::Charge, Call::LookUp, Call::Capture];
-        lives_end(world, "paylike", &calls, &[None, Some(Point(Moment::After, Call::Capture))]).await;
+        lives_end(world, "paylike", &calls, &[None, Some(Point(Moment::After, Call::Capture)), Some(Point(Moment::Before, Call::LookUp))]).await;
     }
 }

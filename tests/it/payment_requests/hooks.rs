@@ -107,4 +107,23 @@ on_both! {
         assert_eq!(world.sandbox.sandbox().asked().len(), 1, "nobody was asked twice");
         door.close().await;
     }
+
+    async fn a_flood_of_forged_callbacks_makes_us_look_once(world: World) {
+        let door = Reachable::open(world.with(|config| config.collection.payment_request_poll = vec![Duration::from_hours(1)]).await).await;
+        let world = &door.world;
+        asked_once(world, &["EMAIL"]).await;
+        world.advance("2026-01-10T07:00:00Z").await;
+        let request = world.last_request().await;
+        let forged = form(&json!({ "reference_number": request.reference, "status": "ACK" }));
+        let mut looks = 0;
+        let begun = std::time::Instant::now();
+        for _ in 0..20 {
+            assert_eq!(door.post("/hooks/paysley/paysley", forged.clone()).await, 200);
+            looks += rebilld::billing::requests::work(&world.app, None).await.expect("worked");
+        }
+        assert!(looks as u64 <= 1 + begun.elapsed().as_secs(), "{looks} looks in {:?}", begun.elapsed());
+        world.looks_into(&request).await;
+        assert_eq!((world.last_request().await.status, world.prove().await), (RequestStatus::Sent, 0));
+        door.close().await;
+    }
 }

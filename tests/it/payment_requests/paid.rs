@@ -171,4 +171,23 @@ on_both! {
         assert_eq!(world.prove().await, 1);
         assert_eq!(world.invoices().await[0].amount_refunded, 400);
     }
+
+    async fn events_say_what_a_message_needs_and_no_address(world: World) {
+        asked_once(&world, &["EMAIL", "SMS"]).await;
+        world.advance("2026-01-14T00:00:00Z").await;
+        let request = world.last_request().await;
+        world.pays(&request).await;
+        world.hears(&request).await;
+        let told: Vec<(String, String)> =
+            world.app.db.query("select type, cast(data as text) from events where type like 'payment_request.%' order by id").all().await.expect("events");
+        let kinds: Vec<&str> = told.iter().map(|(kind, _)| kind.as_str()).collect();
+        assert_eq!(kinds, ["payment_request.created", "payment_request.sent", "payment_request.reminded", "payment_request.paid"]);
+        for (kind, data) in &told {
+            assert!(!data.contains('@') && !data.contains("1555"), "{kind}: {data}");
+            let data: serde_json::Value = serde_json::from_str(data).expect("JSON");
+            assert_eq!((&data["amount"], &data["currency"], &data["channels"]), (&json!(1000), &json!("USD"), &json!(["EMAIL", "SMS"])), "{kind}");
+            assert_eq!(data["invoice_id"], json!(request.invoice_id), "{kind}");
+            assert_eq!(data["link"].is_string(), kind != "payment_request.created", "{kind}");
+        }
+    }
 }

@@ -9,6 +9,7 @@ use rebilld::{
         installment::{Installment, InstallmentPlan, InstallmentSchedule, InstallmentStatus},
         invoice::{Invoice, InvoiceStatus},
         payment::{MethodKind, Payment, Refund, RefundStatus, RefundTo},
+        payment_request::{PaymentRequest, RequestStatus},
         subscription::Subscription,
     },
     sandbox::{self, Kind},
@@ -64,6 +65,7 @@ pub async fn prove(app: &App, ledger: &[sandbox::Entry]) -> usize {
         assert!(payment.surplus <= payment.amount_refunded, "a surplus has not gone back: {payment:?}");
     }
     prove_refunds(app, &invoices, &payments).await;
+    prove_requests(app, &invoices, &payments).await;
     for invoice in &invoices {
         assert_eq!(invoice.amount_paid, paid.get(&invoice.id).copied().unwrap_or(0), "what {} was paid", invoice.number);
         assert_eq!(invoice.lines.iter().map(|line| line.amount).sum::<i64>(), invoice.subtotal, "lines of {}", invoice.number);
@@ -112,6 +114,26 @@ async fn prove_refunds(app: &App, invoices: &[Invoice], payments: &[Payment]) {
     for customer in customers {
         let ledger: i64 = credits.iter().filter(|credit| credit.customer_id == customer.id).map(|credit| credit.amount).sum();
         assert_eq!(customer.balance, ledger, "credit of {}", customer.id);
+    }
+}
+
+/// A request is paid if it brought money, and only then; nobody is asked for what is closed.
+async fn prove_requests(app: &App, invoices: &[Invoice], payments: &[Payment]) {
+    let requests: Vec<PaymentRequest> = app.db.query("select * from payment_requests").all().await.expect("requests");
+    for request in &requests {
+        let brought = payments.iter().any(|payment| {
+            payment.payment_request_id == Some(request.id) && payment.amount_captured > 0 && payment.currency == request.currency
+        });
+        if request.invoice_id.is_some() {
+            assert_eq!(request.status == RequestStatus::Paid, brought, "{request:?}");
+        }
+        let invoice = invoices.iter().find(|invoice| Some(invoice.id) == request.invoice_id);
+        let in_vain = request.status.is_open() && request.ending.is_none();
+        assert!(!in_vain || invoice.is_none_or(|invoice| invoice.status == InvoiceStatus::Open), "asked in vain: {request:?}");
+    }
+    for payment in payments.iter().filter(|payment| payment.kind == MethodKind::PaymentRequest) {
+        let request = requests.iter().find(|request| Some(request.id) == payment.payment_request_id).expect("its request");
+        assert_eq!((&request.gateway, request.customer_id), (&payment.gateway, payment.customer_id), "{payment:?}");
     }
 }
 

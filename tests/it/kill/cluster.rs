@@ -75,6 +75,7 @@ impl World {
                 last_four: None,
                 is_default: true,
                 priority: 0,
+                mandate_ended_at: None,
                 created_at: now,
                 updated_at: now,
             });

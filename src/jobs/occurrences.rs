@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use croner::{Cron, parser::CronParser, parser::Seconds};
 use tokio::sync::Notify;
 
@@ -36,13 +36,15 @@ impl FromStr for Timetable {
 }
 
 impl Timetable {
+    // Occurrences are whole seconds; the parts of a second would be carried on into them.
+
     /// The latest occurrence by `now`; the same for daemons whose clocks differ, but for a moment around each occurrence.
     pub fn latest(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.0.find_previous_occurrence(&now, true).ok()
+        self.0.find_previous_occurrence(&now.trunc_subsecs(0), true).ok()
     }
 
     pub fn after(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.0.find_next_occurrence(&now, false).ok()
+        self.0.find_next_occurrence(&now.trunc_subsecs(0), false).ok()
     }
 }
 

@@ -32,6 +32,8 @@ create table payment_requests (
     request_id text,
     link text,
     message text,
+    -- It may still be paid after its end: the gateway did not let it be taken back.
+    kept boolean not null,
     asks bigint not null check (asks >= 0),
     reminders bigint not null check (reminders >= 0),
     remind boolean not null,

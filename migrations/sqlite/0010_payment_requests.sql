@@ -32,6 +32,8 @@ create table payment_requests (
     request_id text,
     link text,
     message text,
+    -- It may still be paid after its end: the gateway did not let it be taken back.
+    kept integer not null check (kept in (0, 1)),
     asks integer not null check (asks >= 0),
     reminders integer not null check (reminders >= 0),
     remind integer not null check (remind in (0, 1)),

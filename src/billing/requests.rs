@@ -92,6 +92,7 @@ fn blank(app: &App, customer: &Customer, plan: Plan<'_>, now: DateTime<Utc>, wal
         request_id: None,
         link: None,
         message: None,
+        kept: false,
         asks: 0,
         reminders: 0,
         remind: false,

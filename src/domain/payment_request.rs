@@ -104,6 +104,8 @@ pub struct PaymentRequest {
     pub request_id: Option<String>,
     pub link: Option<String>,
     pub message: Option<String>,
+    /// The gateway did not let it be taken back, or a payment of its schedule may have been on its way: it is watched after its end.
+    pub kept: bool,
     /// Calls that asked: more than one may have made more than one link.
     pub asks: i64,
     /// Reminders sent.
@@ -144,7 +146,7 @@ impl PaymentRequest {
 
     /// Whether the gateway may hold links that we do not know of, or could not take back: they may still be paid.
     pub fn may_stray(&self) -> bool {
-        self.asks > 1 || (self.asks > 0 && self.request_id.is_none())
+        self.kept || self.asks > 1 || (self.asks > 0 && self.request_id.is_none())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The calls about requests: claimed, made outside any transaction, each answer settled before the next call. By real time on every
 //! timeline.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
 
 use super::{
@@ -21,8 +21,10 @@ use crate::{
 /// Does what is due about requests at the gateways; only those of `timeline`, if one is given. Answers how many.
 pub async fn work(app: &App, timeline: Option<Timeline>) -> Done<usize> {
     let mut worked = 0;
+    // What falls due meanwhile is the next run's, so that this one has an end however slow the gateways are.
+    let due = app.clock.now();
     while !app.stopping.is_cancelled() {
-        let claimed = claim(app, timeline).await?;
+        let claimed = claim(app, timeline, due).await?;
         if claimed.is_empty() {
             break;
         }
@@ -40,12 +42,11 @@ pub async fn work(app: &App, timeline: Option<Timeline>) -> Done<usize> {
     Ok(worked)
 }
 
-async fn claim(app: &App, timeline: Option<Timeline>) -> Done<Vec<PaymentRequest>> {
-    let now = app.clock.now();
+async fn claim(app: &App, timeline: Option<Timeline>, due: DateTime<Utc>) -> Done<Vec<PaymentRequest>> {
     let mut tx = app.db.begin().await?;
-    let until = now + app.config.collection.lease;
+    let until = app.clock.now() + app.config.collection.lease;
     let limit = app.config.billing.batch.into();
-    let claimed = store::payment_requests::claim(&mut tx, &app.instance, timeline, now, until, limit).await?;
+    let claimed = store::payment_requests::claim(&mut tx, &app.instance, timeline, due, until, limit).await?;
     if !claimed.is_empty() {
         tx.commit().await?;
     }
@@ -56,7 +57,7 @@ async fn claim(app: &App, timeline: Option<Timeline>) -> Done<Vec<PaymentRequest
 /// For tests of recovery.
 #[doc(hidden)]
 pub async fn claim_only(app: &App, timeline: Timeline) -> Done<usize> {
-    let claimed = claim(app, Some(timeline)).await?;
+    let claimed = claim(app, Some(timeline), app.clock.now()).await?;
     for request in &claimed {
         begin(app, request).await?;
     }

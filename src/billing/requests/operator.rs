@@ -106,13 +106,21 @@ pub(in crate::billing) fn check_channels(checks: &mut Checks, customer: &Custome
     }
 }
 
-/// Takes a request back. One that was parked is closed by this: the operator has dealt with what came.
+/// Takes a request back. One that was parked and that the gateway never confirmed is closed at once, and watched.
 pub async fn withdraw(app: &App, actor: &Actor, id: PaymentRequestId) -> Done<PaymentRequest> {
     let (mut tx, mut request) = locked(app, id).await?;
     let now = app.now_in(&mut tx, request.timeline).await?;
+    if request.status == RequestStatus::Parked && request.request_id.is_some() {
+        // Its link is still there: it is taken back as any other.
+        request.status = RequestStatus::Sent;
+        request.resolved_at = None;
+    }
     if request.status == RequestStatus::Parked {
         request.status = RequestStatus::Withdrawn;
         request.resolved_at = Some(now);
+        // The customer may have it all the same.
+        request.kept = request.asks > 0;
+        request.next_check_at = request.kept.then(|| app.clock.now());
         store::events::append(&mut tx, &[event(app, now, actor, "withdrawn", &request)]).await?;
     } else {
         must_be_open(&request, "withdrawn")?;

@@ -125,10 +125,12 @@ impl Desk<'_> {
         {
             // Also a first payment of nothing is an agreement.
             self.request.agreement_id = Some(first.transaction_id.clone());
-            if self.request.status.is_open() || self.request.status == RequestStatus::Parked {
+            // In time after all, unless it had ended: then it is stopped.
+            let ended = matches!(self.request.status, RequestStatus::Withdrawn | RequestStatus::Expired);
+            let withdrawn = ended || self.request.ending == Some(Ending::Withdrawn);
+            if self.request.status != RequestStatus::Paid {
                 self.request.status = RequestStatus::Running;
-                // In time after all.
-                self.request.ending = self.request.ending.filter(|ending| *ending != Ending::Expired);
+                self.request.ending = withdrawn.then_some(Ending::Withdrawn);
                 self.request.remind = false;
                 self.request.next_reminder_at = None;
                 self.request.message = None;
@@ -145,7 +147,7 @@ impl Desk<'_> {
             self.tell("paid");
         }
         if !self.request.status.is_open() {
-            self.watch(false);
+            self.watch();
             return Ok(None);
         }
         if self.request.ending.is_some() {

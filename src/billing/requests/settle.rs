@@ -258,7 +258,7 @@ impl Desk<'_> {
             self.park(format!("{sum} {} was paid, not {asked} {}: it goes back", money.currency, self.request.currency));
         }
         if !self.request.status.is_open() {
-            self.watch(false);
+            self.watch();
             return Ok(None);
         }
         let wanted = self.is_wanted() && self.request.ending != Some(Ending::Withdrawn);
@@ -370,7 +370,7 @@ impl Desk<'_> {
 
     fn silence(&mut self, message: &str) -> Option<Step> {
         if !self.request.status.is_open() {
-            self.watch(false);
+            self.watch();
         } else if self.request.status == RequestStatus::Sent && self.request.ending.is_none() && !self.request.remind {
             self.poll_later();
         } else {
@@ -394,12 +394,13 @@ impl Desk<'_> {
         self.request.ending = None;
         self.request.status = if ending == Ending::Expired { RequestStatus::Expired } else { RequestStatus::Withdrawn };
         self.end();
-        let schedule = self.request.agreement_id.is_some();
-        if schedule {
+        self.request.kept = matches!(withdrawn, Withdrawn::Kept { .. });
+        if self.request.agreement_id.is_some() {
             // A payment of it may have been on its way.
+            self.request.kept = true;
             self.request.gateway_expires_at = self.wall + TimeDelta::days(1);
         }
-        self.watch(schedule || matches!(withdrawn, Withdrawn::Kept { .. }));
+        self.watch();
         self.tell(self.request.status.as_str());
         if let Some(id) = decides {
             match (ending, self.request.role) {
@@ -421,12 +422,12 @@ impl Desk<'_> {
         self.request.next_check_at = None;
         self.request.resolved_at = Some(self.now);
         self.request.checks = 0;
-        self.watch(false);
+        self.watch();
     }
 
     /// A closed request may still be paid by a link that we do not know of or that the gateway kept: it is looked at until none can be.
-    pub fn watch(&mut self, kept: bool) {
-        let strays = self.sends && (kept || self.request.may_stray());
+    pub fn watch(&mut self) {
+        let strays = self.sends && self.request.may_stray();
         let over = self.wall >= self.request.gateway_expires_at + TimeDelta::hours(1);
         self.request.next_check_at =
             (strays && !over).then(|| self.wall + self.pause(&self.app.config.collection.payment_request_poll));

@@ -212,4 +212,24 @@ on_both! {
         assert!(world.sandbox.sandbox().asked()[0].deleted);
         assert_eq!(world.prove().await, 1);
     }
+
+    async fn a_link_that_the_gateway_keeps_is_watched_after_its_end(world: World) {
+        asked_once(&world, &["EMAIL"]).await;
+        world.advance("2026-01-10T07:00:00Z").await;
+        let request = world.last_request().await;
+        let declined = serde_json::from_value(json!({ "reference": request.reference, "outcome": "decline" })).expect("pay");
+        world.sandbox.sandbox().pay(declined).await.expect("tried");
+        billing::invoices::void(&world.app, &Actor::System, request.invoice_id.expect("an invoice"), "a mistake").await.expect("voided");
+        world.request_becomes(RequestStatus::Withdrawn).await;
+        assert!(!world.sandbox.sandbox().asked()[0].deleted, "a link that somebody has tried stays");
+        for _ in 0..5 {
+            world.settle_requests().await;
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        // However often it was looked at: what is paid by it now is found without a word from anybody, and goes back.
+        world.pays(&request).await;
+        world.request_becomes(RequestStatus::Paid).await;
+        world.all_goes_back().await;
+        assert_eq!((world.prove().await, world.payments().await[0].amount_refunded), (1, 1000));
+    }
 }

@@ -119,7 +119,7 @@ on_both! {
         assert_eq!((world.invoices().await[0].status, world.invoices().await[0].amount_paid), (InvoiceStatus::Open, 0));
         assert_eq!(world.prove().await, 1);
         billing::requests::withdraw(&world.app, &Actor::System, request.id).await.expect("dealt with");
-        assert_eq!(world.last_request().await.status, RequestStatus::Withdrawn);
+        world.request_becomes(RequestStatus::Withdrawn).await;
     }
 
     async fn an_operator_asks_for_an_open_invoice_and_the_card_goes_on(world: World) {

@@ -108,4 +108,18 @@ on_both! {
         world.request_becomes(RequestStatus::Running).await;
         assert_eq!(world.prove().await, 1);
     }
+
+    async fn a_schedule_agreed_to_after_it_was_withdrawn_is_stopped(world: World) {
+        let request = agreed_upon(&world, None, Some(100)).await;
+        world.sandbox.sandbox().add_fault(rule("drop_after", "request", 1));
+        world.request_becomes(RequestStatus::Parked).await;
+        rebilld::billing::requests::withdraw(&world.app, &Actor::System, request.id).await.expect("closed");
+        assert_eq!(world.last_request().await.status, RequestStatus::Withdrawn);
+        // We never knew of the link, so it could not be taken back; the customer has it.
+        world.pays(&request).await;
+        world.hears(&request).await;
+        world.request_becomes(RequestStatus::Withdrawn).await;
+        assert!(!world.sandbox.sandbox().asked()[0].recurring, "it takes no more");
+        assert_eq!(world.prove().await, 1);
+    }
 }

@@ -172,7 +172,10 @@ async fn lives_end(mut world: World, gateway: &str, calls: &[Call], seconds: &[O
         }
     }
     assert!(deaths > calls.len(), "only {deaths} lives ended early");
-    assert!(twice >= calls.len() / 2, "only {twice} invoices were paid twice");
+    // A reservation is not captured once a card has paid: only money that is taken at once goes back.
+    let possible = gateway == "paysley";
+    assert!(twice >= if possible { calls.len() / 2 } else { 0 }, "only {twice} invoices were paid twice");
+    assert!(possible || twice == 0, "{twice} reservations were captured in vain");
 }
 
 on_both! {

@@ -70,6 +70,8 @@ impl Books<'_> {
                 // A reservation that cannot be captured is no attempt of ours: the customer is still asked.
                 if payment.payment_request_id.is_none() {
                     self.decline(payment.invoice_id, decline);
+                } else {
+                    self.plan_now(payment.invoice_id);
                 }
                 None
             }

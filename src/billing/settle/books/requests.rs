@@ -46,6 +46,10 @@ impl Books<'_> {
     /// Money that a customer has reserved by a request; the look-up finds it so and captures it.
     pub fn reserve(&mut self, mut payment: Payment) {
         self.number(&mut payment);
+        if let Some(invoice) = self.invoices.get_mut(&payment.invoice_id) {
+            // As after any claim: what comes of it decides what is next.
+            invoice.next_attempt_at = None;
+        }
         self.received.push(payment);
     }
 

@@ -43,7 +43,7 @@ impl<'de> Deserialize<'de> for Caps {
     }
 }
 
-const MAX_WINDOW: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const MAX_WINDOW: Duration = Duration::from_hours(365 * 24);
 
 impl CollectionConfig {
     /// What follows a failure where no policy holds.

@@ -190,7 +190,7 @@ fn typed(key: &str, value: &str, defaults: &Figment) -> Value {
         Ok(Value::Array(..)) => list(value),
         Ok(Value::Num(..) | Value::Bool(..)) => parse(value.trim()),
         Err(_) if key.starts_with("billing.holidays.") => list(value),
-        Err(_) if key.starts_with("dunning.") && key.ends_with(".steps") => list(value),
+        Err(_) if key.starts_with("dunning.") && key.rsplit('.').next() == Some("steps") => list(value),
         Err(_) if key.starts_with("collection.caps.") => parse(value.trim()),
         Err(_) if key.starts_with("gateways.") && key.contains(".caps.") => parse(value.trim()),
         Err(_) if key.starts_with("gateways.") && key.ends_with(".max_in_flight") => parse(value.trim()),

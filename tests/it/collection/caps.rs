@@ -168,7 +168,7 @@ on_both! {
 
     async fn a_gateways_own_caps_hold_over_the_common_ones(world: World) {
         let mut config: Config = world.app.config.clone();
-        let hour = std::time::Duration::from_secs(3600);
+        let hour = std::time::Duration::from_hours(1);
         config.gateways.get_mut("fluid").expect("fluid").caps = Caps([(24 * hour, 0), (30 * 24 * hour, 3)].into());
         let db = Db::open(&world.url, 8, false).await.expect("database");
         let own = app(db, config, "own");

@@ -145,7 +145,7 @@ impl Life {
             }
             None => {
                 self.world.tell(&self.name, "killed");
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
     }

@@ -170,8 +170,9 @@ fn no_cycle_is_missed(books: &Books, broken: &mut Vec<String>) {
         let of_it = |invoice: &&Invoice| invoice.subscription_id == Some(subscription.id) && invoice.cycle.is_some();
         let periods: Vec<_> =
             books.invoices.iter().filter(of_it).map(|invoice| (invoice.period_start, invoice.period_end)).collect();
-        if let Some(pair) = periods.windows(2).find(|pair| pair[0].1 != pair[1].0) {
-            broken.push(format!("a cycle of {id} is missed between {:?} and {:?}", pair[0], pair[1]));
+        let gap = periods.iter().zip(periods.iter().skip(1)).find(|(before, after)| before.1 != after.0);
+        if let Some((before, after)) = gap {
+            broken.push(format!("a cycle of {id} is missed between {before:?} and {after:?}"));
         }
     }
 }

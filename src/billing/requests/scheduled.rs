@@ -191,7 +191,9 @@ impl Desk<'_> {
         });
         // The money has come already: no credit is used for it.
         let (invoices, events) = open_as_they_are(tx, self.app, self.now, &Actor::System, drafts.collect()).await?;
-        events.into_iter().for_each(|event| self.books.tell(event));
+        for event in events {
+            self.books.tell(event);
+        }
         for (number, (invoice, money)) in invoices.into_iter().zip(fresh).enumerate() {
             let id = invoice.id;
             self.books.adopt(invoice);

@@ -113,7 +113,7 @@ impl Bench {
     async fn look(&self, ask: &Ask) -> Vec<Received> {
         match self.requests().hear(&self.outstanding(ask)).await {
             Heard::Payments(received) => received,
-            other => panic!("{other:?}"),
+            other @ Heard::NoAnswer { .. } => panic!("{other:?}"),
         }
     }
 
@@ -275,7 +275,7 @@ async fn each_fault_of_asking_is_told_as_what_it_is() {
         match bench.requests().ask(&bench.ask("LOST1")).await {
             Asked::Unknown { .. } => assert!(unknown, "{fault}"),
             Asked::GatewayError { retry_after, .. } => {
-                assert!(!unknown && retry_after == Some(Duration::from_secs(3)), "{fault}")
+                assert!(!unknown && retry_after == Some(Duration::from_secs(3)), "{fault}");
             }
             other => panic!("{fault}: {other:?}"),
         }

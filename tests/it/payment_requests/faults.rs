@@ -43,8 +43,7 @@ on_both! {
                 config.collection.lease = Duration::from_millis(400);
                 config.collection.lookup_backoff = vec![Duration::from_millis(100)];
                 config.collection.gateway_fault_backoff = vec![Duration::from_millis(50); 3];
-            })
-            .await;
+            });
         for fault in ["drop_before", "drop_after", "500", "status_after:500", "429", "delay:450"] {
             asked_once(&world, &["EMAIL"]).await;
             let now = world.app.now_of(Timeline::Test(world.clock)).await.expect("now").max(at("2026-01-10T06:00:00Z"));
@@ -60,7 +59,7 @@ on_both! {
     }
 
     async fn a_refund_that_the_gateway_refuses_for_good_stays_visible(world: World) {
-        let world = world.with(|config| config.collection.gateway_fault_backoff = vec![Duration::from_millis(1)]).await;
+        let world = world.with(|config| config.collection.gateway_fault_backoff = vec![Duration::from_millis(1)]);
         asked_once(&world, &["EMAIL"]).await;
         world.advance("2026-01-10T07:00:00Z").await;
         let request = world.last_request().await;

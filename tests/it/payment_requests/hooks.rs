@@ -18,7 +18,7 @@ impl Reachable {
     async fn open(world: World) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("address"));
-        let world = world.with(|config| config.admin.public_url.clone_from(&url)).await;
+        let world = world.with(|config| config.admin.public_url.clone_from(&url));
         let stop = CancellationToken::new();
         let app: Arc<App> = world.app.clone();
         let serving = tokio::spawn(http::serve(listener, app, stop.clone()));
@@ -42,7 +42,7 @@ fn form(response: &serde_json::Value) -> Vec<u8> {
 
 on_both! {
     async fn a_callback_makes_us_look_at_once_and_twice_is_once(world: World) {
-        let door = Reachable::open(world.with(|config| config.collection.payment_request_poll = vec![Duration::from_hours(1)]).await).await;
+        let door = Reachable::open(world.with(|config| config.collection.payment_request_poll = vec![Duration::from_hours(1)])).await;
         let world = &door.world;
         asked_once(world, &["EMAIL"]).await;
         asked_once(world, &["EMAIL"]).await;
@@ -89,7 +89,7 @@ on_both! {
     }
 
     async fn a_callback_that_comes_before_our_answer_was_stored_is_the_answer(world: World) {
-        let world = world.with(|config| config.collection.lookup_backoff = vec![Duration::from_hours(1)]).await;
+        let world = world.with(|config| config.collection.lookup_backoff = vec![Duration::from_hours(1)]);
         let door = Reachable::open(world).await;
         let world = &door.world;
         asked_once(world, &["EMAIL"]).await;
@@ -109,7 +109,7 @@ on_both! {
     }
 
     async fn a_flood_of_forged_callbacks_makes_us_look_once(world: World) {
-        let door = Reachable::open(world.with(|config| config.collection.payment_request_poll = vec![Duration::from_hours(1)]).await).await;
+        let door = Reachable::open(world.with(|config| config.collection.payment_request_poll = vec![Duration::from_hours(1)])).await;
         let world = &door.world;
         asked_once(world, &["EMAIL"]).await;
         world.advance("2026-01-10T07:00:00Z").await;

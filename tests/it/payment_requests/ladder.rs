@@ -134,8 +134,7 @@ on_both! {
             .with(|config| {
                 config.collection.final_action = FinalAction::PaymentRequest;
                 config.collection.payment_request_gateway = "paysley".into();
-            })
-            .await;
+            });
         for _ in 0..2 {
             let customer = world.customer("UTC").await;
             world.method(customer, false, "decline2020000000000").await;
@@ -161,7 +160,7 @@ on_both! {
     }
 
     async fn without_a_gateway_that_asks_the_ladder_ends_with_a_paylike_link_or_nothing(world: World) {
-        let world = world.with(|config| config.collection.final_action = FinalAction::PaymentRequest).await;
+        let world = world.with(|config| config.collection.final_action = FinalAction::PaymentRequest);
         let mut subs = Vec::new();
         for (paylike, token) in [(false, "decline2020000000000"), (true, "560fd96b7973ff3d23620007")] {
             let customer = world.customer("UTC").await;
@@ -184,8 +183,7 @@ on_both! {
             .with(|config| {
                 config.collection.final_action = FinalAction::PaymentRequest;
                 config.collection.payment_request_gateway = "paysley".into();
-            })
-            .await;
+            });
         let customer = world.customer("UTC").await;
         world.method(customer, false, "decline2020000000000").await;
         let mut sub = world.monthly(customer, "2026-01-10").await;

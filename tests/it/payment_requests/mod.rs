@@ -39,7 +39,7 @@ async fn asked_once(world: &World, channels: &[&str]) -> Subscription {
 
 impl World {
     /// The same world run by a daemon with other settings.
-    async fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+    fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = self.app.config.clone();
         change(&mut config);
         self.app = Arc::new(app(self.app.db.clone(), config, "test"));

@@ -273,7 +273,7 @@ on_both! {
             ("payments.rs", "update payments set status = 'unknown'", "payments_leased payments_undecided"),
             ("payments.rs", "select * from payments where return_at <=", "payments_to_return"),
             ("payment_requests.rs", "select * from payment_requests where next_check_at <=", "payment_requests_to_check"),
-            ("payment_requests.rs", "update payment_requests set ending = 'expired'", "payment_requests_open"),
+            ("payment_requests.rs", "update payment_requests set ending = 'expired'", "payment_requests_open payment_requests_not_closed"),
             ("payment_requests.rs", "select * from payment_requests where timeline = $1 and next_reminder_at", "payment_requests_reminders"),
             ("payment_requests.rs", "select count(*) from payment_requests where timeline", "payment_requests_busy"),
             ("refunds.rs", "update refunds set lease_owner", "refunds_to_look_up refunds_one_open"),

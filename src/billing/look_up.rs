@@ -41,6 +41,8 @@ pub async fn look_up_payments(app: &App, timeline: Option<Timeline>) -> Done<usi
             drop(settler);
         };
         tokio::select! {
+            // In this order and not at random, so that the simulation can run the same again.
+            biased;
             ((), written) = async { tokio::join!(calls, writer.run()) } => written?,
             never = keep(app, &ids) => match never {},
         }

@@ -114,6 +114,8 @@ async fn three_daemons_are_cut_off_and_frozen_in_turns() {
     }
     for (daemon, ..) in &mut daemons {
         daemon.up().await;
+        // Its port is open before it is through with its start, which it may not outlive without a database.
+        daemon.readiness(200).await;
     }
     for round in 0..15 {
         let (daemon, database, gateways) = &daemons[random.random_range(0..3)];

@@ -3,7 +3,7 @@
 //! Guards "never twice": a payment is in the database before its first call, and an invoice with a payment on its way is not
 //! claimed again.
 
-use std::{collections::HashMap, pin::pin};
+use std::{collections::HashMap, future::Future, pin::pin};
 
 use chrono::{DateTime, Utc};
 use futures_util::{
@@ -19,7 +19,7 @@ pub(super) use way::Obstacle;
 use way::Way;
 
 use super::{
-    App, Done,
+    App, Done, gateways,
     settle::{self, Answer, Settler, Step},
 };
 use crate::{
@@ -39,6 +39,8 @@ pub struct Collected {
     pub payments: usize,
     /// Invoices settled without any gateway: no usable method, or the ladder ended.
     pub without_gateway: usize,
+    /// Invoices that wait for a gateway that is down or paused.
+    pub postponed: usize,
 }
 
 /// Collects everything due on a timeline by `now`, until nothing is.
@@ -78,7 +80,8 @@ async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settl
                 Ok(claimed) => {
                     collected.without_gateway += claimed.without_gateway;
                     collected.payments += claimed.payments.len();
-                    let count = claimed.payments.len() + claimed.without_gateway;
+                    collected.postponed += claimed.postponed;
+                    let count = claimed.payments.len() + claimed.without_gateway + claimed.postponed;
                     calls.extend(claimed.payments.into_iter().map(|payment| drive(app, payment, Step::Charge, settler)));
                     if count == 0 && calls.is_empty() {
                         break;
@@ -94,17 +97,23 @@ async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settl
     fault.map_or(Ok(collected), Err)
 }
 
+#[derive(Default)]
 struct Claimed {
     payments: Vec<Payment>,
     without_gateway: usize,
+    postponed: usize,
 }
 
 async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64) -> Done<Claimed> {
     let wall = app.clock.now();
     let mut tx = app.db.begin().await?;
-    let mut invoices = store::invoices::due(&mut tx, timeline, now, limit).await?;
+    let gateways::Due { mut invoices, postponed } = gateways::due(app, &mut tx, timeline, now, limit).await?;
+    let mut postponed = postponed as usize;
     if invoices.is_empty() {
-        return Ok(Claimed { payments: Vec::new(), without_gateway: 0 });
+        if postponed > 0 {
+            tx.commit().await?;
+        }
+        return Ok(Claimed { postponed, ..Claimed::default() });
     }
     let ids: Vec<InvoiceId> = invoices.iter().map(|invoice| invoice.id).collect();
     let methods: HashMap<InvoiceId, ChosenMethod> =
@@ -112,13 +121,16 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64) ->
     let mut payments = Vec::with_capacity(invoices.len());
     let mut local = Vec::new();
     invoices.retain_mut(|invoice| {
-        match way::of(app, timeline, invoice, methods.get(&invoice.id)) {
+        match way::of(app, timeline, now, invoice, methods.get(&invoice.id)) {
             Way::Charge(method) => {
                 invoice.attempts += 1;
                 invoice.next_attempt_at = None;
                 payments.push(payment_for(app, invoice, method, now, wall));
             }
-            Way::Wait(until) => invoice.next_attempt_at = Some(until),
+            Way::Wait(until) => {
+                invoice.next_attempt_at = Some(until);
+                postponed += 1;
+            }
             Way::Without(obstacle) => {
                 local.push((invoice.id, obstacle));
                 return false;
@@ -134,7 +146,9 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64) ->
     for (invoice, obstacle) in local {
         settle::without_gateway(app, invoice, obstacle).await?;
     }
-    Ok(Claimed { payments, without_gateway })
+    // Last, since only a payment that is driven gives its place back.
+    payments.iter().for_each(|payment| gateways::let_through(app, payment));
+    Ok(Claimed { payments, without_gateway, postponed })
 }
 
 /// Claims and records what is due and makes no call, as a daemon does that dies at this very moment. For tests of recovery.
@@ -183,7 +197,16 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
 }
 
 /// Takes one claimed payment through its gateway calls. Every answer is settled before the next call.
-pub(super) async fn drive(app: &App, mut payment: Payment, mut step: Step, settler: &Settler) {
+pub(super) fn drive<'a>(app: &'a App, payment: Payment, step: Step, settler: &'a Settler) -> impl Future<Output = ()> + 'a {
+    // Made now, so that a drive that never begins gives it back, too.
+    let place = gateways::Place::of(app, &payment);
+    async move {
+        let _place = place;
+        call_by_call(app, payment, step, settler).await;
+    }
+}
+
+async fn call_by_call(app: &App, mut payment: Payment, mut step: Step, settler: &Settler) {
     let Some(gateway) = app.gateways.get(&payment.gateway).cloned() else {
         // It left the configuration: asked again later, and parked for an operator in the end.
         let message = format!("gateway {} is not configured", payment.gateway);

@@ -8,6 +8,7 @@ pub mod clocks;
 pub mod collect_due;
 pub mod customers;
 pub mod forecast;
+pub mod gateways;
 pub mod held;
 pub mod housekeeping;
 pub mod idempotency;

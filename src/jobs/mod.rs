@@ -81,7 +81,11 @@ pub const JOBS: &[Job] = &[
                 if collected.payments > 0 {
                     app.bells.look_up.notify_one();
                 }
-                Ok(counts([("payments", collected.payments), ("settled_without_gateway", collected.without_gateway)]))
+                Ok(counts([
+                    ("payments", collected.payments),
+                    ("settled_without_gateway", collected.without_gateway),
+                    ("postponed", collected.postponed),
+                ]))
             })
         },
         earliest: Some(|app, timeline| Box::pin(async move { Ok(store::invoices::earliest_attempt(&app.db, timeline).await?) })),

@@ -12,6 +12,7 @@ pub mod customers;
 pub mod db;
 pub mod events;
 pub mod file;
+pub mod gateways;
 pub mod health;
 pub mod idempotency;
 pub mod installments;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::{
-    billing::App,
+    billing::{App, gateways},
     domain::{
         customer::Timeline,
         invoice::{Invoice, NextAction},
@@ -16,7 +16,6 @@ pub(super) enum Way<'m> {
     /// To a gateway now, by this method.
     Charge(&'m ChosenMethod),
     /// Not now, and nobody is to blame: again at this instant of the invoice's own clock, no step spent.
-    #[expect(dead_code, reason = "caps and paused gateways come next")]
     Wait(DateTime<Utc>),
     /// No gateway is asked.
     Without(Obstacle),
@@ -50,7 +49,13 @@ impl Obstacle {
     }
 }
 
-pub(super) fn of<'m>(app: &App, timeline: Timeline, invoice: &Invoice, method: Option<&'m ChosenMethod>) -> Way<'m> {
+pub(super) fn of<'m>(
+    app: &App,
+    timeline: Timeline,
+    now: DateTime<Utc>,
+    invoice: &Invoice,
+    method: Option<&'m ChosenMethod>,
+) -> Way<'m> {
     if invoice.next_action == NextAction::GiveUp {
         return Way::Without(Obstacle::LadderEnded);
     }
@@ -62,6 +67,9 @@ pub(super) fn of<'m>(app: &App, timeline: Timeline, invoice: &Invoice, method: O
     };
     if gateway.live && timeline != Timeline::Wall {
         return Way::Without(Obstacle::LiveGateway);
+    }
+    if let Some(until) = gateways::rests_until(app, &gateway.name, timeline, now) {
+        return Way::Wait(until);
     }
     Way::Charge(method)
 }

@@ -22,6 +22,7 @@ mod answers;
 mod installments;
 mod ladder;
 mod operator;
+mod resting;
 
 use installments::Installments;
 

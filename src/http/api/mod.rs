@@ -14,6 +14,7 @@ pub mod customers;
 pub mod discounts;
 pub mod events;
 pub mod forecast;
+pub mod gateways;
 pub mod health;
 pub mod installment_plans;
 pub mod invoices;
@@ -36,6 +37,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(discounts::routes())
         .merge(events::routes())
         .merge(forecast::routes())
+        .merge(gateways::routes())
         .merge(health::routes())
         .merge(installment_plans::routes())
         .merge(invoices::routes())

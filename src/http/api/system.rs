@@ -70,6 +70,7 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
         Ok(Err(error)) => tracing::warn!(%error, "gauges keep their last values"),
         Err(_) => tracing::warn!("gauges keep their last values: the database does not answer in time"),
     }
+    super::gateways::measure(&app);
     let tally = app.db.tally();
     for (name, count) in [
         (telemetry::DATABASE_STATEMENTS, &tally.statements),

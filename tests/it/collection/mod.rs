@@ -4,4 +4,6 @@ pub mod chaos;
 mod dunning;
 mod faults;
 mod operator;
+mod outages;
+mod resting;
 mod schedules;

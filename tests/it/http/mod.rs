@@ -8,6 +8,7 @@ mod clocks;
 mod customers;
 mod first_charges;
 mod foreseen;
+mod gateways;
 mod health;
 mod idempotency;
 mod installment_operations;
@@ -285,6 +286,7 @@ fn gateways() -> Gateways {
         merchant_id: "none".to_owned(),
         timeout: Duration::from_secs(1),
         max_in_flight: 1,
+        breaker: Default::default(),
     };
     let configs = [
         ("fluid", config(GatewayKind::Fluidpay, Mode::Test)),

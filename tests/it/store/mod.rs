@@ -5,6 +5,7 @@ mod ahead;
 mod claims;
 mod constraints;
 mod coverage;
+mod gateways;
 mod installments;
 mod leases;
 mod migrations;

@@ -66,7 +66,9 @@ fn good(operation: &str) -> Option<Value> {
         | "POST /v1/invoices/{inv}/void"
         | "POST /v1/invoices/{inv}/mark_uncollectible"
         | "POST /v1/invoices/{inv}/collect"
-        | "POST /v1/jobs/bill/run" => json!({}),
+        | "POST /v1/jobs/bill/run"
+        | "POST /v1/gateways/fluid/resume" => json!({}),
+        "POST /v1/gateways/fluid/pause" => json!({"reason": "they asked for it"}),
         _ => return None,
     })
 }
@@ -75,6 +77,7 @@ fn good(operation: &str) -> Option<Value> {
 pub fn address(path: &str) -> String {
     let named = match path {
         path if path.starts_with("/v1/jobs/{name}") => path.replace("{name}", "bill"),
+        path if path.starts_with("/v1/gateways/{name}") => path.replace("{name}", "fluid"),
         path if path.ends_with("/refund") => path.replace("{id}", "{inv_paid}"),
         path if path.ends_with("/restore") => path.replace("{id}", "{inst_defaulted}"),
         path if path.ends_with("/unpark") => path.replace("{id}", "{parked}"),

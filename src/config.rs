@@ -30,6 +30,7 @@ pub struct Config {
     pub billing: BillingConfig,
     pub installments: InstallmentsConfig,
     pub collection: CollectionConfig,
+    pub invariants: InvariantsConfig,
     pub jobs: JobsConfig,
     pub instance: InstanceConfig,
     pub log: LogConfig,
@@ -110,6 +111,15 @@ pub struct CollectionConfig {
     /// Days after the first decline, rising.
     pub retry_days: Vec<u32>,
     pub final_action: FinalAction,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InvariantsConfig {
+    #[serde(with = "humantime_serde")]
+    pub overdue_after: Duration,
+    #[serde(with = "humantime_serde")]
+    pub recent: Duration,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -32,6 +32,8 @@ pub const INVOICES_OPEN: &str = "rebilld_invoices_open";
 pub const PAYMENTS_UNKNOWN: &str = "rebilld_payments_unknown";
 pub const PAYMENTS_PARKED: &str = "rebilld_payments_parked";
 pub const SUBSCRIPTIONS_PARKED: &str = "rebilld_subscriptions_parked";
+/// What breaks an invariant, as the job last found it. Label `invariant`.
+pub const INVARIANT_VIOLATIONS: &str = "rebilld_invariant_violations";
 /// Runs that ended. Labels `job`, `result`.
 pub const JOB_RUNS: &str = "rebilld_job_runs_total";
 /// Duration of one run. Label `job`.
@@ -67,6 +69,7 @@ const TABLE: &[(&str, Shape, &str)] = &[
     (PAYMENTS_UNKNOWN, Shape::Gauge, "Payments whose outcome is not known yet; they are looked up, never charged again."),
     (PAYMENTS_PARKED, Shape::Gauge, "Payments that wait for an operator."),
     (SUBSCRIPTIONS_PARKED, Shape::Gauge, "Subscriptions that wait for an operator."),
+    (INVARIANT_VIOLATIONS, Shape::Gauge, "What breaks an invariant, by invariant; anything above 0 needs a look."),
     (JOB_RUNS, Shape::Counter, "Job runs that ended, by job and result."),
     (JOB_SECONDS, Shape::Histogram(RUN_BUCKETS_S), "Seconds one job run took, by job."),
     (DATABASE_STATEMENTS, Shape::Counter, "Statements sent to the database."),
@@ -261,6 +264,7 @@ mod tests {
         metrics::histogram!(GATEWAY_CALL_SECONDS, "gateway" => "fluid", "operation" => "charge").record(0.2);
         metrics::histogram!(JOB_SECONDS, "job" => "bill").record(2.0);
         metrics::counter!(GATEWAY_FAULTS, "gateway" => "fluid", "kind" => "timed_out").increment(1);
+        metrics::gauge!(INVARIANT_VIOLATIONS, "invariant" => "invoices_stuck").set(0);
         for gauge in [GATEWAY_STATE, GATEWAY_IN_FLIGHT] {
             metrics::gauge!(gauge, "gateway" => "fluid").set(0);
         }

@@ -122,6 +122,19 @@ pub const JOBS: &[Job] = &[
         }),
     },
     Job {
+        name: "invariants",
+        about: "looks whether the books agree and nothing has been forgotten; says when a line turns bad or good again",
+        bell: Bell::Cron("30 */5 * * * *"),
+        ring: |bells| &bells.invariants,
+        run: |app, _, _| {
+            Box::pin(async move {
+                let turned = billing::invariants::watch(app).await?;
+                Ok(counts([("broken", turned.broken), ("restored", turned.restored)]))
+            })
+        },
+        earliest: None,
+    },
+    Job {
         name: "housekeeping",
         about: "removes what is kept for a while only: answers for repeats, old job runs",
         bell: Bell::Cron("0 7 * * * *"),

@@ -16,6 +16,7 @@ pub mod gateways;
 pub mod health;
 pub mod idempotency;
 pub mod installments;
+pub mod invariants;
 pub mod invoices;
 pub mod page;
 pub mod payment_methods;

@@ -7,6 +7,7 @@ mod constraints;
 mod coverage;
 mod gateways;
 mod installments;
+mod invariants;
 mod leases;
 mod migrations;
 mod money;

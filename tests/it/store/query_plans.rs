@@ -256,6 +256,9 @@ on_both! {
             ("gateways.rs", "update payments set next_lookup_at", "payments_to_look_up payments_undecided payments_one_open"),
             ("payments.rs", "update payments set lease_owner = $1", "payments_to_look_up payments_undecided"),
             ("payments.rs", "update payments set status = 'unknown'", "payments_leased payments_undecided"),
+            ("invariants.rs", "select id from subscriptions where due_at is null", "subscriptions_adrift"),
+            ("invariants.rs", "select id from invoices where status = 'open'", "invoices_waiting"),
+            ("invariants.rs", "select id from refunds where lease_expires_at", "refunds_leased refunds_one_open"),
             ("refunds.rs", "update refunds set lease_owner", "refunds_to_look_up refunds_one_open"),
             ("refunds.rs", "update refunds set status = 'unknown'", "refunds_leased refunds_one_open"),
         ] {

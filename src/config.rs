@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::Path, time::Duration};
 
-use chrono::{NaiveDate, NaiveTime};
+use chrono::{NaiveDate, NaiveTime, TimeDelta};
 use chrono_tz::Tz;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::domain::{dunning::FinalAction, money::Currency, plan::CatchUp};
+use crate::domain::{breaker::Rules, dunning::FinalAction, money::Currency, plan::CatchUp};
 
 mod changes;
 mod dunning;
@@ -34,6 +34,7 @@ pub struct Config {
     pub collection: CollectionConfig,
     /// Policies by name.
     pub dunning: BTreeMap<String, DunningConfig>,
+    pub invariants: InvariantsConfig,
     pub jobs: JobsConfig,
     pub instance: InstanceConfig,
     pub log: LogConfig,
@@ -136,6 +137,15 @@ pub struct CollectionConfig {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct InvariantsConfig {
+    #[serde(with = "humantime_serde")]
+    pub overdue_after: Duration,
+    #[serde(with = "humantime_serde")]
+    pub recent: Duration,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct JobsConfig {
     #[serde(with = "humantime_serde")]
     pub tick: Duration,
@@ -191,6 +201,43 @@ pub struct GatewayConfig {
     /// Over `collection.caps`, time by time.
     #[serde(default)]
     pub caps: Caps,
+    #[serde(default)]
+    pub breaker: BreakerConfig,
+}
+
+/// When a gateway is left alone for a while. 0 faults and a ratio of 0: never.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BreakerConfig {
+    pub faults: u32,
+    /// Percent.
+    pub ratio: u32,
+    pub window: u32,
+    pub probes: u32,
+    /// The last one repeats.
+    #[serde(deserialize_with = "parse::durations")]
+    pub waits: Vec<Duration>,
+    #[serde(with = "humantime_serde")]
+    pub longest_retry_after: Duration,
+}
+
+impl Default for BreakerConfig {
+    fn default() -> Self {
+        let waits = [30, 60, 120, 300, 900].map(Duration::from_secs).to_vec();
+        Self { faults: 5, ratio: 50, window: 20, probes: 3, waits, longest_retry_after: Duration::from_hours(1) }
+    }
+}
+
+impl BreakerConfig {
+    pub fn rules(&self) -> Rules {
+        Rules {
+            faults: self.faults,
+            ratio: self.ratio,
+            window: self.window,
+            probes: self.probes,
+            longest_retry_after: TimeDelta::from_std(self.longest_retry_after).unwrap_or(TimeDelta::MAX),
+        }
+    }
 }
 
 fn default_timeout() -> Duration {

@@ -3,7 +3,7 @@
 //! Guards "never twice": a payment is in the database before its first call, and an invoice with a payment on its way is not
 //! claimed again.
 
-use std::{collections::BTreeMap, pin::pin};
+use std::{collections::BTreeMap, future::Future, pin::pin};
 
 use chrono::{DateTime, Utc};
 use futures_util::{
@@ -22,12 +22,14 @@ use way::Way;
 
 use super::{
     App, Done, Refusal, fall_through,
+    gateways::{self, Holds},
     requests::Asking,
     settle::{self, Answer, Settler, Step},
 };
 use crate::{
     domain::{
         customer::Timeline,
+        dunning::Postponement,
         event::Actor,
         id::InvoiceId,
         invoice::Invoice,
@@ -44,6 +46,8 @@ pub struct Collected {
     pub requests: usize,
     /// Invoices settled without any gateway: no usable method, or the ladder ended.
     pub without_gateway: usize,
+    /// Invoices that wait, for a gateway that rests or a credential that must.
+    pub postponed: usize,
 }
 
 /// Collects everything due on a timeline by `now`, until nothing is.
@@ -87,6 +91,7 @@ async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settl
                     collected.without_gateway += claimed.without_gateway;
                     collected.payments += claimed.payments.len();
                     collected.requests += claimed.requests;
+                    collected.postponed += claimed.postponed;
                     fault = claimed.fault;
                     let count = claimed.payments.len() + claimed.requests + claimed.without_gateway + claimed.postponed;
                     claimed.behind.into_iter().for_each(|credential| accepted.watch(credential));
@@ -129,16 +134,18 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
     let mut methods: BTreeMap<InvoiceId, ChosenMethod> =
         store::invoices::methods_of(&mut tx, &ids).await?.into_iter().map(|method| (method.invoice_id, method)).collect();
     fall_through::choose(app, &mut tx, now, &invoices, &mut methods).await?;
+    let mut holds = Holds::read(app, &mut tx, timeline, now).await?;
     let mut credentials = Credentials::read(app, &mut tx, timeline, now, &methods, &accepted).await?;
     let mut payments = Vec::with_capacity(invoices.len());
     let mut local = Vec::new();
     let mut events = Vec::new();
+    let mut postponed = 0;
     let asks =
         |invoice: &&Invoice| methods.get(&invoice.id).is_some_and(|method| method.kind == Some(MethodKind::PaymentRequest));
     let asked: Vec<&Invoice> = invoices.iter().filter(asks).collect();
     let mut asking = Asking::load(app, &mut tx, &asked, now, wall).await?;
     invoices.retain_mut(|invoice| {
-        match way::of(app, timeline, invoice, methods.get(&invoice.id), &mut credentials) {
+        match way::of(app, timeline, invoice, methods.get(&invoice.id), &mut credentials, &mut holds) {
             Way::Charge(method) => {
                 invoice.attempts += 1;
                 invoice.next_attempt_at = None;
@@ -149,8 +156,12 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
             Way::Ask(method) => return asking.next(invoice, method),
             Way::Wait(until, why) => {
                 (invoice.next_attempt_at, invoice.postponed_by) = (Some(until), Some(why));
-                let data = json!({ "reason": why, "until": until, "subscription_id": invoice.subscription_id });
-                events.push(app.event(timeline, now, &Actor::System, "invoice.postponed", invoice.id, data));
+                postponed += 1;
+                // A gateway that rests is told of once, not once for each invoice that waits for it.
+                if why != Postponement::Gateway {
+                    let data = json!({ "reason": why, "until": until, "subscription_id": invoice.subscription_id });
+                    events.push(app.event(timeline, now, &Actor::System, "invoice.postponed", invoice.id, data));
+                }
             }
             Way::Behind => return false,
             Way::Without(obstacle) => {
@@ -175,7 +186,9 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
             break;
         }
     }
-    Ok(Claimed { payments, requests, without_gateway, postponed: events.len(), behind, fault })
+    // Last, since only a payment that is driven gives its place back.
+    payments.iter().for_each(|payment| gateways::let_through(app, payment));
+    Ok(Claimed { payments, requests, without_gateway, postponed, behind, fault })
 }
 
 /// Claims and records what is due and makes no call, as a daemon does that dies at this very moment. For tests of recovery.
@@ -229,7 +242,21 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
 
 /// Takes one claimed payment through its gateway calls. Every answer is settled before the next call. Answers the credential if
 /// money moved.
-pub(super) async fn drive(app: &App, mut payment: Payment, mut step: Step, settler: &Settler) -> Option<String> {
+pub(super) fn drive<'a>(
+    app: &'a App,
+    payment: Payment,
+    step: Step,
+    settler: &'a Settler,
+) -> impl Future<Output = Option<String>> + 'a {
+    // Made now, so that a drive that never begins gives it back, too.
+    let place = gateways::Place::of(app, &payment);
+    async move {
+        let _place = place;
+        call_by_call(app, payment, step, settler).await
+    }
+}
+
+async fn call_by_call(app: &App, mut payment: Payment, mut step: Step, settler: &Settler) -> Option<String> {
     let Some(gateway) = app.gateways.get(&payment.gateway).cloned() else {
         // It left the configuration: asked again later, and parked for an operator in the end.
         let message = format!("gateway {} is not configured", payment.gateway);

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use super::{
     App, Done,
     collect_due::drive,
-    refund,
+    gateways, refund,
     settle::{self, Step},
 };
 use crate::{
@@ -30,6 +30,7 @@ pub async fn look_up_payments(app: &App, timeline: Option<Timeline>) -> Done<usi
         if claimed.is_empty() {
             break;
         }
+        gateways::remember_pauses(app, &mut tx).await?;
         tx.commit().await?;
         asked += claimed.len();
         let ids: Vec<PaymentId> = claimed.iter().map(|payment| payment.id).collect();

@@ -10,12 +10,14 @@ pub mod customers;
 pub mod dunning_policies;
 mod fall_through;
 pub mod forecast;
+pub mod gateways;
 pub mod held;
 pub mod housekeeping;
 pub mod idempotency;
 pub mod import;
 pub mod installments;
 pub mod instances;
+pub mod invariants;
 pub mod invoice_due;
 pub mod invoices;
 pub mod keys;
@@ -40,7 +42,7 @@ pub mod unpark;
 mod void;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, RwLock},
 };
 
@@ -78,6 +80,8 @@ pub struct App {
     /// Marks this daemon's claims.
     pub instance: String,
     pub bells: Bells,
+    /// How far the counting of cycles has come.
+    pub sweep: Mutex<invariants::Sweep>,
     /// Cancelled when the daemon is to stop: nothing new is claimed from then on.
     pub stopping: CancellationToken,
 }
@@ -95,6 +99,8 @@ pub struct Bells {
     pub housekeeping: Arc<Notify>,
     /// Jobs that an operator asked for: their next run is recorded even if it finds nothing to do.
     pub asked: Mutex<BTreeSet<String>>,
+    /// When each job of this daemon last ended a run.
+    pub ran: Mutex<BTreeMap<&'static str, DateTime<Utc>>>,
 }
 
 /// A field that cannot be accepted, and why.
@@ -163,6 +169,7 @@ impl App {
             ladders,
             instance,
             bells: Bells::default(),
+            sweep: Mutex::default(),
             stopping: CancellationToken::new(),
         }
     }

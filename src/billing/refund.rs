@@ -8,7 +8,7 @@ mod credit;
 
 pub use credit::to_credit;
 
-use super::{App, Done, Refusal};
+use super::{App, Done, Refusal, gateways};
 use crate::{
     domain::{
         event::Actor,
@@ -16,7 +16,7 @@ use crate::{
         invoice::Invoice,
         payment::{Payment, PaymentStatus, Refund, RefundStatus, RefundTo},
     },
-    gateway::{Return, ReturnFound, ReturnOutcome},
+    gateway::{Return, ReturnFound, ReturnOutcome, health::listening},
     store,
 };
 
@@ -167,7 +167,12 @@ async fn call(app: &App, refund: Refund, payment: &Payment) -> Done<Refund> {
         // It waited too long for its turn: whether it was sent is being looked up, and it may be given up as never sent.
         return Ok(refund);
     }
-    let outcome = gateway.adapter.give_back(&order(&refund, payment)).await;
+    let (outcome, line) = listening(gateway.adapter.give_back(&order(&refund, payment))).await;
+    let fault = match &outcome {
+        ReturnOutcome::GatewayError { message } | ReturnOutcome::Unknown { message } => Some((message.clone(), None)),
+        ReturnOutcome::Returned { .. } | ReturnOutcome::Refused { .. } => None,
+    };
+    gateways::note(app, payment, line.met(fault)).await;
     settle(app, refund, &outcome).await
 }
 

@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{App, Done, collect_due::Obstacle};
+use super::{App, Done, collect_due::Obstacle, gateways};
 use crate::{
     domain::{
         event::Actor,
@@ -16,7 +17,7 @@ use crate::{
         invoice::{InvoiceStatus, NextAction},
         payment::{Decline, Outcome, Payment},
     },
-    gateway::{Charge, Configured, Found, Mandate, ReturnOutcome, Sent, Source},
+    gateway::{Charge, Configured, Found, Mandate, ReturnOutcome, Sent, Source, health::listening},
     store,
 };
 
@@ -44,6 +45,8 @@ pub(super) enum Answer {
     Silence(String),
     /// What became of the attempt to give reserved money free.
     Released(ReturnOutcome),
+    /// Its gateway went down while it waited for its turn: it was not called, and rests until then, by the payment's own clock.
+    Rests(DateTime<Utc>),
     /// Another daemon has taken the payment over.
     LeaseLost,
 }
@@ -172,6 +175,11 @@ pub(super) async fn without_gateway(app: &App, id: InvoiceId, obstacle: Obstacle
 /// Asks the gateway, within its limit of calls at a time.
 pub(super) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment, step: Step) -> Answer {
     let Ok(_permit) = gateway.permits.acquire().await else { return Answer::LeaseLost };
+    if step == Step::Charge
+        && let Some(until) = gateways::too_late_for(app, payment)
+    {
+        return Answer::Rests(until);
+    }
     if step == Step::Charge || step == Step::Capture {
         match keep_lease(app, payment).await {
             Ok(true) => {}
@@ -183,7 +191,9 @@ pub(super) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment,
         }
     }
     // A panic would take every other call of this run with it. This one may have got as far as the gateway.
-    std::panic::AssertUnwindSafe(call(gateway, payment, step)).catch_unwind().await.unwrap_or_else(|_| {
+    let called = std::panic::AssertUnwindSafe(call(gateway, payment, step)).catch_unwind();
+    let (answer, line) = listening(called).await;
+    let answer = answer.unwrap_or_else(|_| {
         tracing::error!(payment = %payment.id, gateway = gateway.name, ?step, "the adapter panicked; its outcome is looked up");
         let message = "the adapter panicked".to_owned();
         match step {
@@ -191,7 +201,26 @@ pub(super) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment,
             Step::LookUp => Answer::Silence(message),
             Step::Release => Answer::Released(ReturnOutcome::Unknown { message }),
         }
-    })
+    });
+    // A look-up says nothing of how charges fare.
+    if step != Step::LookUp {
+        gateways::note(app, payment, line.met(fault(&answer))).await;
+    }
+    answer
+}
+
+/// The fault of the gateway that an answer tells of.
+fn fault(answer: &Answer) -> Option<(String, Option<TimeDelta>)> {
+    match answer {
+        Answer::Outcome(Outcome::GatewayError { message, retry_after }) => {
+            Some((message.clone(), retry_after.and_then(|wait| TimeDelta::from_std(wait).ok())))
+        }
+        Answer::Outcome(Outcome::Unknown { message })
+        | Answer::Released(ReturnOutcome::GatewayError { message } | ReturnOutcome::Unknown { message }) => {
+            Some((message.clone(), None))
+        }
+        _ => None,
+    }
 }
 
 async fn call(gateway: &Configured, payment: &Payment, step: Step) -> Answer {

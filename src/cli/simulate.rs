@@ -146,6 +146,7 @@ fn replace_gateways(config: &mut Config, sandbox: &Running) {
             timeout: Duration::from_secs(30),
             max_in_flight: 64,
             caps: gateway.caps.clone(),
+            breaker: Default::default(),
         };
     }
 }

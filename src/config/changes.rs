@@ -18,6 +18,7 @@ impl Config {
             ("billing", text(&self.billing) != text(&fresh.billing)),
             ("installments", text(&self.installments) != text(&fresh.installments)),
             ("collection", text(&self.collection) != text(&self.reloaded(fresh))),
+            ("invariants", text(&self.invariants) != text(&fresh.invariants)),
             ("jobs", text(&self.jobs) != text(&fresh.jobs)),
             ("instance", self.instance.name != fresh.instance.name),
             ("log.format", self.log.format != fresh.log.format),

@@ -168,6 +168,12 @@ impl Config {
         faults.error(paylike && gateway.merchant_id.is_empty(), key("merchant_id"), "is missing: Paylike needs one");
         faults.error(gateway.timeout.is_zero(), key("timeout"), "must be longer than 0s");
         faults.error(gateway.max_in_flight == 0, key("max_in_flight"), "must be at least 1");
+        let breaker = &gateway.breaker;
+        faults.error(breaker.ratio > 100, key("breaker.ratio"), "is a percentage: 0 to 100");
+        faults.error(breaker.window > 10_000, key("breaker.window"), "must be at most 10000");
+        faults.error(breaker.probes == 0, key("breaker.probes"), "must be at least 1");
+        faults.error(breaker.waits.is_empty(), key("breaker.waits"), "must hold at least one duration");
+        faults.error(breaker.waits.iter().any(Duration::is_zero), key("breaker.waits"), "must hold durations longer than 0s");
         faults.warning(
             self.collection.lease <= gateway.timeout,
             key("timeout"),

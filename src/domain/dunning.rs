@@ -26,6 +26,8 @@ text_enum! {
     pub enum Postponement {
         /// The credential has had all the declines that its gateway's caps allow.
         Cap = "cap",
+        /// The gateway is down, or an operator has paused it.
+        Gateway = "gateway",
     }
 }
 

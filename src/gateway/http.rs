@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta};
 use reqwest::{
     Client, Method, Request, Response, Url,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER},
@@ -20,8 +20,11 @@ use reqwest::{
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::{Found, ReturnFound, ReturnOutcome};
-use crate::{domain::payment::Outcome, telemetry::GATEWAY_CALL_SECONDS};
+use super::{Found, ReturnFound, ReturnOutcome, health};
+use crate::{
+    domain::payment::Outcome,
+    telemetry::{GATEWAY_CALL_SECONDS, GATEWAY_FAULTS},
+};
 
 /// When a read that failed is tried again.
 const READ_AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(30), Duration::from_millis(200)];
@@ -137,6 +140,14 @@ enum Line {
     Wire(Arc<dyn Wire>),
 }
 
+/// A call that the gateway did not answer by its own word: nobody there, too slow, cut off, overloaded, broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub message: String,
+    /// How long a 429 asked for.
+    pub retry_after: Option<TimeDelta>,
+}
+
 /// A gateway's address, key and connections.
 pub struct Http {
     line: Line,
@@ -216,6 +227,10 @@ impl Http {
         let mut waits = READ_AGAIN_AFTER.iter();
         loop {
             match (self.call(operation, method.clone(), url.clone(), body).await, waits.next()) {
+                // Who asks for fewer requests gets fewer.
+                (Err(NoAnswer::NotProcessed { retry_after: Some(wait), message }), _) => {
+                    return Err(NoAnswer::NotProcessed { retry_after: Some(wait), message });
+                }
                 (Err(_), Some(wait)) => tokio::time::sleep(*wait).await,
                 (answer, _) => return answer,
             }
@@ -243,6 +258,17 @@ impl Http {
         answer
     }
 
+    /// Counts a fault of the gateway, and tells whoever listens to this line.
+    fn fault(&self, kind: &'static str, no_answer: NoAnswer) -> NoAnswer {
+        metrics::counter!(GATEWAY_FAULTS, "gateway" => self.gateway.clone(), "kind" => kind).increment(1);
+        let retry_after = match &no_answer {
+            NoAnswer::NotProcessed { retry_after, .. } => retry_after.and_then(|wait| TimeDelta::from_std(wait).ok()),
+            NoAnswer::Unknown { .. } => None,
+        };
+        health::note(Err(Fault { message: no_answer.clone().message(), retry_after }));
+        no_answer
+    }
+
     async fn exchange(&self, method: Method, url: Url, body: Option<&Value>) -> Result<Answer, NoAnswer> {
         let mut request = Request::new(method, url);
         if let Some(body) = body {
@@ -251,32 +277,35 @@ impl Http {
         }
         let response = match &self.line {
             Line::Network(client) => client.execute(request).await.map_err(|error| self.transport(&error))?,
-            Line::Wire(wire) => wire.send(request, self.timeout).await?,
+            Line::Wire(wire) => wire.send(request, self.timeout).await.map_err(|fault| self.fault("cut_off", fault))?,
         };
         let status = response.status();
         if status.as_u16() == 429 {
             let message = "the gateway asks for fewer requests (429)".into();
-            return Err(NoAnswer::NotProcessed { message, retry_after: retry_after(response.headers()) });
+            let told = NoAnswer::NotProcessed { message, retry_after: retry_after(response.headers()) };
+            return Err(self.fault("status_429", told));
         }
         if status.is_success() {
             let bytes = self.read(response).await?;
-            if bytes.is_empty() {
-                return Ok(Answer::Done(Value::Null));
-            }
-            let body = parse(&bytes).ok_or_else(|| NoAnswer::unknown(format!("the answer ({}) is not JSON", status.as_u16())))?;
+            let body = if bytes.is_empty() { Some(Value::Null) } else { parse(&bytes) };
+            let unreadable = || NoAnswer::unknown(format!("the answer ({}) is not JSON", status.as_u16()));
+            let body = body.ok_or_else(|| self.fault("unreadable", unreadable()))?;
+            health::note(Ok(()));
             return Ok(Answer::Done(body));
         }
         if status.is_client_error() {
             // The status alone says that it was refused; a lost body only loses the reason.
             let body = self.read(response).await.ok().and_then(|bytes| parse(&bytes)).filter(|body| !body.is_null());
             let status = status.as_u16();
+            health::note(Ok(()));
             // Without a word from the gateway these may come from something in between, or after the fact.
             if body.is_none() && matches!(status, 408 | 409 | 425 | 499) {
                 return Err(NoAnswer::unknown(format!("status {status} without a reason")));
             }
             return Ok(Answer::Refused { status, body });
         }
-        Err(NoAnswer::unknown(format!("the gateway answered with status {}", status.as_u16())))
+        let broken = NoAnswer::unknown(format!("the gateway answered with status {}", status.as_u16()));
+        Err(self.fault(if status.is_server_error() { "status_5xx" } else { "unreadable" }, broken))
     }
 
     /// The whole body, or why it cannot be had.
@@ -284,7 +313,7 @@ impl Http {
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.transport(&error))? {
             if bytes.len() + chunk.len() > MAX_BODY_BYTES {
-                return Err(NoAnswer::unknown("the answer is larger than 1 MiB"));
+                return Err(self.fault("unreadable", NoAnswer::unknown("the answer is larger than 1 MiB")));
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -298,12 +327,13 @@ impl Http {
         }
         if error.is_connect() {
             let message = format!("could not connect: {}", self.clean(&innermost(error), &[]));
-            return NoAnswer::NotProcessed { message, retry_after: None };
+            return self.fault("not_connected", NoAnswer::NotProcessed { message, retry_after: None });
         }
         if error.is_timeout() {
-            return NoAnswer::unknown(format!("no answer within {} ms", self.timeout.as_millis()));
+            return self.fault("timed_out", NoAnswer::unknown(format!("no answer within {} ms", self.timeout.as_millis())));
         }
-        NoAnswer::unknown(format!("the connection was lost: {}", self.clean(&innermost(error), &[])))
+        let lost = NoAnswer::unknown(format!("the connection was lost: {}", self.clean(&innermost(error), &[])));
+        self.fault("cut_off", lost)
     }
 
     /// A text of the gateway made fit for logs: no key, none of `secrets`, no card number, not long.

@@ -4,6 +4,7 @@
 //! happened, and `billing` decides. An [`Outcome::Unknown`] may only be followed by [`Gateway::look_up`].
 
 pub mod fluidpay;
+pub mod health;
 pub mod http;
 pub mod paylike;
 pub mod paysley;
@@ -12,12 +13,12 @@ pub mod requests;
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Semaphore;
 
-use self::{fluidpay::FluidPay, http::Settings, paylike::Paylike, paysley::Paysley, requests::Requests};
+use self::{fluidpay::FluidPay, health::Health, http::Settings, paylike::Paylike, paysley::Paysley, requests::Requests};
 use crate::{
-    config::{GatewayConfig, GatewayKind, Mode},
+    config::{BreakerConfig, GatewayConfig, GatewayKind, Mode},
     domain::{
         money::Currency,
         payment::{MethodKind, Outcome},
@@ -167,9 +168,12 @@ pub struct Configured {
     pub adapter: Arc<dyn Gateway>,
 }
 
-/// Every configured gateway by name.
+/// Every configured gateway by name, and how it is.
 #[derive(Default, Clone)]
-pub struct Gateways(BTreeMap<String, Arc<Configured>>);
+pub struct Gateways {
+    configured: BTreeMap<String, Arc<Configured>>,
+    health: BTreeMap<String, Arc<Health>>,
+}
 
 /// A gateway that cannot be set up as configured.
 #[derive(Debug, thiserror::Error)]
@@ -200,22 +204,39 @@ impl Gateways {
             };
             let live = config.mode == Mode::Live;
             let permits = Semaphore::new(config.max_in_flight);
-            gateways.insert(Configured { name: name.clone(), live, permits, adapter });
+            gateways.add(Configured { name: name.clone(), live, permits, adapter }, &config.breaker, Some(config.kind));
         }
         Ok(gateways)
     }
 
     pub fn get(&self, name: &str) -> Option<&Arc<Configured>> {
-        self.0.get(name)
+        self.configured.get(name)
+    }
+
+    /// How a configured gateway is.
+    pub fn health(&self, name: &str) -> Option<&Arc<Health>> {
+        self.health.get(name)
+    }
+
+    /// By name, in order.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &Arc<Health>)> {
+        self.health.iter().map(|(name, health)| (name.as_str(), health))
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.configured.keys().map(String::as_str)
     }
 
     /// Adds or replaces one: for tests and simulations that bring their own adapter.
     pub fn insert(&mut self, configured: Configured) {
-        self.0.insert(configured.name.clone(), Arc::new(configured));
+        self.add(configured, &BreakerConfig::default(), None);
+    }
+
+    fn add(&mut self, configured: Configured, breaker: &BreakerConfig, kind: Option<GatewayKind>) {
+        let waits = breaker.waits.iter().filter_map(|wait| TimeDelta::from_std(*wait).ok()).collect();
+        let health = Health::new(breaker.rules(), waits, configured.permits.available_permits(), kind);
+        self.health.insert(configured.name.clone(), Arc::new(health));
+        self.configured.insert(configured.name.clone(), Arc::new(configured));
     }
 }
 

@@ -75,6 +75,10 @@ impl Pulses {
 pub async fn start(app: Arc<App>) -> anyhow::Result<Jobs> {
     let tracker = TaskTracker::new();
     let scheduler = JobScheduler::new().await.context("the cron scheduler could not be made")?;
+    for job in JOBS {
+        // From here on it is expected to run.
+        app.bells.ran.lock().unwrap_or_else(PoisonError::into_inner).insert(job.name, app.clock.now());
+    }
     let ticking = Pulse::new("cron");
     let mut all = vec![ticking.clone()];
     for job in JOBS {
@@ -188,6 +192,7 @@ pub(super) async fn run(app: &App, job: &'static Job, started_at: DateTime<Utc>)
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("the job panicked; the log has the place".to_owned()),
     };
+    app.bells.ran.lock().unwrap_or_else(PoisonError::into_inner).insert(job.name, app.clock.now());
     metrics::histogram!(telemetry::JOB_SECONDS, "job" => job.name).record(begun.elapsed().as_secs_f64());
     metrics::counter!(telemetry::JOB_RUNS, "job" => job.name, "result" => if outcome.is_ok() { "ok" } else { "failed" })
         .increment(1);

@@ -89,6 +89,7 @@ pub const JOBS: &[Job] = &[
                     ("payments", collected.payments),
                     ("customers_asked", collected.requests),
                     ("settled_without_gateway", collected.without_gateway),
+                    ("postponed", collected.postponed),
                 ]))
             })
         },
@@ -151,6 +152,19 @@ pub const JOBS: &[Job] = &[
                 Ok(store::roll_outs::running(&app.db).await?.first().map(|roll_out| roll_out.created_at))
             })
         }),
+    },
+    Job {
+        name: "invariants",
+        about: "looks whether the books agree and nothing has been forgotten; says when a line turns bad or good again",
+        bell: Bell::Cron("30 */5 * * * *"),
+        ring: |bells| &bells.invariants,
+        run: |app, _, _| {
+            Box::pin(async move {
+                let turned = billing::invariants::watch(app).await?;
+                Ok(counts([("broken", turned.broken), ("restored", turned.restored)]))
+            })
+        },
+        earliest: None,
     },
     Job {
         name: "housekeeping",

@@ -79,6 +79,10 @@ pub async fn take_turn(app: &App, job: &'static Job, timetable: &Timetable) -> O
             return None;
         }
     };
+    if !matches!(taken, Taken::Ours) {
+        // Another daemon sees to it.
+        app.bells.ran.lock().unwrap_or_else(PoisonError::into_inner).insert(job.name, now);
+    }
     match taken {
         Taken::Done => timetable.after(now),
         // Once more after that one.

@@ -24,7 +24,7 @@ use std::{
     convert::Infallible,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -79,6 +79,9 @@ pub struct Sandbox {
     options: Options,
     /// How many calls have been answered or are being answered.
     called: AtomicU64,
+    /// Calls under way, and the most there have been at a time.
+    at_once: AtomicUsize,
+    most_at_once: AtomicUsize,
     state: Mutex<State>,
     /// Calls being processed; they finish even when their client has gone.
     calls: TaskTracker,
@@ -104,7 +107,9 @@ impl Sandbox {
         state.fluidpay.settle_at_once(options.settle_at_once);
         state.scripts.let_in(options.anyone);
         fixtures::install(&mut state, now());
-        Arc::new(Self { now, options, called: AtomicU64::new(0), state: Mutex::new(state), calls: TaskTracker::new() })
+        let calls = TaskTracker::new();
+        let (called, at_once, most_at_once) = (AtomicU64::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { now, options, called, at_once, most_at_once, state: Mutex::new(state), calls })
     }
 
     /// Every movement of money so far, in order.
@@ -124,6 +129,16 @@ impl Sandbox {
 
     pub fn clear_faults(&self) {
         self.state().faults.clear();
+    }
+
+    /// How often the faults that are set have struck.
+    pub fn struck(&self) -> u64 {
+        self.state().faults.rules().iter().map(|rule| rule.used).sum()
+    }
+
+    /// The most calls there have been at a time.
+    pub fn most_at_once(&self) -> usize {
+        self.most_at_once.load(Ordering::Relaxed)
     }
 
     /// Stores `count` FluidPay customers whose card is approved, and returns their ids.
@@ -295,7 +310,10 @@ fn gateway(gateway: Gateway, sandbox: Arc<Sandbox>) -> axum::routing::MethodRout
 async fn serve_call(sandbox: Arc<Sandbox>, gateway: Gateway, request: Request) -> Response<Body> {
     let call = Call::read(gateway, request).await;
     // A task of its own: the money moves even when the client hangs up now.
+    let at_once = sandbox.at_once.fetch_add(1, Ordering::Relaxed) + 1;
+    sandbox.most_at_once.fetch_max(at_once, Ordering::Relaxed);
     let task = sandbox.calls.spawn(Arc::clone(&sandbox).process(call));
     let ending = task.await.unwrap_or(Ending::Dropped);
+    sandbox.at_once.fetch_sub(1, Ordering::Relaxed);
     Response::<Body>::from(ending)
 }

@@ -93,6 +93,8 @@ tables! {
     "roll_outs" by "id": RollOut;
     "events" by "id": Event;
     "job_runs" by "id": super::runs::JobRun;
+    "invariant_breaches" by "name": super::invariants::Breach;
+    "gateway_pauses" by "gateway": super::gateways::GatewayPause;
 }
 
 /// Gives every row of these tables to `sink`, table by table and in order of their keys, all as they stood at one moment.

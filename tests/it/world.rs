@@ -350,6 +350,7 @@ pub fn config(sandbox: &str) -> Config {
         timeout: Duration::from_millis(300),
         max_in_flight: 32,
         caps: Caps::default(),
+        breaker: Default::default(),
     };
     config.gateways.insert("fluid".into(), gateway(GatewayKind::Fluidpay, format!("{sandbox}/api"), FLUIDPAY_KEY, ""));
     config.gateways.insert("paylike".into(), gateway(GatewayKind::Paylike, sandbox.to_owned(), PAYLIKE_KEY, PAYLIKE_MERCHANT));

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::caps::Credentials;
 use crate::{
-    billing::App,
+    billing::{App, gateways::Holds},
     domain::{
         cap::Room,
         customer::Timeline,
@@ -65,6 +65,7 @@ pub(super) fn of<'m>(
     invoice: &Invoice,
     method: Option<&'m ChosenMethod>,
     credentials: &mut Credentials,
+    gateways: &mut Holds,
 ) -> Way<'m> {
     if invoice.next_action == NextAction::GiveUp {
         return Way::Without(Obstacle::LadderEnded);
@@ -78,6 +79,9 @@ pub(super) fn of<'m>(
     if gateway.live && timeline != Timeline::Wall {
         return Way::Without(Obstacle::LiveGateway);
     }
+    if let Some(until) = gateways.until(&gateway.name) {
+        return Way::Wait(until, Postponement::Gateway);
+    }
     if method.kind == Some(MethodKind::PaymentRequest) {
         return Way::Ask(method);
     }
@@ -85,7 +89,10 @@ pub(super) fn of<'m>(
         return Way::Without(Obstacle::MandateEnded);
     }
     match credentials.take(method) {
-        Room::Yes => Way::Charge(method),
+        Room::Yes => {
+            gateways.take(&gateway.name);
+            Way::Charge(method)
+        }
         Room::Behind => Way::Behind,
         Room::At(until) => Way::Wait(until, Postponement::Cap),
     }

@@ -24,6 +24,7 @@ mod installments;
 mod ladder;
 mod operator;
 mod requests;
+mod resting;
 
 use installments::Installments;
 

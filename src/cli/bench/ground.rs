@@ -64,6 +64,7 @@ pub fn gateway(sandbox: &str, in_flight: u32) -> GatewayConfig {
         timeout: std::time::Duration::from_secs(50),
         max_in_flight: in_flight as usize,
         caps: Caps::default(),
+        breaker: Default::default(),
     }
 }
 

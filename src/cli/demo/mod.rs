@@ -104,6 +104,7 @@ fn settings(database: &Path, sandbox: &Running, key: &str) -> Config {
         timeout: std::time::Duration::from_secs(30),
         max_in_flight: 64,
         caps: Caps::default(),
+        breaker: Default::default(),
     };
     let fluid = gateway(GatewayKind::Fluidpay, format!("{}/api", sandbox.url()), sandbox::FLUIDPAY_KEY, "");
     let paylike = gateway(GatewayKind::Paylike, sandbox.url(), sandbox::PAYLIKE_KEY, sandbox::PAYLIKE_MERCHANT);

@@ -15,6 +15,7 @@ pub mod discounts;
 pub mod dunning_policies;
 pub mod events;
 pub mod forecast;
+pub mod gateways;
 pub mod health;
 pub mod installment_plans;
 pub mod instances;
@@ -40,6 +41,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(dunning_policies::routes())
         .merge(events::routes())
         .merge(forecast::routes())
+        .merge(gateways::routes())
         .merge(health::routes())
         .merge(installment_plans::routes())
         .merge(instances::routes())

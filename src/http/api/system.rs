@@ -59,7 +59,11 @@ async fn ready(State(app): State<Arc<App>>) -> Result<Json<Status>, Problem> {
 #[utoipa::path(get, path = "/metrics", tag = "system", security(()), responses((status = 200, body = String, content_type = "text/plain")))]
 async fn metrics(State(app): State<Arc<App>>) -> Response {
     let handle = telemetry::metrics();
-    match tokio::time::timeout(PATIENCE, store::health::gauges(&app.db)).await {
+    let measured = async {
+        super::health::measure(&app).await?;
+        store::health::gauges(&app.db).await
+    };
+    match tokio::time::timeout(PATIENCE, measured).await {
         Ok(Ok(gauges)) => {
             metrics::gauge!(telemetry::INVOICES_OPEN).set(gauges.invoices_open as f64);
             metrics::gauge!(telemetry::PAYMENTS_UNKNOWN).set(gauges.payments_unknown as f64);
@@ -72,6 +76,7 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
         Ok(Err(error)) => tracing::warn!(%error, "gauges keep their last values"),
         Err(_) => tracing::warn!("gauges keep their last values: the database does not answer in time"),
     }
+    super::gateways::measure(&app);
     let tally = app.db.tally();
     for (name, count) in [
         (telemetry::DATABASE_STATEMENTS, &tally.statements),

@@ -6,5 +6,7 @@ mod codes;
 mod dunning;
 mod faults;
 mod operator;
+mod outages;
 mod policies;
+mod resting;
 mod schedules;

@@ -9,6 +9,7 @@ mod customers;
 mod dunning_policies;
 mod first_charges;
 mod foreseen;
+mod gateways;
 mod health;
 mod idempotency;
 mod installment_operations;
@@ -177,6 +178,16 @@ impl Door {
         self.send("GET", path, &self.admin, &[], None).await
     }
 
+    /// Waits for a line of the metrics: they are the process's, and other tests measure theirs.
+    pub async fn measures(&self, line: &str) {
+        for _ in 0..200 {
+            if self.get("/metrics").await.text.lines().any(|it| it == line) {
+                return;
+            }
+        }
+        panic!("{line} is not among the metrics:\n{}", self.get("/metrics").await.text);
+    }
+
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         self.send("POST", path, &self.admin, &[], Some(body.to_string().into_bytes())).await
     }
@@ -290,6 +301,7 @@ fn gateways() -> Gateways {
         timeout: Duration::from_secs(1),
         max_in_flight: 1,
         caps: Caps::default(),
+        breaker: Default::default(),
     };
     let configs = [
         ("fluid", config(GatewayKind::Fluidpay, Mode::Test)),

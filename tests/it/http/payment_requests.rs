@@ -22,7 +22,7 @@ on_both! {
         }
         let shown = door.get(&format!("/v1/invoices/{invoice}")).await.ok(200);
         assert_eq!(shown["payment_requests"][0]["id"], asked["id"]);
-        assert!(door.get("/metrics").await.text.contains("\nrebilld_payment_requests_open 1\n"));
+        door.measures("rebilld_payment_requests_open 1").await;
 
         door.post(&format!("{path}/check"), json!({})).await.ok(200);
         door.post(&format!("{path}/remind"), json!({})).await.ok(200);

@@ -68,6 +68,7 @@ const REFUSED: &[(&str, &str, &[&str])] = &[
     ("refunds", "destination", &["'cash'", "'credit'"]),
     ("refunds", "payment_id", &["null"]),
     ("job_runs", "result", &["'lost'"]),
+    ("invariant_breaches", "count", &["0", "-1"]),
     ("roll_outs", "entry_type", &["'customer'"]),
     ("roll_outs", "status", &["'done'", "'lost'"]),
     ("roll_outs", "plans_changed", &["-1"]),
@@ -131,6 +132,8 @@ async fn one_of_each(ground: &Ground) -> (Payment, Refund) {
             store::refunds::insert(tx, refund.clone()).await?;
             store::events::append(tx, &[samples::event("a.b", "x")]).await?;
             store::roll_outs::insert(tx, &samples::roll_out()).await?;
+            let breach = store::invariants::Breach { name: "x".into(), count: 1, broken_at: samples::noon() };
+            store::invariants::broken(tx, &[breach]).await?;
             store::runs::insert(tx, samples::job_run()).await
         })
         .await;

@@ -90,10 +90,18 @@ impl Books<'_> {
                 self.unknown(&mut payment, message);
                 None
             }
+            Answer::Rests(until) => {
+                self.rest(&mut payment, *until);
+                None
+            }
+            Answer::Nothing if wanted && !self.may_send_again(&payment) => {
+                self.wait_to_send_again(&mut payment);
+                None
+            }
             Answer::Nothing if wanted => {
                 // Sent again as the same payment: same reference, same key.
                 payment.status = PaymentStatus::Pending;
-                payment.lookups += 1;
+                payment.lookups = self.patience_spent(&payment);
                 payment.next_lookup_at = None;
                 payment.called_at = self.wall;
                 self.lease(&mut payment);
@@ -237,7 +245,7 @@ impl Books<'_> {
     }
 
     /// Whether a call that the gateway does not know of would have arrived by now.
-    fn has_settled(&self, payment: &Payment) -> bool {
+    pub(super) fn has_settled(&self, payment: &Payment) -> bool {
         payment.called_at + self.app.config.collection.lease <= self.wall
     }
 
@@ -245,10 +253,11 @@ impl Books<'_> {
     fn ask_later(&mut self, payment: &mut Payment, message: &str) {
         payment.status = PaymentStatus::Unknown;
         payment.lease_expires_at = None;
-        payment.lookups += 1;
+        let backoff = self.app.config.collection.lookup_backoff.len() as i64;
+        payment.lookups = self.patience_spent(payment);
         payment.decline_message = Some(message.to_owned());
         payment.lease_owner = None;
-        if payment.lookups > self.app.config.collection.lookup_backoff.len() as i64 + LAST_STEP_REPEATS {
+        if payment.lookups > backoff + LAST_STEP_REPEATS && !self.is_outage(payment) {
             payment.status = PaymentStatus::Parked;
             payment.next_lookup_at = None;
             let data = json!({ "invoice_id": payment.invoice_id, "reference": payment.reference, "sent_at": payment.sent_at, "message": message });

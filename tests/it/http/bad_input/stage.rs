@@ -219,6 +219,7 @@ fn fingerprint() -> &'static str {
         rows::<Event>(),
         rows::<JobRun>(),
         rows::<RollOut>(),
+        rows::<store::gateways::GatewayPause>(),
         "select 'counters|' || name || cast(value as text) as line from counters".to_owned(),
     ];
     Box::leak(format!("{} order by line", tables.join(" union all ")).into_boxed_str())

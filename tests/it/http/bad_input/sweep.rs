@@ -75,7 +75,9 @@ fn good(operation: &str) -> Option<Value> {
         | "POST /v1/payment-requests/{preq}/withdraw"
         | "POST /v1/payment-requests/{preq}/remind"
         | "POST /v1/payment-requests/{preq}/check"
-        | "POST /v1/jobs/bill/run" => json!({}),
+        | "POST /v1/jobs/bill/run"
+        | "POST /v1/gateways/fluid/resume" => json!({}),
+        "POST /v1/gateways/fluid/pause" => json!({"reason": "they asked for it"}),
         _ => return None,
     })
 }
@@ -84,6 +86,7 @@ fn good(operation: &str) -> Option<Value> {
 pub fn address(path: &str) -> String {
     let named = match path {
         path if path.starts_with("/v1/jobs/{name}") => path.replace("{name}", "bill"),
+        path if path.starts_with("/v1/gateways/{name}") => path.replace("{name}", "fluid"),
         path if path.ends_with("/refund") => path.replace("{id}", "{inv_paid}"),
         path if path.ends_with("/restore") => path.replace("{id}", "{inst_defaulted}"),
         path if path.ends_with("/unpark") => path.replace("{id}", "{parked}"),

@@ -187,7 +187,9 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
         }
     }
     // Last, since only a payment that is driven gives its place back.
-    payments.iter().for_each(|payment| gateways::let_through(app, payment));
+    for payment in &payments {
+        gateways::let_through(app, payment);
+    }
     Ok(Claimed { payments, requests, without_gateway, postponed, behind, fault })
 }
 

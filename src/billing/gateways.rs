@@ -171,6 +171,10 @@ async fn tell(app: &App, payment: &Payment, now: DateTime<Utc>, change: Change, 
     };
     store::events::append(&mut tx, &[event]).await?;
     tx.commit().await?;
+    if change == Change::Closed {
+        bring_forward(app, timeline, now, now + first_wait(app, gateway, timeline)).await?;
+        app.bells.collect.notify_one();
+    }
     Ok(())
 }
 
@@ -205,15 +209,20 @@ pub async fn resume(app: &App, actor: &Actor, gateway: &str) -> Done<()> {
     tx.commit().await?;
     health.set_pause(None);
     let until = Pause { reason: row.reason, paused_at: row.paused_at }.look_again(now);
-    loop {
-        let mut tx = app.db.begin().await?;
-        let moved = store::gateways::bring_forward(&mut tx, now, until, BROUGHT_FORWARD).await?;
-        tx.commit().await?;
-        if moved < BROUGHT_FORWARD as u64 {
-            break;
-        }
-    }
+    bring_forward(app, Timeline::Wall, now, until).await?;
     app.bells.collect.notify_one();
     app.bells.look_up.notify_one();
     Ok(())
+}
+
+/// What waits for a gateway until this instant is due at once. Whatever waits for another one is made to wait again.
+async fn bring_forward(app: &App, timeline: Timeline, now: DateTime<Utc>, until: DateTime<Utc>) -> Done<()> {
+    loop {
+        let mut tx = app.db.begin().await?;
+        let moved = store::gateways::bring_forward(&mut tx, timeline, now, until, BROUGHT_FORWARD).await?;
+        tx.commit().await?;
+        if moved < BROUGHT_FORWARD as u64 {
+            return Ok(());
+        }
+    }
 }

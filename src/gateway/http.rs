@@ -20,7 +20,7 @@ use reqwest::{
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::{Found, ReturnFound, ReturnOutcome, health};
+use super::{Found, ReturnFound, ReturnOutcome, health, mask};
 use crate::{
     domain::payment::Outcome,
     telemetry::{GATEWAY_CALL_SECONDS, GATEWAY_FAULTS},
@@ -344,7 +344,7 @@ impl Http {
                 text = text.replace(secret, "***");
             }
         }
-        let masked = mask_card_numbers(&text);
+        let masked = mask::card_numbers(&text);
         let one_line: String = masked.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         one_line.trim().chars().take(MAX_MESSAGE_CHARS).collect()
     }
@@ -379,36 +379,6 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         }
     };
     Some(wait.min(MAX_RETRY_AFTER))
-}
-
-/// Runs of 13 digits or more, also when grouped by single spaces or dashes, become `****`.
-fn mask_card_numbers(text: &str) -> String {
-    let chars: Vec<char> = text.chars().collect();
-    let mut masked = String::with_capacity(text.len());
-    let mut at = 0;
-    while at < chars.len() {
-        if !chars[at].is_ascii_digit() {
-            masked.push(chars[at]);
-            at += 1;
-            continue;
-        }
-        let (mut end, mut digits) = (at, 0);
-        while end < chars.len() {
-            if chars[end].is_ascii_digit() {
-                digits += 1;
-            } else if !(matches!(chars[end], ' ' | '-') && chars.get(end + 1).is_some_and(char::is_ascii_digit)) {
-                break;
-            }
-            end += 1;
-        }
-        if digits >= 13 {
-            masked.push_str("****");
-        } else {
-            masked.extend(&chars[at..end]);
-        }
-        at = end;
-    }
-    masked
 }
 
 /// A whole number, however it was written: `1112`, `1112.0` or `"1112"`.
@@ -473,8 +443,6 @@ mod tests {
         let clean = http.clean(dirty, &["cus_1234", ""]);
         assert_eq!(clean, "key *** for *** card ****, **** on 2026-01-02 line");
         assert_eq!(http.clean(&"é".repeat(500), &[]).chars().count(), 200);
-        assert_eq!(mask_card_numbers("123456789012"), "123456789012", "twelve digits are no card");
-        assert_eq!(mask_card_numbers("1234567890123"), "****");
     }
 
     #[test]

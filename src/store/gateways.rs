@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{Db, Result, Tx, db::Row};
+use crate::domain::customer::Timeline;
 
 /// A gateway that an operator has paused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
@@ -41,16 +42,17 @@ pub async fn paused(db: &Db) -> Result<Vec<GatewayPause>> {
     db.query("select * from gateway_pauses order by gateway").all().await
 }
 
-/// What would wait for a gateway in real time until this instant, or less long, is due now. Answers how many were moved.
-pub async fn bring_forward(tx: &mut Tx, now: DateTime<Utc>, until: DateTime<Utc>, limit: i64) -> Result<u64> {
+/// What would wait for a gateway until this instant, or less long, is due now. Answers how many were moved.
+pub async fn bring_forward(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, until: DateTime<Utc>, limit: i64) -> Result<u64> {
     tx.query(
         "update invoices set next_attempt_at = $1 where id in (
-         select id from invoices where timeline = 'wall' and next_attempt_at > $1 and next_attempt_at <= $2
+         select id from invoices where timeline = $4 and next_attempt_at > $1 and next_attempt_at <= $2
          and postponed_by = 'gateway' limit $3 for update skip locked)",
     )
     .bind(now)
     .bind(until)
     .bind(limit)
+    .bind(timeline)
     .run()
     .await
 }

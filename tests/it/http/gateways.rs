@@ -13,7 +13,7 @@ on_both! {
         }
         let list = list.ok(200);
         let names: Vec<&str> = list["data"].as_array().expect("data").iter().map(|gateway| gateway["name"].as_str().expect("name")).collect();
-        assert_eq!(names, ["fluid", "paylike", "real"]);
+        assert_eq!(names, ["fluid", "paylike", "paysley", "real"]);
         assert_eq!(
             door.get("/v1/gateways/real").await.ok(200),
             json!({

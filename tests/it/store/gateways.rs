@@ -58,7 +58,7 @@ on_both! {
             waits(None, until, Timeline::Wall).await,
             waits(gateway, samples::minute(16), Timeline::Wall).await,
         ];
-        let forward = async |limit| ground.write(async |tx: &mut Tx| store::gateways::bring_forward(tx, now, until, limit).await).await;
+        let forward = async |limit| ground.write(async |tx: &mut Tx| store::gateways::bring_forward(tx, Timeline::Wall, now, until, limit).await).await;
         assert_eq!((forward(1).await, forward(9).await, forward(9).await), (1, 1, 0));
         let again = async |id| store::invoices::get(&ground.db, id).await.expect("read").expect("invoice").next_attempt_at;
         assert_eq!((again(one.id).await, again(two.id).await), (Some(now), Some(now)));

@@ -276,6 +276,7 @@ on_both! {
             ("payment_requests.rs", "update payment_requests set ending = 'expired'", "payment_requests_open payment_requests_not_closed"),
             ("payment_requests.rs", "select * from payment_requests where timeline = $1 and next_reminder_at", "payment_requests_reminders"),
             ("payment_requests.rs", "select count(*) from payment_requests where timeline", "payment_requests_busy"),
+            ("gateways.rs", "update invoices set next_attempt_at", "invoices_due"),
             ("gateways.rs", "update payments set next_lookup_at", "payments_to_look_up payments_undecided payments_one_open"),
             ("invariants.rs", "select id from subscriptions where due_at is null", "subscriptions_adrift"),
             ("invariants.rs", "select id from invoices where status = 'open'", "invoices_waiting"),

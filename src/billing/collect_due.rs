@@ -13,8 +13,10 @@ use futures_util::{
 };
 use serde_json::json;
 
+mod reserved;
 mod way;
 
+use reserved::Reserved;
 pub(super) use way::Obstacle;
 use way::Way;
 
@@ -79,7 +81,10 @@ async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settl
                     collected.without_gateway += claimed.without_gateway;
                     collected.payments += claimed.payments.len();
                     let count = claimed.payments.len() + claimed.without_gateway;
-                    calls.extend(claimed.payments.into_iter().map(|payment| drive(app, payment, Step::Charge, settler)));
+                    calls.extend(claimed.payments.into_iter().map(|payment| {
+                        let reserved = payment.status == PaymentStatus::Authorized;
+                        drive(app, payment, if reserved { Step::Capture } else { Step::Charge }, settler)
+                    }));
                     if count == 0 && calls.is_empty() {
                         break;
                     }
@@ -109,15 +114,21 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64) ->
     let ids: Vec<InvoiceId> = invoices.iter().map(|invoice| invoice.id).collect();
     let methods: HashMap<InvoiceId, ChosenMethod> =
         store::invoices::methods_of(&mut tx, &ids).await?.into_iter().map(|method| (method.invoice_id, method)).collect();
+    let mut reserved = Reserved::of(&mut tx, &ids).await?;
     let mut payments = Vec::with_capacity(invoices.len());
     let mut local = Vec::new();
     invoices.retain_mut(|invoice| {
         match way::of(app, timeline, invoice, methods.get(&invoice.id)) {
-            Way::Charge(method) => {
-                invoice.attempts += 1;
-                invoice.next_attempt_at = None;
-                payments.push(payment_for(app, invoice, method, now, wall));
-            }
+            Way::Charge(method) => match reserved.wait(app, invoice, method, now, wall) {
+                Some(until) => invoice.next_attempt_at = Some(until),
+                None => {
+                    invoice.attempts += 1;
+                    invoice.next_attempt_at = None;
+                    let mut payment = payment_for(app, invoice, method, now, wall);
+                    reserved.capture(invoice.id, &mut payment);
+                    payments.push(payment);
+                }
+            },
             Way::Wait(until) => invoice.next_attempt_at = Some(until),
             Way::Without(obstacle) => {
                 local.push((invoice.id, obstacle));
@@ -129,7 +140,11 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64) ->
     });
     store::payments::insert(&mut tx, &payments).await?;
     store::invoices::save(&mut tx, &invoices).await?;
+    let to_void = reserved.close(&mut tx).await?;
     tx.commit().await?;
+    if to_void {
+        app.bells.look_up.notify_one();
+    }
     let without_gateway = local.len();
     for (invoice, obstacle) in local {
         settle::without_gateway(app, invoice, obstacle).await?;
@@ -167,6 +182,7 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
         currency: invoice.currency,
         status: PaymentStatus::Pending,
         transaction_id: None,
+        authorization_id: None,
         decline_class: None,
         decline_code: None,
         decline_message: None,
@@ -206,9 +222,11 @@ pub async fn recover(app: &App, starting: bool) -> Done<u64> {
     let mut tx = app.db.begin().await?;
     let mut freed = store::payments::expire_leases(&mut tx, now, reborn).await?;
     freed += store::refunds::expire_leases(&mut tx, now, reborn).await?;
+    freed += store::authorizations::expire_leases(&mut tx, now, reborn).await?;
     if starting {
         freed += store::payments::release_look_ups(&mut tx, now, &app.instance).await?;
         freed += store::refunds::release_look_ups(&mut tx, now, &app.instance).await?;
+        freed += store::authorizations::release_look_ups(&mut tx, now, &app.instance).await?;
         freed += store::clocks::release_claims(&mut tx, &app.instance).await?;
     }
     if freed > 0 {

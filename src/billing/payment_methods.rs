@@ -174,6 +174,8 @@ async fn locked_method(tx: &mut Tx, id: PaymentMethodId) -> Done<(Customer, Paym
 /// A customer, whose lock guards which method is the default, and before that their open invoices that were declined and that
 /// no payment is open for.
 async fn locked(tx: &mut Tx, id: CustomerId) -> Done<(Customer, Vec<Invoice>)> {
+    // What is reserved may be reserved from another card than is to be charged now.
+    store::authorizations::look_at_customer(tx, id).await?;
     let open = store::invoices::lock_open_of_customer(tx, id).await?;
     let failed = open.into_iter().filter(|invoice| invoice.dunning_step > 0 && invoice.next_attempt_at.is_some()).collect();
     Ok((customers::locked(tx, &id.to_string()).await?, failed))

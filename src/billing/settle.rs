@@ -16,7 +16,7 @@ use crate::{
         invoice::{InvoiceStatus, NextAction},
         payment::{Decline, Outcome, Payment},
     },
-    gateway::{Charge, Configured, Found, Mandate, ReturnOutcome, Sent, Source},
+    gateway::{Charge, Configured, Found, Mandate, Other, ReturnOutcome, Sent, Source},
     store,
 };
 
@@ -42,6 +42,11 @@ pub(super) enum Answer {
     Nothing,
     /// The gateway could not say.
     Silence(String),
+    /// Taken more than once under one reference.
+    Twice {
+        best: Outcome,
+        others: Vec<Other>,
+    },
     /// What became of the attempt to give reserved money free.
     Released(ReturnOutcome),
     /// Another daemon has taken the payment over.
@@ -198,6 +203,7 @@ async fn call(gateway: &Configured, payment: &Payment, step: Step) -> Answer {
         Step::Capture => Answer::Outcome(gateway.adapter.capture(transaction_id, &charge).await),
         Step::LookUp => match gateway.adapter.look_up(&sent(payment)).await {
             Found::Outcome(outcome) => Answer::Outcome(outcome),
+            Found::Several { best, others } => several(gateway, payment, &charge, best, others).await,
             Found::Nothing => Answer::Nothing,
             Found::NoAnswer { message } => Answer::Silence(message),
         },
@@ -207,6 +213,15 @@ async fn call(gateway: &Configured, payment: &Payment, step: Step) -> Answer {
             Answer::Released(released)
         }
     }
+}
+
+/// Reserved more than once: one of them is ours. Taken more than once: for a human.
+async fn several(gateway: &Configured, payment: &Payment, charge: &Charge, best: Outcome, others: Vec<Other>) -> Answer {
+    for stray in others.iter().filter(|other| other.taken_minor.is_none()) {
+        let released = gateway.adapter.release(&stray.transaction_id, charge).await;
+        tracing::warn!(payment = %payment.id, stray = stray.transaction_id, ?released, "reserved more than once: one is given free");
+    }
+    if others.iter().any(|other| other.taken_minor.is_some()) { Answer::Twice { best, others } } else { Answer::Outcome(best) }
 }
 
 /// A payment that waited long for its turn renews its lease first; false if another daemon has it by now.

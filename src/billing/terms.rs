@@ -41,6 +41,7 @@ pub struct TermsInput {
     pub holiday_calendar: Option<Option<String>>,
     pub catch_up: Option<CatchUp>,
     pub while_past_due: Option<WhilePastDue>,
+    pub authorize_days_before: Option<i64>,
     pub timezone: Option<Zone>,
     pub metadata: Option<Metadata>,
     pub keep_anchor: Option<bool>,
@@ -56,8 +57,6 @@ pub struct FixedTerms {
     pub trial_days: Option<i64>,
     /// There are no policies besides the configured one: none may be named.
     pub dunning_policy_id: Option<String>,
-    /// Nothing is authorized early: none, or 0.
-    pub authorize_days_before: Option<i64>,
 }
 
 impl FixedTerms {
@@ -87,11 +86,6 @@ impl FixedTerms {
                 "dunning_policy_id",
                 self.dunning_policy_id.is_some(),
                 "must be left out: the configured dunning ladder holds for all subscriptions",
-            ),
-            (
-                "authorize_days_before",
-                self.authorize_days_before.is_some_and(|days| days != 0),
-                "must be left out or 0: charges are authorized on the bill date itself",
             ),
         ];
         for (field, _, message) in differs.into_iter().filter(|(_, differs, _)| *differs) {
@@ -161,6 +155,7 @@ pub(super) async fn resolve(
         holiday_calendar: input.holiday_calendar,
         catch_up: input.catch_up,
         while_past_due: input.while_past_due,
+        authorize_days_before: input.authorize_days_before,
         timezone: input.timezone,
         metadata: input.metadata,
         keep_anchor: input.keep_anchor,

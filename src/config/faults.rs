@@ -115,6 +115,8 @@ impl Config {
         faults.error(paylike && gateway.merchant_id.is_empty(), key("merchant_id"), "is missing: Paylike needs one");
         faults.error(gateway.timeout.is_zero(), key("timeout"), "must be longer than 0s");
         faults.error(gateway.max_in_flight == 0, key("max_in_flight"), "must be at least 1");
+        let short = gateway.authorization_lifetime < Duration::from_hours(24);
+        faults.error(short, key("authorization_lifetime"), "must be at least 1d");
         faults.warning(
             self.collection.lease <= gateway.timeout,
             key("timeout"),

@@ -34,6 +34,7 @@ kinds! {
     Invoice, InvoiceId, "inv";
     Payment, PaymentId, "pay";
     Refund, RefundId, "ref";
+    Authorization, AuthorizationId, "auth";
     TestClock, ClockId, "clk";
     Event, EventId, "evt";
     ApiKey, ApiKeyId, "key";

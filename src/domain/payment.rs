@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     customer::Timeline,
-    id::{CustomerId, InvoiceId, PaymentId, PaymentMethodId, RefundId},
+    id::{AuthorizationId, CustomerId, InvoiceId, PaymentId, PaymentMethodId, RefundId},
     money::Currency,
     text_enum,
 };
@@ -131,6 +131,8 @@ pub struct Payment {
     pub status: PaymentStatus,
     /// The gateway's id of this payment.
     pub transaction_id: Option<String>,
+    /// Under which the money was reserved before the bill date; the gateway knows both by one reference.
+    pub authorization_id: Option<AuthorizationId>,
     pub decline_class: Option<DeclineClass>,
     pub decline_code: Option<String>,
     pub decline_message: Option<String>,

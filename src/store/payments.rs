@@ -33,6 +33,7 @@ impl Row for Payment {
         "currency",
         "status",
         "transaction_id",
+        "authorization_id",
         "decline_class",
         "decline_code",
         "decline_message",

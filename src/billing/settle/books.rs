@@ -10,7 +10,7 @@ use crate::{
     domain::{
         customer::Timeline,
         event::{Actor, Event},
-        id::{InstallmentPlanId, InvoiceId, PaymentId, SubscriptionId},
+        id::{AuthorizationId, InstallmentPlanId, InvoiceId, PaymentId, SubscriptionId},
         invoice::{Invoice, InvoiceStatus},
         payment::Payment,
         subscription::{Subscription, SubscriptionStatus},
@@ -22,6 +22,7 @@ mod answers;
 mod installments;
 mod ladder;
 mod operator;
+mod reserved;
 
 use installments::Installments;
 
@@ -43,6 +44,8 @@ pub struct Books<'a> {
     voids: BTreeMap<InvoiceId, (String, Actor)>,
     /// Subscriptions that ended for good: their other open invoices go with them.
     given_up: BTreeSet<SubscriptionId>,
+    /// Reservations that could not be captured.
+    void_used: BTreeSet<AuthorizationId>,
     events: Vec<Event>,
 }
 
@@ -96,6 +99,7 @@ impl<'a> Books<'a> {
             paid: BTreeSet::new(),
             voids: BTreeMap::new(),
             given_up: BTreeSet::new(),
+            void_used: BTreeSet::new(),
             events: Vec::new(),
         })
     }
@@ -150,6 +154,11 @@ impl<'a> Books<'a> {
         };
         let payments: Vec<Payment> = self.changed_payments.iter().filter_map(|id| self.payments.get(id).cloned()).collect();
         store::payments::save(tx, &payments).await?;
+        if !self.void_used.is_empty() {
+            let ids: Vec<AuthorizationId> = std::mem::take(&mut self.void_used).into_iter().collect();
+            store::authorizations::void_used(tx, &ids, "it could not be captured", self.wall).await?;
+            self.app.bells.look_up.notify_one();
+        }
         store::invoices::save(tx, &taken(&self.changed_invoices, &self.invoices)).await?;
         self.void(tx).await?;
         self.clear_of_debt(tx).await?;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::authorizations::AuthorizationAnswer;
 use crate::{
     billing::{self, App, Refusal},
     domain::{
@@ -182,6 +183,8 @@ pub struct RefundedAnswer {
     #[serde(flatten)]
     invoice: InvoiceAnswer,
     refunds: Vec<RefundAnswer>,
+    /// What was authorized for it before the bill date, if anything was.
+    authorization: Option<AuthorizationAnswer>,
 }
 
 /// Lists invoices.
@@ -210,7 +213,15 @@ async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::Invoice>) -> Re
 async fn shown(app: &App, id: InvoiceId) -> Result<Json<RefundedAnswer>, Problem> {
     let invoice = store::invoices::get(&app.db, id).await?.ok_or_else(|| Refusal::not_found("invoice", id))?;
     let refunds = store::refunds::of_invoice(&app.db, id).await?;
-    Ok(Json(RefundedAnswer { invoice: invoice.into(), refunds: refunds.into_iter().map(RefundAnswer::from).collect() }))
+    let authorization = match (invoice.subscription_id, invoice.cycle) {
+        (Some(subscription), Some(cycle)) => store::authorizations::of_cycle(&app.db, subscription, cycle).await?,
+        _ => None,
+    };
+    Ok(Json(RefundedAnswer {
+        invoice: invoice.into(),
+        refunds: refunds.into_iter().map(RefundAnswer::from).collect(),
+        authorization: authorization.map(AuthorizationAnswer::from),
+    }))
 }
 
 /// Charges an open invoice now, whatever its ladder says.

@@ -8,6 +8,7 @@ use crate::billing::App;
 
 pub mod add_ons;
 pub mod api_keys;
+pub mod authorizations;
 pub mod catalog;
 pub mod clocks;
 pub mod customers;
@@ -31,6 +32,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .merge(add_ons::routes())
         .merge(api_keys::routes())
+        .merge(authorizations::routes())
         .merge(clocks::routes())
         .merge(customers::routes())
         .merge(discounts::routes())

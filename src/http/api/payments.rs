@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     billing::{self, App, Refusal},
     domain::{
-        id::{self, ClockId, CustomerId, InvoiceId, PaymentId, PaymentMethodId},
+        id::{self, AuthorizationId, ClockId, CustomerId, InvoiceId, PaymentId, PaymentMethodId},
         money::Currency,
         payment::{DeclineClass, Finding, Payment, PaymentStatus},
     },
@@ -52,10 +52,10 @@ body! {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DeclineAnswer {
-    class: DeclineClass,
+    pub class: DeclineClass,
     /// The gateway's own.
-    code: String,
-    message: String,
+    pub code: String,
+    pub message: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -75,6 +75,9 @@ pub struct PaymentAnswer {
     reference: String,
     /// The gateway's.
     transaction_id: Option<String>,
+    /// Under which the money was reserved before the bill date.
+    #[schema(value_type = Option<String>)]
+    authorization_id: Option<AuthorizationId>,
     amount: i64,
     amount_captured: i64,
     amount_refunded: i64,
@@ -113,6 +116,7 @@ impl From<Payment> for PaymentAnswer {
             gateway: payment.gateway,
             reference: payment.reference,
             transaction_id: payment.transaction_id,
+            authorization_id: payment.authorization_id,
             amount: payment.amount,
             amount_captured: payment.amount_captured,
             amount_refunded: payment.amount_refunded,

@@ -13,6 +13,7 @@ use super::{Faults, Input};
 use crate::billing::{change::When, unpark::Missed};
 use crate::domain::{
     api_key::Scope,
+    authorization::AuthorizationStatus,
     calendar::BusinessDay,
     clock::ClockStatus,
     customer::{Timeline, Zone},
@@ -358,6 +359,6 @@ macro_rules! domain_words {
 }
 
 domain_words! {
-    Arrears, BusinessDay, CatchUp, ClockStatus, Effect, Field, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind,
+    Arrears, AuthorizationStatus, BusinessDay, CatchUp, ClockStatus, Effect, Field, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind,
     Missed, Overrides, PaymentStatus, RefundTo, RollOutStatus, Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
 }

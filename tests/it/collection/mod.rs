@@ -2,6 +2,7 @@
 
 pub mod chaos;
 mod dunning;
+mod early;
 mod faults;
 mod operator;
 mod schedules;

@@ -285,6 +285,7 @@ fn gateways() -> Gateways {
         merchant_id: "none".to_owned(),
         timeout: Duration::from_secs(1),
         max_in_flight: 1,
+        authorization_lifetime: Duration::from_hours(7 * 24),
     };
     let configs = [
         ("fluid", config(GatewayKind::Fluidpay, Mode::Test)),

@@ -1,6 +1,7 @@
 //! The real program killed at any moment, while the pretend gateways live on: both books must agree to the cent all the same.
 
 mod crash_points;
+mod early_points;
 mod moments;
 mod overtaken;
 mod storm;

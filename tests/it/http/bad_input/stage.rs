@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rebilld::{
     domain::{
         api_key::ApiKey,
+        authorization::Authorization,
         catalog::Entry,
         clock::TestClock,
         customer::{Credit, Customer, PaymentMethod, Timeline},
@@ -127,6 +128,7 @@ impl Stage {
             currency: invoice.currency,
             status,
             transaction_id: Some("t1".into()),
+            authorization_id: None,
             decline_class: None,
             decline_code: None,
             decline_message: None,
@@ -165,6 +167,7 @@ impl Stage {
         self.names.insert("pay_done", taken.id.to_string());
         self.names.insert("evt", "evt_01h455vb4pex5vsknk084sn02q".into());
         self.names.insert("roll", "roll_01h455vb4pex5vsknk084sn02q".into());
+        self.names.insert("auth", "auth_01h455vb4pex5vsknk084sn02q".into());
         self.names.insert("run", "run_01h455vb4pex5vsknk084sn02q".into());
     }
 
@@ -204,6 +207,7 @@ fn fingerprint() -> &'static str {
         rows::<Invoice>(),
         rows::<Payment>(),
         rows::<Refund>(),
+        rows::<Authorization>(),
         rows::<Event>(),
         rows::<JobRun>(),
         rows::<RollOut>(),

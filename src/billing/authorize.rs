@@ -351,7 +351,7 @@ async fn call(gateway: &Configured, authorization: &Authorization) -> Answer {
                     Answer::Cleared(best, all)
                 }
                 Found::Nothing => Answer::Nothing,
-                Found::NoAnswer { message } => Answer::Silence(message),
+                Found::Disagrees { message } | Found::NoAnswer { message } => Answer::Silence(message),
             }
         }
     }

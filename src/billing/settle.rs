@@ -42,6 +42,8 @@ pub(super) enum Answer {
     Nothing,
     /// The gateway could not say.
     Silence(String),
+    /// It is at the gateway, and not as it was asked for.
+    Disagrees(String),
     /// Taken more than once under one reference.
     Twice {
         best: Outcome,
@@ -205,6 +207,7 @@ async fn call(gateway: &Configured, payment: &Payment, step: Step) -> Answer {
             Found::Outcome(outcome) => Answer::Outcome(outcome),
             Found::Several { best, others } => several(gateway, payment, &charge, best, others).await,
             Found::Nothing => Answer::Nothing,
+            Found::Disagrees { message } => Answer::Disagrees(message),
             Found::NoAnswer { message } => Answer::Silence(message),
         },
         Step::Release => {

@@ -173,6 +173,16 @@ text_enum! {
 }
 
 text_enum! {
+    /// What an operator found out about a parked refund.
+    pub enum RefundFinding {
+        /// The money went back.
+        Succeeded = "succeeded",
+        /// It never did: it may be asked for again.
+        NotProcessed = "not_processed",
+    }
+}
+
+text_enum! {
     /// Where a refund stands.
     pub enum RefundStatus {
         Pending = "pending",

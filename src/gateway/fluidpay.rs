@@ -135,7 +135,7 @@ impl FluidPay {
         // More may have been reserved than is captured. What its id was given us for is ours, whatever its amount.
         let known = transaction.amounts.first().copied().filter(|_| sent.transaction_id.is_some());
         if let Err(message) = transaction.agrees(known.unwrap_or(sent.amount_minor), sent.currency) {
-            return no_answer(self.http.clean(&message, &[]));
+            return Found::Disagrees { message: self.http.clean(&message, &[]) };
         }
         let standing = match transaction.standing(sent.amount_minor) {
             // A reservation that was given free or ran out: nothing was ever taken.

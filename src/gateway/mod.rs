@@ -74,6 +74,8 @@ pub enum Found {
     Several { best: Outcome, others: Vec<Other> },
     /// The gateway has never seen it. The same charge may be sent again.
     Nothing,
+    /// It is there, with another amount or currency than was asked for. No further question changes that: for an operator.
+    Disagrees { message: String },
     /// The gateway could not say; ask again later.
     NoAnswer { message: String },
 }

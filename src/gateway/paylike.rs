@@ -113,7 +113,7 @@ impl Paylike {
         // More may have been reserved than is captured. What its id was given us for is ours, whatever its amount.
         let asked = transaction.amount.filter(|_| sent.transaction_id.is_some()).unwrap_or(sent.amount_minor);
         if let Err(message) = transaction.agrees(asked, sent.currency) {
-            return Found::NoAnswer { message: self.http.clean(&message, &[]) };
+            return Found::Disagrees { message: self.http.clean(&message, &[]) };
         }
         match self.outcome(&transaction.id, transaction.standing(sent.amount_minor)) {
             Outcome::Unknown { message } => Found::NoAnswer { message },

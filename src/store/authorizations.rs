@@ -135,12 +135,10 @@ pub async fn save_next_look(tx: &mut Tx, subscriptions: &[Subscription]) -> Resu
 /// What reserves may be another card's now: a customer's subscriptions are looked at at once.
 pub async fn look_at_customer(tx: &mut Tx, customer: CustomerId) -> Result<u64> {
     // In the past by every clock: at once.
-    tx.query(
-        "update subscriptions set authorize_at = updated_at where customer_id = $1 and authorize_days_before is not null",
-    )
-    .bind(customer)
-    .run()
-    .await
+    tx.query("update subscriptions set authorize_at = updated_at where customer_id = $1 and authorize_days_before is not null")
+        .bind(customer)
+        .run()
+        .await
 }
 
 /// Those of these subscriptions that are open.

@@ -63,7 +63,7 @@ fn another_amount_under_our_reference_is_left_to_the_operator() {
     other.amount_minor = 9900;
     let adapter = Paylike::new(&settings("m1")).expect("usable settings");
     let found = adapter.pick(&other, vec![transaction("a", 0, 2500, "2026-03-01T06:00:01Z")]);
-    assert!(matches!(found, Found::NoAnswer { message } if message.contains("9900") && message.contains("2500")));
+    assert!(matches!(found, Found::Disagrees { message } if message.contains("9900") && message.contains("2500")));
 }
 
 #[test]

@@ -74,7 +74,12 @@ async fn billing(State(app): State<Arc<App>>, _: Query<NoFilters>) -> Result<Jso
             "ask the gateway and resolve",
             health::payments_parked(db).await?,
         ),
-        check("refunds_parked", "no refund waits for an operator", "ask the gateway", health::refunds_parked(db).await?),
+        check(
+            "refunds_parked",
+            "no refund waits for an operator",
+            "ask the gateway and resolve",
+            health::refunds_parked(db).await?,
+        ),
         check(
             "payments_beyond_lease",
             "no payment is left by a daemon that has gone silent",

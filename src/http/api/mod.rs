@@ -22,6 +22,7 @@ pub mod jobs;
 pub mod payment_methods;
 pub mod payments;
 pub mod plans;
+pub mod refunds;
 pub mod roll_outs;
 pub mod schedules;
 pub mod subscriptions;
@@ -45,6 +46,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(payments::routes())
         .merge(payment_methods::routes())
         .merge(plans::routes())
+        .merge(refunds::routes())
         .merge(roll_outs::routes())
         .merge(schedules::routes())
         .merge(subscriptions::routes())

@@ -23,7 +23,7 @@ use crate::domain::{
     installment::{InstallmentPlanStatus, change::Spread, restore::Arrears, terms::TermUnits},
     invoice::InvoiceStatus,
     money::{Currency, MAX_AMOUNT_MINOR, Percentage},
-    payment::{Finding, MethodKind, PaymentStatus, RefundTo},
+    payment::{Finding, MethodKind, PaymentStatus, RefundFinding, RefundStatus, RefundTo},
     plan::{CatchUp, WhilePastDue},
     proration::FirstPeriod,
     roll_out::{Effect, Field, Overrides, RollOutStatus},
@@ -360,5 +360,5 @@ macro_rules! domain_words {
 
 domain_words! {
     Arrears, AuthorizationStatus, BusinessDay, CatchUp, ClockStatus, Effect, Field, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind,
-    Missed, Overrides, PaymentStatus, RefundTo, RollOutStatus, Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
+    Missed, Overrides, PaymentStatus, RefundFinding, RefundStatus, RefundTo, RollOutStatus, Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
 }

@@ -1,6 +1,7 @@
 //! Stories of money: what is charged when, what a fault does to it, and that it is never taken twice.
 
 pub mod chaos;
+mod doubts;
 mod dunning;
 mod early;
 mod faults;

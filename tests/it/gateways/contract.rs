@@ -226,7 +226,7 @@ async fn one_reference_in_many_storms_takes_money_once(bench: Bench) {
                 Found::Nothing => bench.adapter.charge(&charge).await,
                 Found::Outcome(outcome) => bench.finish(outcome, &charge).await,
                 Found::Several { best, others } => panic!("{best:?} and {others:?}"),
-                Found::NoAnswer { message } => panic!("{message}"),
+                Found::Disagrees { message } | Found::NoAnswer { message } => panic!("{message}"),
             };
             next = match outcome {
                 Outcome::Succeeded { transaction_id, .. } => {

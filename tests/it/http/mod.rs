@@ -6,6 +6,7 @@ mod business_days;
 mod catalog;
 mod clocks;
 mod customers;
+mod doubts;
 mod first_charges;
 mod foreseen;
 mod health;

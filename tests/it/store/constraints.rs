@@ -83,6 +83,10 @@ const REFUSED: &[(&str, &str, &[&str])] = &[
     ("installments", "invoice_id", &["'x'"]),
     ("invoices", "installment_number", &["-1"]),
     ("payments", "reason", &["'gift'"]),
+    ("authorizations", "cycle", &["-1"]),
+    ("authorizations", "amount", &["0"]),
+    ("authorizations", "status", &["'open'", "'used'", "'authorized'"]),
+    ("authorizations", "lookups", &["-1"]),
 ];
 
 /// One row in every table; the subscription and the invoice have something due.
@@ -111,6 +115,7 @@ async fn one_of_each(ground: &Ground) -> (Payment, Refund) {
             tx.insert_rows(std::slice::from_ref(&plan)).await?;
             store::installments::insert_parts(tx, &parts).await?;
             store::payments::insert(tx, std::slice::from_ref(&payment)).await?;
+            store::authorizations::insert(tx, &[samples::authorization(&subscription)]).await?;
             store::refunds::insert(tx, refund.clone()).await?;
             store::events::append(tx, &[samples::event("a.b", "x")]).await?;
             store::roll_outs::insert(tx, &samples::roll_out()).await?;

@@ -27,6 +27,7 @@ const LARGE: &[&str] = &[
     "invoices",
     "payments",
     "refunds",
+    "authorizations",
     "customers",
     "credits",
     "payment_methods",
@@ -97,6 +98,18 @@ async fn fill(ground: &Ground) {
             refund
         })
         .collect();
+    let authorizations: Vec<_> = subscriptions
+        .iter()
+        .enumerate()
+        .map(|(i, subscription)| {
+            let mut authorization = samples::authorization(subscription);
+            authorization.next_lookup_at = handful(i);
+            if authorization.next_lookup_at.is_none() {
+                authorization.status = rebilld::domain::authorization::AuthorizationStatus::Voided;
+            }
+            authorization
+        })
+        .collect();
     let methods: Vec<_> = customers.iter().map(|customer| samples::method(customer.id)).collect();
     let credits: Vec<_> = customers.iter().map(|customer| samples::credit(customer.id)).collect();
     let events: Vec<_> = subscriptions.iter().map(|subscription| samples::event("a.b", &subscription.id.to_string())).collect();
@@ -112,6 +125,7 @@ async fn fill(ground: &Ground) {
             tx.insert_rows(&invoices).await?;
             tx.insert_rows(&payments).await?;
             tx.insert_rows(&refunds).await?;
+            tx.insert_rows(&authorizations).await?;
             tx.insert_rows(&methods).await?;
             tx.insert_rows(&credits).await?;
             tx.insert_rows(&events).await?;
@@ -251,6 +265,10 @@ on_both! {
             ("invoices.rs", "select next_attempt_at from invoices", "invoices_due"),
             ("payments.rs", "update payments set lease_owner = $1", "payments_to_look_up payments_undecided"),
             ("payments.rs", "update payments set status = 'unknown'", "payments_leased payments_undecided"),
+            ("authorizations.rs", "select * from subscriptions where timeline = $1 and authorize_at", "subscriptions_to_authorize"),
+            ("authorizations.rs", "select authorize_at from subscriptions", "subscriptions_to_authorize"),
+            ("authorizations.rs", "update authorizations set lease_owner", "authorizations_to_look_up"),
+            ("authorizations.rs", "update authorizations set status = 'unknown'", "authorizations_leased authorizations_open authorizations_undecided"),
             ("refunds.rs", "update refunds set lease_owner", "refunds_to_look_up refunds_one_open"),
             ("refunds.rs", "update refunds set status = 'unknown'", "refunds_leased refunds_one_open"),
         ] {

@@ -104,6 +104,10 @@ impl Books<'_> {
                 self.ask_later(&mut payment, message);
                 None
             }
+            Answer::Disagrees(message) => {
+                self.park(&mut payment, message);
+                None
+            }
             Answer::Twice { best, others } => {
                 self.taken_twice(&mut payment, best, others);
                 None

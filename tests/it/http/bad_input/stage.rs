@@ -144,6 +144,30 @@ impl Stage {
         };
         let (taken, parked) =
             (payment(&paid, id, PaymentStatus::Succeeded), payment(&stuck, door.app.id(), PaymentStatus::Parked));
+        let given = payment(&paid, door.app.id(), PaymentStatus::Declined);
+        let refund = Refund {
+            id: door.app.id(),
+            payment_id: Some(given.id),
+            invoice_id: paid.id,
+            timeline: paid.timeline,
+            destination: rebilld::domain::payment::RefundTo::Method,
+            amount: 1,
+            returned_before: 0,
+            currency: paid.currency,
+            reason: "unhappy".into(),
+            status: rebilld::domain::payment::RefundStatus::Parked,
+            voided: false,
+            transaction_id: None,
+            message: Some("no answer".into()),
+            lease_owner: None,
+            lease_expires_at: None,
+            lookups: 9,
+            next_lookup_at: None,
+            sent_at: paid.created_at,
+            created_at: paid.created_at,
+            resolved_at: None,
+        };
+        self.names.insert("refund", refund.id.to_string());
         let subscription = self.names["parked"].parse().expect("id");
         let subscription = store::subscriptions::get(&door.app.db, subscription).await.expect("read").expect("subscription");
         let subscription = Subscription {
@@ -155,7 +179,8 @@ impl Stage {
         let settled = Invoice { status: InvoiceStatus::Paid, amount_paid: paid.total, next_attempt_at: None, ..paid.clone() };
         let waiting = Invoice { next_attempt_at: None, ..stuck.clone() };
         let mut tx = door.app.db.begin().await.expect("tx");
-        store::payments::insert(&mut tx, &[taken.clone(), parked.clone()]).await.expect("payments");
+        store::payments::insert(&mut tx, &[taken.clone(), parked.clone(), given]).await.expect("payments");
+        store::refunds::insert(&mut tx, refund).await.expect("a refund");
         store::invoices::save(&mut tx, &[settled, waiting]).await.expect("invoices");
         store::subscriptions::save(&mut tx, &[subscription]).await.expect("parked");
         tx.commit().await.expect("commit");

@@ -109,6 +109,7 @@ async fn get(State(app): State<Arc<App>>, PathId(id): Target) -> Result<Json<Sub
 struct SubscriptionAndAuthorization {
     #[serde(flatten)]
     subscription: SubscriptionAnswer,
+    #[serde(skip_serializing_if = "Option::is_none")]
     authorization: Option<AuthorizationAnswer>,
 }
 

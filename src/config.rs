@@ -10,12 +10,14 @@ use serde::Deserialize;
 use crate::domain::{dunning::FinalAction, money::Currency, plan::CatchUp};
 
 mod changes;
+mod dunning;
 mod faults;
 mod parse;
 mod sources;
 #[cfg(test)]
 mod tests;
 
+pub use dunning::{Caps, DunningConfig};
 pub use faults::{Fault, Severity};
 
 /// `config/rebilld.toml`: every key with its default and a comment.
@@ -30,6 +32,8 @@ pub struct Config {
     pub billing: BillingConfig,
     pub installments: InstallmentsConfig,
     pub collection: CollectionConfig,
+    /// Policies by name.
+    pub dunning: BTreeMap<String, DunningConfig>,
     pub jobs: JobsConfig,
     pub instance: InstanceConfig,
     pub log: LogConfig,
@@ -71,6 +75,9 @@ pub struct AdminConfig {
     #[serde(deserialize_with = "parse::secret")]
     pub bootstrap_key: SecretString,
     pub bootstrap_key_file: String,
+    /// Without a slash at the end; empty: nobody outside reaches us.
+    #[serde(deserialize_with = "parse::base_url")]
+    pub public_url: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -110,6 +117,21 @@ pub struct CollectionConfig {
     /// Days after the first decline, rising.
     pub retry_days: Vec<u32>,
     pub final_action: FinalAction,
+    /// The policy that holds where none is named; empty: the one that an operator made the default, else `retry_days`.
+    #[serde(deserialize_with = "parse::text")]
+    pub dunning_policy: String,
+    /// For each credential; a gateway may have its own.
+    pub caps: Caps,
+    /// Empty: none.
+    pub payment_request_gateway: String,
+    #[serde(with = "humantime_serde")]
+    pub payment_request_expires: Duration,
+    /// After the request, rising.
+    #[serde(deserialize_with = "parse::durations")]
+    pub payment_request_reminders: Vec<Duration>,
+    /// The last one repeats.
+    #[serde(deserialize_with = "parse::durations")]
+    pub payment_request_poll: Vec<Duration>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -169,6 +191,9 @@ pub struct GatewayConfig {
     /// How long reserved money stays reserved; then it must be authorized anew.
     #[serde(default = "default_lifetime", with = "humantime_serde")]
     pub authorization_lifetime: Duration,
+    /// Over `collection.caps`, time by time.
+    #[serde(default)]
+    pub caps: Caps,
 }
 
 fn default_timeout() -> Duration {

@@ -20,6 +20,10 @@ pub const CYCLES_OPENED: &str = "rebilld_cycles_opened_total";
 pub const INSTALLMENTS_OPENED: &str = "rebilld_installments_opened_total";
 /// Payments that reached an outcome. Labels `gateway`, `status`.
 pub const PAYMENTS: &str = "rebilld_payments_total";
+/// What became of payment requests. Labels `gateway`, `status`: sent, reminded, paid, expired, withdrawn, refused, parked.
+pub const PAYMENT_REQUESTS: &str = "rebilld_payment_requests_total";
+pub const PAYMENT_REQUESTS_OPEN: &str = "rebilld_payment_requests_open";
+pub const PAYMENT_REQUESTS_PARKED: &str = "rebilld_payment_requests_parked";
 /// Duration of one call. Labels `gateway`, `operation`.
 pub const GATEWAY_CALL_SECONDS: &str = "rebilld_gateway_call_seconds";
 pub const INVOICES_OPEN: &str = "rebilld_invoices_open";
@@ -53,6 +57,9 @@ const TABLE: &[(&str, Shape, &str)] = &[
     (CYCLES_OPENED, Shape::Counter, "Billing cycles opened, each with its invoice."),
     (INSTALLMENTS_OPENED, Shape::Counter, "Installments that fell due, each with its invoice."),
     (PAYMENTS, Shape::Counter, "Payments that reached an outcome, by gateway and status."),
+    (PAYMENT_REQUESTS, Shape::Counter, "Payment requests sent, reminded of, paid or closed, by gateway and status."),
+    (PAYMENT_REQUESTS_OPEN, Shape::Gauge, "Payment requests that customers may still pay."),
+    (PAYMENT_REQUESTS_PARKED, Shape::Gauge, "Payment requests that wait for an operator."),
     (GATEWAY_CALL_SECONDS, Shape::Histogram(CALL_BUCKETS_S), "Seconds one gateway call took, by gateway and operation."),
     (INVOICES_OPEN, Shape::Gauge, "Invoices not yet paid, voided or given up."),
     (PAYMENTS_UNKNOWN, Shape::Gauge, "Payments whose outcome is not known yet; they are looked up, never charged again."),
@@ -248,10 +255,12 @@ mod tests {
     fn every_metric_is_rendered_with_help_and_buckets() {
         let handle = metrics();
         metrics::counter!(PAYMENTS, "gateway" => "fluid", "status" => "succeeded").increment(1);
+        metrics::counter!(PAYMENT_REQUESTS, "gateway" => "paysley", "status" => "sent").increment(1);
         metrics::counter!(JOB_RUNS, "job" => "bill", "result" => "ok").increment(1);
         metrics::histogram!(GATEWAY_CALL_SECONDS, "gateway" => "fluid", "operation" => "charge").record(0.2);
         metrics::histogram!(JOB_SECONDS, "job" => "bill").record(2.0);
-        for gauge in [INVOICES_OPEN, PAYMENTS_UNKNOWN, PAYMENTS_PARKED, SUBSCRIPTIONS_PARKED] {
+        let requests = [PAYMENT_REQUESTS_OPEN, PAYMENT_REQUESTS_PARKED];
+        for gauge in [INVOICES_OPEN, PAYMENTS_UNKNOWN, PAYMENTS_PARKED, SUBSCRIPTIONS_PARKED].into_iter().chain(requests) {
             metrics::gauge!(gauge).set(0);
         }
         handle.run_upkeep();

@@ -18,6 +18,7 @@ create table authorizations (
     customer_token text,
     payment_method_token text,
     prior_transaction_id text,
+    credential text not null,
     description text not null,
     amount bigint not null check (amount > 0),
     currency text not null,
@@ -48,6 +49,8 @@ create unique index authorizations_one_open on authorizations (subscription_id)
 create index authorizations_open on authorizations (subscription_id)
     where status in ('pending', 'authorized', 'unknown', 'voiding');
 create index authorizations_of_subscription on authorizations (subscription_id, cycle);
+-- Declines count toward the caps of the credential, whatever they were for.
+create index authorizations_of_credential on authorizations (credential, created_at) where status in ('pending', 'unknown', 'declined');
 create index authorizations_leased on authorizations (lease_expires_at) where lease_expires_at is not null;
 create index authorizations_to_look_up on authorizations (next_lookup_at) where next_lookup_at is not null;
 create index authorizations_undecided on authorizations (timeline) where status in ('pending', 'unknown', 'voiding');

@@ -15,6 +15,7 @@ use super::{App, Done};
 use crate::{
     domain::{
         authorization::{Authorization, AuthorizationStatus, Credential, Decision, Look, decide},
+        cap,
         customer::Timeline,
         event::{Actor, Event},
         id::{AuthorizationId, SubscriptionId},
@@ -218,6 +219,11 @@ fn anew(
         customer_token: credential.customer_token.clone(),
         payment_method_token: credential.payment_method_token.clone(),
         prior_transaction_id: credential.prior_transaction_id.clone(),
+        credential: cap::credential(
+            &credential.gateway,
+            [&credential.customer_token, &credential.payment_method_token, &credential.prior_transaction_id]
+                .map(|it| it.as_deref()),
+        ),
         description: subscription.description.clone(),
         amount,
         currency: subscription.currency,

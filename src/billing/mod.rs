@@ -8,22 +8,27 @@ pub mod checks;
 pub mod clocks;
 pub mod collect_due;
 pub mod customers;
+pub mod dunning_policies;
+mod fall_through;
 pub mod forecast;
 pub mod held;
 pub mod housekeeping;
 pub mod idempotency;
 pub mod import;
 pub mod installments;
+pub mod instances;
 pub mod invoice_due;
 pub mod invoices;
 pub mod keys;
 pub mod look_up;
 pub mod measure;
+pub mod occurrence;
 pub mod open;
 pub mod pause;
 pub mod payment_methods;
 pub mod plans;
 pub mod refund;
+pub mod requests;
 pub mod retry;
 pub mod roll_out;
 pub mod runs;
@@ -37,7 +42,7 @@ mod void;
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, RwLock},
 };
 
 use chrono::{DateTime, Utc};
@@ -51,7 +56,7 @@ use crate::{
     domain::{
         calendar::Holidays,
         customer::Timeline,
-        dunning::Policy,
+        dunning::Ladders,
         event::{Actor, Event},
         id::{Id, IdSource, Kind},
         subscription::Rules,
@@ -69,7 +74,8 @@ pub struct App {
     pub gateways: Gateways,
     pub config: Config,
     pub rules: Rules,
-    pub policy: Policy,
+    /// What follows a failure where no policy holds; a reload of the settings changes it.
+    pub ladders: RwLock<Arc<Ladders>>,
     /// Marks this daemon's claims.
     pub instance: String,
     pub bells: Bells,
@@ -85,6 +91,7 @@ pub struct Bells {
     pub authorize: Arc<Notify>,
     pub look_up: Arc<Notify>,
     pub travel: Arc<Notify>,
+    pub requests: Arc<Notify>,
     pub roll_outs: Arc<Notify>,
     pub invariants: Arc<Notify>,
     pub housekeeping: Arc<Notify>,
@@ -125,6 +132,11 @@ impl Refusal {
         Self::NotFound { what, id: id.to_string() }
     }
 
+    /// Whether the same may well succeed in a moment: the database was away, or another transaction in the way.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Store(store::Error::Unreachable(_) | store::Error::Busy))
+    }
+
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid(vec![Fault::new(field, message)])
     }
@@ -141,7 +153,7 @@ impl App {
             .map(|(name, days)| (name.clone(), days.iter().copied().collect::<Holidays>()))
             .collect();
         let rules = Rules { bill_at: config.billing.bill_at, holidays, catch_up_limit: config.billing.catch_up_limit.into() };
-        let policy = Policy { retry_days: config.collection.retry_days.clone(), final_action: config.collection.final_action };
+        let ladders = RwLock::new(Arc::new(config.collection.ladders()));
         let instance = config.instance_name();
         Self {
             db,
@@ -150,7 +162,7 @@ impl App {
             gateways,
             config,
             rules,
-            policy,
+            ladders,
             instance,
             bells: Bells::default(),
             stopping: CancellationToken::new(),

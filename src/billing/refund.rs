@@ -1,7 +1,7 @@
 //! Refunds: money back to the method it came from, recorded before the call and looked up when the answer is lost. Never more
 //! than was captured, and with what became credit never more than was paid.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 mod credit;
@@ -30,7 +30,7 @@ pub async fn refund(app: &App, actor: &Actor, invoice_id: InvoiceId, amount: Opt
     let mut wanted = wanted(&seen, RefundTo::Method, 0, amount)?;
     let mut refunds = Vec::new();
     for payment in store::payments::of_invoice(&app.db, invoice_id).await? {
-        let part = wanted.min(payment.amount_captured - payment.amount_refunded);
+        let part = wanted.min(payment.returnable());
         if wanted > 0 && part > 0 && payment.status == PaymentStatus::Succeeded {
             let (refund, payment) = record(app, actor, &payment, part, reason).await?;
             let refund = call(app, refund, &payment).await?;
@@ -79,6 +79,10 @@ async fn record(app: &App, actor: &Actor, payment: &Payment, amount: i64, reason
     };
     let claimed = store::refunds::claimed(&mut tx, invoice.id).await?;
     let left = payment.amount_captured - payment.amount_refunded;
+    let surplus = payment.surplus_in(payment.amount_refunded, amount);
+    if surplus > 0 && surplus < amount {
+        return Err(Refusal::WrongState("money that came twice is being given back first: try again later".to_owned()));
+    }
     if payment.status != PaymentStatus::Succeeded || amount > left {
         return Err(Refusal::WrongState("the payment has changed meanwhile: look at it and try again".to_owned()));
     }
@@ -110,7 +114,7 @@ async fn record(app: &App, actor: &Actor, payment: &Payment, amount: i64, reason
         }
         done => done?,
     }
-    if amount > invoice.refundable(RefundTo::Method, claimed) {
+    if amount - surplus > invoice.refundable(RefundTo::Method, claimed) {
         return Err(Refusal::WrongState("the invoice has changed meanwhile: look at it and try again".to_owned()));
     }
     let data = json!({ "to": RefundTo::Method, "payment_id": payment.id, "invoice_id": payment.invoice_id, "amount": amount, "reason": reason });
@@ -118,6 +122,25 @@ async fn record(app: &App, actor: &Actor, payment: &Payment, amount: i64, reason
     store::events::append(&mut tx, &[event]).await?;
     tx.commit().await?;
     Ok((refund, payment))
+}
+
+/// Gives back what an invoice did not need of a payment.
+pub(super) async fn surplus(app: &App, payment: &Payment) -> Done<()> {
+    let amount = payment.surplus - payment.amount_refunded;
+    match record(app, &Actor::System, payment, amount, "the invoice was paid already").await {
+        Ok((refund, payment)) => call(app, refund, &payment).await.map(|_| ()),
+        // Another refund of it is under way: this one is tried again when its claim ends.
+        Err(Refusal::WrongState(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// When a surplus that the gateway did not take back is tried again; never, once the backoff is used up: an operator sees it among the
+/// overpaid invoices.
+async fn again(app: &App, tx: &mut store::Tx, payment: &Payment) -> Done<Option<DateTime<Utc>>> {
+    let failures = store::refunds::failures(tx, payment.invoice_id, payment.id).await?;
+    let wait = usize::try_from(failures).ok().and_then(|index| app.config.collection.gateway_fault_backoff.get(index));
+    Ok(wait.and_then(|wait| TimeDelta::from_std(*wait).ok()).map(|wait| app.clock.now() + wait))
 }
 
 fn order(refund: &Refund, payment: &Payment) -> Return {
@@ -237,12 +260,28 @@ async fn close(
     else {
         return Ok(Err(refund.status));
     };
+    let returned = matches!(outcome, ReturnOutcome::Returned { .. });
+    let given_up = matches!(refund.status, RefundStatus::GatewayError | RefundStatus::Parked);
+    // Sent by a daemon that stood still, after another had found nothing and given it up: the money has gone back all the same,
+    // or may have, and that is asked once more.
+    let after_all = given_up
+        && payment.amount_refunded == refund.returned_before
+        && (returned
+            || matches!(outcome, ReturnOutcome::Unknown { .. }) && store::refunds::claimed(&mut tx, invoice.id).await? == 0);
     let waits = match word {
-        None => matches!(refund.status, RefundStatus::Pending | RefundStatus::Unknown),
+        None => after_all || matches!(refund.status, RefundStatus::Pending | RefundStatus::Unknown),
         Some(_) => refund.status == RefundStatus::Parked,
     };
     if !waits {
         return Ok(Err(refund.status));
+    }
+    // Gateways tell what was returned in all. Where that is in the books already, it was the one that had been given up.
+    let booked = returned && payment.amount_refunded == refund.returned_before + refund.amount;
+    let elsewhere = ReturnOutcome::GatewayError { message: "an earlier refund of this amount came through after all".to_owned() };
+    let outcome = if booked { &elsewhere } else { outcome };
+    if matches!(outcome, ReturnOutcome::Unknown { .. }) && (after_all || refund.status == RefundStatus::Pending) {
+        // Until now it may have been sent.
+        refund.sent_at = app.clock.now();
     }
     refund.lease_owner = None;
     refund.lease_expires_at = None;
@@ -257,7 +296,8 @@ async fn close(
             if payment.amount_refunded == payment.amount_captured {
                 payment.status = PaymentStatus::Refunded;
             }
-            invoice.amount_refunded += refund.amount;
+            // The invoice never took the surplus.
+            invoice.amount_refunded += refund.amount - payment.surplus_in(refund.returned_before, refund.amount);
             invoice.updated_at = now;
         }
         ReturnOutcome::Refused { code, message } => {
@@ -269,6 +309,17 @@ async fn close(
             refund.message = Some(message.clone());
         }
         ReturnOutcome::Unknown { message } => wait_for_look_up(app, &mut refund, message),
+    }
+    let failed = matches!(refund.status, RefundStatus::Refused | RefundStatus::GatewayError);
+    let mut kept = None;
+    if payment.surplus <= payment.amount_refunded {
+        payment.return_at = None;
+    } else if failed {
+        payment.return_at = again(app, &mut tx, &payment).await?;
+        kept = payment.return_at.is_none().then(|| {
+            let data = json!({ "invoice_id": invoice.id, "surplus": payment.surplus, "message": refund.message });
+            app.event(payment.timeline, now, &Actor::System, "payment.surplus_kept", payment.id, data)
+        });
     }
     let kind = format!("refund.{}", refund.status);
     let data = json!({
@@ -283,6 +334,7 @@ async fn close(
     store::invoices::save(&mut tx, &[invoice]).await?;
     store::payments::save(&mut tx, &[payment]).await?;
     store::refunds::save(&mut tx, refund.clone()).await?;
+    events.extend(kept);
     store::events::append(&mut tx, &events).await?;
     tx.commit().await?;
     Ok(Ok(refund))

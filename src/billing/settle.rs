@@ -119,14 +119,18 @@ impl Writer<'_> {
     }
 
     async fn settle(&self, claims: &[(Payment, Answer)]) -> Done<Vec<Option<(Step, Payment)>>> {
+        let begun = self.app.clock.now();
         let mut tries = 0;
         loop {
             match settle_group(self.app, claims).await {
-                Err(error) if tries < 5 => {
-                    // Money may have moved: the answers must not be lost to a passing fault such as a deadlock.
+                // Money may have moved: the answers must not be lost to a passing fault such as a deadlock. After a lease others
+                // look them up.
+                Err(error)
+                    if tries < 5 || error.is_passing() && self.app.clock.now() < begun + self.app.config.collection.lease =>
+                {
                     tries += 1;
                     tracing::warn!(%error, tries, "settling outcomes failed, trying again");
-                    tokio::time::sleep(std::time::Duration::from_millis(50 << tries)).await;
+                    tokio::time::sleep(std::time::Duration::from_millis(50 << tries.min(5))).await;
                 }
                 done => return done,
             }
@@ -229,12 +233,13 @@ async fn several(gateway: &Configured, payment: &Payment, charge: &Charge, best:
 
 /// A payment that waited long for its turn renews its lease first; false if another daemon has it by now.
 async fn keep_lease(app: &App, payment: &Payment) -> Done<bool> {
-    let now = app.clock.now();
     let lease = app.config.collection.lease;
-    if payment.lease_expires_at.is_some_and(|expires| expires - lease / 2 > now) {
+    if payment.lease_expires_at.is_some_and(|expires| expires - lease / 2 > app.clock.now()) {
         return Ok(true);
     }
     let mut tx = app.db.begin().await?;
+    // Not before: who waited here for long would renew it up to an instant that has passed.
+    let now = app.clock.now();
     let renewed = store::payments::renew_lease(&mut tx, payment.id, payment.lease_token, now, now + lease).await?;
     tx.commit().await?;
     Ok(renewed)

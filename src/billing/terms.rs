@@ -6,6 +6,7 @@ use super::{
     App, Done,
     change::When,
     checks::{Checks, ModifierInput, Terms, modifiers},
+    dunning_policies,
 };
 use crate::{
     domain::{
@@ -42,6 +43,8 @@ pub struct TermsInput {
     pub catch_up: Option<CatchUp>,
     pub while_past_due: Option<WhilePastDue>,
     pub authorize_days_before: Option<i64>,
+    /// Id or reference.
+    pub dunning_policy_id: Option<Option<String>>,
     pub timezone: Option<Zone>,
     pub metadata: Option<Metadata>,
     pub keep_anchor: Option<bool>,
@@ -55,8 +58,6 @@ pub struct FixedTerms {
     pub first_period: Option<FirstPeriod>,
     pub initial_payment_amount: Option<i64>,
     pub trial_days: Option<i64>,
-    /// There are no policies besides the configured one: none may be named.
-    pub dunning_policy_id: Option<String>,
 }
 
 impl FixedTerms {
@@ -81,11 +82,6 @@ impl FixedTerms {
                 "trial_days",
                 self.trial_days.is_some(),
                 "only counts at the start: to move the end of a trial, reschedule the first charge",
-            ),
-            (
-                "dunning_policy_id",
-                self.dunning_policy_id.is_some(),
-                "must be left out: the configured dunning ladder holds for all subscriptions",
             ),
         ];
         for (field, _, message) in differs.into_iter().filter(|(_, differs, _)| *differs) {
@@ -129,6 +125,10 @@ pub(super) async fn resolve(
         Some(inputs) => Some(modifiers::<Discount>(tx, checks, "discounts", inputs, &subscription.discounts).await?),
         None => None,
     };
+    let dunning_policy_id = match &input.dunning_policy_id {
+        Some(key) => Some(dunning_policies::named(tx, checks, key.as_deref()).await?),
+        None => None,
+    };
     if let Some(Some(method)) = input.payment_method_id {
         let methods = store::payment_methods::of_customer(tx, subscription.customer_id).await?;
         if !methods.iter().any(|known| known.id == method) {
@@ -156,6 +156,7 @@ pub(super) async fn resolve(
         catch_up: input.catch_up,
         while_past_due: input.while_past_due,
         authorize_days_before: input.authorize_days_before,
+        dunning_policy_id,
         timezone: input.timezone,
         metadata: input.metadata,
         keep_anchor: input.keep_anchor,

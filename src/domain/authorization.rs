@@ -63,6 +63,8 @@ pub struct Authorization {
     pub customer_token: Option<String>,
     pub payment_method_token: Option<String>,
     pub prior_transaction_id: Option<String>,
+    /// What is charged, as caps count it.
+    pub credential: String,
     pub description: String,
     /// Minor units.
     pub amount: i64,

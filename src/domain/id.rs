@@ -33,6 +33,7 @@ kinds! {
     InstallmentPlan, InstallmentPlanId, "inst";
     Invoice, InvoiceId, "inv";
     Payment, PaymentId, "pay";
+    PaymentRequest, PaymentRequestId, "preq";
     Refund, RefundId, "ref";
     Authorization, AuthorizationId, "auth";
     TestClock, ClockId, "clk";
@@ -41,6 +42,7 @@ kinds! {
     Run, RunId, "run";
     Credit, CreditId, "cred";
     RollOut, RollOutId, "roll";
+    DunningPolicy, DunningPolicyId, "dun";
 }
 
 /// `prefix_` and 26 characters of Crockford base 32 over a UUIDv7. Sorts by time of creation.

@@ -3,6 +3,7 @@
 pub mod api_key;
 pub mod authorization;
 pub mod calendar;
+pub mod cap;
 pub mod catalog;
 pub mod clock;
 pub mod customer;
@@ -15,6 +16,7 @@ pub mod installment;
 pub mod invoice;
 pub mod money;
 pub mod payment;
+pub mod payment_request;
 pub mod plan;
 pub mod proration;
 pub mod roll_out;

@@ -10,7 +10,7 @@ use super::{
     calendar::{self, BusinessDay, Holidays},
     customer::{Metadata, Timeline, Zone},
     frequency::{BadRecurrence, Frequency, Recurrence, Schedule},
-    id::{CustomerId, PaymentMethodId, PlanId, SubscriptionId},
+    id::{CustomerId, DunningPolicyId, PaymentMethodId, PlanId, SubscriptionId},
     invoice::{Charge, Line, Modifier, price, subtotal},
     money::Currency,
     plan::{CatchUp, WhilePastDue},
@@ -80,7 +80,8 @@ pub struct Subscription {
     pub holiday_calendar: Option<String>,
     pub initial_payment_amount: Option<i64>,
     pub authorize_days_before: Option<i64>,
-    pub dunning_policy_id: Option<String>,
+    /// None: the default one.
+    pub dunning_policy_id: Option<DunningPolicyId>,
     #[sqlx(json)]
     pub add_ons: Vec<Modifier>,
     #[sqlx(json)]

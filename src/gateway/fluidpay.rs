@@ -5,7 +5,7 @@ mod codes;
 mod returns;
 mod wire;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use self::wire::{Envelope, PARTIAL, Standing, Transaction, open};
 use super::{
     Capabilities, Charge, Found, Gateway, Other, Reason, Return, ReturnFound, ReturnOutcome, Sent, Source,
-    http::{Auth, Http, NoAnswer, Settings},
+    http::{Auth, Http, NoAnswer, Settings, Wire},
 };
 use crate::domain::payment::{Decline, DeclineClass, MethodKind, Outcome};
 
@@ -32,6 +32,12 @@ pub struct FluidPay {
 impl FluidPay {
     pub fn new(settings: &Settings) -> Result<Self, String> {
         Ok(Self { http: Http::new(settings, Auth::Raw)? })
+    }
+
+    /// Its calls travel by this instead of a network.
+    #[doc(hidden)]
+    pub fn through(settings: &Settings, wire: Arc<dyn Wire>) -> Result<Self, String> {
+        Ok(Self { http: Http::through(settings, wire)? })
     }
 
     async fn get(&self, operation: &'static str, id: &str) -> Result<Transaction, String> {

@@ -6,14 +6,16 @@
 
 use std::{
     error::Error,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use chrono::DateTime;
 use reqwest::{
-    Client, Method, Response, Url,
-    header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY_AFTER},
+    Client, Method, Request, Response, Url,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -58,6 +60,8 @@ pub enum Auth {
     Raw,
     /// HTTP Basic, empty user, the key as password.
     BasicPassword,
+    /// `Authorization: Bearer <key>`.
+    Bearer,
 }
 
 /// An answer that the gateway gave and that could be read.
@@ -120,9 +124,22 @@ impl From<NoAnswer> for ReturnFound {
     }
 }
 
+/// A way to a gateway that is no network, for the simulation.
+#[doc(hidden)]
+#[async_trait]
+pub trait Wire: Send + Sync {
+    /// Takes the request there and brings the answer, within this time.
+    async fn send(&self, request: Request, timeout: Duration) -> Result<Response, NoAnswer>;
+}
+
+enum Line {
+    Network(Client),
+    Wire(Arc<dyn Wire>),
+}
+
 /// A gateway's address, key and connections.
 pub struct Http {
-    client: Client,
+    line: Line,
     base: Url,
     gateway: String,
     key: SecretString,
@@ -135,6 +152,7 @@ pub fn client(settings: &Settings, auth: Auth) -> Result<Client, String> {
     let key = settings.api_key.expose_secret();
     let text = match auth {
         Auth::Raw => key.to_owned(),
+        Auth::Bearer => format!("Bearer {key}"),
         Auth::BasicPassword => format!("Basic {}", BASE64_STANDARD.encode(format!(":{key}"))),
     };
     let mut authorization =
@@ -159,12 +177,20 @@ pub fn client(settings: &Settings, auth: Auth) -> Result<Client, String> {
 impl Http {
     /// Opens no connection. The error is a sentence without the key.
     pub fn new(settings: &Settings, auth: Auth) -> Result<Self, String> {
+        Self::over(settings, Line::Network(client(settings, auth)?))
+    }
+
+    /// Its calls travel by this instead of a network.
+    pub(super) fn through(settings: &Settings, wire: Arc<dyn Wire>) -> Result<Self, String> {
+        Self::over(settings, Line::Wire(wire))
+    }
+
+    fn over(settings: &Settings, line: Line) -> Result<Self, String> {
         let base = Url::parse(&settings.base_url).map_err(|error| format!("base_url: {error}"))?;
         if base.cannot_be_a_base() || !matches!(base.scheme(), "http" | "https") {
             return Err("base_url: must be an http or https address".into());
         }
-        let client = client(settings, auth)?;
-        Ok(Self { client, base, gateway: settings.name.clone(), key: settings.api_key.clone(), timeout: settings.timeout })
+        Ok(Self { line, base, gateway: settings.name.clone(), key: settings.api_key.clone(), timeout: settings.timeout })
     }
 
     /// The address of a resource. Each segment is escaped, so an id can never leave its place in the path.
@@ -200,6 +226,14 @@ impl Http {
         self.call(operation, Method::POST, url, body).await
     }
 
+    pub async fn put(&self, operation: &'static str, url: Url, body: &Value) -> Result<Answer, NoAnswer> {
+        self.call(operation, Method::PUT, url, Some(body)).await
+    }
+
+    pub async fn delete(&self, operation: &'static str, url: Url) -> Result<Answer, NoAnswer> {
+        self.call(operation, Method::DELETE, url, None).await
+    }
+
     /// One call, timed.
     async fn call(&self, operation: &'static str, method: Method, url: Url, body: Option<&Value>) -> Result<Answer, NoAnswer> {
         let started = Instant::now();
@@ -210,11 +244,15 @@ impl Http {
     }
 
     async fn exchange(&self, method: Method, url: Url, body: Option<&Value>) -> Result<Answer, NoAnswer> {
-        let mut request = self.client.request(method, url);
+        let mut request = Request::new(method, url);
         if let Some(body) = body {
-            request = request.json(body);
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *request.body_mut() = Some(body.to_string().into());
         }
-        let response = request.send().await.map_err(|error| self.transport(&error))?;
+        let response = match &self.line {
+            Line::Network(client) => client.execute(request).await.map_err(|error| self.transport(&error))?,
+            Line::Wire(wire) => wire.send(request, self.timeout).await?,
+        };
         let status = response.status();
         if status.as_u16() == 429 {
             let message = "the gateway asks for fewer requests (429)".into();

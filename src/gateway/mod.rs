@@ -6,6 +6,8 @@
 pub mod fluidpay;
 pub mod http;
 pub mod paylike;
+pub mod paysley;
+pub mod requests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,7 +15,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 
-use self::{fluidpay::FluidPay, http::Settings, paylike::Paylike};
+use self::{fluidpay::FluidPay, http::Settings, paylike::Paylike, paysley::Paysley, requests::Requests};
 use crate::{
     config::{GatewayConfig, GatewayKind, Mode},
     domain::{
@@ -148,6 +150,11 @@ pub struct Capabilities {
 pub trait Gateway: Send + Sync {
     fn capabilities(&self) -> Capabilities;
 
+    /// What it can do about asking the customer, if anything.
+    fn requests(&self) -> Option<&dyn Requests> {
+        None
+    }
+
     /// Takes the money, or reserves it where the gateway needs two steps.
     async fn charge(&self, charge: &Charge) -> Outcome;
 
@@ -215,9 +222,7 @@ impl Gateways {
             let adapter: Arc<dyn Gateway> = match config.kind {
                 GatewayKind::Fluidpay | GatewayKind::Sandbox => Arc::new(FluidPay::new(&settings).map_err(bad)?),
                 GatewayKind::Paylike => Arc::new(Paylike::new(&settings).map_err(bad)?),
-                GatewayKind::Paysley => {
-                    return Err(bad("kind: paysley is not available yet: it comes with payment requests".into()));
-                }
+                GatewayKind::Paysley => Arc::new(Paysley::new(&settings).map_err(bad)?),
             };
             let live = config.mode == Mode::Live;
             let permits = Semaphore::new(config.max_in_flight);
@@ -257,16 +262,22 @@ mod tests {
 
     #[test]
     fn every_kind_gets_its_adapter_or_a_clear_no() {
-        for (kind, method) in
-            [("fluidpay", MethodKind::VaultToken), ("sandbox", MethodKind::VaultToken), ("paylike", MethodKind::PriorTransaction)]
-        {
+        for (kind, method) in [
+            ("fluidpay", MethodKind::VaultToken),
+            ("sandbox", MethodKind::VaultToken),
+            ("paylike", MethodKind::PriorTransaction),
+            ("paysley", MethodKind::PaymentRequest),
+        ] {
             let gateways = connect(kind, "m1").expect("usable");
             let main = gateways.get("main").expect("configured");
             assert_eq!((main.adapter.capabilities().kind, main.live, main.permits.available_permits()), (method, true, 3));
+            let asks = main.adapter.requests().map(Requests::sends);
+            assert_eq!(
+                asks,
+                [("paylike", false), ("paysley", true)].into_iter().find(|asking| asking.0 == kind).map(|asking| asking.1)
+            );
         }
-        for (kind, merchant_id, part) in [("paysley", "", "payment requests"), ("paylike", "", "merchant_id")] {
-            let error = connect(kind, merchant_id).err().expect("must be refused").to_string();
-            assert!(error.starts_with("gateways.main: ") && error.contains(part), "{error}");
-        }
+        let error = connect("paylike", "").err().expect("must be refused").to_string();
+        assert!(error.starts_with("gateways.main: ") && error.contains("merchant_id"), "{error}");
     }
 }

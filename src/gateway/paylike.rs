@@ -2,8 +2,11 @@
 //! takes it, and an unknown capture is decided by reading the transaction.
 
 mod codes;
+mod link;
 mod returns;
 mod wire;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
@@ -12,7 +15,8 @@ use serde_json::{Value, json};
 use self::wire::{Refusal, Standing, Transaction};
 use super::{
     Capabilities, Charge, Found, Gateway, Other, Return, ReturnFound, ReturnOutcome, Sent, Source,
-    http::{Answer, Auth, Http, NoAnswer, Settings, text},
+    http::{Answer, Auth, Http, NoAnswer, Settings, Wire, text},
+    requests::Requests,
 };
 use crate::domain::payment::{Decline, DeclineClass, MethodKind, Outcome};
 
@@ -34,6 +38,12 @@ impl Paylike {
         }
         let http = Http::new(settings, Auth::BasicPassword)?;
         Ok(Self { http, merchant_id: settings.merchant_id.clone() })
+    }
+
+    /// Its calls travel by this instead of a network.
+    #[doc(hidden)]
+    pub fn through(settings: &Settings, wire: Arc<dyn Wire>) -> Result<Self, String> {
+        Ok(Self { http: Http::through(settings, wire)?, merchant_id: settings.merchant_id.clone() })
     }
 
     async fn get(&self, operation: &'static str, id: &str) -> Result<Transaction, String> {
@@ -121,15 +131,19 @@ impl Paylike {
         }
     }
 
-    /// Looks for our reference in everything newer than the payment.
     async fn search(&self, sent: &Sent) -> Result<Found, String> {
+        Ok(self.pick(sent, self.matches(sent).await?))
+    }
+
+    /// Looks for our reference in everything newer than the payment.
+    async fn matches(&self, sent: &Sent) -> Result<Vec<Transaction>, String> {
         let oldest = sent.sent_at - SKEW;
         let mut matches: Vec<Transaction> = Vec::new();
         let mut before: Option<String> = None;
         for _ in 0..MAX_PAGES {
             let page = self.page(before.as_deref()).await?;
             let Some(last) = page.last().map(|transaction| transaction.id.clone()) else {
-                return Ok(self.pick(sent, matches));
+                return Ok(matches);
             };
             if before.as_deref() == Some(last.as_str()) {
                 return Err("the gateway's list does not move on".into());
@@ -138,7 +152,7 @@ impl Paylike {
             let past = page.iter().all(|transaction| transaction.created.is_some_and(|created| created < oldest));
             matches.extend(page.into_iter().filter(|transaction| transaction.reference.as_deref() == Some(&*sent.reference)));
             if past {
-                return Ok(self.pick(sent, matches));
+                return Ok(matches);
             }
             before = Some(last);
         }
@@ -187,6 +201,10 @@ impl Paylike {
 impl Gateway for Paylike {
     fn capabilities(&self) -> Capabilities {
         Capabilities { kind: MethodKind::PriorTransaction }
+    }
+
+    fn requests(&self) -> Option<&dyn Requests> {
+        Some(self)
     }
 
     /// Only reserves: answers `Authorized`.

@@ -105,6 +105,18 @@ async fn drain(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Counts
                 }
                 pause = (pause * 2).min(app.config.jobs.tick);
             }
+        } else if store::payment_requests::busy(&app.db, timeline).await? > 0 {
+            // Nobody pays by what was not sent; and what is taken back may have been paid at the last moment.
+            busy = true;
+            if billing::requests::work(app, Some(timeline)).await? == 0 {
+                tokio::select! {
+                    () = app.stopping.cancelled() => {}
+                    () = tokio::time::sleep(pause) => {}
+                }
+                pause = (pause * 2).min(app.config.jobs.tick);
+            }
+        } else if store::payments::earliest_return(&app.db, timeline).await?.is_some_and(|at| at <= app.clock.now()) {
+            busy |= billing::requests::return_surplus(app).await? > 0;
         } else {
             pause = SHORTEST_PAUSE;
         }

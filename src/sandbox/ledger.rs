@@ -12,7 +12,7 @@ use crate::domain::money::Currency;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// A FluidPay sale.
+    /// A FluidPay sale, or a Paysley request that was paid.
     Charge,
     /// An authorization turned into money.
     Capture,
@@ -39,7 +39,7 @@ pub struct Entry {
     pub kind: Kind,
     /// The transaction charged, also for its refunds and voids.
     pub transaction_id: String,
-    /// The caller's own: FluidPay's `order_id`, Paylike's `custom.reference`; empty when none was sent.
+    /// The caller's own: FluidPay's `order_id`, Paylike's `custom.reference`, Paysley's `reference_number`; empty when none was sent.
     pub reference: String,
     /// Minor units, always positive.
     pub amount: i64,

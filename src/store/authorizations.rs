@@ -29,6 +29,7 @@ impl Row for Authorization {
         "customer_token",
         "payment_method_token",
         "prior_transaction_id",
+        "credential",
         "description",
         "amount",
         "currency",
@@ -202,7 +203,7 @@ pub async fn payers_of(tx: &mut Tx, subscriptions: &[SubscriptionId]) -> Result<
              m.transaction_id, c.balance, c.currency
          from subscriptions s
          join customers c on c.id = s.customer_id
-         left join payment_methods m on m.id = coalesce(s.payment_method_id, (
+         left join payment_methods m on m.mandate_ended_at is null and m.id = coalesce(s.payment_method_id, (
              select p.id from payment_methods p where p.customer_id = s.customer_id
              order by p.is_default desc, p.priority, p.id limit 1))
          where s.id in list($1)",
@@ -258,7 +259,7 @@ pub async fn claim_look_ups(
 ) -> Result<Vec<Authorization>> {
     tx.query(
         "update authorizations set lease_owner = $1, lease_token = lease_token + 1, next_lookup_at = $3
-         where id in (
+         where id in once(
              select id from authorizations where next_lookup_at <= $2 and ($4 is null or timeline = $4)
              order by next_lookup_at limit $5 for update skip locked)
          returning *",
@@ -277,7 +278,7 @@ pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, reborn: Option<&str>
     tx.query(
         "update authorizations set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null,
              lease_token = lease_token + 1
-         where id in (
+         where id in once(
              select id from authorizations where lease_expires_at is not null and status = 'pending'
              and (lease_expires_at <= $1 or lease_owner = $2) limit 500 for update skip locked)",
     )

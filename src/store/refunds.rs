@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
-    id::{InvoiceId, RefundId},
+    id::{InvoiceId, PaymentId, RefundId},
     payment::Refund,
 };
 
@@ -43,6 +43,7 @@ const PROGRESS: &[&str] = &[
     "lease_expires_at",
     "lookups",
     "next_lookup_at",
+    "sent_at",
     "resolved_at",
 ];
 
@@ -80,6 +81,19 @@ pub async fn claimed(tx: &mut Tx, invoice: InvoiceId) -> Result<i64> {
     Ok(row.0)
 }
 
+/// How many refunds of a payment the gateway did not make.
+pub async fn failures(tx: &mut Tx, invoice: InvoiceId, payment: PaymentId) -> Result<i64> {
+    let row: (i64,) = tx
+        .query(
+            "select count(*) from refunds where invoice_id = $1 and payment_id = $2 and status in ('refused', 'gateway_error')",
+        )
+        .bind(invoice)
+        .bind(payment)
+        .one()
+        .await?;
+    Ok(row.0)
+}
+
 /// Claims unknown refunds whose look-up is due.
 pub async fn claim_look_ups(
     tx: &mut Tx,
@@ -90,7 +104,7 @@ pub async fn claim_look_ups(
 ) -> Result<Vec<Refund>> {
     tx.query(
         "update refunds set lease_owner = $1, next_lookup_at = $3
-         where id in (select id from refunds where next_lookup_at <= $2 and status = 'unknown' order by next_lookup_at limit $4 for update skip locked)
+         where id in once(select id from refunds where next_lookup_at <= $2 and status = 'unknown' order by next_lookup_at limit $4 for update skip locked)
          returning *",
     )
     .bind(owner.to_owned())
@@ -104,8 +118,8 @@ pub async fn claim_look_ups(
 /// Refunds whose daemon has gone silent, or is this one in an earlier life, are unknown from now on.
 pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, reborn: Option<&str>) -> Result<u64> {
     tx.query(
-        "update refunds set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null
-         where id in (
+        "update refunds set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null, sent_at = $1
+         where id in once(
              select id from refunds where lease_expires_at is not null and status = 'pending'
              and (lease_expires_at <= $1 or lease_owner = $2) limit 500 for update skip locked)",
     )

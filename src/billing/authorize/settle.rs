@@ -9,7 +9,7 @@ use crate::{
     domain::{
         authorization::{Authorization, AuthorizationStatus as Status},
         customer::Timeline,
-        event::Event,
+        event::{Actor, Event},
         payment::{Decline, DeclineClass, Outcome},
         subscription::Subscription,
     },
@@ -51,12 +51,21 @@ async fn once(app: &App, claimed: &Authorization, answer: &Answer) -> Done<Optio
     let mut settling = Settling { app, now, wall: app.clock.now(), authorization, events: Vec::new() };
     let before = settling.authorization.status;
     let again = settling.take(answer, &subscription);
-    let Settling { authorization, events, .. } = settling;
+    let Settling { authorization, mut events, .. } = settling;
     if authorization.status != before && authorization.status != Status::Pending {
         subscription.authorize_at = subscription.authorize_days_before.map(|_| now);
         store::authorizations::save_next_look(&mut tx, &[subscription]).await?;
     }
     store::authorizations::save(&mut tx, std::slice::from_ref(&authorization)).await?;
+    if authorization.status == Status::Declined && authorization.decline_class == Some(DeclineClass::StopRecurring) {
+        // The issuer's word, whatever it was asked for: nothing more is charged to it by itself.
+        let methods: Vec<_> = authorization.payment_method_id.into_iter().collect();
+        for method in store::payment_methods::end_mandates(&mut tx, &methods, app.clock.now()).await? {
+            let data = json!({ "customer_id": method.customer_id, "gateway": method.gateway });
+            let kind = "payment_method.mandate_ended";
+            events.push(app.event(Timeline::Wall, app.clock.now(), &Actor::System, kind, method.id, data));
+        }
+    }
     store::events::append(&mut tx, &events).await?;
     tx.commit().await?;
     if authorization.status != before {

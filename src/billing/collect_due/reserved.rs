@@ -10,7 +10,7 @@ use crate::{
     domain::{
         authorization::{Authorization, AuthorizationStatus, Credential},
         id::InvoiceId,
-        invoice::Invoice,
+        invoice::{Invoice, NextAction},
         payment::{MethodKind, Payment, PaymentStatus},
     },
     store::{self, Tx, invoices::ChosenMethod},
@@ -20,6 +20,13 @@ use crate::{
 /// enough for both.
 const WAIT: TimeDelta = TimeDelta::minutes(1);
 const AT_MOST: TimeDelta = TimeDelta::hours(1);
+
+pub(super) enum Held {
+    /// What is reserved is captured.
+    Capture,
+    /// Until this instant of the invoice's own clock.
+    Wait(DateTime<Utc>),
+}
 
 /// The open authorizations of a claim.
 pub(super) struct Reserved {
@@ -33,29 +40,33 @@ impl Reserved {
         Ok(Self { open: open.into_iter().map(|found| (found.invoice_id, found.authorization)).collect(), changed: Vec::new() })
     }
 
-    /// Until when an invoice has to wait, by its own clock; none if it can be collected now.
-    pub(super) fn wait(
+    /// How an invoice goes on because of what was reserved for it; none if nothing was, or nothing that matters now.
+    pub(super) fn held(
         &mut self,
         app: &App,
         invoice: &Invoice,
-        method: &ChosenMethod,
+        method: Option<&ChosenMethod>,
         now: DateTime<Utc>,
         wall: DateTime<Utc>,
-    ) -> Option<DateTime<Utc>> {
-        let open = self.open.get(&invoice.id)?;
+    ) -> Option<Held> {
+        let open = self.open.get(&invoice.id).filter(|_| invoice.next_action == NextAction::Charge)?;
         if open.status == AuthorizationStatus::Authorized {
-            let reason = open.covers(invoice.balance_due(), invoice.currency, &credential(method), now).err()?;
+            let fits = match method.filter(|_| app.gateways.get(&open.gateway).is_some()) {
+                Some(method) => open.covers(invoice.balance_due(), invoice.currency, &credential(method), now),
+                None => Err("there is no payment method to be charged"),
+            };
+            let Err(reason) = fits else { return Some(Held::Capture) };
             let open = self.open.remove(&invoice.id)?;
             let mut voiding = to_void(app, open, reason, wall);
             voiding.next_lookup_at = Some(wall);
             self.changed.push(voiding);
-            return Some(now + WAIT);
+            return Some(Held::Wait(now + WAIT));
         }
         let patient = wall - open.called_at < AT_MOST;
         if !patient {
             self.open.remove(&invoice.id);
         }
-        patient.then(|| now + WAIT)
+        patient.then(|| Held::Wait(now + WAIT))
     }
 
     /// The payment of an invoice becomes the capture of what was reserved for it, if anything was.

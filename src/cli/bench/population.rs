@@ -104,6 +104,7 @@ fn method(app: &App, customer: &Customer) -> PaymentMethod {
         last_four: Some("1111".to_owned()),
         is_default: true,
         priority: 0,
+        mandate_ended_at: None,
         created_at: customer.created_at,
         updated_at: customer.updated_at,
     }
@@ -190,6 +191,10 @@ pub fn add_cycle(rows: &mut Rows, app: &App, due: &Due, subscription: &Subscript
         gateway_faults: 0,
         dunning_step: 0,
         first_failed_at: None,
+        decline_class: None,
+        decline_code: None,
+        next_method: false,
+        postponed_by: None,
         created_at: at,
         updated_at: at,
     };
@@ -214,6 +219,7 @@ pub fn paid(app: &App, invoice: &Invoice, at: DateTime<Utc>) -> Payment {
         invoice_id: invoice.id,
         customer_id: invoice.customer_id,
         payment_method_id: None,
+        payment_request_id: None,
         timeline: invoice.timeline,
         attempt: 1,
         gateway: GATEWAY.to_owned(),
@@ -223,11 +229,13 @@ pub fn paid(app: &App, invoice: &Invoice, at: DateTime<Utc>) -> Payment {
         customer_token: Some(TOKEN.to_owned()),
         payment_method_token: None,
         prior_transaction_id: None,
+        credential: None,
         reason: Reason::Recurring,
         description: invoice.description.clone(),
         amount: invoice.total,
         amount_captured: invoice.total,
         amount_refunded: 0,
+        surplus: 0,
         currency: invoice.currency,
         status: PaymentStatus::Succeeded,
         transaction_id: Some(id.short_reference()),
@@ -244,5 +252,6 @@ pub fn paid(app: &App, invoice: &Invoice, at: DateTime<Utc>) -> Payment {
         called_at: at,
         created_at: at,
         resolved_at: Some(at),
+        return_at: None,
     }
 }

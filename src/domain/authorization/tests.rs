@@ -57,6 +57,7 @@ fn authorization(status: AuthorizationStatus) -> Authorization {
         customer_token: Some("a".into()),
         payment_method_token: None,
         prior_transaction_id: None,
+        credential: "fluid:a".into(),
         description: String::new(),
         amount: 1000,
         currency: Currency::USD,

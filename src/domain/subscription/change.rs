@@ -8,7 +8,7 @@ use crate::domain::{
     calendar::BusinessDay,
     customer::{Metadata, Zone},
     frequency::Frequency,
-    id::{PaymentMethodId, PlanId},
+    id::{DunningPolicyId, PaymentMethodId, PlanId},
     invoice::{Line, LineKind, Modifier, price, subtotal},
     plan::{CatchUp, WhilePastDue},
     proration::{Share, days_between},
@@ -53,6 +53,8 @@ pub struct Change {
     /// 0: nothing is authorized early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorize_days_before: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub dunning_policy_id: Option<Option<DunningPolicyId>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timezone: Option<Zone>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,6 +114,7 @@ impl Change {
             catch_up,
             while_past_due,
             authorize_days_before,
+            dunning_policy_id,
             timezone,
             metadata,
             keep_anchor
@@ -141,6 +144,7 @@ impl Change {
             holiday_calendar,
             catch_up,
             while_past_due,
+            dunning_policy_id,
             timezone,
             metadata
         );

@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     billing::App,
     http::{body::Query, error::Problem, page::NoFilters},
-    store::health::{self, Finding, ParkedPayment, ParkedRefund, ParkedSubscription},
+    store::health::{self, Finding, ParkedPayment, ParkedPaymentRequest, ParkedRefund, ParkedSubscription},
 };
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -37,6 +37,8 @@ pub struct Parked {
     payments: Vec<ParkedPayment>,
     #[schema(value_type = Vec<Object>)]
     refunds: Vec<ParkedRefund>,
+    #[schema(value_type = Vec<Object>)]
+    payment_requests: Vec<ParkedPaymentRequest>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -81,6 +83,12 @@ async fn billing(State(app): State<Arc<App>>, _: Query<NoFilters>) -> Result<Jso
             health::refunds_parked(db).await?,
         ),
         check(
+            "payment_requests_parked",
+            "no payment request waits for an operator",
+            "see what was paid, and withdraw",
+            health::payment_requests_parked(db).await?,
+        ),
+        check(
             "payments_beyond_lease",
             "no payment is left by a daemon that has gone silent",
             "the look-ups job should have taken these up",
@@ -121,6 +129,7 @@ async fn billing(State(app): State<Arc<App>>, _: Query<NoFilters>) -> Result<Jso
         subscriptions: health::parked_subscriptions(db).await?,
         payments: health::parked_payments(db).await?,
         refunds: health::parked_refunds(db).await?,
+        payment_requests: health::parked_payment_requests(db).await?,
     };
     Ok(Json(BillingHealth { ok: checks.iter().all(|check| check.ok), checks, parked }))
 }

@@ -13,13 +13,16 @@ pub mod catalog;
 pub mod clocks;
 pub mod customers;
 pub mod discounts;
+pub mod dunning_policies;
 pub mod events;
 pub mod forecast;
 pub mod health;
 pub mod installment_plans;
+pub mod instances;
 pub mod invoices;
 pub mod jobs;
 pub mod payment_methods;
+pub mod payment_requests;
 pub mod payments;
 pub mod plans;
 pub mod refunds;
@@ -37,14 +40,17 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(clocks::routes())
         .merge(customers::routes())
         .merge(discounts::routes())
+        .merge(dunning_policies::routes())
         .merge(events::routes())
         .merge(forecast::routes())
         .merge(health::routes())
         .merge(installment_plans::routes())
+        .merge(instances::routes())
         .merge(invoices::routes())
         .merge(jobs::routes())
         .merge(payments::routes())
         .merge(payment_methods::routes())
+        .merge(payment_requests::routes())
         .merge(plans::routes())
         .merge(refunds::routes())
         .merge(roll_outs::routes())

@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     billing::{self, App, Refusal},
     domain::{
-        id::{self, AuthorizationId, ClockId, CustomerId, InvoiceId, PaymentId, PaymentMethodId},
+        id::{self, AuthorizationId, ClockId, CustomerId, InvoiceId, PaymentId, PaymentMethodId, PaymentRequestId},
         money::Currency,
         payment::{DeclineClass, Finding, Payment, PaymentStatus},
     },
@@ -74,6 +74,9 @@ pub struct PaymentAnswer {
     customer_id: CustomerId,
     #[schema(value_type = Option<String>)]
     payment_method_id: Option<PaymentMethodId>,
+    /// The request by which the customer paid.
+    #[schema(value_type = Option<String>)]
+    payment_request_id: Option<PaymentRequestId>,
     /// From 1, for each invoice.
     attempt: i64,
     gateway: String,
@@ -87,6 +90,8 @@ pub struct PaymentAnswer {
     amount: i64,
     amount_captured: i64,
     amount_refunded: i64,
+    /// What of it the invoice did not need: it goes back by itself.
+    surplus: i64,
     #[schema(value_type = String)]
     currency: Currency,
     status: PaymentStatus,
@@ -120,6 +125,7 @@ impl From<Payment> for PaymentAnswer {
             invoice_id: payment.invoice_id,
             customer_id: payment.customer_id,
             payment_method_id: payment.payment_method_id,
+            payment_request_id: payment.payment_request_id,
             attempt: payment.attempt,
             gateway: payment.gateway,
             reference: payment.reference,
@@ -128,6 +134,7 @@ impl From<Payment> for PaymentAnswer {
             amount: payment.amount,
             amount_captured: payment.amount_captured,
             amount_refunded: payment.amount_refunded,
+            surplus: payment.surplus,
             currency: payment.currency,
             status: payment.status,
             lookups: payment.lookups,

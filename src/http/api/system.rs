@@ -64,6 +64,8 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
             metrics::gauge!(telemetry::INVOICES_OPEN).set(gauges.invoices_open as f64);
             metrics::gauge!(telemetry::PAYMENTS_UNKNOWN).set(gauges.payments_unknown as f64);
             metrics::gauge!(telemetry::PAYMENTS_PARKED).set(gauges.payments_parked as f64);
+            metrics::gauge!(telemetry::PAYMENT_REQUESTS_OPEN).set(gauges.payment_requests_open as f64);
+            metrics::gauge!(telemetry::PAYMENT_REQUESTS_PARKED).set(gauges.payment_requests_parked as f64);
             metrics::gauge!(telemetry::SUBSCRIPTIONS_PARKED).set(gauges.subscriptions_parked as f64);
         }
         // The rest of the metrics is needed most when the database is away.

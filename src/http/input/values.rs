@@ -17,6 +17,7 @@ use crate::domain::{
     calendar::BusinessDay,
     clock::ClockStatus,
     customer::{Timeline, Zone},
+    dunning::{Channel, FinalAction, LocalTime, PolicySource},
     forecast::Interval,
     frequency::Frequency,
     id::{Id, Kind},
@@ -24,6 +25,7 @@ use crate::domain::{
     invoice::InvoiceStatus,
     money::{Currency, MAX_AMOUNT_MINOR, Percentage},
     payment::{Finding, MethodKind, PaymentStatus, RefundFinding, RefundStatus, RefundTo},
+    payment_request::RequestStatus,
     plan::{CatchUp, WhilePastDue},
     proration::FirstPeriod,
     roll_out::{Effect, Field, Overrides, RollOutStatus},
@@ -341,6 +343,7 @@ macro_rules! domain_texts {
 
 domain_texts! {
     Currency => of_type(Type::String).min_length(Some(3)).max_length(Some(3));
+    LocalTime => of_type(Type::String).pattern(Some("^([01][0-9]|2[0-3]):[0-5][0-9]$")).examples(["06:00"]);
     Zone => of_type(Type::String).examples(["Europe/Berlin"]);
     Frequency => words(Frequency::ALL.map(|word| word.as_str()));
     Timeline => of_type(Type::String).pattern(Some("^(wall|clk_[0-7][0-9a-hjkmnp-tv-z]{25})$"));
@@ -359,6 +362,6 @@ macro_rules! domain_words {
 }
 
 domain_words! {
-    Arrears, AuthorizationStatus, BusinessDay, CatchUp, ClockStatus, Effect, Field, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind,
-    Missed, Overrides, PaymentStatus, RefundFinding, RefundStatus, RefundTo, RollOutStatus, Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
+    Arrears, AuthorizationStatus, BusinessDay, CatchUp, Channel, ClockStatus, Effect, Field, FinalAction, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind,
+    Missed, Overrides, PaymentStatus, PolicySource, RefundFinding, RefundStatus, RefundTo, RequestStatus, RollOutStatus, Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
 }

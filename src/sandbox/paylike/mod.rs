@@ -2,6 +2,7 @@
 
 mod accounts;
 mod books;
+mod link;
 mod list;
 mod refusal;
 mod transactions;
@@ -26,6 +27,7 @@ use list::{Window, lines};
 use refusal::{Faults, Refusal};
 
 pub use books::Books;
+pub use link::pay;
 pub use refusal::CODES;
 
 /// Answers one call. `decline` is the code of a decline fault.

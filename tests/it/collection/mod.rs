@@ -1,9 +1,12 @@
 //! Stories of money: what is charged when, what a fault does to it, and that it is never taken twice.
 
+mod caps;
 pub mod chaos;
+mod codes;
 mod doubts;
 mod dunning;
 mod early;
 mod faults;
 mod operator;
+mod policies;
 mod schedules;

@@ -2,6 +2,7 @@
 
 mod contract;
 mod look_ups;
+mod requests;
 mod transport;
 
 use std::time::Duration;

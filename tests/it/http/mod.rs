@@ -7,6 +7,7 @@ mod catalog;
 mod clocks;
 mod customers;
 mod doubts;
+mod dunning_policies;
 mod first_charges;
 mod foreseen;
 mod health;
@@ -18,6 +19,7 @@ mod lists;
 mod operations;
 mod pauses;
 mod payment_methods;
+mod payment_requests;
 mod refunds;
 mod roll_outs;
 mod schedules;
@@ -32,12 +34,13 @@ use chrono::{DateTime, Utc};
 use rebilld::{
     billing::{self, App},
     clock::Clock,
-    config::{Config, GatewayConfig, GatewayKind, Mode},
+    config::{Caps, Config, GatewayConfig, GatewayKind, Mode},
     domain::{
         api_key::Scope,
         catalog::Entry,
         clock::TestClock,
         customer::{Credit, Customer, PaymentMethod, Timeline},
+        dunning::Policy,
         event::{Actor, Event},
         id::{AddOn, ClockId, Discount},
         installment::{Installment, InstallmentPlan},
@@ -198,6 +201,7 @@ impl Door {
         self.rows_of::<Entry<AddOn>>(&mut rows).await;
         self.rows_of::<Entry<Discount>>(&mut rows).await;
         self.rows_of::<Plan>(&mut rows).await;
+        self.rows_of::<Policy>(&mut rows).await;
         self.rows_of::<RollOut>(&mut rows).await;
         self.rows_of::<Customer>(&mut rows).await;
         self.rows_of::<Credit>(&mut rows).await;
@@ -287,10 +291,12 @@ fn gateways() -> Gateways {
         timeout: Duration::from_secs(1),
         max_in_flight: 1,
         authorization_lifetime: Duration::from_hours(7 * 24),
+        caps: Caps::default(),
     };
     let configs = [
         ("fluid", config(GatewayKind::Fluidpay, Mode::Test)),
         ("paylike", config(GatewayKind::Paylike, Mode::Test)),
+        ("paysley", config(GatewayKind::Paysley, Mode::Test)),
         ("real", config(GatewayKind::Fluidpay, Mode::Live)),
     ];
     Gateways::connect(&configs.map(|(name, config)| (name.to_owned(), config)).into()).expect("gateways")

@@ -8,8 +8,8 @@ use crate::{
     billing::settle::{Answer, Step},
     domain::{
         id::PaymentId,
-        invoice::InvoiceStatus,
-        payment::{Outcome, Payment, PaymentStatus},
+        invoice::{Invoice, InvoiceStatus},
+        payment::{DeclineClass, Outcome, Payment, PaymentStatus},
     },
     gateway::{Other, ReturnOutcome},
     telemetry,
@@ -27,13 +27,13 @@ impl Books<'_> {
         if closed && !self.took_money_after_all(&payment, answer) || !(closed || ours || tells_the_end(answer)) {
             return self.too_late(&payment, claimed, answer);
         }
-        let wanted = self.is_wanted(&payment);
+        let wanted = self.wants(&payment);
         let next = match answer {
             Answer::Outcome(Outcome::Succeeded { transaction_id, amount_minor }) => {
                 self.resolve(&mut payment, PaymentStatus::Succeeded, Some(transaction_id.clone()));
                 payment.amount_captured = *amount_minor;
                 (payment.decline_class, payment.decline_code, payment.decline_message) = (None, None, None);
-                self.succeed(&payment);
+                self.succeed(&mut payment);
                 None
             }
             Answer::Outcome(Outcome::Authorized { transaction_id }) => {
@@ -52,6 +52,11 @@ impl Books<'_> {
                     Some(Step::Release)
                 }
             }
+            // What was reserved is free again, as it was to be: that is no decline, of which a customer would be told.
+            Answer::Outcome(Outcome::Declined { .. }) if !wanted && payment.transaction_id.is_some() => {
+                self.not_wanted(&mut payment);
+                None
+            }
             Answer::Outcome(Outcome::Declined { decline, .. }) if payment.authorization_id.is_some() => {
                 self.reservation_failed(&mut payment, decline);
                 None
@@ -63,7 +68,15 @@ impl Books<'_> {
                 payment.decline_message = Some(decline.message.clone());
                 let data = json!({ "invoice_id": payment.invoice_id, "attempt": payment.attempt, "class": decline.class, "code": decline.code });
                 self.payment_event("payment.declined", &payment, data);
-                self.decline(payment.invoice_id, decline);
+                if decline.class == DeclineClass::StopRecurring {
+                    self.mandates_ended.extend(payment.payment_method_id);
+                }
+                // A reservation that cannot be captured is no attempt of ours: the customer is still asked.
+                if payment.payment_request_id.is_none() {
+                    self.decline(payment.invoice_id, decline);
+                } else {
+                    self.plan_now(payment.invoice_id);
+                }
                 None
             }
             // This call was not processed; an earlier one, whose answer was lost, may be on its way still.
@@ -163,6 +176,17 @@ impl Books<'_> {
                 self.payments.insert(stray.id, stray);
                 Some((Step::Release, payment.id))
             }
+            // Sent after another had found nothing and given it up. Whether it has arrived is asked once more.
+            Answer::Outcome(Outcome::Unknown { message })
+                if payment.status == PaymentStatus::GatewayError && !self.wants(payment) =>
+            {
+                let mut again = payment.clone();
+                again.resolved_at = None;
+                self.unknown(&mut again, message);
+                self.changed_payments.insert(again.id);
+                self.payments.insert(again.id, again);
+                None
+            }
             Answer::Outcome(Outcome::Succeeded { transaction_id, amount_minor })
                 if payment.transaction_id.as_ref() != Some(transaction_id) =>
             {
@@ -175,9 +199,12 @@ impl Books<'_> {
         }
     }
 
+    fn wants(&self, payment: &Payment) -> bool {
+        self.invoices.get(&payment.invoice_id).is_some_and(|invoice| self.is_wanted(invoice))
+    }
+
     /// Whether the invoice is still to be collected: cancel, void and paid stop everything.
-    fn is_wanted(&self, payment: &Payment) -> bool {
-        let Some(invoice) = self.invoices.get(&payment.invoice_id) else { return false };
+    pub fn is_wanted(&self, invoice: &Invoice) -> bool {
         invoice.status == InvoiceStatus::Open && !self.is_cancelled(invoice)
     }
 
@@ -205,6 +232,8 @@ impl Books<'_> {
         // The first look-up is immediate; after a resend the backoff goes on where it was.
         let first = payment.lookups == 0;
         payment.status = PaymentStatus::Unknown;
+        // Until now it may have been sent.
+        payment.called_at = self.wall;
         payment.decline_message = Some(message.to_owned());
         payment.lease_owner = None;
         payment.lease_expires_at = None;

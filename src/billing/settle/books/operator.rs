@@ -21,6 +21,7 @@ impl Books<'_> {
         if let Some(invoice) = self.invoices.get_mut(&id) {
             invoice.next_attempt_at = Some(now);
             invoice.next_action = NextAction::Charge;
+            (invoice.next_method, invoice.postponed_by) = (false, None);
             invoice.gateway_faults = 0;
             invoice.updated_at = now;
             self.changed_invoices.insert(id);
@@ -87,12 +88,10 @@ impl Books<'_> {
         if finding == Finding::Succeeded {
             payment.amount_captured = amount.unwrap_or(payment.amount);
         }
-        self.changed_payments.insert(id);
-        self.payments.insert(id, payment.clone());
         let data = json!({ "outcome": finding, "amount": payment.amount_captured, "note": note, "before": before });
         self.events.push(self.app.event(payment.timeline, now, actor, "payment.resolved", id, data));
         match finding {
-            Finding::Succeeded => self.succeed(&payment),
+            Finding::Succeeded => self.succeed(&mut payment),
             Finding::Declined => {
                 let decline = Decline { class: DeclineClass::Soft, code: "resolved".to_owned(), message: note.to_owned() };
                 self.decline(payment.invoice_id, &decline);
@@ -105,6 +104,8 @@ impl Books<'_> {
                 }
             }
         }
+        self.changed_payments.insert(id);
+        self.payments.insert(id, payment.clone());
         Ok(payment)
     }
 }

@@ -9,11 +9,13 @@ use rebilld::{
         catalog::Entry,
         clock::TestClock,
         customer::{Credit, Customer, PaymentMethod, Timeline},
+        dunning::Policy,
         event::Event,
         id::{AddOn, Discount, Id},
         installment::{Installment, InstallmentPlan},
         invoice::{Invoice, InvoiceStatus},
         payment::{MethodKind, Payment, PaymentStatus, Refund},
+        payment_request::PaymentRequest,
         plan::Plan,
         roll_out::RollOut,
         subscription::Subscription,
@@ -58,6 +60,8 @@ impl Stage {
         let plan = json!({"name": "Gold", "reference": "gold", "amount": 2000, "billing_frequency": "monthly", "billing_days": "1",
             "add_ons": [{"id": "extra"}], "discounts": [{"id": "less"}]});
         names.insert("plan", id_of(&door.made("/v1/plans", plan).await));
+        let policy = json!({"name": "Gentle", "reference": "gentle", "steps": [{"after_days": 2}, {"after_days": 4}]});
+        names.insert("dun", id_of(&door.made("/v1/dunning-policies", policy).await));
         names.insert("key", id_of(&door.made("/v1/api-keys", json!({"name": "spare", "scope": "read"})).await));
         let subscribe = async |more: Value| {
             let mut body = json!({"customer": {"id": "ada"}, "amount": 1000, "billing_frequency": "monthly"});
@@ -111,6 +115,7 @@ impl Stage {
             invoice_id: invoice.id,
             customer_id: invoice.customer_id,
             payment_method_id: None,
+            payment_request_id: None,
             timeline: invoice.timeline,
             attempt: 1,
             gateway: "fluid".into(),
@@ -120,11 +125,13 @@ impl Stage {
             customer_token: Some("tok".into()),
             payment_method_token: None,
             prior_transaction_id: None,
+            credential: None,
             reason: rebilld::domain::payment::Reason::Recurring,
             description: "Gym".into(),
             amount: invoice.total.max(1),
             amount_captured: if status == PaymentStatus::Succeeded { invoice.total } else { 0 },
             amount_refunded: 0,
+            surplus: 0,
             currency: invoice.currency,
             status,
             transaction_id: Some("t1".into()),
@@ -140,6 +147,7 @@ impl Stage {
             sent_at: invoice.created_at,
             created_at: invoice.created_at,
             resolved_at: None,
+            return_at: None,
             called_at: invoice.created_at,
         };
         let (taken, parked) =
@@ -185,6 +193,8 @@ impl Stage {
         store::subscriptions::save(&mut tx, &[subscription]).await.expect("parked");
         tx.commit().await.expect("commit");
         assert!(matches!(paid.timeline, Timeline::Test(_)));
+        let asked = json!({"invoice_id": stuck.id, "gateway": "paysley"});
+        self.names.insert("preq", id_of(&door.made("/v1/payment-requests", asked).await));
         for (name, id) in [("inv_paid", paid.id), ("inv", open.id), ("inv_stuck", stuck.id)] {
             self.names.insert(name, id.to_string());
         }
@@ -223,6 +233,7 @@ fn fingerprint() -> &'static str {
         rows::<Entry<AddOn>>(),
         rows::<Entry<Discount>>(),
         rows::<Plan>(),
+        rows::<Policy>(),
         rows::<Customer>(),
         rows::<Credit>(),
         rows::<PaymentMethod>(),
@@ -233,6 +244,7 @@ fn fingerprint() -> &'static str {
         rows::<Payment>(),
         rows::<Refund>(),
         rows::<Authorization>(),
+        rows::<PaymentRequest>(),
         rows::<Event>(),
         rows::<JobRun>(),
         rows::<RollOut>(),

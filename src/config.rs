@@ -198,6 +198,9 @@ pub struct GatewayConfig {
     pub timeout: Duration,
     #[serde(default = "default_in_flight")]
     pub max_in_flight: usize,
+    /// How long reserved money stays reserved; then it must be authorized anew.
+    #[serde(default = "default_lifetime", with = "humantime_serde")]
+    pub authorization_lifetime: Duration,
     /// Over `collection.caps`, time by time.
     #[serde(default)]
     pub caps: Caps,
@@ -242,6 +245,10 @@ impl BreakerConfig {
 
 fn default_timeout() -> Duration {
     Duration::from_secs(30)
+}
+
+fn default_lifetime() -> Duration {
+    Duration::from_hours(7 * 24)
 }
 
 fn default_in_flight() -> usize {

@@ -14,15 +14,17 @@ use futures_util::{
 use serde_json::json;
 
 mod caps;
+mod reserved;
 mod way;
 
 use caps::{Accepted, Credentials};
+use reserved::{Held, Reserved};
 pub(super) use way::Obstacle;
 use way::Way;
 
 use super::{
     App, Done, Refusal, fall_through,
-    gateways::{self, Holds},
+    gateways::{Call, Holds, Place},
     requests::Asking,
     settle::{self, Answer, Settler, Step},
 };
@@ -95,7 +97,10 @@ async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settl
                     fault = claimed.fault;
                     let count = claimed.payments.len() + claimed.requests + claimed.without_gateway + claimed.postponed;
                     claimed.behind.into_iter().for_each(|credential| accepted.watch(credential));
-                    calls.extend(claimed.payments.into_iter().map(|payment| drive(app, payment, Step::Charge, settler)));
+                    calls.extend(claimed.payments.into_iter().map(|payment| {
+                        let reserved = payment.status == PaymentStatus::Authorized;
+                        drive(app, payment, if reserved { Step::Capture } else { Step::Charge }, settler)
+                    }));
                     if count == 0 && calls.is_empty() {
                         break;
                     }
@@ -136,6 +141,7 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
     fall_through::choose(app, &mut tx, now, &invoices, &mut methods).await?;
     let mut holds = Holds::read(app, &mut tx, timeline, now).await?;
     let mut credentials = Credentials::read(app, &mut tx, timeline, now, &methods, &accepted).await?;
+    let mut reserved = Reserved::of(&mut tx, &ids).await?;
     let mut payments = Vec::with_capacity(invoices.len());
     let mut local = Vec::new();
     let mut events = Vec::new();
@@ -145,13 +151,22 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
     let asked: Vec<&Invoice> = invoices.iter().filter(asks).collect();
     let mut asking = Asking::load(app, &mut tx, &asked, now, wall).await?;
     invoices.retain_mut(|invoice| {
-        match way::of(app, timeline, invoice, methods.get(&invoice.id), &mut credentials, &mut holds) {
+        let method = methods.get(&invoice.id);
+        let way = match (reserved.held(app, invoice, method, now, wall), method) {
+            (Some(Held::Wait(until)), _) => Way::Wait(until, Postponement::Reservation),
+            // What is captured was approved before: no cap stands in its way.
+            (Some(Held::Capture), Some(method)) => way::approved(method, &mut holds),
+            _ => way::of(app, timeline, invoice, method, &mut credentials, &mut holds),
+        };
+        match way {
             Way::Charge(method) => {
                 invoice.attempts += 1;
                 invoice.next_attempt_at = None;
                 // `next_method` stays until the outcome: after a fault of the gateway the same attempt is made again.
                 invoice.postponed_by = None;
-                payments.push(payment_for(app, invoice, method, now, wall));
+                let mut payment = payment_for(app, invoice, method, now, wall);
+                reserved.capture(invoice.id, &mut payment);
+                payments.push(payment);
             }
             Way::Ask(method) => return asking.next(invoice, method),
             Way::Wait(until, why) => {
@@ -177,7 +192,11 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
     store::events::append(&mut tx, &events).await?;
     let behind = credentials.behind;
     let requests = asking.close(&mut tx).await?;
+    let to_void = reserved.close(&mut tx).await?;
     tx.commit().await?;
+    if to_void {
+        app.bells.look_up.notify_one();
+    }
     let without_gateway = local.len();
     let mut fault = None;
     for (invoice, obstacle) in local {
@@ -185,10 +204,6 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
             fault = Some(error);
             break;
         }
-    }
-    // Last, since only a payment that is driven gives its place back.
-    for payment in &payments {
-        gateways::let_through(app, payment);
     }
     Ok(Claimed { payments, requests, without_gateway, postponed, behind, fault })
 }
@@ -226,6 +241,7 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
         currency: invoice.currency,
         status: PaymentStatus::Pending,
         transaction_id: None,
+        authorization_id: None,
         decline_class: None,
         decline_code: None,
         decline_message: None,
@@ -251,7 +267,7 @@ pub(super) fn drive<'a>(
     settler: &'a Settler,
 ) -> impl Future<Output = Option<String>> + 'a {
     // Made now, so that a drive that never begins gives it back, too.
-    let place = gateways::Place::of(app, &payment);
+    let place = Place::of(app, Call::of(app, &payment), step != Step::LookUp);
     async move {
         let _place = place;
         call_by_call(app, payment, step, settler).await
@@ -283,10 +299,12 @@ pub async fn recover(app: &App, starting: bool) -> Done<u64> {
     let mut tx = app.db.begin().await?;
     let mut freed = store::payments::expire_leases(&mut tx, now, reborn).await?;
     freed += store::refunds::expire_leases(&mut tx, now, reborn).await?;
+    freed += store::authorizations::expire_leases(&mut tx, now, reborn).await?;
     if starting {
         freed += store::payment_requests::release(&mut tx, now, &app.instance).await?;
         freed += store::payments::release_look_ups(&mut tx, now, &app.instance).await?;
         freed += store::refunds::release_look_ups(&mut tx, now, &app.instance).await?;
+        freed += store::authorizations::release_look_ups(&mut tx, now, &app.instance).await?;
         freed += store::clocks::release_claims(&mut tx, &app.instance).await?;
         freed += store::occurrences::release(&mut tx, now, &app.instance).await?;
     }

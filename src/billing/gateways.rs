@@ -11,10 +11,10 @@ use serde_json::json;
 use super::{App, Done, Refusal};
 use crate::{
     domain::{
-        breaker::{Change, Hold, Met},
+        authorization::Authorization,
+        breaker::{Change, Hold, Met, Order},
         customer::Timeline,
         event::Actor,
-        id::PaymentId,
         payment::Payment,
     },
     gateway::health::{Health, Pause},
@@ -92,10 +92,30 @@ pub(super) fn rests_until(app: &App, gateway: &str, timeline: Timeline, now: Dat
     }
 }
 
-/// Lets a payment that was claimed through, as a probe where its gateway's circuit is half open.
-pub(super) fn let_through(app: &App, payment: &Payment) {
-    if let Some(health) = app.gateways.health(&payment.gateway) {
-        health.let_through(payment.timeline, payment.id);
+/// What is asked of a gateway that moves money or reserves it: by whose clock, and for what.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    gateway: String,
+    timeline: Timeline,
+    /// By that clock. A test clock stands still while something is under way.
+    now: DateTime<Utc>,
+    order: Order,
+}
+
+impl Call {
+    pub(super) fn of(app: &App, payment: &Payment) -> Self {
+        let Payment { id, timeline, gateway, created_at, .. } = payment;
+        Self::new(app, gateway, *timeline, *created_at, *id)
+    }
+
+    pub(super) fn reserving(app: &App, authorization: &Authorization) -> Self {
+        let Authorization { id, timeline, gateway, created_at, .. } = authorization;
+        Self::new(app, gateway, *timeline, *created_at, *id)
+    }
+
+    fn new(app: &App, gateway: &str, timeline: Timeline, created_at: DateTime<Utc>, order: impl Into<Order>) -> Self {
+        let now = if timeline == Timeline::Wall { app.clock.now() } else { created_at };
+        Self { gateway: gateway.to_owned(), timeline, now, order: order.into() }
     }
 }
 
@@ -104,8 +124,8 @@ pub(super) fn send_again(app: &App, payment: &Payment, now: DateTime<Utc>) -> Re
     let Some(health) = app.gateways.health(&payment.gateway) else { return Ok(()) };
     match hold(app, health, payment.timeline, now) {
         Hold::Free => Ok(()),
-        Hold::Probes(places) if places > 0 || health.is_probe(payment.timeline, payment.id) => {
-            health.let_through(payment.timeline, payment.id);
+        Hold::Probes(places) if places > 0 || health.is_probe(payment.timeline, payment.id.into()) => {
+            health.let_through(payment.timeline, payment.id.into());
             Ok(())
         }
         Hold::Probes(_) => Err(now + first_wait(app, &payment.gateway, payment.timeline)),
@@ -113,46 +133,45 @@ pub(super) fn send_again(app: &App, payment: &Payment, now: DateTime<Utc>) -> Re
     }
 }
 
-/// Gives a probe's place free when its payment goes no further, however that came about.
-pub(super) struct Place<'a>(&'a App, String, Timeline, PaymentId);
+/// Gives a probe's place free when its order goes no further, however that came about.
+pub(super) struct Place<'a>(&'a App, Call);
 
 impl<'a> Place<'a> {
-    pub fn of(app: &'a App, payment: &Payment) -> Self {
-        Self(app, payment.gateway.clone(), payment.timeline, payment.id)
+    /// Of a call that was claimed. With `through` it goes to the gateway: as a probe where the circuit is half open.
+    pub(super) fn of(app: &'a App, call: Call, through: bool) -> Self {
+        if let Some(health) = app.gateways.health(&call.gateway).filter(|_| through) {
+            health.let_through(call.timeline, call.order);
+        }
+        Self(app, call)
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        if let Some(health) = self.0.gateways.health(&self.1) {
-            health.leave(self.2, self.3);
+        if let Some(health) = self.0.gateways.health(&self.1.gateway) {
+            health.leave(self.1.timeline, self.1.order);
         }
     }
 }
 
-/// Now, on the timeline of a payment that is under way: a test clock stands still meanwhile.
-fn now_of(app: &App, payment: &Payment) -> DateTime<Utc> {
-    if payment.timeline == Timeline::Wall { app.clock.now() } else { payment.created_at }
+/// Until when a call that waited for its turn must not be made after all: its gateway went down meanwhile.
+pub(super) fn too_late_for(app: &App, call: &Call) -> Option<DateTime<Utc>> {
+    rests_until(app, &call.gateway, call.timeline, call.now)
 }
 
-/// Until when a payment that waited for its turn must not be sent after all: its gateway went down meanwhile.
-pub(super) fn too_late_for(app: &App, payment: &Payment) -> Option<DateTime<Utc>> {
-    rests_until(app, &payment.gateway, payment.timeline, now_of(app, payment))
-}
-
-/// Notes what a call that moves money met. The first to open or close a circuit says so.
-pub(super) async fn note(app: &App, payment: &Payment, met: Met) {
-    let Some(health) = app.gateways.health(&payment.gateway) else { return };
-    let now = now_of(app, payment);
-    let change = health.note(payment.timeline, now, &waits(app), payment.id, &met);
+/// Notes what a call met. The first to open or close a circuit says so.
+pub(super) async fn note(app: &App, call: &Call, met: Met) {
+    let Some(health) = app.gateways.health(&call.gateway) else { return };
+    let change = health.note(call.timeline, call.now, &waits(app), call.order, &met);
     let Some(change) = change else { return };
-    if let Err(error) = tell(app, payment, now, change, &met).await {
-        tracing::warn!(%error, gateway = payment.gateway, "a change of the circuit could not be recorded");
+    if let Err(error) = tell(app, call, change, &met).await {
+        tracing::warn!(%error, gateway = call.gateway, "a change of the circuit could not be recorded");
     }
 }
 
-async fn tell(app: &App, payment: &Payment, now: DateTime<Utc>, change: Change, met: &Met) -> Done<()> {
-    let (gateway, timeline) = (&payment.gateway, payment.timeline);
+async fn tell(app: &App, call: &Call, change: Change, met: &Met) -> Done<()> {
+    let Call { gateway, timeline, now, .. } = call;
+    let (timeline, now) = (*timeline, *now);
     let mut tx = app.db.begin().await?;
     let event = match change {
         Change::Opened => {

@@ -33,7 +33,7 @@ const JOB_LATE: TimeDelta = TimeDelta::hours(2);
 const AFTER_LEASE: TimeDelta = TimeDelta::minutes(1);
 
 /// Every line, in the order of [`check`].
-pub const NAMES: [&str; 21] = [
+pub const NAMES: [&str; 22] = [
     "subscriptions_parked",
     "payments_parked",
     "refunds_parked",
@@ -41,6 +41,7 @@ pub const NAMES: [&str; 21] = [
     "payment_requests_overdue",
     "payments_beyond_lease",
     "refunds_beyond_lease",
+    "authorizations_beyond_lease",
     "payments_long_unknown",
     "subscriptions_overdue",
     "subscriptions_adrift",
@@ -110,7 +111,7 @@ pub async fn check(app: &App) -> Done<Vec<Line>> {
             "ask the gateway and resolve",
             health::payments_parked(db).await?,
         ),
-        ("refunds_parked", "no refund waits for an operator", "ask the gateway", health::refunds_parked(db).await?),
+        ("refunds_parked", "no refund waits for an operator", "ask the gateway and resolve", health::refunds_parked(db).await?),
         (
             "payment_requests_parked",
             "no payment request waits for an operator",
@@ -134,6 +135,12 @@ pub async fn check(app: &App) -> Done<Vec<Line>> {
             "no refund is left by a daemon that has gone silent",
             "the look-ups job should have taken these up",
             finding(invariants::refunds_beyond_lease(db, now - AFTER_LEASE).await?),
+        ),
+        (
+            "authorizations_beyond_lease",
+            "no authorization is left by a daemon that has gone silent",
+            "the look-ups job should have taken these up",
+            finding(invariants::authorizations_beyond_lease(db, now - AFTER_LEASE).await?),
         ),
         (
             "payments_long_unknown",

@@ -121,6 +121,10 @@ impl Gateway for Approving {
         Outcome::Succeeded { transaction_id: charge.reference.clone(), amount_minor: charge.amount_minor }
     }
 
+    async fn authorize(&self, charge: &Charge) -> Outcome {
+        Outcome::Authorized { transaction_id: charge.reference.clone() }
+    }
+
     async fn capture(&self, transaction_id: &str, charge: &Charge) -> Outcome {
         Outcome::Succeeded { transaction_id: transaction_id.to_owned(), amount_minor: charge.amount_minor }
     }

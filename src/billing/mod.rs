@@ -1,5 +1,6 @@
 //! The verbs: one file per use case. They alone combine `store` and `gateway`, and they alone write.
 
+pub mod authorize;
 pub mod cancel;
 pub mod catalog;
 pub mod change;
@@ -91,6 +92,7 @@ pub struct App {
 pub struct Bells {
     pub bill: Arc<Notify>,
     pub collect: Arc<Notify>,
+    pub authorize: Arc<Notify>,
     pub look_up: Arc<Notify>,
     pub travel: Arc<Notify>,
     pub requests: Arc<Notify>,

@@ -175,6 +175,8 @@ async fn locked_method(tx: &mut Tx, id: PaymentMethodId) -> Done<(Customer, Paym
 /// A customer, whose lock guards which method is the default, and before that their open invoices that were declined, or wait
 /// because others were, and that no payment is open for.
 async fn locked(tx: &mut Tx, id: CustomerId) -> Done<(Customer, Vec<Invoice>)> {
+    // What is reserved may be reserved from another card than is to be charged now.
+    store::authorizations::look_at_customer(tx, id).await?;
     let open = store::invoices::lock_open_of_customer(tx, id).await?;
     let waits = |invoice: &Invoice| invoice.dunning_step > 0 || invoice.postponed_by.is_some();
     let failed = open.into_iter().filter(|invoice| waits(invoice) && invoice.next_attempt_at.is_some()).collect();

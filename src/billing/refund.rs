@@ -2,19 +2,22 @@
 //! than was captured, and with what became credit never more than was paid.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::json;
+use serde_json::{Value, json};
 
 mod credit;
 
 pub use credit::to_credit;
 
-use super::{App, Done, Refusal, gateways};
+use super::{
+    App, Done, Refusal,
+    gateways::{self, Call},
+};
 use crate::{
     domain::{
         event::Actor,
-        id::InvoiceId,
+        id::{InvoiceId, RefundId},
         invoice::Invoice,
-        payment::{Payment, PaymentStatus, Refund, RefundStatus, RefundTo},
+        payment::{Payment, PaymentStatus, Refund, RefundFinding, RefundStatus, RefundTo},
     },
     gateway::{Return, ReturnFound, ReturnOutcome, health::listening},
     store,
@@ -172,7 +175,7 @@ async fn call(app: &App, refund: Refund, payment: &Payment) -> Done<Refund> {
         ReturnOutcome::GatewayError { message } | ReturnOutcome::Unknown { message } => Some((message.clone(), None)),
         ReturnOutcome::Returned { .. } | ReturnOutcome::Refused { .. } => None,
     };
-    gateways::note(app, payment, line.met(fault)).await;
+    gateways::note(app, &Call::of(app, payment), line.met(fault)).await;
     settle(app, refund, &outcome).await
 }
 
@@ -180,7 +183,12 @@ async fn call(app: &App, refund: Refund, payment: &Payment) -> Done<Refund> {
 pub(super) async fn look_up(app: &App, refund: Refund) -> Done<()> {
     let Some(payment_id) = refund.payment_id else { return Ok(()) };
     let Some(payment) = store::payments::get(&app.db, payment_id).await? else { return Ok(()) };
-    let Some(gateway) = app.gateways.get(&payment.gateway) else { return Ok(()) };
+    let Some(gateway) = app.gateways.get(&payment.gateway) else {
+        // It left the configuration: asked again later, and parked for an operator in the end.
+        let message = format!("gateway {} is not configured", payment.gateway);
+        settle(app, refund, &ReturnOutcome::Unknown { message }).await?;
+        return Ok(());
+    };
     match gateway.adapter.look_up_return(&order(&refund, &payment)).await {
         ReturnFound::Returned { voided } => {
             settle(app, refund, &ReturnOutcome::Returned { transaction_id: None, voided }).await?;
@@ -204,7 +212,49 @@ pub(super) async fn look_up(app: &App, refund: Refund) -> Done<()> {
     Ok(())
 }
 
+/// Closes a refund that no gateway could say anything about.
+pub async fn resolve(
+    app: &App,
+    actor: &Actor,
+    id: RefundId,
+    finding: RefundFinding,
+    transaction_id: Option<String>,
+    note: &str,
+) -> Done<Refund> {
+    let refund = store::refunds::get(&app.db, id).await?.ok_or_else(|| Refusal::not_found("refund", id))?;
+    let outcome = match finding {
+        RefundFinding::Succeeded => ReturnOutcome::Returned { transaction_id, voided: false },
+        RefundFinding::NotProcessed if transaction_id.is_some() => {
+            return Err(Refusal::invalid("transaction_id", "only goes with the outcome succeeded"));
+        }
+        RefundFinding::NotProcessed => ReturnOutcome::GatewayError { message: note.to_owned() },
+    };
+    let word = Word { actor, data: json!({ "outcome": finding, "note": note }) };
+    match close(app, refund, &outcome, Some(&word)).await? {
+        Ok(refund) => Ok(refund),
+        Err(status) => Err(Refusal::WrongState(format!("the refund is {status}: only a parked one is resolved by hand"))),
+    }
+}
+
+/// What an operator says.
+struct Word<'a> {
+    actor: &'a Actor,
+    data: Value,
+}
+
 async fn settle(app: &App, refund: Refund, outcome: &ReturnOutcome) -> Done<Refund> {
+    let asked = refund.clone();
+    // One that has ended meanwhile is left as it was seen.
+    Ok(close(app, refund, outcome, None).await?.unwrap_or(asked))
+}
+
+/// Writes an outcome down. Refused with the status where that waits for no outcome, or for an operator's word alone.
+async fn close(
+    app: &App,
+    refund: Refund,
+    outcome: &ReturnOutcome,
+    word: Option<&Word<'_>>,
+) -> Done<Result<Refund, RefundStatus>> {
     let mut tx = app.db.begin().await?;
     let now = app.now_in(&mut tx, refund.timeline).await?;
     // Invoice before payment before refund: the order in which everyone locks.
@@ -216,7 +266,7 @@ async fn settle(app: &App, refund: Refund, outcome: &ReturnOutcome) -> Done<Refu
     let (Some(mut invoice), Some(mut payment), Some(mut refund)) =
         (invoice, payment, store::refunds::lock(&mut tx, refund.id).await?)
     else {
-        return Ok(refund);
+        return Ok(Err(refund.status));
     };
     let returned = matches!(outcome, ReturnOutcome::Returned { .. });
     let given_up = matches!(refund.status, RefundStatus::GatewayError | RefundStatus::Parked);
@@ -226,8 +276,12 @@ async fn settle(app: &App, refund: Refund, outcome: &ReturnOutcome) -> Done<Refu
         && payment.amount_refunded == refund.returned_before
         && (returned
             || matches!(outcome, ReturnOutcome::Unknown { .. }) && store::refunds::claimed(&mut tx, invoice.id).await? == 0);
-    if !after_all && !matches!(refund.status, RefundStatus::Pending | RefundStatus::Unknown) {
-        return Ok(refund);
+    let waits = match word {
+        None => after_all || matches!(refund.status, RefundStatus::Pending | RefundStatus::Unknown),
+        Some(_) => refund.status == RefundStatus::Parked,
+    };
+    if !waits {
+        return Ok(Err(refund.status));
     }
     // Gateways tell what was returned in all. Where that is in the books already, it was the one that had been given up.
     let booked = returned && payment.amount_refunded == refund.returned_before + refund.amount;
@@ -280,13 +334,18 @@ async fn settle(app: &App, refund: Refund, outcome: &ReturnOutcome) -> Done<Refu
         "to": refund.destination, "payment_id": payment.id, "invoice_id": invoice.id, "amount": refund.amount,
         "voided": refund.voided, "message": refund.message,
     });
-    let event = app.event(refund.timeline, now, &Actor::System, &kind, refund.id, data);
+    let mut events = Vec::with_capacity(2);
+    if let Some(word) = word {
+        events.push(app.event(refund.timeline, now, word.actor, "refund.resolved", refund.id, word.data.clone()));
+    }
+    events.push(app.event(refund.timeline, now, &Actor::System, &kind, refund.id, data));
     store::invoices::save(&mut tx, &[invoice]).await?;
     store::payments::save(&mut tx, &[payment]).await?;
     store::refunds::save(&mut tx, refund.clone()).await?;
-    store::events::append(&mut tx, &std::iter::once(event).chain(kept).collect::<Vec<_>>()).await?;
+    events.extend(kept);
+    store::events::append(&mut tx, &events).await?;
     tx.commit().await?;
-    Ok(refund)
+    Ok(Ok(refund))
 }
 
 fn wait_for_look_up(app: &App, refund: &mut Refund, message: &str) {

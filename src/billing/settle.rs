@@ -9,7 +9,11 @@ use futures_util::FutureExt;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{App, Done, collect_due::Obstacle, gateways};
+use super::{
+    App, Done,
+    collect_due::Obstacle,
+    gateways::{self, Call},
+};
 use crate::{
     domain::{
         event::Actor,
@@ -17,7 +21,7 @@ use crate::{
         invoice::{InvoiceStatus, NextAction},
         payment::{Decline, Outcome, Payment},
     },
-    gateway::{Charge, Configured, Found, Mandate, ReturnOutcome, Sent, Source, health::listening},
+    gateway::{Charge, Configured, Found, Mandate, Other, ReturnOutcome, Sent, Source, health::listening},
     store,
 };
 
@@ -43,6 +47,13 @@ pub(super) enum Answer {
     Nothing,
     /// The gateway could not say.
     Silence(String),
+    /// It is at the gateway, and not as it was asked for.
+    Disagrees(String),
+    /// Taken more than once under one reference.
+    Twice {
+        best: Outcome,
+        others: Vec<Other>,
+    },
     /// What became of the attempt to give reserved money free.
     Released(ReturnOutcome),
     /// Its gateway went down while it waited for its turn: it was not called, and rests until then, by the payment's own clock.
@@ -176,7 +187,7 @@ pub(super) async fn without_gateway(app: &App, id: InvoiceId, obstacle: Obstacle
 pub(super) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment, step: Step) -> Answer {
     let Ok(_permit) = gateway.permits.acquire().await else { return Answer::LeaseLost };
     if step == Step::Charge
-        && let Some(until) = gateways::too_late_for(app, payment)
+        && let Some(until) = gateways::too_late_for(app, &Call::of(app, payment))
     {
         return Answer::Rests(until);
     }
@@ -204,7 +215,7 @@ pub(super) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment,
     });
     // A look-up says nothing of how charges fare.
     if step != Step::LookUp {
-        gateways::note(app, payment, line.met(fault(&answer))).await;
+        gateways::note(app, &Call::of(app, payment), line.met(fault(&answer))).await;
     }
     answer
 }
@@ -212,13 +223,21 @@ pub(super) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment,
 /// The fault of the gateway that an answer tells of.
 fn fault(answer: &Answer) -> Option<(String, Option<TimeDelta>)> {
     match answer {
-        Answer::Outcome(Outcome::GatewayError { message, retry_after }) => {
-            Some((message.clone(), retry_after.and_then(|wait| TimeDelta::from_std(wait).ok())))
-        }
-        Answer::Outcome(Outcome::Unknown { message })
-        | Answer::Released(ReturnOutcome::GatewayError { message } | ReturnOutcome::Unknown { message }) => {
+        Answer::Outcome(outcome) => fault_of(outcome),
+        Answer::Released(ReturnOutcome::GatewayError { message } | ReturnOutcome::Unknown { message }) => {
             Some((message.clone(), None))
         }
+        _ => None,
+    }
+}
+
+/// The same of an outcome, and for how long a 429 asked to be left alone.
+pub(super) fn fault_of(outcome: &Outcome) -> Option<(String, Option<TimeDelta>)> {
+    match outcome {
+        Outcome::GatewayError { message, retry_after } => {
+            Some((message.clone(), retry_after.and_then(|wait| TimeDelta::from_std(wait).ok())))
+        }
+        Outcome::Unknown { message } => Some((message.clone(), None)),
         _ => None,
     }
 }
@@ -231,7 +250,9 @@ async fn call(gateway: &Configured, payment: &Payment, step: Step) -> Answer {
         Step::Capture => Answer::Outcome(gateway.adapter.capture(transaction_id, &charge).await),
         Step::LookUp => match gateway.adapter.look_up(&sent(payment)).await {
             Found::Outcome(outcome) => Answer::Outcome(outcome),
+            Found::Several { best, others } => several(gateway, payment, &charge, best, others).await,
             Found::Nothing => Answer::Nothing,
+            Found::Disagrees { message } => Answer::Disagrees(message),
             Found::NoAnswer { message } => Answer::Silence(message),
         },
         Step::Release => {
@@ -240,6 +261,15 @@ async fn call(gateway: &Configured, payment: &Payment, step: Step) -> Answer {
             Answer::Released(released)
         }
     }
+}
+
+/// Reserved more than once: one of them is ours. Taken more than once: for a human.
+async fn several(gateway: &Configured, payment: &Payment, charge: &Charge, best: Outcome, others: Vec<Other>) -> Answer {
+    for stray in others.iter().filter(|other| other.taken_minor.is_none()) {
+        let released = gateway.adapter.release(&stray.transaction_id, charge).await;
+        tracing::warn!(payment = %payment.id, stray = stray.transaction_id, ?released, "reserved more than once: one is given free");
+    }
+    if others.iter().any(|other| other.taken_minor.is_some()) { Answer::Twice { best, others } } else { Answer::Outcome(best) }
 }
 
 /// A payment that waited long for its turn renews its lease first; false if another daemon has it by now.

@@ -77,7 +77,7 @@ pub struct SubscribeInput {
     pub while_past_due: Option<WhilePastDue>,
     /// Id or reference. None: the plan's.
     pub dunning_policy_id: Option<String>,
-    /// Nothing is authorized early: none, or 0.
+    /// How many days before a bill date the charge is authorized: none or 0, on the bill date itself.
     pub authorize_days_before: Option<i64>,
     pub metadata: Option<Metadata>,
 }
@@ -200,9 +200,6 @@ pub(super) fn draft(app: &App, checks: &mut Checks, named: &Named, input: Subscr
             checks.fault("ends_on", format!("must be after the first bill date, {starts_on}"));
         }
     }
-    if input.authorize_days_before.is_some_and(|days| days != 0) {
-        checks.fault("authorize_days_before", "must be left out or 0: charges are authorized on the bill date itself");
-    }
     checks.amount("initial_payment_amount", input.initial_payment_amount.unwrap_or(0));
     if let (Some(method), Some(_)) = (input.payment_method_id, customer)
         && !named.methods.iter().any(|known| known.id == method)
@@ -242,6 +239,7 @@ pub(super) fn draft(app: &App, checks: &mut Checks, named: &Named, input: Subscr
         business_day,
         holiday_calendar: input.holiday_calendar.or(plan_calendar),
         initial_payment_amount: input.initial_payment_amount,
+        authorize_days_before: input.authorize_days_before.filter(|&days| days != 0),
         dunning_policy_id: named.policy.or(plan.and_then(|plan| plan.dunning_policy_id)),
         add_ons,
         discounts,

@@ -42,6 +42,7 @@ pub struct TermsInput {
     pub holiday_calendar: Option<Option<String>>,
     pub catch_up: Option<CatchUp>,
     pub while_past_due: Option<WhilePastDue>,
+    pub authorize_days_before: Option<i64>,
     /// Id or reference.
     pub dunning_policy_id: Option<Option<String>>,
     pub timezone: Option<Zone>,
@@ -57,8 +58,6 @@ pub struct FixedTerms {
     pub first_period: Option<FirstPeriod>,
     pub initial_payment_amount: Option<i64>,
     pub trial_days: Option<i64>,
-    /// Nothing is authorized early: none, or 0.
-    pub authorize_days_before: Option<i64>,
 }
 
 impl FixedTerms {
@@ -83,11 +82,6 @@ impl FixedTerms {
                 "trial_days",
                 self.trial_days.is_some(),
                 "only counts at the start: to move the end of a trial, reschedule the first charge",
-            ),
-            (
-                "authorize_days_before",
-                self.authorize_days_before.is_some_and(|days| days != 0),
-                "must be left out or 0: charges are authorized on the bill date itself",
             ),
         ];
         for (field, _, message) in differs.into_iter().filter(|(_, differs, _)| *differs) {
@@ -161,6 +155,7 @@ pub(super) async fn resolve(
         holiday_calendar: input.holiday_calendar,
         catch_up: input.catch_up,
         while_past_due: input.while_past_due,
+        authorize_days_before: input.authorize_days_before,
         dunning_policy_id,
         timezone: input.timezone,
         metadata: input.metadata,

@@ -145,6 +145,7 @@ fn replace_gateways(config: &mut Config, sandbox: &Running) {
             merchant_id: merchant_id.to_owned(),
             timeout: Duration::from_secs(30),
             max_in_flight: 64,
+            authorization_lifetime: Duration::from_hours(7 * 24),
             caps: gateway.caps.clone(),
             breaker: Default::default(),
         };

@@ -174,6 +174,8 @@ impl Config {
         faults.error(breaker.probes == 0, key("breaker.probes"), "must be at least 1");
         faults.error(breaker.waits.is_empty(), key("breaker.waits"), "must hold at least one duration");
         faults.error(breaker.waits.iter().any(Duration::is_zero), key("breaker.waits"), "must hold durations longer than 0s");
+        let short = gateway.authorization_lifetime < Duration::from_hours(24);
+        faults.error(short, key("authorization_lifetime"), "must be at least 1d");
         faults.warning(
             self.collection.lease <= gateway.timeout,
             key("timeout"),

@@ -7,7 +7,10 @@ use std::collections::{BTreeSet, VecDeque};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{id::PaymentId, text_enum};
+use super::{
+    id::{Id, Kind},
+    text_enum,
+};
 
 text_enum! {
     /// What a gateway is asked to do.
@@ -52,6 +55,16 @@ pub enum Met {
     },
 }
 
+/// What a gateway is asked for, a payment or an authorization, by its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Order(u128);
+
+impl<K: Kind> From<Id<K>> for Order {
+    fn from(id: Id<K>) -> Self {
+        Self(id.bits())
+    }
+}
+
 /// What may go to the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
@@ -86,7 +99,7 @@ pub struct Breaker {
     /// How often it has opened since it was last closed: each wait is longer than the one before.
     openings: usize,
     /// Payments let through while half open, and what they met.
-    probing: BTreeSet<PaymentId>,
+    probing: BTreeSet<Order>,
     answered: u32,
     failed: u32,
 }
@@ -107,19 +120,19 @@ impl Breaker {
     }
 
     /// Lets a payment through as a probe.
-    pub fn probe(&mut self, payment: PaymentId) {
+    pub fn probe(&mut self, order: Order) {
         if self.circuit == Circuit::HalfOpen {
-            self.probing.insert(payment);
+            self.probing.insert(order);
         }
     }
 
-    pub fn is_probe(&self, payment: PaymentId) -> bool {
-        self.probing.contains(&payment)
+    pub fn is_probe(&self, order: Order) -> bool {
+        self.probing.contains(&order)
     }
 
     /// A payment that was let through has come to its end, whatever that was.
-    pub fn leave(&mut self, payment: PaymentId) {
-        self.probing.remove(&payment);
+    pub fn leave(&mut self, order: Order) {
+        self.probing.remove(&order);
     }
 
     pub fn is_closed(&self) -> bool {
@@ -132,14 +145,7 @@ impl Breaker {
     }
 
     /// Notes what a call met. `waits`: how long the circuit stays open, the last one repeats.
-    pub fn note(
-        &mut self,
-        rules: &Rules,
-        waits: &[TimeDelta],
-        now: DateTime<Utc>,
-        payment: PaymentId,
-        met: &Met,
-    ) -> Option<Change> {
+    pub fn note(&mut self, rules: &Rules, waits: &[TimeDelta], now: DateTime<Utc>, order: Order, met: &Met) -> Option<Change> {
         match met {
             Met::Answer => self.faults_in_a_row = 0,
             Met::Fault { .. } => self.faults_in_a_row = self.faults_in_a_row.saturating_add(1),
@@ -148,7 +154,7 @@ impl Breaker {
             Circuit::Closed => self.note_closed(rules, waits, now, met),
             // Calls from before it opened come back late: they say nothing new.
             Circuit::Open => None,
-            Circuit::HalfOpen if !self.probing.contains(&payment) => None,
+            Circuit::HalfOpen if !self.probing.contains(&order) => None,
             Circuit::HalfOpen => self.note_probe(rules, waits, now, met),
         }
     }
@@ -211,7 +217,6 @@ impl Breaker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::id::Id;
 
     fn rules() -> Rules {
         Rules { faults: 3, ratio: 50, window: 6, probes: 3, longest_retry_after: TimeDelta::hours(1) }
@@ -238,7 +243,7 @@ mod tests {
         met.iter()
             .enumerate()
             .map(|(i, met)| {
-                let id = Id::from_bits(i as u128);
+                let id = Order(i as u128);
                 breaker.hold(&rules(), at(second));
                 breaker.probe(id);
                 let change = breaker.note(&rules(), &waits(), at(second), id, met);
@@ -288,7 +293,7 @@ mod tests {
     fn probes_take_their_places_and_most_of_them_decide() {
         let mut breaker = Breaker::default();
         meet(&mut breaker, 0, &[fault(), fault(), fault()]);
-        let ids: Vec<PaymentId> = (10..14).map(Id::from_bits).collect();
+        let ids: Vec<Order> = (10..14).map(Order).collect();
         assert_eq!(breaker.hold(&rules(), at(30)), Hold::Probes(3));
         for (id, left) in ids.iter().zip([2, 1, 0]) {
             breaker.probe(*id);
@@ -322,7 +327,7 @@ mod tests {
         let off = Rules { faults: 0, ratio: 0, ..rules() };
         let mut breaker = Breaker::default();
         for _ in 0..100 {
-            assert_eq!(breaker.note(&off, &waits(), at(0), Id::from_bits(1), &asked(9)), None);
+            assert_eq!(breaker.note(&off, &waits(), at(0), Order(1), &asked(9)), None);
         }
         assert_eq!(breaker.hold(&off, at(1)), Hold::Free);
     }

@@ -28,6 +28,8 @@ text_enum! {
         Cap = "cap",
         /// The gateway is down, or an operator has paused it.
         Gateway = "gateway",
+        /// What was reserved for it is being given free, or nobody knows yet whether anything is.
+        Reservation = "reservation",
     }
 }
 

@@ -35,6 +35,7 @@ kinds! {
     Payment, PaymentId, "pay";
     PaymentRequest, PaymentRequestId, "preq";
     Refund, RefundId, "ref";
+    Authorization, AuthorizationId, "auth";
     TestClock, ClockId, "clk";
     Event, EventId, "evt";
     ApiKey, ApiKeyId, "key";

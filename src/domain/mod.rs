@@ -1,6 +1,7 @@
 //! The nouns of recurring billing. Pure: no async, no I/O, no clock, no randomness.
 
 pub mod api_key;
+pub mod authorization;
 pub mod breaker;
 pub mod calendar;
 pub mod cap;

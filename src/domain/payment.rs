@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     customer::Timeline,
-    id::{CustomerId, InvoiceId, PaymentId, PaymentMethodId, PaymentRequestId, RefundId},
+    id::{AuthorizationId, CustomerId, InvoiceId, PaymentId, PaymentMethodId, PaymentRequestId, RefundId},
     money::Currency,
     text_enum,
 };
@@ -137,6 +137,8 @@ pub struct Payment {
     pub status: PaymentStatus,
     /// The gateway's id of this payment.
     pub transaction_id: Option<String>,
+    /// Under which the money was reserved before the bill date; the gateway knows both by one reference.
+    pub authorization_id: Option<AuthorizationId>,
     pub decline_class: Option<DeclineClass>,
     pub decline_code: Option<String>,
     pub decline_message: Option<String>,
@@ -184,6 +186,16 @@ text_enum! {
         /// The issuer refused it: the next step of the ladder.
         Declined = "declined",
         /// It never arrived: charge again.
+        NotProcessed = "not_processed",
+    }
+}
+
+text_enum! {
+    /// What an operator found out about a parked refund.
+    pub enum RefundFinding {
+        /// The money went back.
+        Succeeded = "succeeded",
+        /// It never did: it may be asked for again.
         NotProcessed = "not_processed",
     }
 }

@@ -16,9 +16,8 @@ use super::http::Fault;
 use crate::{
     config::GatewayKind,
     domain::{
-        breaker::{Breaker, Change, Circuit, Hold, Met, Rules},
+        breaker::{Breaker, Change, Circuit, Hold, Met, Order, Rules},
         customer::Timeline,
-        id::PaymentId,
     },
 };
 
@@ -109,31 +108,24 @@ impl Health {
     }
 
     /// Lets a payment through, as a probe where the circuit is half open.
-    pub fn let_through(&self, timeline: Timeline, payment: PaymentId) {
+    pub fn let_through(&self, timeline: Timeline, order: Order) {
         if let Some(breaker) = self.circuits().get_mut(&timeline) {
-            breaker.probe(payment);
+            breaker.probe(order);
         }
     }
 
-    pub fn is_probe(&self, timeline: Timeline, payment: PaymentId) -> bool {
-        self.circuits().get(&timeline).is_some_and(|breaker| breaker.is_probe(payment))
+    pub fn is_probe(&self, timeline: Timeline, order: Order) -> bool {
+        self.circuits().get(&timeline).is_some_and(|breaker| breaker.is_probe(order))
     }
 
-    pub fn leave(&self, timeline: Timeline, payment: PaymentId) {
+    pub fn leave(&self, timeline: Timeline, order: Order) {
         if let Some(breaker) = self.circuits().get_mut(&timeline) {
-            breaker.leave(payment);
+            breaker.leave(order);
         }
     }
 
     /// Notes what a call met. `waits`: how long a test clock's circuit stays open.
-    pub fn note(
-        &self,
-        timeline: Timeline,
-        now: DateTime<Utc>,
-        waits: &[TimeDelta],
-        payment: PaymentId,
-        met: &Met,
-    ) -> Option<Change> {
+    pub fn note(&self, timeline: Timeline, now: DateTime<Utc>, waits: &[TimeDelta], order: Order, met: &Met) -> Option<Change> {
         let real = timeline == Timeline::Wall;
         let waits = if real { &self.waits } else { waits };
         let met = match met {
@@ -147,7 +139,7 @@ impl Health {
             return None;
         }
         let breaker = circuits.entry(timeline).or_default();
-        let change = breaker.note(&self.rules, waits, now, payment, met);
+        let change = breaker.note(&self.rules, waits, now, order, met);
         if !real && breaker.is_fresh() {
             circuits.remove(&timeline);
         }

@@ -74,10 +74,32 @@ pub struct Sent {
 pub enum Found {
     /// It happened: `Succeeded`, `Authorized` or `Declined`.
     Outcome(Outcome),
+    /// It happened, and the gateway has more under the same reference.
+    Several { best: Outcome, others: Vec<Other> },
     /// The gateway has never seen it. The same charge may be sent again.
     Nothing,
+    /// It is there, with another amount or currency than was asked for. No further question changes that: for an operator.
+    Disagrees { message: String },
     /// The gateway could not say; ask again later.
     NoAnswer { message: String },
+}
+
+impl Found {
+    /// The same, with what else was found under the reference.
+    fn among(self, others: Vec<Other>) -> Self {
+        match self {
+            Self::Outcome(best) if !others.is_empty() => Self::Several { best, others },
+            found => found,
+        }
+    }
+}
+
+/// Another transaction under the reference of one payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Other {
+    pub transaction_id: String,
+    /// Taken, minor units; none where it is only reserved.
+    pub taken_minor: Option<i64>,
 }
 
 /// A refund or void of money already taken.
@@ -138,14 +160,18 @@ pub trait Gateway: Send + Sync {
     /// Takes the money, or reserves it where the gateway needs two steps.
     async fn charge(&self, charge: &Charge) -> Outcome;
 
-    /// Takes money reserved under `transaction_id`, whole. Never answers `Authorized`. Repeating it takes nothing more. After an
+    /// Reserves the money and takes none, at every gateway: answers `Authorized`, never `Succeeded`.
+    async fn authorize(&self, charge: &Charge) -> Outcome;
+
+    /// Takes the charge's amount of what is reserved under `transaction_id`, which may be more. Never answers `Authorized`. Repeating it takes nothing more. After an
     /// `Unknown`, a look-up with the transaction id says `Succeeded`, or `Authorized` when it may be tried again.
     async fn capture(&self, transaction_id: &str, charge: &Charge) -> Outcome;
 
     /// What became of a payment whose outcome is unknown.
     async fn look_up(&self, sent: &Sent) -> Found;
 
-    /// Gives reserved money free again. Best effort: an authorization that is not voided runs out by itself.
+    /// Gives reserved money free again; refused as `captured` where it has been taken. Repeating it does no harm. Best effort: an
+    /// authorization that is not voided runs out by itself.
     async fn release(&self, transaction_id: &str, charge: &Charge) -> ReturnOutcome;
 
     /// Gives money back: a void where it has not settled, a refund where it has.

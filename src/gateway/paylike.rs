@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use self::wire::{Refusal, Standing, Transaction};
 use super::{
-    Capabilities, Charge, Found, Gateway, Return, ReturnFound, ReturnOutcome, Sent, Source,
+    Capabilities, Charge, Found, Gateway, Other, Return, ReturnFound, ReturnOutcome, Sent, Source,
     http::{Answer, Auth, Http, NoAnswer, Settings, Wire, text},
     requests::Requests,
 };
@@ -120,8 +120,10 @@ impl Paylike {
     }
 
     fn found(&self, sent: &Sent, transaction: &Transaction) -> Found {
-        if let Err(message) = transaction.agrees(sent.amount_minor, sent.currency) {
-            return Found::NoAnswer { message: self.http.clean(&message, &[]) };
+        // More may have been reserved than is captured. What its id was given us for is ours, whatever its amount.
+        let asked = transaction.amount.filter(|_| sent.transaction_id.is_some()).unwrap_or(sent.amount_minor);
+        if let Err(message) = transaction.agrees(asked, sent.currency) {
+            return Found::Disagrees { message: self.http.clean(&message, &[]) };
         }
         match self.outcome(&transaction.id, transaction.standing(sent.amount_minor)) {
             Outcome::Unknown { message } => Found::NoAnswer { message },
@@ -181,14 +183,17 @@ impl Paylike {
             Standing::Declined(_) => 1,
             Standing::Undone => 0,
         };
-        let taken = matches.iter().filter(|transaction| rank(transaction) == 4).count();
-        if taken > 1 {
-            tracing::error!(reference = sent.reference, taken, "one reference was captured more than once at the gateway");
-        }
-        match matches.into_iter().max_by_key(|transaction| (rank(transaction), transaction.created)) {
-            Some(best) => self.found(sent, &best),
-            None => Found::Nothing,
-        }
+        let Some(best) = matches.iter().max_by_key(|transaction| (rank(transaction), transaction.created)) else {
+            return Found::Nothing;
+        };
+        let others = matches.iter().filter(|other| other.id != best.id && rank(other) >= 3);
+        let others: Vec<Other> = others
+            .map(|other| Other {
+                transaction_id: other.id.clone(),
+                taken_minor: Some(other.captured).filter(|&captured| captured > 0),
+            })
+            .collect();
+        self.found(sent, best).among(others)
     }
 }
 
@@ -227,12 +232,20 @@ impl Gateway for Paylike {
         }
     }
 
+    async fn authorize(&self, charge: &Charge) -> Outcome {
+        self.charge(charge).await
+    }
+
     async fn capture(&self, transaction_id: &str, charge: &Charge) -> Outcome {
         let url = self.http.url(&["transactions", transaction_id, "captures"]);
         let body = json!({ "amount": charge.amount_minor, "currency": charge.currency.code() });
         match self.http.post("capture", url, Some(&body)).await {
             Ok(Answer::Done(body)) => match Transaction::read(&body) {
                 Some(transaction) if transaction.id == transaction_id && transaction.captured >= charge.amount_minor => {
+                    if transaction.pending.is_some_and(|left| left > 0) {
+                        // More was reserved than is owed now.
+                        self.give_free(transaction_id).await;
+                    }
                     self.outcome(transaction_id, transaction.standing(charge.amount_minor))
                 }
                 _ => self.captured(transaction_id, charge, None).await,

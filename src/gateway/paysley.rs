@@ -227,6 +227,10 @@ impl Gateway for Paysley {
         Outcome::Declined { decline, transaction_id: None }
     }
 
+    async fn authorize(&self, charge: &Charge) -> Outcome {
+        self.charge(charge).await
+    }
+
     async fn capture(&self, transaction_id: &str, charge: &Charge) -> Outcome {
         let url = self.http.url(&["captures", transaction_id]);
         let body = json!({ "amount": amount(charge.amount_minor, charge.currency) });

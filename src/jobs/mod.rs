@@ -96,6 +96,21 @@ pub const JOBS: &[Job] = &[
         earliest: Some(|app, timeline| Box::pin(async move { Ok(store::invoices::earliest_attempt(&app.db, timeline).await?) })),
     },
     Job {
+        name: "authorizations",
+        about: "reserves what is charged in some days, where that is asked for, and gives free what is not wanted any more",
+        bell: Bell::Tick,
+        ring: |bells| &bells.authorize,
+        run: |app, timeline, now| {
+            Box::pin(async move {
+                let looked = billing::authorize::authorize_due(app, timeline, now).await?;
+                Ok(counts([("authorizations_asked", looked.asked), ("authorizations_voided", looked.voided)]))
+            })
+        },
+        earliest: Some(|app, timeline| {
+            Box::pin(async move { Ok(store::authorizations::earliest_due(&app.db, timeline).await?) })
+        }),
+    },
+    Job {
         name: "payment_requests",
         about: "asks customers to pay, hears what they have paid, reminds them, closes what expires; gives back what came twice",
         bell: Bell::Tick,
@@ -124,7 +139,7 @@ pub const JOBS: &[Job] = &[
     },
     Job {
         name: "look_ups",
-        about: "asks gateways what became of payments and refunds nobody knows the outcome of; frees claims of daemons gone silent",
+        about: "asks gateways what became of payments, authorizations and refunds nobody knows the outcome of; frees claims of daemons gone silent",
         bell: Bell::Tick,
         ring: |bells| &bells.look_up,
         run: |app, _, _| {
@@ -132,7 +147,13 @@ pub const JOBS: &[Job] = &[
                 let freed = billing::collect_due::recover(app, false).await?;
                 let payments = billing::look_up::look_up_payments(app, None).await?;
                 let refunds = billing::look_up::look_up_refunds(app).await?;
-                Ok(counts([("claims_freed", freed as usize), ("payments_looked_up", payments), ("refunds_looked_up", refunds)]))
+                let authorizations = billing::authorize::look_up(app, None).await?;
+                Ok(counts([
+                    ("claims_freed", freed as usize),
+                    ("payments_looked_up", payments),
+                    ("refunds_looked_up", refunds),
+                    ("authorizations_looked_up", authorizations),
+                ]))
             })
         },
         earliest: None,

@@ -89,11 +89,15 @@ async fn drain(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Counts
         if app.stopping.is_cancelled() {
             return Ok(total);
         }
-        if store::payments::undecided(&app.db, timeline).await? > 0 {
+        let authorizing = store::authorizations::undecided(&app.db, timeline).await? > 0;
+        if authorizing || store::payments::undecided(&app.db, timeline).await? > 0 {
             busy = true;
             billing::collect_due::recover(app, false).await?;
-            if billing::look_up::look_up_payments(app, Some(timeline)).await? == 0 {
-                let next = billing::look_up::next_look_up_in(app, timeline).await?.and_then(|wait| wait.to_std().ok());
+            let asked = billing::look_up::look_up_payments(app, Some(timeline)).await?;
+            if asked + billing::authorize::look_up(app, Some(timeline)).await? == 0 {
+                let next = billing::look_up::next_look_up_in(app, timeline).await?;
+                let next = next.into_iter().chain(billing::authorize::next_look_up_in(app, timeline).await?).min();
+                let next = next.and_then(|wait| wait.to_std().ok());
                 // The job, another daemon or an operator may settle it meanwhile, at first most likely within milliseconds.
                 tokio::select! {
                     () = app.stopping.cancelled() => {}

@@ -117,6 +117,14 @@ impl Sandbox {
         self.state().ledger.entries().to_vec()
     }
 
+    /// References and amounts of what is reserved and neither captured nor given free, oldest first.
+    pub fn reserved(&self) -> Vec<(String, i64)> {
+        let state = self.state();
+        let mut reserved = state.fluidpay.reserved();
+        reserved.extend(state.paylike.reserved());
+        reserved
+    }
+
     /// The ledger in figures.
     pub fn summary(&self) -> Summary {
         self.state().ledger.summary()

@@ -91,7 +91,8 @@ pub async fn any_idle_with_work(db: &Db, now: DateTime<Utc>) -> Result<bool> {
             "select cast(1 as bigint) from clocks c
              where c.status = 'idle' and (c.lease_expires_at is null or c.lease_expires_at <= $1) and (
                  (select min(s.due_at) from subscriptions s where s.timeline = c.id and s.due_at is not null) <= c.now_at
-                 or (select min(a.due_at) from installment_plans a where a.timeline = c.id and a.due_at is not null) <= c.now_at
+                 or (select min(s.authorize_at) from subscriptions s where s.timeline = c.id and s.authorize_at is not null) <= c.now_at
+                or (select min(a.due_at) from installment_plans a where a.timeline = c.id and a.due_at is not null) <= c.now_at
                  or (select min(i.next_attempt_at) from invoices i where i.timeline = c.id and i.next_attempt_at is not null) <= c.now_at)
              limit 1",
         )
@@ -108,6 +109,7 @@ pub async fn claim_idle_with_work(tx: &mut Tx, owner: &str, now: DateTime<Utc>, 
             select c.id from clocks c
             where c.status = 'idle' and (c.lease_expires_at is null or c.lease_expires_at <= $2) and (
                 (select min(s.due_at) from subscriptions s where s.timeline = c.id and s.due_at is not null) <= c.now_at
+                or (select min(s.authorize_at) from subscriptions s where s.timeline = c.id and s.authorize_at is not null) <= c.now_at
                 or (select min(a.due_at) from installment_plans a where a.timeline = c.id and a.due_at is not null) <= c.now_at
                 or (select min(i.next_attempt_at) from invoices i where i.timeline = c.id and i.next_attempt_at is not null) <= c.now_at)
             limit 16 for update of c skip locked)

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::id::{
-    Credit, CustomerId, Id, InvoiceId, Kind, Payment, PaymentId, PaymentRequestId, Refund, RefundId, SubscriptionId,
+    AuthorizationId, Credit, CustomerId, Id, InvoiceId, Kind, Payment, PaymentId, PaymentRequestId, Refund, RefundId,
+    SubscriptionId,
 };
 
 /// The first id that was made at this instant or later: ids begin with their time, so this bounds a range of the primary key.
@@ -90,6 +91,13 @@ pub async fn refunds_beyond_lease(db: &Db, before: DateTime<Utc>) -> Result<Vec<
         .bind(before)
         .all()
         .await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
+/// Authorizations whose claim ended before this instant, and which nobody has taken up since.
+pub async fn authorizations_beyond_lease(db: &Db, before: DateTime<Utc>) -> Result<Vec<AuthorizationId>> {
+    let rows: Vec<(AuthorizationId,)> =
+        db.query("select id from authorizations where lease_expires_at <= $1 order by id").bind(before).all().await?;
     Ok(rows.into_iter().map(|row| row.0).collect())
 }
 

@@ -3,6 +3,7 @@
 //! What writes takes a [`Tx`]; what only reads takes a [`Db`]. Time is always a parameter.
 
 pub mod api_keys;
+pub mod authorizations;
 pub mod calendars;
 pub mod catalog;
 pub mod clocks;

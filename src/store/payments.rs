@@ -36,6 +36,7 @@ impl Row for Payment {
         "currency",
         "status",
         "transaction_id",
+        "authorization_id",
         "decline_class",
         "decline_code",
         "decline_message",
@@ -119,7 +120,10 @@ pub async fn attempts_at(tx: &mut Tx, credentials: &[String], timeline: Timeline
          union all
          select credential, status, created_at from payments
          where credential in list($1) and status in ('pending', 'authorized', 'unknown', 'parked') and status <> 'authorized'
-           and timeline = $2 and created_at > $3",
+           and timeline = $2 and created_at > $3
+         union all
+         select credential, status, created_at from authorizations
+         where credential in list($1) and status in ('pending', 'unknown', 'declined') and timeline = $2 and created_at > $3",
     )
     .bind_list(&credentials)
     .bind(timeline)

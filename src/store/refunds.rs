@@ -60,6 +60,10 @@ pub async fn lock(tx: &mut Tx, id: RefundId) -> Result<Option<Refund>> {
     tx.query("select * from refunds where id = $1 for update").bind(id).optional().await
 }
 
+pub async fn get(db: &Db, id: RefundId) -> Result<Option<Refund>> {
+    db.query("select * from refunds where id = $1").bind(id).optional().await
+}
+
 pub async fn of_invoice(db: &Db, invoice: InvoiceId) -> Result<Vec<Refund>> {
     db.query("select * from refunds where invoice_id = $1 order by id").bind(invoice).all().await
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::{Db, Error, Result, Tx, db::Row};
 use crate::domain::{
     api_key::ApiKey,
+    authorization::Authorization,
     catalog::{AddOnEntry, DiscountEntry},
     clock::TestClock,
     customer::{Credit, Customer, PaymentMethod},
@@ -90,6 +91,7 @@ tables! {
     "payment_requests" by "id": PaymentRequest;
     "payments" by "id": Payment;
     "refunds" by "id": Refund;
+    "authorizations" by "id": Authorization;
     "roll_outs" by "id": RollOut;
     "events" by "id": Event;
     "job_runs" by "id": super::runs::JobRun;

@@ -257,6 +257,14 @@ impl World {
         tx.commit().await.expect("commit");
     }
 
+    /// Puts the clock there and does nothing of what is due.
+    pub async fn set_clock(&self, to: &str) {
+        let mut tx = self.app.db.begin().await.expect("tx");
+        let clock = store::clocks::lock(&mut tx, self.clock).await.expect("read").expect("clock");
+        store::clocks::save(&mut tx, TestClock { now_at: at(to), ..clock }).await.expect("set");
+        tx.commit().await.expect("commit");
+    }
+
     pub async fn subscription(&self, subscription: &Subscription) -> Subscription {
         store::subscriptions::get(&self.app.db, subscription.id).await.expect("read").expect("subscription")
     }
@@ -349,6 +357,7 @@ pub fn config(sandbox: &str) -> Config {
         merchant_id: merchant.to_owned(),
         timeout: Duration::from_millis(300),
         max_in_flight: 32,
+        authorization_lifetime: Duration::from_hours(7 * 24),
         caps: Caps::default(),
         breaker: Default::default(),
     };

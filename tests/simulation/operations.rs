@@ -241,7 +241,7 @@ pub async fn resolve(app: &App, world: &World, payment: &Payment) -> Done<()> {
         ledger.iter().find(|entry| entry.reference == payment.reference && matches!(entry.kind, Kind::Charge | Kind::Capture));
     let finding = if taken.is_some() { Finding::Succeeded } else { Finding::NotProcessed };
     let transaction_id = taken.map(|entry| entry.transaction_id.clone());
-    invoices::resolve(app, &ACTOR, payment.id, finding, transaction_id, "looked at the gateway").await?;
+    invoices::resolve(app, &ACTOR, payment.id, finding, transaction_id, None, "looked at the gateway").await?;
     Ok(())
 }
 

@@ -97,3 +97,13 @@ pub(super) fn of<'m>(
         Room::At(until) => Way::Wait(until, Postponement::Cap),
     }
 }
+
+/// What was approved before needs its gateway and nothing else.
+pub(super) fn approved<'m>(method: &'m ChosenMethod, gateways: &mut Holds) -> Way<'m> {
+    let gateway = method.gateway.as_deref().unwrap_or_default();
+    if let Some(until) = gateways.until(gateway) {
+        return Way::Wait(until, Postponement::Gateway);
+    }
+    gateways.take(gateway);
+    Way::Charge(method)
+}

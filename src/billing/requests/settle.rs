@@ -332,6 +332,7 @@ impl Desk<'_> {
             customer_id: request.customer_id,
             payment_method_id: request.payment_method_id,
             payment_request_id: Some(request.id),
+            authorization_id: None,
             credential: None,
             timeline: request.timeline,
             attempt: 0,

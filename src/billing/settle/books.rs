@@ -10,7 +10,7 @@ use crate::{
     domain::{
         customer::Timeline,
         event::{Actor, Event},
-        id::{InstallmentPlanId, InvoiceId, PaymentId, PaymentMethodId, SubscriptionId},
+        id::{AuthorizationId, InstallmentPlanId, InvoiceId, PaymentId, PaymentMethodId, SubscriptionId},
         invoice::{Invoice, InvoiceStatus},
         payment::Payment,
         subscription::{Subscription, SubscriptionStatus},
@@ -24,6 +24,7 @@ mod installments;
 mod ladder;
 mod operator;
 mod requests;
+mod reserved;
 mod resting;
 
 use installments::Installments;
@@ -49,6 +50,8 @@ pub struct Books<'a> {
     mandates_ended: BTreeSet<PaymentMethodId>,
     /// Subscriptions that ended for good: their other open invoices go with them.
     given_up: BTreeSet<SubscriptionId>,
+    /// Reservations that could not be captured.
+    void_used: BTreeSet<AuthorizationId>,
     events: Vec<Event>,
     /// What customers have paid by requests, to be inserted.
     received: Vec<Payment>,
@@ -115,6 +118,7 @@ impl<'a> Books<'a> {
             voids: BTreeMap::new(),
             mandates_ended: BTreeSet::new(),
             given_up: BTreeSet::new(),
+            void_used: BTreeSet::new(),
             events: Vec::new(),
             received: Vec::new(),
             funded: BTreeSet::new(),
@@ -175,6 +179,11 @@ impl<'a> Books<'a> {
         };
         let payments: Vec<Payment> = self.changed_payments.iter().filter_map(|id| self.payments.get(id).cloned()).collect();
         store::payments::save(tx, &payments).await?;
+        if !self.void_used.is_empty() {
+            let ids: Vec<AuthorizationId> = std::mem::take(&mut self.void_used).into_iter().collect();
+            store::authorizations::void_used(tx, &ids, "it could not be captured", self.wall).await?;
+            self.app.bells.look_up.notify_one();
+        }
         store::payments::insert(tx, &self.received).await?;
         store::invoices::save(tx, &taken(&self.changed_invoices, &self.invoices)).await?;
         self.withdraw_requests(tx).await?;

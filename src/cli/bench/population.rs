@@ -239,6 +239,7 @@ pub fn paid(app: &App, invoice: &Invoice, at: DateTime<Utc>) -> Payment {
         currency: invoice.currency,
         status: PaymentStatus::Succeeded,
         transaction_id: Some(id.short_reference()),
+        authorization_id: None,
         decline_class: None,
         decline_code: None,
         decline_message: None,

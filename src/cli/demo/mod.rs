@@ -103,6 +103,7 @@ fn settings(database: &Path, sandbox: &Running, key: &str) -> Config {
         merchant_id: merchant_id.to_owned(),
         timeout: std::time::Duration::from_secs(30),
         max_in_flight: 64,
+        authorization_lifetime: std::time::Duration::from_hours(7 * 24),
         caps: Caps::default(),
         breaker: Default::default(),
     };

@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::payment_requests::PaymentRequestAnswer;
+use super::{authorizations::AuthorizationAnswer, payment_requests::PaymentRequestAnswer};
 use crate::{
     billing::{self, App, Refusal},
     domain::{
@@ -199,6 +199,8 @@ pub struct RefundedAnswer {
     #[serde(flatten)]
     invoice: InvoiceAnswer,
     refunds: Vec<RefundAnswer>,
+    /// What was authorized for it before the bill date, if anything was.
+    authorization: Option<AuthorizationAnswer>,
     /// Oldest first, each with its link.
     payment_requests: Vec<PaymentRequestAnswer>,
 }
@@ -229,10 +231,15 @@ async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::Invoice>) -> Re
 async fn shown(app: &App, id: InvoiceId) -> Result<Json<RefundedAnswer>, Problem> {
     let invoice = store::invoices::get(&app.db, id).await?.ok_or_else(|| Refusal::not_found("invoice", id))?;
     let refunds = store::refunds::of_invoice(&app.db, id).await?;
+    let authorization = match (invoice.subscription_id, invoice.cycle) {
+        (Some(subscription), Some(cycle)) => store::authorizations::of_cycle(&app.db, subscription, cycle).await?,
+        _ => None,
+    };
     let requests = store::payment_requests::of_invoice(&app.db, id).await?;
     Ok(Json(RefundedAnswer {
         invoice: invoice.into(),
         refunds: refunds.into_iter().map(RefundAnswer::from).collect(),
+        authorization: authorization.map(AuthorizationAnswer::from),
         payment_requests: requests.into_iter().map(PaymentRequestAnswer::from).collect(),
     }))
 }

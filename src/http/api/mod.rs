@@ -8,6 +8,7 @@ use crate::billing::App;
 
 pub mod add_ons;
 pub mod api_keys;
+pub mod authorizations;
 pub mod catalog;
 pub mod clocks;
 pub mod customers;
@@ -25,6 +26,7 @@ pub mod payment_methods;
 pub mod payment_requests;
 pub mod payments;
 pub mod plans;
+pub mod refunds;
 pub mod roll_outs;
 pub mod schedules;
 pub mod subscriptions;
@@ -35,6 +37,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .merge(add_ons::routes())
         .merge(api_keys::routes())
+        .merge(authorizations::routes())
         .merge(clocks::routes())
         .merge(customers::routes())
         .merge(discounts::routes())
@@ -51,6 +54,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(payment_methods::routes())
         .merge(payment_requests::routes())
         .merge(plans::routes())
+        .merge(refunds::routes())
         .merge(roll_outs::routes())
         .merge(schedules::routes())
         .merge(subscriptions::routes())

@@ -13,6 +13,7 @@ use super::{Faults, Input};
 use crate::billing::{change::When, unpark::Missed};
 use crate::domain::{
     api_key::Scope,
+    authorization::AuthorizationStatus,
     calendar::BusinessDay,
     clock::ClockStatus,
     customer::{Timeline, Zone},
@@ -23,7 +24,7 @@ use crate::domain::{
     installment::{InstallmentPlanStatus, change::Spread, restore::Arrears, terms::TermUnits},
     invoice::InvoiceStatus,
     money::{Currency, MAX_AMOUNT_MINOR, Percentage},
-    payment::{Finding, MethodKind, PaymentStatus, RefundTo},
+    payment::{Finding, MethodKind, PaymentStatus, RefundFinding, RefundStatus, RefundTo},
     payment_request::RequestStatus,
     plan::{CatchUp, WhilePastDue},
     proration::FirstPeriod,
@@ -361,6 +362,6 @@ macro_rules! domain_words {
 }
 
 domain_words! {
-    Arrears, BusinessDay, CatchUp, Channel, ClockStatus, Effect, Field, FinalAction, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind,
-    Missed, Overrides, PaymentStatus, PolicySource, RefundTo, RequestStatus, RollOutStatus, Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
+    Arrears, AuthorizationStatus, BusinessDay, CatchUp, Channel, ClockStatus, Effect, Field, FinalAction, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind,
+    Missed, Overrides, PaymentStatus, PolicySource, RefundFinding, RefundStatus, RefundTo, RequestStatus, RollOutStatus, Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
 }

@@ -36,6 +36,15 @@ pub struct Books {
 }
 
 impl Books {
+    /// What is still reserved, oldest first.
+    pub fn reserved(&self) -> Vec<(String, i64)> {
+        let held = |transaction: &&transaction::Transaction| {
+            transaction.kind == transaction::Kind::Authorize && transaction.status == transaction::Status::Authorized
+        };
+        let all = self.transactions.all.iter().filter(held);
+        all.map(|transaction| (transaction.particulars.order_id.clone(), transaction.amount_authorized)).collect()
+    }
+
     pub fn settle_at_once(&mut self, at_once: bool) {
         self.transactions.settle_at_once = at_once;
     }

@@ -118,6 +118,16 @@ pub struct Line {
     pub amount: i64,
 }
 
+impl Books {
+    /// What is still reserved under somebody's own reference.
+    pub fn reserved(&self) -> Vec<(String, i64)> {
+        let mut found: Vec<_> = self.transactions.iter().filter(|(_, transaction)| transaction.pending() > 0).collect();
+        found.sort_unstable_by_key(|(id, _)| **id);
+        let named = found.into_iter().map(|(_, transaction)| (transaction.reference(), transaction.pending()));
+        named.filter(|(reference, _)| !reference.is_empty()).collect()
+    }
+}
+
 impl Action {
     fn name(self) -> &'static str {
         match self {

@@ -2,5 +2,6 @@
 
 mod cards;
 mod credit;
+mod parked_refunds;
 mod refunds;
 mod stops;

@@ -3,7 +3,9 @@
 mod caps;
 pub mod chaos;
 mod codes;
+mod doubts;
 mod dunning;
+mod early;
 mod faults;
 mod operator;
 mod outages;

@@ -139,7 +139,11 @@ on_both! {
 
     async fn what_never_arrived_is_sent_again_as_the_same_payment_by_few_at_first(world: World) {
         due(&world, false, 12).await;
-        let (app, clock) = by_hand(&world, |config| config.collection.lookup_backoff = vec![Duration::from_secs(1)]);
+        let (app, clock) = by_hand(&world, |config| {
+            config.collection.lookup_backoff = vec![Duration::from_secs(1)];
+            // All of them are called before it is noticed.
+            config.gateways.get_mut("fluid").expect("configured").breaker.faults = 12;
+        });
         let sandbox = world.sandbox.sandbox();
         sandbox.add_fault(rule(json!("drop_before"), "charge", 0));
         collect(&app).await;

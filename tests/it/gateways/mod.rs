@@ -1,6 +1,7 @@
 //! Gateway adapters over real connections.
 
 mod contract;
+mod look_ups;
 mod requests;
 mod transport;
 

@@ -1,6 +1,6 @@
 //! `/v1/gateways`: what an operator sees of a gateway and does about it, and what nobody sees.
 
-use rebilld::domain::{breaker::Met, customer::Timeline};
+use rebilld::domain::{breaker::Met, customer::Timeline, id::Payment};
 use serde_json::json;
 
 use super::on_both;
@@ -30,7 +30,7 @@ on_both! {
         let health = door.app.gateways.health("fluid").expect("configured");
         let fault = Met::Fault { message: "status 503".into(), retry_after: None };
         for _ in 0..5 {
-            health.note(Timeline::Wall, door.wall.now(), &[], door.app.id(), &fault);
+            health.note(Timeline::Wall, door.wall.now(), &[], door.app.id::<Payment>().into(), &fault);
         }
         let shown = door.get("/v1/gateways/fluid").await.ok(200);
         assert_eq!((&shown["state"], &shown["reason"], &shown["consecutive_faults"]), (&json!("open"), &json!("status 503"), &json!(5)));

@@ -6,6 +6,7 @@ mod business_days;
 mod catalog;
 mod clocks;
 mod customers;
+mod doubts;
 mod dunning_policies;
 mod first_charges;
 mod foreseen;
@@ -300,6 +301,7 @@ fn gateways() -> Gateways {
         merchant_id: "none".to_owned(),
         timeout: Duration::from_secs(1),
         max_in_flight: 1,
+        authorization_lifetime: Duration::from_hours(7 * 24),
         caps: Caps::default(),
         breaker: Default::default(),
     };

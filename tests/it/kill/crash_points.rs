@@ -27,6 +27,7 @@ use crate::world::*;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
+    Authorize,
     Charge,
     Capture,
     LookUp,
@@ -104,6 +105,10 @@ impl Gateway for Fused {
 
     async fn charge(&self, charge: &Charge) -> Outcome {
         self.fuse.around(Call::Charge, self.inner.charge(charge)).await
+    }
+
+    async fn authorize(&self, charge: &Charge) -> Outcome {
+        self.fuse.around(Call::Authorize, self.inner.authorize(charge)).await
     }
 
     async fn capture(&self, transaction_id: &str, charge: &Charge) -> Outcome {

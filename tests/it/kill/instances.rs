@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rebilld::billing::keys;
 use serde_json::Value;
 
 use super::Daemon;
@@ -88,4 +89,24 @@ async fn three_daemons_run_a_timetabled_job_once_and_each_runs_it_when_asked() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     assert!(daemons[2].terminate().await.success());
+}
+
+/// Each does what a start writes: the key of the settings, and the policies.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn daemons_that_start_at_one_moment_do_not_stand_in_each_others_way() {
+    let Some(world) = World::new(On::Postgres).await else { return };
+    for round in 0..10 {
+        let mut starts = tokio::task::JoinSet::new();
+        for n in 0..6 {
+            let mut config = world.app.config.clone();
+            config.admin.bootstrap_key = format!("bootstrap-key-of-round-{round:04}").into();
+            let app = app(world.app.db.clone(), config, &format!("daemon-{n}"));
+            starts.spawn(async move { keys::bootstrap(&app).await });
+        }
+        while let Some(started) = starts.join_next().await {
+            started.expect("no panic").expect("started");
+        }
+        let valid = "select count(*) from api_keys where revoked_at is null and name = 'bootstrap'";
+        assert_eq!(world.number(valid).await, 1);
+    }
 }

@@ -4,6 +4,7 @@ mod asked;
 mod cluster;
 mod crash_points;
 mod cut_off;
+mod early_points;
 mod instances;
 mod line;
 mod moments;

@@ -86,6 +86,10 @@ const REFUSED: &[(&str, &str, &[&str])] = &[
     ("installments", "invoice_id", &["'x'"]),
     ("invoices", "installment_number", &["-1"]),
     ("payments", "reason", &["'gift'"]),
+    ("authorizations", "cycle", &["-1"]),
+    ("authorizations", "amount", &["0"]),
+    ("authorizations", "status", &["'open'", "'used'", "'authorized'"]),
+    ("authorizations", "lookups", &["-1"]),
     ("payments", "surplus", &["-1", "1"]),
     ("payment_requests", "role", &["'gift'", "'schedule'"]),
     ("payment_requests", "status", &["'lost'"]),
@@ -129,6 +133,7 @@ async fn one_of_each(ground: &Ground) -> (Payment, Refund) {
             store::installments::insert_parts(tx, &parts).await?;
             store::payment_requests::insert(tx, &[samples::payment_request(&invoice)]).await?;
             store::payments::insert(tx, std::slice::from_ref(&payment)).await?;
+            store::authorizations::insert(tx, &[samples::authorization(&subscription)]).await?;
             store::refunds::insert(tx, refund.clone()).await?;
             store::events::append(tx, &[samples::event("a.b", "x")]).await?;
             store::roll_outs::insert(tx, &samples::roll_out()).await?;

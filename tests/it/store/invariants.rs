@@ -2,6 +2,7 @@
 
 use rebilld::{
     domain::{
+        authorization::Authorization,
         customer::Customer,
         invoice::Invoice,
         payment::{Payment, PaymentStatus, Refund, RefundStatus},
@@ -36,7 +37,7 @@ on_both! {
         assert_eq!(ground.write(async |tx: &mut Tx| store::invariants::breaches(tx).await).await, [breach("a"), breach("b")]);
         assert!(matches!(ground.refused(async |tx: &mut Tx| store::invariants::broken(tx, &[breach("a")]).await).await, Error::Conflict));
         let more = Breach { count: 7, ..breach("b") };
-        assert_eq!(ground.write(async |tx: &mut Tx| store::invariants::recount(tx, &[more.clone()]).await).await, 1);
+        assert_eq!(ground.write(async |tx: &mut Tx| store::invariants::recount(tx, std::slice::from_ref(&more)).await).await, 1);
         assert_eq!(store::invariants::known(&ground.db).await.expect("read"), [breach("a"), more]);
         ground.write(async |tx: &mut Tx| store::invariants::recount(tx, &[breach("b")]).await).await;
         assert_eq!(ground.write(async |tx: &mut Tx| store::invariants::restored(tx, &["a", "c"]).await).await, 1);
@@ -112,12 +113,22 @@ on_both! {
         assert_eq!(store::invariants::payments_misreturned(db, after).await.expect("read"), []);
         assert_eq!(store::invariants::refunds_beyond_lease(db, samples::noon()).await.expect("read"), [under_way.id]);
         assert_eq!(store::invariants::refunds_beyond_lease(db, samples::minute(-1)).await.expect("read"), []);
+        let subscription = samples::subscription(customer(ground).await.id);
+        let asked = Authorization { lease_expires_at: Some(samples::noon()), ..samples::authorization(&subscription) };
+        ground
+            .write(async |tx: &mut Tx| {
+                store::subscriptions::insert(tx, std::slice::from_ref(&subscription)).await?;
+                store::authorizations::insert(tx, std::slice::from_ref(&asked)).await
+            })
+            .await;
+        assert_eq!(store::invariants::authorizations_beyond_lease(db, samples::noon()).await.expect("read"), [asked.id]);
+        assert_eq!(store::invariants::authorizations_beyond_lease(db, samples::minute(-1)).await.expect("read"), []);
 
         let (rich, even) = (customer(ground).await, customer(ground).await);
         let credit = |customer: &Customer| rebilld::domain::customer::Credit { amount: 5, ..samples::credit(customer.id) };
         let credits = [credit(&rich), credit(&even)];
         let even = Customer { balance: 5, ..even };
-        ground.write(async |tx: &mut Tx| store::customers::save_balances(tx, &[even.clone()], &credits).await).await;
+        ground.write(async |tx: &mut Tx| store::customers::save_balances(tx, std::slice::from_ref(&even), &credits).await).await;
         assert_eq!(store::invariants::balances_off(db, before).await.expect("read"), [rich.id]);
         assert_eq!(store::invariants::balances_off(db, after).await.expect("read"), []);
     }

@@ -2,6 +2,7 @@
 
 mod adapter;
 mod ahead;
+mod authorizations;
 mod claims;
 mod cluster;
 mod constraints;

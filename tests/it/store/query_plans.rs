@@ -29,6 +29,7 @@ const LARGE: &[&str] = &[
     "payments",
     "payment_requests",
     "refunds",
+    "authorizations",
     "customers",
     "credits",
     "payment_methods",
@@ -110,6 +111,18 @@ async fn fill(ground: &Ground) {
             refund
         })
         .collect();
+    let authorizations: Vec<_> = subscriptions
+        .iter()
+        .enumerate()
+        .map(|(i, subscription)| {
+            let mut authorization = samples::authorization(subscription);
+            authorization.next_lookup_at = handful(i);
+            if authorization.next_lookup_at.is_none() {
+                authorization.status = rebilld::domain::authorization::AuthorizationStatus::Voided;
+            }
+            authorization
+        })
+        .collect();
     let methods: Vec<_> = customers.iter().map(|customer| samples::method(customer.id)).collect();
     let credits: Vec<_> = customers.iter().map(|customer| samples::credit(customer.id)).collect();
     let events: Vec<_> = subscriptions.iter().map(|subscription| samples::event("a.b", &subscription.id.to_string())).collect();
@@ -126,6 +139,7 @@ async fn fill(ground: &Ground) {
             tx.insert_rows(&payments).await?;
             tx.insert_rows(&requests).await?;
             tx.insert_rows(&refunds).await?;
+            tx.insert_rows(&authorizations).await?;
             tx.insert_rows(&methods).await?;
             tx.insert_rows(&credits).await?;
             tx.insert_rows(&events).await?;
@@ -271,6 +285,10 @@ on_both! {
             ("payments.rs", "select credential, status, created_at", "payments_open_of_credential"),
             ("payments.rs", "update payments set lease_owner = $1", "payments_to_look_up payments_undecided"),
             ("payments.rs", "update payments set status = 'unknown'", "payments_leased payments_undecided"),
+            ("authorizations.rs", "select * from subscriptions where timeline = $1 and authorize_at", "subscriptions_to_authorize"),
+            ("authorizations.rs", "select authorize_at from subscriptions", "subscriptions_to_authorize"),
+            ("authorizations.rs", "update authorizations set lease_owner", "authorizations_to_look_up"),
+            ("authorizations.rs", "update authorizations set status = 'unknown'", "authorizations_leased authorizations_open authorizations_undecided"),
             ("payments.rs", "select * from payments where return_at <=", "payments_to_return"),
             ("payment_requests.rs", "select * from payment_requests where next_check_at <=", "payment_requests_to_check"),
             ("payment_requests.rs", "update payment_requests set ending = 'expired'", "payment_requests_open payment_requests_not_closed"),

@@ -83,6 +83,7 @@ on_both! {
         (parked.status, parked.parked_reason) = (SubscriptionStatus::Parked, Some(samples::hard()));
         let rows = vec![samples::subscription(ada.id), samples::full_subscription(bob.id), parked];
         kept(ground, rows.clone()).await;
+        kept(ground, vec![samples::authorization(&rows[0]), samples::full_authorization(&rows[1])]).await;
         let due = InstallmentPlan { due_at: Some(samples::noon()), ..samples::installment_plan(ada.id) };
         let plans = vec![samples::installment_plan(ada.id), samples::full_installment_plan(bob.id), due];
         kept(ground, plans.clone()).await;

@@ -351,6 +351,7 @@ pub fn full_subscription(customer: CustomerId) -> Subscription {
         next_bill_date: Some(last_day),
         next_bill_at: Some(last()),
         due_at: Some(first()),
+        authorize_at: Some(last()),
         period_start: Some(first_day),
         period_end: Some(last_day),
         moved_to: Some(date("2028-02-29")),

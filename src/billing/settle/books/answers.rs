@@ -11,7 +11,7 @@ use crate::{
         invoice::{Invoice, InvoiceStatus},
         payment::{DeclineClass, Outcome, Payment, PaymentStatus},
     },
-    gateway::ReturnOutcome,
+    gateway::{Other, ReturnOutcome},
     telemetry,
 };
 
@@ -55,6 +55,10 @@ impl Books<'_> {
             // What was reserved is free again, as it was to be: that is no decline, of which a customer would be told.
             Answer::Outcome(Outcome::Declined { .. }) if !wanted && payment.transaction_id.is_some() => {
                 self.not_wanted(&mut payment);
+                None
+            }
+            Answer::Outcome(Outcome::Declined { decline, .. }) if payment.authorization_id.is_some() => {
+                self.reservation_failed(&mut payment, decline);
                 None
             }
             Answer::Outcome(Outcome::Declined { decline, transaction_id }) => {
@@ -119,6 +123,14 @@ impl Books<'_> {
             }
             Answer::Silence(message) => {
                 self.ask_later(&mut payment, message);
+                None
+            }
+            Answer::Disagrees(message) => {
+                self.park(&mut payment, message);
+                None
+            }
+            Answer::Twice { best, others } => {
+                self.taken_twice(&mut payment, best, others);
                 None
             }
             Answer::Released(ReturnOutcome::Returned { .. }) => {
@@ -249,6 +261,39 @@ impl Books<'_> {
         payment.called_at + self.app.config.collection.lease <= self.wall
     }
 
+    /// Only an operator can say what it comes to.
+    fn park(&mut self, payment: &mut Payment, message: &str) {
+        payment.status = PaymentStatus::Parked;
+        payment.decline_message = Some(message.to_owned());
+        payment.lease_owner = None;
+        payment.lease_expires_at = None;
+        payment.next_lookup_at = None;
+        let data = json!({ "invoice_id": payment.invoice_id, "reference": payment.reference, "sent_at": payment.sent_at, "message": message });
+        self.payment_event("payment.parked", payment, data);
+    }
+
+    /// The gateway took it more than once under one reference. Which of them stays, and that the rest is given back there, is for
+    /// an operator: by itself nothing is charged and nothing returned.
+    fn taken_twice(&mut self, payment: &mut Payment, best: &Outcome, others: &[Other]) {
+        let mut taken: Vec<(String, i64)> =
+            others.iter().filter_map(|other| Some((other.transaction_id.clone(), other.taken_minor?))).collect();
+        if let Outcome::Succeeded { transaction_id, amount_minor } = best {
+            payment.transaction_id = Some(transaction_id.clone());
+            taken.insert(0, (transaction_id.clone(), *amount_minor));
+        }
+        let list: Vec<String> = taken.iter().map(|(id, amount)| format!("{id} ({amount})")).collect();
+        let message = format!(
+            "the gateway took it {} times under one reference: {}; resolve it with the one that stays, and give the others back there",
+            taken.len(),
+            list.join(", ")
+        );
+        tracing::error!(payment = %payment.id, reference = payment.reference, "taken more than once under one reference");
+        let transactions: Vec<_> = taken.iter().map(|(id, amount)| json!({ "transaction_id": id, "amount": amount })).collect();
+        let data = json!({ "invoice_id": payment.invoice_id, "reference": payment.reference, "transactions": transactions });
+        self.payment_event("payment.taken_twice", payment, data);
+        self.park(payment, &message);
+    }
+
     /// Nothing is known yet: the next look-up waits longer than the one before, and in the end for a human.
     fn ask_later(&mut self, payment: &mut Payment, message: &str) {
         payment.status = PaymentStatus::Unknown;
@@ -258,11 +303,10 @@ impl Books<'_> {
         payment.decline_message = Some(message.to_owned());
         payment.lease_owner = None;
         if payment.lookups > backoff + LAST_STEP_REPEATS && !self.is_outage(payment) {
-            payment.status = PaymentStatus::Parked;
-            payment.next_lookup_at = None;
-            let data = json!({ "invoice_id": payment.invoice_id, "reference": payment.reference, "sent_at": payment.sent_at, "message": message });
-            self.payment_event("payment.parked", payment, data);
+            self.park(payment, message);
         } else {
+            let data = json!({ "lookups": payment.lookups, "message": message });
+            self.payment_event("payment.looked_up", payment, data);
             payment.next_lookup_at = Some(self.wall + self.look_up_delay(payment.lookups));
         }
     }

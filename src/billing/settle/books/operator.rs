@@ -57,12 +57,25 @@ impl Books<'_> {
         id: PaymentId,
         finding: Finding,
         transaction_id: Option<String>,
+        amount: Option<i64>,
         note: &str,
         actor: &Actor,
     ) -> Result<Payment, Refusal> {
         let Some(mut payment) = self.payments.get(&id).cloned() else { return Err(Refusal::not_found("payment", id)) };
         if payment.status != PaymentStatus::Parked {
             return Err(Refusal::WrongState(format!("the payment is {}: only a parked one is resolved by hand", payment.status)));
+        }
+        let taken = finding == Finding::Succeeded;
+        if !taken && (amount.is_some() || transaction_id.is_some()) {
+            let field = if amount.is_some() { "amount" } else { "transaction_id" };
+            return Err(Refusal::invalid(field, "only goes with the outcome succeeded"));
+        }
+        if amount.is_some_and(|amount| !(1..=payment.amount).contains(&amount)) {
+            let asked = payment.amount;
+            return Err(Refusal::invalid(
+                "amount",
+                format!("must be at most what was asked for, {asked}: give back more at the gateway"),
+            ));
         }
         let now = self.now();
         let before = json!({ "status": payment.status });
@@ -73,9 +86,9 @@ impl Books<'_> {
         };
         self.resolve(&mut payment, status, transaction_id);
         if finding == Finding::Succeeded {
-            payment.amount_captured = payment.amount;
+            payment.amount_captured = amount.unwrap_or(payment.amount);
         }
-        let data = json!({ "outcome": finding, "note": note, "before": before });
+        let data = json!({ "outcome": finding, "amount": payment.amount_captured, "note": note, "before": before });
         self.events.push(self.app.event(payment.timeline, now, actor, "payment.resolved", id, data));
         match finding {
             Finding::Succeeded => self.succeed(&mut payment),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rebilld::{
     domain::{
         api_key::ApiKey,
+        authorization::Authorization,
         catalog::Entry,
         clock::TestClock,
         customer::{Credit, Customer, PaymentMethod, Timeline},
@@ -134,6 +135,7 @@ impl Stage {
             currency: invoice.currency,
             status,
             transaction_id: Some("t1".into()),
+            authorization_id: None,
             decline_class: None,
             decline_code: None,
             decline_message: None,
@@ -150,6 +152,30 @@ impl Stage {
         };
         let (taken, parked) =
             (payment(&paid, id, PaymentStatus::Succeeded), payment(&stuck, door.app.id(), PaymentStatus::Parked));
+        let given = payment(&paid, door.app.id(), PaymentStatus::Declined);
+        let refund = Refund {
+            id: door.app.id(),
+            payment_id: Some(given.id),
+            invoice_id: paid.id,
+            timeline: paid.timeline,
+            destination: rebilld::domain::payment::RefundTo::Method,
+            amount: 1,
+            returned_before: 0,
+            currency: paid.currency,
+            reason: "unhappy".into(),
+            status: rebilld::domain::payment::RefundStatus::Parked,
+            voided: false,
+            transaction_id: None,
+            message: Some("no answer".into()),
+            lease_owner: None,
+            lease_expires_at: None,
+            lookups: 9,
+            next_lookup_at: None,
+            sent_at: paid.created_at,
+            created_at: paid.created_at,
+            resolved_at: None,
+        };
+        self.names.insert("refund", refund.id.to_string());
         let subscription = self.names["parked"].parse().expect("id");
         let subscription = store::subscriptions::get(&door.app.db, subscription).await.expect("read").expect("subscription");
         let subscription = Subscription {
@@ -161,7 +187,8 @@ impl Stage {
         let settled = Invoice { status: InvoiceStatus::Paid, amount_paid: paid.total, next_attempt_at: None, ..paid.clone() };
         let waiting = Invoice { next_attempt_at: None, ..stuck.clone() };
         let mut tx = door.app.db.begin().await.expect("tx");
-        store::payments::insert(&mut tx, &[taken.clone(), parked.clone()]).await.expect("payments");
+        store::payments::insert(&mut tx, &[taken.clone(), parked.clone(), given]).await.expect("payments");
+        store::refunds::insert(&mut tx, refund).await.expect("a refund");
         store::invoices::save(&mut tx, &[settled, waiting]).await.expect("invoices");
         store::subscriptions::save(&mut tx, &[subscription]).await.expect("parked");
         tx.commit().await.expect("commit");
@@ -175,6 +202,7 @@ impl Stage {
         self.names.insert("pay_done", taken.id.to_string());
         self.names.insert("evt", "evt_01h455vb4pex5vsknk084sn02q".into());
         self.names.insert("roll", "roll_01h455vb4pex5vsknk084sn02q".into());
+        self.names.insert("auth", "auth_01h455vb4pex5vsknk084sn02q".into());
         self.names.insert("run", "run_01h455vb4pex5vsknk084sn02q".into());
     }
 
@@ -215,6 +243,7 @@ fn fingerprint() -> &'static str {
         rows::<Invoice>(),
         rows::<Payment>(),
         rows::<Refund>(),
+        rows::<Authorization>(),
         rows::<PaymentRequest>(),
         rows::<Event>(),
         rows::<JobRun>(),

@@ -49,6 +49,7 @@ fn good(operation: &str) -> Option<Value> {
         "POST /v1/invoices/{inv_paid}/refund" => json!({"reason": "unhappy"}),
         "POST /v1/payment-requests" => json!({"invoice_id": "{inv_stuck}", "gateway": "paysley"}),
         "POST /v1/payments/{pay}/resolve" => json!({"outcome": "declined", "note": "asked them"}),
+        "POST /v1/refunds/{refund}/resolve" => json!({"outcome": "succeeded", "note": "asked them"}),
         "POST /v1/installment-plans" | "POST /v1/installment-plans/preview" => json!({
             "customer": {"id": "ada"}, "amount": 1000, "installments": 3, "billing_frequency": "monthly", "down_payment": {"amount": 100},
         }),
@@ -107,6 +108,8 @@ pub fn address(path: &str) -> String {
                 ("/v1/payments", "pay"),
                 ("/v1/payment-requests", "preq"),
                 ("/v1/roll-outs", "roll"),
+                ("/v1/authorizations", "auth"),
+                ("/v1/refunds", "refund"),
             ];
             match kinds.iter().find(|(prefix, _)| path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))) {
                 Some((_, name)) => path.replace("{id}", &format!("{{{name}}}")).replace("{number}", "3"),
@@ -296,6 +299,14 @@ fn contradictions(operation: &str) -> Vec<(Value, &'static str)> {
         "POST /v1/installment-plans/{inst}/reschedule" => vec![(json!({"next_date": "2026-06-15"}), "next_date")],
         "POST /v1/installment-plans/{inst}/installments/3/split" => {
             vec![(json!({"parts": [{"date": "2026-08-01", "amount": 50}, {"date": "2026-08-02", "amount": 51}]}), "parts")]
+        }
+        "POST /v1/payments/{pay}/resolve" => vec![
+            (json!({"outcome": "declined", "note": "x", "amount": 1}), "amount"),
+            (json!({"outcome": "not_processed", "note": "x", "transaction_id": "t"}), "transaction_id"),
+            (json!({"outcome": "succeeded", "note": "x", "amount": 999_999_999_999_i64}), "amount"),
+        ],
+        "POST /v1/refunds/{refund}/resolve" => {
+            vec![(json!({"outcome": "not_processed", "note": "x", "transaction_id": "t"}), "transaction_id")]
         }
         "POST /v1/payment-requests" => {
             let schedule = |more: Value| {

@@ -139,7 +139,6 @@ fn by_name(name: &str) -> Vec<Value> {
         "clock_id" => &["clk_01h455vb4pex5vsknk084sn02q"],
         "id" => &["nobody"],
         "channels" => return vec![json!(["FAX"]), json!(["EMAIL", 7])],
-        "authorize_days_before" => return vec![json!(1)],
         "metadata" => return vec![json!({"card": CARD}), json!({"a": {"b": [CARD]}}), json!({"big": "x".repeat(20_000)})],
         _ => &[],
     };

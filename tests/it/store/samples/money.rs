@@ -2,11 +2,12 @@
 
 use rebilld::{
     domain::{
+        authorization::{Authorization, AuthorizationStatus},
         customer::Timeline,
         dunning::Postponement,
         event::Event,
         frequency::Frequency,
-        id::{CustomerId, InvoiceId, PaymentId, PaymentRequestId},
+        id::{AuthorizationId, CustomerId, InvoiceId, PaymentId, PaymentRequestId},
         invoice::{Invoice, InvoiceStatus, Line, LineKind, NextAction},
         money::Currency,
         payment::{DeclineClass, MethodKind, Payment, PaymentStatus, Reason, Refund, RefundStatus, RefundTo},
@@ -136,6 +137,7 @@ pub fn payment(of: &Invoice) -> Payment {
         currency: Currency::USD,
         status: PaymentStatus::Pending,
         transaction_id: None,
+        authorization_id: None,
         decline_class: None,
         decline_code: None,
         decline_message: None,
@@ -176,6 +178,7 @@ pub fn full_payment(of: &Invoice) -> Payment {
         currency: "JPY".parse().expect("currency"),
         status: PaymentStatus::Refunded,
         transaction_id: Some(hard()),
+        authorization_id: Some(id()),
         decline_class: Some(DeclineClass::StopRecurring),
         decline_code: Some(hard()),
         decline_message: Some(hard()),
@@ -285,6 +288,85 @@ pub fn full_payment_request(of: CustomerId) -> PaymentRequest {
         created_at: first(),
         resolved_at: Some(last()),
         ..payment_request(&invoice(of))
+    }
+}
+
+pub fn authorization(of: &Subscription) -> Authorization {
+    let id: AuthorizationId = id();
+    Authorization {
+        id,
+        subscription_id: of.id,
+        customer_id: of.customer_id,
+        cycle: 0,
+        payment_method_id: None,
+        timeline: of.timeline,
+        gateway: "fluid".into(),
+        kind: MethodKind::VaultToken,
+        reference: id.to_string(),
+        idempotency_key: String::new(),
+        customer_token: None,
+        payment_method_token: None,
+        prior_transaction_id: None,
+        credential: String::new(),
+        description: String::new(),
+        amount: 1000,
+        currency: Currency::USD,
+        bill_at: noon(),
+        status: AuthorizationStatus::Pending,
+        transaction_id: None,
+        payment_id: None,
+        decline_class: None,
+        decline_code: None,
+        decline_message: None,
+        void_reason: None,
+        lease_owner: None,
+        lease_token: 0,
+        lease_expires_at: None,
+        lookups: 0,
+        next_lookup_at: None,
+        sent_at: noon(),
+        called_at: noon(),
+        expires_at: None,
+        created_at: noon(),
+        resolved_at: None,
+    }
+}
+
+pub fn full_authorization(of: &Subscription) -> Authorization {
+    Authorization {
+        cycle: i64::MAX,
+        payment_method_id: Some(id()),
+        timeline: Timeline::Test(id()),
+        gateway: hard(),
+        kind: MethodKind::PriorTransaction,
+        reference: hard(),
+        idempotency_key: hard(),
+        customer_token: Some(hard()),
+        payment_method_token: Some(hard()),
+        prior_transaction_id: Some(hard()),
+        credential: hard(),
+        description: hard(),
+        amount: i64::MAX,
+        currency: "JPY".parse().expect("currency"),
+        bill_at: last(),
+        status: AuthorizationStatus::Used,
+        transaction_id: Some(hard()),
+        payment_id: Some(id()),
+        decline_class: Some(DeclineClass::StopRecurring),
+        decline_code: Some(hard()),
+        decline_message: Some(hard()),
+        void_reason: Some(hard()),
+        lease_owner: Some(hard()),
+        lease_token: i64::MIN,
+        lease_expires_at: Some(last()),
+        lookups: i64::MAX,
+        next_lookup_at: Some(first()),
+        sent_at: first(),
+        called_at: last(),
+        expires_at: Some(last()),
+        created_at: first(),
+        resolved_at: Some(last()),
+        ..authorization(of)
     }
 }
 

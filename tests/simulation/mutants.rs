@@ -130,10 +130,10 @@ fn copy(from: &Path, to: &Path, name: &str, mutant: &Mutant) {
 
 #[test]
 fn a_call_before_the_commit_is_caught() {
-    const FOUND: &str = "    let requests = asking.close(&mut tx).await?;
+    const FOUND: &str = "    let to_void = reserved.close(&mut tx).await?;
     tx.commit().await?;
 ";
-    const CALLED: &str = "    let requests = asking.close(&mut tx).await?;
+    const CALLED: &str = "    let to_void = reserved.close(&mut tx).await?;
     for payment in &payments {
         if let Some(gateway) = app.gateways.get(&payment.gateway) {
             gateway.adapter.charge(&settle::charge_of(payment)).await;

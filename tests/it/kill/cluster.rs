@@ -109,7 +109,7 @@ impl World {
     pub async fn left(&self) -> (i64, i64, i64, i64) {
         let left = self.app.db.query(
             "select (select count(*) from subscriptions where timeline = 'wall' and due_at <= $1),
-                (select count(*) from invoices where timeline = 'wall' and next_attempt_at <= $1),
+                (select count(*) from invoices where timeline = 'wall' and (next_attempt_at <= $1 or postponed_by = 'gateway' and next_attempt_at is not null)),
                 (select count(*) from payments where status in ('pending', 'authorized', 'unknown')),
                 (select count(*) from clocks where status <> 'idle')",
         );

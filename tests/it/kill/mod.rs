@@ -79,6 +79,9 @@ impl Daemon {
             {more}
             [jobs]
             tick = "1s"
+            # What is caught up with was due days ago.
+            [invariants]
+            overdue_after = "30d"
             [instance]
             name = "{name}"
             [log]
@@ -91,6 +94,7 @@ impl Daemon {
             api_key = "{FLUIDPAY_KEY}"
             timeout = "{timeout}"
             max_in_flight = 16
+            breaker = {{ waits = ["100ms", "300ms", "1s"], longest_retry_after = "1s" }}
             [gateways.paylike]
             kind = "paylike"
             mode = "test"
@@ -99,6 +103,7 @@ impl Daemon {
             merchant_id = "{PAYLIKE_MERCHANT}"
             timeout = "{timeout}"
             max_in_flight = 16
+            breaker = {{ waits = ["100ms", "300ms", "1s"], longest_retry_after = "1s" }}
             "#
         );
         fs::write(folder.path().join("rebilld.toml"), settings).expect("written");

@@ -179,6 +179,8 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
         amount: invoice.balance_due(),
         amount_captured: 0,
         amount_refunded: 0,
+        amount_disputed: 0,
+        dispute_check_at: None,
         currency: invoice.currency,
         status: PaymentStatus::Pending,
         transaction_id: None,

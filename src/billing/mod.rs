@@ -8,6 +8,7 @@ pub mod checks;
 pub mod clocks;
 pub mod collect_due;
 pub mod customers;
+pub mod dispute;
 pub mod forecast;
 pub mod held;
 pub mod housekeeping;
@@ -83,6 +84,7 @@ pub struct Bells {
     pub bill: Arc<Notify>,
     pub collect: Arc<Notify>,
     pub authorize: Arc<Notify>,
+    pub disputes: Arc<Notify>,
     pub look_up: Arc<Notify>,
     pub travel: Arc<Notify>,
     pub roll_outs: Arc<Notify>,

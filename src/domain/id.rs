@@ -35,6 +35,7 @@ kinds! {
     Payment, PaymentId, "pay";
     Refund, RefundId, "ref";
     Authorization, AuthorizationId, "auth";
+    Dispute, DisputeId, "dsp";
     TestClock, ClockId, "clk";
     Event, EventId, "evt";
     ApiKey, ApiKeyId, "key";

@@ -6,6 +6,7 @@ pub mod calendar;
 pub mod catalog;
 pub mod clock;
 pub mod customer;
+pub mod dispute;
 pub mod dunning;
 pub mod event;
 pub mod forecast;

@@ -127,6 +127,8 @@ pub struct Payment {
     /// Taken, minor units.
     pub amount_captured: i64,
     pub amount_refunded: i64,
+    /// Taken back by the customer's bank, or held by it, minor units.
+    pub amount_disputed: i64,
     pub currency: Currency,
     pub status: PaymentStatus,
     /// The gateway's id of this payment.
@@ -149,6 +151,8 @@ pub struct Payment {
     pub sent_at: DateTime<Utc>,
     /// Wall time of the latest call that asked for the whole payment.
     pub called_at: DateTime<Utc>,
+    /// When its gateway is next asked whether it is disputed, wall time.
+    pub dispute_check_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub resolved_at: Option<DateTime<Utc>>,
 }

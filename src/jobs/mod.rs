@@ -139,6 +139,14 @@ pub const JOBS: &[Job] = &[
         }),
     },
     Job {
+        name: "disputes",
+        about: "asks gateways, a few times in the months after a payment, whether the customer's bank has taken it back",
+        bell: Bell::Cron("0 23 * * * *"),
+        ring: |bells| &bells.disputes,
+        run: |app, _, _| Box::pin(async move { Ok(counts([("payments_asked_about", billing::dispute::check(app).await?)])) }),
+        earliest: None,
+    },
+    Job {
         name: "housekeeping",
         about: "removes what is kept for a while only: answers for repeats, old job runs",
         bell: Bell::Cron("0 7 * * * *"),

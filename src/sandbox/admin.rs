@@ -44,6 +44,7 @@ pub fn routes(sandbox: Arc<Sandbox>) -> Router {
         .route("/chaos", get(show_chaos).post(start_chaos).delete(stop_chaos))
         .route("/fixtures", get(async || Json(fixtures::describe())))
         .route("/settle", post(settle))
+        .route("/disputes", post(dispute))
         .route("/tokens", post(make_tokens))
         .route("/tokens/{token}/script", post(set_script).delete(remove_script))
         .with_state(sandbox)
@@ -137,6 +138,22 @@ async fn settle(State(sandbox): Shared, body: Bytes) -> Answer {
         sandbox.state().fluidpay.settle_at_once(at_once);
     }
     Ok(Json(json!({ "data": { "settled": sandbox.settle() } })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Dispute {
+    transaction_id: String,
+    /// Minor units; 0 ends it.
+    amount: i64,
+}
+
+async fn dispute(State(sandbox): Shared, body: Bytes) -> Answer {
+    let Dispute { transaction_id, amount } = read(&body)?;
+    if !sandbox.dispute(&transaction_id, amount) {
+        return Err(Refused("no settled or captured transaction of this id has so much that can be disputed".to_owned()));
+    }
+    Ok(Json(json!({ "data": { "transaction_id": transaction_id, "amount": amount } })))
 }
 
 #[derive(Deserialize)]

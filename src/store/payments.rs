@@ -30,6 +30,7 @@ impl Row for Payment {
         "amount",
         "amount_captured",
         "amount_refunded",
+        "amount_disputed",
         "currency",
         "status",
         "transaction_id",
@@ -44,6 +45,7 @@ impl Row for Payment {
         "next_lookup_at",
         "sent_at",
         "called_at",
+        "dispute_check_at",
         "created_at",
         "resolved_at",
     ];
@@ -63,6 +65,7 @@ const PROGRESS: &[&str] = &[
     "lookups",
     "next_lookup_at",
     "called_at",
+    "dispute_check_at",
     "resolved_at",
 ];
 

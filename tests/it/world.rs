@@ -298,15 +298,15 @@ pub async fn prove(app: &App, ledger: &[sandbox::Entry]) -> usize {
     let mut theirs: BTreeMap<String, i64> = BTreeMap::new();
     let mut moves: BTreeMap<String, usize> = BTreeMap::new();
     for entry in ledger {
-        let sign = if matches!(entry.kind, Kind::Charge | Kind::Capture) { 1 } else { -1 };
+        let sign = if matches!(entry.kind, Kind::Charge | Kind::Capture | Kind::DisputeWon) { 1 } else { -1 };
         *theirs.entry(entry.reference.clone()).or_default() += sign * entry.amount;
-        *moves.entry(entry.reference.clone()).or_default() += usize::from(sign > 0);
+        *moves.entry(entry.reference.clone()).or_default() += usize::from(matches!(entry.kind, Kind::Charge | Kind::Capture));
     }
     let payments: Vec<Payment> = app.db.query("select * from payments").all().await.expect("payments");
     let ours: BTreeMap<String, i64> = payments
         .iter()
         .filter(|payment| payment.amount_captured > 0)
-        .map(|payment| (payment.reference.clone(), payment.amount_captured - payment.amount_refunded))
+        .map(|payment| (payment.reference.clone(), payment.amount_captured - payment.amount_refunded - payment.amount_disputed))
         .collect();
     let differing: Vec<String> = theirs
         .keys()

@@ -228,6 +228,8 @@ pub fn paid(app: &App, invoice: &Invoice, at: DateTime<Utc>) -> Payment {
         amount: invoice.total,
         amount_captured: invoice.total,
         amount_refunded: 0,
+        amount_disputed: 0,
+        dispute_check_at: None,
         currency: invoice.currency,
         status: PaymentStatus::Succeeded,
         transaction_id: Some(id.short_reference()),

@@ -13,6 +13,7 @@ pub mod catalog;
 pub mod clocks;
 pub mod customers;
 pub mod discounts;
+pub mod disputes;
 pub mod events;
 pub mod forecast;
 pub mod health;
@@ -37,6 +38,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(clocks::routes())
         .merge(customers::routes())
         .merge(discounts::routes())
+        .merge(disputes::routes())
         .merge(events::routes())
         .merge(forecast::routes())
         .merge(health::routes())

@@ -87,6 +87,8 @@ pub struct PaymentAnswer {
     amount: i64,
     amount_captured: i64,
     amount_refunded: i64,
+    /// Taken back by the customer's bank, or held by it.
+    amount_disputed: i64,
     #[schema(value_type = String)]
     currency: Currency,
     status: PaymentStatus,
@@ -128,6 +130,7 @@ impl From<Payment> for PaymentAnswer {
             amount: payment.amount,
             amount_captured: payment.amount_captured,
             amount_refunded: payment.amount_refunded,
+            amount_disputed: payment.amount_disputed,
             currency: payment.currency,
             status: payment.status,
             lookups: payment.lookups,

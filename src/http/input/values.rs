@@ -17,6 +17,7 @@ use crate::domain::{
     calendar::BusinessDay,
     clock::ClockStatus,
     customer::{Timeline, Zone},
+    dispute::DisputeStatus,
     forecast::Interval,
     frequency::Frequency,
     id::{Id, Kind},
@@ -359,6 +360,6 @@ macro_rules! domain_words {
 }
 
 domain_words! {
-    Arrears, AuthorizationStatus, BusinessDay, CatchUp, ClockStatus, Effect, Field, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind,
+    Arrears, AuthorizationStatus, BusinessDay, CatchUp, ClockStatus, DisputeStatus, Effect, Field, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind,
     Missed, Overrides, PaymentStatus, RefundFinding, RefundStatus, RefundTo, RollOutStatus, Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
 }

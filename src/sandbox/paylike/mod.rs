@@ -276,6 +276,7 @@ fn make_prior(state: &mut State, id: RawId, decline: Option<u16>, now: DateTime<
         captured: AMOUNT,
         refunded: 0,
         voided: 0,
+        disputed: 0,
         custom: None,
         recurring: false,
         error: None,

@@ -6,6 +6,7 @@ mod authorizations;
 mod claims;
 mod constraints;
 mod coverage;
+mod disputes;
 mod installments;
 mod leases;
 mod migrations;

@@ -265,6 +265,7 @@ on_both! {
             ("invoices.rs", "select next_attempt_at from invoices", "invoices_due"),
             ("payments.rs", "update payments set lease_owner = $1", "payments_to_look_up payments_undecided"),
             ("payments.rs", "update payments set status = 'unknown'", "payments_leased payments_undecided"),
+            ("disputes.rs", "update payments set dispute_check_at", "payments_to_check"),
             ("authorizations.rs", "select * from subscriptions where timeline = $1 and authorize_at", "subscriptions_to_authorize"),
             ("authorizations.rs", "select authorize_at from subscriptions", "subscriptions_to_authorize"),
             ("authorizations.rs", "update authorizations set lease_owner", "authorizations_to_look_up"),

@@ -7,6 +7,7 @@ use super::Books;
 use crate::{
     billing::settle::{Answer, Step},
     domain::{
+        dispute::next_check,
         id::PaymentId,
         invoice::InvoiceStatus,
         payment::{Outcome, Payment, PaymentStatus},
@@ -32,6 +33,7 @@ impl Books<'_> {
             Answer::Outcome(Outcome::Succeeded { transaction_id, amount_minor }) => {
                 self.resolve(&mut payment, PaymentStatus::Succeeded, Some(transaction_id.clone()));
                 payment.amount_captured = *amount_minor;
+                payment.dispute_check_at = next_check(payment.sent_at, self.wall);
                 (payment.decline_class, payment.decline_code, payment.decline_message) = (None, None, None);
                 self.succeed(&payment);
                 None

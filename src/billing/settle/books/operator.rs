@@ -6,6 +6,7 @@ use super::Books;
 use crate::{
     billing::Refusal,
     domain::{
+        dispute::next_check,
         event::Actor,
         id::{InvoiceId, PaymentId},
         installment::InstallmentStatus,
@@ -86,6 +87,7 @@ impl Books<'_> {
         self.resolve(&mut payment, status, transaction_id);
         if finding == Finding::Succeeded {
             payment.amount_captured = amount.unwrap_or(payment.amount);
+            payment.dispute_check_at = next_check(payment.sent_at, self.wall);
         }
         self.changed_payments.insert(id);
         self.payments.insert(id, payment.clone());

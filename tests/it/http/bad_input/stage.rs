@@ -9,6 +9,7 @@ use rebilld::{
         catalog::Entry,
         clock::TestClock,
         customer::{Credit, Customer, PaymentMethod, Timeline},
+        dispute::Dispute,
         event::Event,
         id::{AddOn, Discount, Id},
         installment::{Installment, InstallmentPlan},
@@ -125,6 +126,8 @@ impl Stage {
             amount: invoice.total.max(1),
             amount_captured: if status == PaymentStatus::Succeeded { invoice.total } else { 0 },
             amount_refunded: 0,
+            amount_disputed: 0,
+            dispute_check_at: None,
             currency: invoice.currency,
             status,
             transaction_id: Some("t1".into()),
@@ -192,6 +195,7 @@ impl Stage {
         self.names.insert("pay_done", taken.id.to_string());
         self.names.insert("evt", "evt_01h455vb4pex5vsknk084sn02q".into());
         self.names.insert("roll", "roll_01h455vb4pex5vsknk084sn02q".into());
+        self.names.insert("dsp", "dsp_01h455vb4pex5vsknk084sn02q".into());
         self.names.insert("auth", "auth_01h455vb4pex5vsknk084sn02q".into());
         self.names.insert("run", "run_01h455vb4pex5vsknk084sn02q".into());
     }
@@ -233,6 +237,7 @@ fn fingerprint() -> &'static str {
         rows::<Payment>(),
         rows::<Refund>(),
         rows::<Authorization>(),
+        rows::<Dispute>(),
         rows::<Event>(),
         rows::<JobRun>(),
         rows::<RollOut>(),

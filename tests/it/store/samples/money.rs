@@ -4,6 +4,7 @@ use rebilld::{
     domain::{
         authorization::{Authorization, AuthorizationStatus},
         customer::Timeline,
+        dispute::{Dispute, DisputeStatus},
         event::Event,
         id::{AuthorizationId, CustomerId, InvoiceId, PaymentId},
         invoice::{Invoice, InvoiceStatus, Line, LineKind, NextAction},
@@ -120,6 +121,8 @@ pub fn payment(of: &Invoice) -> Payment {
         amount: 1,
         amount_captured: 0,
         amount_refunded: 0,
+        amount_disputed: 0,
+        dispute_check_at: None,
         currency: Currency::USD,
         status: PaymentStatus::Pending,
         transaction_id: None,
@@ -156,6 +159,8 @@ pub fn full_payment(of: &Invoice) -> Payment {
         amount: i64::MAX,
         amount_captured: i64::MAX,
         amount_refunded: i64::MAX,
+        amount_disputed: i64::MAX,
+        dispute_check_at: Some(last()),
         currency: "JPY".parse().expect("currency"),
         status: PaymentStatus::Refunded,
         transaction_id: Some(hard()),
@@ -173,6 +178,39 @@ pub fn full_payment(of: &Invoice) -> Payment {
         resolved_at: Some(last()),
         called_at: last(),
         ..payment(of)
+    }
+}
+
+pub fn dispute(of: &Payment) -> Dispute {
+    Dispute {
+        id: id(),
+        payment_id: of.id,
+        invoice_id: of.invoice_id,
+        customer_id: of.customer_id,
+        timeline: of.timeline,
+        gateway: String::new(),
+        transaction_id: String::new(),
+        amount: 1,
+        currency: Currency::USD,
+        status: DisputeStatus::Open,
+        reason: String::new(),
+        opened_at: noon(),
+        closed_at: None,
+    }
+}
+
+pub fn full_dispute(of: &Payment) -> Dispute {
+    Dispute {
+        timeline: Timeline::Test(id()),
+        gateway: hard(),
+        transaction_id: hard(),
+        amount: i64::MAX,
+        currency: "JPY".parse().expect("currency"),
+        status: DisputeStatus::Closed,
+        reason: hard(),
+        opened_at: first(),
+        closed_at: Some(last()),
+        ..dispute(of)
     }
 }
 

@@ -237,6 +237,7 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
         amount: invoice.balance_due(),
         amount_captured: 0,
         amount_refunded: 0,
+        amount_disputed: 0,
         surplus: 0,
         currency: invoice.currency,
         status: PaymentStatus::Pending,

@@ -8,6 +8,7 @@ pub mod checks;
 pub mod clocks;
 pub mod collect_due;
 pub mod customers;
+pub mod dispute;
 pub mod dunning_policies;
 mod fall_through;
 pub mod forecast;
@@ -93,6 +94,7 @@ pub struct Bells {
     pub bill: Arc<Notify>,
     pub collect: Arc<Notify>,
     pub authorize: Arc<Notify>,
+    pub disputes: Arc<Notify>,
     pub look_up: Arc<Notify>,
     pub travel: Arc<Notify>,
     pub requests: Arc<Notify>,

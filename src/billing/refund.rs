@@ -30,7 +30,8 @@ pub async fn refund(app: &App, actor: &Actor, invoice_id: InvoiceId, amount: Opt
         return Err(Refusal::not_found("invoice", invoice_id));
     };
     // One of these that is on its way is told of below, by the payment that it is of.
-    let mut wanted = wanted(&seen, RefundTo::Method, 0, amount)?;
+    let disputed = store::disputes::amount_of_invoice(&app.db, invoice_id).await?;
+    let mut wanted = wanted(&seen, RefundTo::Method, disputed, amount)?;
     let mut refunds = Vec::new();
     for payment in store::payments::of_invoice(&app.db, invoice_id).await? {
         let part = wanted.min(payment.returnable());
@@ -61,7 +62,7 @@ fn wanted(invoice: &Invoice, to: RefundTo, claimed: i64, amount: Option<i64>) ->
     if (1..=left).contains(&wanted) {
         return Ok(wanted);
     }
-    let waiting = if claimed > 0 { format!("; {claimed} is on its way back already") } else { String::new() };
+    let waiting = if claimed > 0 { format!("; {claimed} is on its way back or in dispute already") } else { String::new() };
     let message = format!("at most {left} of this invoice can be given back, in minor units{waiting}");
     // Where nothing is left no amount would do.
     let fits_none = amount.is_none() || left <= 0;
@@ -81,7 +82,7 @@ async fn record(app: &App, actor: &Actor, payment: &Payment, amount: i64, reason
         return Err(Refusal::not_found("payment", payment.id));
     };
     let claimed = store::refunds::claimed(&mut tx, invoice.id).await?;
-    let left = payment.amount_captured - payment.amount_refunded;
+    let left = payment.amount_captured - payment.amount_refunded - payment.amount_disputed;
     let surplus = payment.surplus_in(payment.amount_refunded, amount);
     if surplus > 0 && surplus < amount {
         return Err(Refusal::WrongState("money that came twice is being given back first: try again later".to_owned()));

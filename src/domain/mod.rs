@@ -8,6 +8,7 @@ pub mod cap;
 pub mod catalog;
 pub mod clock;
 pub mod customer;
+pub mod dispute;
 pub mod dunning;
 pub mod event;
 pub mod forecast;

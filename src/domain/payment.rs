@@ -133,6 +133,8 @@ pub struct Payment {
     pub amount_refunded: i64,
     /// What of it the invoice did not need, since other money had come: it goes back first, and by itself.
     pub surplus: i64,
+    /// Taken back by the customer's bank, or held by it, minor units.
+    pub amount_disputed: i64,
     pub currency: Currency,
     pub status: PaymentStatus,
     /// The gateway's id of this payment.
@@ -174,7 +176,7 @@ impl Payment {
 
     /// What can be given back of what the invoice took, minor units.
     pub fn returnable(&self) -> i64 {
-        self.amount_captured - self.surplus.max(self.amount_refunded)
+        (self.amount_captured - self.amount_disputed - self.surplus.max(self.amount_refunded)).max(0)
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use self::wire::{Envelope, PARTIAL, Standing, Transaction, open};
 use super::{
-    Capabilities, Charge, Found, Gateway, Other, Reason, Return, ReturnFound, ReturnOutcome, Sent, Source,
+    Capabilities, Charge, Disputed, Found, Gateway, Other, Reason, Return, ReturnFound, ReturnOutcome, Sent, Source,
     http::{Auth, Http, NoAnswer, Settings, Wire},
 };
 use crate::domain::payment::{Decline, DeclineClass, MethodKind, Outcome};
@@ -305,6 +305,15 @@ impl Gateway for FluidPay {
 
     async fn give_back(&self, order: &Return) -> ReturnOutcome {
         self.return_money(order).await
+    }
+
+    async fn disputed(&self, transaction_id: &str) -> Result<Option<Disputed>, String> {
+        let transaction = self.get("disputed", transaction_id).await?;
+        let taken_back = matches!(transaction.status.as_str(), "returned" | "late_return" | "reversed");
+        let whole =
+            transaction.captured.filter(|&amount| amount > 0).or(transaction.authorized).or(transaction.amounts.first().copied());
+        let amount_minor = if taken_back { whole.unwrap_or(i64::MAX) } else { 0 };
+        Ok(Some(Disputed { amount_minor, reason: transaction.status }))
     }
 
     async fn look_up_return(&self, order: &Return) -> ReturnFound {

@@ -142,6 +142,15 @@ pub enum ReturnFound {
     NoAnswer { message: String },
 }
 
+/// What a customer's bank took back, or holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disputed {
+    /// 0: nothing, or nothing any more.
+    pub amount_minor: i64,
+    /// The gateway's word for it.
+    pub reason: String,
+}
+
 /// What differs between gateways as far as callers care.
 #[derive(Debug, Clone, Copy)]
 pub struct Capabilities {
@@ -180,6 +189,11 @@ pub trait Gateway: Send + Sync {
     /// answered as `Returned` and moves nothing, any other difference is refused as `amounts_disagree`. So a payment may have
     /// only one return under way at a time.
     async fn give_back(&self, order: &Return) -> ReturnOutcome;
+
+    /// What is disputed of money that was taken; none where the gateway does not tell.
+    async fn disputed(&self, _transaction_id: &str) -> Result<Option<Disputed>, String> {
+        Ok(None)
+    }
 
     /// Whether an earlier [`Gateway::give_back`] with this order happened.
     async fn look_up_return(&self, order: &Return) -> ReturnFound;

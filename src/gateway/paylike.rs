@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use self::wire::{Refusal, Standing, Transaction};
 use super::{
-    Capabilities, Charge, Found, Gateway, Other, Return, ReturnFound, ReturnOutcome, Sent, Source,
+    Capabilities, Charge, Disputed, Found, Gateway, Other, Return, ReturnFound, ReturnOutcome, Sent, Source,
     http::{Answer, Auth, Http, NoAnswer, Settings, Wire, text},
     requests::Requests,
 };
@@ -274,6 +274,11 @@ impl Gateway for Paylike {
 
     async fn give_back(&self, order: &Return) -> ReturnOutcome {
         self.return_money(order).await
+    }
+
+    async fn disputed(&self, transaction_id: &str) -> Result<Option<Disputed>, String> {
+        let transaction = self.get("disputed", transaction_id).await?;
+        Ok(transaction.disputed.map(|amount_minor| Disputed { amount_minor, reason: "disputed".into() }))
     }
 
     async fn look_up_return(&self, order: &Return) -> ReturnFound {

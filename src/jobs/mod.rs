@@ -188,6 +188,16 @@ pub const JOBS: &[Job] = &[
         earliest: None,
     },
     Job {
+        name: "disputes",
+        about: "asks gateways, a few times in the months after a payment, whether the customer's bank has taken it back",
+        bell: Bell::Cron("0 23 */6 * * *"),
+        ring: |bells| &bells.disputes,
+        run: |app, _, _| {
+            Box::pin(async move { Ok(counts([("payments_asked_about", billing::dispute::check(app, app.clock.now()).await?)])) })
+        },
+        earliest: None,
+    },
+    Job {
         name: "housekeeping",
         about: "removes what is kept for a while only: answers for repeats, old job runs, daemons long gone",
         bell: Bell::Cron("0 7 * * * *"),

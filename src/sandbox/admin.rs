@@ -49,6 +49,7 @@ pub fn routes(sandbox: Arc<Sandbox>) -> Router {
         .route("/paysley", get(asked))
         .route("/paysley/pay", post(pay))
         .route("/paysley/clock", post(run_schedules))
+        .route("/disputes", post(dispute))
         .route("/tokens", post(make_tokens))
         .route("/tokens/{token}/script", post(set_script).delete(remove_script))
         .with_state(sandbox)
@@ -176,6 +177,22 @@ struct ClockTo {
 async fn run_schedules(State(sandbox): Shared, body: Bytes) -> Answer {
     let ClockTo { now } = read(&body)?;
     Ok(Json(json!({ "data": { "payments": sandbox.run_schedules(now).await } })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Dispute {
+    transaction_id: String,
+    /// Minor units; 0 ends it.
+    amount: i64,
+}
+
+async fn dispute(State(sandbox): Shared, body: Bytes) -> Answer {
+    let Dispute { transaction_id, amount } = read(&body)?;
+    if !sandbox.dispute(&transaction_id, amount) {
+        return Err(Refused("no settled or captured transaction of this id has so much that can be disputed".to_owned()));
+    }
+    Ok(Json(json!({ "data": { "transaction_id": transaction_id, "amount": amount } })))
 }
 
 #[derive(Deserialize)]

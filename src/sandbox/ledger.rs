@@ -19,6 +19,10 @@ pub enum Kind {
     Refund,
     /// An unsettled FluidPay sale or capture taken back whole. Releasing a mere reservation moves nothing.
     Void,
+    /// Taken back by the customer's bank.
+    Dispute,
+    /// The same, back again.
+    DisputeWon,
     /// Money sent to a card without a sale before it.
     Credit,
 }
@@ -26,8 +30,8 @@ pub enum Kind {
 impl Kind {
     fn sign(self) -> i64 {
         match self {
-            Self::Charge | Self::Capture => 1,
-            Self::Refund | Self::Void | Self::Credit => -1,
+            Self::Charge | Self::Capture | Self::DisputeWon => 1,
+            Self::Refund | Self::Void | Self::Dispute | Self::Credit => -1,
         }
     }
 }

@@ -117,6 +117,13 @@ impl Sandbox {
         self.state().ledger.entries().to_vec()
     }
 
+    /// From now on so much of a transaction is disputed, minor units; 0 ends it, and the money is back. FluidPay knows only the whole.
+    /// False if there is no such transaction with so much on it.
+    pub fn dispute(&self, transaction_id: &str, amount: i64) -> bool {
+        let (mut state, now) = (self.state(), (self.now)());
+        fluidpay::dispute(&mut state, transaction_id, amount, now) || paylike::dispute(&mut state, transaction_id, amount, now)
+    }
+
     /// References and amounts of what is reserved and neither captured nor given free, oldest first.
     pub fn reserved(&self) -> Vec<(String, i64)> {
         let state = self.state();

@@ -7,14 +7,8 @@ use serde::Serialize;
 
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::id::{
-    AuthorizationId, Credit, CustomerId, Id, InvoiceId, Kind, Payment, PaymentId, PaymentRequestId, Refund, RefundId,
-    SubscriptionId,
+    AuthorizationId, Credit, CustomerId, Id, InvoiceId, Payment, PaymentId, PaymentRequestId, Refund, RefundId, SubscriptionId,
 };
-
-/// The first id that was made at this instant or later: ids begin with their time, so this bounds a range of the primary key.
-fn since<K: Kind>(instant: DateTime<Utc>) -> Id<K> {
-    Id::from_bits((instant.timestamp_millis().max(0) as u128) << 80)
-}
 
 /// An invariant that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
@@ -152,9 +146,9 @@ pub struct Sums {
 pub async fn sums(db: &Db, from: DateTime<Utc>) -> Result<Vec<Sums>> {
     // Statements of their own, in order: SQLite would rather read all of a table than a range of it for a mere condition.
     let paid: Vec<(InvoiceId,)> =
-        db.query("select invoice_id from payments where id >= $1 order by id").bind(since::<Payment>(from)).all().await?;
+        db.query("select invoice_id from payments where id >= $1 order by id").bind(Id::<Payment>::first_at(from)).all().await?;
     let refunded: Vec<(InvoiceId,)> =
-        db.query("select invoice_id from refunds where id >= $1 order by id").bind(since::<Refund>(from)).all().await?;
+        db.query("select invoice_id from refunds where id >= $1 order by id").bind(Id::<Refund>::first_at(from)).all().await?;
     let recent: BTreeSet<InvoiceId> = paid.into_iter().chain(refunded).map(|row| row.0).collect();
     db.query(
         "select i.id, i.total, i.amount_paid, i.amount_refunded, i.amount_credited,
@@ -175,7 +169,7 @@ pub async fn sums(db: &Db, from: DateTime<Utc>) -> Result<Vec<Sums>> {
 /// back another sum than their refunds, of those with a refund made since then.
 pub async fn payments_misreturned(db: &Db, from: DateTime<Utc>) -> Result<Vec<PaymentId>> {
     let recent: Vec<(Option<PaymentId>,)> =
-        db.query("select payment_id from refunds where id >= $1 order by id").bind(since::<Refund>(from)).all().await?;
+        db.query("select payment_id from refunds where id >= $1 order by id").bind(Id::<Refund>::first_at(from)).all().await?;
     let recent: BTreeSet<PaymentId> = recent.into_iter().filter_map(|row| row.0).collect();
     let rows: Vec<(PaymentId,)> = db
         .query(
@@ -193,7 +187,7 @@ pub async fn payments_misreturned(db: &Db, from: DateTime<Utc>) -> Result<Vec<Pa
 /// Customers with a credit booked since then whose balance is not the sum of their credits.
 pub async fn balances_off(db: &Db, from: DateTime<Utc>) -> Result<Vec<CustomerId>> {
     let recent: Vec<(CustomerId,)> =
-        db.query("select customer_id from credits where id >= $1 order by id").bind(since::<Credit>(from)).all().await?;
+        db.query("select customer_id from credits where id >= $1 order by id").bind(Id::<Credit>::first_at(from)).all().await?;
     let recent: BTreeSet<CustomerId> = recent.into_iter().map(|row| row.0).collect();
     let rows: Vec<(CustomerId,)> = db
         .query(

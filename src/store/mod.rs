@@ -11,6 +11,7 @@ mod columns;
 pub mod copy;
 pub mod customers;
 pub mod db;
+pub mod disputes;
 pub mod dunning_policies;
 pub mod events;
 pub mod file;

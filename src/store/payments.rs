@@ -33,6 +33,7 @@ impl Row for Payment {
         "amount_captured",
         "amount_refunded",
         "surplus",
+        "amount_disputed",
         "currency",
         "status",
         "transaction_id",

@@ -68,12 +68,15 @@ pub async fn of_invoice(db: &Db, invoice: InvoiceId) -> Result<Vec<Refund>> {
     db.query("select * from refunds where invoice_id = $1 order by id").bind(invoice).all().await
 }
 
-/// What refunds of an invoice may bring that are on their way or undecided, minor units. The caller holds the invoice.
+/// What of an invoice is not there to be given back, minor units: on its way by refunds, undecided, or in dispute. The caller holds
+/// the invoice.
 pub async fn claimed(tx: &mut Tx, invoice: InvoiceId) -> Result<i64> {
     let row: (i64,) = tx
         .query(
-            "select cast(coalesce(sum(amount), 0) as bigint) from refunds
-             where invoice_id = $1 and status in ('pending', 'unknown', 'parked')",
+            "select cast(
+                 (select coalesce(sum(amount), 0) from refunds
+                  where invoice_id = $1 and status in ('pending', 'unknown', 'parked'))
+                 + (select coalesce(sum(amount_disputed), 0) from payments where invoice_id = $1) as bigint)",
         )
         .bind(invoice)
         .one()

@@ -13,6 +13,7 @@ use crate::domain::{
     catalog::{AddOnEntry, DiscountEntry},
     clock::TestClock,
     customer::{Credit, Customer, PaymentMethod},
+    dispute::Dispute,
     dunning::Policy,
     event::Event,
     installment::{Installment, InstallmentPlan},
@@ -92,6 +93,7 @@ tables! {
     "payments" by "id": Payment;
     "refunds" by "id": Refund;
     "authorizations" by "id": Authorization;
+    "disputes" by "id": Dispute;
     "roll_outs" by "id": RollOut;
     "events" by "id": Event;
     "job_runs" by "id": super::runs::JobRun;

@@ -333,6 +333,7 @@ impl Desk<'_> {
             payment_method_id: request.payment_method_id,
             payment_request_id: Some(request.id),
             authorization_id: None,
+            amount_disputed: 0,
             credential: None,
             timeline: request.timeline,
             attempt: 0,

@@ -235,6 +235,7 @@ pub fn paid(app: &App, invoice: &Invoice, at: DateTime<Utc>) -> Payment {
         amount: invoice.total,
         amount_captured: invoice.total,
         amount_refunded: 0,
+        amount_disputed: 0,
         surplus: 0,
         currency: invoice.currency,
         status: PaymentStatus::Succeeded,

@@ -199,6 +199,8 @@ pub struct RefundedAnswer {
     #[serde(flatten)]
     invoice: InvoiceAnswer,
     refunds: Vec<RefundAnswer>,
+    /// Taken back by the customer's bank, or held by it.
+    amount_disputed: i64,
     /// What was authorized for it before the bill date, if anything was.
     authorization: Option<AuthorizationAnswer>,
     /// Oldest first, each with its link.
@@ -231,6 +233,7 @@ async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::Invoice>) -> Re
 async fn shown(app: &App, id: InvoiceId) -> Result<Json<RefundedAnswer>, Problem> {
     let invoice = store::invoices::get(&app.db, id).await?.ok_or_else(|| Refusal::not_found("invoice", id))?;
     let refunds = store::refunds::of_invoice(&app.db, id).await?;
+    let amount_disputed = store::disputes::amount_of_invoice(&app.db, id).await?;
     let authorization = match (invoice.subscription_id, invoice.cycle) {
         (Some(subscription), Some(cycle)) => store::authorizations::of_cycle(&app.db, subscription, cycle).await?,
         _ => None,
@@ -239,6 +242,7 @@ async fn shown(app: &App, id: InvoiceId) -> Result<Json<RefundedAnswer>, Problem
     Ok(Json(RefundedAnswer {
         invoice: invoice.into(),
         refunds: refunds.into_iter().map(RefundAnswer::from).collect(),
+        amount_disputed,
         authorization: authorization.map(AuthorizationAnswer::from),
         payment_requests: requests.into_iter().map(PaymentRequestAnswer::from).collect(),
     }))

@@ -13,6 +13,7 @@ pub mod catalog;
 pub mod clocks;
 pub mod customers;
 pub mod discounts;
+pub mod disputes;
 pub mod dunning_policies;
 pub mod events;
 pub mod forecast;
@@ -42,6 +43,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(customers::routes())
         .merge(discounts::routes())
         .merge(dunning_policies::routes())
+        .merge(disputes::routes())
         .merge(events::routes())
         .merge(forecast::routes())
         .merge(gateways::routes())

@@ -92,6 +92,8 @@ pub struct PaymentAnswer {
     amount_refunded: i64,
     /// What of it the invoice did not need: it goes back by itself.
     surplus: i64,
+    /// Taken back by the customer's bank, or held by it.
+    amount_disputed: i64,
     #[schema(value_type = String)]
     currency: Currency,
     status: PaymentStatus,
@@ -135,6 +137,7 @@ impl From<Payment> for PaymentAnswer {
             amount_captured: payment.amount_captured,
             amount_refunded: payment.amount_refunded,
             surplus: payment.surplus,
+            amount_disputed: payment.amount_disputed,
             currency: payment.currency,
             status: payment.status,
             lookups: payment.lookups,

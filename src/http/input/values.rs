@@ -17,6 +17,7 @@ use crate::domain::{
     calendar::BusinessDay,
     clock::ClockStatus,
     customer::{Timeline, Zone},
+    dispute::DisputeStatus,
     dunning::{Channel, FinalAction, LocalTime, PolicySource},
     forecast::Interval,
     frequency::Frequency,
@@ -362,6 +363,6 @@ macro_rules! domain_words {
 }
 
 domain_words! {
-    Arrears, AuthorizationStatus, BusinessDay, CatchUp, Channel, ClockStatus, Effect, Field, FinalAction, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind,
+    Arrears, AuthorizationStatus, BusinessDay, CatchUp, Channel, ClockStatus, DisputeStatus, Effect, Field, FinalAction, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind,
     Missed, Overrides, PaymentStatus, PolicySource, RefundFinding, RefundStatus, RefundTo, RequestStatus, RollOutStatus, Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
 }

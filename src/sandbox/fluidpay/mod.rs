@@ -25,6 +25,7 @@ use super::{
 use envelope::{Answer, Refusal, list, one};
 
 pub use instrument::{Behaviour, DECLINED_ROUTING, TEST_CARDS};
+pub use settlement::dispute;
 pub use transaction::RESPONSE_CODES;
 
 /// Everything FluidPay knows.

@@ -81,6 +81,7 @@ pub struct Transaction {
     pub captured: i64,
     pub refunded: i64,
     pub voided: i64,
+    pub disputed: i64,
     pub custom: Option<Value>,
     pub recurring: bool,
     pub error: Option<Decline>,
@@ -218,7 +219,7 @@ impl Transaction {
 
     /// What can still be refunded.
     pub fn refundable(&self) -> i64 {
-        self.captured - self.refunded
+        self.captured - self.refunded - self.disputed
     }
 
     /// The caller's own reference: `custom.reference`.
@@ -244,7 +245,7 @@ impl Transaction {
             "capturedAmount": self.captured,
             "refundedAmount": self.refunded,
             "voidedAmount": self.voided,
-            "disputedAmount": 0,
+            "disputedAmount": self.disputed,
             "card": { "bin": CARD.bin, "last4": CARD.last4, "expiry": CARD.expiry, "scheme": CARD.scheme },
             "custom": self.custom,
             "tds": null,

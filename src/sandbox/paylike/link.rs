@@ -35,6 +35,7 @@ pub fn pay(state: &mut State, link: &str, decline: Option<u16>, now: DateTime<Ut
         captured: 0,
         refunded: 0,
         voided: 0,
+        disputed: 0,
         custom: Some(json!({ "reference": text("reference") })),
         recurring: text("recurring") == "y",
         error: decline.map(Decline::of),

@@ -86,6 +86,10 @@ const REFUSED: &[(&str, &str, &[&str])] = &[
     ("installments", "invoice_id", &["'x'"]),
     ("invoices", "installment_number", &["-1"]),
     ("payments", "reason", &["'gift'"]),
+    ("payments", "amount_disputed", &["-1"]),
+    ("disputes", "amount", &["0"]),
+    ("dispute_rounds", "days", &["0"]),
+    ("disputes", "status", &["'lost'", "'closed'"]),
     ("authorizations", "cycle", &["-1"]),
     ("authorizations", "amount", &["0"]),
     ("authorizations", "status", &["'open'", "'used'", "'authorized'"]),
@@ -133,6 +137,7 @@ async fn one_of_each(ground: &Ground) -> (Payment, Refund) {
             store::installments::insert_parts(tx, &parts).await?;
             store::payment_requests::insert(tx, &[samples::payment_request(&invoice)]).await?;
             store::payments::insert(tx, std::slice::from_ref(&payment)).await?;
+            store::disputes::insert(tx, &[samples::dispute(&payment)]).await?;
             store::authorizations::insert(tx, &[samples::authorization(&subscription)]).await?;
             store::refunds::insert(tx, refund.clone()).await?;
             store::events::append(tx, &[samples::event("a.b", "x")]).await?;

@@ -7,6 +7,7 @@ mod claims;
 mod cluster;
 mod constraints;
 mod coverage;
+mod disputes;
 mod dunning;
 mod gateways;
 mod installments;

@@ -169,7 +169,7 @@ on_both! {
         ground.write(async |tx: &mut Tx| store::payments::save(tx, std::slice::from_ref(&changed)).await).await;
         let after = ground.write(async |tx: &mut Tx| store::payments::lock(tx, changed.id).await).await.expect("payment");
         let fixed = ["invoice_id", "customer_id", "payment_method_id", "payment_request_id", "authorization_id", "timeline", "attempt", "gateway", "kind", "reference", "idempotency_key",
-            "customer_token", "payment_method_token", "prior_transaction_id", "credential", "reason", "description", "amount", "currency", "sent_at", "created_at"];
+            "customer_token", "payment_method_token", "prior_transaction_id", "credential", "reason", "description", "amount", "amount_disputed", "currency", "sent_at", "created_at"];
         saved_all_but(&rows[3], &changed, &after, &fixed);
     }
 

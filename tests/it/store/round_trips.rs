@@ -93,6 +93,7 @@ on_both! {
         kept(ground, vec![samples::payment_request(&rows[0]), samples::full_payment_request(bob.id)]).await;
         let payments = vec![samples::payment(&rows[0]), samples::full_payment(&rows[1])];
         kept(ground, payments.clone()).await;
+        kept(ground, vec![samples::dispute(&payments[0]), samples::full_dispute(&payments[1])]).await;
         let credited = Refund {
             payment_id: None,
             destination: RefundTo::Credit,

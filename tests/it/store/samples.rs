@@ -1,10 +1,12 @@
 //! Rows to store: of each table one with every optional column null, and one with every column at its hardest.
 
+mod aside;
 mod installments;
 mod money;
 
 use std::sync::LazyLock;
 
+pub use aside::*;
 use chrono::{DateTime, NaiveDate, Utc};
 pub use installments::*;
 pub use money::*;

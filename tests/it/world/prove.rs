@@ -24,11 +24,11 @@ pub async fn prove(app: &App, ledger: &[sandbox::Entry]) -> usize {
     let mut theirs: BTreeMap<String, i64> = BTreeMap::new();
     let mut moves: BTreeMap<String, usize> = BTreeMap::new();
     for entry in ledger {
-        let sign = if matches!(entry.kind, Kind::Charge | Kind::Capture) { 1 } else { -1 };
+        let sign = if matches!(entry.kind, Kind::Charge | Kind::Capture | Kind::DisputeWon) { 1 } else { -1 };
         let manual = entry.gateway == sandbox::Gateway::Paysley || by_hand.contains(&entry.transaction_id);
         let name = if manual { &entry.transaction_id } else { &entry.reference };
         *theirs.entry(name.clone()).or_default() += sign * entry.amount;
-        *moves.entry(name.clone()).or_default() += usize::from(sign > 0);
+        *moves.entry(name.clone()).or_default() += usize::from(matches!(entry.kind, Kind::Charge | Kind::Capture));
     }
     let name = |payment: &Payment| match payment.kind {
         MethodKind::PaymentRequest => payment.transaction_id.clone().unwrap_or_default(),
@@ -37,7 +37,7 @@ pub async fn prove(app: &App, ledger: &[sandbox::Entry]) -> usize {
     let ours: BTreeMap<String, i64> = payments
         .iter()
         .filter(|payment| payment.amount_captured > 0)
-        .map(|payment| (name(payment), payment.amount_captured - payment.amount_refunded))
+        .map(|payment| (name(payment), payment.amount_captured - payment.amount_refunded - payment.amount_disputed))
         .collect();
     let differing: Vec<String> = theirs
         .keys()

@@ -9,6 +9,7 @@ use rebilld::{
         catalog::Entry,
         clock::TestClock,
         customer::{Credit, Customer, PaymentMethod, Timeline},
+        dispute::Dispute,
         dunning::Policy,
         event::Event,
         id::{AddOn, Discount, Id},
@@ -131,6 +132,7 @@ impl Stage {
             amount: invoice.total.max(1),
             amount_captured: if status == PaymentStatus::Succeeded { invoice.total } else { 0 },
             amount_refunded: 0,
+            amount_disputed: 0,
             surplus: 0,
             currency: invoice.currency,
             status,
@@ -202,6 +204,7 @@ impl Stage {
         self.names.insert("pay_done", taken.id.to_string());
         self.names.insert("evt", "evt_01h455vb4pex5vsknk084sn02q".into());
         self.names.insert("roll", "roll_01h455vb4pex5vsknk084sn02q".into());
+        self.names.insert("dsp", "dsp_01h455vb4pex5vsknk084sn02q".into());
         self.names.insert("auth", "auth_01h455vb4pex5vsknk084sn02q".into());
         self.names.insert("run", "run_01h455vb4pex5vsknk084sn02q".into());
     }
@@ -245,6 +248,7 @@ fn fingerprint() -> &'static str {
         rows::<Refund>(),
         rows::<Authorization>(),
         rows::<PaymentRequest>(),
+        rows::<Dispute>(),
         rows::<Event>(),
         rows::<JobRun>(),
         rows::<RollOut>(),

@@ -6,6 +6,7 @@ use rebilld::{
         App, Done, Refusal, cancel,
         change::{self, When},
         customers::{self, CustomerInput},
+        gateways,
         installments::create::{self, PlanInput},
         invoices, pause,
         payment_methods::{self, MethodInput},
@@ -51,6 +52,9 @@ pub enum Operation {
     NewMethod,
     Unpark,
     Resolve,
+    /// Somebody pauses a gateway: nothing is charged there until it goes on.
+    PauseGateway,
+    ResumeGateway,
     /// The gateway closes its day: what was taken can only be refunded from now on.
     GatewaySettles,
 }
@@ -80,6 +84,8 @@ pub const OPERATIONS: &[(u32, Operation)] = {
         (6, NewMethod),
         (2, Unpark),
         (4, Resolve),
+        (2, PauseGateway),
+        (3, ResumeGateway),
         (4, GatewaySettles),
     ]
 };
@@ -228,6 +234,16 @@ impl Operation {
                 resolve(app, world, &payment).await?;
                 payment.id.to_string()
             }
+            PauseGateway => {
+                let gateway = dice.pick(&["fluid", "paylike"]);
+                gateways::pause(app, &ACTOR, gateway, "they asked for it").await?;
+                gateway.to_owned()
+            }
+            ResumeGateway => {
+                let gateway = dice.pick(&["fluid", "paylike"]);
+                gateways::resume(app, &ACTOR, gateway).await?;
+                gateway.to_owned()
+            }
             GatewaySettles => world.sandbox.settle().to_string(),
         };
         Ok(told)
@@ -252,6 +268,7 @@ fn terms(app: &App, dice: &mut Dice, customer: CustomerId) -> SubscribeInput {
         description: Some("Gym".into()),
         amount: Some(500 + dice.below(2000) as i64),
         billing_frequency: Some(dice.pick(&[Frequency::Daily, Frequency::Weekly, Frequency::Weekly, Frequency::Monthly])),
+        authorize_days_before: dice.chance(350).then(|| 1 + dice.below(3) as i64),
         duration: dice.chance(300).then(|| 2 + dice.below(4) as i64),
         next_bill_date: start.map(Start::Date),
         catch_up: Some(dice.pick(&[CatchUp::BillAll, CatchUp::BillCurrent, CatchUp::Skip])),

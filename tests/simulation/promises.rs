@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use rebilld::{
     domain::{
+        authorization::{Authorization, AuthorizationStatus},
         customer::{Credit, Customer},
         installment::{Installment, InstallmentPlan, InstallmentSchedule},
         invoice::{Invoice, InvoiceStatus},
@@ -23,6 +24,7 @@ struct Books {
     payments: Vec<Payment>,
     invoices: Vec<Invoice>,
     refunds: Vec<Refund>,
+    authorizations: Vec<Authorization>,
     subscriptions: Vec<Subscription>,
     /// Type and subject, in order.
     events: Vec<(String, String, DateTime<Utc>)>,
@@ -39,6 +41,7 @@ pub async fn check(world: &World, broken: &mut Vec<String>) -> (usize, BTreeMap<
         payments: all(world, "select * from payments order by id").await,
         invoices: all(world, "select * from invoices order by subscription_id, cycle, id").await,
         refunds: all(world, "select * from refunds order by id").await,
+        authorizations: all(world, "select * from authorizations order by id").await,
         subscriptions: all(world, "select * from subscriptions order by id").await,
         events: all(world, "select type, subject, occurred_at from events order by id").await,
     };
@@ -50,6 +53,7 @@ pub async fn check(world: &World, broken: &mut Vec<String>) -> (usize, BTreeMap<
     nothing_after_the_end(&books, broken);
     only_issuers_spend_steps(world, &books, broken);
     returns_add_up(&books, broken);
+    nothing_is_reserved_in_vain(world, &books, broken);
     credit_adds_up(world, &books, broken).await;
     installments_add_up(world, &books, broken).await;
     // What the books say is part of what is the same when all is the same.
@@ -58,6 +62,9 @@ pub async fn check(world: &World, broken: &mut Vec<String>) -> (usize, BTreeMap<
     }
     for payment in &books.payments {
         world.tell("payment", &format!("{payment:?}"));
+    }
+    for authorization in &books.authorizations {
+        world.tell("authorization", &format!("{authorization:?}"));
     }
     let mut counts = BTreeMap::new();
     for (kind, ..) in books.events {
@@ -230,6 +237,33 @@ fn only_issuers_spend_steps(world: &World, books: &Books, broken: &mut Vec<Strin
                 "{} spent {step} dunning steps on {declined} declines and {without} times without a method",
                 invoice.number
             ));
+        }
+    }
+}
+
+fn nothing_is_reserved_in_vain(world: &World, books: &Books, broken: &mut Vec<String>) {
+    let reserved = world.sandbox.reserved();
+    for authorization in &books.authorizations {
+        let (reference, status) = (&authorization.reference, authorization.status);
+        let held = reserved.iter().filter(|(of, _)| of == reference).count();
+        // What could not be given free runs out by itself, and that was told; so does what somebody in between has doubled.
+        let known = usize::from(matches!(status, AuthorizationStatus::Authorized | AuthorizationStatus::Lost));
+        // The rest of what was captured in part is given free once, and runs out otherwise.
+        let part =
+            |payment: &&Payment| payment.authorization_id == Some(authorization.id) && payment.amount < authorization.amount;
+        let rest = usize::from(status == AuthorizationStatus::Used && books.payments.iter().any(|payment| part(&payment)));
+        let most = known + rest + world.doubled(reference);
+        if held > most {
+            broken.push(format!("{held} reservations are held under {reference}, which is {status}"));
+        }
+        if matches!(status, AuthorizationStatus::Pending | AuthorizationStatus::Unknown | AuthorizationStatus::Voiding) {
+            broken.push(format!("authorization {reference} is {status} for ever"));
+        }
+    }
+    let mut open = BTreeSet::new();
+    for authorization in books.authorizations.iter().filter(|it| it.status == AuthorizationStatus::Authorized) {
+        if !open.insert(authorization.subscription_id) {
+            broken.push(format!("{} has two open authorizations", authorization.subscription_id));
         }
     }
 }

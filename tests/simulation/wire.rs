@@ -162,6 +162,7 @@ impl InProcess {
                 if empty { Err(lost()) } else { Ok(answer) }
             }
             Some(Fault::Twice) => {
+                world.doubles(&asked);
                 let (first, second) = (self.deliver(&asked, there, timeout).await, self.deliver(&asked, there, timeout).await);
                 if world.dice(|dice| dice.chance(500)) { first } else { second }
             }

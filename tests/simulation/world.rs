@@ -38,6 +38,8 @@ struct State {
     arrived: BTreeMap<String, Instant>,
     /// Declines that an issuer gave, by reference.
     declined: BTreeMap<String, u32>,
+    /// What something in between has sent twice, and how often.
+    doubled: BTreeMap<String, usize>,
     broken: Vec<String>,
     panicked: Vec<String>,
 }
@@ -65,6 +67,7 @@ impl World {
             rough: false,
             arrived: BTreeMap::new(),
             declined: BTreeMap::new(),
+            doubled: BTreeMap::new(),
             broken: Vec::new(),
             panicked: Vec::new(),
         };
@@ -149,7 +152,7 @@ impl World {
         let Some(reference) = asked.reference.clone().filter(|_| asked.call.asks_card()) else { return };
         let known: Vec<(String,)> = self
             .books
-            .query("select status from payments where reference = $1")
+            .query("select status from payments where reference = $1 union all select status from authorizations where reference = $1")
             .bind(reference.clone())
             .all()
             .await
@@ -178,6 +181,17 @@ impl World {
         if let Some(reference) = asked.reference.clone().filter(|_| !gateways_fault) {
             *self.state().declined.entry(reference).or_default() += 1;
         }
+    }
+
+    /// Something in between sends this twice, of which nobody who sent it once can know.
+    pub fn doubles(&self, asked: &Asked) {
+        if let Some(reference) = asked.reference.clone() {
+            *self.state().doubled.entry(reference).or_default() += 1;
+        }
+    }
+
+    pub fn doubled(&self, reference: &str) -> usize {
+        self.state().doubled.get(reference).copied().unwrap_or(0)
     }
 
     pub fn declined(&self, reference: &str) -> u32 {

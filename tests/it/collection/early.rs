@@ -203,6 +203,18 @@ on_both! {
         assert_eq!(world.prove().await, 4);
     }
 
+    async fn the_rest_is_given_free_though_the_answer_to_the_capture_was_lost(world: World) {
+        for sub in of_both(&world, "2026-01-10").await {
+            world.advance("2026-01-08T00:00:00Z").await;
+            let input = TermsInput { amount: Some(600), ..TermsInput::default() };
+            change::update(&world.app, &OPERATOR, sub.id, None, None, input, false).await.expect("changed");
+        }
+        assert_eq!(reserved(&world), [1000, 1000]);
+        world.sandbox.sandbox().add_fault(rule("drop_after", "capture", 2));
+        world.advance("2026-01-10T07:00:00Z").await;
+        assert_eq!((world.prove().await, captured(&world), reserved(&world)), (2, vec![600, 600], vec![]));
+    }
+
     async fn credit_given_in_between_is_used_first(world: World) {
         for paylike in [false, true] {
             let part = early(&world, paylike, "2026-01-10").await.customer_id;

@@ -138,6 +138,7 @@ async fn one_of_each(ground: &Ground) -> (Payment, Refund) {
             store::payment_requests::insert(tx, &[samples::payment_request(&invoice)]).await?;
             store::payments::insert(tx, std::slice::from_ref(&payment)).await?;
             store::disputes::insert(tx, &[samples::dispute(&payment)]).await?;
+            store::disputes::reach(tx, 1, payment.id).await?;
             store::authorizations::insert(tx, &[samples::authorization(&subscription)]).await?;
             store::refunds::insert(tx, refund.clone()).await?;
             store::events::append(tx, &[samples::event("a.b", "x")]).await?;

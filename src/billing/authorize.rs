@@ -13,12 +13,13 @@ mod settle;
 
 use super::{
     App, Done,
+    collect_due::caps::{Accepted, Credentials, Target},
     gateways::{self, Call, Holds, Place},
 };
 use crate::{
     domain::{
         authorization::{Authorization, AuthorizationStatus, Credential, Decision, Look, decide},
-        cap,
+        cap::{self, Room},
         customer::Timeline,
         event::{Actor, Event},
         id::{AuthorizationId, SubscriptionId},
@@ -32,6 +33,9 @@ use crate::{
         authorizations::{Payer, Standing},
     },
 };
+
+/// How long one waits whose card is being asked for something else.
+const BEHIND: TimeDelta = TimeDelta::minutes(1);
 
 /// What a run did.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +106,9 @@ async fn look(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Batch> 
     }
     let known = Known::read(app, &mut tx, timeline, &due).await?;
     let mut holds = Holds::read(app, &mut tx, timeline, now).await?;
+    let targets: Vec<Target> = known.credentials.values().map(target).collect();
+    let accepted = Accepted::default();
+    let mut credentials = Credentials::of(app, &mut tx, timeline, now, &targets, &accepted).await?;
     let wall = app.clock.now();
     let mut batch = Batch { subscriptions: due.len(), ..Batch::default() };
     let mut events = Vec::new();
@@ -117,8 +124,13 @@ async fn look(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Batch> 
             Decision::Authorize { cycle, amount, bill_at } => {
                 if let Some(credential) = known.credentials.get(&subscription.id) {
                     // On the bill date at the latest the charge comes, if it still can.
-                    if let Some(until) = holds.until(&credential.gateway) {
-                        subscription.authorize_at = Some(until);
+                    let wait = holds.until(&credential.gateway).or_else(|| match credentials.charge(target(credential)) {
+                        Room::Yes => None,
+                        Room::Behind => Some(now + BEHIND),
+                        Room::At(until) => Some(until),
+                    });
+                    if wait.is_some() {
+                        subscription.authorize_at = wait.filter(|until| *until < bill_at);
                         continue;
                     }
                     holds.take(&credential.gateway);
@@ -206,6 +218,12 @@ fn credential(app: &App, timeline: Timeline, payer: &Payer) -> Option<Credential
     })
 }
 
+/// What caps count.
+fn target(of: &Credential) -> Target {
+    let tokens = [&of.customer_token, &of.payment_method_token, &of.prior_transaction_id];
+    Target { gateway: of.gateway.clone(), credential: cap::credential(&of.gateway, tokens.map(|token| token.as_deref())) }
+}
+
 fn anew(
     app: &App,
     subscription: &Subscription,
@@ -229,11 +247,7 @@ fn anew(
         customer_token: credential.customer_token.clone(),
         payment_method_token: credential.payment_method_token.clone(),
         prior_transaction_id: credential.prior_transaction_id.clone(),
-        credential: cap::credential(
-            &credential.gateway,
-            [&credential.customer_token, &credential.payment_method_token, &credential.prior_transaction_id]
-                .map(|it| it.as_deref()),
-        ),
+        credential: target(credential).credential,
         description: subscription.description.clone(),
         amount,
         currency: subscription.currency,

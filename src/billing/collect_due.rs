@@ -13,7 +13,7 @@ use futures_util::{
 };
 use serde_json::json;
 
-mod caps;
+pub(super) mod caps;
 mod reserved;
 mod way;
 

@@ -69,11 +69,6 @@ pub async fn of_customers(tx: &mut Tx, customers: &[CustomerId]) -> Result<Vec<P
         .await
 }
 
-/// Locks those of the methods that nobody else has locked.
-pub async fn lock_free(tx: &mut Tx, ids: &[PaymentMethodId]) -> Result<Vec<(PaymentMethodId,)>> {
-    tx.query("select id from payment_methods where id in list($1) order by id for update skip locked").bind_list(ids).all().await
-}
-
 /// Marks methods to which the issuer stopped recurring charges, those that are not marked yet.
 pub async fn end_mandates(tx: &mut Tx, ids: &[PaymentMethodId], now: DateTime<Utc>) -> Result<Vec<PaymentMethod>> {
     tx.query(

@@ -11,7 +11,7 @@ use crate::{
     domain::{
         cap::{Cap, Room, room},
         customer::Timeline,
-        id::PaymentMethodId,
+        id::InvoiceId,
         payment::PaymentStatus,
     },
     store::{self, Tx, invoices::ChosenMethod},
@@ -23,7 +23,7 @@ const TRUSTED_AFTER: usize = 8;
 /// Credentials of which more was due than could be under way, and how often each was accepted in this run. Where many invoices
 /// share one, those that were accepted vouch for as many more.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Accepted(HashMap<String, usize>);
+pub(in crate::billing) struct Accepted(HashMap<String, usize>);
 
 impl Accepted {
     pub(super) fn watch(&mut self, credential: String) {
@@ -47,12 +47,25 @@ struct Attempts {
     under_way: Vec<DateTime<Utc>>,
 }
 
+/// What is about to be charged, as caps count it.
+#[derive(Debug, Clone)]
+pub(in crate::billing) struct Target {
+    pub gateway: String,
+    pub credential: String,
+}
+
+impl Target {
+    fn of(method: &ChosenMethod) -> Option<Self> {
+        Some(Self { gateway: method.gateway.clone()?, credential: method.credential()? })
+    }
+}
+
 /// What a claim knows of the credentials it is about to charge.
-pub(super) struct Credentials<'a> {
+pub(in crate::billing) struct Credentials<'a> {
     caps: HashMap<String, Vec<Cap>>,
     attempts: HashMap<String, Attempts>,
-    /// Methods that another daemon is claiming invoices of at this moment.
-    elsewhere: BTreeSet<PaymentMethodId>,
+    /// Credentials that another daemon is claiming something for at this moment.
+    elsewhere: BTreeSet<String>,
     accepted: &'a Accepted,
     now: DateTime<Utc>,
     /// Credentials that had to wait for what is under way.
@@ -65,7 +78,19 @@ impl<'a> Credentials<'a> {
         tx: &mut Tx,
         timeline: Timeline,
         now: DateTime<Utc>,
-        methods: &BTreeMap<crate::domain::id::InvoiceId, ChosenMethod>,
+        methods: &BTreeMap<InvoiceId, ChosenMethod>,
+        accepted: &'a Accepted,
+    ) -> Done<Self> {
+        let targets: Vec<Target> = methods.values().filter_map(Target::of).collect();
+        Self::of(app, tx, timeline, now, &targets, accepted).await
+    }
+
+    pub(in crate::billing) async fn of(
+        app: &App,
+        tx: &mut Tx,
+        timeline: Timeline,
+        now: DateTime<Utc>,
+        targets: &[Target],
         accepted: &'a Accepted,
     ) -> Done<Self> {
         let mut known = Self {
@@ -76,21 +101,20 @@ impl<'a> Credentials<'a> {
             now,
             behind: Vec::new(),
         };
-        for gateway in methods.values().filter_map(|method| method.gateway.as_deref()) {
+        for Target { gateway, .. } in targets {
             if !known.caps.contains_key(gateway) {
-                known.caps.insert(gateway.to_owned(), app.config.caps_of(gateway));
+                known.caps.insert(gateway.clone(), app.config.caps_of(gateway));
             }
         }
         let Some(longest) = known.caps.values().flatten().map(|cap| cap.within).max() else { return Ok(known) };
-        let ids: BTreeSet<PaymentMethodId> = methods.values().filter_map(|method| method.payment_method_id).collect();
-        let ids: Vec<PaymentMethodId> = ids.into_iter().collect();
+        let all: BTreeSet<String> = targets.iter().map(|target| target.credential.clone()).collect();
         // Two daemons must not both count on the room that one credential has left.
-        let ours: BTreeSet<PaymentMethodId> =
-            store::payment_methods::lock_free(tx, &ids).await?.into_iter().map(|row| row.0).collect();
-        known.elsewhere = ids.into_iter().filter(|id| !ours.contains(id)).collect();
-        let credentials: BTreeSet<String> = methods.values().filter_map(ChosenMethod::credential).collect();
-        let credentials: Vec<String> = credentials.into_iter().collect();
-        for attempt in store::payments::attempts_at(tx, &credentials, timeline, now - longest).await? {
+        let ours = tx.hold_free(all.iter().cloned().collect()).await?;
+        known.elsewhere = all;
+        for credential in &ours {
+            known.elsewhere.remove(credential);
+        }
+        for attempt in store::payments::attempts_at(tx, &ours, timeline, now - longest).await? {
             let attempts = known.attempts.entry(attempt.credential).or_default();
             match attempt.status {
                 // Nobody knows when a human will say what a parked one came to.
@@ -103,9 +127,16 @@ impl<'a> Credentials<'a> {
 
     /// Whether this method may be charged now; if so, it is charged.
     pub(super) fn take(&mut self, method: &ChosenMethod) -> Room {
-        let caps = method.gateway.as_deref().and_then(|gateway| self.caps.get(gateway)).map_or(&[][..], Vec::as_slice);
-        let (false, Some(credential)) = (caps.is_empty(), method.credential()) else { return Room::Yes };
-        if method.payment_method_id.is_some_and(|id| self.elsewhere.contains(&id)) {
+        Target::of(method).map_or(Room::Yes, |target| self.charge(target))
+    }
+
+    /// The same of a target.
+    pub(in crate::billing) fn charge(&mut self, Target { gateway, credential }: Target) -> Room {
+        let caps = self.caps.get(&gateway).map_or(&[][..], Vec::as_slice);
+        if caps.is_empty() {
+            return Room::Yes;
+        }
+        if self.elsewhere.contains(&credential) {
             return Room::Behind;
         }
         let attempts = self.attempts.entry(credential.clone()).or_default();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
 
-use super::{CONNECT_PATIENCE, Db, Pools, Result, hang};
+use super::{CONNECT_PATIENCE, Db, Inner, Pools, Result, Tx, hang};
 
 /// A held name. On SQLite, which is for one daemon, everybody holds everything.
 #[derive(Debug)]
@@ -31,6 +31,24 @@ impl Db {
             Ok(None)
         };
         hang(CONNECT_PATIENCE, connecting).await
+    }
+}
+
+impl Tx {
+    /// Holds those of these names that no other transaction holds, until this one ends. On SQLite, whose writers take turns: all.
+    pub async fn hold_free(&mut self, names: Vec<String>) -> Result<Vec<String>> {
+        if names.is_empty() || matches!(self.inner, Inner::Sqlite(_)) {
+            return Ok(names);
+        }
+        let rows: Vec<(String,)> = self
+            .query(
+                "select name from json_array_elements_text(cast(cast($1 as text) as json)) as asked (name)
+                 where pg_try_advisory_xact_lock(hashtextextended('rebilld name ' || current_schema() || ' ' || name, 0))",
+            )
+            .bind_list(names)
+            .all()
+            .await?;
+        Ok(rows.into_iter().map(|row| row.0).collect())
     }
 }
 

@@ -215,6 +215,26 @@ on_both! {
         assert_eq!((world.prove().await, captured(&world), reserved(&world)), (2, vec![600, 600], vec![]));
     }
 
+    async fn a_card_is_not_asked_more_often_than_its_cap_allows(world: World) {
+        let customer = world.customer("UTC").await;
+        let token = world.token();
+        world.method(customer, false, &token).await;
+        for _ in 0..5 {
+            world.add(Subscription { authorize_days_before: Some(3), ..world.monthly(customer, "2026-01-10").await }).await;
+        }
+        world.sandbox.sandbox().add_fault(rule("decline:202", "authorize", 0));
+        world.sandbox.sandbox().add_fault(rule("decline:202", "charge", 0));
+        world.advance("2026-01-08T05:00:00Z").await;
+        assert_eq!(statuses(&world).await, [Status::Declined; 2], "two in 24 hours");
+        world.advance("2026-01-09T05:00:00Z").await;
+        assert_eq!(statuses(&world).await, [Status::Declined; 4]);
+        world.advance("2026-01-11T00:00:00Z").await;
+        let mut asked: Vec<_> = authorizations(&world).await.iter().map(|it| it.created_at).collect();
+        asked.extend(world.payments().await.iter().map(|payment| payment.created_at));
+        asked.sort_unstable();
+        assert!(asked.windows(3).all(|three| three[2] - three[0] >= chrono::TimeDelta::hours(24)), "{asked:?}");
+    }
+
     async fn credit_given_in_between_is_used_first(world: World) {
         for paylike in [false, true] {
             let part = early(&world, paylike, "2026-01-10").await.customer_id;

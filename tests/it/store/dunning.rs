@@ -120,16 +120,17 @@ on_both! {
         let found = ground.write(async |tx: &mut Tx| store::payment_methods::of_customers(tx, &[ada.id]).await).await;
         assert_eq!(found, [default.clone(), first.clone(), second.clone()]);
         assert_eq!(ground.write(async |tx: &mut Tx| store::payment_methods::of_customers(tx, &[ada.id, bob.id]).await).await.len(), 4);
-        let ids = [first.id, second.id];
-        let free = ground.write(async |tx: &mut Tx| store::payment_methods::lock_free(tx, &ids).await).await;
-        assert_eq!(free.len(), 2);
+        let names = || vec![String::from("a"), String::from("b")];
+        assert_eq!(ground.write(async |tx: &mut Tx| tx.hold_free(names()).await).await, names());
         if ground.db.is_postgres() {
             // On SQLite there is one writer at a time.
             let mut holder = ground.db.begin().await.expect("tx");
-            store::payment_methods::lock(&mut holder, first.id).await.expect("locked");
-            let free = ground.write(async |tx: &mut Tx| store::payment_methods::lock_free(tx, &ids).await).await;
-            assert_eq!(free, [(second.id,)]);
+            assert_eq!(holder.hold_free(vec!["a".into(), "a".into()]).await.expect("held"), ["a", "a"], "the holder may ask again");
+            assert_eq!(ground.write(async |tx: &mut Tx| tx.hold_free(names()).await).await, ["b"]);
+            holder.commit().await.expect("committed");
+            assert_eq!(ground.write(async |tx: &mut Tx| tx.hold_free(names()).await).await, names());
         }
+        let ids = [first.id, second.id];
         let now = samples::minute(5);
         let ended = ground.write(async |tx: &mut Tx| store::payment_methods::end_mandates(tx, &ids, now).await).await;
         assert!(ended.len() == 2 && ended.iter().all(|method| method.mandate_ended_at == Some(now)));

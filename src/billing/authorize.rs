@@ -207,7 +207,8 @@ impl Known {
 fn credential(app: &App, timeline: Timeline, payer: &Payer) -> Option<Credential> {
     let kind = payer.kind.filter(|kind| *kind != MethodKind::PaymentRequest)?;
     let gateway = payer.gateway.clone()?;
-    app.gateways.get(&gateway).filter(|gateway| !gateway.live || timeline == Timeline::Wall)?;
+    let configured = app.gateways.get(&gateway).filter(|gateway| !gateway.live || timeline == Timeline::Wall)?;
+    let in_part = configured.adapter.capabilities().captures_in_part;
     Some(Credential {
         payment_method_id: payer.payment_method_id,
         gateway,
@@ -215,6 +216,7 @@ fn credential(app: &App, timeline: Timeline, payer: &Payer) -> Option<Credential
         customer_token: payer.customer_token.clone(),
         payment_method_token: payer.payment_method_token.clone(),
         prior_transaction_id: payer.transaction_id.clone(),
+        in_part,
     })
 }
 

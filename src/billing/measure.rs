@@ -114,7 +114,7 @@ struct Approving;
 #[async_trait]
 impl Gateway for Approving {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { kind: MethodKind::VaultToken }
+        Capabilities { kind: MethodKind::VaultToken, captures_in_part: false }
     }
 
     async fn charge(&self, charge: &Charge) -> Outcome {

@@ -106,6 +106,8 @@ pub struct Credential {
     pub customer_token: Option<String>,
     pub payment_method_token: Option<String>,
     pub prior_transaction_id: Option<String>,
+    /// Whether its gateway can be trusted with capturing less than was reserved.
+    pub in_part: bool,
 }
 
 /// What is reserved is renewed this long before it runs out.
@@ -122,7 +124,8 @@ impl Authorization {
             && self.prior_transaction_id == credential.prior_transaction_id
     }
 
-    /// Whether it can pay this; else why not. Less than was reserved can be captured, more cannot.
+    /// Whether it can pay this; else why not. More than was reserved cannot be captured; less only where a second capture, of which
+    /// nobody here would know, takes nothing.
     pub fn covers(
         &self,
         amount: i64,
@@ -138,6 +141,9 @@ impl Authorization {
         }
         if self.amount < amount {
             return Err("more is to be charged");
+        }
+        if self.amount > amount && !credential.in_part {
+            return Err("less is to be charged");
         }
         if self.expires_at.is_some_and(|expires| expires <= now) {
             return Err("it has expired");

@@ -233,7 +233,7 @@ impl FluidPay {
 #[async_trait]
 impl Gateway for FluidPay {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { kind: MethodKind::VaultToken }
+        Capabilities { kind: MethodKind::VaultToken, captures_in_part: true }
     }
 
     async fn charge(&self, charge: &Charge) -> Outcome {

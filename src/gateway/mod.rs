@@ -154,6 +154,8 @@ pub struct Disputed {
 /// What differs between gateways as far as callers care.
 #[derive(Debug, Clone, Copy)]
 pub struct Capabilities {
+    /// Whether less than was reserved may be captured: only where a second capture of the same is refused.
+    pub captures_in_part: bool,
     pub kind: MethodKind,
 }
 

@@ -96,18 +96,10 @@ impl Paylike {
             Ok(transaction) => transaction,
             Err(message) => return unknown(message),
         };
-        self.give_rest_free(&transaction).await;
         match (transaction.standing(charge.amount_minor), refusal) {
             (Standing::Reserved, Some(decline)) => Outcome::Declined { decline, transaction_id: Some(id.to_owned()) },
             (Standing::Reserved, None) => unknown("the capture was not refused, but the money is still only reserved"),
             (standing, _) => self.outcome(id, standing),
-        }
-    }
-
-    /// More was reserved than was owed in the end. What cannot be given free now runs out by itself.
-    async fn give_rest_free(&self, transaction: &Transaction) {
-        if transaction.captured > 0 && transaction.pending.is_some_and(|left| left > 0) {
-            self.give_free(&transaction.id).await;
         }
     }
 
@@ -208,7 +200,7 @@ impl Paylike {
 #[async_trait]
 impl Gateway for Paylike {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { kind: MethodKind::PriorTransaction }
+        Capabilities { kind: MethodKind::PriorTransaction, captures_in_part: false }
     }
 
     fn requests(&self) -> Option<&dyn Requests> {
@@ -250,7 +242,6 @@ impl Gateway for Paylike {
         match self.http.post("capture", url, Some(&body)).await {
             Ok(Answer::Done(body)) => match Transaction::read(&body) {
                 Some(transaction) if transaction.id == transaction_id && transaction.captured >= charge.amount_minor => {
-                    self.give_rest_free(&transaction).await;
                     self.outcome(transaction_id, transaction.standing(charge.amount_minor))
                 }
                 _ => self.captured(transaction_id, charge, None).await,
@@ -267,13 +258,7 @@ impl Gateway for Paylike {
 
     async fn look_up(&self, sent: &Sent) -> Found {
         let found = match &sent.transaction_id {
-            Some(id) => match self.get("look_up", id).await {
-                Ok(transaction) => {
-                    self.give_rest_free(&transaction).await;
-                    Ok(self.found(sent, &transaction))
-                }
-                Err(message) => Err(message),
-            },
+            Some(id) => self.get("look_up", id).await.map(|transaction| self.found(sent, &transaction)),
             None => self.search(sent).await,
         };
         found.unwrap_or_else(|message| Found::NoAnswer { message })

@@ -214,7 +214,7 @@ impl Paysley {
 #[async_trait]
 impl Gateway for Paysley {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { kind: MethodKind::PaymentRequest }
+        Capabilities { kind: MethodKind::PaymentRequest, captures_in_part: false }
     }
 
     fn requests(&self) -> Option<&dyn Requests> {

@@ -297,7 +297,9 @@ async fn new_method(app: &App, world: &World, dice: &mut Dice, customer: Custome
 
 /// The next instant at which a daemon has something to do.
 pub async fn next_due(app: &App) -> Done<Option<chrono::DateTime<chrono::Utc>>> {
-    let mut next = rebilld::store::payments::earliest_look_up(&app.db, Timeline::Wall).await?;
+    let payments = rebilld::store::payments::earliest_look_up(&app.db, Timeline::Wall).await?;
+    let authorizations = rebilld::store::authorizations::earliest_look_up(&app.db, Timeline::Wall).await?;
+    let mut next = payments.into_iter().chain(authorizations).min();
     for job in rebilld::jobs::JOBS.iter().filter(|job| job.name != "roll_outs") {
         if let Some(earliest) = job.earliest {
             next = next.into_iter().chain(earliest(app, Timeline::Wall).await?).min();

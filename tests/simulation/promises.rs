@@ -241,6 +241,9 @@ fn only_issuers_spend_steps(world: &World, books: &Books, broken: &mut Vec<Strin
     }
 }
 
+/// As in the settings by default.
+const LEASE: TimeDelta = TimeDelta::seconds(60);
+
 fn nothing_is_reserved_in_vain(world: &World, books: &Books, broken: &mut Vec<String>) {
     let reserved = world.sandbox.reserved();
     for authorization in &books.authorizations {
@@ -248,11 +251,9 @@ fn nothing_is_reserved_in_vain(world: &World, books: &Books, broken: &mut Vec<St
         let held = reserved.iter().filter(|(of, _)| of == reference).count();
         // What could not be given free runs out by itself, and that was told; so does what somebody in between has doubled.
         let known = usize::from(matches!(status, AuthorizationStatus::Authorized | AuthorizationStatus::Lost));
-        // The rest of what was captured in part is given free once, and runs out otherwise.
-        let part =
-            |payment: &&Payment| payment.authorization_id == Some(authorization.id) && payment.amount < authorization.amount;
-        let rest = usize::from(status == AuthorizationStatus::Used && books.payments.iter().any(|payment| part(&payment)));
-        let most = known + rest + world.doubled(reference);
+        // A process that stood still so long that it was given up for dead has sent it after that, and then did die.
+        let unheard = usize::from(world.arrived_unheard(reference, authorization.called_at + LEASE));
+        let most = known + unheard + world.doubled(reference);
         if held > most {
             broken.push(format!("{held} reservations are held under {reference}, which is {status}"));
         }

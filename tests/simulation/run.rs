@@ -260,7 +260,7 @@ impl Run {
             // Most are not paused.
             let _ = rebilld::billing::gateways::resume(&self.desk, &Actor::System, gateway).await;
         }
-        for round in 0..80 {
+        for round in 0..200 {
             for daemon in &mut self.daemons {
                 daemon.tick();
             }

@@ -96,7 +96,8 @@ impl Wire for InProcess {
         if let Some(fault) = fault {
             life.world.tell(&life.name, &format!("fault {fault:?}"));
         }
-        let answered = self.travel(asked, fault, timeout).await;
+        life.world.calls(&asked);
+        let answered = self.travel(asked.clone(), fault, timeout).await;
         life.world.tell(
             &life.name,
             &match &answered {
@@ -105,6 +106,7 @@ impl Wire for InProcess {
             },
         );
         life.call("called").await;
+        life.world.hears(&asked);
         answered.map(reqwest::Response::from)
     }
 }

@@ -40,6 +40,8 @@ struct State {
     declined: BTreeMap<String, u32>,
     /// What something in between has sent twice, and how often.
     doubled: BTreeMap<String, usize>,
+    /// What was called and never heard of again by who called it.
+    unheard: BTreeMap<String, usize>,
     broken: Vec<String>,
     panicked: Vec<String>,
 }
@@ -68,6 +70,7 @@ impl World {
             arrived: BTreeMap::new(),
             declined: BTreeMap::new(),
             doubled: BTreeMap::new(),
+            unheard: BTreeMap::new(),
             broken: Vec::new(),
             panicked: Vec::new(),
         };
@@ -188,6 +191,31 @@ impl World {
         if let Some(reference) = asked.reference.clone() {
             *self.state().doubled.entry(reference).or_default() += 1;
         }
+    }
+
+    /// Who calls waits for the answer, if they live.
+    pub fn calls(&self, asked: &Asked) {
+        if let Some(reference) = asked.reference.clone().filter(|_| asked.call.asks_card()) {
+            *self.state().unheard.entry(reference).or_default() += 1;
+        }
+    }
+
+    pub fn hears(&self, asked: &Asked) {
+        if let Some(reference) = asked.reference.as_ref().filter(|_| asked.call.asks_card())
+            && let Some(count) = self.state().unheard.get_mut(reference)
+        {
+            *count -= 1;
+        }
+    }
+
+    /// Whether a call arrived after this instant that nobody lived to hear the answer of.
+    pub fn arrived_unheard(&self, reference: &str, after: DateTime<Utc>) -> bool {
+        let state = self.state();
+        let late = state
+            .arrived
+            .get(reference)
+            .is_some_and(|at| self.base + TimeDelta::from_std(*at - self.started).unwrap_or_default() > after);
+        late && state.unheard.get(reference).is_some_and(|&count| count > 0)
     }
 
     pub fn doubled(&self, reference: &str) -> usize {

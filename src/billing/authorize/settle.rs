@@ -44,7 +44,15 @@ async fn once(app: &App, claimed: &Authorization, answer: &Answer) -> Done<Optio
     let Some(mut subscription) = store::subscriptions::lock(&mut tx, claimed.subscription_id).await? else { return Ok(None) };
     let Some(authorization) = store::authorizations::lock(&mut tx, claimed.id).await? else { return Ok(None) };
     if authorization.lease_token != claimed.lease_token {
-        // Whoever has it now asks the gateway by its reference, and so finds what this call may have reserved.
+        // Whoever has it now asks the gateway by its reference, and so finds what this call may have reserved. If nobody has it
+        // any more, it is asked about once more.
+        let over = !matches!(authorization.status, Status::Pending | Status::Unknown | Status::Voiding);
+        if over && matches!(answer, Answer::Outcome(Outcome::Authorized { .. } | Outcome::Unknown { .. })) {
+            let again = Authorization { next_lookup_at: Some(app.clock.now()), ..authorization };
+            store::authorizations::save(&mut tx, &[again]).await?;
+            tx.commit().await?;
+            app.bells.look_up.notify_one();
+        }
         return Ok(None);
     }
     let now = app.now_in(&mut tx, authorization.timeline).await?;
@@ -139,8 +147,7 @@ impl Settling<'_> {
         self.authorization.decline_message = None;
         self.let_go();
         if sent_twice || !cleared {
-            // An earlier call that is late may reserve it once more: that is looked for when it would have arrived.
-            self.authorization.next_lookup_at = Some(self.authorization.called_at + self.app.config.collection.lease);
+            self.verify_later();
         }
         self.authorization.lookups = 0;
         let data = json!({ "transaction_id": transaction_id, "expires_at": self.authorization.expires_at });
@@ -168,9 +175,9 @@ impl Settling<'_> {
             && self.now < self.authorization.bill_at;
         let lease = self.app.config.collection.lease;
         if !wanted {
+            self.authorization.lookups += 1;
             self.end(Status::GatewayError);
             self.authorization.decline_message = Some("it never arrived, and is not wanted any more".to_owned());
-            self.authorization.next_lookup_at = Some(self.authorization.called_at + lease).filter(|at| *at > self.wall);
             return false;
         }
         self.authorization.status = Status::Pending;
@@ -240,6 +247,10 @@ impl Settling<'_> {
     /// No money moves by it, so no operator is needed: it runs out by itself.
     fn lose(&mut self, message: &str) {
         let was = self.authorization.status;
+        if was == Status::Voiding {
+            // What is there is known: there is nothing to be found by another look.
+            self.authorization.lookups = 0;
+        }
         self.end(Status::Lost);
         self.authorization.decline_message = Some(message.to_owned());
         let data = json!({ "was": was, "reference": self.authorization.reference, "message": message,
@@ -261,7 +272,16 @@ impl Settling<'_> {
         self.authorization.status = status;
         self.authorization.resolved_at = Some(self.now);
         self.authorization.next_lookup_at = None;
+        if self.authorization.lookups > 0 && status != Status::Voided {
+            self.verify_later();
+        }
         self.let_go();
+    }
+
+    /// An earlier call that is late may reserve it once more: that is looked for when it would have arrived.
+    fn verify_later(&mut self) {
+        let lease = self.app.config.collection.lease;
+        self.authorization.next_lookup_at = Some((self.authorization.called_at + lease).max(self.wall));
     }
 
     fn let_go(&mut self) {

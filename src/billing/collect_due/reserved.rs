@@ -52,7 +52,7 @@ impl Reserved {
         let open = self.open.get(&invoice.id).filter(|_| invoice.next_action == NextAction::Charge)?;
         if open.status == AuthorizationStatus::Authorized {
             let fits = match method.filter(|_| app.gateways.get(&open.gateway).is_some()) {
-                Some(method) => open.covers(invoice.balance_due(), invoice.currency, &credential(method), now),
+                Some(method) => open.covers(invoice.balance_due(), invoice.currency, &credential(app, method), now),
                 None => Err("there is no payment method to be charged"),
             };
             let Err(reason) = fits else { return Some(Held::Capture) };
@@ -92,8 +92,10 @@ impl Reserved {
     }
 }
 
-fn credential(method: &ChosenMethod) -> Credential {
+fn credential(app: &App, method: &ChosenMethod) -> Credential {
+    let gateway = method.gateway.as_deref().and_then(|name| app.gateways.get(name));
     Credential {
+        in_part: gateway.is_some_and(|gateway| gateway.adapter.capabilities().captures_in_part),
         payment_method_id: method.payment_method_id,
         gateway: method.gateway.clone().unwrap_or_default(),
         kind: method.kind.unwrap_or(MethodKind::VaultToken),

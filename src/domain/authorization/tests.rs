@@ -39,6 +39,7 @@ fn card(token: &str) -> Credential {
         customer_token: Some(token.into()),
         payment_method_token: None,
         prior_transaction_id: None,
+        in_part: true,
     }
 }
 
@@ -143,6 +144,13 @@ fn what_does_not_fit_any_more_is_given_free() {
     }
     let elsewhere = Authorization { customer_token: Some("b".into()), ..held.clone() };
     assert!(matches!(decided(&sub, AHEAD, Some(&elsewhere), None), Decision::Void(_)));
+    let whole = Credential { in_part: false, ..card("a") };
+    let covers = |amount| held.covers(amount, Currency::USD, &whole, at(AHEAD)).is_ok();
+    assert_eq!(
+        (covers(999), covers(1000), covers(1001)),
+        (false, true, false),
+        "where a second capture of a part could be taken"
+    );
 }
 
 #[test]

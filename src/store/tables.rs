@@ -53,6 +53,7 @@ impl Row for Counter {
 
 /// Tables whose rows are nobody's business: (name, why).
 pub const LEFT_OUT: &[(&str, &str)] = &[
+    ("dispute_rounds", "how far asking about disputes has come"),
     ("idempotency_keys", "answers kept for a day, which may hold the text of an API key"),
     ("instances", "which daemons run just now"),
     ("occurrences", "whose turn it is just now"),

@@ -297,9 +297,15 @@ async fn new_method(app: &App, world: &World, dice: &mut Dice, customer: Custome
 
 /// The next instant at which a daemon has something to do.
 pub async fn next_due(app: &App) -> Done<Option<chrono::DateTime<chrono::Utc>>> {
-    let payments = rebilld::store::payments::earliest_look_up(&app.db, Timeline::Wall).await?;
-    let authorizations = rebilld::store::authorizations::earliest_look_up(&app.db, Timeline::Wall).await?;
-    let mut next = payments.into_iter().chain(authorizations).min();
+    let looked_up: (Option<chrono::DateTime<chrono::Utc>>,) = app
+        .db
+        .query(
+            "select min(at) from (select min(next_lookup_at) as at from payments union all
+             select min(next_lookup_at) from refunds union all select min(next_lookup_at) from authorizations) looks",
+        )
+        .one()
+        .await?;
+    let mut next = looked_up.0;
     for job in rebilld::jobs::JOBS.iter().filter(|job| job.name != "roll_outs") {
         if let Some(earliest) = job.earliest {
             next = next.into_iter().chain(earliest(app, Timeline::Wall).await?).min();

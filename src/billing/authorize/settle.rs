@@ -272,7 +272,7 @@ impl Settling<'_> {
         self.authorization.status = status;
         self.authorization.resolved_at = Some(self.now);
         self.authorization.next_lookup_at = None;
-        if self.authorization.lookups > 0 && status != Status::Voided {
+        if self.authorization.lookups > 0 || status == Status::Voided {
             self.verify_later();
         }
         self.let_go();

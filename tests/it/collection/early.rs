@@ -400,6 +400,29 @@ on_both! {
         assert_eq!(world.prove().await, 0);
     }
 
+    async fn what_arrives_after_it_was_given_up_is_given_free(world: World) {
+        let sub = early(&world, true, "2026-01-10").await;
+        world.sandbox.sandbox().add_fault(rule("drop_before", "authorize", 1));
+        let now = at("2026-01-08T00:00:00Z");
+        world.set_clock("2026-01-08T00:00:00Z").await;
+        authorize::authorize_due(&world.app, Timeline::Test(world.clock), now).await.expect("asked");
+        cancel(&world.app, &OPERATOR, sub.id, When::Now, false, false).await.expect("cancelled");
+        authorize::look_up(&world.app, None).await.expect("looked up");
+        let held = authorizations(&world).await.remove(0);
+        assert_eq!((held.status, reserved(&world)), (Status::GatewayError, vec![]), "it never arrived, and is not wanted");
+        assert!(held.next_lookup_at.is_some(), "it may be on its way all the same");
+        let gateway = world.app.gateways.get(&held.gateway).expect("configured");
+        let late = gateway.adapter.authorize(&charge_of(&held)).await;
+        assert!(matches!(late, rebilld::domain::payment::Outcome::Authorized { .. }), "{late:?}");
+        let mut tx = world.app.db.begin().await.expect("tx");
+        let due = Authorization { next_lookup_at: Some(world.app.clock.now()), ..held };
+        store::authorizations::save(&mut tx, &[due]).await.expect("due");
+        tx.commit().await.expect("commit");
+        authorize::look_up(&world.app, None).await.expect("looked after");
+        assert_eq!((reserved(&world), statuses(&world).await), (vec![], vec![Status::Voided]));
+        assert_eq!(told(&world, "authorization.stray").await, 1);
+    }
+
     async fn two_reservations_under_one_reference_do_not_both_stay(world: World) {
         let sub = early(&world, true, "2026-01-10").await;
         world.sandbox.sandbox().add_fault(rule("drop_before", "authorize", 1));

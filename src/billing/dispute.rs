@@ -3,6 +3,8 @@
 //! A walk along the payments of each age, in the order of their ids: nothing is written for payments that are not disputed, and the
 //! cost does not grow with history.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
@@ -12,7 +14,7 @@ use crate::{
     domain::{
         dispute::{ASKED_AFTER_DAYS, Dispute, DisputeStatus},
         event::Actor,
-        id::{Id, PaymentId},
+        id::{Id, PaymentId, PaymentRequestId},
         payment::Payment,
     },
     gateway::Disputed,
@@ -67,15 +69,22 @@ async fn disputed(app: &App) -> Done<usize> {
 }
 
 async fn ask_all(app: &App, payments: Vec<Payment>) -> Done<()> {
-    let outcomes: Vec<Done<()>> = stream::iter(payments).map(|payment| ask(app, payment)).buffer_unordered(16).collect().await;
+    let by_request: Vec<PaymentRequestId> = payments.iter().filter_map(|payment| payment.payment_request_id).collect();
+    let requests = store::payment_requests::request_ids(&app.db, &by_request).await?;
+    let requests: HashMap<PaymentRequestId, String> = requests.into_iter().collect();
+    let ask = |payment: Payment| {
+        let request = payment.payment_request_id.and_then(|id| requests.get(&id)).cloned();
+        ask(app, payment, request)
+    };
+    let outcomes: Vec<Done<()>> = stream::iter(payments).map(ask).buffer_unordered(16).collect().await;
     outcomes.into_iter().collect()
 }
 
-async fn ask(app: &App, payment: Payment) -> Done<()> {
+async fn ask(app: &App, payment: Payment, request: Option<String>) -> Done<()> {
     let Some(gateway) = app.gateways.get(&payment.gateway) else { return Ok(()) };
     let Some(id) = payment.transaction_id.clone() else { return Ok(()) };
     let Ok(_permit) = gateway.permits.acquire().await else { return Ok(()) };
-    match gateway.adapter.disputed(&id).await {
+    match gateway.adapter.disputed(&id, request.as_deref()).await {
         Ok(Some(disputed)) if disputed.amount_minor != payment.amount_disputed => settle(app, payment, disputed).await,
         Ok(_) => Ok(()),
         Err(message) => {

@@ -307,7 +307,7 @@ impl Gateway for FluidPay {
         self.return_money(order).await
     }
 
-    async fn disputed(&self, transaction_id: &str) -> Result<Option<Disputed>, String> {
+    async fn disputed(&self, transaction_id: &str, _: Option<&str>) -> Result<Option<Disputed>, String> {
         let transaction = self.get("disputed", transaction_id).await?;
         let taken_back = matches!(transaction.status.as_str(), "returned" | "late_return" | "reversed");
         let whole =

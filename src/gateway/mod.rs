@@ -192,8 +192,8 @@ pub trait Gateway: Send + Sync {
     /// only one return under way at a time.
     async fn give_back(&self, order: &Return) -> ReturnOutcome;
 
-    /// What is disputed of money that was taken; none where the gateway does not tell.
-    async fn disputed(&self, _transaction_id: &str) -> Result<Option<Disputed>, String> {
+    /// What is disputed of money that was taken; none where the gateway does not tell. `request_id`: by which the customer was asked.
+    async fn disputed(&self, _transaction_id: &str, _request_id: Option<&str>) -> Result<Option<Disputed>, String> {
         Ok(None)
     }
 

@@ -272,7 +272,7 @@ impl Gateway for Paylike {
         self.return_money(order).await
     }
 
-    async fn disputed(&self, transaction_id: &str) -> Result<Option<Disputed>, String> {
+    async fn disputed(&self, transaction_id: &str, _: Option<&str>) -> Result<Option<Disputed>, String> {
         let transaction = self.get("disputed", transaction_id).await?;
         Ok(transaction.disputed.map(|amount_minor| Disputed { amount_minor, reason: "disputed".into() }))
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use self::wire::{Payment, Refusal, amount, succeeded};
 use super::{
-    Capabilities, Charge, Found, Gateway, Return, ReturnFound, ReturnOutcome, Sent,
+    Capabilities, Charge, Disputed, Found, Gateway, Return, ReturnFound, ReturnOutcome, Sent,
     http::{Answer, Auth, Http, NoAnswer, Settings, text},
     requests::{Ask, Asked, Heard, Outstanding, Received, Requests, Withdrawn},
 };
@@ -266,6 +266,22 @@ impl Gateway for Paysley {
 
     async fn give_back(&self, order: &Return) -> ReturnOutcome {
         self.return_money(order).await
+    }
+
+    /// Chargebacks stand on the request.
+    async fn disputed(&self, transaction_id: &str, request_id: Option<&str>) -> Result<Option<Disputed>, String> {
+        let Some(id) = request_id else { return Ok(None) };
+        let body = self.read(self.http.get("disputed", self.http.url(&["payment-requests", id])).await)?;
+        let shown = body["transactions"].get(0).ok_or("the answer does not show the request asked for")?;
+        let mut amount_minor = 0;
+        for entry in shown["chargeback"].as_array().into_iter().flatten() {
+            let back = Payment::read(entry).ok_or("the answer lists chargebacks without an id")?;
+            if back.of.as_deref().is_none_or(|of| of == transaction_id) {
+                amount_minor +=
+                    back.amount_minor().ok_or_else(|| format!("the amount of chargeback {} cannot be read", back.id))?;
+            }
+        }
+        Ok(Some(Disputed { amount_minor, reason: "chargeback".into() }))
     }
 
     async fn look_up_return(&self, order: &Return) -> ReturnFound {

@@ -121,7 +121,9 @@ impl Sandbox {
     /// False if there is no such transaction with so much on it.
     pub fn dispute(&self, transaction_id: &str, amount: i64) -> bool {
         let (mut state, now) = (self.state(), (self.now)());
-        fluidpay::dispute(&mut state, transaction_id, amount, now) || paylike::dispute(&mut state, transaction_id, amount, now)
+        fluidpay::dispute(&mut state, transaction_id, amount, now)
+            || paylike::dispute(&mut state, transaction_id, amount, now)
+            || paysley::dispute(&mut state, transaction_id, amount, now)
     }
 
     /// References and amounts of what is reserved and neither captured nor given free, oldest first.

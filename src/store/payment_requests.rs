@@ -92,6 +92,17 @@ pub async fn get(db: &Db, id: PaymentRequestId) -> Result<Option<PaymentRequest>
     db.query("select * from payment_requests where id = $1").bind(id).optional().await
 }
 
+/// The gateways' own ids of these requests, of those that have one.
+pub async fn request_ids(db: &Db, ids: &[PaymentRequestId]) -> Result<Vec<(PaymentRequestId, String)>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    db.query("select id, request_id from payment_requests where id in list($1) and request_id is not null")
+        .bind_list(ids)
+        .all()
+        .await
+}
+
 pub async fn lock(tx: &mut Tx, id: PaymentRequestId) -> Result<Option<PaymentRequest>> {
     tx.query("select * from payment_requests where id = $1 for update").bind(id).optional().await
 }

@@ -63,6 +63,8 @@ pub struct Payment {
     pub approved: bool,
     pub captured: i64,
     pub refunded: i64,
+    /// What the customer's bank took back.
+    pub charged_back: i64,
     /// The payment that a refund is of.
     pub of: Option<String>,
     pub scheduled: bool,

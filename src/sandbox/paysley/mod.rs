@@ -19,7 +19,7 @@ use refusal::Refusal;
 
 pub use books::{Asked, Books};
 pub use callback::Callback;
-pub use payments::{Pay, pay, run_schedules};
+pub use payments::{Pay, dispute, pay, run_schedules};
 
 /// Whether a path without `/v2` is one of Paysley's.
 pub fn owns(path: &str) -> bool {

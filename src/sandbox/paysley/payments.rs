@@ -102,6 +102,7 @@ fn record(
         approved,
         captured,
         refunded: 0,
+        charged_back: 0,
         of: None,
         scheduled,
         at,
@@ -203,7 +204,7 @@ pub fn refund(state: &mut State, id: &str, body: &Body, now: DateTime<Utc>) -> R
     let missing = || Refusal::missing("Payment not found.");
     let refund_id = state.ids.fluidpay(now);
     let payment = state.paysley.payment_mut(id).filter(|payment| payment.approved && payment.of.is_none()).ok_or_else(missing)?;
-    let amount = amount_of(body, payment, payment.captured - payment.refunded)?;
+    let amount = amount_of(body, payment, payment.captured - payment.refunded - payment.charged_back)?;
     payment.refunded += amount;
     let payment = payment.clone();
     book(&mut state.ledger, ledger::Kind::Refund, &payment, amount, now);
@@ -213,6 +214,7 @@ pub fn refund(state: &mut State, id: &str, body: &Body, now: DateTime<Utc>) -> R
         amount,
         captured: 0,
         refunded: 0,
+        charged_back: 0,
         of: Some(id.to_owned()),
         at: now,
         ..payment.clone()
@@ -230,6 +232,22 @@ pub fn refund(state: &mut State, id: &str, body: &Body, now: DateTime<Utc>) -> R
         "transaction_type": "once-off",
         "status": "refund",
     }))
+}
+
+/// From now on the customer's bank has so much back; 0 ends it.
+pub fn dispute(state: &mut State, id: &str, amount: i64, now: DateTime<Utc>) -> bool {
+    let Some(payment) = state.paysley.payment_mut(id).filter(|payment| payment.approved && payment.of.is_none()) else {
+        return false;
+    };
+    let more = amount - payment.charged_back;
+    if amount < 0 || more == 0 || more > payment.captured - payment.refunded - payment.charged_back {
+        return false;
+    }
+    payment.charged_back = amount;
+    let payment = payment.clone();
+    let kind = if more > 0 { ledger::Kind::Dispute } else { ledger::Kind::DisputeWon };
+    book(&mut state.ledger, kind, &payment, more.abs(), now);
+    true
 }
 
 /// Turns a preauthorized payment into money, once.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     super::body::Body,
-    books::{Books, Request, Schedule, date, major, transaction_id},
+    books::{Books, Payment, Request, Schedule, date, major, transaction_id},
     refusal::Refusal,
 };
 use crate::domain::money::Currency;
@@ -59,6 +59,7 @@ pub fn get(books: &Books, id: &str) -> Result<Value, Refusal> {
     let last = books.of_request(number).rfind(|payment| payment.of.is_none());
     let refunds: Vec<Value> =
         books.of_request(number).filter(|payment| payment.of.is_some()).map(|refund| refund.show(request)).collect();
+    let back: Vec<Value> = books.of_request(number).filter(|payment| payment.charged_back > 0).map(chargeback).collect();
     let status = match last {
         Some(payment) if payment.approved => "success",
         Some(_) => "failed",
@@ -83,9 +84,20 @@ pub fn get(books: &Books, id: &str) -> Result<Value, Refusal> {
         "status_description": "",
         "refund": refunds,
         "reversal": [],
-        "chargeback": [],
+        "chargeback": back,
     });
     Ok(json!({ "limit": "1", "page": "1", "page_count": 1, "total_count": 1, "transactions": [shown] }))
+}
+
+fn chargeback(payment: &Payment) -> Value {
+    json!({
+        "payment_id": format!("{}-cb", payment.id),
+        "reference_payment_id": payment.id,
+        "payment_type": "CC.CB",
+        "amount": major(payment.charged_back, payment.currency),
+        "currency": payment.currency,
+        "status": "success",
+    })
 }
 
 fn read(body: &Body, now: DateTime<Utc>) -> Result<Request, Refusal> {

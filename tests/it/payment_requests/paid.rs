@@ -49,6 +49,27 @@ on_both! {
         assert_eq!(events, ["payment_request.created", "payment_request.sent", "payment_request.paid"]);
     }
 
+    async fn a_chargeback_of_what_was_asked_for_is_recorded(world: World) {
+        asked_once(&world, &["EMAIL"]).await;
+        world.advance("2026-01-10T07:00:00Z").await;
+        let request = world.last_request().await;
+        world.pays(&request).await;
+        world.hears(&request).await;
+        let payment = world.payments().await.remove(0);
+        let check = async |days| {
+            let then = world.app.clock.now() + chrono::TimeDelta::days(days) + chrono::TimeDelta::hours(1);
+            billing::dispute::check(&world.app, then).await.expect("asked");
+            world.payments().await.remove(0).amount_disputed
+        };
+        assert_eq!(check(1).await, 0);
+        for (day, amount) in [(3, 400), (7, 1000), (14, 0)] {
+            assert!(world.sandbox.sandbox().dispute(payment.transaction_id.as_deref().expect("an id"), amount));
+            assert_eq!(check(day).await, amount);
+            world.prove().await;
+        }
+        assert_eq!(world.events(None).await.iter().filter(|kind| kind.starts_with("dispute.")).collect::<Vec<_>>(), ["dispute.opened", "dispute.changed", "dispute.closed"]);
+    }
+
     async fn a_payment_is_found_without_any_callback(world: World) {
         let sub = asked_once(&world, &["EMAIL"]).await;
         world.advance("2026-01-10T07:00:00Z").await;

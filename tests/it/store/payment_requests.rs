@@ -41,6 +41,15 @@ async fn read(ground: &Ground, row: &PaymentRequest) -> PaymentRequest {
 }
 
 on_both! {
+    async fn the_gateways_own_ids_are_known(ground) {
+        let asked = PaymentRequest { request_id: Some("145510OO".into()), ..request(RequestStatus::Sent) };
+        let rows = stored(ground, vec![asked, request(RequestStatus::Unknown), request(RequestStatus::Sent)]).await;
+        let ids: Vec<_> = rows[..2].iter().map(|row| row.id).collect();
+        let found = store::payment_requests::request_ids(&ground.db, &ids).await.expect("read");
+        assert_eq!(found, [(rows[0].id, "145510OO".to_owned())]);
+        assert_eq!(store::payment_requests::request_ids(&ground.db, &[]).await.expect("read"), []);
+    }
+
     async fn they_are_saved_and_found(ground) {
         let rows = stored(ground, vec![request(RequestStatus::Sent), request(RequestStatus::Paid)]).await;
         let (invoice, db) = (rows[0].invoice_id.expect("an invoice"), &ground.db);

@@ -47,8 +47,11 @@ async fn once(app: &App, claimed: &Authorization, answer: &Answer) -> Done<Optio
         // Whoever has it now asks the gateway by its reference, and so finds what this call may have reserved. If nobody has it
         // any more, it is asked about once more.
         let over = !matches!(authorization.status, Status::Pending | Status::Unknown | Status::Voiding);
-        if over && matches!(answer, Answer::Outcome(Outcome::Authorized { .. } | Outcome::Unknown { .. })) {
-            let again = Authorization { next_lookup_at: Some(app.clock.now()), ..authorization };
+        let asked = claimed.status == Status::Pending;
+        if asked && over && matches!(answer, Answer::Outcome(Outcome::Authorized { .. } | Outcome::Unknown { .. })) {
+            // A look that is under way may have been made before this arrived: it does not count any more.
+            let lease_token = authorization.lease_token + 1;
+            let again = Authorization { next_lookup_at: Some(app.clock.now()), lease_token, ..authorization };
             store::authorizations::save(&mut tx, &[again]).await?;
             tx.commit().await?;
             app.bells.look_up.notify_one();

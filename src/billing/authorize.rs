@@ -271,6 +271,7 @@ fn anew(
         expires_at: None,
         created_at: now,
         resolved_at: None,
+        amount_taken: None,
     }
 }
 

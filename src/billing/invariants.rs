@@ -33,7 +33,7 @@ const JOB_LATE: TimeDelta = TimeDelta::hours(2);
 const AFTER_LEASE: TimeDelta = TimeDelta::minutes(1);
 
 /// Every line, in the order of [`check`].
-pub const NAMES: [&str; 22] = [
+pub const NAMES: [&str; 23] = [
     "subscriptions_parked",
     "payments_parked",
     "refunds_parked",
@@ -42,6 +42,7 @@ pub const NAMES: [&str; 22] = [
     "payments_beyond_lease",
     "refunds_beyond_lease",
     "authorizations_beyond_lease",
+    "authorizations_taken",
     "payments_long_unknown",
     "subscriptions_overdue",
     "subscriptions_adrift",
@@ -141,6 +142,12 @@ pub async fn check(app: &App) -> Done<Vec<Line>> {
             "no authorization is left by a daemon that has gone silent",
             "the look-ups job should have taken these up",
             finding(invariants::authorizations_beyond_lease(db, now - AFTER_LEASE).await?),
+        ),
+        (
+            "authorizations_taken",
+            "no money was taken lately of a reservation that was to be given free",
+            "no invoice knows of this money: give it back at the gateway",
+            finding(invariants::authorizations_taken(db, recent).await?),
         ),
         (
             "payments_long_unknown",

@@ -11,6 +11,7 @@ pub use credit::to_credit;
 use super::{
     App, Done, Refusal,
     gateways::{self, Call},
+    settle::fault_of_return,
 };
 use crate::{
     domain::{
@@ -172,11 +173,7 @@ async fn call(app: &App, refund: Refund, payment: &Payment) -> Done<Refund> {
         return Ok(refund);
     }
     let (outcome, line) = listening(gateway.adapter.give_back(&order(&refund, payment))).await;
-    let fault = match &outcome {
-        ReturnOutcome::GatewayError { message } | ReturnOutcome::Unknown { message } => Some((message.clone(), None)),
-        ReturnOutcome::Returned { .. } | ReturnOutcome::Refused { .. } => None,
-    };
-    gateways::note(app, &Call::of(app, payment), line.met(fault)).await;
+    gateways::note(app, &Call::of(app, payment), line.met(fault_of_return(&outcome))).await;
     settle(app, refund, &outcome).await
 }
 

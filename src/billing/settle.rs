@@ -224,10 +224,16 @@ pub(super) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment,
 fn fault(answer: &Answer) -> Option<(String, Option<TimeDelta>)> {
     match answer {
         Answer::Outcome(outcome) => fault_of(outcome),
-        Answer::Released(ReturnOutcome::GatewayError { message } | ReturnOutcome::Unknown { message }) => {
-            Some((message.clone(), None))
-        }
+        Answer::Released(outcome) => fault_of_return(outcome),
         _ => None,
+    }
+}
+
+/// The same of money that was to go back.
+pub(super) fn fault_of_return(outcome: &ReturnOutcome) -> Option<(String, Option<TimeDelta>)> {
+    match outcome {
+        ReturnOutcome::GatewayError { message } | ReturnOutcome::Unknown { message } => Some((message.clone(), None)),
+        ReturnOutcome::Returned { .. } | ReturnOutcome::Refused { .. } => None,
     }
 }
 

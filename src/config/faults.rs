@@ -57,7 +57,8 @@ impl Config {
         faults.error(!known, "database.url", "must begin with sqlite:// or postgres://");
         faults.error(self.database.max_connections == 0, "database.max_connections", "must be at least 1");
         self.public_url_faults(&mut faults);
-        faults.error(self.billing.batch == 0, "billing.batch", "must be at least 1");
+        // A claim holds a lock of the database for each of its credentials, of which PostgreSQL has some thousands in all.
+        faults.error(!(1..=1000).contains(&self.billing.batch), "billing.batch", "must be from 1 to 1000");
 
         let collection = &self.collection;
         faults.error(collection.lease.is_zero(), "collection.lease", "must be longer than 0s");

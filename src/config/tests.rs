@@ -227,7 +227,8 @@ fn every_semantic_fault_is_named_and_all_at_once() {
             "[collection]\npayment_request_gateway = \"nobody\"".into(),
             "collection.payment_request_gateway must name a configured gateway of the kind paysley or paylike",
         ),
-        ("[billing]\nbatch = 0".into(), "billing.batch must be at least 1"),
+        ("[billing]\nbatch = 0".into(), "billing.batch must be from 1 to 1000"),
+        ("[billing]\nbatch = 1001".into(), "billing.batch must be from 1 to 1000"),
         ("[collection]\nlease = \"0s\"".into(), "collection.lease must be longer than 0s"),
         ("[collection]\nlookup_backoff = []".into(), "collection.lookup_backoff must hold at least one duration"),
         ("[collection]\ngateway_fault_backoff = []".into(), "collection.gateway_fault_backoff must hold at least one duration"),
@@ -256,7 +257,7 @@ fn every_semantic_fault_is_named_and_all_at_once() {
         from_file(&swapped("https://h", fine)).expect(fine);
     }
     let several = from_file("[billing]\nbatch = 0\n[jobs]\ntick = \"0s\"").expect_err("two faults");
-    assert_eq!(several, "configuration: billing.batch must be at least 1; jobs.tick must be longer than 0s");
+    assert_eq!(several, "configuration: billing.batch must be from 1 to 1000; jobs.tick must be longer than 0s");
     let slow = from_file(&gateway("timeout = \"2m\"")).expect("a warning stops nothing");
     let warnings = slow.validate();
     assert_eq!((warnings.len(), warnings[0].severity), (1, Severity::Warning));

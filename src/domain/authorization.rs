@@ -95,6 +95,8 @@ pub struct Authorization {
     pub expires_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub resolved_at: Option<DateTime<Utc>>,
+    /// Minor units that the gateway has taken of it though nobody wanted it any more: no invoice knows of them.
+    pub amount_taken: Option<i64>,
 }
 
 /// Whom a gateway is to charge.

@@ -79,8 +79,8 @@ pub async fn take_turn(app: &App, job: &'static Job, timetable: &Timetable) -> O
             return None;
         }
     };
-    if !matches!(taken, Taken::Ours) {
-        // Another daemon sees to it.
+    if taken == Taken::Done {
+        // By another daemon, maybe. One that is at it has not ended it: it may hang.
         app.bells.ran.lock().unwrap_or_else(PoisonError::into_inner).insert(job.name, now);
     }
     match taken {

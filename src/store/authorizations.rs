@@ -51,6 +51,7 @@ impl Row for Authorization {
         "expires_at",
         "created_at",
         "resolved_at",
+        "amount_taken",
     ];
 }
 
@@ -71,6 +72,7 @@ const PROGRESS: &[&str] = &[
     "called_at",
     "expires_at",
     "resolved_at",
+    "amount_taken",
 ];
 
 pub async fn insert(tx: &mut Tx, authorizations: &[Authorization]) -> Result<()> {

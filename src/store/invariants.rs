@@ -95,6 +95,16 @@ pub async fn authorizations_beyond_lease(db: &Db, before: DateTime<Utc>) -> Resu
     Ok(rows.into_iter().map(|row| row.0).collect())
 }
 
+/// Authorizations of which a gateway took money that no invoice knows of, and which were to end since then.
+pub async fn authorizations_taken(db: &Db, from: DateTime<Utc>) -> Result<Vec<AuthorizationId>> {
+    let rows: Vec<(AuthorizationId,)> = db
+        .query("select id from authorizations where amount_taken is not null and called_at >= $1 order by id")
+        .bind(from)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
 /// Payment requests that should have been looked at before this instant.
 pub async fn payment_requests_overdue(db: &Db, before: DateTime<Utc>) -> Result<Vec<PaymentRequestId>> {
     let rows: Vec<(PaymentRequestId,)> =

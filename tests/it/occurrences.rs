@@ -75,10 +75,15 @@ on_both! {
         assert_eq!(occurrence::take(&dies, job.name, now, false).await.expect("taken"), Taken::Ours);
         let lease = TimeDelta::from_std(world.app.config.collection.lease).expect("a lease");
         assert_eq!(take_turn(&lives, job, &timetable).await, Some(now + lease), "not while it may live");
+        let ended = |app: &App| app.bells.ran.lock().expect("bells").get(job.name).copied();
+        assert_eq!(ended(&lives), None, "another's run counts when it has ended, not while it hangs");
         assert!(runs(&world).await.is_empty());
         lives.clock.set(now + lease);
         take_turn(&lives, job, &timetable).await;
         assert_eq!(runs(&world).await, ["lives"]);
+        assert_eq!(ended(&lives), Some(now + lease));
+        take_turn(&dies, job, &timetable).await;
+        assert_eq!(ended(&dies), Some(now), "ended by another");
         // It comes back, and is told that it is done.
         occurrence::finish(&dies, job.name).await.expect("too late");
         assert_eq!(occurrence::take(&dies, job.name, now, false).await.expect("asked"), Taken::Done);

@@ -198,7 +198,11 @@ impl Settling<'_> {
                 self.end(Status::Voided);
                 self.tell("authorization.voided", json!({ "reason": self.authorization.void_reason }));
             }
-            Answer::Released(ReturnOutcome::Refused { code, message }) => self.lose(&format!("{message} ({code})")),
+            Answer::Released(ReturnOutcome::Refused { code, message }) => {
+                self.lose(&format!("{message} ({code})"));
+                // It may have been taken meanwhile.
+                self.authorization.next_lookup_at = Some(self.wall);
+            }
             Answer::Released(ReturnOutcome::GatewayError { message } | ReturnOutcome::Unknown { message })
             | Answer::Outcome(Outcome::Unknown { message })
             | Answer::Silence(message) => self.ask_later(message),
@@ -206,7 +210,7 @@ impl Settling<'_> {
         }
     }
 
-    /// A second look at one that was sent twice: all that is under its reference must be the one that we know of.
+    /// A second look at one that was sent twice or not given free: all that is under its reference must be the one that we know of.
     fn verified(&mut self, answer: &Answer) -> bool {
         self.let_go();
         self.authorization.next_lookup_at = None;
@@ -221,6 +225,14 @@ impl Settling<'_> {
                 self.authorization =
                     super::to_void(self.app, self.authorization.clone(), "it arrived after it was given up", self.wall);
                 return true;
+            }
+            Answer::Outcome(Outcome::Succeeded { transaction_id, amount_minor })
+            | Answer::Cleared(Outcome::Succeeded { transaction_id, amount_minor }, _)
+                if closed && self.authorization.amount_taken.is_none() =>
+            {
+                self.authorization.transaction_id = Some(transaction_id.clone());
+                self.authorization.amount_taken = Some(*amount_minor);
+                self.tell("authorization.taken", json!({ "transaction_id": transaction_id, "amount_taken": amount_minor }));
             }
             Answer::Cleared(_, false) | Answer::Silence(_) | Answer::Outcome(Outcome::Unknown { .. }) => {
                 self.authorization.lookups += 1;

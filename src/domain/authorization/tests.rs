@@ -80,6 +80,7 @@ fn authorization(status: AuthorizationStatus) -> Authorization {
         expires_at: Some(at("2026-01-14T11:00:00Z")),
         created_at: at("2026-01-07T11:00:00Z"),
         resolved_at: None,
+        amount_taken: None,
     }
 }
 

@@ -77,6 +77,8 @@ pub struct AuthorizationAnswer {
     sent_at: DateTime<Utc>,
     created_at: DateTime<Utc>,
     resolved_at: Option<DateTime<Utc>>,
+    /// Minor units that the gateway took of it though it was to be given free: give them back there.
+    amount_taken: Option<i64>,
 }
 
 impl From<Authorization> for AuthorizationAnswer {
@@ -109,6 +111,7 @@ impl From<Authorization> for AuthorizationAnswer {
             sent_at: authorization.sent_at,
             created_at: authorization.created_at,
             resolved_at: authorization.resolved_at,
+            amount_taken: authorization.amount_taken,
         }
     }
 }

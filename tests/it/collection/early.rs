@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use rebilld::{
-    billing::{self, authorize, cancel::cancel, change, change::When, customers, pause, payment_methods, terms::TermsInput},
+    billing::{self, cancel::cancel, change, change::When, customers, pause, payment_methods, terms::TermsInput},
     domain::{
         authorization::{Authorization, AuthorizationStatus as Status},
         customer::Timeline,
@@ -19,38 +19,38 @@ use serde_json::json;
 
 use crate::world::*;
 
-const OPERATOR: Actor = Actor::System;
+pub(super) const OPERATOR: Actor = Actor::System;
 
-fn rule(fault: &str, operation: &str, times: u32) -> Rule {
+pub(super) fn rule(fault: &str, operation: &str, times: u32) -> Rule {
     serde_json::from_value(json!({ "match": { "operation": operation }, "fault": fault, "times": times })).expect("a rule")
 }
 
 /// 10.00 a month from this date on, authorized three days before.
-async fn early(world: &World, paylike: bool, start: &str) -> Subscription {
+pub(super) async fn early(world: &World, paylike: bool, start: &str) -> Subscription {
     let customer = world.customer("UTC").await;
     let token = if paylike { world.prior() } else { world.token() };
     world.method(customer, paylike, &token).await;
     world.add(Subscription { authorize_days_before: Some(3), ..world.monthly(customer, start).await }).await
 }
 
-async fn of_both(world: &World, start: &str) -> [Subscription; 2] {
+pub(super) async fn of_both(world: &World, start: &str) -> [Subscription; 2] {
     [early(world, false, start).await, early(world, true, start).await]
 }
 
-async fn authorizations(world: &World) -> Vec<Authorization> {
+pub(super) async fn authorizations(world: &World) -> Vec<Authorization> {
     world.app.db.query("select * from authorizations order by id").all().await.expect("rows")
 }
 
-async fn statuses(world: &World) -> Vec<Status> {
+pub(super) async fn statuses(world: &World) -> Vec<Status> {
     authorizations(world).await.iter().map(|authorization| authorization.status).collect()
 }
 
 /// All that is reserved at the gateways, minor units.
-fn reserved(world: &World) -> Vec<i64> {
+pub(super) fn reserved(world: &World) -> Vec<i64> {
     world.sandbox.sandbox().reserved().into_iter().map(|(_, amount)| amount).collect()
 }
 
-fn captured(world: &World) -> Vec<i64> {
+pub(super) fn captured(world: &World) -> Vec<i64> {
     world.sandbox.ledger().iter().filter(|entry| entry.kind == Kind::Capture).map(|entry| entry.amount).collect()
 }
 
@@ -58,7 +58,7 @@ fn charged(world: &World) -> usize {
     world.sandbox.ledger().iter().filter(|entry| entry.kind == Kind::Charge).count()
 }
 
-async fn told(world: &World, kind: &str) -> usize {
+pub(super) async fn told(world: &World, kind: &str) -> usize {
     world.events(None).await.iter().filter(|told| *told == kind).count()
 }
 
@@ -67,7 +67,7 @@ async fn now(world: &World) -> DateTime<Utc> {
 }
 
 /// What is due where the clock stands.
-async fn settle_down(world: &World) {
+pub(super) async fn settle_down(world: &World) {
     let now = now(world).await;
     world.advance(&now.to_rfc3339()).await;
 }
@@ -378,75 +378,6 @@ on_both! {
         assert!(statuses(&world).await.is_empty());
         assert_eq!(world.subscription(&sub).await.status, SubscriptionStatus::Active);
     }
-
-    async fn what_cannot_be_given_free_is_asked_again_and_then_left_to_run_out(world: World) {
-        let subs = of_both(&world, "2026-01-10").await;
-        world.advance("2026-01-08T00:00:00Z").await;
-        for (fault, sub) in [("drop_after", &subs[0]), ("drop_before", &subs[1])] {
-            world.sandbox.sandbox().add_fault(rule(fault, "void", 1));
-            cancel(&world.app, &OPERATOR, sub.id, When::Now, false, false).await.expect("cancelled");
-            settle_down(&world).await;
-            assert_eq!(authorizations(&world).await.iter().find(|it| it.subscription_id == sub.id).map(|it| it.status), Some(Status::Voided));
-        }
-        assert!(reserved(&world).is_empty());
-        // A gateway that does not answer at all holds up nothing for ever.
-        let stuck = early(&world, false, "2026-01-20").await;
-        world.advance("2026-01-18T00:00:00Z").await;
-        world.sandbox.sandbox().add_fault(rule("500", "void", 0));
-        cancel(&world.app, &OPERATOR, stuck.id, When::Now, false, false).await.expect("cancelled");
-        settle_down(&world).await;
-        assert_eq!(told(&world, "authorization.lost").await, 1);
-        world.advance("2026-03-01T00:00:00Z").await;
-        assert_eq!(world.prove().await, 0);
-    }
-
-    async fn what_arrives_after_it_was_given_up_is_given_free(world: World) {
-        let sub = early(&world, true, "2026-01-10").await;
-        world.sandbox.sandbox().add_fault(rule("drop_before", "authorize", 1));
-        let now = at("2026-01-08T00:00:00Z");
-        world.set_clock("2026-01-08T00:00:00Z").await;
-        authorize::authorize_due(&world.app, Timeline::Test(world.clock), now).await.expect("asked");
-        cancel(&world.app, &OPERATOR, sub.id, When::Now, false, false).await.expect("cancelled");
-        authorize::look_up(&world.app, None).await.expect("looked up");
-        let held = authorizations(&world).await.remove(0);
-        assert_eq!((held.status, reserved(&world)), (Status::GatewayError, vec![]), "it never arrived, and is not wanted");
-        assert!(held.next_lookup_at.is_some(), "it may be on its way all the same");
-        let gateway = world.app.gateways.get(&held.gateway).expect("configured");
-        let late = gateway.adapter.authorize(&charge_of(&held)).await;
-        assert!(matches!(late, rebilld::domain::payment::Outcome::Authorized { .. }), "{late:?}");
-        let mut tx = world.app.db.begin().await.expect("tx");
-        let due = Authorization { next_lookup_at: Some(world.app.clock.now()), ..held };
-        store::authorizations::save(&mut tx, &[due]).await.expect("due");
-        tx.commit().await.expect("commit");
-        authorize::look_up(&world.app, None).await.expect("looked after");
-        assert_eq!((reserved(&world), statuses(&world).await), (vec![], vec![Status::Voided]));
-        assert_eq!(told(&world, "authorization.stray").await, 1);
-    }
-
-    async fn two_reservations_under_one_reference_do_not_both_stay(world: World) {
-        let sub = early(&world, true, "2026-01-10").await;
-        world.sandbox.sandbox().add_fault(rule("drop_before", "authorize", 1));
-        world.advance("2026-01-08T00:00:00Z").await;
-        // Sent twice, so that the first call may still arrive, as it does now. That is looked for when it must have.
-        let held = authorizations(&world).await.remove(0);
-        assert_eq!((held.status, reserved(&world)), (Status::Authorized, vec![1000]));
-        let due = held.next_lookup_at.expect("another look");
-        assert!(due > held.called_at);
-        let gateway = world.app.gateways.get(&held.gateway).expect("configured");
-        let late = gateway.adapter.authorize(&charge_of(&held)).await;
-        assert!(matches!(late, rebilld::domain::payment::Outcome::Authorized { .. }), "{late:?}");
-        assert_eq!(reserved(&world), [1000, 1000]);
-        let mut tx = world.app.db.begin().await.expect("tx");
-        let now = Authorization { next_lookup_at: Some(world.app.clock.now()), ..held };
-        store::authorizations::save(&mut tx, &[now]).await.expect("due");
-        tx.commit().await.expect("commit");
-        authorize::look_up(&world.app, None).await.expect("looked after");
-        assert_eq!(reserved(&world), [1000], "one of them is given free");
-        world.advance("2026-01-11T00:00:00Z").await;
-        assert_eq!((world.prove().await, captured(&world)), (1, vec![1000]));
-        assert_eq!(world.subscription(&sub).await.status, SubscriptionStatus::Active);
-        assert!(reserved(&world).is_empty());
-    }
 }
 
 /// A new default card.
@@ -468,7 +399,7 @@ async fn replace(world: &World, customer: CustomerId, paylike: bool) -> String {
     token
 }
 
-fn charge_of(authorization: &Authorization) -> Charge {
+pub(super) fn charge_of(authorization: &Authorization) -> Charge {
     let transaction_id = authorization.prior_transaction_id.clone().unwrap_or_default();
     Charge {
         reference: authorization.reference.clone(),

@@ -12,3 +12,4 @@ mod outages;
 mod policies;
 mod resting;
 mod schedules;
+mod strays;

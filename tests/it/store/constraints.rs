@@ -94,6 +94,7 @@ const REFUSED: &[(&str, &str, &[&str])] = &[
     ("authorizations", "amount", &["0"]),
     ("authorizations", "status", &["'open'", "'used'", "'authorized'"]),
     ("authorizations", "lookups", &["-1"]),
+    ("authorizations", "amount_taken", &["0"]),
     ("payments", "surplus", &["-1", "1"]),
     ("payment_requests", "role", &["'gift'", "'schedule'"]),
     ("payment_requests", "status", &["'lost'"]),

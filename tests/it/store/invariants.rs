@@ -123,6 +123,11 @@ on_both! {
             .await;
         assert_eq!(store::invariants::authorizations_beyond_lease(db, samples::noon()).await.expect("read"), [asked.id]);
         assert_eq!(store::invariants::authorizations_beyond_lease(db, samples::minute(-1)).await.expect("read"), []);
+        assert_eq!(store::invariants::authorizations_taken(db, before).await.expect("read"), []);
+        let taken = Authorization { amount_taken: Some(7), ..asked };
+        ground.write(async |tx: &mut Tx| store::authorizations::save(tx, std::slice::from_ref(&taken)).await).await;
+        assert_eq!(store::invariants::authorizations_taken(db, taken.called_at).await.expect("read"), [taken.id]);
+        assert_eq!(store::invariants::authorizations_taken(db, taken.called_at + chrono::TimeDelta::seconds(1)).await.expect("read"), []);
 
         let (rich, even) = (customer(ground).await, customer(ground).await);
         let credit = |customer: &Customer| rebilld::domain::customer::Credit { amount: 5, ..samples::credit(customer.id) };

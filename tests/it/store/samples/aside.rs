@@ -182,6 +182,7 @@ pub fn authorization(of: &Subscription) -> Authorization {
         expires_at: None,
         created_at: noon(),
         resolved_at: None,
+        amount_taken: None,
     }
 }
 
@@ -219,6 +220,7 @@ pub fn full_authorization(of: &Subscription) -> Authorization {
         expires_at: Some(last()),
         created_at: first(),
         resolved_at: Some(last()),
+        amount_taken: Some(i64::MAX),
         ..authorization(of)
     }
 }

@@ -2,20 +2,22 @@
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::Path, time::Duration};
 
-use chrono::{NaiveDate, NaiveTime};
+use chrono::{NaiveDate, NaiveTime, TimeDelta};
 use chrono_tz::Tz;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::domain::{dunning::FinalAction, money::Currency, plan::CatchUp};
+use crate::domain::{breaker::Rules, dunning::FinalAction, money::Currency, plan::CatchUp};
 
 mod changes;
+mod dunning;
 mod faults;
 mod parse;
 mod sources;
 #[cfg(test)]
 mod tests;
 
+pub use dunning::{Caps, DunningConfig};
 pub use faults::{Fault, Severity};
 
 /// `config/rebilld.toml`: every key with its default and a comment.
@@ -30,6 +32,9 @@ pub struct Config {
     pub billing: BillingConfig,
     pub installments: InstallmentsConfig,
     pub collection: CollectionConfig,
+    /// Policies by name.
+    pub dunning: BTreeMap<String, DunningConfig>,
+    pub invariants: InvariantsConfig,
     pub jobs: JobsConfig,
     pub instance: InstanceConfig,
     pub log: LogConfig,
@@ -71,6 +76,9 @@ pub struct AdminConfig {
     #[serde(deserialize_with = "parse::secret")]
     pub bootstrap_key: SecretString,
     pub bootstrap_key_file: String,
+    /// Without a slash at the end; empty: nobody outside reaches us.
+    #[serde(deserialize_with = "parse::base_url")]
+    pub public_url: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -110,6 +118,30 @@ pub struct CollectionConfig {
     /// Days after the first decline, rising.
     pub retry_days: Vec<u32>,
     pub final_action: FinalAction,
+    /// The policy that holds where none is named; empty: the one that an operator made the default, else `retry_days`.
+    #[serde(deserialize_with = "parse::text")]
+    pub dunning_policy: String,
+    /// For each credential; a gateway may have its own.
+    pub caps: Caps,
+    /// Empty: none.
+    pub payment_request_gateway: String,
+    #[serde(with = "humantime_serde")]
+    pub payment_request_expires: Duration,
+    /// After the request, rising.
+    #[serde(deserialize_with = "parse::durations")]
+    pub payment_request_reminders: Vec<Duration>,
+    /// The last one repeats.
+    #[serde(deserialize_with = "parse::durations")]
+    pub payment_request_poll: Vec<Duration>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InvariantsConfig {
+    #[serde(with = "humantime_serde")]
+    pub overdue_after: Duration,
+    #[serde(with = "humantime_serde")]
+    pub recent: Duration,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -166,10 +198,57 @@ pub struct GatewayConfig {
     pub timeout: Duration,
     #[serde(default = "default_in_flight")]
     pub max_in_flight: usize,
+    /// How long reserved money stays reserved; then it must be authorized anew.
+    #[serde(default = "default_lifetime", with = "humantime_serde")]
+    pub authorization_lifetime: Duration,
+    /// Over `collection.caps`, time by time.
+    #[serde(default)]
+    pub caps: Caps,
+    #[serde(default)]
+    pub breaker: BreakerConfig,
+}
+
+/// When a gateway is left alone for a while. 0 faults and a ratio of 0: never.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BreakerConfig {
+    pub faults: u32,
+    /// Percent.
+    pub ratio: u32,
+    pub window: u32,
+    pub probes: u32,
+    /// The last one repeats.
+    #[serde(deserialize_with = "parse::durations")]
+    pub waits: Vec<Duration>,
+    #[serde(with = "humantime_serde")]
+    pub longest_retry_after: Duration,
+}
+
+impl Default for BreakerConfig {
+    fn default() -> Self {
+        let waits = [30, 60, 120, 300, 900].map(Duration::from_secs).to_vec();
+        Self { faults: 5, ratio: 50, window: 20, probes: 3, waits, longest_retry_after: Duration::from_hours(1) }
+    }
+}
+
+impl BreakerConfig {
+    pub fn rules(&self) -> Rules {
+        Rules {
+            faults: self.faults,
+            ratio: self.ratio,
+            window: self.window,
+            probes: self.probes,
+            longest_retry_after: TimeDelta::from_std(self.longest_retry_after).unwrap_or(TimeDelta::MAX),
+        }
+    }
 }
 
 fn default_timeout() -> Duration {
     Duration::from_secs(30)
+}
+
+fn default_lifetime() -> Duration {
+    Duration::from_hours(7 * 24)
 }
 
 fn default_in_flight() -> usize {

@@ -20,12 +20,24 @@ pub const CYCLES_OPENED: &str = "rebilld_cycles_opened_total";
 pub const INSTALLMENTS_OPENED: &str = "rebilld_installments_opened_total";
 /// Payments that reached an outcome. Labels `gateway`, `status`.
 pub const PAYMENTS: &str = "rebilld_payments_total";
+/// What became of payment requests. Labels `gateway`, `status`: sent, reminded, paid, expired, withdrawn, refused, parked.
+pub const PAYMENT_REQUESTS: &str = "rebilld_payment_requests_total";
+pub const PAYMENT_REQUESTS_OPEN: &str = "rebilld_payment_requests_open";
+pub const PAYMENT_REQUESTS_PARKED: &str = "rebilld_payment_requests_parked";
 /// Duration of one call. Labels `gateway`, `operation`.
 pub const GATEWAY_CALL_SECONDS: &str = "rebilld_gateway_call_seconds";
+/// 0 closed, 1 half open, 2 open, 3 paused by an operator. Label `gateway`.
+pub const GATEWAY_STATE: &str = "rebilld_gateway_state";
+/// Label `gateway`.
+pub const GATEWAY_IN_FLIGHT: &str = "rebilld_gateway_in_flight";
+/// Calls that the gateway did not answer by its own word. Labels `gateway`, `kind`.
+pub const GATEWAY_FAULTS: &str = "rebilld_gateway_faults_total";
 pub const INVOICES_OPEN: &str = "rebilld_invoices_open";
 pub const PAYMENTS_UNKNOWN: &str = "rebilld_payments_unknown";
 pub const PAYMENTS_PARKED: &str = "rebilld_payments_parked";
 pub const SUBSCRIPTIONS_PARKED: &str = "rebilld_subscriptions_parked";
+/// What breaks an invariant, as the job last found it. Label `invariant`.
+pub const INVARIANT_VIOLATIONS: &str = "rebilld_invariant_violations";
 /// Runs that ended. Labels `job`, `result`.
 pub const JOB_RUNS: &str = "rebilld_job_runs_total";
 /// Duration of one run. Label `job`.
@@ -53,11 +65,18 @@ const TABLE: &[(&str, Shape, &str)] = &[
     (CYCLES_OPENED, Shape::Counter, "Billing cycles opened, each with its invoice."),
     (INSTALLMENTS_OPENED, Shape::Counter, "Installments that fell due, each with its invoice."),
     (PAYMENTS, Shape::Counter, "Payments that reached an outcome, by gateway and status."),
+    (PAYMENT_REQUESTS, Shape::Counter, "Payment requests sent, reminded of, paid or closed, by gateway and status."),
+    (PAYMENT_REQUESTS_OPEN, Shape::Gauge, "Payment requests that customers may still pay."),
+    (PAYMENT_REQUESTS_PARKED, Shape::Gauge, "Payment requests that wait for an operator."),
     (GATEWAY_CALL_SECONDS, Shape::Histogram(CALL_BUCKETS_S), "Seconds one gateway call took, by gateway and operation."),
+    (GATEWAY_STATE, Shape::Gauge, "Whether a gateway is charged: 0 yes, 1 a few probes, 2 not for now, 3 paused by an operator."),
+    (GATEWAY_IN_FLIGHT, Shape::Gauge, "Calls under way, by gateway."),
+    (GATEWAY_FAULTS, Shape::Counter, "Calls that met no answer, 5xx or 429, by gateway and kind."),
     (INVOICES_OPEN, Shape::Gauge, "Invoices not yet paid, voided or given up."),
     (PAYMENTS_UNKNOWN, Shape::Gauge, "Payments whose outcome is not known yet; they are looked up, never charged again."),
     (PAYMENTS_PARKED, Shape::Gauge, "Payments that wait for an operator."),
     (SUBSCRIPTIONS_PARKED, Shape::Gauge, "Subscriptions that wait for an operator."),
+    (INVARIANT_VIOLATIONS, Shape::Gauge, "What breaks an invariant, by invariant; anything above 0 needs a look."),
     (JOB_RUNS, Shape::Counter, "Job runs that ended, by job and result."),
     (JOB_SECONDS, Shape::Histogram(RUN_BUCKETS_S), "Seconds one job run took, by job."),
     (DATABASE_STATEMENTS, Shape::Counter, "Statements sent to the database."),
@@ -248,10 +267,17 @@ mod tests {
     fn every_metric_is_rendered_with_help_and_buckets() {
         let handle = metrics();
         metrics::counter!(PAYMENTS, "gateway" => "fluid", "status" => "succeeded").increment(1);
+        metrics::counter!(PAYMENT_REQUESTS, "gateway" => "paysley", "status" => "sent").increment(1);
         metrics::counter!(JOB_RUNS, "job" => "bill", "result" => "ok").increment(1);
         metrics::histogram!(GATEWAY_CALL_SECONDS, "gateway" => "fluid", "operation" => "charge").record(0.2);
         metrics::histogram!(JOB_SECONDS, "job" => "bill").record(2.0);
-        for gauge in [INVOICES_OPEN, PAYMENTS_UNKNOWN, PAYMENTS_PARKED, SUBSCRIPTIONS_PARKED] {
+        metrics::counter!(GATEWAY_FAULTS, "gateway" => "fluid", "kind" => "timed_out").increment(1);
+        metrics::gauge!(INVARIANT_VIOLATIONS, "invariant" => "invoices_stuck").set(0);
+        for gauge in [GATEWAY_STATE, GATEWAY_IN_FLIGHT] {
+            metrics::gauge!(gauge, "gateway" => "fluid").set(0);
+        }
+        let requests = [PAYMENT_REQUESTS_OPEN, PAYMENT_REQUESTS_PARKED];
+        for gauge in [INVOICES_OPEN, PAYMENTS_UNKNOWN, PAYMENTS_PARKED, SUBSCRIPTIONS_PARKED].into_iter().chain(requests) {
             metrics::gauge!(gauge).set(0);
         }
         handle.run_upkeep();

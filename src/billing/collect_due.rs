@@ -3,7 +3,7 @@
 //! Guards "never twice": a payment is in the database before its first call, and an invoice with a payment on its way is not
 //! claimed again.
 
-use std::{collections::HashMap, pin::pin};
+use std::{collections::BTreeMap, future::Future, pin::pin};
 
 use chrono::{DateTime, Utc};
 use futures_util::{
@@ -13,22 +13,29 @@ use futures_util::{
 };
 use serde_json::json;
 
+pub(super) mod caps;
+mod reserved;
 mod way;
 
+use caps::{Accepted, Credentials};
+use reserved::{Held, Reserved};
 pub(super) use way::Obstacle;
 use way::Way;
 
 use super::{
-    App, Done,
+    App, Done, Refusal, fall_through,
+    gateways::{Call, Holds, Place},
+    requests::Asking,
     settle::{self, Answer, Settler, Step},
 };
 use crate::{
     domain::{
         customer::Timeline,
+        dunning::Postponement,
         event::Actor,
         id::InvoiceId,
         invoice::Invoice,
-        payment::{MethodKind, Payment, PaymentStatus, Reason},
+        payment::{MethodKind, Outcome, Payment, PaymentStatus, Reason},
     },
     store::{self, invoices::ChosenMethod},
 };
@@ -37,8 +44,12 @@ use crate::{
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Collected {
     pub payments: usize,
+    /// Invoices whose customers are asked to pay, or asked again.
+    pub requests: usize,
     /// Invoices settled without any gateway: no usable method, or the ladder ended.
     pub without_gateway: usize,
+    /// Invoices that wait, for a gateway that rests or a credential that must.
+    pub postponed: usize,
 }
 
 /// Collects everything due on a timeline by `now`, until nothing is.
@@ -60,6 +71,7 @@ async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settl
     let mut calls = FuturesUnordered::new();
     let mut claiming = pin!(Fuse::terminated());
     let mut fault = None;
+    let mut accepted = Accepted::default();
     // More is claimed once no more calls than this are left.
     let mut enough = batch;
     loop {
@@ -68,18 +80,27 @@ async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settl
         let over = fault.is_some() || app.stopping.is_cancelled() || settler.is_closed();
         if claiming.is_terminated() {
             if !over && calls.len() <= enough {
-                claiming.set(claim(app, timeline, now, batch as i64).fuse());
+                claiming.set(claim(app, timeline, now, batch as i64, accepted.clone()).fuse());
             } else if calls.is_empty() {
                 break;
             }
         }
         tokio::select! {
+            // In this order and not at random, so that the simulation can run the same again.
+            biased;
             claimed = &mut claiming, if !claiming.is_terminated() => match claimed {
                 Ok(claimed) => {
                     collected.without_gateway += claimed.without_gateway;
                     collected.payments += claimed.payments.len();
-                    let count = claimed.payments.len() + claimed.without_gateway;
-                    calls.extend(claimed.payments.into_iter().map(|payment| drive(app, payment, Step::Charge, settler)));
+                    collected.requests += claimed.requests;
+                    collected.postponed += claimed.postponed;
+                    fault = claimed.fault;
+                    let count = claimed.payments.len() + claimed.requests + claimed.without_gateway + claimed.postponed;
+                    claimed.behind.into_iter().for_each(|credential| accepted.watch(credential));
+                    calls.extend(claimed.payments.into_iter().map(|payment| {
+                        let reserved = payment.status == PaymentStatus::Authorized;
+                        drive(app, payment, if reserved { Step::Capture } else { Step::Charge }, settler)
+                    }));
                     if count == 0 && calls.is_empty() {
                         break;
                     }
@@ -88,37 +109,76 @@ async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settl
                 }
                 Err(error) => fault = Some(error),
             },
-            Some(()) = calls.next() => {}
+            Some(charged) = calls.next() => charged.iter().for_each(|credential| accepted.count(credential)),
         }
     }
     fault.map_or(Ok(collected), Err)
 }
 
+#[derive(Default)]
 struct Claimed {
     payments: Vec<Payment>,
+    requests: usize,
     without_gateway: usize,
+    /// Invoices that were given a later instant.
+    postponed: usize,
+    /// Credentials of which more was due than could be under way.
+    behind: Vec<String>,
+    /// Of what comes after the claim: the payments are claimed all the same, and must be charged.
+    fault: Option<Refusal>,
 }
 
-async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64) -> Done<Claimed> {
+async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, accepted: Accepted) -> Done<Claimed> {
     let wall = app.clock.now();
     let mut tx = app.db.begin().await?;
     let mut invoices = store::invoices::due(&mut tx, timeline, now, limit).await?;
     if invoices.is_empty() {
-        return Ok(Claimed { payments: Vec::new(), without_gateway: 0 });
+        return Ok(Claimed::default());
     }
     let ids: Vec<InvoiceId> = invoices.iter().map(|invoice| invoice.id).collect();
-    let methods: HashMap<InvoiceId, ChosenMethod> =
+    let mut methods: BTreeMap<InvoiceId, ChosenMethod> =
         store::invoices::methods_of(&mut tx, &ids).await?.into_iter().map(|method| (method.invoice_id, method)).collect();
+    fall_through::choose(app, &mut tx, now, &invoices, &mut methods).await?;
+    let mut holds = Holds::read(app, &mut tx, timeline, now).await?;
+    let mut credentials = Credentials::read(app, &mut tx, timeline, now, &methods, &accepted).await?;
+    let mut reserved = Reserved::of(&mut tx, &ids).await?;
     let mut payments = Vec::with_capacity(invoices.len());
     let mut local = Vec::new();
+    let mut events = Vec::new();
+    let mut postponed = 0;
+    let asks =
+        |invoice: &&Invoice| methods.get(&invoice.id).is_some_and(|method| method.kind == Some(MethodKind::PaymentRequest));
+    let asked: Vec<&Invoice> = invoices.iter().filter(asks).collect();
+    let mut asking = Asking::load(app, &mut tx, &asked, now, wall).await?;
     invoices.retain_mut(|invoice| {
-        match way::of(app, timeline, invoice, methods.get(&invoice.id)) {
+        let method = methods.get(&invoice.id);
+        let way = match (reserved.held(app, invoice, method, now, wall), method) {
+            (Some(Held::Wait(until)), _) => Way::Wait(until, Postponement::Reservation),
+            // What is captured was approved before: no cap stands in its way.
+            (Some(Held::Capture), Some(method)) => way::approved(method, &mut holds),
+            _ => way::of(app, timeline, invoice, method, &mut credentials, &mut holds),
+        };
+        match way {
             Way::Charge(method) => {
                 invoice.attempts += 1;
                 invoice.next_attempt_at = None;
-                payments.push(payment_for(app, invoice, method, now, wall));
+                // `next_method` stays until the outcome: after a fault of the gateway the same attempt is made again.
+                invoice.postponed_by = None;
+                let mut payment = payment_for(app, invoice, method, now, wall);
+                reserved.capture(invoice.id, &mut payment);
+                payments.push(payment);
             }
-            Way::Wait(until) => invoice.next_attempt_at = Some(until),
+            Way::Ask(method) => return asking.next(invoice, method),
+            Way::Wait(until, why) => {
+                (invoice.next_attempt_at, invoice.postponed_by) = (Some(until), Some(why));
+                postponed += 1;
+                // A gateway that rests is told of once, not once for each invoice that waits for it.
+                if why != Postponement::Gateway {
+                    let data = json!({ "reason": why, "until": until, "subscription_id": invoice.subscription_id });
+                    events.push(app.event(timeline, now, &Actor::System, "invoice.postponed", invoice.id, data));
+                }
+            }
+            Way::Behind => return false,
             Way::Without(obstacle) => {
                 local.push((invoice.id, obstacle));
                 return false;
@@ -129,18 +189,29 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64) ->
     });
     store::payments::insert(&mut tx, &payments).await?;
     store::invoices::save(&mut tx, &invoices).await?;
+    store::events::append(&mut tx, &events).await?;
+    let behind = credentials.behind;
+    let requests = asking.close(&mut tx).await?;
+    let to_void = reserved.close(&mut tx).await?;
     tx.commit().await?;
-    let without_gateway = local.len();
-    for (invoice, obstacle) in local {
-        settle::without_gateway(app, invoice, obstacle).await?;
+    if to_void {
+        app.bells.look_up.notify_one();
     }
-    Ok(Claimed { payments, without_gateway })
+    let without_gateway = local.len();
+    let mut fault = None;
+    for (invoice, obstacle) in local {
+        if let Err(error) = settle::without_gateway(app, invoice, obstacle).await {
+            fault = Some(error);
+            break;
+        }
+    }
+    Ok(Claimed { payments, requests, without_gateway, postponed, behind, fault })
 }
 
 /// Claims and records what is due and makes no call, as a daemon does that dies at this very moment. For tests of recovery.
 #[doc(hidden)]
 pub async fn claim_only(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<usize> {
-    Ok(claim(app, timeline, now, app.config.billing.batch.into()).await?.payments.len())
+    Ok(claim(app, timeline, now, app.config.billing.batch.into(), Accepted::default()).await?.payments.len())
 }
 
 fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTime<Utc>, wall: DateTime<Utc>) -> Payment {
@@ -150,6 +221,7 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
         invoice_id: invoice.id,
         customer_id: invoice.customer_id,
         payment_method_id: method.payment_method_id,
+        payment_request_id: None,
         timeline: invoice.timeline,
         attempt: invoice.attempts,
         gateway: method.gateway.clone().unwrap_or_default(),
@@ -159,14 +231,18 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
         customer_token: method.customer_token.clone(),
         payment_method_token: method.payment_method_token.clone(),
         prior_transaction_id: method.transaction_id.clone(),
+        credential: method.credential(),
         reason: if invoice.installment_plan_id.is_some() { Reason::Installment } else { Reason::Recurring },
         description: invoice.description.clone(),
         amount: invoice.balance_due(),
         amount_captured: 0,
         amount_refunded: 0,
+        amount_disputed: 0,
+        surplus: 0,
         currency: invoice.currency,
         status: PaymentStatus::Pending,
         transaction_id: None,
+        authorization_id: None,
         decline_class: None,
         decline_code: None,
         decline_message: None,
@@ -179,22 +255,40 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
         called_at: wall,
         created_at: now,
         resolved_at: None,
+        return_at: None,
     }
 }
 
-/// Takes one claimed payment through its gateway calls. Every answer is settled before the next call.
-pub(super) async fn drive(app: &App, mut payment: Payment, mut step: Step, settler: &Settler) {
+/// Takes one claimed payment through its gateway calls. Every answer is settled before the next call. Answers the credential if
+/// money moved.
+pub(super) fn drive<'a>(
+    app: &'a App,
+    payment: Payment,
+    step: Step,
+    settler: &'a Settler,
+) -> impl Future<Output = Option<String>> + 'a {
+    // Made now, so that a drive that never begins gives it back, too.
+    let place = Place::of(app, Call::of(app, &payment), step != Step::LookUp);
+    async move {
+        let _place = place;
+        call_by_call(app, payment, step, settler).await
+    }
+}
+
+async fn call_by_call(app: &App, mut payment: Payment, mut step: Step, settler: &Settler) -> Option<String> {
     let Some(gateway) = app.gateways.get(&payment.gateway).cloned() else {
         // It left the configuration: asked again later, and parked for an operator in the end.
         let message = format!("gateway {} is not configured", payment.gateway);
         settler.report(payment, Answer::Silence(message)).await;
-        return;
+        return None;
     };
     loop {
         let answer = settle::ask(app, &gateway, &payment, step).await;
+        let accepted = matches!(answer, Answer::Outcome(Outcome::Succeeded { .. }));
+        let credential = payment.credential.clone().filter(|_| accepted);
         match settler.report(payment, answer).await {
             Some((next, claimed)) => (step, payment) = (next, claimed),
-            None => return,
+            None => return credential,
         }
     }
 }
@@ -206,10 +300,14 @@ pub async fn recover(app: &App, starting: bool) -> Done<u64> {
     let mut tx = app.db.begin().await?;
     let mut freed = store::payments::expire_leases(&mut tx, now, reborn).await?;
     freed += store::refunds::expire_leases(&mut tx, now, reborn).await?;
+    freed += store::authorizations::expire_leases(&mut tx, now, reborn).await?;
     if starting {
+        freed += store::payment_requests::release(&mut tx, now, &app.instance).await?;
         freed += store::payments::release_look_ups(&mut tx, now, &app.instance).await?;
         freed += store::refunds::release_look_ups(&mut tx, now, &app.instance).await?;
+        freed += store::authorizations::release_look_ups(&mut tx, now, &app.instance).await?;
         freed += store::clocks::release_claims(&mut tx, &app.instance).await?;
+        freed += store::occurrences::release(&mut tx, now, &app.instance).await?;
     }
     if freed > 0 {
         let event = app.event(

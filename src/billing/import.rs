@@ -170,7 +170,7 @@ async fn prepare_subscriptions(
         let now = nows.of(app, customer).await?;
         let plan = input.plan_id.as_ref().and_then(|key| plans.get(key));
         let told_already = customer.is_none() && unread.contains(&input.customer);
-        let named = Named { customer, plan, methods: &[], add_ons: &add_ons, discounts: &discounts };
+        let named = Named { customer, plan, policy: None, methods: &[], add_ons: &add_ons, discounts: &discounts };
         prepared.subscriptions.push((line, subscribe::draft(app, &mut checks, &named, input, now)));
         prepared.note(Sheet::Subscriptions, line, checks, |field| !(told_already && field == "customer.id"));
     }

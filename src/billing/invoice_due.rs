@@ -11,6 +11,7 @@ use serde_json::json;
 use super::{
     App, Done,
     open::{Draft, open_invoices},
+    void::void_invoices,
 };
 use crate::{
     domain::{
@@ -73,6 +74,13 @@ async fn open_batch(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<O
         drafts.extend(cycles.into_iter().map(|cycle| draft(subscription, cycle)));
     }
     opened.cycles = drafts.len();
+    let ended: Vec<SubscriptionId> =
+        due.iter().filter(|s| s.status == SubscriptionStatus::Cancelled).map(|subscription| subscription.id).collect();
+    if !ended.is_empty() {
+        // As when it is cancelled at once: nothing is collected for it any more.
+        let open = store::invoices::lock_open_of_subscriptions(&mut tx, &ended).await?;
+        events.extend(void_invoices(&mut tx, app, now, &Actor::System, open, "the subscription was cancelled").await?);
+    }
     let (invoices, opening) = open_invoices(&mut tx, app, now, &Actor::System, drafts).await?;
     events.extend(opening);
     // Credit may have paid the last charge at once: nobody else would complete these.

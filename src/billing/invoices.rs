@@ -42,19 +42,20 @@ pub async fn mark_uncollectible(app: &App, actor: &Actor, id: InvoiceId, reason:
     reread(app, id).await
 }
 
-/// Closes a payment that no gateway could say anything about.
+/// Closes a payment that no gateway could say anything about. `amount`: what was really taken, where that is less than was asked.
 pub async fn resolve(
     app: &App,
     actor: &Actor,
     id: PaymentId,
     finding: Finding,
     transaction_id: Option<String>,
+    amount: Option<i64>,
     note: &str,
 ) -> Done<Payment> {
     let Some(seen) = store::payments::get(&app.db, id).await? else { return Err(Refusal::not_found("payment", id)) };
     let mut tx = app.db.begin().await?;
     let mut books = Books::open(app, &mut tx, &[&seen], |_| false).await?;
-    let payment = books.resolve_parked(id, finding, transaction_id, note, actor)?;
+    let payment = books.resolve_parked(id, finding, transaction_id, amount, note, actor)?;
     books.close(&mut tx).await?;
     tx.commit().await?;
     app.bells.collect.notify_one();

@@ -51,6 +51,14 @@ pub async fn revoke(app: &App, actor: &Actor, id: ApiKeyId) -> Done<()> {
 
 /// Sees to it that `admin.bootstrap_key` is an admin key, and the only one of its kind. One that was revoked stays so.
 pub async fn bootstrap(app: &App) -> Done<()> {
+    match taken_over(app).await {
+        // Another daemon started at the same moment.
+        Err(Refusal::Store(store::Error::Conflict)) => taken_over(app).await,
+        done => done,
+    }
+}
+
+async fn taken_over(app: &App) -> Done<()> {
     let text = app.config.admin.bootstrap_key.expose_secret();
     let now = app.clock.now();
     let digest = digest(text);

@@ -1,15 +1,20 @@
 //! Look-ups: what became of payments and refunds whose outcome nobody knows. By real time, on every timeline.
 
+use std::convert::Infallible;
+
 use chrono::TimeDelta;
 use futures_util::{StreamExt, stream};
 
 use super::{
     App, Done,
     collect_due::drive,
-    refund,
+    gateways, refund,
     settle::{self, Step},
 };
-use crate::{domain::customer::Timeline, store};
+use crate::{
+    domain::{customer::Timeline, id::PaymentId},
+    store,
+};
 
 /// Asks the gateways about every unknown payment whose look-up is due; only those of `timeline`, if one is given. Answers how
 /// many were asked about.
@@ -25,17 +30,44 @@ pub async fn look_up_payments(app: &App, timeline: Option<Timeline>) -> Done<usi
         if claimed.is_empty() {
             break;
         }
+        gateways::remember_pauses(app, &mut tx).await?;
         tx.commit().await?;
         asked += claimed.len();
+        let ids: Vec<PaymentId> = claimed.iter().map(|payment| payment.id).collect();
         let (settler, writer) = settle::channel(app);
         let calls = async {
-            stream::iter(claimed).for_each_concurrent(None, |payment| drive(app, payment, Step::LookUp, &settler)).await;
+            stream::iter(claimed)
+                .for_each_concurrent(None, |payment| async { drop(drive(app, payment, Step::LookUp, &settler).await) })
+                .await;
             drop(settler);
         };
-        let ((), written) = tokio::join!(calls, writer.run());
-        written?;
+        tokio::select! {
+            // In this order and not at random, so that the simulation can run the same again.
+            biased;
+            ((), written) = async { tokio::join!(calls, writer.run()) } => written?,
+            never = keep(app, &ids) => match never {},
+        }
     }
     Ok(asked)
+}
+
+/// Keeps look-ups claimed for as long as this is awaited: one may read many pages, many wait for their turn at the gateway. Claims
+/// that ended meanwhile would let daemons look up the same payments in turns, and none of them settle one.
+async fn keep(app: &App, claimed: &[PaymentId]) -> Infallible {
+    loop {
+        tokio::time::sleep(app.config.collection.lease / 3).await;
+        if let Err(error) = renew(app, claimed).await {
+            tracing::warn!(%error, "claimed look-ups could not be renewed; another daemon may take them over");
+        }
+    }
+}
+
+async fn renew(app: &App, claimed: &[PaymentId]) -> Done<()> {
+    let until = app.clock.now() + app.config.collection.lease;
+    let mut tx = app.db.begin().await?;
+    store::payments::keep_look_ups(&mut tx, &app.instance, claimed, until).await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// The same for refunds.

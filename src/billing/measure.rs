@@ -114,11 +114,15 @@ struct Approving;
 #[async_trait]
 impl Gateway for Approving {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { kind: MethodKind::VaultToken }
+        Capabilities { kind: MethodKind::VaultToken, captures_in_part: false }
     }
 
     async fn charge(&self, charge: &Charge) -> Outcome {
         Outcome::Succeeded { transaction_id: charge.reference.clone(), amount_minor: charge.amount_minor }
+    }
+
+    async fn authorize(&self, charge: &Charge) -> Outcome {
+        Outcome::Authorized { transaction_id: charge.reference.clone() }
     }
 
     async fn capture(&self, transaction_id: &str, charge: &Charge) -> Outcome {

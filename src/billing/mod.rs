@@ -1,5 +1,6 @@
 //! The verbs: one file per use case. They alone combine `store` and `gateway`, and they alone write.
 
+pub mod authorize;
 pub mod cancel;
 pub mod catalog;
 pub mod change;
@@ -7,22 +8,30 @@ pub mod checks;
 pub mod clocks;
 pub mod collect_due;
 pub mod customers;
+pub mod dispute;
+pub mod dunning_policies;
+mod fall_through;
 pub mod forecast;
+pub mod gateways;
 pub mod held;
 pub mod housekeeping;
 pub mod idempotency;
 pub mod import;
 pub mod installments;
+pub mod instances;
+pub mod invariants;
 pub mod invoice_due;
 pub mod invoices;
 pub mod keys;
 pub mod look_up;
 pub mod measure;
+pub mod occurrence;
 pub mod open;
 pub mod pause;
 pub mod payment_methods;
 pub mod plans;
 pub mod refund;
+pub mod requests;
 pub mod retry;
 pub mod roll_out;
 pub mod runs;
@@ -35,8 +44,8 @@ pub mod unpark;
 mod void;
 
 use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex},
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, RwLock},
 };
 
 use chrono::{DateTime, Utc};
@@ -50,7 +59,7 @@ use crate::{
     domain::{
         calendar::Holidays,
         customer::Timeline,
-        dunning::Policy,
+        dunning::Ladders,
         event::{Actor, Event},
         id::{Id, IdSource, Kind},
         subscription::Rules,
@@ -68,10 +77,13 @@ pub struct App {
     pub gateways: Gateways,
     pub config: Config,
     pub rules: Rules,
-    pub policy: Policy,
+    /// What follows a failure where no policy holds; a reload of the settings changes it.
+    pub ladders: RwLock<Arc<Ladders>>,
     /// Marks this daemon's claims.
     pub instance: String,
     pub bells: Bells,
+    /// How far the counting of cycles has come.
+    pub sweep: Mutex<invariants::Sweep>,
     /// Cancelled when the daemon is to stop: nothing new is claimed from then on.
     pub stopping: CancellationToken,
 }
@@ -81,13 +93,18 @@ pub struct App {
 pub struct Bells {
     pub bill: Arc<Notify>,
     pub collect: Arc<Notify>,
+    pub authorize: Arc<Notify>,
+    pub disputes: Arc<Notify>,
     pub look_up: Arc<Notify>,
     pub travel: Arc<Notify>,
+    pub requests: Arc<Notify>,
     pub roll_outs: Arc<Notify>,
     pub invariants: Arc<Notify>,
     pub housekeeping: Arc<Notify>,
     /// Jobs that an operator asked for: their next run is recorded even if it finds nothing to do.
     pub asked: Mutex<BTreeSet<String>>,
+    /// When each job of this daemon last ended a run.
+    pub ran: Mutex<BTreeMap<&'static str, DateTime<Utc>>>,
 }
 
 /// A field that cannot be accepted, and why.
@@ -123,6 +140,11 @@ impl Refusal {
         Self::NotFound { what, id: id.to_string() }
     }
 
+    /// Whether the same may well succeed in a moment: the database was away, or another transaction in the way.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Store(store::Error::Unreachable(_) | store::Error::Busy))
+    }
+
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid(vec![Fault::new(field, message)])
     }
@@ -139,7 +161,7 @@ impl App {
             .map(|(name, days)| (name.clone(), days.iter().copied().collect::<Holidays>()))
             .collect();
         let rules = Rules { bill_at: config.billing.bill_at, holidays, catch_up_limit: config.billing.catch_up_limit.into() };
-        let policy = Policy { retry_days: config.collection.retry_days.clone(), final_action: config.collection.final_action };
+        let ladders = RwLock::new(Arc::new(config.collection.ladders()));
         let instance = config.instance_name();
         Self {
             db,
@@ -148,9 +170,10 @@ impl App {
             gateways,
             config,
             rules,
-            policy,
+            ladders,
             instance,
             bells: Bells::default(),
+            sweep: Mutex::default(),
             stopping: CancellationToken::new(),
         }
     }

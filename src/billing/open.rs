@@ -46,14 +46,36 @@ pub async fn open_invoices(
     actor: &Actor,
     drafts: Vec<Draft>,
 ) -> Done<(Vec<Invoice>, Vec<Event>)> {
+    open(tx, app, now, actor, drafts, true).await
+}
+
+/// The same for what has been paid already: no credit is used.
+pub async fn open_as_they_are(
+    tx: &mut Tx,
+    app: &App,
+    now: DateTime<Utc>,
+    actor: &Actor,
+    drafts: Vec<Draft>,
+) -> Done<(Vec<Invoice>, Vec<Event>)> {
+    open(tx, app, now, actor, drafts, false).await
+}
+
+async fn open(
+    tx: &mut Tx,
+    app: &App,
+    now: DateTime<Utc>,
+    actor: &Actor,
+    drafts: Vec<Draft>,
+    with_credit: bool,
+) -> Done<(Vec<Invoice>, Vec<Event>)> {
     if drafts.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }
     let mut payers: Vec<CustomerId> = drafts.iter().map(|draft| draft.customer_id).collect();
     payers.sort_unstable();
     payers.dedup();
-    let with_credit = store::customers::lock_with_credit(tx, &payers).await?;
-    let mut purses: BTreeMap<_, _> = with_credit.into_iter().map(|customer| (customer.id, customer)).collect();
+    let rich = if with_credit { store::customers::lock_with_credit(tx, &payers).await? } else { Vec::new() };
+    let mut purses: BTreeMap<_, _> = rich.into_iter().map(|customer| (customer.id, customer)).collect();
     // Last, since every transaction that opens invoices waits here for the one before it.
     let first = store::invoices::take_numbers(tx, drafts.len()).await?;
 
@@ -131,6 +153,10 @@ fn opened(app: &App, now: DateTime<Utc>, number: i64, draft: Draft) -> Invoice {
         gateway_faults: 0,
         dunning_step: 0,
         first_failed_at: None,
+        decline_class: None,
+        decline_code: None,
+        next_method: false,
+        postponed_by: None,
         created_at: now,
         updated_at: now,
     }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::{Value, json};
 
-use super::{App, Done, Refusal, checks::Checks, customers};
+use super::{App, Done, Refusal, checks::Checks, customers, requests::check_channels};
 use crate::{
     domain::{
         customer::{Customer, PaymentMethod, Timeline},
@@ -91,6 +91,7 @@ pub(super) fn draft(
         last_four: input.last_four,
         is_default,
         priority: input.priority.unwrap_or(0),
+        mandate_ended_at: None,
         created_at: now,
         updated_at: now,
     }
@@ -171,11 +172,14 @@ async fn locked_method(tx: &mut Tx, id: PaymentMethodId) -> Done<(Customer, Paym
     Ok((customer, method, failed))
 }
 
-/// A customer, whose lock guards which method is the default, and before that their open invoices that were declined and that
-/// no payment is open for.
+/// A customer, whose lock guards which method is the default, and before that their open invoices that were declined, or wait
+/// because others were, and that no payment is open for.
 async fn locked(tx: &mut Tx, id: CustomerId) -> Done<(Customer, Vec<Invoice>)> {
+    // What is reserved may be reserved from another card than is to be charged now.
+    store::authorizations::look_at_customer(tx, id).await?;
     let open = store::invoices::lock_open_of_customer(tx, id).await?;
-    let failed = open.into_iter().filter(|invoice| invoice.dunning_step > 0 && invoice.next_attempt_at.is_some()).collect();
+    let waits = |invoice: &Invoice| invoice.dunning_step > 0 || invoice.postponed_by.is_some();
+    let failed = open.into_iter().filter(|invoice| waits(invoice) && invoice.next_attempt_at.is_some()).collect();
     Ok((customers::locked(tx, &id.to_string()).await?, failed))
 }
 
@@ -211,6 +215,7 @@ async fn collect_at_once(
 pub(super) fn collect_now(invoice: &mut Invoice, now: DateTime<Utc>) {
     invoice.next_attempt_at = Some(now);
     invoice.next_action = NextAction::Charge;
+    (invoice.next_method, invoice.postponed_by) = (false, None);
     invoice.gateway_faults = 0;
     invoice.updated_at = now;
 }
@@ -246,21 +251,8 @@ fn check_means(checks: &mut Checks, customer: &Customer, input: &MethodInput) {
             checks.fault(field, format!("must be left out for {}", input.kind));
         }
     }
-    let channels = input.channels.as_deref().filter(|_| request).unwrap_or_default();
-    if input.channels.is_some() && request && channels.is_empty() {
-        checks.fault("channels", "must name at least one of EMAIL, SMS, WEB");
-    }
-    for (i, channel) in channels.iter().enumerate() {
-        let missing = match channel.as_str() {
-            "EMAIL" => customer.email.is_none().then_some("needs the customer's email"),
-            "SMS" => customer.phone.is_none().then_some("needs the customer's phone"),
-            // A link is sent to nobody, yet the gateway wants to know whom it is for.
-            "WEB" => (customer.email.is_none() && customer.phone.is_none()).then_some("needs the customer's email or phone"),
-            _ => Some("must be one of EMAIL, SMS, WEB"),
-        };
-        if let Some(message) = missing {
-            checks.fault(format!("channels[{i}]"), message);
-        }
+    if let Some(channels) = input.channels.as_deref().filter(|_| request) {
+        check_channels(checks, customer, channels);
     }
 }
 

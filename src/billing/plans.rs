@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{
     App, Done, Refusal,
     checks::{Checks, MAX_COUNT, ModifierInput, Terms, modifiers},
+    dunning_policies,
 };
 use crate::{
     domain::{
@@ -36,6 +37,8 @@ pub struct PlanInput {
     pub while_past_due: Option<WhilePastDue>,
     pub business_day: Option<BusinessDay>,
     pub holiday_calendar: Option<Option<String>>,
+    /// Id or reference.
+    pub dunning_policy_id: Option<Option<String>>,
     pub add_ons: Option<Vec<ModifierInput>>,
     pub discounts: Option<Vec<ModifierInput>>,
 }
@@ -72,6 +75,7 @@ pub async fn create(app: &App, actor: &Actor, mut input: PlanInput) -> Done<Plan
         while_past_due: WhilePastDue::Bill,
         business_day: BusinessDay::None,
         holiday_calendar: None,
+        dunning_policy_id: None,
         add_ons: Vec::new(),
         discounts: Vec::new(),
         created_at: now,
@@ -139,6 +143,9 @@ async fn put(app: &App, tx: &mut Tx, checks: &mut Checks, plan: &mut Plan, input
         business_day,
         holiday_calendar
     );
+    if let Some(key) = &input.dunning_policy_id {
+        plan.dunning_policy_id = dunning_policies::named(tx, checks, key.as_deref()).await?;
+    }
     if let Some(add_ons) = &input.add_ons {
         plan.add_ons = modifiers::<AddOn>(tx, checks, "add_ons", add_ons, &plan.add_ons).await?;
     }

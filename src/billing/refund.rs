@@ -1,22 +1,26 @@
 //! Refunds: money back to the method it came from, recorded before the call and looked up when the answer is lost. Never more
 //! than was captured, and with what became credit never more than was paid.
 
-use chrono::TimeDelta;
-use serde_json::json;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
 
 mod credit;
 
 pub use credit::to_credit;
 
-use super::{App, Done, Refusal};
+use super::{
+    App, Done, Refusal,
+    gateways::{self, Call},
+    settle::fault_of_return,
+};
 use crate::{
     domain::{
         event::Actor,
-        id::InvoiceId,
+        id::{InvoiceId, RefundId},
         invoice::Invoice,
-        payment::{Payment, PaymentStatus, Refund, RefundStatus, RefundTo},
+        payment::{Payment, PaymentStatus, Refund, RefundFinding, RefundStatus, RefundTo},
     },
-    gateway::{Return, ReturnFound, ReturnOutcome},
+    gateway::{Return, ReturnFound, ReturnOutcome, health::listening},
     store,
 };
 
@@ -27,10 +31,11 @@ pub async fn refund(app: &App, actor: &Actor, invoice_id: InvoiceId, amount: Opt
         return Err(Refusal::not_found("invoice", invoice_id));
     };
     // One of these that is on its way is told of below, by the payment that it is of.
-    let mut wanted = wanted(&seen, RefundTo::Method, 0, amount)?;
+    let disputed = store::disputes::amount_of_invoice(&app.db, invoice_id).await?;
+    let mut wanted = wanted(&seen, RefundTo::Method, disputed, amount)?;
     let mut refunds = Vec::new();
     for payment in store::payments::of_invoice(&app.db, invoice_id).await? {
-        let part = wanted.min(payment.amount_captured - payment.amount_refunded);
+        let part = wanted.min(payment.returnable());
         if wanted > 0 && part > 0 && payment.status == PaymentStatus::Succeeded {
             let (refund, payment) = record(app, actor, &payment, part, reason).await?;
             let refund = call(app, refund, &payment).await?;
@@ -58,7 +63,7 @@ fn wanted(invoice: &Invoice, to: RefundTo, claimed: i64, amount: Option<i64>) ->
     if (1..=left).contains(&wanted) {
         return Ok(wanted);
     }
-    let waiting = if claimed > 0 { format!("; {claimed} is on its way back already") } else { String::new() };
+    let waiting = if claimed > 0 { format!("; {claimed} is on its way back or in dispute already") } else { String::new() };
     let message = format!("at most {left} of this invoice can be given back, in minor units{waiting}");
     // Where nothing is left no amount would do.
     let fits_none = amount.is_none() || left <= 0;
@@ -78,7 +83,11 @@ async fn record(app: &App, actor: &Actor, payment: &Payment, amount: i64, reason
         return Err(Refusal::not_found("payment", payment.id));
     };
     let claimed = store::refunds::claimed(&mut tx, invoice.id).await?;
-    let left = payment.amount_captured - payment.amount_refunded;
+    let left = payment.amount_captured - payment.amount_refunded - payment.amount_disputed;
+    let surplus = payment.surplus_in(payment.amount_refunded, amount);
+    if surplus > 0 && surplus < amount {
+        return Err(Refusal::WrongState("money that came twice is being given back first: try again later".to_owned()));
+    }
     if payment.status != PaymentStatus::Succeeded || amount > left {
         return Err(Refusal::WrongState("the payment has changed meanwhile: look at it and try again".to_owned()));
     }
@@ -110,7 +119,7 @@ async fn record(app: &App, actor: &Actor, payment: &Payment, amount: i64, reason
         }
         done => done?,
     }
-    if amount > invoice.refundable(RefundTo::Method, claimed) {
+    if amount - surplus > invoice.refundable(RefundTo::Method, claimed) {
         return Err(Refusal::WrongState("the invoice has changed meanwhile: look at it and try again".to_owned()));
     }
     let data = json!({ "to": RefundTo::Method, "payment_id": payment.id, "invoice_id": payment.invoice_id, "amount": amount, "reason": reason });
@@ -118,6 +127,25 @@ async fn record(app: &App, actor: &Actor, payment: &Payment, amount: i64, reason
     store::events::append(&mut tx, &[event]).await?;
     tx.commit().await?;
     Ok((refund, payment))
+}
+
+/// Gives back what an invoice did not need of a payment.
+pub(super) async fn surplus(app: &App, payment: &Payment) -> Done<()> {
+    let amount = payment.surplus - payment.amount_refunded;
+    match record(app, &Actor::System, payment, amount, "the invoice was paid already").await {
+        Ok((refund, payment)) => call(app, refund, &payment).await.map(|_| ()),
+        // Another refund of it is under way: this one is tried again when its claim ends.
+        Err(Refusal::WrongState(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// When a surplus that the gateway did not take back is tried again; never, once the backoff is used up: an operator sees it among the
+/// overpaid invoices.
+async fn again(app: &App, tx: &mut store::Tx, payment: &Payment) -> Done<Option<DateTime<Utc>>> {
+    let failures = store::refunds::failures(tx, payment.invoice_id, payment.id).await?;
+    let wait = usize::try_from(failures).ok().and_then(|index| app.config.collection.gateway_fault_backoff.get(index));
+    Ok(wait.and_then(|wait| TimeDelta::from_std(*wait).ok()).map(|wait| app.clock.now() + wait))
 }
 
 fn order(refund: &Refund, payment: &Payment) -> Return {
@@ -144,7 +172,8 @@ async fn call(app: &App, refund: Refund, payment: &Payment) -> Done<Refund> {
         // It waited too long for its turn: whether it was sent is being looked up, and it may be given up as never sent.
         return Ok(refund);
     }
-    let outcome = gateway.adapter.give_back(&order(&refund, payment)).await;
+    let (outcome, line) = listening(gateway.adapter.give_back(&order(&refund, payment))).await;
+    gateways::note(app, &Call::of(app, payment), line.met(fault_of_return(&outcome))).await;
     settle(app, refund, &outcome).await
 }
 
@@ -152,7 +181,12 @@ async fn call(app: &App, refund: Refund, payment: &Payment) -> Done<Refund> {
 pub(super) async fn look_up(app: &App, refund: Refund) -> Done<()> {
     let Some(payment_id) = refund.payment_id else { return Ok(()) };
     let Some(payment) = store::payments::get(&app.db, payment_id).await? else { return Ok(()) };
-    let Some(gateway) = app.gateways.get(&payment.gateway) else { return Ok(()) };
+    let Some(gateway) = app.gateways.get(&payment.gateway) else {
+        // It left the configuration: asked again later, and parked for an operator in the end.
+        let message = format!("gateway {} is not configured", payment.gateway);
+        settle(app, refund, &ReturnOutcome::Unknown { message }).await?;
+        return Ok(());
+    };
     match gateway.adapter.look_up_return(&order(&refund, &payment)).await {
         ReturnFound::Returned { voided } => {
             settle(app, refund, &ReturnOutcome::Returned { transaction_id: None, voided }).await?;
@@ -176,7 +210,49 @@ pub(super) async fn look_up(app: &App, refund: Refund) -> Done<()> {
     Ok(())
 }
 
+/// Closes a refund that no gateway could say anything about.
+pub async fn resolve(
+    app: &App,
+    actor: &Actor,
+    id: RefundId,
+    finding: RefundFinding,
+    transaction_id: Option<String>,
+    note: &str,
+) -> Done<Refund> {
+    let refund = store::refunds::get(&app.db, id).await?.ok_or_else(|| Refusal::not_found("refund", id))?;
+    let outcome = match finding {
+        RefundFinding::Succeeded => ReturnOutcome::Returned { transaction_id, voided: false },
+        RefundFinding::NotProcessed if transaction_id.is_some() => {
+            return Err(Refusal::invalid("transaction_id", "only goes with the outcome succeeded"));
+        }
+        RefundFinding::NotProcessed => ReturnOutcome::GatewayError { message: note.to_owned() },
+    };
+    let word = Word { actor, data: json!({ "outcome": finding, "note": note }) };
+    match close(app, refund, &outcome, Some(&word)).await? {
+        Ok(refund) => Ok(refund),
+        Err(status) => Err(Refusal::WrongState(format!("the refund is {status}: only a parked one is resolved by hand"))),
+    }
+}
+
+/// What an operator says.
+struct Word<'a> {
+    actor: &'a Actor,
+    data: Value,
+}
+
 async fn settle(app: &App, refund: Refund, outcome: &ReturnOutcome) -> Done<Refund> {
+    let asked = refund.clone();
+    // One that has ended meanwhile is left as it was seen.
+    Ok(close(app, refund, outcome, None).await?.unwrap_or(asked))
+}
+
+/// Writes an outcome down. Refused with the status where that waits for no outcome, or for an operator's word alone.
+async fn close(
+    app: &App,
+    refund: Refund,
+    outcome: &ReturnOutcome,
+    word: Option<&Word<'_>>,
+) -> Done<Result<Refund, RefundStatus>> {
     let mut tx = app.db.begin().await?;
     let now = app.now_in(&mut tx, refund.timeline).await?;
     // Invoice before payment before refund: the order in which everyone locks.
@@ -188,10 +264,30 @@ async fn settle(app: &App, refund: Refund, outcome: &ReturnOutcome) -> Done<Refu
     let (Some(mut invoice), Some(mut payment), Some(mut refund)) =
         (invoice, payment, store::refunds::lock(&mut tx, refund.id).await?)
     else {
-        return Ok(refund);
+        return Ok(Err(refund.status));
     };
-    if !matches!(refund.status, RefundStatus::Pending | RefundStatus::Unknown) {
-        return Ok(refund);
+    let returned = matches!(outcome, ReturnOutcome::Returned { .. });
+    let given_up = matches!(refund.status, RefundStatus::GatewayError | RefundStatus::Parked);
+    // Sent by a daemon that stood still, after another had found nothing and given it up: the money has gone back all the same,
+    // or may have, and that is asked once more.
+    let after_all = given_up
+        && payment.amount_refunded == refund.returned_before
+        && (returned
+            || matches!(outcome, ReturnOutcome::Unknown { .. }) && store::refunds::claimed(&mut tx, invoice.id).await? == 0);
+    let waits = match word {
+        None => after_all || matches!(refund.status, RefundStatus::Pending | RefundStatus::Unknown),
+        Some(_) => refund.status == RefundStatus::Parked,
+    };
+    if !waits {
+        return Ok(Err(refund.status));
+    }
+    // Gateways tell what was returned in all. Where that is in the books already, it was the one that had been given up.
+    let booked = returned && payment.amount_refunded == refund.returned_before + refund.amount;
+    let elsewhere = ReturnOutcome::GatewayError { message: "an earlier refund of this amount came through after all".to_owned() };
+    let outcome = if booked { &elsewhere } else { outcome };
+    if matches!(outcome, ReturnOutcome::Unknown { .. }) && (after_all || refund.status == RefundStatus::Pending) {
+        // Until now it may have been sent.
+        refund.sent_at = app.clock.now();
     }
     refund.lease_owner = None;
     refund.lease_expires_at = None;
@@ -206,7 +302,8 @@ async fn settle(app: &App, refund: Refund, outcome: &ReturnOutcome) -> Done<Refu
             if payment.amount_refunded == payment.amount_captured {
                 payment.status = PaymentStatus::Refunded;
             }
-            invoice.amount_refunded += refund.amount;
+            // The invoice never took the surplus.
+            invoice.amount_refunded += refund.amount - payment.surplus_in(refund.returned_before, refund.amount);
             invoice.updated_at = now;
         }
         ReturnOutcome::Refused { code, message } => {
@@ -219,18 +316,34 @@ async fn settle(app: &App, refund: Refund, outcome: &ReturnOutcome) -> Done<Refu
         }
         ReturnOutcome::Unknown { message } => wait_for_look_up(app, &mut refund, message),
     }
+    let failed = matches!(refund.status, RefundStatus::Refused | RefundStatus::GatewayError);
+    let mut kept = None;
+    if payment.surplus <= payment.amount_refunded {
+        payment.return_at = None;
+    } else if failed {
+        payment.return_at = again(app, &mut tx, &payment).await?;
+        kept = payment.return_at.is_none().then(|| {
+            let data = json!({ "invoice_id": invoice.id, "surplus": payment.surplus, "message": refund.message });
+            app.event(payment.timeline, now, &Actor::System, "payment.surplus_kept", payment.id, data)
+        });
+    }
     let kind = format!("refund.{}", refund.status);
     let data = json!({
         "to": refund.destination, "payment_id": payment.id, "invoice_id": invoice.id, "amount": refund.amount,
         "voided": refund.voided, "message": refund.message,
     });
-    let event = app.event(refund.timeline, now, &Actor::System, &kind, refund.id, data);
+    let mut events = Vec::with_capacity(2);
+    if let Some(word) = word {
+        events.push(app.event(refund.timeline, now, word.actor, "refund.resolved", refund.id, word.data.clone()));
+    }
+    events.push(app.event(refund.timeline, now, &Actor::System, &kind, refund.id, data));
     store::invoices::save(&mut tx, &[invoice]).await?;
     store::payments::save(&mut tx, &[payment]).await?;
     store::refunds::save(&mut tx, refund.clone()).await?;
-    store::events::append(&mut tx, &[event]).await?;
+    events.extend(kept);
+    store::events::append(&mut tx, &events).await?;
     tx.commit().await?;
-    Ok(refund)
+    Ok(Ok(refund))
 }
 
 fn wait_for_look_up(app: &App, refund: &mut Refund, message: &str) {

@@ -4,11 +4,16 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{App, Done, collect_due::Obstacle};
+use super::{
+    App, Done,
+    collect_due::Obstacle,
+    gateways::{self, Call},
+};
 use crate::{
     domain::{
         event::Actor,
@@ -16,7 +21,7 @@ use crate::{
         invoice::{InvoiceStatus, NextAction},
         payment::{Decline, Outcome, Payment},
     },
-    gateway::{Charge, Configured, Found, Mandate, ReturnOutcome, Sent, Source},
+    gateway::{Charge, Configured, Found, Mandate, Other, ReturnOutcome, Sent, Source, health::listening},
     store,
 };
 
@@ -42,8 +47,17 @@ pub(super) enum Answer {
     Nothing,
     /// The gateway could not say.
     Silence(String),
+    /// It is at the gateway, and not as it was asked for.
+    Disagrees(String),
+    /// Taken more than once under one reference.
+    Twice {
+        best: Outcome,
+        others: Vec<Other>,
+    },
     /// What became of the attempt to give reserved money free.
     Released(ReturnOutcome),
+    /// Its gateway went down while it waited for its turn: it was not called, and rests until then, by the payment's own clock.
+    Rests(DateTime<Utc>),
     /// Another daemon has taken the payment over.
     LeaseLost,
 }
@@ -119,14 +133,18 @@ impl Writer<'_> {
     }
 
     async fn settle(&self, claims: &[(Payment, Answer)]) -> Done<Vec<Option<(Step, Payment)>>> {
+        let begun = self.app.clock.now();
         let mut tries = 0;
         loop {
             match settle_group(self.app, claims).await {
-                Err(error) if tries < 5 => {
-                    // Money may have moved: the answers must not be lost to a passing fault such as a deadlock.
+                // Money may have moved: the answers must not be lost to a passing fault such as a deadlock. After a lease others
+                // look them up.
+                Err(error)
+                    if tries < 5 || error.is_passing() && self.app.clock.now() < begun + self.app.config.collection.lease =>
+                {
                     tries += 1;
                     tracing::warn!(%error, tries, "settling outcomes failed, trying again");
-                    tokio::time::sleep(std::time::Duration::from_millis(50 << tries)).await;
+                    tokio::time::sleep(std::time::Duration::from_millis(50 << tries.min(5))).await;
                 }
                 done => return done,
             }
@@ -178,6 +196,11 @@ pub(super) async fn without_gateway(app: &App, id: InvoiceId, obstacle: Obstacle
 /// Asks the gateway, within its limit of calls at a time.
 pub(super) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment, step: Step) -> Answer {
     let Ok(_permit) = gateway.permits.acquire().await else { return Answer::LeaseLost };
+    if step == Step::Charge
+        && let Some(until) = gateways::too_late_for(app, &Call::of(app, payment))
+    {
+        return Answer::Rests(until);
+    }
     if step == Step::Charge || step == Step::Capture {
         match keep_lease(app, payment).await {
             Ok(true) => {}
@@ -189,7 +212,9 @@ pub(super) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment,
         }
     }
     // A panic would take every other call of this run with it. This one may have got as far as the gateway.
-    std::panic::AssertUnwindSafe(call(gateway, payment, step)).catch_unwind().await.unwrap_or_else(|_| {
+    let called = std::panic::AssertUnwindSafe(call(gateway, payment, step)).catch_unwind();
+    let (answer, line) = listening(called).await;
+    let answer = answer.unwrap_or_else(|_| {
         tracing::error!(payment = %payment.id, gateway = gateway.name, ?step, "the adapter panicked; its outcome is looked up");
         let message = "the adapter panicked".to_owned();
         match step {
@@ -197,7 +222,40 @@ pub(super) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment,
             Step::LookUp => Answer::Silence(message),
             Step::Release => Answer::Released(ReturnOutcome::Unknown { message }),
         }
-    })
+    });
+    // A look-up says nothing of how charges fare.
+    if step != Step::LookUp {
+        gateways::note(app, &Call::of(app, payment), line.met(fault(&answer))).await;
+    }
+    answer
+}
+
+/// The fault of the gateway that an answer tells of.
+fn fault(answer: &Answer) -> Option<(String, Option<TimeDelta>)> {
+    match answer {
+        Answer::Outcome(outcome) => fault_of(outcome),
+        Answer::Released(outcome) => fault_of_return(outcome),
+        _ => None,
+    }
+}
+
+/// The same of money that was to go back.
+pub(super) fn fault_of_return(outcome: &ReturnOutcome) -> Option<(String, Option<TimeDelta>)> {
+    match outcome {
+        ReturnOutcome::GatewayError { message } | ReturnOutcome::Unknown { message } => Some((message.clone(), None)),
+        ReturnOutcome::Returned { .. } | ReturnOutcome::Refused { .. } => None,
+    }
+}
+
+/// The same of an outcome, and for how long a 429 asked to be left alone.
+pub(super) fn fault_of(outcome: &Outcome) -> Option<(String, Option<TimeDelta>)> {
+    match outcome {
+        Outcome::GatewayError { message, retry_after } => {
+            Some((message.clone(), retry_after.and_then(|wait| TimeDelta::from_std(wait).ok())))
+        }
+        Outcome::Unknown { message } => Some((message.clone(), None)),
+        _ => None,
+    }
 }
 
 async fn call(gateway: &Configured, payment: &Payment, step: Step) -> Answer {
@@ -208,7 +266,9 @@ async fn call(gateway: &Configured, payment: &Payment, step: Step) -> Answer {
         Step::Capture => Answer::Outcome(gateway.adapter.capture(transaction_id, &charge).await),
         Step::LookUp => match gateway.adapter.look_up(&sent(payment)).await {
             Found::Outcome(outcome) => Answer::Outcome(outcome),
+            Found::Several { best, others } => several(gateway, payment, &charge, best, others).await,
             Found::Nothing => Answer::Nothing,
+            Found::Disagrees { message } => Answer::Disagrees(message),
             Found::NoAnswer { message } => Answer::Silence(message),
         },
         Step::Release => {
@@ -219,14 +279,24 @@ async fn call(gateway: &Configured, payment: &Payment, step: Step) -> Answer {
     }
 }
 
+/// Reserved more than once: one of them is ours. Taken more than once: for a human.
+async fn several(gateway: &Configured, payment: &Payment, charge: &Charge, best: Outcome, others: Vec<Other>) -> Answer {
+    for stray in others.iter().filter(|other| other.taken_minor.is_none()) {
+        let released = gateway.adapter.release(&stray.transaction_id, charge).await;
+        tracing::warn!(payment = %payment.id, stray = stray.transaction_id, ?released, "reserved more than once: one is given free");
+    }
+    if others.iter().any(|other| other.taken_minor.is_some()) { Answer::Twice { best, others } } else { Answer::Outcome(best) }
+}
+
 /// A payment that waited long for its turn renews its lease first; false if another daemon has it by now.
 async fn keep_lease(app: &App, payment: &Payment) -> Done<bool> {
-    let now = app.clock.now();
     let lease = app.config.collection.lease;
-    if payment.lease_expires_at.is_some_and(|expires| expires - lease / 2 > now) {
+    if payment.lease_expires_at.is_some_and(|expires| expires - lease / 2 > app.clock.now()) {
         return Ok(true);
     }
     let mut tx = app.db.begin().await?;
+    // Not before: who waited here for long would renew it up to an instant that has passed.
+    let now = app.clock.now();
     let renewed = store::payments::renew_lease(&mut tx, payment.id, payment.lease_token, now, now + lease).await?;
     tx.commit().await?;
     Ok(renewed)

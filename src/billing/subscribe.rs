@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{
     App, Done,
     checks::{Checks, MAX_COUNT, ModifierInput, Terms, copies, entries},
+    dunning_policies,
     open::{Draft, open_invoices},
 };
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
         customer::{Customer, Metadata, PaymentMethod, Timeline, Zone},
         event::Actor,
         frequency::Frequency,
-        id::{AddOn, Discount, PaymentMethodId},
+        id::{AddOn, Discount, DunningPolicyId, PaymentMethodId},
         invoice::{Line, LineKind},
         money::Currency,
         plan::{CatchUp, Plan, WhilePastDue},
@@ -74,9 +75,9 @@ pub struct SubscribeInput {
     pub holiday_calendar: Option<String>,
     pub catch_up: Option<CatchUp>,
     pub while_past_due: Option<WhilePastDue>,
-    /// There are no policies besides the configured one: none may be named.
+    /// Id or reference. None: the plan's.
     pub dunning_policy_id: Option<String>,
-    /// Nothing is authorized early: none, or 0.
+    /// How many days before a bill date the charge is authorized: none or 0, on the bill date itself.
     pub authorize_days_before: Option<i64>,
     pub metadata: Option<Metadata>,
 }
@@ -99,6 +100,7 @@ pub async fn subscribe(app: &App, actor: &Actor, input: SubscribeInput) -> Done<
     let named = Named {
         customer: customer.as_ref(),
         plan: plan.as_ref(),
+        policy: dunning_policies::named(&mut tx, &mut checks, input.dunning_policy_id.as_deref()).await?,
         methods: &methods,
         add_ons: &entries(&mut tx, input.add_ons.as_deref().unwrap_or_default()).await?,
         discounts: &entries(&mut tx, input.discounts.as_deref().unwrap_or_default()).await?,
@@ -146,6 +148,7 @@ fn initial_payment(subscription: &Subscription, amount: i64, now: DateTime<Utc>)
 pub(super) struct Named<'a> {
     pub customer: Option<&'a Customer>,
     pub plan: Option<&'a Plan>,
+    pub policy: Option<DunningPolicyId>,
     /// The customer's, if the input names one.
     pub methods: &'a [PaymentMethod],
     /// Those that the input names may be among more.
@@ -197,12 +200,6 @@ pub(super) fn draft(app: &App, checks: &mut Checks, named: &Named, input: Subscr
             checks.fault("ends_on", format!("must be after the first bill date, {starts_on}"));
         }
     }
-    if input.dunning_policy_id.is_some() {
-        checks.fault("dunning_policy_id", "must be left out: the configured dunning ladder holds for all subscriptions");
-    }
-    if input.authorize_days_before.is_some_and(|days| days != 0) {
-        checks.fault("authorize_days_before", "must be left out or 0: charges are authorized on the bill date itself");
-    }
     checks.amount("initial_payment_amount", input.initial_payment_amount.unwrap_or(0));
     if let (Some(method), Some(_)) = (input.payment_method_id, customer)
         && !named.methods.iter().any(|known| known.id == method)
@@ -242,6 +239,8 @@ pub(super) fn draft(app: &App, checks: &mut Checks, named: &Named, input: Subscr
         business_day,
         holiday_calendar: input.holiday_calendar.or(plan_calendar),
         initial_payment_amount: input.initial_payment_amount,
+        authorize_days_before: input.authorize_days_before.filter(|&days| days != 0),
+        dunning_policy_id: named.policy.or(plan.and_then(|plan| plan.dunning_policy_id)),
         add_ons,
         discounts,
         metadata: input.metadata.unwrap_or_default(),

@@ -6,6 +6,7 @@ use super::{
     App, Done,
     change::When,
     checks::{Checks, ModifierInput, Terms, modifiers},
+    dunning_policies,
 };
 use crate::{
     domain::{
@@ -41,6 +42,9 @@ pub struct TermsInput {
     pub holiday_calendar: Option<Option<String>>,
     pub catch_up: Option<CatchUp>,
     pub while_past_due: Option<WhilePastDue>,
+    pub authorize_days_before: Option<i64>,
+    /// Id or reference.
+    pub dunning_policy_id: Option<Option<String>>,
     pub timezone: Option<Zone>,
     pub metadata: Option<Metadata>,
     pub keep_anchor: Option<bool>,
@@ -54,10 +58,6 @@ pub struct FixedTerms {
     pub first_period: Option<FirstPeriod>,
     pub initial_payment_amount: Option<i64>,
     pub trial_days: Option<i64>,
-    /// There are no policies besides the configured one: none may be named.
-    pub dunning_policy_id: Option<String>,
-    /// Nothing is authorized early: none, or 0.
-    pub authorize_days_before: Option<i64>,
 }
 
 impl FixedTerms {
@@ -82,16 +82,6 @@ impl FixedTerms {
                 "trial_days",
                 self.trial_days.is_some(),
                 "only counts at the start: to move the end of a trial, reschedule the first charge",
-            ),
-            (
-                "dunning_policy_id",
-                self.dunning_policy_id.is_some(),
-                "must be left out: the configured dunning ladder holds for all subscriptions",
-            ),
-            (
-                "authorize_days_before",
-                self.authorize_days_before.is_some_and(|days| days != 0),
-                "must be left out or 0: charges are authorized on the bill date itself",
             ),
         ];
         for (field, _, message) in differs.into_iter().filter(|(_, differs, _)| *differs) {
@@ -135,6 +125,10 @@ pub(super) async fn resolve(
         Some(inputs) => Some(modifiers::<Discount>(tx, checks, "discounts", inputs, &subscription.discounts).await?),
         None => None,
     };
+    let dunning_policy_id = match &input.dunning_policy_id {
+        Some(key) => Some(dunning_policies::named(tx, checks, key.as_deref()).await?),
+        None => None,
+    };
     if let Some(Some(method)) = input.payment_method_id {
         let methods = store::payment_methods::of_customer(tx, subscription.customer_id).await?;
         if !methods.iter().any(|known| known.id == method) {
@@ -161,6 +155,8 @@ pub(super) async fn resolve(
         holiday_calendar: input.holiday_calendar,
         catch_up: input.catch_up,
         while_past_due: input.while_past_due,
+        authorize_days_before: input.authorize_days_before,
+        dunning_policy_id,
         timezone: input.timezone,
         metadata: input.metadata,
         keep_anchor: input.keep_anchor,

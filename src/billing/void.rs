@@ -69,6 +69,10 @@ pub(super) async fn void_invoices(
         events.push(app.event(invoice.timeline, now, actor, "invoice.voided", invoice.id, data));
     }
     store::invoices::save(tx, &voided).await?;
+    let closed: Vec<InvoiceId> = voided.iter().map(|invoice| invoice.id).collect();
+    if store::payment_requests::withdraw_of_invoices(tx, &closed, app.clock.now()).await? > 0 {
+        app.bells.requests.notify_one();
+    }
     store::customers::save_balances(tx, &purses.into_values().collect::<Vec<_>>(), &credits).await?;
     Ok(events)
 }

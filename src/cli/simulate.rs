@@ -133,6 +133,7 @@ fn replace_gateways(config: &mut Config, sandbox: &Running) {
     for gateway in config.gateways.values_mut() {
         let (base_url, api_key, merchant_id) = match gateway.kind {
             GatewayKind::Paylike => (sandbox.url(), sandbox::PAYLIKE_KEY, sandbox::PAYLIKE_MERCHANT),
+            GatewayKind::Paysley => (format!("{}/v2", sandbox.url()), sandbox::PAYSLEY_KEY, ""),
             _ => (format!("{}/api", sandbox.url()), sandbox::FLUIDPAY_KEY, ""),
         };
         *gateway = GatewayConfig {
@@ -144,6 +145,9 @@ fn replace_gateways(config: &mut Config, sandbox: &Running) {
             merchant_id: merchant_id.to_owned(),
             timeout: Duration::from_secs(30),
             max_in_flight: 64,
+            authorization_lifetime: Duration::from_hours(7 * 24),
+            caps: gateway.caps.clone(),
+            breaker: Default::default(),
         };
     }
 }

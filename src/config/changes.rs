@@ -2,11 +2,11 @@
 
 use secrecy::ExposeSecret;
 
-use super::Config;
+use super::{CollectionConfig, Config};
 
 impl Config {
-    /// Sections, and gateways by name, in which `fresh` differs from what this daemon runs with. The log level is not among
-    /// them, and neither is `admin.listen` with port 0, which only asked for any free one.
+    /// Sections, and gateways by name, in which `fresh` differs from what this daemon runs with. The log level and
+    /// the dunning policies are not among them, and neither is `admin.listen` with port 0, which only asked for any free one.
     pub fn changes_needing_restart(&self, fresh: &Self) -> Vec<String> {
         let text = |value: &dyn std::fmt::Debug| format!("{value:?}");
         let (old_url, new_url) = (self.database.url.expose_secret(), fresh.database.url.expose_secret());
@@ -14,10 +14,11 @@ impl Config {
         let listen = fresh.admin.listen.port() != 0 && self.admin.listen != fresh.admin.listen;
         let sections = [
             ("database", old_url != new_url || self.database.max_connections != fresh.database.max_connections),
-            ("admin", old_key != new_key || listen),
+            ("admin", old_key != new_key || listen || self.admin.public_url != fresh.admin.public_url),
             ("billing", text(&self.billing) != text(&fresh.billing)),
             ("installments", text(&self.installments) != text(&fresh.installments)),
-            ("collection", text(&self.collection) != text(&fresh.collection)),
+            ("collection", text(&self.collection) != text(&self.reloaded(fresh))),
+            ("invariants", text(&self.invariants) != text(&fresh.invariants)),
             ("jobs", text(&self.jobs) != text(&fresh.jobs)),
             ("instance", self.instance.name != fresh.instance.name),
             ("log.format", self.log.format != fresh.log.format),
@@ -41,6 +42,14 @@ impl Config {
     }
 }
 
+impl Config {
+    /// The collection settings of `fresh` with what a reload takes over put back as it was.
+    fn reloaded(&self, fresh: &Self) -> CollectionConfig {
+        let CollectionConfig { retry_days, final_action, dunning_policy, .. } = self.collection.clone();
+        CollectionConfig { retry_days, final_action, dunning_policy, ..fresh.collection.clone() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::load_from;
@@ -61,6 +70,9 @@ mod tests {
         let changes = |pairs| old.changes_needing_restart(&with(pairs));
         assert!(changes(&[]).is_empty());
         assert!(changes(&[("REBILLD_LOG__LEVEL", "debug")]).is_empty());
+        assert!(changes(&[("REBILLD_COLLECTION__RETRY_DAYS", "2,4"), ("REBILLD_COLLECTION__FINAL_ACTION", "pause")]).is_empty());
+        assert_eq!(changes(&[("REBILLD_COLLECTION__CAPS__24H", "3")]), ["collection"]);
+        assert_eq!(changes(&[("REBILLD_GATEWAYS__FLUID__CAPS__1H", "1")]), ["gateways.fluid"]);
         assert_eq!(changes(&[("REBILLD_GATEWAYS__FLUID__API_KEY", "b")]), ["gateways.fluid"]);
         assert_eq!(changes(&[("REBILLD_ADMIN__BOOTSTRAP_KEY", "k"), ("REBILLD_JOBS__DRAIN", "1s")]), ["admin", "jobs"]);
         assert_eq!(changes(&[("REBILLD_DATABASE__URL", "postgres://u:p@h/d")]), ["database"]);

@@ -56,13 +56,16 @@ impl Config {
         let known = ["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
         faults.error(!known, "database.url", "must begin with sqlite:// or postgres://");
         faults.error(self.database.max_connections == 0, "database.max_connections", "must be at least 1");
-        faults.error(self.billing.batch == 0, "billing.batch", "must be at least 1");
+        self.public_url_faults(&mut faults);
+        // A claim holds a lock of the database for each of its credentials, of which PostgreSQL has some thousands in all.
+        faults.error(!(1..=1000).contains(&self.billing.batch), "billing.batch", "must be from 1 to 1000");
 
         let collection = &self.collection;
         faults.error(collection.lease.is_zero(), "collection.lease", "must be longer than 0s");
         for (key, waits) in [
             ("collection.lookup_backoff", &collection.lookup_backoff),
             ("collection.gateway_fault_backoff", &collection.gateway_fault_backoff),
+            ("collection.payment_request_poll", &collection.payment_request_poll),
         ] {
             faults.error(waits.is_empty(), key, "must hold at least one duration");
             faults.error(waits.iter().any(Duration::is_zero), key, "must hold durations longer than 0s");
@@ -70,6 +73,23 @@ impl Config {
         let days = &collection.retry_days;
         let rising = days.first().is_none_or(|first| *first > 0) && days.windows(2).all(|pair| pair[0] < pair[1]);
         faults.error(!rising, "collection.retry_days", "must be rising whole days from 1, such as [1, 3, 5, 7]");
+        self.dunning_faults(&mut faults);
+
+        faults.error(
+            collection.payment_request_expires.is_zero(),
+            "collection.payment_request_expires",
+            "must be longer than 0s",
+        );
+        let rising = collection.payment_request_reminders.first().is_none_or(|first| !first.is_zero())
+            && collection.payment_request_reminders.windows(2).all(|pair| pair[0] < pair[1]);
+        faults.error(!rising, "collection.payment_request_reminders", "must be rising durations such as [\"3d\", \"10d\"]");
+        let asks = |gateway: &GatewayConfig| matches!(gateway.kind, GatewayKind::Paysley | GatewayKind::Paylike);
+        let named = &collection.payment_request_gateway;
+        faults.error(
+            !named.is_empty() && !self.gateways.get(named).is_some_and(asks),
+            "collection.payment_request_gateway",
+            "must name a configured gateway of the kind paysley or paylike",
+        );
 
         faults.error(self.jobs.tick.is_zero(), "jobs.tick", "must be longer than 0s");
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log.level);
@@ -83,6 +103,40 @@ impl Config {
             self.gateway_faults(name, gateway, &mut faults);
         }
         faults.0
+    }
+
+    fn dunning_faults(&self, faults: &mut Faults) {
+        let default = &self.collection.dunning_policy;
+        let known = self.dunning.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let known = if known.is_empty() { "there is none".to_owned() } else { format!("there are {known}") };
+        faults.error(
+            !default.is_empty() && !self.dunning.contains_key(default),
+            "collection.dunning_policy",
+            format!("must name a policy of the settings, [dunning.<name>]: {known}"),
+        );
+        for (name, ladders) in self.policies() {
+            let usable = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-');
+            faults.error(
+                name.is_empty() || !usable || name.contains("__") || name.starts_with("dun_"),
+                format!("dunning.{name}"),
+                "is no usable name: take a-z, 0-9, `-` and single `_`",
+            );
+            for (path, message) in ladders.faults(self.billing.bill_at) {
+                faults.error(true, format!("dunning.{name}.{path}"), message);
+            }
+        }
+    }
+
+    fn public_url_faults(&self, faults: &mut Faults) {
+        let url = &self.admin.public_url;
+        let fine = |url: &Url| {
+            matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() && url.username().is_empty()
+        };
+        faults.error(
+            !url.is_empty() && !Url::parse(url).is_ok_and(|url| fine(&url)),
+            "admin.public_url",
+            "must be an http or https address such as https://billing.example.com",
+        );
     }
 
     fn gateway_faults(&self, name: &str, gateway: &GatewayConfig, faults: &mut Faults) {
@@ -115,6 +169,14 @@ impl Config {
         faults.error(paylike && gateway.merchant_id.is_empty(), key("merchant_id"), "is missing: Paylike needs one");
         faults.error(gateway.timeout.is_zero(), key("timeout"), "must be longer than 0s");
         faults.error(gateway.max_in_flight == 0, key("max_in_flight"), "must be at least 1");
+        let breaker = &gateway.breaker;
+        faults.error(breaker.ratio > 100, key("breaker.ratio"), "is a percentage: 0 to 100");
+        faults.error(breaker.window > 10_000, key("breaker.window"), "must be at most 10000");
+        faults.error(breaker.probes == 0, key("breaker.probes"), "must be at least 1");
+        faults.error(breaker.waits.is_empty(), key("breaker.waits"), "must hold at least one duration");
+        faults.error(breaker.waits.iter().any(Duration::is_zero), key("breaker.waits"), "must hold durations longer than 0s");
+        let short = gateway.authorization_lifetime < Duration::from_hours(24);
+        faults.error(short, key("authorization_lifetime"), "must be at least 1d");
         faults.warning(
             self.collection.lease <= gateway.timeout,
             key("timeout"),

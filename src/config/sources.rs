@@ -162,7 +162,9 @@ fn key_of(name: &str, defaults: &Figment) -> Result<Option<String>, String> {
         // One underscore is the likeliest slip, and silence about it would run with the default.
         let slip = rest.to_ascii_lowercase();
         let meant = slip.split_once('_').filter(|(section, key)| {
-            *section == "gateways" || defaults.find_value(section).is_ok_and(|table| table.find_ref(key).is_some())
+            *section == "gateways"
+                || *section == "dunning"
+                || defaults.find_value(section).is_ok_and(|table| table.find_ref(key).is_some())
         });
         return match meant {
             Some((section, key)) => Err(format!(
@@ -188,6 +190,9 @@ fn typed(key: &str, value: &str, defaults: &Figment) -> Value {
         Ok(Value::Array(..)) => list(value),
         Ok(Value::Num(..) | Value::Bool(..)) => parse(value.trim()),
         Err(_) if key.starts_with("billing.holidays.") => list(value),
+        Err(_) if key.starts_with("dunning.") && key.rsplit('.').next() == Some("steps") => list(value),
+        Err(_) if key.starts_with("collection.caps.") => parse(value.trim()),
+        Err(_) if key.starts_with("gateways.") && key.contains(".caps.") => parse(value.trim()),
         Err(_) if key.starts_with("gateways.") && key.ends_with(".max_in_flight") => parse(value.trim()),
         _ => Value::from(value),
     }

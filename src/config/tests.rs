@@ -213,7 +213,22 @@ fn every_semantic_fault_is_named_and_all_at_once() {
     for (text, expected) in [
         ("[database]\nurl = \"mysql://h\"".to_owned(), "database.url must begin with sqlite:// or postgres://"),
         ("[database]\nmax_connections = 0".into(), "database.max_connections must be at least 1"),
-        ("[billing]\nbatch = 0".into(), "billing.batch must be at least 1"),
+        (
+            "[admin]\npublic_url = \"billing.example.com\"".into(),
+            "admin.public_url must be an http or https address such as https://billing.example.com",
+        ),
+        ("[collection]\npayment_request_expires = \"0s\"".into(), "collection.payment_request_expires must be longer than 0s"),
+        (
+            "[collection]\npayment_request_reminders = [\"10d\", \"3d\"]".into(),
+            "collection.payment_request_reminders must be rising durations such as [\"3d\", \"10d\"]",
+        ),
+        ("[collection]\npayment_request_poll = []".into(), "collection.payment_request_poll must hold at least one duration"),
+        (
+            "[collection]\npayment_request_gateway = \"nobody\"".into(),
+            "collection.payment_request_gateway must name a configured gateway of the kind paysley or paylike",
+        ),
+        ("[billing]\nbatch = 0".into(), "billing.batch must be from 1 to 1000"),
+        ("[billing]\nbatch = 1001".into(), "billing.batch must be from 1 to 1000"),
         ("[collection]\nlease = \"0s\"".into(), "collection.lease must be longer than 0s"),
         ("[collection]\nlookup_backoff = []".into(), "collection.lookup_backoff must hold at least one duration"),
         ("[collection]\ngateway_fault_backoff = []".into(), "collection.gateway_fault_backoff must hold at least one duration"),
@@ -242,7 +257,7 @@ fn every_semantic_fault_is_named_and_all_at_once() {
         from_file(&swapped("https://h", fine)).expect(fine);
     }
     let several = from_file("[billing]\nbatch = 0\n[jobs]\ntick = \"0s\"").expect_err("two faults");
-    assert_eq!(several, "configuration: billing.batch must be at least 1; jobs.tick must be longer than 0s");
+    assert_eq!(several, "configuration: billing.batch must be from 1 to 1000; jobs.tick must be longer than 0s");
     let slow = from_file(&gateway("timeout = \"2m\"")).expect("a warning stops nothing");
     let warnings = slow.validate();
     assert_eq!((warnings.len(), warnings[0].severity), (1, Severity::Warning));
@@ -288,4 +303,40 @@ fn secrets_never_show() {
         let fault = from_file(text).expect_err(text);
         assert!(!fault.contains("hunter2") && fault.contains("FILE") != text.contains("url ="), "{fault}");
     }
+}
+
+#[test]
+fn policies_and_caps_are_read_and_their_faults_named_together() {
+    let text = "[collection]\ndunning_policy = \"nobody\"\n[collection.caps]\n7d = 5\n30d = 0\n\
+        [dunning.own]\nsteps = [{ after_days = 2 }, { after_days = 2 }, { after_days = 1 }]\n\
+        [dunning.own.by_class.hard]\nsteps = [{ after_days = 3 }, { after_days = 3, at = \"05:00\" }]\n[dunning.Bad]\nsteps = []\n";
+    let error = from_file(text).expect_err("refused");
+    for sentence in [
+        "collection.dunning_policy must name a policy of the settings, [dunning.<name>]: there are Bad, own",
+        "dunning.Bad is no usable name",
+        "dunning.own.steps[1].after_days must rise",
+        "dunning.own.steps[2].after_days must rise",
+        "dunning.own.by_class.hard.steps[1].after_days must rise",
+    ] {
+        assert!(error.contains(sentence), "{sentence}: {error}");
+    }
+    for (wrong, named) in [
+        ("[collection.caps]\nsoon = 2\n", "soon"),
+        ("[collection.caps]\n1d = 2\n", "names one time twice"),
+        ("[dunning.own]\nsteps = [{ after_days = 1, at = \"6:00\" }]\n", "06:00"),
+        ("[dunning.own]\nsteps = [{ after_days = 1, channels = [\"fax\"] }]\n", "fax"),
+        ("[dunning.own]\nsteps = [{ days = 1 }]\n", "days"),
+    ] {
+        let error = from_file(wrong).expect_err(wrong);
+        assert!(error.contains(named), "{wrong}: {error}");
+    }
+    let caps = |config: &Config, gateway| -> Vec<(i64, usize)> {
+        config.caps_of(gateway).iter().map(|cap| (cap.within.num_hours(), cap.declines)).collect()
+    };
+    assert_eq!(caps(&Config::defaults(), "any"), [(24, 2), (720, 15)]);
+    let mut variables = FLUID.to_vec();
+    variables.extend([("REBILLD_GATEWAYS__FLUID__CAPS__30D", "0"), ("REBILLD_GATEWAYS__FLUID__CAPS__1H", "1")]);
+    variables.push(("REBILLD_COLLECTION__CAPS__24H", "3"));
+    let config = from_env(&variables).expect("settings");
+    assert_eq!((caps(&config, "fluid"), caps(&config, "other")), (vec![(1, 1), (24, 3)], vec![(24, 3), (720, 15)]));
 }

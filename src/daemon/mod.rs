@@ -23,7 +23,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    billing::{App, collect_due, keys},
+    billing::{
+        App, collect_due, dunning_policies,
+        instances::{self, Presence},
+        keys,
+    },
     clock::Clock,
     config::{self, Config, GatewayConfig, Severity},
     gateway::Gateways,
@@ -41,6 +45,10 @@ pub struct Daemon {
     server: JoinHandle<std::io::Result<()>>,
     /// Ends the listener; separate from `app.stopping`, which also ends claiming.
     closing: CancellationToken,
+    /// Gives signs of life until it is told to stop, or finds another daemon under this one's name.
+    staying: JoinHandle<Presence>,
+    left: CancellationToken,
+    replaced: CancellationToken,
 }
 
 /// Runs until SIGTERM or SIGINT: what `rebilld serve` does.
@@ -53,14 +61,27 @@ pub async fn run(file: Option<PathBuf>) -> anyhow::Result<()> {
     let watch = tokio::spawn(supervisor::watch(daemon.jobs.pulses()));
     supervisor::ready(daemon.addr);
     println!("rebilld listens on http://{}", daemon.addr);
-    while let Wish::Reload = signals.next().await {
-        supervisor::reloading(|| reload::reload(&daemon.app.config, file.as_deref()));
+    let replaced = daemon.replaced.clone();
+    loop {
+        tokio::select! {
+            wish = signals.next() => match wish {
+                Wish::Reload => supervisor::reloading(reload::reload(&daemon.app, file.as_deref())).await,
+                Wish::Stop => break,
+            },
+            () = replaced.cancelled() => {
+                tracing::error!(instance = daemon.app.instance, "another daemon has taken this one's name: stopping");
+                break;
+            }
+        }
     }
     supervisor::stopping();
     watch.abort();
     tokio::select! {
         () = daemon.stop() => {}
         () = signals.stop() => tracing::warn!("told to stop once more: leaving at once; the next start looks up what was under way"),
+    }
+    if replaced.is_cancelled() {
+        bail!("instance.name: another daemon on this database goes by the same name: give each one of its own");
     }
     Ok(())
 }
@@ -88,9 +109,14 @@ pub async fn start(mut config: Config, seed: [u8; 32]) -> anyhow::Result<Daemon>
 
 async fn serve(app: Arc<App>, listener: TcpListener) -> anyhow::Result<Daemon> {
     let addr = app.config.admin.listen;
+    // First, since what comes next is done in the name of an earlier life.
+    let presence = instances::arrive(&app).await?;
     // In steps, so that nobody waits long for the rows of many payments.
     while collect_due::recover(&app, true).await? > 0 {}
     keys::bootstrap(&app).await?;
+    for change in dunning_policies::configure(&app, &app.config).await? {
+        tracing::info!("dunning policy {change}");
+    }
     let closing = CancellationToken::new();
     let jobs = cron::start(app.clone()).await?;
     let server = tokio::spawn(http::serve(listener, app.clone(), closing.clone()));
@@ -102,13 +128,24 @@ async fn serve(app: Arc<App>, listener: TcpListener) -> anyhow::Result<Daemon> {
         gateways = app.gateways.names().collect::<Vec<_>>().join(", "),
         "rebilld is up"
     );
-    Ok(Daemon { app, addr, jobs, server, closing })
+    let (left, replaced) = (CancellationToken::new(), CancellationToken::new());
+    let staying = tokio::spawn(stay(app.clone(), presence, left.clone(), replaced.clone()));
+    Ok(Daemon { app, addr, jobs, server, closing, staying, left, replaced })
+}
+
+/// Holds this daemon's place among the instances until it is left.
+async fn stay(app: Arc<App>, mut presence: Presence, left: CancellationToken, replaced: CancellationToken) -> Presence {
+    tokio::select! {
+        () = left.cancelled() => {}
+        () = instances::stay(&app, &mut presence) => replaced.cancel(),
+    }
+    presence
 }
 
 impl Daemon {
     /// Claims nothing more, lets calls and requests in flight finish within `jobs.drain`, commits, closes the database.
     pub async fn stop(self) {
-        let Self { app, jobs, server, closing, .. } = self;
+        let Self { app, jobs, server, closing, staying, left, .. } = self;
         let begun = Instant::now();
         tracing::info!(bound = ?app.config.jobs.drain, "stopping: nothing new is claimed, calls in flight may finish");
         app.stopping.cancel();
@@ -120,6 +157,16 @@ impl Daemon {
         }
         if !drained || served.is_err() {
             tracing::warn!("not everything ended in time; the next start looks up what was under way");
+        }
+        left.cancel();
+        let leaving = async {
+            match staying.await {
+                Ok(presence) => instances::leave(&app, presence).await,
+                Err(_) => Ok(()),
+            }
+        };
+        if !matches!(tokio::time::timeout(Duration::from_secs(5), leaving).await, Ok(Ok(()))) {
+            tracing::warn!("the end of this life could not be written down");
         }
         // An open connection of something that had to be left must not hold us up.
         let _ = tokio::time::timeout(Duration::from_secs(5), app.db.close()).await;

@@ -1,14 +1,15 @@
-//! SIGHUP: the settings are read again. The log level changes at once; for the rest the log names what needs a restart.
+//! SIGHUP: the settings are read again. The log level and the dunning policies change at once; for the rest the log names what
+//! needs a restart.
 
 use std::path::Path;
 
 use crate::{
-    config::{self, Config},
-    telemetry,
+    billing::{App, dunning_policies},
+    config, telemetry,
 };
 
 /// Settings with a fault change nothing.
-pub fn reload(running: &Config, file: Option<&Path>) {
+pub async fn reload(app: &App, file: Option<&Path>) {
     let fresh = match config::load(file) {
         Ok(fresh) => fresh,
         Err(error) => {
@@ -21,7 +22,15 @@ pub fn reload(running: &Config, file: Option<&Path>) {
         Ok(false) => tracing::info!("reload: RUST_LOG is set, so log.level is not looked at"),
         Err(error) => tracing::error!("reload: {error}"),
     }
-    let waiting = running.changes_needing_restart(&fresh);
+    match dunning_policies::configure(app, &fresh).await {
+        Ok(changes) => {
+            for change in changes {
+                tracing::info!("reload: dunning policy {change}");
+            }
+        }
+        Err(error) => tracing::error!("reload: the dunning policies stay as they are: {error}"),
+    }
+    let waiting = app.config.changes_needing_restart(&fresh);
     if waiting.is_empty() {
         tracing::info!("reload: done");
     } else {

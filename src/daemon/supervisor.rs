@@ -19,12 +19,12 @@ pub fn stopping() {
 }
 
 /// Reads the settings again between the two messages that systemd wants to see around it.
-pub fn reloading(reload: impl FnOnce()) {
+pub async fn reloading(reload: impl Future<Output = ()>) {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
         Err(error) => tracing::warn!(%error, "no monotonic time for systemd"),
     }
-    reload();
+    reload.await;
     notify(&[NotifyState::Ready]);
 }
 

@@ -140,6 +140,8 @@ pub struct PaymentMethod {
     pub is_default: bool,
     /// Lower is tried first.
     pub priority: i64,
+    /// When the issuer stopped recurring charges to it: it is not charged any more.
+    pub mandate_ended_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }

@@ -1,9 +1,15 @@
 //! Dunning: what follows a failed payment. Pure: a policy, a failure, and what to do next.
 
-use chrono::{DateTime, Days, NaiveTime, Utc};
+use chrono::{DateTime, Days, NaiveTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 use super::{calendar, payment::DeclineClass, text_enum};
+
+mod policy;
+#[cfg(test)]
+mod tests;
+
+pub use policy::{ByClass, Channel, Ladders, LocalTime, Override, Policy, PolicySource, Step};
 
 text_enum! {
     /// What ends a ladder that did not bring the money.
@@ -15,19 +21,36 @@ text_enum! {
     }
 }
 
-/// A ladder of retries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
-    /// Days after the first failure, rising.
-    pub retry_days: Vec<u32>,
-    pub final_action: FinalAction,
+text_enum! {
+    /// Why an attempt that was due waits, though nobody is to blame and no step is spent.
+    pub enum Postponement {
+        /// The credential has had all the declines that its gateway's caps allow.
+        Cap = "cap",
+        /// The gateway is down, or an operator has paused it.
+        Gateway = "gateway",
+        /// What was reserved for it is being given free, or nobody knows yet whether anything is.
+        Reservation = "reservation",
+    }
 }
 
-/// What to do about an invoice after a decline.
+/// A failed payment, and when and where that was.
+#[derive(Debug, Clone, Copy)]
+pub struct Failure {
+    pub class: DeclineClass,
+    /// Failures of the invoice so far, this one among them.
+    pub count: i64,
+    pub first_failed_at: DateTime<Utc>,
+    pub now: DateTime<Utc>,
+    pub zone: Tz,
+    /// Whether the customer has a stored method that could be charged and was not tried for this invoice.
+    pub another_method: bool,
+}
+
+/// What to do about an invoice after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Charge again then.
-    RetryAt(DateTime<Utc>),
+    /// Charge again then; with `next_method` by the next stored method.
+    RetryAt { at: DateTime<Utc>, next_method: bool },
     /// No charge can succeed with this method: wait for another until then, then give up.
     GiveUpAt(DateTime<Utc>),
     /// The ladder is used up.
@@ -36,54 +59,74 @@ pub enum Next {
     Stop,
 }
 
-/// The step after a decline. `failures` counts this one; retries stand at local calendar days after the first failure, at the
-/// time of day at which bills are run.
-pub fn after_decline(
-    policy: &Policy,
-    class: DeclineClass,
-    failures: i64,
-    first_failed_at: DateTime<Utc>,
-    zone: Tz,
-    bill_at: NaiveTime,
-) -> Next {
-    let on_day = |days: u32| {
-        let date = calendar::local_date(first_failed_at, zone);
-        calendar::instant(date.checked_add_days(Days::new(days.into())).unwrap_or(date), bill_at, zone)
-    };
-    match class {
-        DeclineClass::StopRecurring => Next::Stop,
-        DeclineClass::Hard | DeclineClass::NewCardNeeded => match policy.retry_days.last() {
-            Some(&last) => Next::GiveUpAt(on_day(last)),
-            None => Next::GiveUp,
-        },
-        DeclineClass::Soft | DeclineClass::TryLater | DeclineClass::GatewayFault => {
-            let step = usize::try_from(failures - 1).unwrap_or(0);
-            policy.retry_days.get(step).map_or(Next::GiveUp, |&days| Next::RetryAt(on_day(days)))
+/// The steps that hold for one class of decline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ladder<'r> {
+    pub steps: &'r [Step],
+    pub final_action: FinalAction,
+    /// Written for this very class, and not just the policy's own steps.
+    own: bool,
+}
+
+impl<'r> Ladder<'r> {
+    /// The step that follows this failure; after the last one, the last.
+    pub fn step_after(&self, count: i64) -> Option<&'r Step> {
+        let index = usize::try_from(count - 1).unwrap_or(0).min(self.steps.len().checked_sub(1)?);
+        self.steps.get(index)
+    }
+}
+
+impl Ladders {
+    /// What holds for a class. Without a failure the policy's own steps.
+    pub fn ladder(&self, class: Option<DeclineClass>) -> Ladder<'_> {
+        let written = match class {
+            Some(DeclineClass::Soft) => self.by_class.soft.as_ref(),
+            Some(DeclineClass::TryLater) => self.by_class.try_later.as_ref(),
+            Some(DeclineClass::Hard) => self.by_class.hard.as_ref(),
+            Some(DeclineClass::NewCardNeeded) => self.by_class.new_card_needed.as_ref(),
+            Some(DeclineClass::StopRecurring | DeclineClass::GatewayFault) | None => None,
+        };
+        match written {
+            Some(own) => Ladder { steps: &own.steps, final_action: own.final_action.unwrap_or(self.final_action), own: true },
+            None => Ladder { steps: &self.steps, final_action: self.final_action, own: false },
+        }
+    }
+
+    /// What follows a failure. Steps stand at local calendar days after the first failure, each at its hour of the day; the nth
+    /// follows the nth failure. `bill_at`: the hour of steps that name none.
+    pub fn after(&self, failure: &Failure, bill_at: NaiveTime) -> Next {
+        let ladder = self.ladder(Some(failure.class));
+        let taken = usize::try_from(failure.count - 1).unwrap_or(0);
+        let ahead = ladder.steps.get(taken..).unwrap_or_default();
+        match failure.class {
+            DeclineClass::StopRecurring => Next::Stop,
+            // This method will not pay, now or later: where nothing is written for that, only another one is worth a charge.
+            DeclineClass::Hard | DeclineClass::NewCardNeeded if !ladder.own => {
+                if failure.another_method && ahead.iter().any(|step| step.next_method) {
+                    return Next::RetryAt { at: failure.now, next_method: true };
+                }
+                ladder.steps.last().map_or(Next::GiveUp, |last| Next::GiveUpAt(failure.instant_of(last, bill_at)))
+            }
+            _ => ahead.first().map_or(Next::GiveUp, |step| Next::RetryAt {
+                at: failure.instant_of(step, bill_at),
+                next_method: step.next_method && failure.another_method,
+            }),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(text: &str) -> DateTime<Utc> {
-        text.parse().expect("instant")
-    }
-
-    #[test]
-    fn retries_stand_at_days_after_the_first_failure_in_local_time() {
-        let policy = Policy { retry_days: vec![1, 3, 5, 7], final_action: FinalAction::Cancel };
-        let zone: Tz = "Europe/Berlin".parse().expect("zone");
-        let six = NaiveTime::from_hms_opt(6, 0, 0).expect("time");
-        let first = at("2026-10-23T04:00:00Z");
-        let next = |class, failures| after_decline(&policy, class, failures, first, zone, six);
-        // Summer time ends on 25 October: local six o'clock moves from 04:00 to 05:00 UTC.
-        assert_eq!(next(DeclineClass::Soft, 1), Next::RetryAt(at("2026-10-24T04:00:00Z")));
-        assert_eq!(next(DeclineClass::Soft, 2), Next::RetryAt(at("2026-10-26T05:00:00Z")));
-        assert_eq!(next(DeclineClass::Soft, 4), Next::RetryAt(at("2026-10-30T05:00:00Z")));
-        assert_eq!(next(DeclineClass::Soft, 5), Next::GiveUp);
-        assert_eq!(next(DeclineClass::Hard, 1), Next::GiveUpAt(at("2026-10-30T05:00:00Z")));
-        assert_eq!(next(DeclineClass::StopRecurring, 1), Next::Stop);
+impl Failure {
+    /// A ladder that could not be followed in time goes on a day at a time, never all at once.
+    fn instant_of(&self, step: &Step, bill_at: NaiveTime) -> DateTime<Utc> {
+        if step.after_days == 0 && step.at.is_none() {
+            return self.now;
+        }
+        let time = step.at.map_or(bill_at, |at| at.0);
+        let days_after = |from: DateTime<Utc>, days: u32| {
+            let date = calendar::local_date(from, self.zone);
+            calendar::instant(date.checked_add_days(Days::new(days.into())).unwrap_or(date), time, self.zone)
+        };
+        let at = days_after(self.first_failed_at, step.after_days);
+        if at > self.now { at } else { days_after(self.now, 1).max(self.now + TimeDelta::minutes(1)) }
     }
 }

@@ -33,13 +33,17 @@ kinds! {
     InstallmentPlan, InstallmentPlanId, "inst";
     Invoice, InvoiceId, "inv";
     Payment, PaymentId, "pay";
+    PaymentRequest, PaymentRequestId, "preq";
     Refund, RefundId, "ref";
+    Authorization, AuthorizationId, "auth";
+    Dispute, DisputeId, "dsp";
     TestClock, ClockId, "clk";
     Event, EventId, "evt";
     ApiKey, ApiKeyId, "key";
     Run, RunId, "run";
     Credit, CreditId, "cred";
     RollOut, RollOutId, "roll";
+    DunningPolicy, DunningPolicyId, "dun";
 }
 
 /// `prefix_` and 26 characters of Crockford base 32 over a UUIDv7. Sorts by time of creation.
@@ -64,6 +68,11 @@ impl<K: Kind> Id<K> {
 
     pub const fn bits(self) -> u128 {
         self.bits
+    }
+
+    /// The first id that was made at this instant or later: ids begin with their time, so this bounds a range of them.
+    pub fn first_at(instant: DateTime<Utc>) -> Self {
+        Self::from_bits((instant.timestamp_millis().max(0) as u128) << 80)
     }
 
     /// Seventeen upper-case letters and digits made from the random part and the time: FluidPay's `order_id` holds no more.

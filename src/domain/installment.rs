@@ -7,7 +7,7 @@ use super::{
     calendar::{self, BusinessDay, Holidays},
     customer::{Metadata, Timeline, Zone},
     frequency::{Frequency, Recurrence},
-    id::{CustomerId, InstallmentPlanId, InvoiceId, PaymentMethodId},
+    id::{CustomerId, DunningPolicyId, InstallmentPlanId, InvoiceId, PaymentMethodId},
     money::Currency,
     subscription::Rules,
     text_enum,
@@ -85,6 +85,8 @@ pub struct InstallmentPlan {
     pub anchor_date: Option<NaiveDate>,
     pub business_day: BusinessDay,
     pub holiday_calendar: Option<String>,
+    /// None: the default one.
+    pub dunning_policy_id: Option<DunningPolicyId>,
     /// So many failures in a row and the plan is defaulted; 0 = never.
     pub default_after: i64,
     pub failed_in_a_row: i64,

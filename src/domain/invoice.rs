@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     customer::{Timeline, Zone},
+    dunning::Postponement,
     id::{CustomerId, InstallmentPlanId, InvoiceId, SubscriptionId},
     money::{Currency, MAX_AMOUNT_MINOR, Percentage},
-    payment::RefundTo,
+    payment::{DeclineClass, RefundTo},
     proration::Share,
     text_enum,
 };
@@ -74,6 +75,13 @@ pub struct Invoice {
     /// Declines so far.
     pub dunning_step: i64,
     pub first_failed_at: Option<DateTime<Utc>>,
+    /// Of the latest decline: it says which ladder of the dunning policy holds.
+    pub decline_class: Option<DeclineClass>,
+    pub decline_code: Option<String>,
+    /// The next attempt charges the customer's next stored method.
+    pub next_method: bool,
+    /// Why an attempt that was due waits until `next_attempt_at`.
+    pub postponed_by: Option<Postponement>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }

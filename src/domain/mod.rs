@@ -1,10 +1,14 @@
 //! The nouns of recurring billing. Pure: no async, no I/O, no clock, no randomness.
 
 pub mod api_key;
+pub mod authorization;
+pub mod breaker;
 pub mod calendar;
+pub mod cap;
 pub mod catalog;
 pub mod clock;
 pub mod customer;
+pub mod dispute;
 pub mod dunning;
 pub mod event;
 pub mod forecast;
@@ -14,6 +18,7 @@ pub mod installment;
 pub mod invoice;
 pub mod money;
 pub mod payment;
+pub mod payment_request;
 pub mod plan;
 pub mod proration;
 pub mod roll_out;

@@ -37,6 +37,20 @@ impl Currency {
     }
 }
 
+impl Currency {
+    /// `12.34` as `1234`, exactly; none for what is no decimal number, is negative, or has more places than the currency.
+    pub fn minor(&self, major: &str) -> Option<i64> {
+        let (whole, fraction) = major.split_once('.').unwrap_or((major, ""));
+        let fraction = fraction.trim_end_matches('0');
+        let exponent = self.exponent() as usize;
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.is_empty() || !digits(whole) || !digits(fraction) || fraction.len() > exponent {
+            return None;
+        }
+        format!("{whole}{fraction:0<exponent$}").parse().ok()
+    }
+}
+
 impl FromStr for Currency {
     type Err = BadCurrency;
 

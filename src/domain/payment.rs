@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     customer::Timeline,
-    id::{CustomerId, InvoiceId, PaymentId, PaymentMethodId, RefundId},
+    id::{AuthorizationId, CustomerId, InvoiceId, PaymentId, PaymentMethodId, PaymentRequestId, RefundId},
     money::Currency,
     text_enum,
 };
@@ -109,6 +109,8 @@ pub struct Payment {
     pub invoice_id: InvoiceId,
     pub customer_id: CustomerId,
     pub payment_method_id: Option<PaymentMethodId>,
+    /// The request by which the customer paid.
+    pub payment_request_id: Option<PaymentRequestId>,
     pub timeline: Timeline,
     /// From 1, for each invoice.
     pub attempt: i64,
@@ -120,6 +122,8 @@ pub struct Payment {
     pub customer_token: Option<String>,
     pub payment_method_token: Option<String>,
     pub prior_transaction_id: Option<String>,
+    /// Digest of what is charged at the gateway; caps count by it. None: made before they did.
+    pub credential: Option<String>,
     pub reason: Reason,
     pub description: String,
     /// Asked for, minor units.
@@ -127,10 +131,16 @@ pub struct Payment {
     /// Taken, minor units.
     pub amount_captured: i64,
     pub amount_refunded: i64,
+    /// What of it the invoice did not need, since other money had come: it goes back first, and by itself.
+    pub surplus: i64,
+    /// Taken back by the customer's bank, or held by it, minor units.
+    pub amount_disputed: i64,
     pub currency: Currency,
     pub status: PaymentStatus,
     /// The gateway's id of this payment.
     pub transaction_id: Option<String>,
+    /// Under which the money was reserved before the bill date; the gateway knows both by one reference.
+    pub authorization_id: Option<AuthorizationId>,
     pub decline_class: Option<DeclineClass>,
     pub decline_code: Option<String>,
     pub decline_message: Option<String>,
@@ -145,16 +155,28 @@ pub struct Payment {
     pub next_lookup_at: Option<DateTime<Utc>>,
     /// Wall time of the first call, whatever clock drives the invoice: gateways know no other.
     pub sent_at: DateTime<Utc>,
-    /// Wall time of the latest call that asked for the whole payment.
+    /// Wall time of the latest call that asked for the whole payment; once it is unknown, until when it may have been sent.
     pub called_at: DateTime<Utc>,
     pub created_at: DateTime<Utc>,
     pub resolved_at: Option<DateTime<Utc>>,
+    /// Wall time: when the surplus is next tried to be given back.
+    pub return_at: Option<DateTime<Utc>>,
 }
 
 impl Payment {
     /// Whether a call before the latest may have moved money: the gateway has answered one, or one was sent again.
     pub fn was_sent_before(&self) -> bool {
         self.transaction_id.is_some() || self.lookups > 0
+    }
+
+    /// What of the next refund is surplus, which the invoice knows nothing of. `returned` is what had gone back before it.
+    pub fn surplus_in(&self, returned: i64, amount: i64) -> i64 {
+        (self.surplus - returned).clamp(0, amount)
+    }
+
+    /// What can be given back of what the invoice took, minor units.
+    pub fn returnable(&self) -> i64 {
+        (self.amount_captured - self.amount_disputed - self.surplus.max(self.amount_refunded)).max(0)
     }
 }
 
@@ -166,6 +188,16 @@ text_enum! {
         /// The issuer refused it: the next step of the ladder.
         Declined = "declined",
         /// It never arrived: charge again.
+        NotProcessed = "not_processed",
+    }
+}
+
+text_enum! {
+    /// What an operator found out about a parked refund.
+    pub enum RefundFinding {
+        /// The money went back.
+        Succeeded = "succeeded",
+        /// It never did: it may be asked for again.
         NotProcessed = "not_processed",
     }
 }
@@ -217,6 +249,7 @@ pub struct Refund {
     pub lease_expires_at: Option<DateTime<Utc>>,
     pub lookups: i64,
     pub next_lookup_at: Option<DateTime<Utc>>,
+    /// Wall time at which it was recorded; once it is unknown, until when it may have been sent.
     pub sent_at: DateTime<Utc>,
     pub created_at: DateTime<Utc>,
     pub resolved_at: Option<DateTime<Utc>>,

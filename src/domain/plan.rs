@@ -3,7 +3,14 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{calendar::BusinessDay, frequency::Frequency, id::PlanId, invoice::Modifier, money::Currency, text_enum};
+use super::{
+    calendar::BusinessDay,
+    frequency::Frequency,
+    id::{DunningPolicyId, PlanId},
+    invoice::Modifier,
+    money::Currency,
+    text_enum,
+};
 
 text_enum! {
     /// What happens to cycles missed while nothing ran.
@@ -43,6 +50,8 @@ pub struct Plan {
     pub while_past_due: WhilePastDue,
     pub business_day: BusinessDay,
     pub holiday_calendar: Option<String>,
+    /// None: the default one.
+    pub dunning_policy_id: Option<DunningPolicyId>,
     #[sqlx(json)]
     pub add_ons: Vec<Modifier>,
     #[sqlx(json)]

@@ -10,7 +10,7 @@ use super::{
     calendar::{self, BusinessDay, Holidays},
     customer::{Metadata, Timeline, Zone},
     frequency::{BadRecurrence, Frequency, Recurrence, Schedule},
-    id::{CustomerId, PaymentMethodId, PlanId, SubscriptionId},
+    id::{CustomerId, DunningPolicyId, PaymentMethodId, PlanId, SubscriptionId},
     invoice::{Charge, Line, Modifier, price, subtotal},
     money::Currency,
     plan::{CatchUp, WhilePastDue},
@@ -80,7 +80,8 @@ pub struct Subscription {
     pub holiday_calendar: Option<String>,
     pub initial_payment_amount: Option<i64>,
     pub authorize_days_before: Option<i64>,
-    pub dunning_policy_id: Option<String>,
+    /// None: the default one.
+    pub dunning_policy_id: Option<DunningPolicyId>,
     #[sqlx(json)]
     pub add_ons: Vec<Modifier>,
     #[sqlx(json)]
@@ -100,6 +101,8 @@ pub struct Subscription {
     pub next_bill_at: Option<DateTime<Utc>>,
     /// When billing next has anything to do: charge, resume, end.
     pub due_at: Option<DateTime<Utc>>,
+    /// When there is next something to do about its authorization: at once after each change, see [`Subscription::refresh`].
+    pub authorize_at: Option<DateTime<Utc>>,
     /// The period that was billed last, half-open.
     pub period_start: Option<NaiveDate>,
     pub period_end: Option<NaiveDate>,
@@ -408,6 +411,8 @@ impl Subscription {
         let next = if stopped { None } else { self.upcoming(rules, 1).pop() };
         self.next_bill_date = next.as_ref().map(|cycle| cycle.bill_date);
         self.next_bill_at = next.as_ref().map(|cycle| cycle.bill_at);
+        // Whatever has changed, what is reserved may not be what is wanted any more: that is looked at next.
+        self.authorize_at = self.authorize_days_before.map(|_| self.updated_at);
         let ends_on = self.pending_change.as_ref().and_then(|change| change.ends_on).unwrap_or(self.ends_on);
         let end = ends_on.map(|end| self.instant(end, rules));
         self.due_at = match self.status {
@@ -432,6 +437,7 @@ impl Subscription {
 
     pub fn end(&mut self, status: SubscriptionStatus, now: DateTime<Utc>) {
         self.status = status;
+        self.authorize_at = self.authorize_days_before.map(|_| self.updated_at);
         self.next_bill_date = None;
         self.next_bill_at = None;
         self.due_at = None;
@@ -449,6 +455,7 @@ impl Subscription {
 
     fn park(&mut self, reason: String) {
         self.status = SubscriptionStatus::Parked;
+        self.authorize_at = self.authorize_days_before.map(|_| self.updated_at);
         self.next_bill_date = None;
         self.next_bill_at = None;
         self.due_at = None;

@@ -5,15 +5,15 @@ mod codes;
 mod returns;
 mod wire;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use self::wire::{Envelope, Standing, Transaction, open};
+use self::wire::{Envelope, PARTIAL, Standing, Transaction, open};
 use super::{
-    Capabilities, Charge, Found, Gateway, Reason, Return, ReturnFound, ReturnOutcome, Sent, Source,
-    http::{Auth, Http, NoAnswer, Settings},
+    Capabilities, Charge, Disputed, Found, Gateway, Other, Reason, Return, ReturnFound, ReturnOutcome, Sent, Source,
+    http::{Auth, Http, NoAnswer, Settings, Wire},
 };
 use crate::domain::payment::{Decline, DeclineClass, MethodKind, Outcome};
 
@@ -34,6 +34,12 @@ impl FluidPay {
         Ok(Self { http: Http::new(settings, Auth::Raw)? })
     }
 
+    /// Its calls travel by this instead of a network.
+    #[doc(hidden)]
+    pub fn through(settings: &Settings, wire: Arc<dyn Wire>) -> Result<Self, String> {
+        Ok(Self { http: Http::through(settings, wire)? })
+    }
+
     async fn get(&self, operation: &'static str, id: &str) -> Result<Transaction, String> {
         let answer = self.http.get(operation, self.http.url(&["transaction", id])).await.map_err(NoAnswer::message)?;
         match open(answer) {
@@ -49,6 +55,21 @@ impl FluidPay {
 
     async fn post(&self, operation: &'static str, path: &[&str], body: Option<&Value>) -> Result<Envelope, NoAnswer> {
         self.http.post(operation, self.http.url(path), body).await.map(open)
+    }
+
+    /// Sends a charge or an authorization.
+    async fn submit(&self, charge: &Charge, body: &Value) -> Outcome {
+        let Source::VaultToken { customer_token, .. } = &charge.source else {
+            return misuse("wrong_method", "FluidPay charges a stored customer, not an earlier transaction");
+        };
+        let findable = charge.reference.len() <= MAX_REFERENCE && charge.reference.chars().all(|c| c.is_ascii_alphanumeric());
+        if !findable || charge.reference.is_empty() {
+            return misuse("bad_reference", "a reference must be 1 to 17 letters and digits");
+        }
+        match self.post("charge", &["transaction"], Some(body)).await {
+            Ok(envelope) => self.charged(charge, customer_token, envelope),
+            Err(no_answer) => no_answer.into(),
+        }
     }
 
     /// What the answer to a charge comes to.
@@ -73,6 +94,20 @@ impl FluidPay {
             Standing::Undone => unknown(format!("the gateway says {} (transaction {})", transaction.status, transaction.id)),
             Standing::Unclear(message) => unknown(self.http.clean(&message, &[])),
             settled => self.outcome(transaction, settled),
+        }
+    }
+
+    /// A part of what was to be reserved is given free at once.
+    async fn whole_or_nothing(&self, outcome: Outcome) -> Outcome {
+        let part = match &outcome {
+            Outcome::Declined { decline, transaction_id } if decline.code == PARTIAL => transaction_id.clone(),
+            _ => None,
+        };
+        match part {
+            Some(id) if !matches!(self.void("release", &id).await, ReturnOutcome::Returned { .. }) => {
+                unknown(format!("only a part was reserved, and it could not be given free (transaction {id})"))
+            }
+            _ => outcome,
         }
     }
 
@@ -103,10 +138,19 @@ impl FluidPay {
     }
 
     fn found(&self, sent: &Sent, transaction: Transaction) -> Found {
-        if let Err(message) = transaction.agrees(sent.amount_minor, sent.currency) {
-            return no_answer(self.http.clean(&message, &[]));
+        // More may have been reserved than is captured. What its id was given us for is ours, whatever its amount.
+        let known = transaction.amounts.first().copied().filter(|_| sent.transaction_id.is_some());
+        if let Err(message) = transaction.agrees(known.unwrap_or(sent.amount_minor), sent.currency) {
+            return Found::Disagrees { message: self.http.clean(&message, &[]) };
         }
-        let standing = transaction.standing(sent.amount_minor);
+        let standing = match transaction.standing(sent.amount_minor) {
+            // A reservation that was given free or ran out: nothing was ever taken.
+            Standing::Undone if transaction.was_only_reserved() => {
+                let message = format!("the authorization was {}", transaction.status);
+                Standing::Declined(Decline { class: DeclineClass::TryLater, code: transaction.status.clone(), message })
+            }
+            standing => standing,
+        };
         match self.outcome(transaction, standing) {
             Outcome::Unknown { message } => Found::NoAnswer { message },
             outcome => Found::Outcome(outcome),
@@ -140,13 +184,29 @@ impl FluidPay {
         };
         let charges: Vec<Transaction> =
             all.into_iter().filter(|transaction| matches!(transaction.kind.as_str(), "" | "sale" | "authorize")).collect();
-        let taken = charges.iter().filter(|transaction| rank(transaction) == 4).count();
-        if taken > 1 {
-            tracing::error!(reference = sent.reference, taken, "one reference was charged more than once at the gateway");
-        }
-        match charges.into_iter().max_by_key(|transaction| (rank(transaction), transaction.created_at)) {
-            Some(best) => self.found(sent, best),
-            None => Found::Nothing,
+        let Some(best) = charges.iter().max_by_key(|transaction| (rank(transaction), transaction.created_at)) else {
+            return Found::Nothing;
+        };
+        let others = charges.iter().filter(|other| other.id != best.id);
+        let others = others.filter_map(|other| {
+            let taken_minor = match other.standing(sent.amount_minor) {
+                Standing::Taken { amount_minor } => Some(amount_minor),
+                Standing::Reserved => None,
+                _ => return None,
+            };
+            Some(Other { transaction_id: other.id.clone(), taken_minor })
+        });
+        let others: Vec<Other> = others.collect();
+        self.found(sent, best.clone()).among(others)
+    }
+
+    async fn search(&self, sent: &Sent) -> Found {
+        let found = self.http.search("look_up", self.http.url(&["transaction", "search"]), &search(sent)).await;
+        match found.map(open) {
+            Ok(Envelope::Data(data)) => self.pick(sent, &data),
+            Ok(Envelope::Failed { status, message }) => no_answer(format!("status {status}: {}", self.http.clean(&message, &[]))),
+            Ok(Envelope::Strange) => no_answer("the answer is not in the gateway's format"),
+            Err(no_answer) => no_answer.into(),
         }
     }
 
@@ -173,20 +233,22 @@ impl FluidPay {
 #[async_trait]
 impl Gateway for FluidPay {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { kind: MethodKind::VaultToken }
+        Capabilities { kind: MethodKind::VaultToken, captures_in_part: true }
     }
 
     async fn charge(&self, charge: &Charge) -> Outcome {
-        let Source::VaultToken { customer_token, .. } = &charge.source else {
-            return misuse("wrong_method", "FluidPay charges a stored customer, not an earlier transaction");
-        };
-        let findable = charge.reference.len() <= MAX_REFERENCE && charge.reference.chars().all(|c| c.is_ascii_alphanumeric());
-        if !findable || charge.reference.is_empty() {
-            return misuse("bad_reference", "a reference must be 1 to 17 letters and digits");
-        }
-        match self.post("charge", &["transaction"], Some(&sale(charge))).await {
-            Ok(envelope) => self.charged(charge, customer_token, envelope),
-            Err(no_answer) => no_answer.into(),
+        self.submit(charge, &sale(charge)).await
+    }
+
+    async fn authorize(&self, charge: &Charge) -> Outcome {
+        let mut body = sale(charge);
+        body["type"] = json!("authorize");
+        match self.submit(charge, &body).await {
+            // An older account that knows no reservations must not be charged early without a word.
+            Outcome::Succeeded { transaction_id, .. } => {
+                unknown(format!("it was taken instead of reserved (transaction {transaction_id})"))
+            }
+            outcome => self.whole_or_nothing(outcome).await,
         }
     }
 
@@ -216,21 +278,42 @@ impl Gateway for FluidPay {
                 Err(message) => Found::NoAnswer { message },
             };
         }
-        let found = self.http.search("look_up", self.http.url(&["transaction", "search"]), &search(sent)).await;
-        match found.map(open) {
-            Ok(Envelope::Data(data)) => self.pick(sent, &data),
-            Ok(Envelope::Failed { status, message }) => no_answer(format!("status {status}: {}", self.http.clean(&message, &[]))),
-            Ok(Envelope::Strange) => no_answer("the answer is not in the gateway's format"),
-            Err(no_answer) => no_answer.into(),
+        match self.search(sent).await {
+            Found::Outcome(outcome) => match self.whole_or_nothing(outcome).await {
+                Outcome::Unknown { message } => Found::NoAnswer { message },
+                outcome => Found::Outcome(outcome),
+            },
+            found => found,
         }
     }
 
     async fn release(&self, transaction_id: &str, _charge: &Charge) -> ReturnOutcome {
-        self.void("release", transaction_id).await
+        // A void would take back what was captured, too.
+        match self.get("release", transaction_id).await {
+            Ok(transaction) => match transaction.standing(0) {
+                Standing::Undone => ReturnOutcome::Returned { transaction_id: None, voided: true },
+                Standing::Taken { .. } => ReturnOutcome::Refused {
+                    code: "captured".into(),
+                    message: "the money has been captured: give it back instead".into(),
+                },
+                _ => self.void("release", transaction_id).await,
+            },
+            // Only read so far: certainly nothing was given free.
+            Err(message) => ReturnOutcome::GatewayError { message },
+        }
     }
 
     async fn give_back(&self, order: &Return) -> ReturnOutcome {
         self.return_money(order).await
+    }
+
+    async fn disputed(&self, transaction_id: &str, _: Option<&str>) -> Result<Option<Disputed>, String> {
+        let transaction = self.get("disputed", transaction_id).await?;
+        let taken_back = matches!(transaction.status.as_str(), "returned" | "late_return" | "reversed");
+        let whole =
+            transaction.captured.filter(|&amount| amount > 0).or(transaction.authorized).or(transaction.amounts.first().copied());
+        let amount_minor = if taken_back { whole.unwrap_or(i64::MAX) } else { 0 };
+        Ok(Some(Disputed { amount_minor, reason: transaction.status }))
     }
 
     async fn look_up_return(&self, order: &Return) -> ReturnFound {

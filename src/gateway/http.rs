@@ -6,20 +6,25 @@
 
 use std::{
     error::Error,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta};
 use reqwest::{
-    Client, Method, Response, Url,
-    header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY_AFTER},
+    Client, Method, Request, Response, Url,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::{Found, ReturnFound, ReturnOutcome};
-use crate::{domain::payment::Outcome, telemetry::GATEWAY_CALL_SECONDS};
+use super::{Found, ReturnFound, ReturnOutcome, health, mask};
+use crate::{
+    domain::payment::Outcome,
+    telemetry::{GATEWAY_CALL_SECONDS, GATEWAY_FAULTS},
+};
 
 /// When a read that failed is tried again.
 const READ_AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(30), Duration::from_millis(200)];
@@ -58,6 +63,8 @@ pub enum Auth {
     Raw,
     /// HTTP Basic, empty user, the key as password.
     BasicPassword,
+    /// `Authorization: Bearer <key>`.
+    Bearer,
 }
 
 /// An answer that the gateway gave and that could be read.
@@ -120,9 +127,30 @@ impl From<NoAnswer> for ReturnFound {
     }
 }
 
+/// A way to a gateway that is no network, for the simulation.
+#[doc(hidden)]
+#[async_trait]
+pub trait Wire: Send + Sync {
+    /// Takes the request there and brings the answer, within this time.
+    async fn send(&self, request: Request, timeout: Duration) -> Result<Response, NoAnswer>;
+}
+
+enum Line {
+    Network(Client),
+    Wire(Arc<dyn Wire>),
+}
+
+/// A call that the gateway did not answer by its own word: nobody there, too slow, cut off, overloaded, broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub message: String,
+    /// How long a 429 asked for.
+    pub retry_after: Option<TimeDelta>,
+}
+
 /// A gateway's address, key and connections.
 pub struct Http {
-    client: Client,
+    line: Line,
     base: Url,
     gateway: String,
     key: SecretString,
@@ -135,6 +163,7 @@ pub fn client(settings: &Settings, auth: Auth) -> Result<Client, String> {
     let key = settings.api_key.expose_secret();
     let text = match auth {
         Auth::Raw => key.to_owned(),
+        Auth::Bearer => format!("Bearer {key}"),
         Auth::BasicPassword => format!("Basic {}", BASE64_STANDARD.encode(format!(":{key}"))),
     };
     let mut authorization =
@@ -159,12 +188,20 @@ pub fn client(settings: &Settings, auth: Auth) -> Result<Client, String> {
 impl Http {
     /// Opens no connection. The error is a sentence without the key.
     pub fn new(settings: &Settings, auth: Auth) -> Result<Self, String> {
+        Self::over(settings, Line::Network(client(settings, auth)?))
+    }
+
+    /// Its calls travel by this instead of a network.
+    pub(super) fn through(settings: &Settings, wire: Arc<dyn Wire>) -> Result<Self, String> {
+        Self::over(settings, Line::Wire(wire))
+    }
+
+    fn over(settings: &Settings, line: Line) -> Result<Self, String> {
         let base = Url::parse(&settings.base_url).map_err(|error| format!("base_url: {error}"))?;
         if base.cannot_be_a_base() || !matches!(base.scheme(), "http" | "https") {
             return Err("base_url: must be an http or https address".into());
         }
-        let client = client(settings, auth)?;
-        Ok(Self { client, base, gateway: settings.name.clone(), key: settings.api_key.clone(), timeout: settings.timeout })
+        Ok(Self { line, base, gateway: settings.name.clone(), key: settings.api_key.clone(), timeout: settings.timeout })
     }
 
     /// The address of a resource. Each segment is escaped, so an id can never leave its place in the path.
@@ -190,6 +227,10 @@ impl Http {
         let mut waits = READ_AGAIN_AFTER.iter();
         loop {
             match (self.call(operation, method.clone(), url.clone(), body).await, waits.next()) {
+                // Who asks for fewer requests gets fewer.
+                (Err(NoAnswer::NotProcessed { retry_after: Some(wait), message }), _) => {
+                    return Err(NoAnswer::NotProcessed { retry_after: Some(wait), message });
+                }
                 (Err(_), Some(wait)) => tokio::time::sleep(*wait).await,
                 (answer, _) => return answer,
             }
@@ -198,6 +239,14 @@ impl Http {
 
     pub async fn post(&self, operation: &'static str, url: Url, body: Option<&Value>) -> Result<Answer, NoAnswer> {
         self.call(operation, Method::POST, url, body).await
+    }
+
+    pub async fn put(&self, operation: &'static str, url: Url, body: &Value) -> Result<Answer, NoAnswer> {
+        self.call(operation, Method::PUT, url, Some(body)).await
+    }
+
+    pub async fn delete(&self, operation: &'static str, url: Url) -> Result<Answer, NoAnswer> {
+        self.call(operation, Method::DELETE, url, None).await
     }
 
     /// One call, timed.
@@ -209,36 +258,54 @@ impl Http {
         answer
     }
 
+    /// Counts a fault of the gateway, and tells whoever listens to this line.
+    fn fault(&self, kind: &'static str, no_answer: NoAnswer) -> NoAnswer {
+        metrics::counter!(GATEWAY_FAULTS, "gateway" => self.gateway.clone(), "kind" => kind).increment(1);
+        let retry_after = match &no_answer {
+            NoAnswer::NotProcessed { retry_after, .. } => retry_after.and_then(|wait| TimeDelta::from_std(wait).ok()),
+            NoAnswer::Unknown { .. } => None,
+        };
+        health::note(Err(Fault { message: no_answer.clone().message(), retry_after }));
+        no_answer
+    }
+
     async fn exchange(&self, method: Method, url: Url, body: Option<&Value>) -> Result<Answer, NoAnswer> {
-        let mut request = self.client.request(method, url);
+        let mut request = Request::new(method, url);
         if let Some(body) = body {
-            request = request.json(body);
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *request.body_mut() = Some(body.to_string().into());
         }
-        let response = request.send().await.map_err(|error| self.transport(&error))?;
+        let response = match &self.line {
+            Line::Network(client) => client.execute(request).await.map_err(|error| self.transport(&error))?,
+            Line::Wire(wire) => wire.send(request, self.timeout).await.map_err(|fault| self.fault("cut_off", fault))?,
+        };
         let status = response.status();
         if status.as_u16() == 429 {
             let message = "the gateway asks for fewer requests (429)".into();
-            return Err(NoAnswer::NotProcessed { message, retry_after: retry_after(response.headers()) });
+            let told = NoAnswer::NotProcessed { message, retry_after: retry_after(response.headers()) };
+            return Err(self.fault("status_429", told));
         }
         if status.is_success() {
             let bytes = self.read(response).await?;
-            if bytes.is_empty() {
-                return Ok(Answer::Done(Value::Null));
-            }
-            let body = parse(&bytes).ok_or_else(|| NoAnswer::unknown(format!("the answer ({}) is not JSON", status.as_u16())))?;
+            let body = if bytes.is_empty() { Some(Value::Null) } else { parse(&bytes) };
+            let unreadable = || NoAnswer::unknown(format!("the answer ({}) is not JSON", status.as_u16()));
+            let body = body.ok_or_else(|| self.fault("unreadable", unreadable()))?;
+            health::note(Ok(()));
             return Ok(Answer::Done(body));
         }
         if status.is_client_error() {
             // The status alone says that it was refused; a lost body only loses the reason.
             let body = self.read(response).await.ok().and_then(|bytes| parse(&bytes)).filter(|body| !body.is_null());
             let status = status.as_u16();
+            health::note(Ok(()));
             // Without a word from the gateway these may come from something in between, or after the fact.
             if body.is_none() && matches!(status, 408 | 409 | 425 | 499) {
                 return Err(NoAnswer::unknown(format!("status {status} without a reason")));
             }
             return Ok(Answer::Refused { status, body });
         }
-        Err(NoAnswer::unknown(format!("the gateway answered with status {}", status.as_u16())))
+        let broken = NoAnswer::unknown(format!("the gateway answered with status {}", status.as_u16()));
+        Err(self.fault(if status.is_server_error() { "status_5xx" } else { "unreadable" }, broken))
     }
 
     /// The whole body, or why it cannot be had.
@@ -246,7 +313,7 @@ impl Http {
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.transport(&error))? {
             if bytes.len() + chunk.len() > MAX_BODY_BYTES {
-                return Err(NoAnswer::unknown("the answer is larger than 1 MiB"));
+                return Err(self.fault("unreadable", NoAnswer::unknown("the answer is larger than 1 MiB")));
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -260,12 +327,13 @@ impl Http {
         }
         if error.is_connect() {
             let message = format!("could not connect: {}", self.clean(&innermost(error), &[]));
-            return NoAnswer::NotProcessed { message, retry_after: None };
+            return self.fault("not_connected", NoAnswer::NotProcessed { message, retry_after: None });
         }
         if error.is_timeout() {
-            return NoAnswer::unknown(format!("no answer within {} ms", self.timeout.as_millis()));
+            return self.fault("timed_out", NoAnswer::unknown(format!("no answer within {} ms", self.timeout.as_millis())));
         }
-        NoAnswer::unknown(format!("the connection was lost: {}", self.clean(&innermost(error), &[])))
+        let lost = NoAnswer::unknown(format!("the connection was lost: {}", self.clean(&innermost(error), &[])));
+        self.fault("cut_off", lost)
     }
 
     /// A text of the gateway made fit for logs: no key, none of `secrets`, no card number, not long.
@@ -276,7 +344,7 @@ impl Http {
                 text = text.replace(secret, "***");
             }
         }
-        let masked = mask_card_numbers(&text);
+        let masked = mask::card_numbers(&text);
         let one_line: String = masked.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         one_line.trim().chars().take(MAX_MESSAGE_CHARS).collect()
     }
@@ -311,36 +379,6 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         }
     };
     Some(wait.min(MAX_RETRY_AFTER))
-}
-
-/// Runs of 13 digits or more, also when grouped by single spaces or dashes, become `****`.
-fn mask_card_numbers(text: &str) -> String {
-    let chars: Vec<char> = text.chars().collect();
-    let mut masked = String::with_capacity(text.len());
-    let mut at = 0;
-    while at < chars.len() {
-        if !chars[at].is_ascii_digit() {
-            masked.push(chars[at]);
-            at += 1;
-            continue;
-        }
-        let (mut end, mut digits) = (at, 0);
-        while end < chars.len() {
-            if chars[end].is_ascii_digit() {
-                digits += 1;
-            } else if !(matches!(chars[end], ' ' | '-') && chars.get(end + 1).is_some_and(char::is_ascii_digit)) {
-                break;
-            }
-            end += 1;
-        }
-        if digits >= 13 {
-            masked.push_str("****");
-        } else {
-            masked.extend(&chars[at..end]);
-        }
-        at = end;
-    }
-    masked
 }
 
 /// A whole number, however it was written: `1112`, `1112.0` or `"1112"`.
@@ -405,8 +443,6 @@ mod tests {
         let clean = http.clean(dirty, &["cus_1234", ""]);
         assert_eq!(clean, "key *** for *** card ****, **** on 2026-01-02 line");
         assert_eq!(http.clean(&"é".repeat(500), &[]).chars().count(), 200);
-        assert_eq!(mask_card_numbers("123456789012"), "123456789012", "twelve digits are no card");
-        assert_eq!(mask_card_numbers("1234567890123"), "****");
     }
 
     #[test]

@@ -4,18 +4,22 @@
 //! happened, and `billing` decides. An [`Outcome::Unknown`] may only be followed by [`Gateway::look_up`].
 
 pub mod fluidpay;
+pub mod health;
 pub mod http;
+mod mask;
 pub mod paylike;
+pub mod paysley;
+pub mod requests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Semaphore;
 
-use self::{fluidpay::FluidPay, http::Settings, paylike::Paylike};
+use self::{fluidpay::FluidPay, health::Health, http::Settings, paylike::Paylike, paysley::Paysley, requests::Requests};
 use crate::{
-    config::{GatewayConfig, GatewayKind, Mode},
+    config::{BreakerConfig, GatewayConfig, GatewayKind, Mode},
     domain::{
         money::Currency,
         payment::{MethodKind, Outcome},
@@ -70,10 +74,32 @@ pub struct Sent {
 pub enum Found {
     /// It happened: `Succeeded`, `Authorized` or `Declined`.
     Outcome(Outcome),
+    /// It happened, and the gateway has more under the same reference.
+    Several { best: Outcome, others: Vec<Other> },
     /// The gateway has never seen it. The same charge may be sent again.
     Nothing,
+    /// It is there, with another amount or currency than was asked for. No further question changes that: for an operator.
+    Disagrees { message: String },
     /// The gateway could not say; ask again later.
     NoAnswer { message: String },
+}
+
+impl Found {
+    /// The same, with what else was found under the reference.
+    fn among(self, others: Vec<Other>) -> Self {
+        match self {
+            Self::Outcome(best) if !others.is_empty() => Self::Several { best, others },
+            found => found,
+        }
+    }
+}
+
+/// Another transaction under the reference of one payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Other {
+    pub transaction_id: String,
+    /// Taken, minor units; none where it is only reserved.
+    pub taken_minor: Option<i64>,
 }
 
 /// A refund or void of money already taken.
@@ -116,9 +142,20 @@ pub enum ReturnFound {
     NoAnswer { message: String },
 }
 
+/// What a customer's bank took back, or holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disputed {
+    /// 0: nothing, or nothing any more.
+    pub amount_minor: i64,
+    /// The gateway's word for it.
+    pub reason: String,
+}
+
 /// What differs between gateways as far as callers care.
 #[derive(Debug, Clone, Copy)]
 pub struct Capabilities {
+    /// Whether less than was reserved may be captured: only where a second capture of the same is refused.
+    pub captures_in_part: bool,
     pub kind: MethodKind,
 }
 
@@ -126,17 +163,26 @@ pub struct Capabilities {
 pub trait Gateway: Send + Sync {
     fn capabilities(&self) -> Capabilities;
 
+    /// What it can do about asking the customer, if anything.
+    fn requests(&self) -> Option<&dyn Requests> {
+        None
+    }
+
     /// Takes the money, or reserves it where the gateway needs two steps.
     async fn charge(&self, charge: &Charge) -> Outcome;
 
-    /// Takes money reserved under `transaction_id`, whole. Never answers `Authorized`. Repeating it takes nothing more. After an
+    /// Reserves the money and takes none, at every gateway: answers `Authorized`, never `Succeeded`.
+    async fn authorize(&self, charge: &Charge) -> Outcome;
+
+    /// Takes the charge's amount of what is reserved under `transaction_id`, which may be more. Never answers `Authorized`. Repeating it takes nothing more. After an
     /// `Unknown`, a look-up with the transaction id says `Succeeded`, or `Authorized` when it may be tried again.
     async fn capture(&self, transaction_id: &str, charge: &Charge) -> Outcome;
 
     /// What became of a payment whose outcome is unknown.
     async fn look_up(&self, sent: &Sent) -> Found;
 
-    /// Gives reserved money free again. Best effort: an authorization that is not voided runs out by itself.
+    /// Gives reserved money free again; refused as `captured` where it has been taken. Repeating it does no harm. Best effort: an
+    /// authorization that is not voided runs out by itself.
     async fn release(&self, transaction_id: &str, charge: &Charge) -> ReturnOutcome;
 
     /// Gives money back: a void where it has not settled, a refund where it has.
@@ -145,6 +191,11 @@ pub trait Gateway: Send + Sync {
     /// answered as `Returned` and moves nothing, any other difference is refused as `amounts_disagree`. So a payment may have
     /// only one return under way at a time.
     async fn give_back(&self, order: &Return) -> ReturnOutcome;
+
+    /// What is disputed of money that was taken; none where the gateway does not tell. `request_id`: by which the customer was asked.
+    async fn disputed(&self, _transaction_id: &str, _request_id: Option<&str>) -> Result<Option<Disputed>, String> {
+        Ok(None)
+    }
 
     /// Whether an earlier [`Gateway::give_back`] with this order happened.
     async fn look_up_return(&self, order: &Return) -> ReturnFound;
@@ -160,9 +211,12 @@ pub struct Configured {
     pub adapter: Arc<dyn Gateway>,
 }
 
-/// Every configured gateway by name.
+/// Every configured gateway by name, and how it is.
 #[derive(Default, Clone)]
-pub struct Gateways(BTreeMap<String, Arc<Configured>>);
+pub struct Gateways {
+    configured: BTreeMap<String, Arc<Configured>>,
+    health: BTreeMap<String, Arc<Health>>,
+}
 
 /// A gateway that cannot be set up as configured.
 #[derive(Debug, thiserror::Error)]
@@ -189,28 +243,43 @@ impl Gateways {
             let adapter: Arc<dyn Gateway> = match config.kind {
                 GatewayKind::Fluidpay | GatewayKind::Sandbox => Arc::new(FluidPay::new(&settings).map_err(bad)?),
                 GatewayKind::Paylike => Arc::new(Paylike::new(&settings).map_err(bad)?),
-                GatewayKind::Paysley => {
-                    return Err(bad("kind: paysley is not available yet: it comes with payment requests".into()));
-                }
+                GatewayKind::Paysley => Arc::new(Paysley::new(&settings).map_err(bad)?),
             };
             let live = config.mode == Mode::Live;
             let permits = Semaphore::new(config.max_in_flight);
-            gateways.insert(Configured { name: name.clone(), live, permits, adapter });
+            gateways.add(Configured { name: name.clone(), live, permits, adapter }, &config.breaker, Some(config.kind));
         }
         Ok(gateways)
     }
 
     pub fn get(&self, name: &str) -> Option<&Arc<Configured>> {
-        self.0.get(name)
+        self.configured.get(name)
+    }
+
+    /// How a configured gateway is.
+    pub fn health(&self, name: &str) -> Option<&Arc<Health>> {
+        self.health.get(name)
+    }
+
+    /// By name, in order.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &Arc<Health>)> {
+        self.health.iter().map(|(name, health)| (name.as_str(), health))
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.configured.keys().map(String::as_str)
     }
 
     /// Adds or replaces one: for tests and simulations that bring their own adapter.
     pub fn insert(&mut self, configured: Configured) {
-        self.0.insert(configured.name.clone(), Arc::new(configured));
+        self.add(configured, &BreakerConfig::default(), None);
+    }
+
+    fn add(&mut self, configured: Configured, breaker: &BreakerConfig, kind: Option<GatewayKind>) {
+        let waits = breaker.waits.iter().filter_map(|wait| TimeDelta::from_std(*wait).ok()).collect();
+        let health = Health::new(breaker.rules(), waits, configured.permits.available_permits(), kind);
+        self.health.insert(configured.name.clone(), Arc::new(health));
+        self.configured.insert(configured.name.clone(), Arc::new(configured));
     }
 }
 
@@ -231,16 +300,22 @@ mod tests {
 
     #[test]
     fn every_kind_gets_its_adapter_or_a_clear_no() {
-        for (kind, method) in
-            [("fluidpay", MethodKind::VaultToken), ("sandbox", MethodKind::VaultToken), ("paylike", MethodKind::PriorTransaction)]
-        {
+        for (kind, method) in [
+            ("fluidpay", MethodKind::VaultToken),
+            ("sandbox", MethodKind::VaultToken),
+            ("paylike", MethodKind::PriorTransaction),
+            ("paysley", MethodKind::PaymentRequest),
+        ] {
             let gateways = connect(kind, "m1").expect("usable");
             let main = gateways.get("main").expect("configured");
             assert_eq!((main.adapter.capabilities().kind, main.live, main.permits.available_permits()), (method, true, 3));
+            let asks = main.adapter.requests().map(Requests::sends);
+            assert_eq!(
+                asks,
+                [("paylike", false), ("paysley", true)].into_iter().find(|asking| asking.0 == kind).map(|asking| asking.1)
+            );
         }
-        for (kind, merchant_id, part) in [("paysley", "", "payment requests"), ("paylike", "", "merchant_id")] {
-            let error = connect(kind, merchant_id).err().expect("must be refused").to_string();
-            assert!(error.starts_with("gateways.main: ") && error.contains(part), "{error}");
-        }
+        let error = connect("paylike", "").err().expect("must be refused").to_string();
+        assert!(error.starts_with("gateways.main: ") && error.contains("merchant_id"), "{error}");
     }
 }

@@ -2,8 +2,11 @@
 //! takes it, and an unknown capture is decided by reading the transaction.
 
 mod codes;
+mod link;
 mod returns;
 mod wire;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
@@ -11,8 +14,9 @@ use serde_json::{Value, json};
 
 use self::wire::{Refusal, Standing, Transaction};
 use super::{
-    Capabilities, Charge, Found, Gateway, Return, ReturnFound, ReturnOutcome, Sent, Source,
-    http::{Answer, Auth, Http, NoAnswer, Settings, text},
+    Capabilities, Charge, Disputed, Found, Gateway, Other, Return, ReturnFound, ReturnOutcome, Sent, Source,
+    http::{Answer, Auth, Http, NoAnswer, Settings, Wire, text},
+    requests::Requests,
 };
 use crate::domain::payment::{Decline, DeclineClass, MethodKind, Outcome};
 
@@ -34,6 +38,12 @@ impl Paylike {
         }
         let http = Http::new(settings, Auth::BasicPassword)?;
         Ok(Self { http, merchant_id: settings.merchant_id.clone() })
+    }
+
+    /// Its calls travel by this instead of a network.
+    #[doc(hidden)]
+    pub fn through(settings: &Settings, wire: Arc<dyn Wire>) -> Result<Self, String> {
+        Ok(Self { http: Http::through(settings, wire)?, merchant_id: settings.merchant_id.clone() })
     }
 
     async fn get(&self, operation: &'static str, id: &str) -> Result<Transaction, String> {
@@ -110,8 +120,10 @@ impl Paylike {
     }
 
     fn found(&self, sent: &Sent, transaction: &Transaction) -> Found {
-        if let Err(message) = transaction.agrees(sent.amount_minor, sent.currency) {
-            return Found::NoAnswer { message: self.http.clean(&message, &[]) };
+        // More may have been reserved than is captured. What its id was given us for is ours, whatever its amount.
+        let asked = transaction.amount.filter(|_| sent.transaction_id.is_some()).unwrap_or(sent.amount_minor);
+        if let Err(message) = transaction.agrees(asked, sent.currency) {
+            return Found::Disagrees { message: self.http.clean(&message, &[]) };
         }
         match self.outcome(&transaction.id, transaction.standing(sent.amount_minor)) {
             Outcome::Unknown { message } => Found::NoAnswer { message },
@@ -119,15 +131,19 @@ impl Paylike {
         }
     }
 
-    /// Looks for our reference in everything newer than the payment.
     async fn search(&self, sent: &Sent) -> Result<Found, String> {
+        Ok(self.pick(sent, self.matches(sent).await?))
+    }
+
+    /// Looks for our reference in everything newer than the payment.
+    async fn matches(&self, sent: &Sent) -> Result<Vec<Transaction>, String> {
         let oldest = sent.sent_at - SKEW;
         let mut matches: Vec<Transaction> = Vec::new();
         let mut before: Option<String> = None;
         for _ in 0..MAX_PAGES {
             let page = self.page(before.as_deref()).await?;
             let Some(last) = page.last().map(|transaction| transaction.id.clone()) else {
-                return Ok(self.pick(sent, matches));
+                return Ok(matches);
             };
             if before.as_deref() == Some(last.as_str()) {
                 return Err("the gateway's list does not move on".into());
@@ -136,7 +152,7 @@ impl Paylike {
             let past = page.iter().all(|transaction| transaction.created.is_some_and(|created| created < oldest));
             matches.extend(page.into_iter().filter(|transaction| transaction.reference.as_deref() == Some(&*sent.reference)));
             if past {
-                return Ok(self.pick(sent, matches));
+                return Ok(matches);
             }
             before = Some(last);
         }
@@ -167,21 +183,28 @@ impl Paylike {
             Standing::Declined(_) => 1,
             Standing::Undone => 0,
         };
-        let taken = matches.iter().filter(|transaction| rank(transaction) == 4).count();
-        if taken > 1 {
-            tracing::error!(reference = sent.reference, taken, "one reference was captured more than once at the gateway");
-        }
-        match matches.into_iter().max_by_key(|transaction| (rank(transaction), transaction.created)) {
-            Some(best) => self.found(sent, &best),
-            None => Found::Nothing,
-        }
+        let Some(best) = matches.iter().max_by_key(|transaction| (rank(transaction), transaction.created)) else {
+            return Found::Nothing;
+        };
+        let others = matches.iter().filter(|other| other.id != best.id && rank(other) >= 3);
+        let others: Vec<Other> = others
+            .map(|other| Other {
+                transaction_id: other.id.clone(),
+                taken_minor: Some(other.captured).filter(|&captured| captured > 0),
+            })
+            .collect();
+        self.found(sent, best).among(others)
     }
 }
 
 #[async_trait]
 impl Gateway for Paylike {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { kind: MethodKind::PriorTransaction }
+        Capabilities { kind: MethodKind::PriorTransaction, captures_in_part: false }
+    }
+
+    fn requests(&self) -> Option<&dyn Requests> {
+        Some(self)
     }
 
     /// Only reserves: answers `Authorized`.
@@ -207,6 +230,10 @@ impl Gateway for Paylike {
             Ok(Answer::Refused { status, body }) => self.refused(prior, status, body.as_ref()).await,
             Err(no_answer) => no_answer.into(),
         }
+    }
+
+    async fn authorize(&self, charge: &Charge) -> Outcome {
+        self.charge(charge).await
     }
 
     async fn capture(&self, transaction_id: &str, charge: &Charge) -> Outcome {
@@ -243,6 +270,11 @@ impl Gateway for Paylike {
 
     async fn give_back(&self, order: &Return) -> ReturnOutcome {
         self.return_money(order).await
+    }
+
+    async fn disputed(&self, transaction_id: &str, _: Option<&str>) -> Result<Option<Disputed>, String> {
+        let transaction = self.get("disputed", transaction_id).await?;
+        Ok(transaction.disputed.map(|amount_minor| Disputed { amount_minor, reason: "disputed".into() }))
     }
 
     async fn look_up_return(&self, order: &Return) -> ReturnFound {

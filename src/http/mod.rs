@@ -4,6 +4,7 @@ pub mod api;
 pub mod auth;
 pub mod body;
 pub mod error;
+pub mod hooks;
 pub mod idempotency;
 pub mod input;
 mod layers;
@@ -51,7 +52,7 @@ fn tracked(app: Arc<App>, tracker: TaskTracker) -> Router {
     let queried = Arc::new(openapi::queried(&mut openapi));
     let openapi = axum::Json(openapi);
     let routes = routes.route_layer(middleware::from_fn_with_state(queried, layers::refuse_query));
-    dressed(routes.route("/openapi.json", get(move || async move { openapi })), app, tracker)
+    dressed(routes.route("/openapi.json", get(move || async move { openapi })).merge(hooks::routes()), app, tracker)
 }
 
 /// Routes with all that a request passes through; the last layer is the first to see it.

@@ -1,5 +1,6 @@
 //! Production: tokio-cron-scheduler rings bells; each job has one task that waits for its bell, so that a job never overlaps
-//! itself. Correctness never depends on a tick: a lost one is a late one.
+//! itself. Correctness never depends on a tick: a lost one is a late one. Several daemons share work by its rows; jobs that have a
+//! timetable instead take turns, see `occurrences`.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -13,7 +14,7 @@ use tokio::sync::Notify;
 use tokio_cron_scheduler::{Job as CronJob, JobScheduler};
 use tokio_util::task::TaskTracker;
 
-use super::{Bell, JOBS, Job, did_something, travel};
+use super::{Bell, JOBS, Job, did_something, occurrences, travel};
 use crate::{
     billing::{App, runs},
     domain::customer::Timeline,
@@ -53,7 +54,7 @@ impl Pulse {
         *self.rested.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    fn works(&self) {
+    pub(super) fn works(&self) {
         *self.rested.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
@@ -74,6 +75,10 @@ impl Pulses {
 pub async fn start(app: Arc<App>) -> anyhow::Result<Jobs> {
     let tracker = TaskTracker::new();
     let scheduler = JobScheduler::new().await.context("the cron scheduler could not be made")?;
+    for job in JOBS {
+        // From here on it is expected to run.
+        app.bells.ran.lock().unwrap_or_else(PoisonError::into_inner).insert(job.name, app.clock.now());
+    }
     let ticking = Pulse::new("cron");
     let mut all = vec![ticking.clone()];
     for job in JOBS {
@@ -84,7 +89,10 @@ pub async fn start(app: Arc<App>) -> anyhow::Result<Jobs> {
             .with_context(|| format!("job {} could not be scheduled", job.name))?;
         let pulse = Pulse::new(job.name);
         all.push(pulse.clone());
-        tracker.spawn(answer(app.clone(), job, bell, pulse));
+        match job.bell {
+            Bell::Tick => tracker.spawn(answer(app.clone(), job, bell, pulse)),
+            Bell::Cron(expression) => tracker.spawn(occurrences::answer(app.clone(), job, expression.parse()?, bell, pulse)),
+        };
     }
     let travel = app.bells.travel.clone();
     let ring = move || {
@@ -174,8 +182,8 @@ async fn run_and_look_ahead(app: &App, job: &'static Job) -> Option<Duration> {
     (next > started_at && wait < app.config.jobs.tick).then_some(wait)
 }
 
-/// One run on the wall clock. A panic is a failed run, not the end of the job.
-async fn run(app: &App, job: &'static Job, started_at: DateTime<Utc>) {
+/// One run on the wall clock; says whether it went well. A panic is a failed run, not the end of the job.
+pub(super) async fn run(app: &App, job: &'static Job, started_at: DateTime<Utc>) -> bool {
     let begun = Instant::now();
     let asked = app.bells.asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(job.name);
     let work = std::panic::AssertUnwindSafe((job.run)(app, Timeline::Wall, started_at)).catch_unwind();
@@ -184,14 +192,16 @@ async fn run(app: &App, job: &'static Job, started_at: DateTime<Utc>) {
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("the job panicked; the log has the place".to_owned()),
     };
+    app.bells.ran.lock().unwrap_or_else(PoisonError::into_inner).insert(job.name, app.clock.now());
     metrics::histogram!(telemetry::JOB_SECONDS, "job" => job.name).record(begun.elapsed().as_secs_f64());
     metrics::counter!(telemetry::JOB_RUNS, "job" => job.name, "result" => if outcome.is_ok() { "ok" } else { "failed" })
         .increment(1);
     if let Err(error) = &outcome {
         tracing::error!(job = job.name, error, "job failed");
     }
+    let well = outcome.is_ok();
     // Ticks that found nothing would drown the history.
-    if asked || outcome.as_ref().map_or(true, did_something) {
+    if asked || job.bell != Bell::Tick || outcome.as_ref().map_or(true, did_something) {
         if let Ok(counts) = &outcome {
             tracing::info!(job = job.name, counts = %serde_json::Value::Object(counts.clone()), "job done");
         }
@@ -199,6 +209,7 @@ async fn run(app: &App, job: &'static Job, started_at: DateTime<Utc>) {
             tracing::error!(job = job.name, %error, "the run could not be recorded");
         }
     }
+    well
 }
 
 #[cfg(test)]

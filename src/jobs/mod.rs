@@ -14,6 +14,7 @@ use crate::{
 };
 
 pub mod cron;
+pub mod occurrences;
 pub mod rehearsal;
 pub mod travel;
 
@@ -26,7 +27,7 @@ type Earliest = for<'a> fn(&'a App, Timeline) -> Work<'a, Option<DateTime<Utc>>>
 pub enum Bell {
     /// At every tick (`jobs.tick`).
     Tick,
-    /// Six-field cron expression, UTC.
+    /// Six-field cron expression, UTC: each occurrence is run by one daemon of all.
     Cron(&'static str),
 }
 
@@ -81,14 +82,64 @@ pub const JOBS: &[Job] = &[
                 if collected.payments > 0 {
                     app.bells.look_up.notify_one();
                 }
-                Ok(counts([("payments", collected.payments), ("settled_without_gateway", collected.without_gateway)]))
+                if collected.requests > 0 {
+                    app.bells.requests.notify_one();
+                }
+                Ok(counts([
+                    ("payments", collected.payments),
+                    ("customers_asked", collected.requests),
+                    ("settled_without_gateway", collected.without_gateway),
+                    ("postponed", collected.postponed),
+                ]))
             })
         },
         earliest: Some(|app, timeline| Box::pin(async move { Ok(store::invoices::earliest_attempt(&app.db, timeline).await?) })),
     },
     Job {
+        name: "authorizations",
+        about: "reserves what is charged in some days, where that is asked for, and gives free what is not wanted any more",
+        bell: Bell::Tick,
+        ring: |bells| &bells.authorize,
+        run: |app, timeline, now| {
+            Box::pin(async move {
+                let looked = billing::authorize::authorize_due(app, timeline, now).await?;
+                Ok(counts([("authorizations_asked", looked.asked), ("authorizations_voided", looked.voided)]))
+            })
+        },
+        earliest: Some(|app, timeline| {
+            Box::pin(async move { Ok(store::authorizations::earliest_due(&app.db, timeline).await?) })
+        }),
+    },
+    Job {
+        name: "payment_requests",
+        about: "asks customers to pay, hears what they have paid, reminds them, closes what expires; gives back what came twice",
+        bell: Bell::Tick,
+        ring: |bells| &bells.requests,
+        run: |app, timeline, now| {
+            Box::pin(async move {
+                let marked = billing::requests::due(app, timeline, now).await?;
+                // Gateways live by real time: in production one run does it for every timeline.
+                let only = Some(timeline).filter(|timeline| *timeline != Timeline::Wall);
+                let called = billing::requests::work(app, only).await?;
+                let returned = billing::requests::return_surplus(app).await?;
+                Ok(counts([("requests_due", marked), ("requests_called_about", called), ("surplus_returns", returned)]))
+            })
+        },
+        earliest: Some(|app, timeline| {
+            Box::pin(async move {
+                let due = store::payment_requests::earliest(&app.db, timeline).await?;
+                if timeline != Timeline::Wall {
+                    return Ok(due);
+                }
+                let check = store::payment_requests::earliest_check(&app.db, timeline).await?;
+                let back = store::payments::earliest_return(&app.db, timeline).await?;
+                Ok([due, check, back].into_iter().flatten().min())
+            })
+        }),
+    },
+    Job {
         name: "look_ups",
-        about: "asks gateways what became of payments and refunds nobody knows the outcome of; frees claims of daemons gone silent",
+        about: "asks gateways what became of payments, authorizations and refunds nobody knows the outcome of; frees claims of daemons gone silent",
         bell: Bell::Tick,
         ring: |bells| &bells.look_up,
         run: |app, _, _| {
@@ -96,7 +147,13 @@ pub const JOBS: &[Job] = &[
                 let freed = billing::collect_due::recover(app, false).await?;
                 let payments = billing::look_up::look_up_payments(app, None).await?;
                 let refunds = billing::look_up::look_up_refunds(app).await?;
-                Ok(counts([("claims_freed", freed as usize), ("payments_looked_up", payments), ("refunds_looked_up", refunds)]))
+                let authorizations = billing::authorize::look_up(app, None).await?;
+                Ok(counts([
+                    ("claims_freed", freed as usize),
+                    ("payments_looked_up", payments),
+                    ("refunds_looked_up", refunds),
+                    ("authorizations_looked_up", authorizations),
+                ]))
             })
         },
         earliest: None,
@@ -118,14 +175,41 @@ pub const JOBS: &[Job] = &[
         }),
     },
     Job {
+        name: "invariants",
+        about: "looks whether the books agree and nothing has been forgotten; says when a line turns bad or good again",
+        bell: Bell::Cron("30 */5 * * * *"),
+        ring: |bells| &bells.invariants,
+        run: |app, _, _| {
+            Box::pin(async move {
+                let turned = billing::invariants::watch(app).await?;
+                Ok(counts([("broken", turned.broken), ("restored", turned.restored)]))
+            })
+        },
+        earliest: None,
+    },
+    Job {
+        name: "disputes",
+        about: "asks gateways, a few times in the months after a payment, whether the customer's bank has taken it back",
+        bell: Bell::Cron("0 23 */6 * * *"),
+        ring: |bells| &bells.disputes,
+        run: |app, _, _| {
+            Box::pin(async move { Ok(counts([("payments_asked_about", billing::dispute::check(app, app.clock.now()).await?)])) })
+        },
+        earliest: None,
+    },
+    Job {
         name: "housekeeping",
-        about: "removes what is kept for a while only: answers for repeats, old job runs",
+        about: "removes what is kept for a while only: answers for repeats, old job runs, daemons long gone",
         bell: Bell::Cron("0 7 * * * *"),
         ring: |bells| &bells.housekeeping,
         run: |app, _, _| {
             Box::pin(async move {
                 let removed = billing::housekeeping::housekeeping(app).await?;
-                Ok(counts([("idempotency_keys", removed.idempotency_keys as usize), ("runs", removed.runs as usize)]))
+                Ok(counts([
+                    ("idempotency_keys", removed.idempotency_keys as usize),
+                    ("runs", removed.runs as usize),
+                    ("instances", removed.instances as usize),
+                ]))
             })
         },
         earliest: None,

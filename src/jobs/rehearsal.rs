@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::travel::{do_due, earliest};
 use crate::{
-    billing::{App, Done, look_up, runs::Counts},
+    billing::{App, Done, authorize, look_up, runs::Counts},
     clock::Clock,
     domain::customer::Timeline,
     store,
@@ -23,6 +23,7 @@ pub async fn rehearse(app: &App, until: DateTime<Utc>, mut arrived: impl FnMut(D
         if store::payments::earliest_look_up(&app.db, timeline).await?.is_some_and(|at| at <= now) {
             busy |= look_up::look_up_payments(app, Some(timeline)).await? > 0;
         }
+        busy |= authorize::look_up(app, Some(timeline)).await? > 0;
         if app.stopping.is_cancelled() {
             return Ok(total);
         }

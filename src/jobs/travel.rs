@@ -89,11 +89,15 @@ async fn drain(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Counts
         if app.stopping.is_cancelled() {
             return Ok(total);
         }
-        if store::payments::undecided(&app.db, timeline).await? > 0 {
+        let authorizing = store::authorizations::undecided(&app.db, timeline).await? > 0;
+        if authorizing || store::payments::undecided(&app.db, timeline).await? > 0 {
             busy = true;
             billing::collect_due::recover(app, false).await?;
-            if billing::look_up::look_up_payments(app, Some(timeline)).await? == 0 {
-                let next = billing::look_up::next_look_up_in(app, timeline).await?.and_then(|wait| wait.to_std().ok());
+            let asked = billing::look_up::look_up_payments(app, Some(timeline)).await?;
+            if asked + billing::authorize::look_up(app, Some(timeline)).await? == 0 {
+                let next = billing::look_up::next_look_up_in(app, timeline).await?;
+                let next = next.into_iter().chain(billing::authorize::next_look_up_in(app, timeline).await?).min();
+                let next = next.and_then(|wait| wait.to_std().ok());
                 // The job, another daemon or an operator may settle it meanwhile, at first most likely within milliseconds.
                 tokio::select! {
                     () = app.stopping.cancelled() => {}
@@ -101,6 +105,18 @@ async fn drain(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Counts
                 }
                 pause = (pause * 2).min(app.config.jobs.tick);
             }
+        } else if store::payment_requests::busy(&app.db, timeline).await? > 0 {
+            // Nobody pays by what was not sent; and what is taken back may have been paid at the last moment.
+            busy = true;
+            if billing::requests::work(app, Some(timeline)).await? == 0 {
+                tokio::select! {
+                    () = app.stopping.cancelled() => {}
+                    () = tokio::time::sleep(pause) => {}
+                }
+                pause = (pause * 2).min(app.config.jobs.tick);
+            }
+        } else if store::payments::earliest_return(&app.db, timeline).await?.is_some_and(|at| at <= app.clock.now()) {
+            busy |= billing::requests::return_surplus(app).await? > 0;
         } else {
             pause = SHORTEST_PAUSE;
         }

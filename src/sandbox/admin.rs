@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -44,6 +45,11 @@ pub fn routes(sandbox: Arc<Sandbox>) -> Router {
         .route("/chaos", get(show_chaos).post(start_chaos).delete(stop_chaos))
         .route("/fixtures", get(async || Json(fixtures::describe())))
         .route("/settle", post(settle))
+        .route("/paylike/pay", post(pay_link))
+        .route("/paysley", get(asked))
+        .route("/paysley/pay", post(pay))
+        .route("/paysley/clock", post(run_schedules))
+        .route("/disputes", post(dispute))
         .route("/tokens", post(make_tokens))
         .route("/tokens/{token}/script", post(set_script).delete(remove_script))
         .with_state(sandbox)
@@ -139,6 +145,56 @@ async fn settle(State(sandbox): Shared, body: Bytes) -> Answer {
     Ok(Json(json!({ "data": { "settled": sandbox.settle() } })))
 }
 
+async fn asked(State(sandbox): Shared) -> Json<Value> {
+    Json(json!({ "data": sandbox.asked() }))
+}
+
+async fn pay(State(sandbox): Shared, body: Bytes) -> Answer {
+    let payment_id = sandbox.pay(read(&body)?).await.map_err(Refused)?;
+    Ok(Json(json!({ "data": { "payment_id": payment_id } })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PayLink {
+    link: String,
+    /// The code that the card is declined with.
+    decline: Option<u16>,
+}
+
+async fn pay_link(State(sandbox): Shared, body: Bytes) -> Answer {
+    let PayLink { link, decline } = read(&body)?;
+    let transaction_id = sandbox.pay_link(&link, decline).map_err(Refused)?;
+    Ok(Json(json!({ "data": { "transaction_id": transaction_id } })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClockTo {
+    now: DateTime<Utc>,
+}
+
+async fn run_schedules(State(sandbox): Shared, body: Bytes) -> Answer {
+    let ClockTo { now } = read(&body)?;
+    Ok(Json(json!({ "data": { "payments": sandbox.run_schedules(now).await } })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Dispute {
+    transaction_id: String,
+    /// Minor units; 0 ends it.
+    amount: i64,
+}
+
+async fn dispute(State(sandbox): Shared, body: Bytes) -> Answer {
+    let Dispute { transaction_id, amount } = read(&body)?;
+    if !sandbox.dispute(&transaction_id, amount) {
+        return Err(Refused("no settled or captured transaction of this id has so much that can be disputed".to_owned()));
+    }
+    Ok(Json(json!({ "data": { "transaction_id": transaction_id, "amount": amount } })))
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Tokens {
@@ -171,11 +227,14 @@ async fn make_tokens(State(sandbox): Shared, body: Bytes) -> Answer {
     if !fluidpay::TEST_CARDS.iter().any(|(number, _)| *number == asked.card) {
         return Err(Refused("card must be one of the test cards".to_owned()));
     }
+    if asked.gateway == Gateway::Paysley {
+        return Err(Refused("Paysley keeps no tokens: its customers are asked".to_owned()));
+    }
     let now = (sandbox.now)();
     let mut state = sandbox.state();
     let ids = match asked.gateway {
         Gateway::FluidPay => fluidpay::make_tokens(&mut state, asked.count, &asked.prefix, &asked.card, now),
-        Gateway::Paylike => paylike::make_tokens(&mut state, asked.count, now),
+        Gateway::Paylike | Gateway::Paysley => paylike::make_tokens(&mut state, asked.count, now),
     };
     if let Some(script) = asked.script {
         for id in &ids {

@@ -16,6 +16,7 @@ use super::body::Body;
 pub enum Gateway {
     FluidPay,
     Paylike,
+    Paysley,
 }
 
 /// What a call does to money; faults are aimed by it.
@@ -28,6 +29,10 @@ pub enum Operation {
     Refund,
     Void,
     Lookup,
+    /// Asks a customer to pay, asks again, or takes that back.
+    Request,
+    /// The gateway's own call to the merchant.
+    Callback,
     /// Everything that moves and finds no money: customers, merchants, plans.
     Account,
 }
@@ -89,7 +94,12 @@ impl Call {
     /// The path below the gateway's prefix, without empty parts: a trailing slash changes nothing.
     pub fn segments(&self) -> Vec<&str> {
         let mut parts: Vec<&str> = self.path.split('/').filter(|part| !part.is_empty()).collect();
-        if self.gateway == Gateway::FluidPay && parts.first() == Some(&"api") {
+        let prefix = match self.gateway {
+            Gateway::FluidPay => Some(&"api"),
+            Gateway::Paysley => Some(&"v2"),
+            Gateway::Paylike => None,
+        };
+        if prefix.is_some() && parts.first() == prefix {
             parts.remove(0);
         }
         parts
@@ -101,6 +111,7 @@ impl fmt::Display for Gateway {
         f.write_str(match self {
             Self::FluidPay => "fluidpay",
             Self::Paylike => "paylike",
+            Self::Paysley => "paysley",
         })
     }
 }

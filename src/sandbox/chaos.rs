@@ -83,7 +83,7 @@ impl Chaos {
     /// never declined), lookups only lost connections and 5xx.
     pub fn strike(&mut self, gateway: Gateway, operation: Operation) -> Option<Fault> {
         let asks_card = matches!(operation, Operation::Charge | Operation::Authorize);
-        let moves_money = asks_card || operation == Operation::Capture;
+        let moves_money = asks_card || matches!(operation, Operation::Capture | Operation::Request);
         if !moves_money && operation != Operation::Lookup {
             return None;
         }

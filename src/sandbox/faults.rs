@@ -24,25 +24,32 @@ pub enum Fault {
     StatusAfter { status: u16 },
     /// Declines a charge or an authorization with the gateway's own code.
     Decline { code: u16 },
+    /// Calls the merchant twice with the same news.
+    Duplicate,
 }
 
 impl Fault {
-    /// Declines only make sense where a card is asked; the rest can hit any call.
+    /// Declines only make sense where a card is asked, duplicates where the gateway calls; the rest can hit any call.
     fn applies_to(self, operation: Operation) -> bool {
-        !matches!(self, Self::Decline { .. }) || matches!(operation, Operation::Charge | Operation::Authorize)
+        match self {
+            Self::Decline { .. } => matches!(operation, Operation::Charge | Operation::Authorize),
+            Self::Duplicate => operation == Operation::Callback,
+            _ => true,
+        }
     }
 }
 
 impl FromStr for Fault {
     type Err = String;
 
-    /// The shorthand: `drop_before`, `drop_after`, `delay:250`, `429`, `status_after:500`, `decline:202`.
+    /// The shorthand: `drop_before`, `drop_after`, `delay:250`, `429`, `status_after:500`, `decline:202`, `duplicate`.
     fn from_str(text: &str) -> Result<Self, String> {
         let unknown = || format!("unknown fault `{text}`");
         let number = |digits: &str| digits.parse::<u16>().map_err(|_| unknown());
         match text.split_once(':') {
             None if text == "drop_before" => Ok(Self::DropBefore),
             None if text == "drop_after" => Ok(Self::DropAfter),
+            None if text == "duplicate" => Ok(Self::Duplicate),
             None => Ok(Self::Status { status: number(text)?, retry_after: None }),
             Some(("delay", ms)) => Ok(Self::Delay { ms: ms.parse().map_err(|_| unknown())? }),
             Some(("status", status)) => Ok(Self::Status { status: number(status)?, retry_after: None }),

@@ -17,6 +17,8 @@ pub const PAYLIKE_MERCHANT: &str = "55006bdfe0308c4cbfdbd0e1";
 pub const PAYLIKE_OTHER_MERCHANT: &str = "55006bdfe0308c4cbfdbd0e2";
 pub const PAYLIKE_TRANSACTION: &str = "560fd96b7973ff3d2362a78c";
 
+pub const PAYSLEY_KEY: &str = "py_test_sandboxkey000000000";
+
 const FLUIDPAY_MAGIC: i64 = 2_000_000;
 const PAYLIKE_MAGIC: i64 = 3_000_000;
 
@@ -95,7 +97,15 @@ pub fn describe() -> Value {
             "merchant_id": PAYLIKE_MERCHANT,
             "other_merchant_id": PAYLIKE_OTHER_MERCHANT,
             "prior_transactions": priors,
+            "pay": "POST /_sandbox/paylike/pay {link, decline?} plays the customer who opens a payment link",
             "magic_amounts": { "from": PAYLIKE_MAGIC + 1, "to": PAYLIKE_MAGIC + 31, "does": "declined with the last two digits" },
+        },
+        "paysley": {
+            "base_path": "/v2",
+            "api_key": PAYSLEY_KEY,
+            "asked": "GET /_sandbox/paysley lists what customers were asked for",
+            "pay": "POST /_sandbox/paysley/pay {transaction_id | reference, outcome?: approve | decline} plays the customer",
+            "clock": "POST /_sandbox/paysley/clock {now} makes the recurring payments due by then",
         },
     })
 }

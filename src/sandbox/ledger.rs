@@ -12,13 +12,17 @@ use crate::domain::money::Currency;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// A FluidPay sale.
+    /// A FluidPay sale, or a Paysley request that was paid.
     Charge,
     /// An authorization turned into money.
     Capture,
     Refund,
     /// An unsettled FluidPay sale or capture taken back whole. Releasing a mere reservation moves nothing.
     Void,
+    /// Taken back by the customer's bank.
+    Dispute,
+    /// The same, back again.
+    DisputeWon,
     /// Money sent to a card without a sale before it.
     Credit,
 }
@@ -26,8 +30,8 @@ pub enum Kind {
 impl Kind {
     fn sign(self) -> i64 {
         match self {
-            Self::Charge | Self::Capture => 1,
-            Self::Refund | Self::Void | Self::Credit => -1,
+            Self::Charge | Self::Capture | Self::DisputeWon => 1,
+            Self::Refund | Self::Void | Self::Dispute | Self::Credit => -1,
         }
     }
 }
@@ -39,7 +43,7 @@ pub struct Entry {
     pub kind: Kind,
     /// The transaction charged, also for its refunds and voids.
     pub transaction_id: String,
-    /// The caller's own: FluidPay's `order_id`, Paylike's `custom.reference`; empty when none was sent.
+    /// The caller's own: FluidPay's `order_id`, Paylike's `custom.reference`, Paysley's `reference_number`; empty when none was sent.
     pub reference: String,
     /// Minor units, always positive.
     pub amount: i64,

@@ -71,7 +71,7 @@ pub async fn hold_idle(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
 /// Clocks on their way that nobody moves: unclaimed, or claimed by a daemon that has gone silent.
 pub async fn claim_advancing(tx: &mut Tx, owner: &str, now: DateTime<Utc>, until: DateTime<Utc>) -> Result<Vec<TestClock>> {
     tx.query(
-        "update clocks set lease_owner = $1, lease_expires_at = $3 where id in (
+        "update clocks set lease_owner = $1, lease_expires_at = $3 where id in once(
             select id from clocks where status = 'advancing' and (lease_expires_at is null or lease_expires_at <= $2)
             order by created_at limit 16 for update skip locked)
          returning *",
@@ -91,7 +91,8 @@ pub async fn any_idle_with_work(db: &Db, now: DateTime<Utc>) -> Result<bool> {
             "select cast(1 as bigint) from clocks c
              where c.status = 'idle' and (c.lease_expires_at is null or c.lease_expires_at <= $1) and (
                  (select min(s.due_at) from subscriptions s where s.timeline = c.id and s.due_at is not null) <= c.now_at
-                 or (select min(a.due_at) from installment_plans a where a.timeline = c.id and a.due_at is not null) <= c.now_at
+                 or (select min(s.authorize_at) from subscriptions s where s.timeline = c.id and s.authorize_at is not null) <= c.now_at
+                or (select min(a.due_at) from installment_plans a where a.timeline = c.id and a.due_at is not null) <= c.now_at
                  or (select min(i.next_attempt_at) from invoices i where i.timeline = c.id and i.next_attempt_at is not null) <= c.now_at)
              limit 1",
         )
@@ -104,10 +105,11 @@ pub async fn any_idle_with_work(db: &Db, now: DateTime<Utc>) -> Result<bool> {
 /// Claims those clocks, so that only one daemon does their work.
 pub async fn claim_idle_with_work(tx: &mut Tx, owner: &str, now: DateTime<Utc>, until: DateTime<Utc>) -> Result<Vec<TestClock>> {
     tx.query(
-        "update clocks set lease_owner = $1, lease_expires_at = $3 where id in (
+        "update clocks set lease_owner = $1, lease_expires_at = $3 where id in once(
             select c.id from clocks c
             where c.status = 'idle' and (c.lease_expires_at is null or c.lease_expires_at <= $2) and (
                 (select min(s.due_at) from subscriptions s where s.timeline = c.id and s.due_at is not null) <= c.now_at
+                or (select min(s.authorize_at) from subscriptions s where s.timeline = c.id and s.authorize_at is not null) <= c.now_at
                 or (select min(a.due_at) from installment_plans a where a.timeline = c.id and a.due_at is not null) <= c.now_at
                 or (select min(i.next_attempt_at) from invoices i where i.timeline = c.id and i.next_attempt_at is not null) <= c.now_at)
             limit 16 for update of c skip locked)

@@ -1,6 +1,6 @@
 //! A copy of what billing may still touch, for a simulation: taken at one moment from either database into an SQLite file.
 //!
-//! History stays behind: paid invoices, events, job runs, keys. What a gateway was asked and has not said counts as never asked.
+//! History stays behind: paid invoices, events, job runs, keys. So do pauses of gateways, since a simulation asks what will be billed. What a gateway was asked and has not said counts as never asked.
 
 use chrono::{DateTime, Utc};
 
@@ -12,6 +12,7 @@ use super::{
 use crate::domain::{
     clock::TestClock,
     customer::{Customer, PaymentMethod},
+    dunning::Policy,
     installment::{Installment, InstallmentPlan},
     invoice::Invoice,
     payment::Payment,
@@ -43,6 +44,7 @@ pub async fn living(from: &Db, to: &Db, now: DateTime<Utc>, gateways: &[&str]) -
     copy! {
         Counter: "name", "select * from counters where 1 = 1";
         TestClock: "id", "select * from clocks where 1 = 1";
+        Policy: "id", "select * from dunning_policies where 1 = 1";
         Plan: "id", "select * from plans where 1 = 1";
         Customer: "id", "select * from customers where 1 = 1";
         PaymentMethod: "id", "select * from payment_methods where 1 = 1";
@@ -100,7 +102,7 @@ macro_rules! keyed {
         }
     )+};
 }
-keyed!(TestClock, Plan, RollOut, Customer, PaymentMethod, Subscription, InstallmentPlan, Installment, Invoice, Payment);
+keyed!(TestClock, Policy, Plan, RollOut, Customer, PaymentMethod, Subscription, InstallmentPlan, Installment, Invoice, Payment);
 
 async fn table<R: Row + Record>(from: &mut Tx, to: &mut Tx, sql: &'static str, key: impl Fn(&R) -> String) -> Result<u64> {
     let mut after = String::new();

@@ -1,13 +1,18 @@
 //! One SQL text, two databases: the enum adapter over SQLite and PostgreSQL that every other file of `store` speaks through.
 //!
-//! Three seams are written once in the text and adapted here:
+//! Four seams are written once in the text and adapted here:
 //! - `for update [of x] [skip locked]` and `for share` are dropped on SQLite, where `BEGIN IMMEDIATE` already keeps other writers out;
 //! - `in list($n)` takes a JSON array of texts;
+//! - `in once(select … limit … for update skip locked)` is evaluated once: as a mere `in (…)` PostgreSQL may do so for each row of the
+//!   statement around it, and each time lock other rows, beyond the limit;
 //! - [`Tx::insert_rows`] and [`Tx::update_rows`] send any number of rows as one statement with one JSON parameter.
 
 mod fields;
+mod hold;
+mod rows;
 mod snapshot;
 mod sqlite;
+mod tap;
 mod texts;
 mod upkeep;
 
@@ -20,14 +25,17 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
 use sqlx::{
     Arguments, AssertSqlSafe, Connection, Encode, FromRow, PgConnection, PgPool, Postgres, Sqlite, SqlitePool, Transaction, Type,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow, SqliteSynchronous},
 };
 
-use texts::{adapt, is_missing_table, parameters, told, without_nul, without_password};
+pub use hold::Hold;
+pub use rows::Row;
+pub use tap::{Ask, Tap};
+use tap::{Edge, Watched, through};
+use texts::{adapt, is_away, is_missing_table, parameters, told, without_password};
 
 /// A fault of the database, in words for an operator. Values never appear in it.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +76,9 @@ impl From<sqlx::Error> for Error {
             {
                 Self::Busy
             }
+            sqlx::Error::Database(inner) if inner.code().is_some_and(|code| is_away(&code)) => {
+                Self::Unreachable(inner.message().to_owned())
+            }
             sqlx::Error::Database(inner) => Self::Database(told(inner.message(), inner.code().as_deref())),
             // The cause may quote what the column holds.
             sqlx::Error::ColumnDecode { index, .. } => {
@@ -75,7 +86,10 @@ impl From<sqlx::Error> for Error {
             }
             sqlx::Error::Decode(_) => Self::Database("a row holds what this version cannot read".to_owned()),
             sqlx::Error::Encode(_) => Self::Database("a value could not be sent".to_owned()),
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) => Self::Unreachable(error.to_string()),
+            // A line that is cut amid the greeting is told as a greeting that makes no sense.
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => {
+                Self::Unreachable(error.to_string())
+            }
             _ => Self::Database(error.to_string()),
         }
     }
@@ -84,9 +98,20 @@ impl From<sqlx::Error> for Error {
 /// How long a PostgreSQL may take to let us in.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long it may take over one statement. A connection whose other end is gone without a word would never answer.
+const STATEMENT_PATIENCE: Duration = Duration::from_mins(5);
+
 pub type Result<T> = std::result::Result<T, Error>;
 
 const MIGRATION_PAUSE: Duration = Duration::from_millis(200);
+
+/// What takes longer than this has no answer: without a bound a lost network would hold whoever waits for it for ever.
+async fn hang<T>(patience: Duration, work: impl Future<Output = sqlx::Result<T>>) -> Result<T> {
+    match tokio::time::timeout(patience, work).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(Error::Unreachable(format!("no answer within {patience:?}"))),
+    }
+}
 
 /// A value that both databases can bind.
 pub trait Param: for<'q> Encode<'q, Sqlite> + Type<Sqlite> + for<'q> Encode<'q, Postgres> + Type<Postgres> {}
@@ -95,12 +120,6 @@ impl<T> Param for T where T: for<'q> Encode<'q, Sqlite> + Type<Sqlite> + for<'q>
 /// A row type that both databases can decode.
 pub trait Record: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
 impl<T> Record for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
-
-/// A row as the bulk statements write it: its table, its columns, and its fields as JSON under the same names.
-pub trait Row: Serialize {
-    const TABLE: &'static str;
-    const COLUMNS: &'static [&'static str];
-}
 
 /// How much the database was asked to do; the benchmark reads it.
 #[derive(Debug, Default)]
@@ -125,12 +144,19 @@ enum Pools {
 pub struct Db {
     pools: Pools,
     tally: Arc<Tally>,
+    tap: Watched,
+    /// Of PostgreSQL; an SQLite file is always there.
+    patience: Duration,
 }
 
 /// A transaction that may write. Dropped without [`Tx::commit`], it leaves no trace.
 pub struct Tx {
+    _leaving: Edge,
     inner: Inner,
+    _left: Edge,
     tally: Arc<Tally>,
+    tap: Watched,
+    patience: Duration,
 }
 
 enum Inner {
@@ -169,7 +195,13 @@ impl Db {
         } else {
             return Err(Error::BadUrl);
         };
-        Ok(Self { pools, tally: Arc::default() })
+        Ok(Self { pools, tally: Arc::default(), tap: None, patience: STATEMENT_PATIENCE })
+    }
+
+    /// With another bound to how long PostgreSQL may take over one statement.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     pub fn is_postgres(&self) -> bool {
@@ -260,15 +292,28 @@ impl Db {
 
     /// Starts a transaction that writes. On SQLite it waits here for the one writer.
     pub async fn begin(&self) -> Result<Tx> {
-        let inner = match &self.pools {
-            Pools::Sqlite { writer, .. } => Inner::Sqlite(writer.begin_with("begin immediate").await?),
-            Pools::Postgres(pool) => Inner::Postgres(pool.begin().await?),
-        };
-        Ok(Tx { inner, tally: self.tally.clone() })
+        through(&self.tap, Ask::Begin, async {
+            let inner = match &self.pools {
+                Pools::Sqlite { writer, .. } => Inner::Sqlite(writer.begin_with("begin immediate").await?),
+                Pools::Postgres(pool) => {
+                    let pool = pool.clone();
+                    // In a task of its own: whoever stops waiting must not leave a transaction open on a connection of the pool.
+                    let begun = tokio::spawn(async move { pool.begin().await });
+                    Inner::Postgres(hang(self.patience, async { begun.await.map_err(|_| sqlx::Error::WorkerCrashed)? }).await?)
+                }
+            };
+            Ok(Tx::new(inner, self))
+        })
+        .await
     }
 }
 
 impl Tx {
+    fn new(inner: Inner, db: &Db) -> Self {
+        let (tap, tally) = (db.tap.clone(), db.tally.clone());
+        Self { _leaving: Edge::leaving(&tap), inner, _left: Edge::left(&tap), tally, tap, patience: db.patience }
+    }
+
     pub fn query(&mut self, sql: &'static str) -> Query<'_> {
         let arguments = match &self.inner {
             Inner::Sqlite(_) => Args::Sqlite(SqliteArguments::default()),
@@ -279,78 +324,15 @@ impl Tx {
 
     pub async fn commit(self) -> Result<()> {
         self.tally.commits.fetch_add(1, Ordering::Relaxed);
-        match self.inner {
-            Inner::Sqlite(tx) => tx.commit().await?,
-            Inner::Postgres(tx) => tx.commit().await?,
-        }
-        Ok(())
-    }
-
-    /// Inserts all rows by one statement. Fails with [`Error::Conflict`] if any clashes.
-    pub async fn insert_rows<R: Row>(&mut self, rows: &[R]) -> Result<()> {
-        self.write_rows(rows, R::COLUMNS, |columns, source| {
-            format!("insert into {} ({}) select {} from {source}", R::TABLE, R::COLUMNS.join(", "), columns.join(", "))
-        })
-        .await?;
-        Ok(())
-    }
-
-    /// Writes `columns` of all rows, found by their first column (the id), by one statement.
-    pub async fn update_rows<R: Row>(&mut self, rows: &[R], columns: &'static [&'static str]) -> Result<u64> {
-        let key = R::COLUMNS[0];
-        let sent: Vec<&'static str> = std::iter::once(&key).chain(columns).copied().collect();
-        self.write_rows(rows, &sent, |selected, source| {
-            let named: Vec<String> = selected.iter().zip(&sent).map(|(value, name)| format!("{value} as {name}")).collect();
-            let sets: Vec<String> = columns.iter().map(|name| format!("{name} = new.{name}")).collect();
-            format!(
-                "update {table} set {} from (select {} from {source}) as new where {table}.{key} = new.{key}",
-                sets.join(", "),
-                named.join(", "),
-                table = R::TABLE
-            )
+        let (inner, patience) = (self.inner, self.patience);
+        through(&self.tap, Ask::Commit, async {
+            match inner {
+                Inner::Sqlite(tx) => tx.commit().await?,
+                Inner::Postgres(tx) => hang(patience, tx.commit()).await?,
+            }
+            Ok(())
         })
         .await
-    }
-
-    /// One statement over rows of which these columns are sent.
-    async fn write_rows<R: Row>(
-        &mut self,
-        rows: &[R],
-        sent: &[&'static str],
-        statement: impl FnOnce(&[String], &str) -> String,
-    ) -> Result<u64> {
-        if rows.is_empty() {
-            return Ok(0);
-        }
-        self.tally.statements.fetch_add(1, Ordering::Relaxed);
-        self.tally.rows.fetch_add(rows.len() as u64, Ordering::Relaxed);
-        let json = without_nul(fields::json(rows, sent)?);
-        Ok(match &mut self.inner {
-            Inner::Sqlite(tx) => {
-                // serde writes instants with Z, sqlx with +00:00; one form must win or texts would not sort.
-                let columns: Vec<String> = sent
-                    .iter()
-                    .map(|name| {
-                        if name.ends_with("_at") {
-                            format!("replace(entry ->> '{name}', 'Z', '+00:00')")
-                        } else {
-                            format!("entry ->> '{name}'")
-                        }
-                    })
-                    .collect();
-                // Each entry is parsed once, and not once more for each of its columns.
-                let sql = statement(
-                    &columns,
-                    "(with entries as materialized (select jsonb(value) as entry from json_each($1)) select entry from entries)",
-                );
-                sqlx::query(AssertSqlSafe(sql)).bind(json).execute(&mut **tx).await?.rows_affected()
-            }
-            Inner::Postgres(tx) => {
-                let columns: Vec<String> = sent.iter().map(|name| (*name).to_owned()).collect();
-                let sql = statement(&columns, &format!("json_populate_recordset(null::{}, cast($1 as json))", R::TABLE));
-                sqlx::query(AssertSqlSafe(sql)).bind(json).execute(&mut **tx).await?.rows_affected()
-            }
-        })
     }
 }
 
@@ -393,21 +375,25 @@ impl Query<'_> {
 
     pub async fn all<T: Record>(self) -> Result<Vec<T>> {
         let sql = self.check()?;
-        Ok(match (self.target, self.arguments) {
-            (Target::Db(Db { pools: Pools::Sqlite { readers, .. }, .. }), Args::Sqlite(args)) => {
-                sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(readers).await?
-            }
-            (Target::Db(Db { pools: Pools::Postgres(pool), .. }), Args::Postgres(args)) => {
-                sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(pool).await?
-            }
-            (Target::Tx(Tx { inner: Inner::Sqlite(tx), .. }), Args::Sqlite(args)) => {
-                sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(&mut **tx).await?
-            }
-            (Target::Tx(Tx { inner: Inner::Postgres(tx), .. }), Args::Postgres(args)) => {
-                sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(&mut **tx).await?
-            }
-            _ => unreachable!("arguments are made by the same database"),
+        let (tap, ask) = self.asks();
+        through(&tap, ask, async {
+            Ok(match (self.target, self.arguments) {
+                (Target::Db(Db { pools: Pools::Sqlite { readers, .. }, .. }), Args::Sqlite(args)) => {
+                    sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(readers).await?
+                }
+                (Target::Db(Db { pools: Pools::Postgres(pool), patience, .. }), Args::Postgres(args)) => {
+                    hang(*patience, sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(pool)).await?
+                }
+                (Target::Tx(Tx { inner: Inner::Sqlite(tx), .. }), Args::Sqlite(args)) => {
+                    sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(&mut **tx).await?
+                }
+                (Target::Tx(Tx { inner: Inner::Postgres(tx), patience, .. }), Args::Postgres(args)) => {
+                    hang(*patience, sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(&mut **tx)).await?
+                }
+                _ => unreachable!("arguments are made by the same database"),
+            })
         })
+        .await
     }
 
     pub async fn optional<T: Record>(self) -> Result<Option<T>> {
@@ -423,21 +409,32 @@ impl Query<'_> {
     /// Runs the statement; answers how many rows it changed.
     pub async fn run(self) -> Result<u64> {
         let sql = self.check()?;
-        Ok(match (self.target, self.arguments) {
-            (Target::Db(Db { pools: Pools::Sqlite { writer, .. }, .. }), Args::Sqlite(args)) => {
-                sqlx::query_with(AssertSqlSafe(sql), args).execute(writer).await?.rows_affected()
-            }
-            (Target::Db(Db { pools: Pools::Postgres(pool), .. }), Args::Postgres(args)) => {
-                sqlx::query_with(AssertSqlSafe(sql), args).execute(pool).await?.rows_affected()
-            }
-            (Target::Tx(Tx { inner: Inner::Sqlite(tx), .. }), Args::Sqlite(args)) => {
-                sqlx::query_with(AssertSqlSafe(sql), args).execute(&mut **tx).await?.rows_affected()
-            }
-            (Target::Tx(Tx { inner: Inner::Postgres(tx), .. }), Args::Postgres(args)) => {
-                sqlx::query_with(AssertSqlSafe(sql), args).execute(&mut **tx).await?.rows_affected()
-            }
-            _ => unreachable!("arguments are made by the same database"),
+        let (tap, ask) = self.asks();
+        through(&tap, ask, async {
+            Ok(match (self.target, self.arguments) {
+                (Target::Db(Db { pools: Pools::Sqlite { writer, .. }, .. }), Args::Sqlite(args)) => {
+                    sqlx::query_with(AssertSqlSafe(sql), args).execute(writer).await?.rows_affected()
+                }
+                (Target::Db(Db { pools: Pools::Postgres(pool), patience, .. }), Args::Postgres(args)) => {
+                    hang(*patience, sqlx::query_with(AssertSqlSafe(sql), args).execute(pool)).await?.rows_affected()
+                }
+                (Target::Tx(Tx { inner: Inner::Sqlite(tx), .. }), Args::Sqlite(args)) => {
+                    sqlx::query_with(AssertSqlSafe(sql), args).execute(&mut **tx).await?.rows_affected()
+                }
+                (Target::Tx(Tx { inner: Inner::Postgres(tx), patience, .. }), Args::Postgres(args)) => {
+                    hang(*patience, sqlx::query_with(AssertSqlSafe(sql), args).execute(&mut **tx)).await?.rows_affected()
+                }
+                _ => unreachable!("arguments are made by the same database"),
+            })
         })
+        .await
+    }
+
+    fn asks(&self) -> (Watched, Ask<'static>) {
+        match &self.target {
+            Target::Db(db) => (db.tap.clone(), Ask::Statement { sql: self.sql, in_transaction: false }),
+            Target::Tx(tx) => (tx.tap.clone(), Ask::Statement { sql: self.sql, in_transaction: true }),
+        }
     }
 
     /// The text for this database. A missing bind would silently be NULL on SQLite, so the count is checked.

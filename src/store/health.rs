@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Db, Result};
 use crate::domain::{
-    id::{CustomerId, Id, InvoiceId, Payment, PaymentId, RefundId, SubscriptionId},
+    id::{CustomerId, Id, InvoiceId, Payment, PaymentId, PaymentRequestId, RefundId, SubscriptionId},
     money::Currency,
 };
 
@@ -21,6 +21,8 @@ pub struct Gauges {
     pub invoices_open: i64,
     pub payments_unknown: i64,
     pub payments_parked: i64,
+    pub payment_requests_open: i64,
+    pub payment_requests_parked: i64,
     pub subscriptions_parked: i64,
 }
 
@@ -30,6 +32,8 @@ pub async fn gauges(db: &Db) -> Result<Gauges> {
         "select (select count(*) from invoices where status = 'open') as invoices_open,
                 (select count(*) from payments where status in ('pending', 'authorized', 'unknown') and status = 'unknown') as payments_unknown,
                 (select count(*) from payments where status = 'parked') as payments_parked,
+                (select count(*) from payment_requests where status in ('pending', 'unknown', 'sent', 'running')) as payment_requests_open,
+                (select count(*) from payment_requests where status = 'parked') as payment_requests_parked,
                 (select count(*) from subscriptions where status = 'parked') as subscriptions_parked",
     )
     .one()
@@ -60,6 +64,10 @@ pub async fn payments_parked(db: &Db) -> Result<Finding> {
 pub async fn refunds_parked(db: &Db) -> Result<Finding> {
     finding(db.query("select id from refunds where status in ('pending', 'unknown', 'parked') and status = 'parked' order by id"))
         .await
+}
+
+pub async fn payment_requests_parked(db: &Db) -> Result<Finding> {
+    finding(db.query("select id from payment_requests where status = 'parked' order by id")).await
 }
 
 /// Payments whose claim ended before this instant, and which nobody has taken up since.
@@ -152,6 +160,28 @@ pub struct ParkedRefund {
     pub currency: Currency,
     pub message: Option<String>,
     pub sent_at: DateTime<Utc>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+pub struct ParkedPaymentRequest {
+    pub id: PaymentRequestId,
+    pub invoice_id: InvoiceId,
+    pub gateway: String,
+    pub reference: String,
+    pub amount: i64,
+    pub currency: Currency,
+    pub message: Option<String>,
+    pub sent_at: DateTime<Utc>,
+}
+
+pub async fn parked_payment_requests(db: &Db) -> Result<Vec<ParkedPaymentRequest>> {
+    db.query(
+        "select id, invoice_id, gateway, reference, amount, currency, message, sent_at from payment_requests
+         where status = 'parked' order by id limit $1",
+    )
+    .bind(LISTED)
+    .all()
+    .await
 }
 
 pub async fn parked_subscriptions(db: &Db) -> Result<Vec<ParkedSubscription>> {

@@ -30,6 +30,7 @@ impl Row for InstallmentPlan {
         "anchor_date",
         "business_day",
         "holiday_calendar",
+        "dunning_policy_id",
         "default_after",
         "failed_in_a_row",
         "metadata",
@@ -46,7 +47,8 @@ impl Row for Installment {
         &["id", "installment_plan_id", "number", "date", "due_at", "amount", "status", "invoice_id"];
 }
 
-const TERMS: &[&str] = &["reference", "payment_method_id", "description", "default_after", "metadata", "updated_at"];
+const TERMS: &[&str] =
+    &["reference", "payment_method_id", "dunning_policy_id", "description", "default_after", "metadata", "updated_at"];
 
 /// What billing and settlement may change.
 const PROGRESS: &[&str] = &["status", "anchor_date", "failed_in_a_row", "due_at", "ended_at", "updated_at"];

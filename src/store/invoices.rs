@@ -41,6 +41,10 @@ impl Row for Invoice {
         "gateway_faults",
         "dunning_step",
         "first_failed_at",
+        "decline_class",
+        "decline_code",
+        "next_method",
+        "postponed_by",
         "created_at",
         "updated_at",
     ];
@@ -57,6 +61,10 @@ const PROGRESS: &[&str] = &[
     "gateway_faults",
     "dunning_step",
     "first_failed_at",
+    "decline_class",
+    "decline_code",
+    "next_method",
+    "postponed_by",
     "updated_at",
 ];
 
@@ -163,6 +171,10 @@ pub struct ChosenMethod {
     pub customer_token: Option<String>,
     pub payment_method_token: Option<String>,
     pub transaction_id: Option<String>,
+    pub mandate_ended_at: Option<DateTime<Utc>>,
+    /// Of a method by which the customer is asked.
+    #[sqlx(json(nullable))]
+    pub channels: Option<Vec<String>>,
 }
 
 /// Open invoices with something due by `now`, locked against other daemons.
@@ -178,7 +190,8 @@ pub async fn due(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, limit: i64
 /// For each invoice its subscription's or installment plan's own method, else the customer's default, else the one of first priority.
 pub async fn methods_of(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<ChosenMethod>> {
     tx.query(
-        "select i.id as invoice_id, m.id as payment_method_id, m.gateway, m.kind, m.customer_token, m.payment_method_token, m.transaction_id
+        "select i.id as invoice_id, m.id as payment_method_id, m.gateway, m.kind, m.customer_token, m.payment_method_token, m.transaction_id,
+                m.mandate_ended_at, m.channels
          from invoices i
          left join subscriptions s on s.id = i.subscription_id
          left join installment_plans a on a.id = i.installment_plan_id

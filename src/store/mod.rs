@@ -3,6 +3,7 @@
 //! What writes takes a [`Tx`]; what only reads takes a [`Db`]. Time is always a parameter.
 
 pub mod api_keys;
+pub mod authorizations;
 pub mod calendars;
 pub mod catalog;
 pub mod clocks;
@@ -10,14 +11,21 @@ mod columns;
 pub mod copy;
 pub mod customers;
 pub mod db;
+pub mod disputes;
+pub mod dunning_policies;
 pub mod events;
 pub mod file;
+pub mod gateways;
 pub mod health;
 pub mod idempotency;
 pub mod installments;
+pub mod instances;
+pub mod invariants;
 pub mod invoices;
+pub mod occurrences;
 pub mod page;
 pub mod payment_methods;
+pub mod payment_requests;
 pub mod payments;
 pub mod plans;
 pub mod refunds;

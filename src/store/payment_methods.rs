@@ -1,5 +1,7 @@
 //! Payment methods. Writers hold the customer's lock, so that there is one default at most.
 
+use chrono::{DateTime, Utc};
+
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
     customer::PaymentMethod,
@@ -21,6 +23,7 @@ impl Row for PaymentMethod {
         "last_four",
         "is_default",
         "priority",
+        "mandate_ended_at",
         "created_at",
         "updated_at",
     ];
@@ -35,7 +38,11 @@ pub async fn insert_many(tx: &mut Tx, methods: &[PaymentMethod]) -> Result<()> {
 }
 
 pub async fn save(tx: &mut Tx, method: &PaymentMethod) -> Result<()> {
-    tx.update_rows(std::slice::from_ref(method), &["expires", "last_four", "is_default", "priority", "updated_at"]).await?;
+    tx.update_rows(
+        std::slice::from_ref(method),
+        &["expires", "last_four", "is_default", "priority", "mandate_ended_at", "updated_at"],
+    )
+    .await?;
     Ok(())
 }
 
@@ -52,6 +59,37 @@ pub async fn of_customer(tx: &mut Tx, customer: CustomerId) -> Result<Vec<Paymen
         .bind(customer)
         .all()
         .await
+}
+
+/// All methods of these customers, each customer's in the order in which they are charged.
+pub async fn of_customers(tx: &mut Tx, customers: &[CustomerId]) -> Result<Vec<PaymentMethod>> {
+    tx.query("select * from payment_methods where customer_id in list($1) order by customer_id, is_default desc, priority, id")
+        .bind_list(customers)
+        .all()
+        .await
+}
+
+/// Marks methods to which the issuer stopped recurring charges, those that are not marked yet.
+pub async fn end_mandates(tx: &mut Tx, ids: &[PaymentMethodId], now: DateTime<Utc>) -> Result<Vec<PaymentMethod>> {
+    tx.query(
+        "update payment_methods set mandate_ended_at = $2, updated_at = $2
+         where id in list($1) and mandate_ended_at is null returning *",
+    )
+    .bind_list(ids)
+    .bind(now)
+    .all()
+    .await
+}
+
+/// The methods by which these customers are asked, each customer's first choice first.
+pub async fn that_ask(tx: &mut Tx, customers: &[CustomerId]) -> Result<Vec<PaymentMethod>> {
+    tx.query(
+        "select * from payment_methods where customer_id in list($1) and kind = 'payment_request'
+         order by is_default desc, priority, id",
+    )
+    .bind_list(customers)
+    .all()
+    .await
 }
 
 pub async fn clear_default(tx: &mut Tx, customer: CustomerId) -> Result<()> {

@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
     customer::Timeline,
-    id::{InstallmentPlanId, InvoiceId, PaymentId, SubscriptionId},
-    payment::{Payment, PaymentStatus},
+    id::{InstallmentPlanId, InvoiceId, PaymentId, PaymentRequestId, SubscriptionId},
+    payment::{DeclineClass, Payment, PaymentStatus},
 };
 
 impl Row for Payment {
@@ -18,6 +18,7 @@ impl Row for Payment {
         "invoice_id",
         "customer_id",
         "payment_method_id",
+        "payment_request_id",
         "timeline",
         "attempt",
         "gateway",
@@ -27,14 +28,18 @@ impl Row for Payment {
         "customer_token",
         "payment_method_token",
         "prior_transaction_id",
+        "credential",
         "reason",
         "description",
         "amount",
         "amount_captured",
         "amount_refunded",
+        "surplus",
+        "amount_disputed",
         "currency",
         "status",
         "transaction_id",
+        "authorization_id",
         "decline_class",
         "decline_code",
         "decline_message",
@@ -47,12 +52,14 @@ impl Row for Payment {
         "called_at",
         "created_at",
         "resolved_at",
+        "return_at",
     ];
 }
 
 const PROGRESS: &[&str] = &[
     "amount_captured",
     "amount_refunded",
+    "surplus",
     "status",
     "transaction_id",
     "decline_class",
@@ -65,6 +72,7 @@ const PROGRESS: &[&str] = &[
     "next_lookup_at",
     "called_at",
     "resolved_at",
+    "return_at",
 ];
 
 pub async fn insert(tx: &mut Tx, payments: &[Payment]) -> Result<()> {
@@ -130,6 +138,56 @@ pub async fn lock_of_invoice(tx: &mut Tx, invoice: InvoiceId) -> Result<Vec<Paym
     tx.query("select * from payments where invoice_id = $1 order by id for update").bind(invoice).all().await
 }
 
+/// An attempt at a credential that was declined, or may yet be.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct Attempt {
+    pub credential: String,
+    pub status: PaymentStatus,
+    pub created_at: DateTime<Utc>,
+}
+
+/// What was declined at these credentials since an instant of a timeline, and what is under way there and may yet be. A gateway's
+/// fault is no decline.
+pub async fn attempts_at(tx: &mut Tx, credentials: &[String], timeline: Timeline, since: DateTime<Utc>) -> Result<Vec<Attempt>> {
+    let credentials: Vec<&str> = credentials.iter().map(String::as_str).collect();
+    tx.query(
+        "select credential, status, created_at from payments
+         where credential in list($1) and status = 'declined' and created_at > $3 and timeline = $2
+           and coalesce(decline_class, '') <> 'gateway_fault'
+         union all
+         select credential, status, created_at from payments
+         where credential in list($1) and status in ('pending', 'authorized', 'unknown', 'parked') and status <> 'authorized'
+           and timeline = $2 and created_at > $3
+         union all
+         select credential, status, created_at from authorizations
+         where credential in list($1) and status in ('pending', 'unknown', 'declined') and timeline = $2 and created_at > $3",
+    )
+    .bind_list(&credentials)
+    .bind(timeline)
+    .bind(since)
+    .all()
+    .await
+}
+
+/// What was declined for an invoice, and what it was charged to.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct Tried {
+    pub invoice_id: InvoiceId,
+    pub credential: Option<String>,
+    pub decline_class: Option<DeclineClass>,
+}
+
+/// Declined payments of these invoices, oldest first; a gateway's fault says nothing about the method.
+pub async fn declined_of(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<Tried>> {
+    tx.query(
+        "select invoice_id, credential, decline_class from payments
+         where invoice_id in list($1) and status = 'declined' and coalesce(decline_class, '') <> 'gateway_fault' order by id",
+    )
+    .bind_list(invoices)
+    .all()
+    .await
+}
+
 /// Which of these invoices have a payment on its way or undecided.
 pub async fn invoices_in_flight(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<InvoiceId>> {
     let rows: Vec<(InvoiceId,)> = tx
@@ -159,7 +217,7 @@ pub async fn claim_look_ups(
 ) -> Result<Vec<Payment>> {
     tx.query(
         "update payments set lease_owner = $1, lease_token = lease_token + 1, next_lookup_at = $3
-         where id in (
+         where id in once(
              select id from payments where next_lookup_at <= $2 and status = 'unknown' and ($4 is null or timeline = $4)
              order by next_lookup_at limit $5 for update skip locked)
          returning *",
@@ -173,11 +231,29 @@ pub async fn claim_look_ups(
     .await
 }
 
+/// Prolongs those of these claimed look-ups that are still this claimer's. Locks them in the order in which all do.
+pub async fn keep_look_ups(tx: &mut Tx, owner: &str, payments: &[PaymentId], until: DateTime<Utc>) -> Result<u64> {
+    let held: Vec<(PaymentId,)> = tx
+        .query(
+            "select id from payments where id in list($1) and lease_owner = $2 and status = 'unknown' and next_lookup_at is not null
+             order by id for update",
+        )
+        .bind_list(payments)
+        .bind(owner.to_owned())
+        .all()
+        .await?;
+    tx.query("update payments set next_lookup_at = $1 where id in list($2)")
+        .bind(until)
+        .bind_list(held.into_iter().map(|row| row.0))
+        .run()
+        .await
+}
+
 /// Payments whose daemon has gone silent, or is this one in an earlier life, are unknown from now on.
 pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, reborn: Option<&str>) -> Result<u64> {
     tx.query(
-        "update payments set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null, lease_token = lease_token + 1
-         where id in (
+        "update payments set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null, lease_token = lease_token + 1, called_at = $1
+         where id in once(
              select id from payments where lease_expires_at is not null and status in ('pending', 'authorized')
              and (lease_expires_at <= $1 or lease_owner = $2) limit 500 for update skip locked)",
     )
@@ -230,4 +306,45 @@ pub async fn renew_lease(tx: &mut Tx, id: PaymentId, token: i64, now: DateTime<U
         .run()
         .await?;
     Ok(renewed > 0)
+}
+
+/// The gateway's ids of what a request has brought so far.
+pub async fn of_request(tx: &mut Tx, request: PaymentRequestId) -> Result<Vec<Payment>> {
+    tx.query("select * from payments where payment_request_id = $1 order by id").bind(request).all().await
+}
+
+/// Claims payments whose surplus is to go back by now. If the claimer dies, they fall due again at `until`.
+pub async fn claim_returns(tx: &mut Tx, now: DateTime<Utc>, until: DateTime<Utc>, limit: i64) -> Result<Vec<Payment>> {
+    let mut claimed: Vec<Payment> = tx
+        .query("select * from payments where return_at <= $1 order by return_at limit $2 for update skip locked")
+        .bind(now)
+        .bind(limit)
+        .all()
+        .await?;
+    for payment in &mut claimed {
+        payment.return_at = Some(until);
+    }
+    tx.update_rows(&claimed, &["return_at"]).await?;
+    Ok(claimed)
+}
+
+/// The gateway of each invoice's latest payment, for those that have one.
+pub async fn last_gateways(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<(InvoiceId, String)>> {
+    tx.query(
+        "select p.invoice_id, p.gateway from payments p
+         where p.id in (select max(q.id) from payments q where q.invoice_id in list($1) group by q.invoice_id)",
+    )
+    .bind_list(invoices)
+    .all()
+    .await
+}
+
+/// When the next surplus of a timeline is to go back, wall time.
+pub async fn earliest_return(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
+    let row: (Option<DateTime<Utc>>,) = db
+        .query("select min(return_at) from payments where timeline = $1 and return_at is not null")
+        .bind(timeline)
+        .one()
+        .await?;
+    Ok(row.0)
 }

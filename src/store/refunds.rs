@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
-    id::{InvoiceId, RefundId},
+    id::{InvoiceId, PaymentId, RefundId},
     payment::Refund,
 };
 
@@ -43,6 +43,7 @@ const PROGRESS: &[&str] = &[
     "lease_expires_at",
     "lookups",
     "next_lookup_at",
+    "sent_at",
     "resolved_at",
 ];
 
@@ -59,18 +60,38 @@ pub async fn lock(tx: &mut Tx, id: RefundId) -> Result<Option<Refund>> {
     tx.query("select * from refunds where id = $1 for update").bind(id).optional().await
 }
 
+pub async fn get(db: &Db, id: RefundId) -> Result<Option<Refund>> {
+    db.query("select * from refunds where id = $1").bind(id).optional().await
+}
+
 pub async fn of_invoice(db: &Db, invoice: InvoiceId) -> Result<Vec<Refund>> {
     db.query("select * from refunds where invoice_id = $1 order by id").bind(invoice).all().await
 }
 
-/// What refunds of an invoice may bring that are on their way or undecided, minor units. The caller holds the invoice.
+/// What of an invoice is not there to be given back, minor units: on its way by refunds, undecided, or in dispute. The caller holds
+/// the invoice.
 pub async fn claimed(tx: &mut Tx, invoice: InvoiceId) -> Result<i64> {
     let row: (i64,) = tx
         .query(
-            "select cast(coalesce(sum(amount), 0) as bigint) from refunds
-             where invoice_id = $1 and status in ('pending', 'unknown', 'parked')",
+            "select cast(
+                 (select coalesce(sum(amount), 0) from refunds
+                  where invoice_id = $1 and status in ('pending', 'unknown', 'parked'))
+                 + (select coalesce(sum(amount_disputed), 0) from payments where invoice_id = $1) as bigint)",
         )
         .bind(invoice)
+        .one()
+        .await?;
+    Ok(row.0)
+}
+
+/// How many refunds of a payment the gateway did not make.
+pub async fn failures(tx: &mut Tx, invoice: InvoiceId, payment: PaymentId) -> Result<i64> {
+    let row: (i64,) = tx
+        .query(
+            "select count(*) from refunds where invoice_id = $1 and payment_id = $2 and status in ('refused', 'gateway_error')",
+        )
+        .bind(invoice)
+        .bind(payment)
         .one()
         .await?;
     Ok(row.0)
@@ -86,7 +107,7 @@ pub async fn claim_look_ups(
 ) -> Result<Vec<Refund>> {
     tx.query(
         "update refunds set lease_owner = $1, next_lookup_at = $3
-         where id in (select id from refunds where next_lookup_at <= $2 and status = 'unknown' order by next_lookup_at limit $4 for update skip locked)
+         where id in once(select id from refunds where next_lookup_at <= $2 and status = 'unknown' order by next_lookup_at limit $4 for update skip locked)
          returning *",
     )
     .bind(owner.to_owned())
@@ -100,8 +121,8 @@ pub async fn claim_look_ups(
 /// Refunds whose daemon has gone silent, or is this one in an earlier life, are unknown from now on.
 pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, reborn: Option<&str>) -> Result<u64> {
     tx.query(
-        "update refunds set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null
-         where id in (
+        "update refunds set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null, sent_at = $1
+         where id in once(
              select id from refunds where lease_expires_at is not null and status = 'pending'
              and (lease_expires_at <= $1 or lease_owner = $2) limit 500 for update skip locked)",
     )

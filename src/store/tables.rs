@@ -9,13 +9,17 @@ use serde_json::{Map, Value};
 use super::{Db, Error, Result, Tx, db::Row};
 use crate::domain::{
     api_key::ApiKey,
+    authorization::Authorization,
     catalog::{AddOnEntry, DiscountEntry},
     clock::TestClock,
     customer::{Credit, Customer, PaymentMethod},
+    dispute::Dispute,
+    dunning::Policy,
     event::Event,
     installment::{Installment, InstallmentPlan},
     invoice::Invoice,
     payment::{Payment, Refund},
+    payment_request::PaymentRequest,
     plan::Plan,
     roll_out::RollOut,
     subscription::Subscription,
@@ -48,7 +52,12 @@ impl Row for Counter {
 }
 
 /// Tables whose rows are nobody's business: (name, why).
-pub const LEFT_OUT: &[(&str, &str)] = &[("idempotency_keys", "answers kept for a day, which may hold the text of an API key")];
+pub const LEFT_OUT: &[(&str, &str)] = &[
+    ("dispute_rounds", "how far asking about disputes has come"),
+    ("idempotency_keys", "answers kept for a day, which may hold the text of an API key"),
+    ("instances", "which daemons run just now"),
+    ("occurrences", "whose turn it is just now"),
+];
 
 macro_rules! tables {
     ($($name:literal by $key:literal: $row:ty $(, only $columns:expr)?;)+) => {
@@ -72,6 +81,7 @@ tables! {
     "api_keys" by "id": ApiKey, only &["id", "name", "last_four", "scope", "created_at", "revoked_at"];
     "add_ons" by "id": AddOnEntry;
     "discounts" by "id": DiscountEntry;
+    "dunning_policies" by "id": Policy;
     "plans" by "id": Plan;
     "customers" by "id": Customer;
     "credits" by "id": Credit;
@@ -80,11 +90,16 @@ tables! {
     "installment_plans" by "id": InstallmentPlan;
     "installments" by "id": Installment;
     "invoices" by "id": Invoice;
+    "payment_requests" by "id": PaymentRequest;
     "payments" by "id": Payment;
     "refunds" by "id": Refund;
+    "authorizations" by "id": Authorization;
+    "disputes" by "id": Dispute;
     "roll_outs" by "id": RollOut;
     "events" by "id": Event;
     "job_runs" by "id": super::runs::JobRun;
+    "invariant_breaches" by "name": super::invariants::Breach;
+    "gateway_pauses" by "gateway": super::gateways::GatewayPause;
 }
 
 /// Gives every row of these tables to `sink`, table by table and in order of their keys, all as they stood at one moment.

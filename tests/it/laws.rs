@@ -288,14 +288,18 @@ fn migrations_match(sqlite: &BTreeSet<String>, postgres: &BTreeSet<String>) -> V
             )
         })
         .collect();
-    for (i, name) in sqlite.iter().enumerate() {
-        if !name.starts_with(&format!("{:04}_", i + 1)) || !has_extension(name, &["sql"]) {
-            breaches.push(breach(
+    // Numbers may be left out, so that several can be written at once; none is given twice.
+    let mut last = 0;
+    for name in sqlite {
+        let number = name.split_once('_').filter(|(digits, _)| digits.len() == 4).and_then(|(digits, _)| digits.parse().ok());
+        match number.filter(|number| *number > last && has_extension(name, &["sql"])) {
+            Some(number) => last = number,
+            None => breaches.push(breach(
                 &format!("migrations/sqlite/{name}"),
                 1,
                 "out of sequence",
-                &format!("the next is {:04}_<name>.sql", i + 1),
-            ));
+                &format!("the next is {:04}_<name>.sql or later", last + 1),
+            )),
         }
     }
     breaches
@@ -473,7 +477,14 @@ mod can_fail {
             migrations_match(&set(&["0001_a.sql", "0002_b.sql"]), &set(&["0001_a.sql"]))[0]
                 .starts_with("migrations/postgres/0002_b.sql:1: missing")
         );
-        assert!(migrations_match(&set(&["0002_a.sql"]), &set(&["0002_a.sql"]))[0].contains("out of sequence"));
+        for bad in ["0001_b.sql", "2_b.sql", "0002_b.txt", "b.sql"] {
+            let names = set(&["0001_a.sql", bad]);
+            assert!(migrations_match(&names, &names)[0].contains("out of sequence"), "{bad}");
+        }
+        assert_eq!(
+            migrations_match(&set(&["0001_a.sql", "0010_b.sql"]), &set(&["0001_a.sql", "0010_b.sql"])),
+            Vec::<String>::new()
+        );
         assert_eq!(migrations_match(&set(&["0001_a.sql"]), &set(&["0001_a.sql"])), Vec::<String>::new());
     }
 }

@@ -12,6 +12,8 @@ mod import;
 mod installments;
 mod kill;
 mod laws;
+mod occurrences;
+mod payment_requests;
 mod postgres;
 mod readme;
 mod roll_out;

@@ -131,7 +131,8 @@ fn every_path_is_served(machine: &Machine) {
     paths.retain(|path| !["/etc/", "/var/", "/usr"].iter().any(|folder| path.starts_with(folder)));
     assert!(paths.len() > 10, "{paths:?}");
     for path in paths {
-        assert!(openapi["paths"].get(path).is_some(), "README.md names {path}, which is not served");
+        let served = openapi["paths"].get(path.split('?').next().unwrap_or_default());
+        assert!(served.is_some(), "README.md names {path}, which is not served");
     }
 }
 
@@ -273,6 +274,10 @@ fn what_the_commands_for_development_name_exists() {
             ["cargo", "test", "--locked"] => {}
             ["cargo", "test", "--locked", "--test", "it", filter, ..] => {
                 assert!(tests.lines().any(|test| test.contains(filter)), "no test for {line:?}");
+            }
+            ["cargo", "test", "--locked", "--test", "simulation", filter, ..] => {
+                assert!(read("tests/simulation/main.rs").contains(filter), "no simulation for {line:?}");
+                assert!(read("tests/simulation/main.rs").contains("REBILLD_SIM_SEEDS"), "nobody reads the seeds of {line:?}");
             }
             ["cargo", "bench", "--locked"] => assert!(manifest.contains("[[bench]]"), "no benchmark for {line:?}"),
             ["cargo", "clippy" | "fmt", ..] => assert!(pipeline.contains(&words.join(" ")), ".ci/run does not do {line:?}"),

@@ -1,33 +1,37 @@
 //! A whole small world for stories: a database of either kind, the sandbox behind real HTTP, a test clock, and the proof that the
 //! books of both sides agree.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use rebilld::{
     billing::{self, App},
     clock::Clock,
-    config::{Config, GatewayConfig, GatewayKind, Mode},
+    config::{Caps, Config, GatewayConfig, GatewayKind, Mode},
     domain::{
         clock::{ClockStatus, TestClock},
-        customer::{Credit, Customer, Metadata, PaymentMethod, Timeline},
+        customer::{Customer, Metadata, PaymentMethod, Timeline},
         frequency::Frequency,
         id::{ClockId, CustomerId},
-        installment::{Installment, InstallmentPlan, InstallmentSchedule, InstallmentStatus},
-        invoice::{Invoice, InvoiceStatus},
+        invoice::Invoice,
         money::Currency,
-        payment::{MethodKind, Payment, Refund, RefundStatus, RefundTo},
+        payment::{MethodKind, Payment},
+        payment_request::PaymentRequest,
         subscription::Subscription,
     },
     gateway::Gateways,
     jobs,
-    sandbox::{self, Kind, Options, Running},
+    sandbox::{self, Options, Running},
     store::{self, Db},
 };
 use serde_json::{Map, json};
 use tempfile::TempDir;
 
 use crate::postgres;
+
+mod prove;
+
+pub use prove::prove;
 
 pub const FLUIDPAY_KEY: &str = "api_sandboxkey0000000000000";
 pub const PAYLIKE_KEY: &str = "4ff7de37-dddf-4e51-8cc9-48b61a102923";
@@ -113,22 +117,13 @@ impl World {
         let db = Db::open(&url, 8, true).await.expect("database");
         db.migrate().await.expect("migrated");
         let app = Arc::new(app(db, config(&sandbox.url()), "test"));
-        let clock = TestClock {
-            id: app.id(),
-            name: "story".into(),
-            now_at: at(now),
-            status: ClockStatus::Idle,
-            target_at: None,
-            lease_owner: None,
-            lease_expires_at: None,
-            counts: Map::new(),
-            created_at: app.clock.now(),
-        };
-        let id = clock.id;
-        let mut tx = app.db.begin().await.expect("tx");
-        store::clocks::insert(&mut tx, clock).await.expect("clock");
-        tx.commit().await.expect("commit");
-        Some(Self { app, sandbox, clock: id, url, _folder: folder })
+        let clock = new_clock(&app, at(now)).await;
+        Some(Self { app, sandbox, clock, url, _folder: folder })
+    }
+
+    /// Whoever is made from now on lives by a clock of their own.
+    pub async fn another_clock(&mut self) {
+        self.clock = new_clock(&self.app, at("2026-01-01T00:00:00Z")).await;
     }
 
     /// The same database as another daemon would see it, perhaps after a crash.
@@ -187,6 +182,7 @@ impl World {
             last_four: None,
             is_default: true,
             priority: 0,
+            mandate_ended_at: None,
             created_at: now,
             updated_at: now,
         };
@@ -215,6 +211,35 @@ impl World {
         subscription
     }
 
+    /// A default method by which the customer is asked, who has a phone as well.
+    pub async fn asks(&self, customer: CustomerId, channels: &[&str]) {
+        self.method(customer, false, "").await;
+        let mut tx = self.app.db.begin().await.expect("tx");
+        let mut method = store::payment_methods::of_customer(&mut tx, customer).await.expect("methods").remove(0);
+        store::payment_methods::delete(&mut tx, method.id).await.expect("deleted");
+        method.gateway = "paysley".into();
+        method.kind = MethodKind::PaymentRequest;
+        method.customer_token = None;
+        method.channels = channels.iter().map(|channel| (*channel).to_owned()).collect();
+        store::payment_methods::insert(&mut tx, &method).await.expect("method");
+        let row = store::customers::find_in(&mut tx, &customer.to_string()).await.expect("read").expect("customer");
+        store::customers::save(&mut tx, &Customer { phone: Some("+15551234567".into()), ..row }).await.expect("phone");
+        tx.commit().await.expect("commit");
+    }
+
+    pub async fn requests(&self) -> Vec<PaymentRequest> {
+        self.app.db.query("select * from payment_requests order by id").all().await.expect("requests")
+    }
+
+    /// Does what is due about requests by real time, until nothing is busy and what came twice has gone back.
+    pub async fn settle_requests(&self) {
+        billing::requests::work(&self.app, None).await.expect("worked");
+        if billing::look_up::look_up_payments(&self.app, None).await.expect("looked up") > 0 {
+            billing::requests::work(&self.app, None).await.expect("worked");
+        }
+        billing::requests::return_surplus(&self.app).await.expect("returned");
+    }
+
     /// Moves the test clock, doing all due work on the way.
     pub async fn advance(&self, to: &str) {
         self.set_out(to).await;
@@ -229,6 +254,14 @@ impl World {
         let clock = store::clocks::lock(&mut tx, self.clock).await.expect("read").expect("clock");
         let clock = TestClock { status: ClockStatus::Advancing, target_at: Some(at(to)), counts: Map::new(), ..clock };
         store::clocks::save(&mut tx, clock).await.expect("set out");
+        tx.commit().await.expect("commit");
+    }
+
+    /// Puts the clock there and does nothing of what is due.
+    pub async fn set_clock(&self, to: &str) {
+        let mut tx = self.app.db.begin().await.expect("tx");
+        let clock = store::clocks::lock(&mut tx, self.clock).await.expect("read").expect("clock");
+        store::clocks::save(&mut tx, TestClock { now_at: at(to), ..clock }).await.expect("set");
         tx.commit().await.expect("commit");
     }
 
@@ -286,123 +319,23 @@ impl World {
     }
 }
 
-pub async fn prove(app: &App, ledger: &[sandbox::Entry]) -> usize {
-    let mut theirs: BTreeMap<String, i64> = BTreeMap::new();
-    let mut moves: BTreeMap<String, usize> = BTreeMap::new();
-    for entry in ledger {
-        let sign = if matches!(entry.kind, Kind::Charge | Kind::Capture) { 1 } else { -1 };
-        *theirs.entry(entry.reference.clone()).or_default() += sign * entry.amount;
-        *moves.entry(entry.reference.clone()).or_default() += usize::from(sign > 0);
-    }
-    let payments: Vec<Payment> = app.db.query("select * from payments").all().await.expect("payments");
-    let ours: BTreeMap<String, i64> = payments
-        .iter()
-        .filter(|payment| payment.amount_captured > 0)
-        .map(|payment| (payment.reference.clone(), payment.amount_captured - payment.amount_refunded))
-        .collect();
-    let differing: Vec<String> = theirs
-        .keys()
-        .chain(ours.keys())
-        .collect::<std::collections::BTreeSet<_>>()
-        .into_iter()
-        .filter(|reference| theirs.get(*reference) != ours.get(*reference))
-        .map(|reference| {
-            let payment = payments.iter().find(|payment| payment.reference == *reference);
-            let entries: Vec<_> = ledger.iter().filter(|entry| entry.reference == *reference).collect();
-            format!("theirs {:?}, ours {:?}\n  {payment:?}\n  {entries:?}", theirs.get(reference), ours.get(reference))
-        })
-        .collect();
-    assert!(differing.is_empty(), "the books differ:\n{}", differing.join("\n"));
-    assert!(moves.values().all(|&count| count == 1), "a payment was taken twice");
-    let undecided: Vec<_> = payments.iter().filter(|payment| payment.status.is_open()).collect();
-    assert!(undecided.is_empty(), "left undecided: {undecided:?}");
-
-    let invoices: Vec<Invoice> =
-        app.db.query("select * from invoices order by subscription_id, cycle").all().await.expect("invoices");
-    let mut paid: BTreeMap<_, i64> = BTreeMap::new();
-    for payment in &payments {
-        *paid.entry(payment.invoice_id).or_default() += payment.amount_captured;
-    }
-    prove_refunds(app, &invoices, &payments).await;
-    for invoice in &invoices {
-        assert_eq!(invoice.amount_paid, paid.get(&invoice.id).copied().unwrap_or(0), "what {} was paid", invoice.number);
-        assert_eq!(invoice.lines.iter().map(|line| line.amount).sum::<i64>(), invoice.subtotal, "lines of {}", invoice.number);
-    }
-    let subscriptions: Vec<Subscription> = app.db.query("select * from subscriptions").all().await.expect("subscriptions");
-    for subscription in subscriptions {
-        let cycles: Vec<i64> = invoices
-            .iter()
-            .filter(|invoice| invoice.subscription_id == Some(subscription.id))
-            .filter_map(|invoice| invoice.cycle)
-            .collect();
-        assert_eq!(cycles, (0..subscription.next_cycle).collect::<Vec<_>>(), "cycles of {}", subscription.id);
-    }
-    prove_installments(app, &invoices).await;
-    ours.len()
-}
-
-/// What went back through gateways and what became credit stand apart, together never exceed what came, and each customer's balance
-/// is the sum of their ledger.
-async fn prove_refunds(app: &App, invoices: &[Invoice], payments: &[Payment]) {
-    let refunds: Vec<Refund> = app.db.query("select * from refunds").all().await.expect("refunds");
-    let gone = |invoice: &Invoice, to| -> i64 {
-        let of = |refund: &&Refund| refund.invoice_id == invoice.id && refund.destination == to;
-        refunds.iter().filter(of).filter(|refund| refund.status == RefundStatus::Succeeded).map(|refund| refund.amount).sum()
+async fn new_clock(app: &App, now_at: DateTime<Utc>) -> ClockId {
+    let clock = TestClock {
+        id: app.id(),
+        name: "story".into(),
+        now_at,
+        status: ClockStatus::Idle,
+        target_at: None,
+        lease_owner: None,
+        lease_expires_at: None,
+        counts: Map::new(),
+        created_at: app.clock.now(),
     };
-    let credits: Vec<Credit> = app.db.query("select * from credits").all().await.expect("credits");
-    for invoice in invoices {
-        let number = &invoice.number;
-        let returned: i64 =
-            payments.iter().filter(|payment| payment.invoice_id == invoice.id).map(|payment| payment.amount_refunded).sum();
-        assert_eq!((invoice.amount_refunded, gone(invoice, RefundTo::Method)), (returned, returned), "given back of {number}");
-        assert_eq!(invoice.amount_credited, gone(invoice, RefundTo::Credit), "credited of {number}");
-        assert!(
-            invoice.amount_refunded + invoice.amount_credited <= invoice.amount_paid + invoice.credit_applied,
-            "{number}: too much"
-        );
-        // Used, returned by a void, and given back: what the ledger says of an invoice is what the invoice says.
-        let booked: i64 = credits.iter().filter(|credit| credit.invoice_id == Some(invoice.id)).map(|credit| credit.amount).sum();
-        let kept = if invoice.status == InvoiceStatus::Void { 0 } else { invoice.credit_applied };
-        assert_eq!(booked, invoice.amount_credited - kept, "credit of {number}");
-    }
-    let customers: Vec<Customer> = app.db.query("select * from customers").all().await.expect("customers");
-    for customer in customers {
-        let ledger: i64 = credits.iter().filter(|credit| credit.customer_id == customer.id).map(|credit| credit.amount).sum();
-        assert_eq!(customer.balance, ledger, "credit of {}", customer.id);
-    }
-}
-
-/// Every installment plan adds up, and each of its installments is in one invoice at most, which says the same of it.
-async fn prove_installments(app: &App, invoices: &[Invoice]) {
-    let plans: Vec<InstallmentPlan> = app.db.query("select * from installment_plans").all().await.expect("plans");
-    let all: Vec<Installment> = app.db.query("select * from installments order by number").all().await.expect("installments");
-    for plan in plans {
-        let installments: Vec<_> = all.iter().filter(|part| part.installment_plan_id == plan.id).cloned().collect();
-        let mut schedule = InstallmentSchedule { plan, installments };
-        schedule.check().expect("adds up");
-        let (stored, (owed, _)) = (schedule.plan.due_at, schedule.standing());
-        schedule.refresh();
-        assert_eq!(stored, schedule.plan.due_at, "when {} is due", schedule.plan.id);
-        assert!(owed || !schedule.plan.is_running(), "{} owes nothing and has not ended", schedule.plan.id);
-        let invoices: Vec<_> = invoices.iter().filter(|invoice| invoice.installment_plan_id == Some(schedule.plan.id)).collect();
-        for invoice in &invoices {
-            let covered: Vec<_> = schedule.installments.iter().filter(|part| part.invoice_id == Some(invoice.id)).collect();
-            assert_eq!(invoice.installment_number, covered.iter().map(|part| part.number).min(), "{}", invoice.number);
-            assert_eq!(invoice.subtotal, covered.iter().map(|part| part.amount).sum::<i64>(), "{}", invoice.number);
-        }
-        for part in &schedule.installments {
-            let invoice = invoices.iter().find(|invoice| Some(invoice.id) == part.invoice_id).map(|invoice| invoice.status);
-            let agrees = match part.status {
-                InstallmentStatus::Scheduled | InstallmentStatus::PaidElsewhere => invoice.is_none(),
-                InstallmentStatus::Moved => matches!(invoice, None | Some(InvoiceStatus::Void)),
-                InstallmentStatus::Due => invoice == Some(InvoiceStatus::Open),
-                InstallmentStatus::Paid => invoice == Some(InvoiceStatus::Paid),
-                InstallmentStatus::Failed => invoice == Some(InvoiceStatus::Uncollectible),
-                InstallmentStatus::Cancelled => !matches!(invoice, Some(InvoiceStatus::Open | InvoiceStatus::Paid)),
-            };
-            assert!(agrees, "{part:?} has an invoice that is {invoice:?}");
-        }
-    }
+    let id = clock.id;
+    let mut tx = app.db.begin().await.expect("tx");
+    store::clocks::insert(&mut tx, clock).await.expect("clock");
+    tx.commit().await.expect("commit");
+    id
 }
 
 pub fn app(db: Db, config: Config, instance: &str) -> App {
@@ -424,9 +357,14 @@ pub fn config(sandbox: &str) -> Config {
         merchant_id: merchant.to_owned(),
         timeout: Duration::from_millis(300),
         max_in_flight: 32,
+        authorization_lifetime: Duration::from_hours(7 * 24),
+        caps: Caps::default(),
+        breaker: Default::default(),
     };
     config.gateways.insert("fluid".into(), gateway(GatewayKind::Fluidpay, format!("{sandbox}/api"), FLUIDPAY_KEY, ""));
     config.gateways.insert("paylike".into(), gateway(GatewayKind::Paylike, sandbox.to_owned(), PAYLIKE_KEY, PAYLIKE_MERCHANT));
+    config.gateways.insert("paysley".into(), gateway(GatewayKind::Paysley, format!("{sandbox}/v2"), sandbox::PAYSLEY_KEY, ""));
+    config.collection.payment_request_poll = [10, 20].map(Duration::from_millis).to_vec();
     config.billing.holidays.insert("somewhere".into(), vec![date("2026-03-31"), date("2026-04-30"), date("2026-08-31")]);
     config.collection.lookup_backoff = [20, 40, 80].map(Duration::from_millis).to_vec();
     config

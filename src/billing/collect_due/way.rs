@@ -2,12 +2,15 @@
 
 use chrono::{DateTime, Utc};
 
+use super::caps::Credentials;
 use crate::{
-    billing::App,
+    billing::{App, gateways::Holds},
     domain::{
+        cap::Room,
         customer::Timeline,
+        dunning::Postponement,
         invoice::{Invoice, NextAction},
-        payment::DeclineClass,
+        payment::{DeclineClass, MethodKind},
     },
     store::invoices::ChosenMethod,
 };
@@ -15,9 +18,12 @@ use crate::{
 pub(super) enum Way<'m> {
     /// To a gateway now, by this method.
     Charge(&'m ChosenMethod),
+    /// The customer is asked to pay.
+    Ask(&'m ChosenMethod),
     /// Not now, and nobody is to blame: again at this instant of the invoice's own clock, no step spent.
-    #[expect(dead_code, reason = "caps and paused gateways come next")]
-    Wait(DateTime<Utc>),
+    Wait(DateTime<Utc>, Postponement),
+    /// Left as it is for the moment: what is under way at the same credential decides.
+    Behind,
     /// No gateway is asked.
     Without(Obstacle),
 }
@@ -30,12 +36,14 @@ pub(in crate::billing) enum Obstacle {
     GatewayNotConfigured,
     /// A test clock's customer must never be charged for real.
     LiveGateway,
+    /// The issuer stopped recurring charges to the method.
+    MandateEnded,
 }
 
 impl Obstacle {
     pub(in crate::billing) fn class(self) -> DeclineClass {
         match self {
-            Self::LadderEnded | Self::NoMethod => DeclineClass::NewCardNeeded,
+            Self::LadderEnded | Self::NoMethod | Self::MandateEnded => DeclineClass::NewCardNeeded,
             Self::GatewayNotConfigured | Self::LiveGateway => DeclineClass::GatewayFault,
         }
     }
@@ -46,11 +54,19 @@ impl Obstacle {
             Self::NoMethod => "no_payment_method",
             Self::GatewayNotConfigured => "gateway_not_configured",
             Self::LiveGateway => "live_gateway_on_test_clock",
+            Self::MandateEnded => "mandate_ended",
         }
     }
 }
 
-pub(super) fn of<'m>(app: &App, timeline: Timeline, invoice: &Invoice, method: Option<&'m ChosenMethod>) -> Way<'m> {
+pub(super) fn of<'m>(
+    app: &App,
+    timeline: Timeline,
+    invoice: &Invoice,
+    method: Option<&'m ChosenMethod>,
+    credentials: &mut Credentials,
+    gateways: &mut Holds,
+) -> Way<'m> {
     if invoice.next_action == NextAction::GiveUp {
         return Way::Without(Obstacle::LadderEnded);
     }
@@ -63,5 +79,31 @@ pub(super) fn of<'m>(app: &App, timeline: Timeline, invoice: &Invoice, method: O
     if gateway.live && timeline != Timeline::Wall {
         return Way::Without(Obstacle::LiveGateway);
     }
+    if let Some(until) = gateways.until(&gateway.name) {
+        return Way::Wait(until, Postponement::Gateway);
+    }
+    if method.kind == Some(MethodKind::PaymentRequest) {
+        return Way::Ask(method);
+    }
+    if method.mandate_ended_at.is_some() {
+        return Way::Without(Obstacle::MandateEnded);
+    }
+    match credentials.take(method) {
+        Room::Yes => {
+            gateways.take(&gateway.name);
+            Way::Charge(method)
+        }
+        Room::Behind => Way::Behind,
+        Room::At(until) => Way::Wait(until, Postponement::Cap),
+    }
+}
+
+/// What was approved before needs its gateway and nothing else.
+pub(super) fn approved<'m>(method: &'m ChosenMethod, gateways: &mut Holds) -> Way<'m> {
+    let gateway = method.gateway.as_deref().unwrap_or_default();
+    if let Some(until) = gateways.until(gateway) {
+        return Way::Wait(until, Postponement::Gateway);
+    }
+    gateways.take(gateway);
     Way::Charge(method)
 }

@@ -45,7 +45,7 @@ pub(super) async fn prepare(
         let customer = named.get(&input.customer);
         let now = nows.of(app, customer).await?;
         let told_already = customer.is_none() && unread.contains(&input.customer);
-        match create::draft(app, &mut checks, &Named { customer, methods: &[] }, input, now) {
+        match create::draft(app, &mut checks, &Named { customer, methods: &[], policy: None }, input, now) {
             Ok(schedule) => prepared.installment_plans.push((line, schedule)),
             // What does not add up has been told of, unless this program is wrong.
             Err(unsound) if checks.is_clean() => checks.fault("", unsound.to_string()),

@@ -8,7 +8,7 @@ use super::{
     held::Held,
 };
 use crate::{
-    billing::{App, Done, checks::Checks},
+    billing::{App, Done, checks::Checks, dunning_policies},
     domain::{
         customer::Metadata,
         event::Actor,
@@ -24,6 +24,8 @@ pub struct PlanPatch {
     pub reference: Option<Option<String>>,
     pub description: Option<String>,
     pub payment_method_id: Option<Option<PaymentMethodId>>,
+    /// Id or reference.
+    pub dunning_policy_id: Option<Option<String>>,
     pub default_after: Option<i64>,
     pub metadata: Option<Metadata>,
 }
@@ -38,12 +40,17 @@ pub async fn update(app: &App, actor: &Actor, key: &str, patch: PlanPatch) -> Do
         let customer = held.lock_customer().await?;
         check_method(&mut held.tx, &mut checks, &customer, method).await?;
     }
+    let policy = match &patch.dunning_policy_id {
+        Some(key) => Some(dunning_policies::named(&mut held.tx, &mut checks, key.as_deref()).await?),
+        None => None,
+    };
     checks.done()?;
     let plan = &mut held.schedule.plan;
     macro_rules! take {
         ($($field:ident),+) => {$( if let Some(value) = patch.$field { plan.$field = value; } )+};
     }
     take!(reference, description, payment_method_id, default_after, metadata);
+    plan.dunning_policy_id = policy.unwrap_or(plan.dunning_policy_id);
     plan.updated_at = held.now;
     store::installments::save_terms(&mut held.tx, plan).await.map_err(taken)?;
     held.commit("installment_plan.changed", json!({})).await

@@ -4,13 +4,13 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 use super::{Overview, held::Held};
 use crate::{
-    billing::{App, Done, Refusal, checks::Checks},
+    billing::{App, Done, Refusal, checks::Checks, dunning_policies},
     domain::{
         calendar::{self, BusinessDay},
         customer::{Customer, Metadata, PaymentMethod, Timeline, Zone},
         event::Actor,
         frequency::{Frequency, Recurrence},
-        id::{InstallmentPlan as PlanKind, PaymentMethodId},
+        id::{DunningPolicyId, InstallmentPlan as PlanKind, PaymentMethodId},
         installment::{
             Installment, InstallmentPlan, InstallmentPlanStatus, InstallmentSchedule, InstallmentStatus, MAX_INSTALLMENTS,
             Unsound,
@@ -55,6 +55,8 @@ pub struct PlanInput {
     pub payment_method_id: Option<PaymentMethodId>,
     pub business_day: Option<BusinessDay>,
     pub holiday_calendar: Option<String>,
+    /// Id or reference. None: whichever is the default.
+    pub dunning_policy_id: Option<String>,
     pub default_after: Option<i64>,
     pub metadata: Option<Metadata>,
     /// Of a plan that was charged elsewhere before; none for one that begins here.
@@ -78,6 +80,7 @@ pub struct Named<'a> {
     pub customer: Option<&'a Customer>,
     /// All of theirs.
     pub methods: &'a [PaymentMethod],
+    pub policy: Option<DunningPolicyId>,
 }
 
 pub async fn create(app: &App, actor: &Actor, input: PlanInput) -> Done<Overview> {
@@ -116,7 +119,9 @@ async fn built(app: &App, tx: &mut Tx, input: PlanInput) -> Done<(InstallmentSch
         _ => Vec::new(),
     };
     let mut checks = Checks::default();
-    let schedule = draft(app, &mut checks, &Named { customer: customer.as_ref(), methods: &methods }, input, now);
+    let policy = dunning_policies::named(tx, &mut checks, input.dunning_policy_id.as_deref()).await?;
+    let named = Named { customer: customer.as_ref(), methods: &methods, policy };
+    let schedule = draft(app, &mut checks, &named, input, now);
     checks.done()?;
     Ok((schedule?, now))
 }
@@ -174,6 +179,7 @@ pub(in crate::billing) fn draft(
         anchor_date: parts.first().map(|part| part.0).filter(|_| recurs),
         business_day,
         holiday_calendar: input.holiday_calendar,
+        dunning_policy_id: named.policy,
         default_after: input.default_after.unwrap_or(i64::from(app.config.installments.default_after)),
         failed_in_a_row: 0,
         metadata: input.metadata.unwrap_or_default(),

@@ -1,6 +1,6 @@
 //! The rows that a group of answers touches: locked, changed in memory, written at the close.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::{
     domain::{
         customer::Timeline,
         event::{Actor, Event},
-        id::{InstallmentPlanId, InvoiceId, PaymentId, SubscriptionId},
+        id::{AuthorizationId, InstallmentPlanId, InvoiceId, PaymentId, PaymentMethodId, SubscriptionId},
         invoice::{Invoice, InvoiceStatus},
         payment::Payment,
         subscription::{Subscription, SubscriptionStatus},
@@ -19,9 +19,13 @@ use crate::{
 };
 
 mod answers;
+mod dunning;
 mod installments;
 mod ladder;
 mod operator;
+mod requests;
+mod reserved;
+mod resting;
 
 use installments::Installments;
 
@@ -29,11 +33,12 @@ use installments::Installments;
 pub struct Books<'a> {
     app: &'a App,
     wall: DateTime<Utc>,
-    nows: HashMap<Timeline, DateTime<Utc>>,
+    nows: BTreeMap<Timeline, DateTime<Utc>>,
     payments: BTreeMap<PaymentId, Payment>,
     invoices: BTreeMap<InvoiceId, Invoice>,
     subscriptions: BTreeMap<SubscriptionId, Subscription>,
     installments: Installments,
+    policies: dunning::Policies,
     changed_payments: BTreeSet<PaymentId>,
     changed_invoices: BTreeSet<InvoiceId>,
     changed_subscriptions: BTreeSet<SubscriptionId>,
@@ -41,9 +46,19 @@ pub struct Books<'a> {
     paid: BTreeSet<SubscriptionId>,
     /// Invoices to be voided, and why and by whom.
     voids: BTreeMap<InvoiceId, (String, Actor)>,
+    /// Methods to which the issuer stopped recurring charges.
+    mandates_ended: BTreeSet<PaymentMethodId>,
     /// Subscriptions that ended for good: their other open invoices go with them.
     given_up: BTreeSet<SubscriptionId>,
+    /// Reservations that could not be captured.
+    void_used: BTreeSet<AuthorizationId>,
     events: Vec<Event>,
+    /// What customers have paid by requests, to be inserted.
+    received: Vec<Payment>,
+    /// Invoices that got money: nobody is asked for what they owed before.
+    funded: BTreeSet<InvoiceId>,
+    /// Invoices whose ladder ends with a request.
+    last_asks: BTreeSet<InvoiceId>,
 }
 
 /// Which subscriptions are to be locked: to be read, or only as far as a payment's success can change them.
@@ -89,6 +104,11 @@ impl<'a> Books<'a> {
         Self::lock(app, tx, &subscriptions, &plans, &[invoice.id], std::iter::once(invoice.timeline)).await
     }
 
+    /// Nothing yet: for what belongs to no invoice.
+    pub async fn open_none(app: &'a App, tx: &mut Tx, timeline: Timeline) -> Done<Self> {
+        Self::lock(app, tx, &[], &[], &[], std::iter::once(timeline)).await
+    }
+
     async fn lock(
         app: &'a App,
         tx: &mut Tx,
@@ -97,7 +117,7 @@ impl<'a> Books<'a> {
         invoices: &[InvoiceId],
         timelines: impl Iterator<Item = Timeline>,
     ) -> Done<Self> {
-        let mut nows = HashMap::new();
+        let mut nows = BTreeMap::new();
         for timeline in timelines {
             if let Entry::Vacant(slot) = nows.entry(timeline) {
                 slot.insert(app.now_in(tx, timeline).await?);
@@ -106,7 +126,7 @@ impl<'a> Books<'a> {
         let subscriptions = subscriptions.lock(tx).await?;
         let installments = Installments::lock(tx, plans, invoices).await?;
         let invoices = store::invoices::lock_many(tx, invoices).await?;
-        Ok(Self {
+        let mut books = Self {
             app,
             wall: app.clock.now(),
             nows,
@@ -114,14 +134,22 @@ impl<'a> Books<'a> {
             invoices: invoices.into_iter().map(|invoice| (invoice.id, invoice)).collect(),
             subscriptions: subscriptions.into_iter().map(|subscription| (subscription.id, subscription)).collect(),
             installments,
+            policies: dunning::Policies::default(),
             changed_payments: BTreeSet::new(),
             changed_invoices: BTreeSet::new(),
             changed_subscriptions: BTreeSet::new(),
             paid: BTreeSet::new(),
             voids: BTreeMap::new(),
+            mandates_ended: BTreeSet::new(),
             given_up: BTreeSet::new(),
+            void_used: BTreeSet::new(),
             events: Vec::new(),
-        })
+            received: Vec::new(),
+            funded: BTreeSet::new(),
+            last_asks: BTreeSet::new(),
+        };
+        books.read_policies(tx).await?;
+        Ok(books)
     }
 
     pub fn invoice(&self, id: InvoiceId) -> Option<&Invoice> {
@@ -169,12 +197,20 @@ impl<'a> Books<'a> {
 
     /// Writes everything that changed.
     pub async fn close(mut self, tx: &mut Tx) -> Done<()> {
+        self.last_requests(tx).await?;
         let taken = |changed: &BTreeSet<InvoiceId>, rows: &BTreeMap<InvoiceId, Invoice>| -> Vec<Invoice> {
             changed.iter().filter_map(|id| rows.get(id).cloned()).collect()
         };
         let payments: Vec<Payment> = self.changed_payments.iter().filter_map(|id| self.payments.get(id).cloned()).collect();
         store::payments::save(tx, &payments).await?;
+        if !self.void_used.is_empty() {
+            let ids: Vec<AuthorizationId> = std::mem::take(&mut self.void_used).into_iter().collect();
+            store::authorizations::void_used(tx, &ids, "it could not be captured", self.wall).await?;
+            self.app.bells.look_up.notify_one();
+        }
+        store::payments::insert(tx, &self.received).await?;
         store::invoices::save(tx, &taken(&self.changed_invoices, &self.invoices)).await?;
+        self.withdraw_requests(tx).await?;
         self.void(tx).await?;
         self.clear_of_debt(tx).await?;
         self.others_of_given_up(tx).await?;
@@ -182,7 +218,27 @@ impl<'a> Books<'a> {
             self.changed_subscriptions.iter().filter_map(|id| self.subscriptions.get(id).cloned()).collect();
         store::subscriptions::save(tx, &subscriptions).await?;
         self.close_installments(tx).await?;
+        self.end_mandates(tx).await?;
         store::events::append(tx, &self.events).await?;
+        Ok(())
+    }
+
+    async fn end_mandates(&mut self, tx: &mut Tx) -> Done<()> {
+        let ids: Vec<PaymentMethodId> = std::mem::take(&mut self.mandates_ended).into_iter().collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        for method in store::payment_methods::end_mandates(tx, &ids, self.wall).await? {
+            let data = json!({ "customer_id": method.customer_id, "gateway": method.gateway });
+            self.events.push(self.app.event(
+                Timeline::Wall,
+                self.wall,
+                &Actor::System,
+                "payment_method.mandate_ended",
+                method.id,
+                data,
+            ));
+        }
         Ok(())
     }
 
@@ -255,6 +311,8 @@ impl<'a> Books<'a> {
                 ended.push(invoice);
             }
             store::invoices::save(tx, &ended).await?;
+            let ended: Vec<InvoiceId> = ended.iter().map(|invoice| invoice.id).collect();
+            store::payment_requests::withdraw_of_invoices(tx, &ended, self.wall).await?;
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use clap::Args;
 
 use crate::{
     clock::Clock,
-    config::{Config, GatewayConfig, GatewayKind, Mode},
+    config::{Caps, Config, GatewayConfig, GatewayKind, Mode},
     daemon::{self, Daemon, Signals},
     domain::{customer::Timeline, id::ClockId},
     sandbox::{self, Running},
@@ -103,6 +103,9 @@ fn settings(database: &Path, sandbox: &Running, key: &str) -> Config {
         merchant_id: merchant_id.to_owned(),
         timeout: std::time::Duration::from_secs(30),
         max_in_flight: 64,
+        authorization_lifetime: std::time::Duration::from_hours(7 * 24),
+        caps: Caps::default(),
+        breaker: Default::default(),
     };
     let fluid = gateway(GatewayKind::Fluidpay, format!("{}/api", sandbox.url()), sandbox::FLUIDPAY_KEY, "");
     let paylike = gateway(GatewayKind::Paylike, sandbox.url(), sandbox::PAYLIKE_KEY, sandbox::PAYLIKE_MERCHANT);

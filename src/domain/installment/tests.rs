@@ -48,6 +48,7 @@ fn plan(amount: i64, down_payment: i64) -> InstallmentPlan {
         anchor_date: None,
         business_day: BusinessDay::None,
         holiday_calendar: None,
+        dunning_policy_id: None,
         default_after: 3,
         failed_in_a_row: 0,
         metadata: Metadata::new(),

@@ -60,6 +60,7 @@ impl Subscription {
             next_bill_date: None,
             next_bill_at: None,
             due_at: None,
+            authorize_at: None,
             period_start: None,
             period_end: None,
             moved_to: None,

@@ -8,7 +8,7 @@ use crate::domain::{
     calendar::BusinessDay,
     customer::{Metadata, Zone},
     frequency::Frequency,
-    id::{PaymentMethodId, PlanId},
+    id::{DunningPolicyId, PaymentMethodId, PlanId},
     invoice::{Line, LineKind, Modifier, price, subtotal},
     plan::{CatchUp, WhilePastDue},
     proration::{Share, days_between},
@@ -50,6 +50,11 @@ pub struct Change {
     pub catch_up: Option<CatchUp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub while_past_due: Option<WhilePastDue>,
+    /// 0: nothing is authorized early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorize_days_before: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub dunning_policy_id: Option<Option<DunningPolicyId>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timezone: Option<Zone>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,6 +113,8 @@ impl Change {
             holiday_calendar,
             catch_up,
             while_past_due,
+            authorize_days_before,
+            dunning_policy_id,
             timezone,
             metadata,
             keep_anchor
@@ -120,6 +127,7 @@ impl Change {
             ($($field:ident),+) => {$( if let Some(value) = &self.$field { terms.$field = value.clone(); } )+};
         }
         terms.plan_id = self.plan_id.or(terms.plan_id);
+        terms.authorize_days_before = self.authorize_days_before.or(terms.authorize_days_before);
         set!(
             description,
             amount,
@@ -136,6 +144,7 @@ impl Change {
             holiday_calendar,
             catch_up,
             while_past_due,
+            dunning_policy_id,
             timezone,
             metadata
         );

@@ -55,14 +55,13 @@ const TABLE: &[(i64, Verdict)] = &[
     (440, Declined(GatewayFault)), // processor format error
 ];
 
-/// What a code says; codes that are not in the list follow their group's default.
+/// What a code says. A refusal that is not in the list follows the default strategy, as a soft one.
 pub fn verdict(code: i64) -> Verdict {
     match TABLE.iter().find(|(known, _)| *known == code) {
         Some((_, verdict)) => *verdict,
         None => match code {
             100..=199 => Approved,
-            200..=299 => Declined(Soft),
-            300..=499 => Declined(GatewayFault),
+            200.. => Declined(Soft),
             _ => Pending,
         },
     }
@@ -83,12 +82,13 @@ mod tests {
                 c if doubtful.contains(&c) => Doubtful(TryLater),
                 223 | 240 => Declined(NewCardNeeded),
                 261 | 262 => Declined(StopRecurring),
-                200..=299 => Declined(Soft),
-                _ => Declined(GatewayFault),
+                300 | 310 | 410 | 440 => Declined(GatewayFault),
+                _ => Declined(Soft),
             };
             assert_eq!(verdict(code), expected, "code {code}");
         }
-        assert_eq!([0, 99, -1, 500].map(verdict), [Pending; 4]);
+        assert_eq!([0, 99, -1].map(verdict), [Pending; 3]);
+        assert_eq!([441, 500, 999].map(verdict), [Declined(Soft); 3]);
         assert_eq!([100, 101, 199].map(verdict), [Approved; 3]);
         assert_eq!(verdict(110), Partial);
     }

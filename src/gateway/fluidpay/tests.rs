@@ -159,5 +159,5 @@ fn a_search_that_answers_about_others_proves_nothing() {
     assert!(matches!(adapter().pick(&sent(), &json!([other])), Found::NoAnswer { .. }));
     let mut dear = transaction("t", "settled", 100, "2026-03-01T06:00:01Z");
     dear["amount"] = json!(9900);
-    assert!(matches!(adapter().pick(&sent(), &json!([dear])), Found::NoAnswer { message } if message.contains("9900")));
+    assert!(matches!(adapter().pick(&sent(), &json!([dear])), Found::Disagrees { message } if message.contains("9900")));
 }

@@ -14,6 +14,9 @@ use crate::domain::{
     payment::{Decline, DeclineClass},
 };
 
+/// The code of a partial approval. Of a reservation that is none: the bill date may still find all of it.
+pub const PARTIAL: &str = "110";
+
 /// What an answer carries.
 #[derive(Debug)]
 pub enum Envelope {
@@ -50,6 +53,7 @@ pub struct Transaction {
     pub code: Option<i64>,
     pub amounts: Vec<i64>,
     pub authorized: Option<i64>,
+    pub captured: Option<i64>,
     pub refunded: Option<i64>,
     pub currency: Option<String>,
     pub order_id: Option<String>,
@@ -95,6 +99,7 @@ impl Transaction {
             code: number("response_code").or_else(|| detail("response_code").and_then(integer)),
             amounts: ["amount", "base_amount"].iter().filter_map(|field| number(field)).collect(),
             authorized: number("amount_authorized"),
+            captured: number("amount_captured"),
             refunded: number("amount_refunded"),
             currency: text(object, "currency").map(str::to_owned),
             order_id: object.get("order_id").and_then(Value::as_str).map(str::to_owned),
@@ -117,6 +122,11 @@ impl Transaction {
         }
     }
 
+    /// Whether it never took any money.
+    pub fn was_only_reserved(&self) -> bool {
+        self.kind == "authorize" && self.captured.is_none_or(|captured| captured == 0)
+    }
+
     pub fn standing(&self, asked_minor: i64) -> Standing {
         let verdict = self.code.map(verdict);
         let contradiction = || {
@@ -127,6 +137,10 @@ impl Transaction {
         match self.status.as_str() {
             "pending_settlement" | "settled" | "refunded" | "partially_refunded" | "authorized" if refused => contradiction(),
             "pending_settlement" | "settled" | "refunded" | "partially_refunded" => self.taken(asked_minor),
+            "authorized" if self.authorized.is_some_and(|part| part > 0 && part < asked_minor) => {
+                let message = format!("only {} of {asked_minor} was approved", self.authorized.unwrap_or_default());
+                Standing::Declined(Decline { class: DeclineClass::Soft, code: PARTIAL.to_owned(), message })
+            }
             "authorized" => Standing::Reserved,
             "declined" => self.declined(verdict).unwrap_or_else(contradiction),
             "voided" | "reversed" => Standing::Undone,
@@ -145,7 +159,9 @@ impl Transaction {
 
     /// A partial approval takes what was authorized. Anything above what was asked is the gateway's own surcharge.
     fn taken(&self, asked_minor: i64) -> Standing {
-        match self.authorized.filter(|&authorized| authorized > 0) {
+        // Less may be captured than was reserved. What is not settled yet may say 0.
+        let tells = |amount: Option<i64>| amount.filter(|&amount| amount > 0);
+        match tells(self.captured).or(tells(self.authorized)) {
             Some(authorized) => Standing::Taken { amount_minor: authorized.min(asked_minor) },
             None if self.code == Some(110) => {
                 Standing::Unclear(format!("partial approval without an amount (transaction {})", self.id))

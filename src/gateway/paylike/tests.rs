@@ -41,8 +41,17 @@ fn of_several_matches_the_captured_one_counts_then_the_newest_reserved() {
         other => format!("{other:?}"),
     };
     assert_eq!(pick(Vec::new()), Found::Nothing);
-    assert_eq!(id(pick(vec![transaction("a", 0, 2500, old), transaction("b", 2500, 0, new)])), "taken a");
-    assert_eq!(id(pick(vec![transaction("a", 2500, 0, old), transaction("b", 2500, 0, new)])), "reserved b");
+    let both = |found: Found, best: &str, beside: (&str, Option<i64>)| match found {
+        Found::Several { best: Outcome::Succeeded { transaction_id, .. } | Outcome::Authorized { transaction_id }, others } => {
+            assert_eq!(transaction_id, best);
+            let others: Vec<_> = others.iter().map(|other| (other.transaction_id.as_str(), other.taken_minor)).collect();
+            assert_eq!(others, [beside]);
+        }
+        other => panic!("{other:?}"),
+    };
+    both(pick(vec![transaction("a", 0, 2500, old), transaction("b", 2500, 0, new)]), "a", ("b", None));
+    both(pick(vec![transaction("a", 2500, 0, old), transaction("b", 2500, 0, new)]), "b", ("a", None));
+    both(pick(vec![transaction("a", 0, 2500, old), transaction("b", 0, 2500, new)]), "b", ("a", Some(2500)));
     assert_eq!(id(pick(vec![transaction("a", 2500, 0, old), transaction("b", 0, 0, new)])), "reserved a");
     let voided = pick(vec![transaction("b", 0, 0, new)]);
     assert!(matches!(voided, Found::Outcome(Outcome::Declined { decline, .. }) if decline.class == DeclineClass::TryLater));
@@ -54,7 +63,7 @@ fn another_amount_under_our_reference_is_left_to_the_operator() {
     other.amount_minor = 9900;
     let adapter = Paylike::new(&settings("m1")).expect("usable settings");
     let found = adapter.pick(&other, vec![transaction("a", 0, 2500, "2026-03-01T06:00:01Z")]);
-    assert!(matches!(found, Found::NoAnswer { message } if message.contains("9900") && message.contains("2500")));
+    assert!(matches!(found, Found::Disagrees { message } if message.contains("9900") && message.contains("2500")));
 }
 
 #[test]

@@ -28,6 +28,7 @@ pub struct Transaction {
     pub captured: i64,
     pub refunded: i64,
     pub voided: i64,
+    pub disputed: Option<i64>,
     /// The processing error of an attempt that failed.
     pub error: Option<Decline>,
 }
@@ -72,6 +73,7 @@ impl Transaction {
             captured,
             refunded,
             voided: number("voidedAmount").unwrap_or(0),
+            disputed: number("disputedAmount"),
             error: (failed || error.is_some()).then(|| processing_error(error.unwrap_or(&Value::Null))),
             id,
         })

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use chrono::TimeDelta;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    billing::App,
+    billing::{self, App, invariants::Line},
     http::{body::Query, error::Problem, page::NoFilters},
-    store::health::{self, Finding, ParkedPayment, ParkedRefund, ParkedSubscription},
+    store::{
+        self,
+        health::{self, Finding, ParkedPayment, ParkedPaymentRequest, ParkedRefund, ParkedSubscription},
+    },
+    telemetry,
 };
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -37,6 +40,8 @@ pub struct Parked {
     payments: Vec<ParkedPayment>,
     #[schema(value_type = Vec<Object>)]
     refunds: Vec<ParkedRefund>,
+    #[schema(value_type = Vec<Object>)]
+    payment_requests: Vec<ParkedPaymentRequest>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -47,75 +52,35 @@ pub struct BillingHealth {
     parked: Parked,
 }
 
-fn check(name: &'static str, rule: &str, remedy: &str, found: Finding) -> Check {
-    let Finding { count, ids } = found;
-    let more = if count > ids.len() as i64 { ", …" } else { "" };
-    let detail = if count == 0 { rule.to_owned() } else { format!("{remedy}: {}{more}", ids.join(", ")) };
-    Check { name, ok: count == 0, count, detail }
+impl From<Line> for Check {
+    fn from(line: Line) -> Self {
+        let Line { name, rule, remedy, found: Finding { count, ids } } = line;
+        let more = if count > ids.len() as i64 { ", …" } else { "" };
+        let detail = if count == 0 { rule.to_owned() } else { format!("{remedy}: {}{more}", ids.join(", ")) };
+        Self { name, ok: count == 0, count, detail }
+    }
 }
 
 /// Tells whether billing is sound, and what is parked.
 #[utoipa::path(get, path = "/v1/health/billing", tag = "health", responses((status = 200, body = BillingHealth)))]
 async fn billing(State(app): State<Arc<App>>, _: Query<NoFilters>) -> Result<Json<BillingHealth>, Problem> {
     let db = &app.db;
-    let now = app.clock.now();
-    let hour_ago = now - TimeDelta::hours(1);
-    let day_ago = now - TimeDelta::days(1);
-    let checks = vec![
-        check(
-            "subscriptions_parked",
-            "no subscription waits for an operator",
-            "decide and unpark",
-            health::subscriptions_parked(db).await?,
-        ),
-        check(
-            "payments_parked",
-            "no payment waits for an operator",
-            "ask the gateway and resolve",
-            health::payments_parked(db).await?,
-        ),
-        check("refunds_parked", "no refund waits for an operator", "ask the gateway", health::refunds_parked(db).await?),
-        check(
-            "payments_beyond_lease",
-            "no payment is left by a daemon that has gone silent",
-            "the look-ups job should have taken these up",
-            health::payments_beyond_lease(db, now - TimeDelta::minutes(1)).await?,
-        ),
-        check(
-            "payments_long_unknown",
-            "no payment has been unknown for a day",
-            "the gateway has not said what became of these",
-            health::payments_long_unknown(db, day_ago).await?,
-        ),
-        check(
-            "subscriptions_overdue",
-            "no subscription has been due for an hour",
-            "the bill run should have opened a cycle",
-            health::subscriptions_overdue(db, hour_ago).await?,
-        ),
-        check(
-            "installment_plans_overdue",
-            "no installment has been due for an hour",
-            "the bill run should have opened its invoice",
-            health::installment_plans_overdue(db, hour_ago).await?,
-        ),
-        check(
-            "invoices_overdue",
-            "no invoice has waited for an attempt for an hour",
-            "collection should have charged these",
-            health::invoices_overdue(db, hour_ago).await?,
-        ),
-        check(
-            "invoices_overpaid",
-            "no invoice paid within a day has brought more than its total",
-            "refund what is too much",
-            health::invoices_overpaid(db, day_ago).await?,
-        ),
-    ];
+    let checks: Vec<Check> = billing::invariants::check(&app).await?.into_iter().map(Check::from).collect();
     let parked = Parked {
         subscriptions: health::parked_subscriptions(db).await?,
         payments: health::parked_payments(db).await?,
         refunds: health::parked_refunds(db).await?,
+        payment_requests: health::parked_payment_requests(db).await?,
     };
     Ok(Json(BillingHealth { ok: checks.iter().all(|check| check.ok), checks, parked }))
+}
+
+/// Sets the gauges of the invariants, from what the last look found, on whichever daemon that was.
+pub(super) async fn measure(app: &App) -> store::Result<()> {
+    let broken = store::invariants::known(&app.db).await?;
+    for name in billing::invariants::NAMES {
+        let count = broken.iter().find(|breach| breach.name == name).map_or(0, |breach| breach.count);
+        metrics::gauge!(telemetry::INVARIANT_VIOLATIONS, "invariant" => name).set(count as f64);
+    }
+    Ok(())
 }

@@ -8,13 +8,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::{authorizations::AuthorizationAnswer, payment_requests::PaymentRequestAnswer};
 use crate::{
     billing::{self, App, Refusal},
     domain::{
+        dunning::Postponement,
         id::{self, ClockId, CustomerId, InstallmentPlanId, InvoiceId, PaymentId, RefundId, SubscriptionId},
         invoice::{Invoice, InvoiceStatus, Line, NextAction},
         money::Currency,
-        payment::{Refund, RefundStatus, RefundTo},
+        payment::{DeclineClass, Refund, RefundStatus, RefundTo},
     },
     http::{
         auth::Caller,
@@ -106,8 +108,17 @@ pub struct InvoiceAnswer {
     /// When its dunning ladder ends without another charge, because only another payment method could help.
     gives_up_at: Option<DateTime<Utc>>,
     attempts: i64,
-    /// Declines so far.
+    /// Declines so far: the next one is followed by the step after that many of the dunning policy.
     dunning_step: i64,
+    /// The first failure, from which the steps count their days.
+    first_failed_at: Option<DateTime<Utc>>,
+    /// Of the latest decline.
+    decline_class: Option<DeclineClass>,
+    decline_code: Option<String>,
+    /// The next attempt charges the customer's next stored method that was not tried yet.
+    next_method: bool,
+    /// Why an attempt that was due waits until `next_attempt_at`: `cap`, its credential was declined as often as may be.
+    postponed_by: Option<Postponement>,
     #[schema(value_type = Option<String>)]
     clock_id: Option<ClockId>,
     created_at: DateTime<Utc>,
@@ -117,6 +128,7 @@ pub struct InvoiceAnswer {
 impl From<Invoice> for InvoiceAnswer {
     fn from(invoice: Invoice) -> Self {
         let at = |action| invoice.next_attempt_at.filter(|_| invoice.next_action == action);
+        let waits = invoice.next_attempt_at.is_some();
         Self {
             next_attempt_at: at(NextAction::Charge),
             gives_up_at: at(NextAction::GiveUp),
@@ -141,6 +153,11 @@ impl From<Invoice> for InvoiceAnswer {
             due_at: invoice.due_at,
             attempts: invoice.attempts,
             dunning_step: invoice.dunning_step,
+            first_failed_at: invoice.first_failed_at,
+            decline_class: invoice.decline_class,
+            decline_code: invoice.decline_code,
+            next_method: invoice.next_method && waits,
+            postponed_by: invoice.postponed_by.filter(|_| waits),
             clock_id: invoice.timeline.clock_id(),
             created_at: invoice.created_at,
             updated_at: invoice.updated_at,
@@ -176,12 +193,18 @@ impl From<Refund> for RefundAnswer {
     }
 }
 
-/// The invoice after a refund, with all its refunds.
+/// The invoice with all its refunds, and what the customer was asked to pay.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RefundedAnswer {
     #[serde(flatten)]
     invoice: InvoiceAnswer,
     refunds: Vec<RefundAnswer>,
+    /// Taken back by the customer's bank, or held by it.
+    amount_disputed: i64,
+    /// What was authorized for it before the bill date, if anything was.
+    authorization: Option<AuthorizationAnswer>,
+    /// Oldest first, each with its link.
+    payment_requests: Vec<PaymentRequestAnswer>,
 }
 
 /// Lists invoices.
@@ -210,7 +233,19 @@ async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::Invoice>) -> Re
 async fn shown(app: &App, id: InvoiceId) -> Result<Json<RefundedAnswer>, Problem> {
     let invoice = store::invoices::get(&app.db, id).await?.ok_or_else(|| Refusal::not_found("invoice", id))?;
     let refunds = store::refunds::of_invoice(&app.db, id).await?;
-    Ok(Json(RefundedAnswer { invoice: invoice.into(), refunds: refunds.into_iter().map(RefundAnswer::from).collect() }))
+    let amount_disputed = store::disputes::amount_of_invoice(&app.db, id).await?;
+    let authorization = match (invoice.subscription_id, invoice.cycle) {
+        (Some(subscription), Some(cycle)) => store::authorizations::of_cycle(&app.db, subscription, cycle).await?,
+        _ => None,
+    };
+    let requests = store::payment_requests::of_invoice(&app.db, id).await?;
+    Ok(Json(RefundedAnswer {
+        invoice: invoice.into(),
+        refunds: refunds.into_iter().map(RefundAnswer::from).collect(),
+        amount_disputed,
+        authorization: authorization.map(AuthorizationAnswer::from),
+        payment_requests: requests.into_iter().map(PaymentRequestAnswer::from).collect(),
+    }))
 }
 
 /// Charges an open invoice now, whatever its ladder says.

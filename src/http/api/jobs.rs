@@ -80,8 +80,10 @@ body! {
     }
 }
 
-async fn newest(app: &App, job: &str) -> Result<Option<JobRun>, Problem> {
-    let request = Request { filters: vec![("job", job.to_owned())], limit: 1, ..Request::default() };
+async fn newest(app: &App, job: &str, instance: Option<&str>) -> Result<Option<JobRun>, Problem> {
+    let instance = instance.map(|name| ("instance", name.to_owned()));
+    let request =
+        Request { filters: [("job", job.to_owned())].into_iter().chain(instance).collect(), limit: 1, ..Request::default() };
     Ok(store::page::list::<JobRun>(&app.db, request).await?.rows.into_iter().next())
 }
 
@@ -94,7 +96,7 @@ async fn list(State(app): State<Arc<App>>, _: Query<NoFilters>) -> Result<Json<L
             Bell::Tick => format!("every {:?}", app.config.jobs.tick),
             Bell::Cron(expression) => (*expression).to_owned(),
         };
-        rows.push(JobAnswer { name, about, schedule, last_run: newest(&app, name).await?.map(RunAnswer::from) });
+        rows.push(JobAnswer { name, about, schedule, last_run: newest(&app, name, None).await?.map(RunAnswer::from) });
     }
     Ok(Json(List::of(Found { rows, has_more: false }, |job| job)))
 }
@@ -113,12 +115,14 @@ async fn run(
         let names: Vec<&str> = JOBS.iter().map(|job| job.name).collect();
         return Err(Problem::not_found(format!("There is no such job; the jobs are {}.", names.join(", "))));
     };
-    let before = newest(&app, job.name).await?.map(|run| run.id);
+    // Another daemon's run says nothing about what is asked of this one.
+    let here = Some(app.instance.as_str());
+    let before = newest(&app, job.name, here).await?.map(|run| run.id);
     app.bells.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(job.name.to_owned());
     (job.ring)(&app.bells).notify_one();
     let ended = async {
         loop {
-            match newest(&app, job.name).await {
+            match newest(&app, job.name, here).await {
                 Ok(Some(run)) if Some(run.id) != before => return Ok(run),
                 Ok(_) => tokio::time::sleep(POLL).await,
                 Err(problem) => return Err(problem),

@@ -91,6 +91,8 @@ pub struct PaymentMethodAnswer {
     last_four: Option<String>,
     default: bool,
     priority: i64,
+    /// When the issuer stopped recurring charges to it: it is not charged any more.
+    mandate_ended_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -110,6 +112,7 @@ impl From<PaymentMethod> for PaymentMethodAnswer {
             last_four: method.last_four,
             default: method.is_default,
             priority: method.priority,
+            mandate_ended_at: method.mandate_ended_at,
             created_at: method.created_at,
             updated_at: method.updated_at,
         }

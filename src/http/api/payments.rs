@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     billing::{self, App, Refusal},
     domain::{
-        id::{self, ClockId, CustomerId, InvoiceId, PaymentId, PaymentMethodId},
+        id::{self, AuthorizationId, ClockId, CustomerId, InvoiceId, PaymentId, PaymentMethodId, PaymentRequestId},
         money::Currency,
         payment::{DeclineClass, Finding, Payment, PaymentStatus},
     },
@@ -19,11 +19,15 @@ use crate::{
         auth::Caller,
         body::{Body, PathId},
         error::Problem,
-        input::{Text, body},
+        input::{PositiveAmount, Text, body},
         page::{List, Page},
     },
     store,
 };
+
+mod inquiry;
+
+use inquiry::Inquiry;
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(resolve))
@@ -47,15 +51,17 @@ body! {
         pub note: Text<500>,
         /// The gateway's id of the payment, if it succeeded.
         pub transaction_id: Option<Text<100>>,
+        /// What was taken, if it succeeded and that is less than was asked for; minor units.
+        pub amount: Option<PositiveAmount>,
     }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DeclineAnswer {
-    class: DeclineClass,
+    pub class: DeclineClass,
     /// The gateway's own.
-    code: String,
-    message: String,
+    pub code: String,
+    pub message: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -68,6 +74,9 @@ pub struct PaymentAnswer {
     customer_id: CustomerId,
     #[schema(value_type = Option<String>)]
     payment_method_id: Option<PaymentMethodId>,
+    /// The request by which the customer paid.
+    #[schema(value_type = Option<String>)]
+    payment_request_id: Option<PaymentRequestId>,
     /// From 1, for each invoice.
     attempt: i64,
     gateway: String,
@@ -75,9 +84,16 @@ pub struct PaymentAnswer {
     reference: String,
     /// The gateway's.
     transaction_id: Option<String>,
+    /// Under which the money was reserved before the bill date.
+    #[schema(value_type = Option<String>)]
+    authorization_id: Option<AuthorizationId>,
     amount: i64,
     amount_captured: i64,
     amount_refunded: i64,
+    /// What of it the invoice did not need: it goes back by itself.
+    surplus: i64,
+    /// Taken back by the customer's bank, or held by it.
+    amount_disputed: i64,
     #[schema(value_type = String)]
     currency: Currency,
     status: PaymentStatus,
@@ -91,6 +107,8 @@ pub struct PaymentAnswer {
     clock_id: Option<ClockId>,
     /// Real time of the first call, whatever clock the customer is on.
     sent_at: DateTime<Utc>,
+    /// Real time of the latest call that asked for the whole payment.
+    called_at: DateTime<Utc>,
     created_at: DateTime<Utc>,
     resolved_at: Option<DateTime<Utc>>,
 }
@@ -109,19 +127,24 @@ impl From<Payment> for PaymentAnswer {
             invoice_id: payment.invoice_id,
             customer_id: payment.customer_id,
             payment_method_id: payment.payment_method_id,
+            payment_request_id: payment.payment_request_id,
             attempt: payment.attempt,
             gateway: payment.gateway,
             reference: payment.reference,
             transaction_id: payment.transaction_id,
+            authorization_id: payment.authorization_id,
             amount: payment.amount,
             amount_captured: payment.amount_captured,
             amount_refunded: payment.amount_refunded,
+            surplus: payment.surplus,
+            amount_disputed: payment.amount_disputed,
             currency: payment.currency,
             status: payment.status,
             lookups: payment.lookups,
             next_lookup_at: payment.next_lookup_at,
             clock_id: payment.timeline.clock_id(),
             sent_at: payment.sent_at,
+            called_at: payment.called_at,
             created_at: payment.created_at,
             resolved_at: payment.resolved_at,
         }
@@ -146,11 +169,20 @@ async fn list(
     Ok(Json(List::of(found, PaymentAnswer::from)))
 }
 
-/// Shows a payment.
-#[utoipa::path(get, path = "/v1/payments/{id}", tag = "money", params(("id" = String, Path)), responses((status = 200, body = PaymentAnswer)))]
-async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::Payment>) -> Result<Json<PaymentAnswer>, Problem> {
+/// Shows a payment; of one whose outcome is not known, also what was asked and answered, and where to look.
+#[utoipa::path(get, path = "/v1/payments/{id}", tag = "money", params(("id" = String, Path)), responses((status = 200, body = PaymentAndInquiry)))]
+async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::Payment>) -> Result<Json<PaymentAndInquiry>, Problem> {
     let payment = store::payments::get(&app.db, id).await?.ok_or_else(|| Refusal::not_found("payment", id))?;
-    Ok(Json(payment.into()))
+    let inquiry = inquiry::of(&app, &payment).await?;
+    Ok(Json(PaymentAndInquiry { payment: payment.into(), inquiry }))
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct PaymentAndInquiry {
+    #[serde(flatten)]
+    payment: PaymentAnswer,
+    /// Of a payment that is unknown or parked, or once was.
+    inquiry: Option<Inquiry>,
 }
 
 /// Closes a parked payment by what an operator found out at the gateway.
@@ -162,7 +194,7 @@ async fn resolve(
     Body(resolution): Body<Resolution>,
 ) -> Result<Json<PaymentAnswer>, Problem> {
     let transaction_id = resolution.transaction_id.map(|text| text.0);
-    Ok(Json(
-        billing::invoices::resolve(&app, &caller.actor, id, resolution.outcome, transaction_id, &resolution.note).await?.into(),
-    ))
+    let amount = resolution.amount.map(|amount| amount.0);
+    let note = &resolution.note;
+    Ok(Json(billing::invoices::resolve(&app, &caller.actor, id, resolution.outcome, transaction_id, amount, note).await?.into()))
 }

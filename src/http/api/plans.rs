@@ -62,6 +62,8 @@ body! {
         pub business_day: Option<BusinessDay>,
         /// A configured calendar of bank holidays.
         pub holiday_calendar: Option<Name<100>>,
+        /// Id or reference of what follows a failed payment; subscriptions made from the plan take it along.
+        pub dunning_policy_id: Option<Name<255>>,
         pub add_ons: Option<Vec<ModifierBody>>,
         pub discounts: Option<Vec<ModifierBody>>,
     }
@@ -86,6 +88,8 @@ body! {
         pub while_past_due: Option<WhilePastDue>,
         pub business_day: Option<BusinessDay>,
         pub holiday_calendar: Patch<Name<100>>,
+        /// Id or reference of what follows a failed payment; subscriptions made from the plan keep theirs.
+        pub dunning_policy_id: Patch<Name<255>>,
         /// All of them anew.
         pub add_ons: Option<Vec<ModifierBody>>,
         /// All of them anew.
@@ -118,6 +122,7 @@ impl From<NewPlan> for PlanInput {
             while_past_due: new.while_past_due,
             business_day: new.business_day,
             holiday_calendar: new.holiday_calendar.map(|name| Some(name.0)),
+            dunning_policy_id: new.dunning_policy_id.map(|name| Some(name.0)),
             add_ons: modifiers(new.add_ons),
             discounts: modifiers(new.discounts),
         }
@@ -141,6 +146,7 @@ impl From<PlanPatch> for PlanInput {
             while_past_due: patch.while_past_due,
             business_day: patch.business_day,
             holiday_calendar: patch.holiday_calendar.change().map(|name| name.map(|name| name.0)),
+            dunning_policy_id: patch.dunning_policy_id.change().map(|name| name.map(|name| name.0)),
             add_ons: modifiers(patch.add_ons),
             discounts: modifiers(patch.discounts),
         }
@@ -166,6 +172,9 @@ pub struct PlanAnswer {
     while_past_due: WhilePastDue,
     business_day: BusinessDay,
     holiday_calendar: Option<String>,
+    /// Null: whichever is the default.
+    #[schema(value_type = Option<String>)]
+    dunning_policy_id: Option<id::DunningPolicyId>,
     add_ons: Vec<ModifierAnswer>,
     discounts: Vec<ModifierAnswer>,
     /// What the add-ons come to in the first cycle, minor units.
@@ -196,6 +205,7 @@ impl From<Plan> for PlanAnswer {
             while_past_due: plan.while_past_due,
             business_day: plan.business_day,
             holiday_calendar: plan.holiday_calendar,
+            dunning_policy_id: plan.dunning_policy_id,
             add_ons: plan.add_ons.into_iter().map(ModifierAnswer::from).collect(),
             discounts: plan.discounts.into_iter().map(ModifierAnswer::from).collect(),
             created_at: plan.created_at,

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
@@ -20,6 +22,7 @@ use crate::{
 pub mod answers;
 pub mod bodies;
 
+use super::authorizations::AuthorizationAnswer;
 use answers::{ActionAnswer, ChangeAnswer, ScheduleAnswer, SubscriptionAnswer};
 use bodies::{
     Act, Cancel, ChangeBody, Count, NewSubscription, Nothing, Pause, Reschedule, Skip, SubscriptionFilters, SubscriptionPatch,
@@ -94,9 +97,20 @@ async fn create(
 }
 
 /// Shows a subscription.
-#[utoipa::path(get, path = "/v1/subscriptions/{id}", tag = "subscriptions", params(("id" = String, Path)), responses((status = 200, body = SubscriptionAnswer)))]
-async fn get(State(app): State<Arc<App>>, PathId(id): Target) -> Shown {
-    Ok(shown(&app, find(&app, id).await?))
+#[utoipa::path(get, path = "/v1/subscriptions/{id}", tag = "subscriptions", params(("id" = String, Path)), responses((status = 200, body = SubscriptionAndAuthorization)))]
+async fn get(State(app): State<Arc<App>>, PathId(id): Target) -> Result<Json<SubscriptionAndAuthorization>, Problem> {
+    let subscription = SubscriptionAnswer::of(find(&app, id).await?, &app.rules);
+    let authorization = store::authorizations::latest_of(&app.db, id).await?.map(AuthorizationAnswer::from);
+    Ok(Json(SubscriptionAndAuthorization { subscription, authorization }))
+}
+
+/// The subscription, and what was last authorized for it before a bill date.
+#[derive(Debug, Serialize, ToSchema)]
+struct SubscriptionAndAuthorization {
+    #[serde(flatten)]
+    subscription: SubscriptionAnswer,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorization: Option<AuthorizationAnswer>,
 }
 
 /// Changes terms from the next cycle on, without any charge now. `next_bill_date` moves the next charge.

@@ -59,17 +59,24 @@ async fn ready(State(app): State<Arc<App>>) -> Result<Json<Status>, Problem> {
 #[utoipa::path(get, path = "/metrics", tag = "system", security(()), responses((status = 200, body = String, content_type = "text/plain")))]
 async fn metrics(State(app): State<Arc<App>>) -> Response {
     let handle = telemetry::metrics();
-    match tokio::time::timeout(PATIENCE, store::health::gauges(&app.db)).await {
+    let measured = async {
+        super::health::measure(&app).await?;
+        store::health::gauges(&app.db).await
+    };
+    match tokio::time::timeout(PATIENCE, measured).await {
         Ok(Ok(gauges)) => {
             metrics::gauge!(telemetry::INVOICES_OPEN).set(gauges.invoices_open as f64);
             metrics::gauge!(telemetry::PAYMENTS_UNKNOWN).set(gauges.payments_unknown as f64);
             metrics::gauge!(telemetry::PAYMENTS_PARKED).set(gauges.payments_parked as f64);
+            metrics::gauge!(telemetry::PAYMENT_REQUESTS_OPEN).set(gauges.payment_requests_open as f64);
+            metrics::gauge!(telemetry::PAYMENT_REQUESTS_PARKED).set(gauges.payment_requests_parked as f64);
             metrics::gauge!(telemetry::SUBSCRIPTIONS_PARKED).set(gauges.subscriptions_parked as f64);
         }
         // The rest of the metrics is needed most when the database is away.
         Ok(Err(error)) => tracing::warn!(%error, "gauges keep their last values"),
         Err(_) => tracing::warn!("gauges keep their last values: the database does not answer in time"),
     }
+    super::gateways::measure(&app);
     let tally = app.db.tally();
     for (name, count) in [
         (telemetry::DATABASE_STATEMENTS, &tally.statements),

@@ -13,16 +13,20 @@ use super::{Faults, Input};
 use crate::billing::{change::When, unpark::Missed};
 use crate::domain::{
     api_key::Scope,
+    authorization::AuthorizationStatus,
     calendar::BusinessDay,
     clock::ClockStatus,
     customer::{Timeline, Zone},
+    dispute::DisputeStatus,
+    dunning::{Channel, FinalAction, LocalTime, PolicySource},
     forecast::Interval,
     frequency::Frequency,
     id::{Id, Kind},
     installment::{InstallmentPlanStatus, change::Spread, restore::Arrears, terms::TermUnits},
     invoice::InvoiceStatus,
     money::{Currency, MAX_AMOUNT_MINOR, Percentage},
-    payment::{Finding, MethodKind, PaymentStatus, RefundTo},
+    payment::{Finding, MethodKind, PaymentStatus, RefundFinding, RefundStatus, RefundTo},
+    payment_request::RequestStatus,
     plan::{CatchUp, WhilePastDue},
     proration::FirstPeriod,
     roll_out::{Effect, Field, Overrides, RollOutStatus},
@@ -340,6 +344,7 @@ macro_rules! domain_texts {
 
 domain_texts! {
     Currency => of_type(Type::String).min_length(Some(3)).max_length(Some(3));
+    LocalTime => of_type(Type::String).pattern(Some("^([01][0-9]|2[0-3]):[0-5][0-9]$")).examples(["06:00"]);
     Zone => of_type(Type::String).examples(["Europe/Berlin"]);
     Frequency => words(Frequency::ALL.map(|word| word.as_str()));
     Timeline => of_type(Type::String).pattern(Some("^(wall|clk_[0-7][0-9a-hjkmnp-tv-z]{25})$"));
@@ -358,6 +363,6 @@ macro_rules! domain_words {
 }
 
 domain_words! {
-    Arrears, BusinessDay, CatchUp, ClockStatus, Effect, Field, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind,
-    Missed, Overrides, PaymentStatus, RefundTo, RollOutStatus, Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
+    Arrears, AuthorizationStatus, BusinessDay, CatchUp, Channel, ClockStatus, DisputeStatus, Effect, Field, FinalAction, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind,
+    Missed, Overrides, PaymentStatus, PolicySource, RefundFinding, RefundStatus, RefundTo, RequestStatus, RollOutStatus, Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
 }

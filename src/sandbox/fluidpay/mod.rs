@@ -25,6 +25,7 @@ use super::{
 use envelope::{Answer, Refusal, list, one};
 
 pub use instrument::{Behaviour, DECLINED_ROUTING, TEST_CARDS};
+pub use settlement::dispute;
 pub use transaction::RESPONSE_CODES;
 
 /// Everything FluidPay knows.
@@ -36,6 +37,15 @@ pub struct Books {
 }
 
 impl Books {
+    /// What is still reserved, oldest first.
+    pub fn reserved(&self) -> Vec<(String, i64)> {
+        let held = |transaction: &&transaction::Transaction| {
+            transaction.kind == transaction::Kind::Authorize && transaction.status == transaction::Status::Authorized
+        };
+        let all = self.transactions.all.iter().filter(held);
+        all.map(|transaction| (transaction.particulars.order_id.clone(), transaction.amount_authorized)).collect()
+    }
+
     pub fn settle_at_once(&mut self, at_once: bool) {
         self.transactions.settle_at_once = at_once;
     }

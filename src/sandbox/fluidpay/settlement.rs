@@ -111,3 +111,19 @@ pub fn refund(state: &mut State, id: &str, body: &Body, now: DateTime<Utc>) -> R
     }
     Ok(state.fluidpay.transactions.add(refund).clone())
 }
+
+/// The customer's bank takes the whole back, or with 0 gives it back.
+pub fn dispute(state: &mut State, id: &str, amount: i64, now: DateTime<Utc>) -> bool {
+    let Some(index) = state.fluidpay.transactions.index_of(id) else { return false };
+    let transaction = &mut state.fluidpay.transactions.all[index];
+    let (kind, status) = match (transaction.status, amount) {
+        (Status::Settled, amount) if amount == transaction.amount_settled => (ledger::Kind::Dispute, Status::Returned),
+        (Status::Returned, 0) => (ledger::Kind::DisputeWon, Status::Settled),
+        _ => return false,
+    };
+    transaction.status = status;
+    transaction.updated_at = now;
+    let transaction = transaction.clone();
+    write(state, &transaction, kind, transaction.amount_settled, now);
+    true
+}

@@ -31,6 +31,8 @@ pub enum Status {
     Voided,
     Refunded,
     PartiallyRefunded,
+    /// Taken back by the customer's bank.
+    Returned,
 }
 
 /// A postal address on a transaction. The vault calls the lines `line_1` and `line_2`.

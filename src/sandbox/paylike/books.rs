@@ -81,6 +81,7 @@ pub struct Transaction {
     pub captured: i64,
     pub refunded: i64,
     pub voided: i64,
+    pub disputed: i64,
     pub custom: Option<Value>,
     pub recurring: bool,
     pub error: Option<Decline>,
@@ -116,6 +117,16 @@ pub struct Line {
     pub test: bool,
     pub created: DateTime<Utc>,
     pub amount: i64,
+}
+
+impl Books {
+    /// What is still reserved under somebody's own reference.
+    pub fn reserved(&self) -> Vec<(String, i64)> {
+        let mut found: Vec<_> = self.transactions.iter().filter(|(_, transaction)| transaction.pending() > 0).collect();
+        found.sort_unstable_by_key(|(id, _)| **id);
+        let named = found.into_iter().map(|(_, transaction)| (transaction.reference(), transaction.pending()));
+        named.filter(|(reference, _)| !reference.is_empty()).collect()
+    }
 }
 
 impl Action {
@@ -208,7 +219,7 @@ impl Transaction {
 
     /// What can still be refunded.
     pub fn refundable(&self) -> i64 {
-        self.captured - self.refunded
+        self.captured - self.refunded - self.disputed
     }
 
     /// The caller's own reference: `custom.reference`.
@@ -234,7 +245,7 @@ impl Transaction {
             "capturedAmount": self.captured,
             "refundedAmount": self.refunded,
             "voidedAmount": self.voided,
-            "disputedAmount": 0,
+            "disputedAmount": self.disputed,
             "card": { "bin": CARD.bin, "last4": CARD.last4, "expiry": CARD.expiry, "scheme": CARD.scheme },
             "custom": self.custom,
             "tds": null,

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod books;
+mod link;
 mod list;
 mod refusal;
 mod transactions;
@@ -26,7 +27,9 @@ use list::{Window, lines};
 use refusal::{Faults, Refusal};
 
 pub use books::Books;
+pub use link::pay;
 pub use refusal::CODES;
+pub use transactions::dispute;
 
 /// Answers one call. `decline` is the code of a decline fault.
 pub fn answer(sandbox: &Sandbox, call: &Call, decline: Option<u16>) -> Reply {
@@ -276,6 +279,7 @@ fn make_prior(state: &mut State, id: RawId, decline: Option<u16>, now: DateTime<
         captured: AMOUNT,
         refunded: 0,
         voided: 0,
+        disputed: 0,
         custom: None,
         recurring: false,
         error: None,

@@ -68,6 +68,7 @@ pub fn create(
         captured: 0,
         refunded: 0,
         voided: 0,
+        disputed: 0,
         custom,
         recurring: true,
         error: code.map(Decline::of),
@@ -167,4 +168,26 @@ pub fn act(state: &mut State, id: RawId, action: Action, body: &Body, now: DateT
         }
     }
     Ok(())
+}
+
+/// From now on so much is disputed; 0 ends it.
+pub fn dispute(state: &mut State, id: &str, amount: i64, now: DateTime<Utc>) -> bool {
+    let Some(id) = parse_object_id(id) else { return false };
+    let Some(transaction) = state.paylike.transactions.get_mut(&id) else { return false };
+    let more = amount - transaction.disputed;
+    if amount < 0 || more > transaction.refundable() || more == 0 {
+        return false;
+    }
+    transaction.disputed = amount;
+    let entry = ledger::Entry {
+        gateway: Gateway::Paylike,
+        kind: if more > 0 { ledger::Kind::Dispute } else { ledger::Kind::DisputeWon },
+        transaction_id: object_id(id),
+        reference: transaction.reference(),
+        amount: more.abs(),
+        currency: transaction.currency,
+        at: now,
+    };
+    state.ledger.record(entry);
+    true
 }

@@ -9,6 +9,6 @@ impl Db {
             Pools::Sqlite { readers, .. } => Inner::Sqlite(readers.begin().await?),
             Pools::Postgres(pool) => Inner::Postgres(pool.begin_with("begin isolation level repeatable read read only").await?),
         };
-        Ok(Tx { inner, tally: self.tally.clone() })
+        Ok(Tx::new(inner, self))
     }
 }

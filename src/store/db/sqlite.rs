@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
 
-use super::{Db, Pools, Result};
+use super::{Db, Pools, Result, STATEMENT_PATIENCE};
 
 pub(super) async fn pools(options: SqliteConnectOptions) -> sqlx::Result<Pools> {
     let options = options
@@ -36,7 +36,12 @@ impl Db {
     /// Makes an empty database in a file that nobody will miss: it does not wait for the disk, so a power cut may spoil it.
     pub async fn scratch(file: &Path) -> Result<Self> {
         let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
-        let db = Self { pools: pools(options.synchronous(SqliteSynchronous::Off)).await?, tally: Arc::default() };
+        let db = Self {
+            pools: pools(options.synchronous(SqliteSynchronous::Off)).await?,
+            tally: Arc::default(),
+            tap: None,
+            patience: STATEMENT_PATIENCE,
+        };
         db.migrate().await?;
         Ok(db)
     }

@@ -11,9 +11,33 @@ pub(super) fn parameters(sql: &str) -> usize {
         .unwrap_or(0)
 }
 
+const ONCE: &str = "in once(";
+
+/// Where the parenthesis ends whose inside this text begins with.
+fn closing(text: &str) -> usize {
+    let mut depth = 1;
+    for (at, character) in text.char_indices() {
+        depth += match character {
+            '(' => 1,
+            ')' => -1,
+            _ => 0,
+        };
+        if depth == 0 {
+            return at;
+        }
+    }
+    text.len()
+}
+
 /// Puts the seams of one database into the common text.
 pub(super) fn adapt(sql: &'static str, postgres: bool) -> Cow<'static, str> {
     let mut text = Cow::Borrowed(sql);
+    while let Some(start) = text.find(ONCE) {
+        let inner = start + ONCE.len();
+        let end = inner + closing(&text[inner..]);
+        let (open, close) = if postgres { ("= any(array(", ")") } else { ("in (", "") };
+        text = Cow::Owned(format!("{}{open}{}{close}{}", &text[..start], &text[inner..end], &text[end..]));
+    }
     while let Some(start) = text.find("in list(") {
         let end = start + text[start..].find(')').unwrap_or(text.len() - start - 1);
         let parameter = &text[start + "in list(".len()..end];
@@ -81,6 +105,11 @@ pub(super) fn told(message: &str, code: Option<&str>) -> String {
     format!("a value was refused ({})", message[..end].trim())
 }
 
+/// PostgreSQL ends the connection, or lets nobody in: it is on its way down or up, or has no room. What was sent may be sent again.
+pub(super) fn is_away(code: &str) -> bool {
+    code.starts_with("08") || matches!(code, "57P01" | "57P02" | "57P03" | "53300" | "25P03")
+}
+
 /// Tables are made by migrations and by nothing else.
 pub(super) fn is_missing_table(message: &str, code: Option<&str>) -> bool {
     code == Some("42P01") || message.starts_with("no such table")
@@ -109,6 +138,17 @@ mod tests {
             adapt(sql, true),
             "select a from t where id = any(array(select json_array_elements_text(cast($1 as json)))) and x = $2 for update of t skip locked"
         );
+    }
+
+    #[test]
+    fn a_claim_is_evaluated_once() {
+        let sql =
+            "update t set a = 1 where id in once(select id from t where (b = 2) limit $1 for update skip locked) returning *";
+        assert_eq!(
+            adapt(sql, true),
+            "update t set a = 1 where id = any(array(select id from t where (b = 2) limit $1 for update skip locked)) returning *"
+        );
+        assert_eq!(adapt(sql, false), "update t set a = 1 where id in (select id from t where (b = 2) limit $1 ) returning *");
     }
 
     #[test]

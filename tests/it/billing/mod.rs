@@ -2,5 +2,7 @@
 
 mod cards;
 mod credit;
+mod disputes;
+mod parked_refunds;
 mod refunds;
 mod stops;

@@ -1,7 +1,15 @@
 //! Stories of money: what is charged when, what a fault does to it, and that it is never taken twice.
 
+mod caps;
 pub mod chaos;
+mod codes;
+mod doubts;
 mod dunning;
+mod early;
 mod faults;
 mod operator;
+mod outages;
+mod policies;
+mod resting;
 mod schedules;
+mod strays;

@@ -38,7 +38,7 @@ fn check_names_faults_and_changes_nothing() {
     wrong.extend(super::settings([("billing.batch", "0"), ("jobs.tick", "soon"), ("billing.curency", "USD")]));
     let faults = run(&folder, &wrong, "check");
     assert_eq!((faults.code, faults.out.as_str()), (Some(1), ""), "{faults:?}");
-    for word in ["billing.batch must be at least 1", "jobs.tick", "billing.curency is not a setting"] {
+    for word in ["billing.batch must be from 1 to 1000", "jobs.tick", "billing.curency is not a setting"] {
         assert!(faults.err.lines().any(|line| line.starts_with("error: ") && line.contains(word)), "{word}: {faults:?}");
     }
     assert_eq!(faults.err.lines().count(), 3, "one line for each: {faults:?}");

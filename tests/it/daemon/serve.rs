@@ -128,14 +128,18 @@ async fn a_request_under_way_gets_its_answer() {
 async fn a_hang_up_reads_the_settings_again_and_keeps_serving() {
     let folder = folder();
     let file = folder.path().join("rebilld.toml");
-    fs::write(&file, "[log]\nlevel = \"info\"\n").expect("written");
+    fs::write(&file, "[log]\nlevel = \"info\"\n[dunning.slow]\nsteps = [{ after_days = 2 }]\n").expect("written");
     let command = rebilld(folder.path(), &quick(&sqlite(&folder)), ["serve", "--config", "rebilld.toml"]);
     let mut daemon = Daemon::of(command, folder.path()).await;
-    fs::write(&file, "[log]\nlevel = \"info,rebilld::daemon=debug\"\n[jobs]\ntick = \"2s\"\n").expect("written");
+    let slow = async |daemon: &Daemon| daemon.get("/v1/dunning-policies/slow").await["steps"][0]["after_days"].clone();
+    assert_eq!(slow(&daemon).await, 2);
+    let fresh =
+        "[log]\nlevel = \"info,rebilld::daemon=debug\"\n[jobs]\ntick = \"2s\"\n[dunning.slow]\nsteps = [{ after_days = 5 }]\n";
+    fs::write(&file, fresh).expect("written");
     daemon.running.signal("HUP");
     let line = daemon.running.says("reload: changes of ").await;
     assert!(line.starts_with("jobs") && line.contains("need a restart"), "{line}");
-    daemon.get("/v1/plans").await;
+    assert_eq!(slow(&daemon).await, 5);
     fs::write(&file, "[log]\nlevel = \"info\"\n[jobs]\ntock = \"2s\"\n").expect("written");
     daemon.running.signal("HUP");
     let line = daemon.running.says("reload: configuration: ").await;

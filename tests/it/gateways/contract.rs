@@ -225,7 +225,8 @@ async fn one_reference_in_many_storms_takes_money_once(bench: Bench) {
             let outcome = match next {
                 Found::Nothing => bench.adapter.charge(&charge).await,
                 Found::Outcome(outcome) => bench.finish(outcome, &charge).await,
-                Found::NoAnswer { message } => panic!("{message}"),
+                Found::Several { best, others } => panic!("{best:?} and {others:?}"),
+                Found::Disagrees { message } | Found::NoAnswer { message } => panic!("{message}"),
             };
             next = match outcome {
                 Outcome::Succeeded { transaction_id, .. } => {

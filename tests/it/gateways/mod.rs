@@ -1,6 +1,8 @@
 //! Gateway adapters over real connections.
 
 mod contract;
+mod look_ups;
+mod requests;
 mod transport;
 
 use std::time::Duration;

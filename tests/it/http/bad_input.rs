@@ -1,7 +1,7 @@
 //! Bad input is named field by field, changes nothing, and is never repeated.
 
 mod queries;
-mod stage;
+pub mod stage;
 mod states;
 mod sweep;
 mod wrong;

@@ -6,8 +6,11 @@ mod business_days;
 mod catalog;
 mod clocks;
 mod customers;
+mod doubts;
+mod dunning_policies;
 mod first_charges;
 mod foreseen;
+mod gateways;
 mod health;
 mod idempotency;
 mod installment_operations;
@@ -17,6 +20,7 @@ mod lists;
 mod operations;
 mod pauses;
 mod payment_methods;
+mod payment_requests;
 mod refunds;
 mod roll_outs;
 mod schedules;
@@ -31,12 +35,13 @@ use chrono::{DateTime, Utc};
 use rebilld::{
     billing::{self, App},
     clock::Clock,
-    config::{Config, GatewayConfig, GatewayKind, Mode},
+    config::{Caps, Config, GatewayConfig, GatewayKind, Mode},
     domain::{
         api_key::Scope,
         catalog::Entry,
         clock::TestClock,
         customer::{Credit, Customer, PaymentMethod, Timeline},
+        dunning::Policy,
         event::{Actor, Event},
         id::{AddOn, ClockId, Discount},
         installment::{Installment, InstallmentPlan},
@@ -174,6 +179,16 @@ impl Door {
         self.send("GET", path, &self.admin, &[], None).await
     }
 
+    /// Waits for a line of the metrics: they are the process's, and other tests measure theirs.
+    pub async fn measures(&self, line: &str) {
+        for _ in 0..200 {
+            if self.get("/metrics").await.text.lines().any(|it| it == line) {
+                return;
+            }
+        }
+        panic!("{line} is not among the metrics:\n{}", self.get("/metrics").await.text);
+    }
+
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         self.send("POST", path, &self.admin, &[], Some(body.to_string().into_bytes())).await
     }
@@ -197,6 +212,7 @@ impl Door {
         self.rows_of::<Entry<AddOn>>(&mut rows).await;
         self.rows_of::<Entry<Discount>>(&mut rows).await;
         self.rows_of::<Plan>(&mut rows).await;
+        self.rows_of::<Policy>(&mut rows).await;
         self.rows_of::<RollOut>(&mut rows).await;
         self.rows_of::<Customer>(&mut rows).await;
         self.rows_of::<Credit>(&mut rows).await;
@@ -285,10 +301,14 @@ fn gateways() -> Gateways {
         merchant_id: "none".to_owned(),
         timeout: Duration::from_secs(1),
         max_in_flight: 1,
+        authorization_lifetime: Duration::from_hours(7 * 24),
+        caps: Caps::default(),
+        breaker: Default::default(),
     };
     let configs = [
         ("fluid", config(GatewayKind::Fluidpay, Mode::Test)),
         ("paylike", config(GatewayKind::Paylike, Mode::Test)),
+        ("paysley", config(GatewayKind::Paysley, Mode::Test)),
         ("real", config(GatewayKind::Fluidpay, Mode::Live)),
     ];
     Gateways::connect(&configs.map(|(name, config)| (name.to_owned(), config)).into()).expect("gateways")

@@ -192,7 +192,7 @@ on_both! {
             (json!({"currency": "EUR"}), &["currency"]),
             (json!({"first_period": "free"}), &["first_period"]),
             (json!({"initial_payment_amount": 5, "trial_days": 3}), &["initial_payment_amount", "trial_days"]),
-            (json!({"dunning_policy_id": "x", "authorize_days_before": 2}), &["dunning_policy_id", "authorize_days_before"]),
+            (json!({"dunning_policy_id": "x", "authorize_days_before": 31}), &["authorize_days_before"]),
             (json!({"timezone": "Mars/Olympus"}), &["timezone"]),
             (json!({"preview": true, "currency": "EUR"}), &["currency"]),
         ]).await;

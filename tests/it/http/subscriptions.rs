@@ -116,7 +116,7 @@ on_both! {
             (monthly(json!({"initial_payment_amount": -1})), &["initial_payment_amount"]),
             (monthly(json!({"payment_method_id": "pm_01h455vb4pex5vsknk084sn02q"})), &["payment_method_id"]),
             (monthly(json!({"dunning_policy_id": "x"})), &["dunning_policy_id"]),
-            (monthly(json!({"authorize_days_before": 3})), &["authorize_days_before"]),
+            (monthly(json!({"authorize_days_before": 31})), &["authorize_days_before"]),
             (monthly(json!({"business_day": "following", "holiday_calendar": "us"})), &["holiday_calendar"]),
             (monthly(json!({"discounts": [{"id": "less"}, {"id": "more"}]})), &["discounts[1].id"]),
             (monthly(json!({"status": "active"})), &["status"]),

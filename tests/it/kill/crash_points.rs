@@ -15,7 +15,10 @@ use rebilld::{
     clock::Clock,
     config::Config,
     domain::{customer::Timeline, payment::Outcome},
-    gateway::{Capabilities, Charge, Configured, Found, Gateway, Gateways, Return, ReturnFound, ReturnOutcome, Sent},
+    gateway::{
+        Capabilities, Charge, Configured, Found, Gateway, Gateways, Return, ReturnFound, ReturnOutcome, Sent,
+        requests::{Ask, Asked, Heard, Outstanding, Requests, Withdrawn},
+    },
     store,
 };
 use tokio::sync::{Notify, Semaphore};
@@ -24,9 +27,16 @@ use crate::world::*;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
+    Authorize,
     Charge,
     Capture,
     LookUp,
+    GiveBack,
+    LookUpReturn,
+    /// Of payment requests.
+    Ask,
+    Hear,
+    Withdraw,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +107,10 @@ impl Gateway for Fused {
         self.fuse.around(Call::Charge, self.inner.charge(charge)).await
     }
 
+    async fn authorize(&self, charge: &Charge) -> Outcome {
+        self.fuse.around(Call::Authorize, self.inner.authorize(charge)).await
+    }
+
     async fn capture(&self, transaction_id: &str, charge: &Charge) -> Outcome {
         self.fuse.around(Call::Capture, self.inner.capture(transaction_id, charge)).await
     }
@@ -110,11 +124,44 @@ impl Gateway for Fused {
     }
 
     async fn give_back(&self, order: &Return) -> ReturnOutcome {
-        self.inner.give_back(order).await
+        self.fuse.around(Call::GiveBack, self.inner.give_back(order)).await
     }
 
     async fn look_up_return(&self, order: &Return) -> ReturnFound {
-        self.inner.look_up_return(order).await
+        self.fuse.around(Call::LookUpReturn, self.inner.look_up_return(order)).await
+    }
+
+    fn requests(&self) -> Option<&dyn Requests> {
+        self.inner.requests().map(|_| self as &dyn Requests)
+    }
+}
+
+impl Fused {
+    fn asks(&self) -> &dyn Requests {
+        self.inner.requests().expect("a gateway that asks")
+    }
+}
+
+#[async_trait]
+impl Requests for Fused {
+    fn sends(&self) -> bool {
+        self.asks().sends()
+    }
+
+    async fn ask(&self, ask: &Ask) -> Asked {
+        self.fuse.around(Call::Ask, self.asks().ask(ask)).await
+    }
+
+    async fn remind(&self, request_id: Option<&str>, ask: &Ask) -> Asked {
+        self.asks().remind(request_id, ask).await
+    }
+
+    async fn hear(&self, outstanding: &Outstanding) -> Heard {
+        self.fuse.around(Call::Hear, self.asks().hear(outstanding)).await
+    }
+
+    async fn withdraw(&self, request_id: &str) -> Withdrawn {
+        self.fuse.around(Call::Withdraw, self.asks().withdraw(request_id)).await
     }
 }
 

@@ -1,6 +1,12 @@
 //! The real program killed at any moment, while the pretend gateways live on: both books must agree to the cent all the same.
 
+mod asked;
+mod cluster;
 mod crash_points;
+mod cut_off;
+mod early_points;
+mod instances;
+mod line;
 mod moments;
 mod overtaken;
 mod storm;
@@ -38,9 +44,28 @@ impl Daemon {
     }
 
     pub fn with_timeout(world: &World, name: &str, lease: &str, timeout: &str) -> Self {
+        Self::with_settings(world, name, lease, timeout, "")
+    }
+
+    /// Small batches, so that several daemons share what is due, and short waits after a gateway's fault.
+    pub fn in_storm(world: &World, name: &str) -> Self {
+        let more = r#"
+            gateway_fault_backoff = ["200ms", "500ms", "1s"]
+            [billing]
+            batch = 16
+        "#;
+        Self::with_settings(world, name, "3s", "1s", more)
+    }
+
+    /// `more` goes on in the section `[collection]`.
+    pub fn with_settings(world: &World, name: &str, lease: &str, timeout: &str, more: &str) -> Self {
+        Self::at(&world.url, &world.sandbox.url(), name, lease, timeout, more)
+    }
+
+    /// Where its database and its gateways are.
+    pub fn at(url: &str, sandbox: &str, name: &str, lease: &str, timeout: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
-        let (url, sandbox) = (&world.url, world.sandbox.url());
         let settings = format!(
             r#"
             [database]
@@ -51,8 +76,12 @@ impl Daemon {
             [collection]
             lease = "{lease}"
             lookup_backoff = ["20ms", "50ms", "100ms", "200ms", "500ms"]
+            {more}
             [jobs]
             tick = "1s"
+            # What is caught up with was due days ago.
+            [invariants]
+            overdue_after = "30d"
             [instance]
             name = "{name}"
             [log]
@@ -65,6 +94,7 @@ impl Daemon {
             api_key = "{FLUIDPAY_KEY}"
             timeout = "{timeout}"
             max_in_flight = 16
+            breaker = {{ waits = ["100ms", "300ms", "1s"], longest_retry_after = "1s" }}
             [gateways.paylike]
             kind = "paylike"
             mode = "test"
@@ -73,6 +103,7 @@ impl Daemon {
             merchant_id = "{PAYLIKE_MERCHANT}"
             timeout = "{timeout}"
             max_in_flight = 16
+            breaker = {{ waits = ["100ms", "300ms", "1s"], longest_retry_after = "1s" }}
             "#
         );
         fs::write(folder.path().join("rebilld.toml"), settings).expect("written");
@@ -114,6 +145,12 @@ impl Daemon {
         assert!(ended.is_none(), "{} ended by itself, {ended:?}:\n{}", self.name, self.words());
     }
 
+    /// All that its lives have written.
+    pub fn story(&self) -> String {
+        let read = |life| fs::read_to_string(self.folder.path().join(format!("life-{life}.log"))).unwrap_or_default();
+        (1..=self.lives).map(read).collect()
+    }
+
     /// The end of what this life has written.
     pub fn words(&self) -> String {
         let text = fs::read_to_string(self.log()).unwrap_or_default();
@@ -147,6 +184,37 @@ impl Daemon {
             }
             assert!(begun.elapsed() < Duration::from_secs(25), "{} does not stop:\n{}", self.name, self.words());
             tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Asks its API; the status and the body. None: no answer.
+    pub async fn ask(&self, method: &str, path: &str) -> Option<(u16, serde_json::Value)> {
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(15)).no_proxy().build().expect("client");
+        let request = client.request(method.parse().expect("method"), format!("http://127.0.0.1:{}{path}", self.port));
+        let answer = request.bearer_auth(ADMIN_KEY).send().await.ok()?;
+        Some((answer.status().as_u16(), answer.json().await.unwrap_or_default()))
+    }
+
+    /// Waits until `/readyz` says so.
+    pub async fn readiness(&mut self, status: u16) {
+        let begun = Instant::now();
+        while self.ask("GET", "/readyz").await.is_none_or(|(now, _)| now != status) {
+            self.must_live();
+            assert!(begun.elapsed() < Duration::from_mins(1), "{} does not answer {status}:\n{}", self.name, self.words());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits for the end that it comes to by itself; its exit code.
+    pub async fn end(&mut self) -> ExitStatus {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.as_mut().expect("started").try_wait().expect("waited") {
+                self.child = None;
+                return status;
+            }
+            assert!(begun.elapsed() < Duration::from_mins(1), "{} does not end:\n{}", self.name, self.words());
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 

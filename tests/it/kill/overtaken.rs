@@ -138,6 +138,25 @@ on_both! {
         assert_eq!(world.invoices().await[0].dunning_step, 0, "nobody was declined");
     }
 
+    async fn a_look_up_that_takes_longer_than_a_lease_is_left_to_its_daemon(world: World) {
+        let (_, now) = due(&world, true).await;
+        let rule = json!({ "match": { "operation": "authorize" }, "fault": "drop_before" });
+        world.sandbox.sandbox().add_fault(serde_json::from_value(rule).expect("a rule"));
+        collect_due::collect_due(&world.app, Timeline::Test(world.clock), now).await.expect("collected");
+        let (patient, fuse) = hasty(&world, "patient", Some(Point(Moment::After, Call::LookUp)));
+        let task = tokio::spawn(async move { look_up::look_up_payments(&patient, None).await });
+        fuse.blown().await;
+        let (other, _) = hasty(&world, "other", None);
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < 3 * LEASE {
+            assert_eq!(look_up::look_up_payments(&other, None).await.expect("asked"), 0, "two daemons look up one payment in turns");
+            tokio::time::sleep(LEASE / 10).await;
+        }
+        fuse.go_on();
+        task.await.expect("alive").expect("looked up");
+        assert_eq!(world.prove().await, 1, "what it found out counts");
+    }
+
     async fn a_capture_that_keeps_failing_is_not_hammered(world: World) {
         let (_, now) = due(&world, true).await;
         let rule = json!({ "match": { "operation": "capture" }, "fault": 500, "times": 0 });

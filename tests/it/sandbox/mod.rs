@@ -4,6 +4,7 @@ mod faults;
 mod fluidpay;
 mod paylike;
 mod paylike_client;
+mod paysley;
 mod switches;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -16,6 +17,7 @@ use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 pub const FLUIDPAY_KEY: &str = "api_sandboxkey0000000000000";
+pub const PAYSLEY_KEY: &str = "py_test_sandboxkey000000000";
 pub const PAYLIKE_KEY: &str = "4ff7de37-dddf-4e51-8cc9-48b61a102923";
 pub const PAYLIKE_APP: &str = "555eca95ed59804d2cf12b11";
 pub const MERCHANT: &str = "55006bdfe0308c4cbfdbd0e1";
@@ -59,6 +61,12 @@ impl World {
     pub async fn paylike(&self, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
         let method = method.parse().expect("method");
         read(self.send(method, path, &paylike_authorization(), &body).await.expect("answer")).await
+    }
+
+    /// A Paysley call that is answered: the status and the body. The path has its prefix, where it has one.
+    pub async fn paysley(&self, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
+        let method = method.parse().expect("method");
+        read(self.send(method, path, &format!("Bearer {PAYSLEY_KEY}"), &body).await.expect("answer")).await
     }
 
     /// A call to the switches that must succeed; its `data`.

@@ -24,6 +24,8 @@ const REFUSED: &[(&str, &str, &[&str])] = &[
     ("discounts", "amount", &["-1", "null"]),
     ("discounts", "percentage", &["-1", "1"]),
     ("discounts", "duration", &["-1"]),
+    ("dunning_policies", "final_action", &["'shout'"]),
+    ("dunning_policies", "source", &["'rumour'"]),
     ("plans", "amount", &["-1"]),
     ("plans", "billing_cycle_interval", &["0"]),
     ("plans", "duration", &["-1"]),
@@ -66,6 +68,7 @@ const REFUSED: &[(&str, &str, &[&str])] = &[
     ("refunds", "destination", &["'cash'", "'credit'"]),
     ("refunds", "payment_id", &["null"]),
     ("job_runs", "result", &["'lost'"]),
+    ("invariant_breaches", "count", &["0", "-1"]),
     ("roll_outs", "entry_type", &["'customer'"]),
     ("roll_outs", "status", &["'done'", "'lost'"]),
     ("roll_outs", "plans_changed", &["-1"]),
@@ -83,6 +86,28 @@ const REFUSED: &[(&str, &str, &[&str])] = &[
     ("installments", "invoice_id", &["'x'"]),
     ("invoices", "installment_number", &["-1"]),
     ("payments", "reason", &["'gift'"]),
+    ("payments", "amount_disputed", &["-1"]),
+    ("disputes", "amount", &["0"]),
+    ("dispute_rounds", "days", &["0"]),
+    ("disputes", "status", &["'lost'", "'closed'"]),
+    ("authorizations", "cycle", &["-1"]),
+    ("authorizations", "amount", &["0"]),
+    ("authorizations", "status", &["'open'", "'used'", "'authorized'"]),
+    ("authorizations", "lookups", &["-1"]),
+    ("authorizations", "amount_taken", &["0"]),
+    ("payments", "surplus", &["-1", "1"]),
+    ("payment_requests", "role", &["'gift'", "'schedule'"]),
+    ("payment_requests", "status", &["'lost'"]),
+    ("payment_requests", "ending", &["'paid'"]),
+    ("payment_requests", "amount", &["0", "-1"]),
+    ("payment_requests", "invoice_id", &["null"]),
+    ("payment_requests", "payment_frequency", &["'daily'", "'weekly'"]),
+    ("payment_requests", "payment_start_at", &["created_at"]),
+    ("payment_requests", "total_number_of_payments", &["0"]),
+    ("payment_requests", "initial_payment_amount", &["0"]),
+    ("payment_requests", "asks", &["-1"]),
+    ("payment_requests", "reminders", &["-1"]),
+    ("payment_requests", "checks", &["-1"]),
 ];
 
 /// One row in every table; the subscription and the invoice have something due.
@@ -102,6 +127,7 @@ async fn one_of_each(ground: &Ground) -> (Payment, Refund) {
             store::api_keys::insert(tx, samples::api_key()).await?;
             store::catalog::insert::<AddOn>(tx, &samples::entry()).await?;
             store::catalog::insert::<Discount>(tx, &samples::entry()).await?;
+            store::dunning_policies::insert(tx, &samples::policy()).await?;
             store::plans::insert(tx, &samples::plan()).await?;
             store::customers::insert(tx, &ada).await?;
             store::customers::save_balances(tx, &[], &[samples::full_credit(ada.id)]).await?;
@@ -110,10 +136,16 @@ async fn one_of_each(ground: &Ground) -> (Payment, Refund) {
             store::invoices::insert(tx, std::slice::from_ref(&invoice)).await?;
             tx.insert_rows(std::slice::from_ref(&plan)).await?;
             store::installments::insert_parts(tx, &parts).await?;
+            store::payment_requests::insert(tx, &[samples::payment_request(&invoice)]).await?;
             store::payments::insert(tx, std::slice::from_ref(&payment)).await?;
+            store::disputes::insert(tx, &[samples::dispute(&payment)]).await?;
+            store::disputes::reach(tx, 1, payment.id).await?;
+            store::authorizations::insert(tx, &[samples::authorization(&subscription)]).await?;
             store::refunds::insert(tx, refund.clone()).await?;
             store::events::append(tx, &[samples::event("a.b", "x")]).await?;
             store::roll_outs::insert(tx, &samples::roll_out()).await?;
+            let breach = store::invariants::Breach { name: "x".into(), count: 1, broken_at: samples::noon() };
+            store::invariants::broken(tx, &[breach]).await?;
             store::runs::insert(tx, samples::job_run()).await
         })
         .await;
@@ -211,6 +243,41 @@ on_both! {
         for status in RefundStatus::ALL.iter().filter(|status| !is_open(**status)) {
             ground.write(async |tx: &mut Tx| store::refunds::insert(tx, another(*status)).await).await;
         }
+    }
+
+    async fn one_open_request_of_collection_per_invoice(ground) {
+        use rebilld::domain::payment_request::{PaymentRequest, RequestStatus, Role};
+        one_of_each(ground).await;
+        let invoice: rebilld::domain::invoice::Invoice = ground.db.query("select * from invoices").one().await.expect("the invoice");
+        let another = |role, status| PaymentRequest { role, status, ..samples::payment_request(&invoice) };
+        let open = |status: &&RequestStatus| matches!(status, RequestStatus::Pending | RequestStatus::Unknown | RequestStatus::Sent);
+        for status in RequestStatus::ALL {
+            let row = another(Role::Last, *status);
+            if open(&status) {
+                conflict(ground.refused(async |tx: &mut Tx| store::payment_requests::insert(tx, &[row]).await).await);
+            } else {
+                ground.write(async |tx: &mut Tx| store::payment_requests::insert(tx, &[row]).await).await;
+            }
+            ground.write(async |tx: &mut Tx| store::payment_requests::insert(tx, &[another(Role::Extra, *status)]).await).await;
+        }
+        let twin = PaymentRequest { reference: "twice".into(), ..another(Role::Extra, RequestStatus::Paid) };
+        let other = PaymentRequest { id: samples::id(), ..twin.clone() };
+        conflict(ground.refused(async |tx: &mut Tx| store::payment_requests::insert(tx, &[twin, other]).await).await);
+    }
+
+    async fn what_a_request_brought_is_booked_once(ground) {
+        one_of_each(ground).await;
+        let invoice: rebilld::domain::invoice::Invoice = ground.db.query("select * from invoices").one().await.expect("the invoice");
+        let of = |request, transaction: &str| Payment {
+            status: PaymentStatus::Succeeded,
+            payment_request_id: Some(request),
+            transaction_id: Some(transaction.to_owned()),
+            ..samples::payment(&invoice)
+        };
+        let (first, second) = (samples::id(), samples::id());
+        let rows = [of(first, "a"), of(first, "b"), of(second, "a")];
+        ground.write(async |tx: &mut Tx| store::payments::insert(tx, &rows).await).await;
+        conflict(ground.refused(async |tx: &mut Tx| store::payments::insert(tx, &[of(first, "a")]).await).await);
     }
 
     async fn one_default_method_and_one_of_each_name(ground) {

@@ -116,6 +116,24 @@ on_both! {
         assert_eq!(again, [0, 1, 2]);
     }
 
+    async fn a_look_up_is_kept_by_its_claimer_only(ground) {
+        use PaymentStatus::*;
+        let rows = payments(ground, vec![
+            payment(Unknown, Some("a"), None, Some(0)),
+            payment(Unknown, Some("b"), None, Some(0)),
+            payment(Unknown, None, None, Some(0)),
+            payment(Pending, Some("a"), Some(1), None),
+            payment(Unknown, Some("a"), None, Some(0)),
+        ]).await;
+        let ids: Vec<_> = rows[..4].iter().map(|row| row.id).collect();
+        let kept = ground.write(async |tx: &mut Tx| store::payments::keep_look_ups(tx, "a", &ids, samples::minute(7)).await).await;
+        assert_eq!(kept, 1);
+        assert_eq!(read(ground, &rows[0]).await.next_lookup_at, Some(samples::minute(7)));
+        for row in &rows[1..] {
+            assert_eq!(&read(ground, row).await, row);
+        }
+    }
+
     async fn the_oldest_look_up_comes_first(ground) {
         let rows = payments(ground, [5, -3, 1, -8, 0].map(|at| payment(PaymentStatus::Unknown, None, None, Some(at))).to_vec()).await;
         let claimed = ground.write(async |tx: &mut Tx| store::payments::claim_look_ups(tx, "a", None, samples::noon(), samples::minute(5), 2).await).await;

@@ -2,13 +2,20 @@
 
 mod adapter;
 mod ahead;
+mod authorizations;
 mod claims;
+mod cluster;
 mod constraints;
 mod coverage;
+mod disputes;
+mod dunning;
+mod gateways;
 mod installments;
+mod invariants;
 mod leases;
 mod migrations;
 mod money;
+mod payment_requests;
 mod people;
 mod query_plans;
 mod reports;

@@ -38,6 +38,7 @@ on_both! {
             next_bill_date: changed.next_bill_date,
             next_bill_at: changed.next_bill_at,
             due_at: changed.due_at,
+            authorize_at: changed.authorize_at,
             period_start: changed.period_start,
             period_end: changed.period_end,
             moved_to: changed.moved_to,
@@ -201,8 +202,8 @@ on_both! {
         let changed = Payment { id: rows[3].id, ..samples::full_payment(&samples::invoice(samples::id())) };
         ground.write(async |tx: &mut Tx| store::payments::save(tx, std::slice::from_ref(&changed)).await).await;
         let after = ground.write(async |tx: &mut Tx| store::payments::lock(tx, changed.id).await).await.expect("payment");
-        let fixed = ["invoice_id", "customer_id", "payment_method_id", "timeline", "attempt", "gateway", "kind", "reference", "idempotency_key",
-            "customer_token", "payment_method_token", "prior_transaction_id", "reason", "description", "amount", "currency", "sent_at", "created_at"];
+        let fixed = ["invoice_id", "customer_id", "payment_method_id", "payment_request_id", "authorization_id", "timeline", "attempt", "gateway", "kind", "reference", "idempotency_key",
+            "customer_token", "payment_method_token", "prior_transaction_id", "credential", "reason", "description", "amount", "amount_disputed", "currency", "sent_at", "created_at"];
         saved_all_but(&rows[3], &changed, &after, &fixed);
     }
 
@@ -226,7 +227,7 @@ on_both! {
         let changed = Refund { id: first.id, ..samples::full_refund(samples::id(), samples::id()) };
         ground.write(async |tx: &mut Tx| store::refunds::save(tx, changed.clone()).await).await;
         let after = ground.write(async |tx: &mut Tx| store::refunds::lock(tx, first.id).await).await.expect("refund");
-        saved_all_but(&first, &changed, &after, &["payment_id", "invoice_id", "timeline", "amount", "returned_before", "currency", "reason", "sent_at", "created_at"]);
+        saved_all_but(&first, &changed, &after, &["payment_id", "invoice_id", "timeline", "amount", "returned_before", "currency", "reason", "created_at"]);
     }
 
     async fn a_repeat_gets_what_was_kept(ground) {

@@ -9,6 +9,7 @@ use rebilld::{
         installment::InstallmentPlan,
         invoice::Invoice,
         payment::{Payment, PaymentStatus},
+        payment_request::{PaymentRequest, RequestStatus},
         roll_out::{EntryType, RollOut, Versions},
         subscription::Subscription,
     },
@@ -26,7 +27,9 @@ const LARGE: &[&str] = &[
     "installments",
     "invoices",
     "payments",
+    "payment_requests",
     "refunds",
+    "authorizations",
     "customers",
     "credits",
     "payment_methods",
@@ -85,8 +88,19 @@ async fn fill(ground: &Ground) {
         .map(|(i, invoice)| {
             let mut payment = samples::payment(invoice);
             payment.next_lookup_at = handful(i);
+            payment.credential = Some(format!("credential {i}"));
             payment.status = if payment.next_lookup_at.is_some() { PaymentStatus::Unknown } else { PaymentStatus::Succeeded };
             payment
+        })
+        .collect();
+    let requests: Vec<_> = invoices
+        .iter()
+        .enumerate()
+        .map(|(i, invoice)| {
+            let open = handful(i).is_some();
+            let status = if open { RequestStatus::Sent } else { RequestStatus::Paid };
+            let (next_check_at, next_reminder_at) = (handful(i), handful(i));
+            PaymentRequest { status, next_check_at, next_reminder_at, ..samples::payment_request(invoice) }
         })
         .collect();
     let refunds: Vec<_> = payments
@@ -95,6 +109,18 @@ async fn fill(ground: &Ground) {
             let mut refund = samples::refund(payment.id, payment.invoice_id);
             refund.status = rebilld::domain::payment::RefundStatus::Succeeded;
             refund
+        })
+        .collect();
+    let authorizations: Vec<_> = subscriptions
+        .iter()
+        .enumerate()
+        .map(|(i, subscription)| {
+            let mut authorization = samples::authorization(subscription);
+            authorization.next_lookup_at = handful(i);
+            if authorization.next_lookup_at.is_none() {
+                authorization.status = rebilld::domain::authorization::AuthorizationStatus::Voided;
+            }
+            authorization
         })
         .collect();
     let methods: Vec<_> = customers.iter().map(|customer| samples::method(customer.id)).collect();
@@ -111,7 +137,9 @@ async fn fill(ground: &Ground) {
             tx.insert_rows(&installments).await?;
             tx.insert_rows(&invoices).await?;
             tx.insert_rows(&payments).await?;
+            tx.insert_rows(&requests).await?;
             tx.insert_rows(&refunds).await?;
+            tx.insert_rows(&authorizations).await?;
             tx.insert_rows(&methods).await?;
             tx.insert_rows(&credits).await?;
             tx.insert_rows(&events).await?;
@@ -153,6 +181,10 @@ fn statements() -> Vec<(String, String)> {
 /// What the adapter does to the text.
 fn adapted(sql: &str, postgres: bool) -> String {
     let mut sql = sql.to_owned();
+    if sql.contains("in once(") {
+        let (open, close) = if postgres { ("= any(array(", "skip locked))") } else { ("in (", "skip locked)") };
+        sql = sql.replace("in once(", open).replace("skip locked)", close);
+    }
     while let Some(start) = sql.find("in list(") {
         let end = start + sql[start..].find(')').expect("closed");
         let parameter = sql[start + 8..end].to_owned();
@@ -249,8 +281,24 @@ on_both! {
             ("installments.rs", "select due_at from installment_plans", "installment_plans_due"),
             ("invoices.rs", "select * from invoices where timeline = $1 and next_attempt_at", "invoices_due"),
             ("invoices.rs", "select next_attempt_at from invoices", "invoices_due"),
+            ("payments.rs", "select credential, status, created_at", "payments_declined_of_credential"),
+            ("payments.rs", "select credential, status, created_at", "payments_open_of_credential"),
             ("payments.rs", "update payments set lease_owner = $1", "payments_to_look_up payments_undecided"),
             ("payments.rs", "update payments set status = 'unknown'", "payments_leased payments_undecided"),
+            ("authorizations.rs", "select * from subscriptions where timeline = $1 and authorize_at", "subscriptions_to_authorize"),
+            ("authorizations.rs", "select authorize_at from subscriptions", "subscriptions_to_authorize"),
+            ("authorizations.rs", "update authorizations set lease_owner", "authorizations_to_look_up"),
+            ("authorizations.rs", "update authorizations set status = 'unknown'", "authorizations_leased authorizations_open authorizations_undecided"),
+            ("payments.rs", "select * from payments where return_at <=", "payments_to_return"),
+            ("payment_requests.rs", "select * from payment_requests where next_check_at <=", "payment_requests_to_check"),
+            ("payment_requests.rs", "update payment_requests set ending = 'expired'", "payment_requests_open payment_requests_not_closed"),
+            ("payment_requests.rs", "select * from payment_requests where timeline = $1 and next_reminder_at", "payment_requests_reminders"),
+            ("payment_requests.rs", "select count(*) from payment_requests where timeline", "payment_requests_busy"),
+            ("gateways.rs", "update invoices set next_attempt_at", "invoices_due"),
+            ("gateways.rs", "update payments set next_lookup_at", "payments_to_look_up payments_undecided payments_one_open"),
+            ("invariants.rs", "select id from subscriptions where due_at is null", "subscriptions_adrift"),
+            ("invariants.rs", "select id from invoices where status = 'open'", "invoices_waiting"),
+            ("invariants.rs", "select id from refunds where lease_expires_at", "refunds_leased refunds_one_open"),
             ("refunds.rs", "update refunds set lease_owner", "refunds_to_look_up refunds_one_open"),
             ("refunds.rs", "update refunds set status = 'unknown'", "refunds_leased refunds_one_open"),
         ] {

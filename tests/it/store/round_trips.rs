@@ -11,6 +11,7 @@ use rebilld::{
         installment::{Installment, InstallmentPlan, InstallmentPlanStatus, InstallmentStatus},
         invoice::Adjustment,
         payment::{Refund, RefundStatus, RefundTo},
+        payment_request::PaymentRequest,
         subscription::SubscriptionStatus,
     },
     store::{
@@ -70,6 +71,7 @@ on_both! {
         kept(ground, vec![samples::entry::<AddOn>(), samples::full_entry()]).await;
         kept(ground, vec![samples::entry::<Discount>(), samples::full_entry()]).await;
         kept(ground, vec![samples::plan(), samples::full_plan()]).await;
+        kept(ground, vec![samples::policy(), samples::full_policy()]).await;
         let (ada, bob) = (samples::customer(), samples::full_customer());
         kept(ground, vec![ada.clone(), bob.clone()]).await;
         kept(ground, vec![samples::credit(ada.id), samples::full_credit(bob.id)]).await;
@@ -81,14 +83,17 @@ on_both! {
         (parked.status, parked.parked_reason) = (SubscriptionStatus::Parked, Some(samples::hard()));
         let rows = vec![samples::subscription(ada.id), samples::full_subscription(bob.id), parked];
         kept(ground, rows.clone()).await;
+        kept(ground, vec![samples::authorization(&rows[0]), samples::full_authorization(&rows[1])]).await;
         let due = InstallmentPlan { due_at: Some(samples::noon()), ..samples::installment_plan(ada.id) };
         let plans = vec![samples::installment_plan(ada.id), samples::full_installment_plan(bob.id), due];
         kept(ground, plans.clone()).await;
         kept(ground, vec![samples::installment(plans[0].id, 0), samples::full_installment(plans[1].id)]).await;
         let rows = vec![samples::invoice(ada.id), samples::full_invoice(&rows[1])];
         kept(ground, rows.clone()).await;
+        kept(ground, vec![samples::payment_request(&rows[0]), samples::full_payment_request(bob.id)]).await;
         let payments = vec![samples::payment(&rows[0]), samples::full_payment(&rows[1])];
         kept(ground, payments.clone()).await;
+        kept(ground, vec![samples::dispute(&payments[0]), samples::full_dispute(&payments[1])]).await;
         let credited = Refund {
             payment_id: None,
             destination: RefundTo::Credit,
@@ -116,6 +121,12 @@ on_both! {
         }
         let invoice = samples::invoice(ada.id);
         ground.write(async |tx: &mut Tx| store::invoices::insert(tx, std::slice::from_ref(&invoice)).await).await;
+        for status in rebilld::domain::payment_request::RequestStatus::ALL {
+            let row = PaymentRequest { status: *status, ..samples::payment_request(&invoice) };
+            ground.write(async |tx: &mut Tx| store::payment_requests::insert(tx, std::slice::from_ref(&row)).await).await;
+            assert_eq!(store::payment_requests::get(&ground.db, row.id).await.expect("read"), Some(row.clone()));
+            ground.run(format!("update payment_requests set status = 'paid' where id = '{}'", row.id)).await.expect("closed");
+        }
         for status in rebilld::domain::payment::PaymentStatus::ALL {
             let mut row = samples::payment(&invoice);
             row.status = *status;

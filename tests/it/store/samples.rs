@@ -1,10 +1,12 @@
 //! Rows to store: of each table one with every optional column null, and one with every column at its hardest.
 
+mod aside;
 mod installments;
 mod money;
 
 use std::sync::LazyLock;
 
+pub use aside::*;
 use chrono::{DateTime, NaiveDate, Utc};
 pub use installments::*;
 pub use money::*;
@@ -14,6 +16,7 @@ use rebilld::domain::{
     catalog::Entry,
     clock::{ClockStatus, TestClock},
     customer::{Credit, Customer, Metadata, PaymentMethod, Timeline},
+    dunning::{ByClass, Channel, FinalAction, Override, Policy, PolicySource, Step},
     frequency::Frequency,
     id::{CustomerId, Id, IdSource, Kind},
     invoice::{Adjustment, Modifier},
@@ -177,6 +180,7 @@ pub fn plan() -> Plan {
         while_past_due: WhilePastDue::Bill,
         business_day: BusinessDay::None,
         holiday_calendar: None,
+        dunning_policy_id: None,
         add_ons: vec![],
         discounts: vec![],
         created_at: noon(),
@@ -200,6 +204,7 @@ pub fn full_plan() -> Plan {
         while_past_due: WhilePastDue::Hold,
         business_day: BusinessDay::ModifiedFollowing,
         holiday_calendar: Some(hard()),
+        dunning_policy_id: Some(id()),
         add_ons: modifiers(),
         discounts: modifiers(),
         created_at: first(),
@@ -274,6 +279,7 @@ pub fn method(customer: CustomerId) -> PaymentMethod {
         last_four: None,
         is_default: false,
         priority: i64::MIN,
+        mandate_ended_at: None,
         created_at: noon(),
         updated_at: noon(),
     }
@@ -291,6 +297,7 @@ pub fn full_method(customer: CustomerId) -> PaymentMethod {
         last_four: Some(hard()),
         is_default: true,
         priority: i64::MAX,
+        mandate_ended_at: Some(first()),
         created_at: first(),
         updated_at: last(),
         ..method(customer)
@@ -335,7 +342,7 @@ pub fn full_subscription(customer: CustomerId) -> Subscription {
         holiday_calendar: Some(hard()),
         initial_payment_amount: Some(i64::MAX),
         authorize_days_before: Some(i64::MAX),
-        dunning_policy_id: Some(hard()),
+        dunning_policy_id: Some(id()),
         add_ons: modifiers(),
         discounts: modifiers(),
         metadata: metadata(),
@@ -346,6 +353,7 @@ pub fn full_subscription(customer: CustomerId) -> Subscription {
         next_bill_date: Some(last_day),
         next_bill_at: Some(last()),
         due_at: Some(first()),
+        authorize_at: Some(last()),
         period_start: Some(first_day),
         period_end: Some(last_day),
         moved_to: Some(date("2028-02-29")),
@@ -371,5 +379,42 @@ pub fn full_subscription(customer: CustomerId) -> Subscription {
         created_at: first(),
         updated_at: last(),
         ..subscription(customer)
+    }
+}
+
+pub fn policy() -> Policy {
+    Policy {
+        id: id(),
+        reference: None,
+        name: String::new(),
+        steps: vec![],
+        by_class: ByClass::default(),
+        final_action: FinalAction::Cancel,
+        is_default: false,
+        source: PolicySource::Api,
+        created_at: noon(),
+        updated_at: noon(),
+    }
+}
+
+pub fn full_policy() -> Policy {
+    let step = Step {
+        after_days: u32::MAX,
+        at: Some("23:59".parse().expect("hour")),
+        channels: Channel::ALL.to_vec(),
+        next_method: true,
+    };
+    let own = Override { steps: vec![step.clone(), step.clone()], final_action: Some(FinalAction::Pause) };
+    Policy {
+        reference: Some(hard()),
+        name: hard(),
+        steps: vec![step.clone()],
+        by_class: ByClass { soft: None, try_later: Some(own.clone()), hard: Some(own), new_card_needed: None },
+        final_action: FinalAction::PaymentRequest,
+        is_default: true,
+        source: PolicySource::Configuration,
+        created_at: first(),
+        updated_at: last(),
+        ..policy()
     }
 }

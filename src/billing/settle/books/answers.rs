@@ -8,10 +8,10 @@ use crate::{
     billing::settle::{Answer, Step},
     domain::{
         id::PaymentId,
-        invoice::InvoiceStatus,
-        payment::{Outcome, Payment, PaymentStatus},
+        invoice::{Invoice, InvoiceStatus},
+        payment::{DeclineClass, Outcome, Payment, PaymentStatus},
     },
-    gateway::ReturnOutcome,
+    gateway::{Other, ReturnOutcome},
     telemetry,
 };
 
@@ -27,13 +27,13 @@ impl Books<'_> {
         if closed && !self.took_money_after_all(&payment, answer) || !(closed || ours || tells_the_end(answer)) {
             return self.too_late(&payment, claimed, answer);
         }
-        let wanted = self.is_wanted(&payment);
+        let wanted = self.wants(&payment);
         let next = match answer {
             Answer::Outcome(Outcome::Succeeded { transaction_id, amount_minor }) => {
                 self.resolve(&mut payment, PaymentStatus::Succeeded, Some(transaction_id.clone()));
                 payment.amount_captured = *amount_minor;
                 (payment.decline_class, payment.decline_code, payment.decline_message) = (None, None, None);
-                self.succeed(&payment);
+                self.succeed(&mut payment);
                 None
             }
             Answer::Outcome(Outcome::Authorized { transaction_id }) => {
@@ -52,6 +52,15 @@ impl Books<'_> {
                     Some(Step::Release)
                 }
             }
+            // What was reserved is free again, as it was to be: that is no decline, of which a customer would be told.
+            Answer::Outcome(Outcome::Declined { .. }) if !wanted && payment.transaction_id.is_some() => {
+                self.not_wanted(&mut payment);
+                None
+            }
+            Answer::Outcome(Outcome::Declined { decline, .. }) if payment.authorization_id.is_some() => {
+                self.reservation_failed(&mut payment, decline);
+                None
+            }
             Answer::Outcome(Outcome::Declined { decline, transaction_id }) => {
                 self.resolve(&mut payment, PaymentStatus::Declined, transaction_id.clone());
                 payment.decline_class = Some(decline.class);
@@ -59,7 +68,15 @@ impl Books<'_> {
                 payment.decline_message = Some(decline.message.clone());
                 let data = json!({ "invoice_id": payment.invoice_id, "attempt": payment.attempt, "class": decline.class, "code": decline.code });
                 self.payment_event("payment.declined", &payment, data);
-                self.decline(payment.invoice_id, decline);
+                if decline.class == DeclineClass::StopRecurring {
+                    self.mandates_ended.extend(payment.payment_method_id);
+                }
+                // A reservation that cannot be captured is no attempt of ours: the customer is still asked.
+                if payment.payment_request_id.is_none() {
+                    self.decline(payment.invoice_id, decline);
+                } else {
+                    self.plan_now(payment.invoice_id);
+                }
                 None
             }
             // This call was not processed; an earlier one, whose answer was lost, may be on its way still.
@@ -77,10 +94,18 @@ impl Books<'_> {
                 self.unknown(&mut payment, message);
                 None
             }
+            Answer::Rests(until) => {
+                self.rest(&mut payment, *until);
+                None
+            }
+            Answer::Nothing if wanted && !self.may_send_again(&payment) => {
+                self.wait_to_send_again(&mut payment);
+                None
+            }
             Answer::Nothing if wanted => {
                 // Sent again as the same payment: same reference, same key.
                 payment.status = PaymentStatus::Pending;
-                payment.lookups += 1;
+                payment.lookups = self.patience_spent(&payment);
                 payment.next_lookup_at = None;
                 payment.called_at = self.wall;
                 self.lease(&mut payment);
@@ -98,6 +123,14 @@ impl Books<'_> {
             }
             Answer::Silence(message) => {
                 self.ask_later(&mut payment, message);
+                None
+            }
+            Answer::Disagrees(message) => {
+                self.park(&mut payment, message);
+                None
+            }
+            Answer::Twice { best, others } => {
+                self.taken_twice(&mut payment, best, others);
                 None
             }
             Answer::Released(ReturnOutcome::Returned { .. }) => {
@@ -151,6 +184,17 @@ impl Books<'_> {
                 self.payments.insert(stray.id, stray);
                 Some((Step::Release, payment.id))
             }
+            // Sent after another had found nothing and given it up. Whether it has arrived is asked once more.
+            Answer::Outcome(Outcome::Unknown { message })
+                if payment.status == PaymentStatus::GatewayError && !self.wants(payment) =>
+            {
+                let mut again = payment.clone();
+                again.resolved_at = None;
+                self.unknown(&mut again, message);
+                self.changed_payments.insert(again.id);
+                self.payments.insert(again.id, again);
+                None
+            }
             Answer::Outcome(Outcome::Succeeded { transaction_id, amount_minor })
                 if payment.transaction_id.as_ref() != Some(transaction_id) =>
             {
@@ -163,9 +207,12 @@ impl Books<'_> {
         }
     }
 
+    fn wants(&self, payment: &Payment) -> bool {
+        self.invoices.get(&payment.invoice_id).is_some_and(|invoice| self.is_wanted(invoice))
+    }
+
     /// Whether the invoice is still to be collected: cancel, void and paid stop everything.
-    fn is_wanted(&self, payment: &Payment) -> bool {
-        let Some(invoice) = self.invoices.get(&payment.invoice_id) else { return false };
+    pub fn is_wanted(&self, invoice: &Invoice) -> bool {
         invoice.status == InvoiceStatus::Open && !self.is_cancelled(invoice)
     }
 
@@ -193,6 +240,8 @@ impl Books<'_> {
         // The first look-up is immediate; after a resend the backoff goes on where it was.
         let first = payment.lookups == 0;
         payment.status = PaymentStatus::Unknown;
+        // Until now it may have been sent.
+        payment.called_at = self.wall;
         payment.decline_message = Some(message.to_owned());
         payment.lease_owner = None;
         payment.lease_expires_at = None;
@@ -208,23 +257,56 @@ impl Books<'_> {
     }
 
     /// Whether a call that the gateway does not know of would have arrived by now.
-    fn has_settled(&self, payment: &Payment) -> bool {
+    pub(super) fn has_settled(&self, payment: &Payment) -> bool {
         payment.called_at + self.app.config.collection.lease <= self.wall
+    }
+
+    /// Only an operator can say what it comes to.
+    fn park(&mut self, payment: &mut Payment, message: &str) {
+        payment.status = PaymentStatus::Parked;
+        payment.decline_message = Some(message.to_owned());
+        payment.lease_owner = None;
+        payment.lease_expires_at = None;
+        payment.next_lookup_at = None;
+        let data = json!({ "invoice_id": payment.invoice_id, "reference": payment.reference, "sent_at": payment.sent_at, "message": message });
+        self.payment_event("payment.parked", payment, data);
+    }
+
+    /// The gateway took it more than once under one reference. Which of them stays, and that the rest is given back there, is for
+    /// an operator: by itself nothing is charged and nothing returned.
+    fn taken_twice(&mut self, payment: &mut Payment, best: &Outcome, others: &[Other]) {
+        let mut taken: Vec<(String, i64)> =
+            others.iter().filter_map(|other| Some((other.transaction_id.clone(), other.taken_minor?))).collect();
+        if let Outcome::Succeeded { transaction_id, amount_minor } = best {
+            payment.transaction_id = Some(transaction_id.clone());
+            taken.insert(0, (transaction_id.clone(), *amount_minor));
+        }
+        let list: Vec<String> = taken.iter().map(|(id, amount)| format!("{id} ({amount})")).collect();
+        let message = format!(
+            "the gateway took it {} times under one reference: {}; resolve it with the one that stays, and give the others back there",
+            taken.len(),
+            list.join(", ")
+        );
+        tracing::error!(payment = %payment.id, reference = payment.reference, "taken more than once under one reference");
+        let transactions: Vec<_> = taken.iter().map(|(id, amount)| json!({ "transaction_id": id, "amount": amount })).collect();
+        let data = json!({ "invoice_id": payment.invoice_id, "reference": payment.reference, "transactions": transactions });
+        self.payment_event("payment.taken_twice", payment, data);
+        self.park(payment, &message);
     }
 
     /// Nothing is known yet: the next look-up waits longer than the one before, and in the end for a human.
     fn ask_later(&mut self, payment: &mut Payment, message: &str) {
         payment.status = PaymentStatus::Unknown;
         payment.lease_expires_at = None;
-        payment.lookups += 1;
+        let backoff = self.app.config.collection.lookup_backoff.len() as i64;
+        payment.lookups = self.patience_spent(payment);
         payment.decline_message = Some(message.to_owned());
         payment.lease_owner = None;
-        if payment.lookups > self.app.config.collection.lookup_backoff.len() as i64 + LAST_STEP_REPEATS {
-            payment.status = PaymentStatus::Parked;
-            payment.next_lookup_at = None;
-            let data = json!({ "invoice_id": payment.invoice_id, "reference": payment.reference, "sent_at": payment.sent_at, "message": message });
-            self.payment_event("payment.parked", payment, data);
+        if payment.lookups > backoff + LAST_STEP_REPEATS && !self.is_outage(payment) {
+            self.park(payment, message);
         } else {
+            let data = json!({ "lookups": payment.lookups, "message": message });
+            self.payment_event("payment.looked_up", payment, data);
             payment.next_lookup_at = Some(self.wall + self.look_up_delay(payment.lookups));
         }
     }

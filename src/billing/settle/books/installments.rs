@@ -9,7 +9,7 @@ use crate::{
     billing::Done,
     domain::{
         event::Actor,
-        id::{InstallmentPlanId, InvoiceId},
+        id::{DunningPolicyId, InstallmentPlanId, InvoiceId},
         installment::{Installment, InstallmentPlan, InstallmentPlanStatus, InstallmentStatus},
     },
     store::{self, Tx},
@@ -39,6 +39,10 @@ impl Installments {
             }
         }
         Ok(locked)
+    }
+
+    pub(super) fn dunning_policy(&self, plan: InstallmentPlanId) -> Option<DunningPolicyId> {
+        self.plans.get(&plan)?.dunning_policy_id
     }
 
     pub(super) fn is_cancelled(&self, plan: InstallmentPlanId) -> bool {

@@ -1,11 +1,11 @@
 //! What an outcome does to the invoice and to what it belongs to: paid, the next step of the dunning ladder, or its end.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use serde_json::json;
 
 use super::Books;
 use crate::domain::{
-    dunning::{self, FinalAction, Next},
+    dunning::{FinalAction, Next},
     event::Actor,
     id::InvoiceId,
     installment::InstallmentStatus,
@@ -18,30 +18,31 @@ const MANDATE_ENDED: &str = "the issuer ended the mandate";
 
 impl Books<'_> {
     /// Money arrived.
-    pub fn succeed(&mut self, payment: &Payment) {
+    pub fn succeed(&mut self, payment: &mut Payment) {
         let data = json!({ "invoice_id": payment.invoice_id, "amount": payment.amount_captured, "currency": payment.currency, "transaction_id": payment.transaction_id });
         self.payment_event("payment.succeeded", payment, data);
         let now = self.now_of(payment.timeline);
+        let rest = self.take(payment);
         let Some(invoice) = self.invoices.get_mut(&payment.invoice_id) else { return };
         self.changed_invoices.insert(invoice.id);
         if invoice.status != InvoiceStatus::Open {
             // It stays closed, but what came in must be there to be given back.
-            invoice.amount_paid += payment.amount_captured.min(invoice.balance_due());
             invoice.updated_at = now;
             self.payment_event("payment.on_closed_invoice", payment, json!({ "invoice_id": payment.invoice_id }));
             return;
         }
-        let balance = invoice.balance_due();
-        invoice.amount_paid += payment.amount_captured.min(balance);
         invoice.gateway_faults = 0;
         invoice.updated_at = now;
-        if payment.amount_captured > balance {
+        if payment.surplus > 0 || rest > 0 && payment.payment_request_id.is_some() {
             let data = json!({ "invoice_id": payment.invoice_id, "asked": payment.amount, "captured": payment.amount_captured });
             self.payment_event("payment.amount_differs", payment, data);
-        } else if payment.amount_captured < balance {
+        }
+        if rest > 0 && payment.payment_request_id.is_none() {
             let decline =
                 Decline { class: DeclineClass::Soft, code: "partial".to_owned(), message: "only a part was approved".to_owned() };
             self.decline(payment.invoice_id, &decline);
+        }
+        if rest > 0 {
             return;
         }
         let Some(invoice) = self.invoices.get_mut(&payment.invoice_id) else { return };
@@ -67,38 +68,36 @@ impl Books<'_> {
         self.changed_invoices.insert(id);
         invoice.dunning_step += 1;
         invoice.updated_at = now;
-        let first = *invoice.first_failed_at.get_or_insert(now);
-        let rules = &self.app.rules;
-        let next = dunning::after_decline(
-            &self.app.policy,
-            decline.class,
-            invoice.dunning_step,
-            first,
-            invoice.timezone.0,
-            rules.bill_at,
-        );
-        // A ladder that could not be followed in time goes on a day at a time, never all at once.
-        let not_before = |at: DateTime<Utc>| if at <= now { now + TimeDelta::days(1) } else { at };
+        invoice.first_failed_at.get_or_insert(now);
+        (invoice.decline_class, invoice.decline_code) = (Some(decline.class), Some(decline.code.clone()));
+        (invoice.next_method, invoice.postponed_by) = (false, None);
+        let failed = invoice.clone();
+        let next = self.next_step(&failed, decline, now);
+        let Some(invoice) = self.invoices.get_mut(&id) else { return };
         match next {
-            Next::RetryAt(at) => (invoice.next_attempt_at, invoice.next_action) = (Some(not_before(at)), NextAction::Charge),
-            Next::GiveUpAt(at) => (invoice.next_attempt_at, invoice.next_action) = (Some(not_before(at)), NextAction::GiveUp),
+            Next::RetryAt { at, next_method } => {
+                (invoice.next_attempt_at, invoice.next_action) = (Some(at), NextAction::Charge);
+                invoice.next_method = next_method;
+            }
+            Next::GiveUpAt(at) => (invoice.next_attempt_at, invoice.next_action) = (Some(at), NextAction::GiveUp),
             Next::GiveUp | Next::Stop => {}
         }
         if self.stop_if_cancelled(id) {
             return;
         }
+        self.tell_failure(id, decline, next);
         match next {
             Next::GiveUp => self.give_up(id),
             Next::Stop => {
                 self.cancel(id, MANDATE_ENDED);
                 self.default_plan(id, MANDATE_ENDED);
             }
-            Next::RetryAt(_) | Next::GiveUpAt(_) => self.past_due(id),
+            Next::RetryAt { .. } | Next::GiveUpAt(_) => self.past_due(id),
         }
     }
 
     /// Nobody's money moved and nobody is to blame but the way there: a short wait, no dunning step, no word to the customer.
-    pub(super) fn gateway_fault(&mut self, id: InvoiceId, retry_after: Option<TimeDelta>) {
+    pub fn gateway_fault(&mut self, id: InvoiceId, retry_after: Option<TimeDelta>) {
         let backoff = &self.app.config.collection.gateway_fault_backoff;
         let Some(invoice) = self.invoices.get_mut(&id) else { return };
         if invoice.status != InvoiceStatus::Open {
@@ -129,7 +128,7 @@ impl Books<'_> {
         true
     }
 
-    fn past_due(&mut self, id: InvoiceId) {
+    pub(super) fn past_due(&mut self, id: InvoiceId) {
         let Some(subscription_id) = self.invoices.get(&id).and_then(|invoice| invoice.subscription_id) else { return };
         let rules = &self.app.rules;
         if let Some(subscription) = self.subscriptions.get_mut(&subscription_id)
@@ -144,7 +143,7 @@ impl Books<'_> {
 
     /// The ladder is used up: its final action.
     pub fn give_up(&mut self, id: InvoiceId) {
-        match self.app.policy.final_action {
+        match self.final_action(id) {
             FinalAction::Cancel => self.cancel(id, "the dunning ladder ended without payment"),
             FinalAction::Pause => {
                 self.uncollectible(id);
@@ -161,10 +160,8 @@ impl Books<'_> {
                     );
                 }
             }
-            FinalAction::MarkUncollectible | FinalAction::PaymentRequest => {
-                self.uncollectible(id);
-                self.paid.extend(self.invoices.get(&id).and_then(|invoice| invoice.subscription_id));
-            }
+            FinalAction::MarkUncollectible => self.give_up_for_good(id),
+            FinalAction::PaymentRequest => self.ask_at_last(id),
         }
     }
 
@@ -180,7 +177,7 @@ impl Books<'_> {
         self.subscription_event("subscription.cancelled", subscription_id, json!({ "reason": reason, "invoice_id": id }));
     }
 
-    fn uncollectible(&mut self, id: InvoiceId) {
+    pub(super) fn uncollectible(&mut self, id: InvoiceId) {
         if let Some(invoice) = self.invoices.get_mut(&id).filter(|invoice| invoice.status == InvoiceStatus::Open) {
             invoice.status = InvoiceStatus::Uncollectible;
             invoice.next_attempt_at = None;

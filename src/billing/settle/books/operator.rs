@@ -21,6 +21,7 @@ impl Books<'_> {
         if let Some(invoice) = self.invoices.get_mut(&id) {
             invoice.next_attempt_at = Some(now);
             invoice.next_action = NextAction::Charge;
+            (invoice.next_method, invoice.postponed_by) = (false, None);
             invoice.gateway_faults = 0;
             invoice.updated_at = now;
             self.changed_invoices.insert(id);
@@ -56,12 +57,25 @@ impl Books<'_> {
         id: PaymentId,
         finding: Finding,
         transaction_id: Option<String>,
+        amount: Option<i64>,
         note: &str,
         actor: &Actor,
     ) -> Result<Payment, Refusal> {
         let Some(mut payment) = self.payments.get(&id).cloned() else { return Err(Refusal::not_found("payment", id)) };
         if payment.status != PaymentStatus::Parked {
             return Err(Refusal::WrongState(format!("the payment is {}: only a parked one is resolved by hand", payment.status)));
+        }
+        let taken = finding == Finding::Succeeded;
+        if !taken && (amount.is_some() || transaction_id.is_some()) {
+            let field = if amount.is_some() { "amount" } else { "transaction_id" };
+            return Err(Refusal::invalid(field, "only goes with the outcome succeeded"));
+        }
+        if amount.is_some_and(|amount| !(1..=payment.amount).contains(&amount)) {
+            let asked = payment.amount;
+            return Err(Refusal::invalid(
+                "amount",
+                format!("must be at most what was asked for, {asked}: give back more at the gateway"),
+            ));
         }
         let now = self.now();
         let before = json!({ "status": payment.status });
@@ -72,14 +86,12 @@ impl Books<'_> {
         };
         self.resolve(&mut payment, status, transaction_id);
         if finding == Finding::Succeeded {
-            payment.amount_captured = payment.amount;
+            payment.amount_captured = amount.unwrap_or(payment.amount);
         }
-        self.changed_payments.insert(id);
-        self.payments.insert(id, payment.clone());
-        let data = json!({ "outcome": finding, "note": note, "before": before });
+        let data = json!({ "outcome": finding, "amount": payment.amount_captured, "note": note, "before": before });
         self.events.push(self.app.event(payment.timeline, now, actor, "payment.resolved", id, data));
         match finding {
-            Finding::Succeeded => self.succeed(&payment),
+            Finding::Succeeded => self.succeed(&mut payment),
             Finding::Declined => {
                 let decline = Decline { class: DeclineClass::Soft, code: "resolved".to_owned(), message: note.to_owned() };
                 self.decline(payment.invoice_id, &decline);
@@ -92,6 +104,8 @@ impl Books<'_> {
                 }
             }
         }
+        self.changed_payments.insert(id);
+        self.payments.insert(id, payment.clone());
         Ok(payment)
     }
 }

@@ -10,7 +10,7 @@ use crate::{
         calendar::BusinessDay,
         customer::{Metadata, Zone},
         frequency::Frequency,
-        id::{ClockId, InstallmentPlanId, InvoiceId, PaymentMethodId},
+        id::{ClockId, DunningPolicyId, InstallmentPlanId, InvoiceId, PaymentMethodId},
         installment::{Installment, InstallmentPlanStatus, InstallmentStatus},
         money::Currency,
     },
@@ -67,6 +67,9 @@ pub struct InstallmentPlanAnswer {
     /// Null: the customer's default.
     #[schema(value_type = Option<String>)]
     payment_method_id: Option<PaymentMethodId>,
+    /// Null: whichever is the default.
+    #[schema(value_type = Option<String>)]
+    dunning_policy_id: Option<DunningPolicyId>,
     /// 0 = never.
     default_after: i64,
     failed_in_a_row: i64,
@@ -119,6 +122,7 @@ impl InstallmentPlanAnswer {
             business_day: plan.business_day,
             holiday_calendar: plan.holiday_calendar,
             payment_method_id: plan.payment_method_id,
+            dunning_policy_id: plan.dunning_policy_id,
             default_after: plan.default_after,
             failed_in_a_row: plan.failed_in_a_row,
             installments: schedule.installments.into_iter().map(shown).collect(),

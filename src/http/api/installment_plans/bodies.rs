@@ -74,6 +74,8 @@ body! {
         pub timezone: Option<Zone>,
         /// Left out: whatever is the customer's default when it is charged.
         pub payment_method_id: Option<PaymentMethodId>,
+        /// Id or reference of what follows a failed payment; left out: whichever is the default then.
+        pub dunning_policy_id: Option<Name<255>>,
         /// Where a charge goes that falls on a weekend or bank holiday.
         pub business_day: Option<BusinessDay>,
         /// A configured calendar of bank holidays.
@@ -91,6 +93,8 @@ body! {
         pub description: Option<Text<255>>,
         /// Null: the customer's default.
         pub payment_method_id: Patch<PaymentMethodId>,
+        /// Id or reference; it holds from the next failure on. Null: whichever is the default then.
+        pub dunning_policy_id: Patch<Name<255>>,
         /// So many failed installments in a row default the plan; 0 = never.
         pub default_after: Option<Whole<0, 1000>>,
         /// All of it anew.
@@ -191,6 +195,7 @@ impl From<NewInstallmentPlan> for PlanInput {
             schedule: new.schedule.map(dated),
             timezone: new.timezone,
             payment_method_id: new.payment_method_id,
+            dunning_policy_id: new.dunning_policy_id.map(|name| name.0),
             business_day: new.business_day,
             holiday_calendar: new.holiday_calendar.map(|name| name.0),
             default_after: new.default_after.map(|count| count.0),
@@ -206,6 +211,7 @@ impl From<InstallmentPlanPatch> for PlanPatch {
             reference: patch.reference.change().map(|text| text.map(|text| text.0)),
             description: patch.description.map(|text| text.0),
             payment_method_id: patch.payment_method_id.change(),
+            dunning_policy_id: patch.dunning_policy_id.change().map(|name| name.map(|name| name.0)),
             default_after: patch.default_after.map(|count| count.0),
             metadata: patch.metadata,
         }

@@ -10,7 +10,7 @@ use crate::{
         calendar::BusinessDay,
         customer::{Metadata, Zone},
         frequency::Frequency,
-        id::{ClockId, CustomerId, PaymentMethodId, PlanId, SubscriptionId},
+        id::{ClockId, CustomerId, DunningPolicyId, PaymentMethodId, PlanId, SubscriptionId},
         invoice::{Line, total_of},
         money::Currency,
         plan::{CatchUp, WhilePastDue},
@@ -66,7 +66,9 @@ pub struct SubscriptionAnswer {
     /// Null: the customer's default.
     #[schema(value_type = Option<String>)]
     payment_method_id: Option<PaymentMethodId>,
-    dunning_policy_id: Option<String>,
+    /// Null: whichever is the default.
+    #[schema(value_type = Option<String>)]
+    dunning_policy_id: Option<DunningPolicyId>,
     authorize_days_before: Option<i64>,
     add_ons: Vec<ModifierAnswer>,
     discounts: Vec<ModifierAnswer>,

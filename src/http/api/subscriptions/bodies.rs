@@ -77,9 +77,9 @@ body! {
         pub holiday_calendar: Option<Name<100>>,
         pub catch_up: Option<CatchUp>,
         pub while_past_due: Option<WhilePastDue>,
-        /// Only null: there is one dunning policy, the configured one.
-        pub dunning_policy_id: Option<Text<255>>,
-        /// Only null or 0: nothing is authorized early.
+        /// Id or reference of what follows a failed payment; left out: the plan's, else whichever is the default then.
+        pub dunning_policy_id: Option<Name<255>>,
+        /// So many days before each bill date the charge is authorized, to be captured on it; null or 0: not before.
         pub authorize_days_before: Option<Whole<0, 30>>,
         pub metadata: Option<Metadata>,
     }
@@ -180,9 +180,9 @@ macro_rules! terms_body {
                 pub initial_payment_amount: Option<Amount>,
                 /// Only null: to move the end of a trial, reschedule the first charge.
                 pub trial_days: Option<Whole<0, 100_000>>,
-                /// Only null: there is one dunning policy, the configured one.
-                pub dunning_policy_id: Option<Text<255>>,
-                /// Only null or 0: nothing is authorized early.
+                /// Id or reference; it holds from the next failure on. Null: whichever is the default then.
+                pub dunning_policy_id: Patch<Name<255>>,
+                /// So many days before each bill date the charge is authorized; 0: not before.
                 pub authorize_days_before: Option<Whole<0, 30>>,
                 /// Only says what it would come to, and stores nothing.
                 pub preview: bool = false,
@@ -208,6 +208,8 @@ macro_rules! terms_body {
                     holiday_calendar: self.holiday_calendar.change().map(|name| name.map(|name| name.0)),
                     catch_up: self.catch_up,
                     while_past_due: self.while_past_due,
+                    authorize_days_before: self.authorize_days_before.map(|days| days.0),
+                    dunning_policy_id: self.dunning_policy_id.change().map(|name| name.map(|name| name.0)),
                     timezone: self.timezone,
                     metadata: self.metadata,
                     keep_anchor: self.keep_anchor,
@@ -216,8 +218,6 @@ macro_rules! terms_body {
                         first_period: self.first_period,
                         initial_payment_amount: self.initial_payment_amount.map(|amount| amount.0),
                         trial_days: self.trial_days.map(|days| days.0),
-                        dunning_policy_id: self.dunning_policy_id.map(|text| text.0),
-                        authorize_days_before: self.authorize_days_before.map(|days| days.0),
                     },
                 }
             }

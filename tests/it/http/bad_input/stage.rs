@@ -5,14 +5,18 @@ use std::collections::BTreeMap;
 use rebilld::{
     domain::{
         api_key::ApiKey,
+        authorization::Authorization,
         catalog::Entry,
         clock::TestClock,
         customer::{Credit, Customer, PaymentMethod, Timeline},
+        dispute::Dispute,
+        dunning::Policy,
         event::Event,
         id::{AddOn, Discount, Id},
         installment::{Installment, InstallmentPlan},
         invoice::{Invoice, InvoiceStatus},
         payment::{MethodKind, Payment, PaymentStatus, Refund},
+        payment_request::PaymentRequest,
         plan::Plan,
         roll_out::RollOut,
         subscription::Subscription,
@@ -57,6 +61,8 @@ impl Stage {
         let plan = json!({"name": "Gold", "reference": "gold", "amount": 2000, "billing_frequency": "monthly", "billing_days": "1",
             "add_ons": [{"id": "extra"}], "discounts": [{"id": "less"}]});
         names.insert("plan", id_of(&door.made("/v1/plans", plan).await));
+        let policy = json!({"name": "Gentle", "reference": "gentle", "steps": [{"after_days": 2}, {"after_days": 4}]});
+        names.insert("dun", id_of(&door.made("/v1/dunning-policies", policy).await));
         names.insert("key", id_of(&door.made("/v1/api-keys", json!({"name": "spare", "scope": "read"})).await));
         let subscribe = async |more: Value| {
             let mut body = json!({"customer": {"id": "ada"}, "amount": 1000, "billing_frequency": "monthly"});
@@ -110,6 +116,7 @@ impl Stage {
             invoice_id: invoice.id,
             customer_id: invoice.customer_id,
             payment_method_id: None,
+            payment_request_id: None,
             timeline: invoice.timeline,
             attempt: 1,
             gateway: "fluid".into(),
@@ -119,14 +126,18 @@ impl Stage {
             customer_token: Some("tok".into()),
             payment_method_token: None,
             prior_transaction_id: None,
+            credential: None,
             reason: rebilld::domain::payment::Reason::Recurring,
             description: "Gym".into(),
             amount: invoice.total.max(1),
             amount_captured: if status == PaymentStatus::Succeeded { invoice.total } else { 0 },
             amount_refunded: 0,
+            amount_disputed: 0,
+            surplus: 0,
             currency: invoice.currency,
             status,
             transaction_id: Some("t1".into()),
+            authorization_id: None,
             decline_class: None,
             decline_code: None,
             decline_message: None,
@@ -138,10 +149,35 @@ impl Stage {
             sent_at: invoice.created_at,
             created_at: invoice.created_at,
             resolved_at: None,
+            return_at: None,
             called_at: invoice.created_at,
         };
         let (taken, parked) =
             (payment(&paid, id, PaymentStatus::Succeeded), payment(&stuck, door.app.id(), PaymentStatus::Parked));
+        let given = payment(&paid, door.app.id(), PaymentStatus::Declined);
+        let refund = Refund {
+            id: door.app.id(),
+            payment_id: Some(given.id),
+            invoice_id: paid.id,
+            timeline: paid.timeline,
+            destination: rebilld::domain::payment::RefundTo::Method,
+            amount: 1,
+            returned_before: 0,
+            currency: paid.currency,
+            reason: "unhappy".into(),
+            status: rebilld::domain::payment::RefundStatus::Parked,
+            voided: false,
+            transaction_id: None,
+            message: Some("no answer".into()),
+            lease_owner: None,
+            lease_expires_at: None,
+            lookups: 9,
+            next_lookup_at: None,
+            sent_at: paid.created_at,
+            created_at: paid.created_at,
+            resolved_at: None,
+        };
+        self.names.insert("refund", refund.id.to_string());
         let subscription = self.names["parked"].parse().expect("id");
         let subscription = store::subscriptions::get(&door.app.db, subscription).await.expect("read").expect("subscription");
         let subscription = Subscription {
@@ -153,11 +189,14 @@ impl Stage {
         let settled = Invoice { status: InvoiceStatus::Paid, amount_paid: paid.total, next_attempt_at: None, ..paid.clone() };
         let waiting = Invoice { next_attempt_at: None, ..stuck.clone() };
         let mut tx = door.app.db.begin().await.expect("tx");
-        store::payments::insert(&mut tx, &[taken.clone(), parked.clone()]).await.expect("payments");
+        store::payments::insert(&mut tx, &[taken.clone(), parked.clone(), given]).await.expect("payments");
+        store::refunds::insert(&mut tx, refund).await.expect("a refund");
         store::invoices::save(&mut tx, &[settled, waiting]).await.expect("invoices");
         store::subscriptions::save(&mut tx, &[subscription]).await.expect("parked");
         tx.commit().await.expect("commit");
         assert!(matches!(paid.timeline, Timeline::Test(_)));
+        let asked = json!({"invoice_id": stuck.id, "gateway": "paysley"});
+        self.names.insert("preq", id_of(&door.made("/v1/payment-requests", asked).await));
         for (name, id) in [("inv_paid", paid.id), ("inv", open.id), ("inv_stuck", stuck.id)] {
             self.names.insert(name, id.to_string());
         }
@@ -165,6 +204,8 @@ impl Stage {
         self.names.insert("pay_done", taken.id.to_string());
         self.names.insert("evt", "evt_01h455vb4pex5vsknk084sn02q".into());
         self.names.insert("roll", "roll_01h455vb4pex5vsknk084sn02q".into());
+        self.names.insert("dsp", "dsp_01h455vb4pex5vsknk084sn02q".into());
+        self.names.insert("auth", "auth_01h455vb4pex5vsknk084sn02q".into());
         self.names.insert("run", "run_01h455vb4pex5vsknk084sn02q".into());
     }
 
@@ -195,6 +236,7 @@ fn fingerprint() -> &'static str {
         rows::<Entry<AddOn>>(),
         rows::<Entry<Discount>>(),
         rows::<Plan>(),
+        rows::<Policy>(),
         rows::<Customer>(),
         rows::<Credit>(),
         rows::<PaymentMethod>(),
@@ -204,9 +246,13 @@ fn fingerprint() -> &'static str {
         rows::<Invoice>(),
         rows::<Payment>(),
         rows::<Refund>(),
+        rows::<Authorization>(),
+        rows::<PaymentRequest>(),
+        rows::<Dispute>(),
         rows::<Event>(),
         rows::<JobRun>(),
         rows::<RollOut>(),
+        rows::<store::gateways::GatewayPause>(),
         "select 'counters|' || name || cast(value as text) as line from counters".to_owned(),
     ];
     Box::leak(format!("{} order by line", tables.join(" union all ")).into_boxed_str())

@@ -51,6 +51,7 @@ on_both! {
             ("/v1/invoices/{inv_stuck}/collect", json!({})),
             ("/v1/invoices/{inv_stuck}/mark_uncollectible", json!({})),
             ("/v1/invoices/{inv_stuck}/refund", json!({"reason": "x"})),
+            ("/v1/payment-requests", json!({"invoice_id": stage.names["inv_paid"], "gateway": "paysley"})),
             ("/v1/payments/{pay_done}/resolve", json!({"outcome": "succeeded", "note": "x"})),
             ("/v1/payments/{pay_done}/resolve", json!({"outcome": "not_processed", "note": "x"})),
         ];

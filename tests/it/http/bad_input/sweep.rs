@@ -25,6 +25,11 @@ fn good(operation: &str) -> Option<Value> {
         }
         "POST /v1/plans" => with(json!({"name": "Silver", "amount": 1, "billing_frequency": "monthly"})),
         "PATCH /v1/plans/{plan}" => with(json!({"name": "Silver"})),
+        "POST /v1/dunning-policies" => json!({
+            "name": "Slow", "steps": [{"after_days": 1, "at": "07:00", "channels": ["email"], "next_method": true}],
+            "by_class": {"hard": {"steps": [{"after_days": 0}], "final_action": "pause"}},
+        }),
+        "PATCH /v1/dunning-policies/{dun}" => json!({"steps": [{"after_days": 1}]}),
         "POST /v1/customers" => json!({"name": "Bob"}),
         "PATCH /v1/customers/{cus}" => json!({"name": "Bob"}),
         "POST /v1/customers/{cus}/credits" => json!({"amount": 1}),
@@ -42,7 +47,9 @@ fn good(operation: &str) -> Option<Value> {
         "POST /v1/subscriptions/{sub}/reschedule" => json!({"next_bill_date": "2026-07-09"}),
         "POST /v1/subscriptions/{sub}/cancel" => json!({"when": "now"}),
         "POST /v1/invoices/{inv_paid}/refund" => json!({"reason": "unhappy"}),
+        "POST /v1/payment-requests" => json!({"invoice_id": "{inv_stuck}", "gateway": "paysley"}),
         "POST /v1/payments/{pay}/resolve" => json!({"outcome": "declined", "note": "asked them"}),
+        "POST /v1/refunds/{refund}/resolve" => json!({"outcome": "succeeded", "note": "asked them"}),
         "POST /v1/installment-plans" | "POST /v1/installment-plans/preview" => json!({
             "customer": {"id": "ada"}, "amount": 1000, "installments": 3, "billing_frequency": "monthly", "down_payment": {"amount": 100},
         }),
@@ -66,7 +73,12 @@ fn good(operation: &str) -> Option<Value> {
         | "POST /v1/invoices/{inv}/void"
         | "POST /v1/invoices/{inv}/mark_uncollectible"
         | "POST /v1/invoices/{inv}/collect"
-        | "POST /v1/jobs/bill/run" => json!({}),
+        | "POST /v1/payment-requests/{preq}/withdraw"
+        | "POST /v1/payment-requests/{preq}/remind"
+        | "POST /v1/payment-requests/{preq}/check"
+        | "POST /v1/jobs/bill/run"
+        | "POST /v1/gateways/fluid/resume" => json!({}),
+        "POST /v1/gateways/fluid/pause" => json!({"reason": "they asked for it"}),
         _ => return None,
     })
 }
@@ -75,6 +87,7 @@ fn good(operation: &str) -> Option<Value> {
 pub fn address(path: &str) -> String {
     let named = match path {
         path if path.starts_with("/v1/jobs/{name}") => path.replace("{name}", "bill"),
+        path if path.starts_with("/v1/gateways/{name}") => path.replace("{name}", "fluid"),
         path if path.ends_with("/refund") => path.replace("{id}", "{inv_paid}"),
         path if path.ends_with("/restore") => path.replace("{id}", "{inst_defaulted}"),
         path if path.ends_with("/unpark") => path.replace("{id}", "{parked}"),
@@ -84,6 +97,7 @@ pub fn address(path: &str) -> String {
                 ("/v1/add-ons", "addon"),
                 ("/v1/discounts", "disc"),
                 ("/v1/plans", "plan"),
+                ("/v1/dunning-policies", "dun"),
                 ("/v1/customers", "cus"),
                 ("/v1/payment-methods", "pm"),
                 ("/v1/clocks", "clk"),
@@ -92,7 +106,11 @@ pub fn address(path: &str) -> String {
                 ("/v1/installment-plans", "inst"),
                 ("/v1/invoices", "inv"),
                 ("/v1/payments", "pay"),
+                ("/v1/payment-requests", "preq"),
                 ("/v1/roll-outs", "roll"),
+                ("/v1/authorizations", "auth"),
+                ("/v1/refunds", "refund"),
+                ("/v1/disputes", "dsp"),
             ];
             match kinds.iter().find(|(prefix, _)| path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))) {
                 Some((_, name)) => path.replace("{id}", &format!("{{{name}}}")).replace("{number}", "3"),
@@ -189,6 +207,24 @@ fn contradictions(operation: &str) -> Vec<(Value, &'static str)> {
             ),
             (json!({"name": "x", "amount": 1, "billing_frequency": "twice_monthly", "billing_days": "15"}), "billing_days"),
         ],
+        "POST /v1/dunning-policies" | "PATCH /v1/dunning-policies/{dun}" => {
+            let with = |steps: Value| json!({"name": "x", "steps": steps});
+            vec![
+                (with(json!([{"after_days": 1}, {"after_days": 1}])), "steps[1].after_days"),
+                (with(json!([{"after_days": 2}, {"after_days": 1}])), "steps[1].after_days"),
+                (with(json!([{"after_days": 1, "at": "07:00"}, {"after_days": 1, "at": "06:59"}])), "steps[1].after_days"),
+                (with(json!([{"after_days": 1, "at": "7:00"}])), "steps[0].at"),
+                (with(json!([{"after_days": 1, "at": "24:00"}])), "steps[0].at"),
+                (with(json!([{"after_days": 1, "channels": ["email", "email"]}])), "steps[0].channels[1]"),
+                (with(json!([{"after_days": 1, "channels": ["fax"]}])), "steps[0].channels[0]"),
+                (
+                    json!({"name": "x", "steps": [], "by_class": {"hard": {"steps": [{"after_days": 3}, {"after_days": 2}]}}}),
+                    "by_class.hard.steps[1].after_days",
+                ),
+                (json!({"name": "x", "steps": [], "by_class": {"stop_recurring": {"steps": []}}}), "by_class.stop_recurring"),
+                (json!({"name": "x", "steps": [], "reference": "dun_x"}), "reference"),
+            ]
+        }
         "POST /v1/plans/{plan}/roll-out" => vec![
             (json!({"when": "now"}), "revision"),
             (json!({"when": "now", "fields": [], "preview": true}), "fields"),
@@ -265,6 +301,38 @@ fn contradictions(operation: &str) -> Vec<(Value, &'static str)> {
         "POST /v1/installment-plans/{inst}/installments/3/split" => {
             vec![(json!({"parts": [{"date": "2026-08-01", "amount": 50}, {"date": "2026-08-02", "amount": 51}]}), "parts")]
         }
+        "POST /v1/payments/{pay}/resolve" => vec![
+            (json!({"outcome": "declined", "note": "x", "amount": 1}), "amount"),
+            (json!({"outcome": "not_processed", "note": "x", "transaction_id": "t"}), "transaction_id"),
+            (json!({"outcome": "succeeded", "note": "x", "amount": 999_999_999_999_i64}), "amount"),
+        ],
+        "POST /v1/refunds/{refund}/resolve" => {
+            vec![(json!({"outcome": "not_processed", "note": "x", "transaction_id": "t"}), "transaction_id")]
+        }
+        "POST /v1/payment-requests" => {
+            let schedule = |more: Value| {
+                let mut body = json!({"customer": {"id": "ada"}, "amount": 1000, "payment_frequency": "monthly", "payment_start_date": "2999-01-01"});
+                body.as_object_mut().expect("object").extend(more.as_object().expect("object").clone());
+                body
+            };
+            vec![
+                (json!({}), "invoice_id"),
+                (json!({"invoice_id": "{inv}"}), "gateway"),
+                (json!({"invoice_id": "{inv}", "gateway": "fluid"}), "gateway"),
+                (json!({"invoice_id": "{inv}", "gateway": "nobody"}), "gateway"),
+                (json!({"invoice_id": "{inv}", "gateway": "paysley", "channels": []}), "channels"),
+                (json!({"invoice_id": "{inv}", "gateway": "paysley", "channels": ["EMAIL", "SMS"]}), "channels[1]"),
+                (json!({"invoice_id": "{inv}", "gateway": "paysley", "channels": ["PIGEON"]}), "channels[0]"),
+                (json!({"invoice_id": "{inv}", "gateway": "paysley", "amount": 1}), "amount"),
+                (json!({"customer": {"id": "ada"}}), "amount"),
+                (schedule(json!({"payment_frequency": "daily"})), "payment_frequency"),
+                (schedule(json!({"payment_frequency": "ONE-TIME"})), "payment_frequency"),
+                (schedule(json!({"payment_start_date": "2026-01-01"})), "payment_start_date"),
+                (schedule(json!({"amount": 0})), "amount"),
+                (schedule(json!({"initial_payment_amount": 0})), "initial_payment_amount"),
+                (schedule(json!({"gateway": "paylike"})), "gateway"),
+            ]
+        }
         "POST /v1/invoices/{inv_paid}/refund" => vec![
             (json!({"amount": 900_001, "reason": "x"}), "amount"),
             (json!({"amount": 900_001, "reason": "x", "to": "credit"}), "amount"),
@@ -318,7 +386,7 @@ on_both! {
             bads(&document, schema, &good, "", "", &mut all);
             all.extend(contradictions(&name).into_iter().map(|(body, field)| Bad { body, field: field.to_owned() }));
             for Bad { body, field } in all {
-                let sent = body.to_string();
+                let sent = stage.fill(&body.to_string());
                 named(&send(sent.clone().into_bytes()).await, &field, &format!("{name} {sent}"));
                 unchanged(&sent).await;
                 tried += 1;
@@ -346,7 +414,7 @@ on_both! {
             let fresh = door.made("/v1/subscriptions", fresh).await["id"].as_str().expect("id").to_owned();
             let fresh_plan = door.made("/v1/installment-plans", super::stage::installment_plan()).await["id"].as_str().expect("id").to_owned();
             let target = stage.fill(&address(&path).replace("{sub}", &fresh).replace("{inst}", &fresh_plan));
-            let answer = door.send(&method, &target, &door.admin, &[], Some(body.to_string().into_bytes())).await;
+            let answer = door.send(&method, &target, &door.admin, &[], Some(stage.fill(&body.to_string()).into_bytes())).await;
             assert!((200..300).contains(&answer.status), "{name} {body}: {answer:?}");
         }
     }

@@ -1,0 +1,238 @@
+//! Dunning policies: made, changed and removed by an operator, or written in the settings and taken over from there.
+//!
+//! A change holds from the next failure on: an attempt that is scheduled already stays where it is.
+
+use serde_json::json;
+
+use super::{App, Done, Refusal, checks::Checks};
+use crate::{
+    config::Config,
+    domain::{
+        customer::Timeline,
+        dunning::{ByClass, FinalAction, Ladders, Policy, PolicySource, Step},
+        event::{Actor, Event, difference},
+        id::{DunningPolicy, DunningPolicyId},
+    },
+    store::{self, Tx},
+};
+
+/// What is told of a policy. None: left out, so the default or what was; `Some(None)` takes it away.
+#[derive(Debug, Clone, Default)]
+pub struct PolicyInput {
+    pub reference: Option<Option<String>>,
+    pub name: Option<String>,
+    pub steps: Option<Vec<Step>>,
+    pub by_class: Option<ByClass>,
+    pub final_action: Option<FinalAction>,
+    pub is_default: Option<bool>,
+}
+
+pub async fn create(app: &App, actor: &Actor, input: PolicyInput) -> Done<Policy> {
+    let mut checks = Checks::default();
+    for (field, missing) in [("name", input.name.is_none()), ("steps", input.steps.is_none())] {
+        if missing {
+            checks.fault(field, "is required");
+        }
+    }
+    let now = app.clock.now();
+    let mut policy = Policy {
+        id: app.id(),
+        reference: None,
+        name: String::new(),
+        steps: Vec::new(),
+        by_class: ByClass::default(),
+        final_action: app.ladders().final_action,
+        is_default: false,
+        source: PolicySource::Api,
+        created_at: now,
+        updated_at: now,
+    };
+    let wants_default = input.is_default == Some(true);
+    put(app, &mut checks, &mut policy, input);
+    checks.done()?;
+    let mut tx = app.db.begin().await?;
+    let mut events = if wants_default { replace_default(app, actor, &mut tx, policy.id).await? } else { Vec::new() };
+    store::dunning_policies::insert(&mut tx, &policy).await.map_err(taken)?;
+    events.push(event(app, actor, "dunning_policy.created", &policy, json!({ "after": policy })));
+    store::events::append(&mut tx, &events).await?;
+    tx.commit().await?;
+    Ok(policy)
+}
+
+pub async fn update(app: &App, actor: &Actor, key: &str, input: PolicyInput) -> Done<Policy> {
+    let mut tx = app.db.begin().await?;
+    let before = locked(&mut tx, key).await?;
+    let mut policy = Policy { updated_at: app.clock.now(), ..before.clone() };
+    let mut checks = Checks::default();
+    put(app, &mut checks, &mut policy, input);
+    checks.done()?;
+    let becomes_default = policy.is_default && !before.is_default;
+    let mut events = if becomes_default { replace_default(app, actor, &mut tx, policy.id).await? } else { Vec::new() };
+    store::dunning_policies::save(&mut tx, &policy).await.map_err(taken)?;
+    events.push(event(app, actor, "dunning_policy.updated", &policy, difference(&before, &policy)));
+    store::events::append(&mut tx, &events).await?;
+    tx.commit().await?;
+    Ok(policy)
+}
+
+/// Refused while it is the default, or anything names it that has not ended.
+pub async fn delete(app: &App, actor: &Actor, key: &str) -> Done<()> {
+    let mut tx = app.db.begin().await?;
+    let policy = locked(&mut tx, key).await?;
+    if policy.is_default {
+        return Err(Refusal::WrongState("it is the default: make another policy the default first".to_owned()));
+    }
+    if let Some(user) = store::dunning_policies::named_by(&mut tx, policy.id).await? {
+        return Err(Refusal::WrongState(format!("{user} is under it: give that another policy first")));
+    }
+    store::dunning_policies::delete(&mut tx, policy.id).await?;
+    let event = event(app, actor, "dunning_policy.deleted", &policy, json!({ "before": policy }));
+    store::events::append(&mut tx, &[event]).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn locked(tx: &mut Tx, key: &str) -> Done<Policy> {
+    let policy = store::dunning_policies::lock(tx, key).await?.ok_or_else(|| Refusal::not_found("dunning policy", key))?;
+    if policy.source == PolicySource::Configuration {
+        let name = policy.reference.unwrap_or(policy.name);
+        return Err(Refusal::WrongState(format!(
+            "it is written in the settings, at [dunning.{name}]: change it there, and reload"
+        )));
+    }
+    Ok(policy)
+}
+
+fn put(app: &App, checks: &mut Checks, policy: &mut Policy, input: PolicyInput) {
+    macro_rules! take {
+        ($($field:ident),+) => {$( if let Some(value) = input.$field { policy.$field = value; } )+};
+    }
+    if let Some(reference) = &input.reference {
+        checks.reference::<DunningPolicy>(reference.as_deref());
+    }
+    take!(reference, name, steps, by_class, final_action, is_default);
+    for (path, message) in policy.ladders().faults(app.rules.bill_at) {
+        checks.fault(path, message);
+    }
+}
+
+/// Takes the default's place. Refused where the settings name the default.
+async fn replace_default(app: &App, actor: &Actor, tx: &mut Tx, id: DunningPolicyId) -> Done<Vec<Event>> {
+    let all = store::dunning_policies::lock_all(tx).await?;
+    let Some(before) = all.into_iter().find(|policy| policy.is_default && policy.id != id) else { return Ok(Vec::new()) };
+    if before.source == PolicySource::Configuration {
+        return Err(Refusal::WrongState(
+            "the settings name the default, at collection.dunning_policy: change it there".to_owned(),
+        ));
+    }
+    store::dunning_policies::clear_default(tx).await?;
+    let after = Policy { is_default: false, ..before.clone() };
+    Ok(vec![event(app, actor, "dunning_policy.updated", &after, difference(&before, &after))])
+}
+
+/// The policy that a request names, held until its commit. None for one that there is not, which is noted.
+pub(super) async fn named(tx: &mut Tx, checks: &mut Checks, key: Option<&str>) -> Done<Option<DunningPolicyId>> {
+    let Some(key) = key else { return Ok(None) };
+    let found = store::dunning_policies::hold(tx, key).await?;
+    if found.is_none() {
+        checks.fault("dunning_policy_id", format!("there is no dunning policy {}", key.escape_debug()));
+    }
+    Ok(found.map(|policy| policy.id))
+}
+
+/// Takes over what the settings say: at the start, and when they are read again. A policy that has left the settings goes, or is an
+/// operator's from then on if anything is under it. Answers what was changed, for the log.
+pub async fn configure(app: &App, config: &Config) -> Done<Vec<String>> {
+    match taken_over(app, config).await {
+        // Another daemon started at the same moment.
+        Err(Refusal::Store(store::Error::Conflict)) => taken_over(app, config).await,
+        done => done,
+    }
+}
+
+async fn taken_over(app: &App, config: &Config) -> Done<Vec<String>> {
+    let now = app.clock.now();
+    let written = config.policies();
+    let default = config.collection.dunning_policy.as_str();
+    let mut tx = app.db.begin().await?;
+    let known = store::dunning_policies::lock_all(&mut tx).await?;
+    let mut events = Vec::new();
+    let mut log = Vec::new();
+    let mut saved = Vec::new();
+    for before in &known {
+        let name = before.reference.as_deref().unwrap_or_default();
+        let mut after = before.clone();
+        match written.get(name) {
+            Some(ladders) => after = put_over(after, name, ladders.clone()),
+            None if before.source == PolicySource::Configuration => {
+                after.is_default = false;
+                if store::dunning_policies::named_by(&mut tx, before.id).await?.is_none() {
+                    store::dunning_policies::delete(&mut tx, before.id).await?;
+                    events.push(event(app, &Actor::System, "dunning_policy.deleted", before, json!({ "before": before })));
+                    log.push(format!("{name} removed"));
+                    continue;
+                }
+                after.source = PolicySource::Api;
+                log.push(format!("{name} has left the settings, and stays as it was, since something is under it"));
+            }
+            None => {}
+        }
+        if !default.is_empty() || before.source == PolicySource::Configuration {
+            after.is_default = !default.is_empty() && name == default;
+        }
+        if after != *before {
+            after.updated_at = now;
+            events.push(event(app, &Actor::System, "dunning_policy.updated", &after, difference(before, &after)));
+            log.push(format!("{name} changed"));
+            saved.push(after);
+        }
+    }
+    // One at most is the default at any moment.
+    saved.sort_by_key(|policy| policy.is_default);
+    for policy in &saved {
+        store::dunning_policies::save(&mut tx, policy).await?;
+    }
+    for (name, ladders) in written {
+        if known.iter().any(|policy| policy.reference.as_deref() == Some(name)) {
+            continue;
+        }
+        let policy = Policy {
+            id: app.id(),
+            reference: Some(name.to_owned()),
+            name: name.to_owned(),
+            steps: Vec::new(),
+            by_class: ByClass::default(),
+            final_action: ladders.final_action,
+            is_default: name == default,
+            source: PolicySource::Configuration,
+            created_at: now,
+            updated_at: now,
+        };
+        let policy = put_over(policy, name, ladders);
+        store::dunning_policies::insert(&mut tx, &policy).await?;
+        events.push(event(app, &Actor::System, "dunning_policy.created", &policy, json!({ "after": policy })));
+        log.push(format!("{name} added"));
+    }
+    if !events.is_empty() {
+        store::events::append(&mut tx, &events).await?;
+        tx.commit().await?;
+    }
+    app.set_ladders(config.collection.ladders());
+    Ok(log)
+}
+
+fn put_over(policy: Policy, name: &str, ladders: Ladders) -> Policy {
+    let Ladders { steps, by_class, final_action } = ladders;
+    Policy { name: name.to_owned(), steps, by_class, final_action, source: PolicySource::Configuration, ..policy }
+}
+
+fn event(app: &App, actor: &Actor, kind: &str, policy: &Policy, data: serde_json::Value) -> Event {
+    app.event(Timeline::Wall, app.clock.now(), actor, kind, policy.id, data)
+}
+
+fn taken(error: store::Error) -> Refusal {
+    match error {
+        store::Error::Conflict => Refusal::invalid("reference", "is another policy's already"),
+        other => other.into(),
+    }
+}

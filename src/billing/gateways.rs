@@ -1,0 +1,247 @@
+//! Gateways that rest: what is due at one that is down or paused waits without an attempt, and the rest goes on.
+//!
+//! Guards "a gateway outage is never shown as a declined card": a closed circuit calls, an open one waits, a half-open one lets a
+//! few payments through. A test clock lives through an outage in its own time, along `collection.gateway_fault_backoff`.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use super::{App, Done, Refusal};
+use crate::{
+    domain::{
+        authorization::Authorization,
+        breaker::{Change, Hold, Met, Order},
+        customer::Timeline,
+        event::Actor,
+        payment::Payment,
+    },
+    gateway::health::{Health, Pause},
+    store::{self, Tx, gateways::GatewayPause},
+};
+
+/// Invoices that are brought forward by one statement.
+const BROUGHT_FORWARD: i64 = 10_000;
+
+/// What a claim may send to which gateway.
+pub(super) struct Holds<'a> {
+    app: &'a App,
+    timeline: Timeline,
+    now: DateTime<Utc>,
+    /// Of those that rest.
+    holds: BTreeMap<&'a str, Hold>,
+}
+
+impl<'a> Holds<'a> {
+    pub(super) async fn read(app: &'a App, tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>) -> Done<Self> {
+        remember_pauses(app, tx).await?;
+        let all = app.gateways.all().map(|(name, health)| (name, hold(app, health, timeline, now)));
+        Ok(Self { app, timeline, now, holds: all.filter(|(_, hold)| *hold != Hold::Free).collect() })
+    }
+
+    /// Until when nothing more goes to this gateway, if it rests.
+    pub(super) fn until(&self, gateway: &str) -> Option<DateTime<Utc>> {
+        match self.holds.get(gateway)? {
+            Hold::Free => None,
+            Hold::Until(until) => Some(*until),
+            // Those that go first will have told by then.
+            Hold::Probes(places) => (*places == 0).then(|| self.now + first_wait(self.app, gateway, self.timeline)),
+        }
+    }
+
+    /// One more goes there.
+    pub(super) fn take(&mut self, gateway: &str) {
+        if let Some(Hold::Probes(places)) = self.holds.get_mut(gateway) {
+            *places = places.saturating_sub(1);
+        }
+    }
+}
+
+/// Reads what operators have paused, on whichever daemon.
+pub(super) async fn remember_pauses(app: &App, tx: &mut Tx) -> Done<()> {
+    let pauses = store::gateways::pauses(tx).await?;
+    for (name, health) in app.gateways.all() {
+        let pause = pauses.iter().find(|pause| pause.gateway == name);
+        health.set_pause(pause.map(|pause| Pause { reason: pause.reason.clone(), paused_at: pause.paused_at }));
+    }
+    Ok(())
+}
+
+fn hold(app: &App, health: &Health, timeline: Timeline, now: DateTime<Utc>) -> Hold {
+    let longest = app.config.collection.gateway_fault_backoff.last();
+    health.hold(timeline, now, longest.and_then(|wait| TimeDelta::from_std(*wait).ok()).unwrap_or(TimeDelta::days(1)))
+}
+
+/// How long a circuit stays open on a test clock.
+fn waits(app: &App) -> Vec<TimeDelta> {
+    app.config.collection.gateway_fault_backoff.iter().filter_map(|wait| TimeDelta::from_std(*wait).ok()).collect()
+}
+
+/// How long a circuit first stays open.
+fn first_wait(app: &App, gateway: &str, timeline: Timeline) -> TimeDelta {
+    let real = app.gateways.health(gateway).filter(|_| timeline == Timeline::Wall).map(|health| health.shortest_wait());
+    real.or_else(|| waits(app).first().copied()).unwrap_or(TimeDelta::minutes(1))
+}
+
+/// Until when nothing goes to a gateway, if it rests.
+pub(super) fn rests_until(app: &App, gateway: &str, timeline: Timeline, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    match hold(app, app.gateways.health(gateway)?, timeline, now) {
+        Hold::Until(until) => Some(until),
+        Hold::Free | Hold::Probes(_) => None,
+    }
+}
+
+/// What is asked of a gateway that moves money or reserves it: by whose clock, and for what.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    gateway: String,
+    timeline: Timeline,
+    /// By that clock. A test clock stands still while something is under way.
+    now: DateTime<Utc>,
+    order: Order,
+}
+
+impl Call {
+    pub(super) fn of(app: &App, payment: &Payment) -> Self {
+        let Payment { id, timeline, gateway, created_at, .. } = payment;
+        Self::new(app, gateway, *timeline, *created_at, *id)
+    }
+
+    pub(super) fn reserving(app: &App, authorization: &Authorization) -> Self {
+        let Authorization { id, timeline, gateway, created_at, .. } = authorization;
+        Self::new(app, gateway, *timeline, *created_at, *id)
+    }
+
+    fn new(app: &App, gateway: &str, timeline: Timeline, created_at: DateTime<Utc>, order: impl Into<Order>) -> Self {
+        let now = if timeline == Timeline::Wall { app.clock.now() } else { created_at };
+        Self { gateway: gateway.to_owned(), timeline, now, order: order.into() }
+    }
+}
+
+/// Lets a payment through that may be sent again, or says when to try. `now` is of its timeline.
+pub(super) fn send_again(app: &App, payment: &Payment, now: DateTime<Utc>) -> Result<(), DateTime<Utc>> {
+    let Some(health) = app.gateways.health(&payment.gateway) else { return Ok(()) };
+    match hold(app, health, payment.timeline, now) {
+        Hold::Free => Ok(()),
+        Hold::Probes(places) if places > 0 || health.is_probe(payment.timeline, payment.id.into()) => {
+            health.let_through(payment.timeline, payment.id.into());
+            Ok(())
+        }
+        Hold::Probes(_) => Err(now + first_wait(app, &payment.gateway, payment.timeline)),
+        Hold::Until(until) => Err(until),
+    }
+}
+
+/// Gives a probe's place free when its order goes no further, however that came about.
+pub(super) struct Place<'a>(&'a App, Call);
+
+impl<'a> Place<'a> {
+    /// Of a call that was claimed. With `through` it goes to the gateway: as a probe where the circuit is half open.
+    pub(super) fn of(app: &'a App, call: Call, through: bool) -> Self {
+        if let Some(health) = app.gateways.health(&call.gateway).filter(|_| through) {
+            health.let_through(call.timeline, call.order);
+        }
+        Self(app, call)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(health) = self.0.gateways.health(&self.1.gateway) {
+            health.leave(self.1.timeline, self.1.order);
+        }
+    }
+}
+
+/// Until when a call that waited for its turn must not be made after all: its gateway went down meanwhile.
+pub(super) fn too_late_for(app: &App, call: &Call) -> Option<DateTime<Utc>> {
+    rests_until(app, &call.gateway, call.timeline, call.now)
+}
+
+/// Notes what a call met. The first to open or close a circuit says so.
+pub(super) async fn note(app: &App, call: &Call, met: Met) {
+    let Some(health) = app.gateways.health(&call.gateway) else { return };
+    let change = health.note(call.timeline, call.now, &waits(app), call.order, &met);
+    let Some(change) = change else { return };
+    if let Err(error) = tell(app, call, change, &met).await {
+        tracing::warn!(%error, gateway = call.gateway, "a change of the circuit could not be recorded");
+    }
+}
+
+async fn tell(app: &App, call: &Call, change: Change, met: &Met) -> Done<()> {
+    let Call { gateway, timeline, now, .. } = call;
+    let (timeline, now) = (*timeline, *now);
+    let mut tx = app.db.begin().await?;
+    let event = match change {
+        Change::Opened => {
+            let until = rests_until(app, gateway, timeline, now);
+            let reason = if let Met::Fault { message, .. } = met { message.as_str() } else { "" };
+            tracing::warn!(gateway, reason, ?until, "the gateway is left alone: what is due there waits");
+            let data = json!({ "until": until, "reason": reason });
+            app.event(timeline, now, &Actor::System, "gateway.circuit_opened", gateway, data)
+        }
+        Change::Closed => {
+            tracing::info!(gateway, "the gateway answers again: what waits there goes on");
+            store::gateways::look_up_now(&mut tx, gateway, app.clock.now()).await?;
+            app.bells.look_up.notify_one();
+            app.event(timeline, now, &Actor::System, "gateway.circuit_closed", gateway, json!({}))
+        }
+    };
+    store::events::append(&mut tx, &[event]).await?;
+    tx.commit().await?;
+    if change == Change::Closed {
+        bring_forward(app, timeline, now, now + first_wait(app, gateway, timeline)).await?;
+        app.bells.collect.notify_one();
+    }
+    Ok(())
+}
+
+/// Charges nothing more at a gateway, on any daemon, until somebody resumes it. What is under way may end.
+pub async fn pause(app: &App, actor: &Actor, gateway: &str, reason: &str) -> Done<()> {
+    let health = app.gateways.health(gateway).ok_or_else(|| Refusal::not_found("gateway", gateway))?;
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let row = GatewayPause { gateway: gateway.to_owned(), reason: reason.to_owned(), actor: actor.text(), paused_at: now };
+    match store::gateways::pause(&mut tx, row).await {
+        Err(store::Error::Conflict) => return Err(Refusal::WrongState(format!("gateway {gateway} is paused already"))),
+        done => done?,
+    }
+    let event = app.event(Timeline::Wall, now, actor, "gateway.paused", gateway, json!({ "reason": reason }));
+    store::events::append(&mut tx, &[event]).await?;
+    tx.commit().await?;
+    health.set_pause(Some(Pause { reason: reason.to_owned(), paused_at: now }));
+    Ok(())
+}
+
+/// Ends a pause: what waits for the gateway is due at once.
+pub async fn resume(app: &App, actor: &Actor, gateway: &str) -> Done<()> {
+    let health = app.gateways.health(gateway).ok_or_else(|| Refusal::not_found("gateway", gateway))?;
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let Some(row) = store::gateways::resume(&mut tx, gateway).await? else {
+        return Err(Refusal::WrongState(format!("gateway {gateway} is not paused")));
+    };
+    let event = app.event(Timeline::Wall, now, actor, "gateway.resumed", gateway, json!({ "paused_at": row.paused_at }));
+    store::events::append(&mut tx, &[event]).await?;
+    store::gateways::look_up_now(&mut tx, gateway, now).await?;
+    tx.commit().await?;
+    health.set_pause(None);
+    let until = Pause { reason: row.reason, paused_at: row.paused_at }.look_again(now);
+    bring_forward(app, Timeline::Wall, now, until).await?;
+    app.bells.collect.notify_one();
+    app.bells.look_up.notify_one();
+    Ok(())
+}
+
+/// What waits for a gateway until this instant is due at once. Whatever waits for another one is made to wait again.
+async fn bring_forward(app: &App, timeline: Timeline, now: DateTime<Utc>, until: DateTime<Utc>) -> Done<()> {
+    loop {
+        let mut tx = app.db.begin().await?;
+        let moved = store::gateways::bring_forward(&mut tx, timeline, now, until, BROUGHT_FORWARD).await?;
+        tx.commit().await?;
+        if moved < BROUGHT_FORWARD as u64 {
+            return Ok(());
+        }
+    }
+}

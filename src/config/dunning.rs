@@ -1,0 +1,77 @@
+//! The settings of dunning: policies, the ladder where none holds, caps on declined attempts.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::TimeDelta;
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+use super::{CollectionConfig, Config};
+use crate::domain::{
+    cap::Cap,
+    dunning::{ByClass, FinalAction, Ladders, Step},
+};
+
+/// One policy, `[dunning.<name>]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DunningConfig {
+    pub steps: Vec<Step>,
+    #[serde(default)]
+    pub by_class: ByClass,
+    /// None: `collection.final_action`.
+    #[serde(default)]
+    pub final_action: Option<FinalAction>,
+}
+
+/// How many declined attempts are allowed within so long a time; 0 = any number.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Caps(pub BTreeMap<Duration, u32>);
+
+impl<'de> Deserialize<'de> for Caps {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut caps = BTreeMap::new();
+        for (window, declines) in BTreeMap::<String, u32>::deserialize(deserializer)? {
+            let length = humantime_serde::re::humantime::parse_duration(&window).ok().filter(|length| !length.is_zero());
+            let Some(length) = length.filter(|length| *length <= MAX_WINDOW) else {
+                return Err(D::Error::custom(format!("must be by times such as 24h or 30d, up to 365d, not {window:?}")));
+            };
+            if caps.insert(length, declines).is_some() {
+                return Err(D::Error::custom(format!("names one time twice: {window}")));
+            }
+        }
+        Ok(Self(caps))
+    }
+}
+
+const MAX_WINDOW: Duration = Duration::from_hours(365 * 24);
+
+impl CollectionConfig {
+    /// What follows a failure where no policy holds.
+    pub fn ladders(&self) -> Ladders {
+        Ladders::of_days(&self.retry_days, self.final_action)
+    }
+}
+
+impl Config {
+    /// The policies by name.
+    pub fn policies(&self) -> BTreeMap<&str, Ladders> {
+        let ladders = |policy: &DunningConfig| Ladders {
+            steps: policy.steps.clone(),
+            by_class: policy.by_class.clone(),
+            final_action: policy.final_action.unwrap_or(self.collection.final_action),
+        };
+        self.dunning.iter().map(|(name, policy)| (name.as_str(), ladders(policy))).collect()
+    }
+
+    /// The caps at a gateway: its own over the common ones.
+    pub fn caps_of(&self, gateway: &str) -> Vec<Cap> {
+        let mut caps = self.collection.caps.clone();
+        caps.0.extend(self.gateways.get(gateway).iter().flat_map(|gateway| &gateway.caps.0));
+        let limits = caps.0.into_iter().filter(|(_, declines)| *declines > 0);
+        limits
+            .filter_map(|(within, declines)| {
+                Some(Cap { within: TimeDelta::from_std(within).ok()?, declines: usize::try_from(declines).ok()? })
+            })
+            .collect()
+    }
+}

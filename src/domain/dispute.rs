@@ -1,0 +1,45 @@
+//! A dispute: a customer's bank takes back what was paid, or asks for it. Recorded as the gateway reports it.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{
+    customer::Timeline,
+    id::{CustomerId, DisputeId, InvoiceId, PaymentId},
+    money::Currency,
+    text_enum,
+};
+
+text_enum! {
+    /// Where a dispute stands.
+    pub enum DisputeStatus {
+        /// The money is away, or held.
+        Open = "open",
+        /// The gateway does not speak of it any more: the money is back.
+        Closed = "closed",
+    }
+}
+
+/// What was disputed of one payment. A payment has one open dispute at most, of all that is disputed of it.
+#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+pub struct Dispute {
+    pub id: DisputeId,
+    pub payment_id: PaymentId,
+    pub invoice_id: InvoiceId,
+    pub customer_id: CustomerId,
+    pub timeline: Timeline,
+    pub gateway: String,
+    /// The gateway's id of the payment.
+    pub transaction_id: String,
+    /// Minor units.
+    pub amount: i64,
+    pub currency: Currency,
+    pub status: DisputeStatus,
+    /// The gateway's word for it.
+    pub reason: String,
+    pub opened_at: DateTime<Utc>,
+    pub closed_at: Option<DateTime<Utc>>,
+}
+
+/// Days after a payment on which its gateway is asked whether it is disputed; card networks allow four months for most reasons.
+pub const ASKED_AFTER_DAYS: [i64; 8] = [1, 3, 7, 14, 30, 60, 90, 120];

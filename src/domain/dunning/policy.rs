@@ -1,0 +1,197 @@
+//! A dunning policy as it is written: steps, exceptions by class of decline, the final action. Invalid ones are named whole.
+
+use std::{fmt, str::FromStr};
+
+use chrono::{DateTime, NaiveTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::FinalAction;
+use crate::domain::{id::DunningPolicyId, text_enum};
+
+text_enum! {
+    /// By which way the customer is told of a failure.
+    pub enum Channel {
+        Email = "email",
+        Sms = "sms",
+    }
+}
+
+text_enum! {
+    /// Where a policy is written.
+    pub enum PolicySource {
+        Api = "api",
+        /// In the settings: it is changed there.
+        Configuration = "configuration",
+    }
+}
+
+/// A local time of day, as `HH:MM`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LocalTime(pub NaiveTime);
+
+/// A text that is no time of day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a time of day such as 06:00")]
+pub struct BadTime;
+
+impl FromStr for LocalTime {
+    type Err = BadTime;
+
+    fn from_str(text: &str) -> Result<Self, BadTime> {
+        let time = NaiveTime::parse_from_str(text, "%H:%M").map_err(|_| BadTime)?;
+        // The parser also takes `6:00`.
+        if text.len() == 5 { Ok(Self(time)) } else { Err(BadTime) }
+    }
+}
+
+impl fmt::Display for LocalTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.format("%H:%M"))
+    }
+}
+
+impl Serialize for LocalTime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for LocalTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// What follows the nth failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Local calendar days after the first failure. 0 without an hour: at once.
+    pub after_days: u32,
+    /// None: the hour at which bills are run.
+    #[serde(default)]
+    pub at: Option<LocalTime>,
+    /// By which the customer is told of the failure that this step follows.
+    #[serde(default)]
+    pub channels: Vec<Channel>,
+    /// Charge the customer's next stored method that was not tried yet.
+    #[serde(default)]
+    pub next_method: bool,
+}
+
+/// Steps for one class of decline alone. They are taken as they are written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Override {
+    pub steps: Vec<Step>,
+    /// None: the policy's.
+    #[serde(default)]
+    pub final_action: Option<FinalAction>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ByClass {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soft: Option<Override>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub try_later: Option<Override>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hard: Option<Override>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_card_needed: Option<Override>,
+}
+
+/// What a ladder is climbed by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ladders {
+    pub steps: Vec<Step>,
+    pub by_class: ByClass,
+    pub final_action: FinalAction,
+}
+
+/// A named policy, as the database has it.
+#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+pub struct Policy {
+    pub id: DunningPolicyId,
+    /// The id that another system or the configuration knows it by; requests may use it in place of `id`.
+    pub reference: Option<String>,
+    pub name: String,
+    #[sqlx(json)]
+    pub steps: Vec<Step>,
+    #[sqlx(json)]
+    pub by_class: ByClass,
+    pub final_action: FinalAction,
+    /// Holds where neither subscription nor installment plan names one.
+    pub is_default: bool,
+    pub source: PolicySource,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// No ladder has more steps than this.
+pub const MAX_STEPS: usize = 30;
+/// No step stands later than this many days after the first failure.
+pub const MAX_DAYS: u32 = 365;
+
+impl Policy {
+    pub fn ladders(&self) -> Ladders {
+        Ladders { steps: self.steps.clone(), by_class: self.by_class.clone(), final_action: self.final_action }
+    }
+}
+
+impl Ladders {
+    /// Plain retries at so many days after the first failure.
+    pub fn of_days(days: &[u32], final_action: FinalAction) -> Self {
+        let step = |&after_days: &u32| Step { after_days, at: None, channels: vec![Channel::Email], next_method: false };
+        Self { steps: days.iter().map(step).collect(), by_class: ByClass::default(), final_action }
+    }
+
+    fn each(&self) -> impl Iterator<Item = (String, &[Step])> {
+        let ByClass { soft, try_later, hard, new_card_needed } = &self.by_class;
+        let classes = [("soft", soft), ("try_later", try_later), ("hard", hard), ("new_card_needed", new_card_needed)];
+        let own = classes
+            .into_iter()
+            .filter_map(|(name, own)| Some((format!("by_class.{name}.steps"), own.as_ref()?.steps.as_slice())));
+        std::iter::once(("steps".to_owned(), self.steps.as_slice())).chain(own)
+    }
+
+    /// Whether any step charges another method than the one that failed.
+    pub fn uses_next_method(&self) -> bool {
+        self.each().any(|(_, steps)| steps.iter().any(|step| step.next_method))
+    }
+
+    /// Everything that is wrong, by path. `bill_at`: the hour of steps that name none.
+    pub fn faults(&self, bill_at: NaiveTime) -> Vec<(String, String)> {
+        let mut faults = Vec::new();
+        for (path, steps) in self.each() {
+            if steps.len() > MAX_STEPS {
+                faults.push((path.clone(), format!("must not have more than {MAX_STEPS} steps")));
+            }
+            let mut before: Option<(u32, Option<NaiveTime>)> = None;
+            for (i, step) in steps.iter().enumerate() {
+                if step.after_days > MAX_DAYS {
+                    faults.push((format!("{path}[{i}].after_days"), format!("must be from 0 to {MAX_DAYS}")));
+                }
+                // At once comes before any hour of the day.
+                let stands = (
+                    step.after_days,
+                    if step.after_days == 0 { step.at.map(|at| at.0) } else { Some(step.at.map_or(bill_at, |at| at.0)) },
+                );
+                if before.is_some_and(|before| stands <= before) {
+                    faults.push((
+                        format!("{path}[{i}].after_days"),
+                        "must rise from step to step, or on the same day the hour".to_owned(),
+                    ));
+                }
+                before = Some(stands);
+                for (j, channel) in step.channels.iter().enumerate() {
+                    if step.channels[..j].contains(channel) {
+                        faults.push((format!("{path}[{i}].channels[{j}]"), "is named twice".to_owned()));
+                    }
+                }
+            }
+        }
+        faults
+    }
+}

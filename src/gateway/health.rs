@@ -1,0 +1,213 @@
+//! How each gateway is: what its calls met, whether its circuit is closed, whether an operator has paused it.
+//!
+//! An outage happens in real time, and a test clock's customers live through it in theirs: each timeline has a circuit of its own,
+//! by its own clock. Memory of this daemon alone, but for an operator's pause, which every daemon reads from the database.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    future::Future,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::http::Fault;
+use crate::{
+    config::GatewayKind,
+    domain::{
+        breaker::{Breaker, Change, Circuit, Hold, Met, Order, Rules},
+        customer::Timeline,
+    },
+};
+
+/// What the calls of one order met on the line.
+#[derive(Debug, Default)]
+pub struct Line {
+    answers: u32,
+    fault: Option<Fault>,
+}
+
+tokio::task_local! {
+    static LINE: RefCell<Line>;
+}
+
+/// Notes what a call met, for whoever listens.
+pub(super) fn note(met: Result<(), Fault>) {
+    // Nobody need be listening.
+    let _ = LINE.try_with(|line| match met {
+        Ok(()) => line.borrow_mut().answers += 1,
+        Err(fault) => line.borrow_mut().fault = Some(fault),
+    });
+}
+
+/// Awaits a call of an adapter and listens to its line.
+pub async fn listening<T>(call: impl Future<Output = T>) -> (T, Line) {
+    LINE.scope(RefCell::default(), async {
+        let answer = call.await;
+        (answer, LINE.with(RefCell::take))
+    })
+    .await
+}
+
+impl Line {
+    /// What that says of the gateway. `fault`: what the answer says, for an adapter without a line.
+    pub fn met(self, fault: Option<(String, Option<TimeDelta>)>) -> Met {
+        match (self.fault, fault) {
+            (Some(Fault { message, retry_after }), _) => Met::Fault { message, retry_after },
+            (None, Some((message, retry_after))) if self.answers == 0 => Met::Fault { message, retry_after },
+            _ => Met::Answer,
+        }
+    }
+}
+
+/// An operator's pause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    pub reason: String,
+    pub paused_at: DateTime<Utc>,
+}
+
+impl Pause {
+    /// When what waits for its end is looked at again: the end is not known, and all that waits must wait for one instant, so that
+    /// it can be found when the pause ends.
+    pub fn look_again(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let step = TimeDelta::minutes(15).num_seconds();
+        let past = (now - self.paused_at).num_seconds().max(0) / step;
+        self.paused_at + TimeDelta::seconds((past + 1) * step)
+    }
+}
+
+/// How one gateway is.
+pub struct Health {
+    rules: Rules,
+    /// How long its circuit stays open, longer each time.
+    waits: Vec<TimeDelta>,
+    pub max_in_flight: usize,
+    /// None for an adapter that no settings made.
+    pub kind: Option<GatewayKind>,
+    circuits: Mutex<HashMap<Timeline, Breaker>>,
+    pause: Mutex<Option<Pause>>,
+}
+
+impl Health {
+    pub fn new(rules: Rules, waits: Vec<TimeDelta>, max_in_flight: usize, kind: Option<GatewayKind>) -> Self {
+        Self { rules, waits, max_in_flight, kind, circuits: Mutex::default(), pause: Mutex::default() }
+    }
+
+    fn circuits(&self) -> MutexGuard<'_, HashMap<Timeline, Breaker>> {
+        self.circuits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What may go to it on a timeline. `day`: how long a test clock waits before it looks at an operator's pause again.
+    pub fn hold(&self, timeline: Timeline, now: DateTime<Utc>, day: TimeDelta) -> Hold {
+        if let Some(pause) = self.paused() {
+            return Hold::Until(if timeline == Timeline::Wall { pause.look_again(now) } else { now + day });
+        }
+        self.circuits().get_mut(&timeline).map_or(Hold::Free, |breaker| breaker.hold(&self.rules, now))
+    }
+
+    /// Lets a payment through, as a probe where the circuit is half open.
+    pub fn let_through(&self, timeline: Timeline, order: Order) {
+        if let Some(breaker) = self.circuits().get_mut(&timeline) {
+            breaker.probe(order);
+        }
+    }
+
+    pub fn is_probe(&self, timeline: Timeline, order: Order) -> bool {
+        self.circuits().get(&timeline).is_some_and(|breaker| breaker.is_probe(order))
+    }
+
+    pub fn leave(&self, timeline: Timeline, order: Order) {
+        if let Some(breaker) = self.circuits().get_mut(&timeline) {
+            breaker.leave(order);
+        }
+    }
+
+    /// Notes what a call met. `waits`: how long a test clock's circuit stays open.
+    pub fn note(&self, timeline: Timeline, now: DateTime<Utc>, waits: &[TimeDelta], order: Order, met: &Met) -> Option<Change> {
+        let real = timeline == Timeline::Wall;
+        let waits = if real { &self.waits } else { waits };
+        let met = match met {
+            // Asked for in real time, which a test clock does not go by: there it is a fault like any other.
+            Met::Fault { message, .. } if !real => &Met::Fault { message: message.clone(), retry_after: None },
+            met => met,
+        };
+        let mut circuits = self.circuits();
+        if *met == Met::Answer && !circuits.contains_key(&timeline) {
+            // The window of the last calls only matters where there was a fault.
+            return None;
+        }
+        let breaker = circuits.entry(timeline).or_default();
+        let change = breaker.note(&self.rules, waits, now, order, met);
+        if !real && breaker.is_fresh() {
+            circuits.remove(&timeline);
+        }
+        change
+    }
+
+    /// Whether nothing may be expected of it now.
+    pub fn is_down(&self, timeline: Timeline) -> bool {
+        self.paused().is_some() || self.circuits().get(&timeline).is_some_and(|breaker| breaker.circuit != Circuit::Closed)
+    }
+
+    /// The first of the waits of an open circuit.
+    pub fn shortest_wait(&self) -> TimeDelta {
+        self.waits.first().copied().unwrap_or(TimeDelta::minutes(1))
+    }
+
+    /// Where it stands in real time.
+    pub fn breaker(&self, now: DateTime<Utc>) -> Breaker {
+        let mut circuits = self.circuits();
+        let Some(breaker) = circuits.get_mut(&Timeline::Wall) else { return Breaker::default() };
+        breaker.hold(&self.rules, now);
+        breaker.clone()
+    }
+
+    pub fn paused(&self) -> Option<Pause> {
+        self.pause.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the database says of an operator's pause.
+    pub fn set_pause(&self, pause: Option<Pause>) {
+        *self.pause.lock().unwrap_or_else(PoisonError::into_inner) = pause;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_line_is_heard_and_not_the_words() {
+        let fault = |message: &str| Fault { message: message.into(), retry_after: None };
+        let said = Some(("unknown".to_owned(), None));
+        // An unknown that the gateway put in words of its own is an answer.
+        let ((), line) = listening(async { note(Ok(())) }).await;
+        assert_eq!(line.met(said.clone()), Met::Answer);
+        let ((), line) = listening(async {
+            note(Ok(()));
+            note(Err(fault("status 503")));
+        })
+        .await;
+        assert_eq!(line.met(None), Met::Fault { message: "status 503".into(), retry_after: None });
+        // An adapter without a line is taken at its word.
+        let ((), line) = listening(async {}).await;
+        assert_eq!(line.met(said), Met::Fault { message: "unknown".into(), retry_after: None });
+        note(Err(fault("nobody listens")));
+    }
+
+    #[test]
+    fn what_waits_for_an_operator_waits_for_one_instant() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().expect("instant");
+        let pause = Pause { reason: String::new(), paused_at: at("2026-01-01T00:00:10Z") };
+        for (now, again) in [
+            ("2026-01-01T00:00:10Z", "2026-01-01T00:15:10Z"),
+            ("2026-01-01T00:15:09.9Z", "2026-01-01T00:15:10Z"),
+            ("2026-01-01T00:15:10Z", "2026-01-01T00:30:10Z"),
+            ("2025-12-31T00:00:00Z", "2026-01-01T00:15:10Z"),
+        ] {
+            assert_eq!(pause.look_again(at(now)), at(again), "{now}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Asking the customer: what gateways can do that send a payment request, or at least have a link to pay by.
+//!
+//! A request takes no money by itself, so sending it twice is a nuisance and no double charge, unless both get paid: what was paid is
+//! always looked up by our own reference, which finds the payments of every copy.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::http::NoAnswer;
+use crate::domain::{frequency::Frequency, money::Currency, payment::Decline};
+
+/// One request as the gateway needs to know it. Sent again unchanged, it is the same request.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Our own reference: Paysley's `reference_number`, Paylike's `reference`. 17 alphanumerics.
+    pub reference: String,
+    pub amount_minor: i64,
+    pub currency: Currency,
+    pub description: String,
+    /// Some of `EMAIL`, `SMS`, `WEB`; the last sends nothing.
+    pub channels: Vec<String>,
+    pub name: String,
+    pub email: Option<String>,
+    pub phone: Option<String>,
+    pub locale: Option<String>,
+    /// Wall time: gateways know no other.
+    pub expires_at: DateTime<Utc>,
+    /// Where the gateway may tell us that something has happened.
+    pub callback_url: Option<String>,
+    /// One that the gateway is to run by itself; none: one payment.
+    pub schedule: Option<Schedule>,
+}
+
+/// Payments that the gateway makes by itself, once the customer has agreed.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// Weekly, monthly, quarterly or yearly.
+    pub frequency: Frequency,
+    /// In the future.
+    pub starts_at: DateTime<Utc>,
+    /// None: until stopped.
+    pub payments: Option<i64>,
+    /// Taken at once, beside the schedule; minor units.
+    pub initial_minor: Option<i64>,
+}
+
+/// What a request that was sent, or sent again, came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// `request_id` is the gateway's own, where it keeps requests.
+    Sent { request_id: Option<String>, link: Option<String> },
+    /// Refused by the gateway's own word: nobody was asked.
+    Refused(Decline),
+    /// Certainly not processed.
+    GatewayError { message: String, retry_after: Option<Duration> },
+    /// The customer may have been asked.
+    Unknown { message: String },
+}
+
+/// What is needed to find out what was paid.
+#[derive(Debug, Clone)]
+pub struct Outstanding {
+    pub reference: String,
+    pub amount_minor: i64,
+    pub currency: Currency,
+    /// Wall time of the first call: search windows count from here.
+    pub sent_at: DateTime<Utc>,
+}
+
+/// Money that a customer has paid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    pub transaction_id: String,
+    pub amount_minor: i64,
+    pub currency: Currency,
+    /// Not ours yet: it has to be captured, else it goes back to the customer by itself.
+    pub reserved: bool,
+}
+
+/// The gateway's answer when asked what was paid under a reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// All of it, oldest first; none yet, as a rule.
+    Payments(Vec<Received>),
+    NoAnswer {
+        message: String,
+    },
+}
+
+/// What an attempt to take a request back came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Withdrawn {
+    /// Nobody can pay by it any more.
+    Gone,
+    /// The gateway keeps it, as it does once somebody has tried to pay.
+    Kept {
+        message: String,
+    },
+    NoAnswer {
+        message: String,
+    },
+}
+
+#[async_trait]
+pub trait Requests: Send + Sync {
+    /// Whether it sends messages itself. Where it does not, there is only a link.
+    fn sends(&self) -> bool;
+
+    /// Whether it can run a schedule by itself.
+    fn runs_schedules(&self) -> bool {
+        false
+    }
+
+    /// Asks the customer.
+    async fn ask(&self, ask: &Ask) -> Asked;
+
+    /// Asks once more, by the same request.
+    async fn remind(&self, request_id: Option<&str>, ask: &Ask) -> Asked;
+
+    /// What was paid under a reference. Only looks: nothing is captured here.
+    async fn hear(&self, outstanding: &Outstanding) -> Heard;
+
+    /// Takes the request back. Repeating it does no harm.
+    async fn withdraw(&self, request_id: &str) -> Withdrawn;
+
+    /// Stops a running schedule, by any payment of it. Repeating it does no harm.
+    async fn stop(&self, _payment_id: &str) -> Withdrawn {
+        Withdrawn::NoAnswer { message: "this gateway runs no schedules".to_owned() }
+    }
+}
+
+impl From<NoAnswer> for Asked {
+    fn from(no_answer: NoAnswer) -> Self {
+        match no_answer {
+            NoAnswer::NotProcessed { message, retry_after } => Self::GatewayError { message, retry_after },
+            NoAnswer::Unknown { message } => Self::Unknown { message },
+        }
+    }
+}

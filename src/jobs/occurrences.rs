@@ -1,0 +1,135 @@
+//! Jobs with a timetable: each of their occurrences is run by one daemon of all on the database.
+//!
+//! One that nobody ran, since all were down, is run once when the first is up again, however many were missed. One whose daemon
+//! dies, or that fails, is taken over when its claim has ended.
+
+use std::{
+    str::FromStr,
+    sync::{Arc, PoisonError},
+};
+
+use anyhow::Context;
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use croner::{Cron, parser::CronParser, parser::Seconds};
+use tokio::sync::Notify;
+
+use super::{
+    Job,
+    cron::{Pulse, run},
+};
+use crate::billing::{
+    App,
+    occurrence::{self, Taken},
+};
+
+/// When a job occurs, UTC.
+pub struct Timetable(Cron);
+
+impl FromStr for Timetable {
+    type Err = anyhow::Error;
+
+    /// Six fields, the first of them seconds.
+    fn from_str(expression: &str) -> anyhow::Result<Self> {
+        let parser = CronParser::builder().seconds(Seconds::Required).build();
+        Ok(Self(parser.parse(expression).with_context(|| format!("{expression} is no timetable"))?))
+    }
+}
+
+impl Timetable {
+    // Occurrences are whole seconds; the parts of a second would be carried on into them.
+
+    /// The latest occurrence by `now`; the same for daemons whose clocks differ, but for a moment around each occurrence.
+    pub fn latest(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.0.find_previous_occurrence(&now.trunc_subsecs(0), true).ok()
+    }
+
+    pub fn after(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.0.find_next_occurrence(&now.trunc_subsecs(0), false).ok()
+    }
+}
+
+/// Waits for occurrences, and for whoever asks for a run. The bell only hastens what the next tick would find.
+pub(super) async fn answer(app: Arc<App>, job: &'static Job, timetable: Timetable, bell: Arc<Notify>, pulse: Arc<Pulse>) {
+    let tick = app.config.jobs.tick;
+    // At start: what was missed.
+    let mut next = app.clock.now();
+    loop {
+        let rung = tokio::select! {
+            () = app.stopping.cancelled() => return,
+            () = bell.notified() => true,
+            () = tokio::time::sleep(tick) => false,
+        };
+        if rung || next <= app.clock.now() {
+            pulse.works();
+            let wait = TimeDelta::from_std(tick).unwrap_or_default();
+            next = take_turn(&app, job, &timetable).await.unwrap_or_else(|| app.clock.now() + wait);
+        }
+        pulse.rests();
+    }
+}
+
+/// Runs what is this daemon's to run; says when to look again, or nothing for the next tick.
+pub async fn take_turn(app: &App, job: &'static Job, timetable: &Timetable) -> Option<DateTime<Utc>> {
+    let now = app.clock.now();
+    let asked = app.bells.asked.lock().unwrap_or_else(PoisonError::into_inner).contains(job.name);
+    let taken = match occurrence::take(app, job.name, timetable.latest(now)?, asked).await {
+        Ok(taken) => taken,
+        Err(error) => {
+            tracing::warn!(job = job.name, %error, "whose turn it is could not be found out");
+            return None;
+        }
+    };
+    if taken == Taken::Done {
+        // By another daemon, maybe. One that is at it has not ended it: it may hang.
+        app.bells.ran.lock().unwrap_or_else(PoisonError::into_inner).insert(job.name, now);
+    }
+    match taken {
+        Taken::Done => timetable.after(now),
+        // Once more after that one.
+        Taken::UnderWay(_) if asked => None,
+        Taken::UnderWay(until) => Some(until),
+        Taken::Ours => {
+            let well = tokio::select! {
+                well = run(app, job, now) => well,
+                never = occurrence::keep(app, job.name) => match never {},
+            };
+            if well && let Err(error) = occurrence::finish(app, job.name).await {
+                tracing::warn!(job = job.name, %error, "the run is done and could not be marked so; it is repeated when its lease ends");
+                return None;
+            }
+            if well { timetable.after(now) } else { None }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::{Bell, JOBS};
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().expect("an instant")
+    }
+
+    #[test]
+    fn daemons_whose_clocks_differ_mean_the_same_occurrence() {
+        let hourly: Timetable = "0 7 * * * *".parse().expect("a timetable");
+        for now in ["2026-03-29T01:07:00Z", "2026-03-29T01:07:04.5Z", "2026-03-29T02:06:59.999999Z"] {
+            assert_eq!(hourly.latest(at(now)), Some(at("2026-03-29T01:07:00Z")), "{now}");
+            assert_eq!(hourly.after(at(now)), Some(at("2026-03-29T02:07:00Z")), "{now}");
+        }
+        let daily: Timetable = "30 0 4 * * *".parse().expect("a timetable");
+        assert_eq!(daily.latest(at("2027-01-01T00:00:00Z")), Some(at("2026-12-31T04:00:30Z")));
+    }
+
+    #[test]
+    fn every_timetable_in_the_table_can_be_read() {
+        for job in JOBS {
+            if let Bell::Cron(expression) = job.bell {
+                let timetable: Timetable = expression.parse().expect(job.name);
+                assert!(timetable.latest(at("2026-01-01T00:00:00Z")).is_some(), "{} never occurs", job.name);
+            }
+        }
+        assert!("7 * * * *".parse::<Timetable>().is_err(), "without seconds");
+    }
+}

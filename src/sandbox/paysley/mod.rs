@@ -1,0 +1,107 @@
+//! The pretend Paysley (and Kurv, its other name, without the `/v2`): customers are asked by e-mail, SMS or link, and pay by hand.
+
+mod books;
+mod callback;
+mod payments;
+mod refusal;
+mod requests;
+
+use axum::http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::{
+    Sandbox,
+    call::{Call, Operation, Target},
+    fixtures,
+    reply::Reply,
+};
+use refusal::Refusal;
+
+pub use books::{Asked, Books};
+pub use callback::Callback;
+pub use payments::{Pay, dispute, pay, run_schedules};
+
+/// Whether a path without `/v2` is one of Paysley's.
+pub fn owns(path: &str) -> bool {
+    let first = path.split('/').find(|part| !part.is_empty());
+    matches!(first, Some("payment-requests" | "payments" | "refunds" | "captures"))
+}
+
+pub fn answer(sandbox: &Sandbox, call: &Call) -> Reply {
+    match route(sandbox, call) {
+        Ok(mut body) => {
+            // Its plugins look for either word.
+            for (field, word) in [("result", "success"), ("status", "success")] {
+                if body.get(field).is_none() {
+                    body[field] = json!(word);
+                }
+            }
+            Reply::json(StatusCode::OK, &body)
+        }
+        Err(refusal) => refusal.into_reply(),
+    }
+}
+
+fn route(sandbox: &Sandbox, call: &Call) -> Result<Value, Refusal> {
+    let key = call.authorization.strip_prefix("Bearer ").unwrap_or_default();
+    if key != fixtures::PAYSLEY_KEY {
+        return Err(Refusal::Forbidden);
+    }
+    if let Some(reason) = &call.malformed {
+        return Err(Refusal::field("", reason));
+    }
+    let now = (sandbox.now)();
+    let mut guard = sandbox.state();
+    let state = &mut *guard;
+    match (&call.method, call.segments().as_slice()) {
+        (&Method::POST, ["payment-requests"]) => {
+            let shown = requests::create(&mut state.paysley, &call.body, now)?;
+            if state.scripts.knows_anyone() {
+                payments::pay_by_itself(state, now);
+            }
+            Ok(shown)
+        }
+        (&Method::PUT, ["payment-requests"]) => requests::update(&mut state.paysley, &call.body, now),
+        (&Method::GET, ["payment-requests", id]) => requests::get(&state.paysley, id),
+        (&Method::DELETE, ["payment-requests", id]) => requests::delete(&mut state.paysley, id),
+        (&Method::GET, ["payments"]) => payments::list(&state.paysley, &call.query),
+        (&Method::GET, ["payments", id]) => payments::get(&state.paysley, id),
+        (&Method::DELETE, ["payments", "subscription", id]) => payments::stop_schedule(&mut state.paysley, id),
+        (&Method::POST, ["refunds", id]) => payments::refund(state, id, &call.body, now),
+        (&Method::POST, ["captures", id]) => payments::capture(state, id, &call.body, now),
+        _ => Err(Refusal::missing("Not found.")),
+    }
+}
+
+/// What this call does, to what.
+pub fn aim(books: &Books, call: &Call) -> (Operation, Target) {
+    let text = |body: &super::body::Body, name: &str| body.text(name).ok().flatten().map(str::to_owned);
+    let mut target = Target { reference: text(&call.body, "reference_number"), ..Target::default() };
+    let operation = match (&call.method, call.segments().as_slice()) {
+        (&Method::POST | &Method::PUT, ["payment-requests"]) => {
+            target.transaction_id = text(&call.body, "transaction_id");
+            Operation::Request
+        }
+        (method, ["payment-requests", id]) => {
+            target.reference = books.request(id).map(|request| request.reference.clone());
+            target.transaction_id = Some((*id).to_owned());
+            if *method == Method::GET { Operation::Lookup } else { Operation::Request }
+        }
+        (&Method::GET, ["payments"]) => {
+            target.reference = text(&call.query, "keywords");
+            Operation::Lookup
+        }
+        (method, [kind, .., id]) => {
+            target.transaction_id = Some((*id).to_owned());
+            target.reference = books.payment(id).map(|payment| payment.reference.clone());
+            match (method, *kind) {
+                (_, "refunds") => Operation::Refund,
+                (_, "captures") => Operation::Capture,
+                (&Method::GET, _) => Operation::Lookup,
+                _ => Operation::Request,
+            }
+        }
+        _ => Operation::Account,
+    };
+    (operation, target)
+}

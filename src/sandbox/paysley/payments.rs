@@ -1,0 +1,287 @@
+//! Payments made through links: by the customer, whom the switches play, and by the gateway's own schedules; refunds and captures.
+
+use chrono::{DateTime, Months, TimeDelta, Utc};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    super::{State, body::Body, call::Gateway, ledger},
+    books::{Books, Payment, Schedule, date, major},
+    callback::Callback,
+    refusal::Refusal,
+};
+use crate::domain::money::Currency;
+
+/// The customer opens a link and pays, as posted to `/_sandbox/paysley/pay`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pay {
+    pub transaction_id: Option<String>,
+    /// The newest link with this reference that is still there.
+    pub reference: Option<String>,
+    /// `approve` when left out, or `decline`.
+    pub outcome: Option<Outcome>,
+    /// Minor units, where the customer pays another amount than was asked.
+    pub amount: Option<i64>,
+    pub currency: Option<Currency>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Approve,
+    Decline,
+}
+
+/// Pays, or says why nobody could. Answers the payment's id and whom to tell.
+pub fn pay(state: &mut State, pay: &Pay, now: DateTime<Utc>) -> Result<(String, Option<Callback>), String> {
+    let books = &state.paysley;
+    let number = match (&pay.transaction_id, &pay.reference) {
+        (Some(id), _) => books.number(id),
+        (None, Some(reference)) => {
+            let there = books.requests.iter().rev().find(|(_, request)| request.reference == *reference && !request.deleted);
+            there.map(|(number, _)| *number)
+        }
+        (None, None) => return Err("name a transaction_id or a reference".to_owned()),
+    };
+    let number = number.ok_or("there is no such link, or it was withdrawn")?;
+    let request = &books.requests[&number];
+    if request.expires.is_some_and(|expires| expires <= now) {
+        return Err("the link has expired".to_owned());
+    }
+    if books.is_paid(number) || request.schedule.as_ref().is_some_and(|schedule| schedule.running) {
+        return Err("the link is paid".to_owned());
+    }
+    let approved = pay.outcome != Some(Outcome::Decline);
+    let asked = match &request.schedule {
+        Some(schedule) => schedule.initial.unwrap_or(0),
+        None => request.amount,
+    };
+    let (amount, currency) = (pay.amount.unwrap_or(asked), pay.currency.unwrap_or(request.currency));
+    let scheduled = request.schedule.is_some();
+    let kind = if request.preauthorized { "CC.PA" } else { "CC.DB" };
+    if approved && let Some(schedule) = state.paysley.requests.get_mut(&number).and_then(|request| request.schedule.as_mut()) {
+        schedule.running = true;
+    }
+    Ok(record(state, number, kind, amount, currency, approved, scheduled, now))
+}
+
+/// Where every token is known, every customer who is asked pays at once, or is declined as often as the others. Nobody is called back.
+pub fn pay_by_itself(state: &mut State, now: DateTime<Utc>) {
+    let Some((number, request)) = state.paysley.requests.last_key_value() else { return };
+    let token = request.fields.get("email").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let declined = state.scripts.next(&format!("{token} {}", request.reference), request.amount, 202) != Some(0);
+    let outcome = Some(if declined { Outcome::Decline } else { Outcome::Approve });
+    let chosen = Pay { transaction_id: Some(super::books::transaction_id(*number)), outcome, ..Pay::default() };
+    // It was made a moment ago: nothing hinders its payment.
+    let _ = pay(state, &chosen, now);
+}
+
+#[expect(clippy::too_many_arguments, reason = "one line of a ledger")]
+fn record(
+    state: &mut State,
+    number: u64,
+    kind: &'static str,
+    amount: i64,
+    currency: Currency,
+    approved: bool,
+    scheduled: bool,
+    at: DateTime<Utc>,
+) -> (String, Option<Callback>) {
+    let id = state.ids.fluidpay(at);
+    let request = &state.paysley.requests[&number];
+    let reference = request.reference.clone();
+    let captured = if approved && kind == "CC.DB" { amount } else { 0 };
+    let payment = Payment {
+        id: id.clone(),
+        request: number,
+        reference,
+        kind,
+        amount,
+        currency,
+        approved,
+        captured,
+        refunded: 0,
+        charged_back: 0,
+        of: None,
+        scheduled,
+        at,
+    };
+    if captured > 0 {
+        book(&mut state.ledger, ledger::Kind::Charge, &payment, captured, at);
+    }
+    let callback = Callback::about(&payment, request);
+    state.paysley.payments.push(payment);
+    (id, callback)
+}
+
+fn book(ledger: &mut ledger::Ledger, kind: ledger::Kind, payment: &Payment, amount: i64, at: DateTime<Utc>) {
+    ledger.record(ledger::Entry {
+        gateway: Gateway::Paysley,
+        kind,
+        transaction_id: payment.id.clone(),
+        reference: payment.reference.clone(),
+        amount,
+        currency: payment.currency,
+        at,
+    });
+}
+
+/// Makes the recurring payments that fall due by an instant. Answers their ids and whom to tell.
+pub fn run_schedules(state: &mut State, until: DateTime<Utc>) -> Vec<(String, Option<Callback>)> {
+    let mut due = Vec::new();
+    for (number, request) in &mut state.paysley.requests {
+        let Some(schedule) = request.schedule.as_mut().filter(|schedule| schedule.running) else { continue };
+        while let Some(at) = next(schedule).filter(|at| *at <= until) {
+            schedule.made += 1;
+            schedule.running = schedule.total.is_none_or(|total| schedule.made < total);
+            due.push((*number, request.amount, request.currency, at));
+        }
+    }
+    due.sort_by_key(|(_, _, _, at)| *at);
+    due.into_iter()
+        .map(|(number, amount, currency, at)| record(state, number, "CC.DB", amount, currency, true, true, at))
+        .collect()
+}
+
+fn next(schedule: &Schedule) -> Option<DateTime<Utc>> {
+    if !schedule.running {
+        return None;
+    }
+    let months = match schedule.frequency.as_str() {
+        "MONTHLY" => 1,
+        "QUARTERLY" => 3,
+        "YEARLY" => 12,
+        _ => return schedule.start.checked_add_signed(TimeDelta::weeks(schedule.made.into())),
+    };
+    schedule.start.checked_add_months(Months::new(months * schedule.made))
+}
+
+/// The history, newest first. Keywords are searched for in reference, e-mail and mobile number, anywhere in them.
+pub fn list(books: &Books, query: &Body) -> Result<Value, Refusal> {
+    let text = |field: &str| query.text(field).ok().flatten().filter(|text| !text.is_empty());
+    let number = |field: &str, default: usize| match text(field) {
+        None => Ok(default),
+        Some(text) => text.parse().ok().filter(|n| *n > 0).ok_or_else(|| Refusal::field(field, format!("{field} is not valid."))),
+    };
+    let (limit, page) = (number("limit", 10)?, number("page", 1)?);
+    if text("start_date").is_some() && text("end_date").is_none() {
+        return Err(Refusal::field("end_date", "end_date is required."));
+    }
+    let keywords = text("keywords").map(str::to_lowercase);
+    let matches = |payment: &&Payment| {
+        let Some(request) = books.requests.get(&payment.request) else { return false };
+        let day = payment.at.date_naive().to_string();
+        let inside = text("start_date").is_none_or(|start| start <= &*day) && text("end_date").is_none_or(|end| &*day <= end);
+        let said = [&payment.reference, request.text("email"), request.text("mobile_number")];
+        inside && keywords.as_ref().is_none_or(|word| said.iter().any(|text| text.to_lowercase().contains(word)))
+    };
+    let found: Vec<&Payment> = books.payments.iter().rev().filter(matches).collect();
+    let shown: Vec<Value> = found
+        .iter()
+        .skip((page - 1) * limit)
+        .take(limit)
+        .filter_map(|payment| Some(payment.show(books.requests.get(&payment.request)?)))
+        .collect();
+    Ok(
+        json!({ "limit": limit.to_string(), "page": page.to_string(), "page_count": found.len().div_ceil(limit), "payments": shown }),
+    )
+}
+
+pub fn get(books: &Books, id: &str) -> Result<Value, Refusal> {
+    let payment = books.payment(id).ok_or_else(|| Refusal::missing("Your Payment history data not found"))?;
+    Ok(json!({ "payment": payment.show(&books.requests[&payment.request]) }))
+}
+
+/// Money on its way: what is asked for must be a number and still be there.
+fn amount_of(body: &Body, payment: &Payment, left: i64) -> Result<i64, Refusal> {
+    let Some(Value::Number(number)) = body.get("amount") else { return Err(Refusal::field("amount", "amount is required.")) };
+    let amount = payment.currency.minor(&number.to_string()).filter(|amount| (1..=left).contains(amount));
+    amount.ok_or_else(|| Refusal::field("amount", format!("amount must be at most {}.", payment.currency.major(left))))
+}
+
+pub fn refund(state: &mut State, id: &str, body: &Body, now: DateTime<Utc>) -> Result<Value, Refusal> {
+    let missing = || Refusal::missing("Payment not found.");
+    let refund_id = state.ids.fluidpay(now);
+    let payment = state.paysley.payment_mut(id).filter(|payment| payment.approved && payment.of.is_none()).ok_or_else(missing)?;
+    let amount = amount_of(body, payment, payment.captured - payment.refunded - payment.charged_back)?;
+    payment.refunded += amount;
+    let payment = payment.clone();
+    book(&mut state.ledger, ledger::Kind::Refund, &payment, amount, now);
+    let refund = Payment {
+        id: refund_id,
+        kind: "CC.RF",
+        amount,
+        captured: 0,
+        refunded: 0,
+        charged_back: 0,
+        of: Some(id.to_owned()),
+        at: now,
+        ..payment.clone()
+    };
+    state.paysley.payments.push(refund);
+    Ok(json!({
+        "payment_id": id,
+        "amount": major(payment.amount, payment.currency),
+        "balance": major(payment.captured - payment.refunded, payment.currency),
+        "refunded_amount": major(amount, payment.currency),
+        "currency": payment.currency,
+        "ref_number": payment.reference,
+        "refund_date": date(now),
+        "transaction_id": payment.request,
+        "transaction_type": "once-off",
+        "status": "refund",
+    }))
+}
+
+/// From now on the customer's bank has so much back; 0 ends it.
+pub fn dispute(state: &mut State, id: &str, amount: i64, now: DateTime<Utc>) -> bool {
+    let Some(payment) = state.paysley.payment_mut(id).filter(|payment| payment.approved && payment.of.is_none()) else {
+        return false;
+    };
+    let more = amount - payment.charged_back;
+    if amount < 0 || more == 0 || more > payment.captured - payment.refunded - payment.charged_back {
+        return false;
+    }
+    payment.charged_back = amount;
+    let payment = payment.clone();
+    let kind = if more > 0 { ledger::Kind::Dispute } else { ledger::Kind::DisputeWon };
+    book(&mut state.ledger, kind, &payment, more.abs(), now);
+    true
+}
+
+/// Turns a preauthorized payment into money, once.
+pub fn capture(state: &mut State, id: &str, body: &Body, now: DateTime<Utc>) -> Result<Value, Refusal> {
+    let payment = state.paysley.payment_mut(id).filter(|payment| payment.approved && payment.kind == "CC.PA");
+    let payment = payment.ok_or_else(|| Refusal::missing("Payment not found."))?;
+    let left = if payment.captured > 0 { 0 } else { payment.amount };
+    payment.captured = amount_of(body, payment, left)?;
+    let payment = payment.clone();
+    book(&mut state.ledger, ledger::Kind::Capture, &payment, payment.captured, now);
+    Ok(json!({
+        "payment_id": id,
+        "captured_amount": major(payment.captured, payment.currency),
+        "amount": major(payment.amount, payment.currency),
+        "currency": payment.currency,
+        "ref_number": payment.reference,
+        "capture_date": date(now),
+        "transaction_type": "once-off",
+        "status": "capture",
+    }))
+}
+
+pub fn stop_schedule(books: &mut Books, id: &str) -> Result<Value, Refusal> {
+    let missing = || Refusal::missing("Payment is not found.");
+    let payment = books.payment(id).filter(|payment| payment.scheduled).cloned().ok_or_else(missing)?;
+    if let Some(schedule) = books.requests.get_mut(&payment.request).and_then(|request| request.schedule.as_mut()) {
+        schedule.running = false;
+    }
+    Ok(json!({
+        "payment_id": id,
+        "amount": major(payment.amount, payment.currency),
+        "currency": payment.currency,
+        "ref_number": "Paysley End Subscription",
+        "transaction_type": "scheduled",
+        "status": "end_subscription",
+    }))
+}

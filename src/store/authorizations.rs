@@ -1,0 +1,324 @@
+//! Authorizations: recorded before the call, like payments. `authorizations_one_open` lets a subscription keep one.
+
+use chrono::{DateTime, Utc};
+
+use super::{Db, Result, Tx, db::Row};
+use crate::domain::{
+    authorization::Authorization,
+    customer::Timeline,
+    id::{AuthorizationId, CustomerId, InvoiceId, PaymentMethodId, SubscriptionId},
+    invoice::InvoiceStatus,
+    money::Currency,
+    payment::MethodKind,
+    subscription::Subscription,
+};
+
+impl Row for Authorization {
+    const TABLE: &'static str = "authorizations";
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "subscription_id",
+        "customer_id",
+        "cycle",
+        "payment_method_id",
+        "timeline",
+        "gateway",
+        "kind",
+        "reference",
+        "idempotency_key",
+        "customer_token",
+        "payment_method_token",
+        "prior_transaction_id",
+        "credential",
+        "description",
+        "amount",
+        "currency",
+        "bill_at",
+        "status",
+        "transaction_id",
+        "payment_id",
+        "decline_class",
+        "decline_code",
+        "decline_message",
+        "void_reason",
+        "lease_owner",
+        "lease_token",
+        "lease_expires_at",
+        "lookups",
+        "next_lookup_at",
+        "sent_at",
+        "called_at",
+        "expires_at",
+        "created_at",
+        "resolved_at",
+        "amount_taken",
+    ];
+}
+
+const PROGRESS: &[&str] = &[
+    "bill_at",
+    "status",
+    "transaction_id",
+    "payment_id",
+    "decline_class",
+    "decline_code",
+    "decline_message",
+    "void_reason",
+    "lease_owner",
+    "lease_token",
+    "lease_expires_at",
+    "lookups",
+    "next_lookup_at",
+    "called_at",
+    "expires_at",
+    "resolved_at",
+    "amount_taken",
+];
+
+pub async fn insert(tx: &mut Tx, authorizations: &[Authorization]) -> Result<()> {
+    tx.insert_rows(authorizations).await
+}
+
+pub async fn save(tx: &mut Tx, authorizations: &[Authorization]) -> Result<()> {
+    tx.update_rows(authorizations, PROGRESS).await?;
+    Ok(())
+}
+
+pub async fn get(db: &Db, id: AuthorizationId) -> Result<Option<Authorization>> {
+    db.query("select * from authorizations where id = $1").bind(id).optional().await
+}
+
+pub async fn lock(tx: &mut Tx, id: AuthorizationId) -> Result<Option<Authorization>> {
+    tx.query("select * from authorizations where id = $1 for update").bind(id).optional().await
+}
+
+/// The latest of a subscription.
+pub async fn latest_of(db: &Db, subscription: SubscriptionId) -> Result<Option<Authorization>> {
+    db.query("select * from authorizations where subscription_id = $1 order by cycle desc, id desc limit 1")
+        .bind(subscription)
+        .optional()
+        .await
+}
+
+/// The latest for a cycle.
+pub async fn of_cycle(db: &Db, subscription: SubscriptionId, cycle: i64) -> Result<Option<Authorization>> {
+    db.query("select * from authorizations where subscription_id = $1 and cycle = $2 order by id desc limit 1")
+        .bind(subscription)
+        .bind(cycle)
+        .optional()
+        .await
+}
+
+/// The subscriptions that are to be looked at by `now`, locked against other daemons.
+pub async fn due(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, limit: i64) -> Result<Vec<Subscription>> {
+    tx.query("select * from subscriptions where timeline = $1 and authorize_at <= $2 order by authorize_at limit $3 for update skip locked")
+        .bind(timeline)
+        .bind(now)
+        .bind(limit)
+        .all()
+        .await
+}
+
+pub async fn earliest_due(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
+    let row: (Option<DateTime<Utc>>,) = db
+        .query("select authorize_at from subscriptions where timeline = $1 and authorize_at is not null order by authorize_at limit 1")
+        .bind(timeline)
+        .optional()
+        .await?
+        .unwrap_or((None,));
+    Ok(row.0)
+}
+
+/// Writes when these subscriptions are looked at next, and nothing else.
+pub async fn save_next_look(tx: &mut Tx, subscriptions: &[Subscription]) -> Result<()> {
+    tx.update_rows(subscriptions, &["authorize_at"]).await?;
+    Ok(())
+}
+
+/// What reserves may be another card's now: a customer's subscriptions are looked at at once.
+pub async fn look_at_customer(tx: &mut Tx, customer: CustomerId) -> Result<u64> {
+    // In the past by every clock: at once.
+    tx.query("update subscriptions set authorize_at = updated_at where customer_id = $1 and authorize_days_before is not null")
+        .bind(customer)
+        .run()
+        .await
+}
+
+/// Those of these subscriptions that are open.
+pub async fn lock_open_of(tx: &mut Tx, subscriptions: &[SubscriptionId]) -> Result<Vec<Authorization>> {
+    tx.query(
+        "select * from authorizations where subscription_id in list($1) and status in ('pending', 'authorized', 'unknown', 'voiding')
+         order by id for update",
+    )
+    .bind_list(subscriptions)
+    .all()
+    .await
+}
+
+/// Those for the coming cycles of these subscriptions that are over, oldest first.
+pub async fn over_of(tx: &mut Tx, subscriptions: &[SubscriptionId]) -> Result<Vec<Authorization>> {
+    tx.query(
+        "select a.* from subscriptions s join authorizations a on a.subscription_id = s.id and a.cycle = s.next_cycle
+         where s.id in list($1) and a.status in ('declined', 'gateway_error', 'voided', 'lost') order by a.id",
+    )
+    .bind_list(subscriptions)
+    .all()
+    .await
+}
+
+/// The invoice of the cycle that an authorization is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub struct Standing {
+    pub id: AuthorizationId,
+    pub status: InvoiceStatus,
+    pub attempts: i64,
+}
+
+pub async fn invoices_of(tx: &mut Tx, authorizations: &[AuthorizationId]) -> Result<Vec<Standing>> {
+    tx.query(
+        "select a.id, i.status, i.attempts from authorizations a
+         join invoices i on i.subscription_id = a.subscription_id and i.cycle = a.cycle where a.id in list($1)",
+    )
+    .bind_list(authorizations)
+    .all()
+    .await
+}
+
+/// Who is charged for a subscription, and the credit that is used first.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct Payer {
+    pub subscription_id: SubscriptionId,
+    pub payment_method_id: Option<PaymentMethodId>,
+    pub gateway: Option<String>,
+    pub kind: Option<MethodKind>,
+    pub customer_token: Option<String>,
+    pub payment_method_token: Option<String>,
+    pub transaction_id: Option<String>,
+    pub balance: i64,
+    pub currency: Currency,
+}
+
+/// For each its own method, else the customer's default, else the one of first priority: as invoices choose theirs.
+pub async fn payers_of(tx: &mut Tx, subscriptions: &[SubscriptionId]) -> Result<Vec<Payer>> {
+    tx.query(
+        "select s.id as subscription_id, m.id as payment_method_id, m.gateway, m.kind, m.customer_token, m.payment_method_token,
+             m.transaction_id, c.balance, c.currency
+         from subscriptions s
+         join customers c on c.id = s.customer_id
+         left join payment_methods m on m.mandate_ended_at is null and m.id = coalesce(s.payment_method_id, (
+             select p.id from payment_methods p where p.customer_id = s.customer_id
+             order by p.is_default desc, p.priority, p.id limit 1))
+         where s.id in list($1)",
+    )
+    .bind_list(subscriptions)
+    .all()
+    .await
+}
+
+/// An authorization with the invoice that it is for.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct ForInvoice {
+    pub invoice_id: InvoiceId,
+    #[sqlx(flatten)]
+    pub authorization: Authorization,
+}
+
+/// What is open for these invoices; the caller holds them.
+pub async fn lock_of_invoices(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<ForInvoice>> {
+    tx.query(
+        "select i.id as invoice_id, a.* from invoices i
+         join authorizations a on a.subscription_id = i.subscription_id and a.cycle = i.cycle
+             and a.status in ('pending', 'authorized', 'unknown', 'voiding')
+         where i.id in list($1) for update of a",
+    )
+    .bind_list(invoices)
+    .all()
+    .await
+}
+
+/// What was handed to a payment and could not be captured is given free.
+pub async fn void_used(tx: &mut Tx, authorizations: &[AuthorizationId], reason: &str, now: DateTime<Utc>) -> Result<()> {
+    tx.query(
+        "update authorizations set status = 'voiding', void_reason = $2, next_lookup_at = $3, called_at = $3, lookups = 0
+         where id in list($1) and status = 'used'",
+    )
+    .bind_list(authorizations)
+    .bind(reason.to_owned())
+    .bind(now)
+    .run()
+    .await?;
+    Ok(())
+}
+
+/// Claims those whose look-up or void is due. If the claimer dies, it falls due again at `until`.
+pub async fn claim_look_ups(
+    tx: &mut Tx,
+    owner: &str,
+    timeline: Option<Timeline>,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Authorization>> {
+    tx.query(
+        "update authorizations set lease_owner = $1, lease_token = lease_token + 1, next_lookup_at = $3
+         where id in once(
+             select id from authorizations where next_lookup_at <= $2 and ($4 is null or timeline = $4)
+             order by next_lookup_at limit $5 for update skip locked)
+         returning *",
+    )
+    .bind(owner.to_owned())
+    .bind(now)
+    .bind(until)
+    .bind(timeline.map(|timeline| timeline.to_string()))
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Those whose daemon has gone silent, or is this one in an earlier life, are unknown from now on.
+pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, reborn: Option<&str>) -> Result<u64> {
+    tx.query(
+        "update authorizations set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null,
+             lease_token = lease_token + 1
+         where id in once(
+             select id from authorizations where lease_expires_at is not null and status = 'pending'
+             and (lease_expires_at <= $1 or lease_owner = $2) limit 500 for update skip locked)",
+    )
+    .bind(now)
+    .bind(reborn.map(str::to_owned))
+    .run()
+    .await
+}
+
+/// Look-ups claimed by an earlier life of this daemon are due at once.
+pub async fn release_look_ups(tx: &mut Tx, now: DateTime<Utc>, owner: &str) -> Result<u64> {
+    tx.query(
+        "update authorizations set next_lookup_at = $1, lease_owner = null where lease_owner = $2 and next_lookup_at is not null",
+    )
+    .bind(now)
+    .bind(owner.to_owned())
+    .run()
+    .await
+}
+
+/// How many of a timeline are on their way, either way.
+pub async fn undecided(db: &Db, timeline: Timeline) -> Result<i64> {
+    let row: (i64,) = db
+        .query("select count(*) from authorizations where timeline = $1 and status in ('pending', 'unknown', 'voiding')")
+        .bind(timeline)
+        .one()
+        .await?;
+    Ok(row.0)
+}
+
+/// When the next look-up or void on a timeline is due, wall time.
+pub async fn earliest_look_up(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
+    let row: (Option<DateTime<Utc>>,) = db
+        .query(
+            "select min(next_lookup_at) from authorizations where timeline = $1 and status in ('pending', 'unknown', 'voiding')",
+        )
+        .bind(timeline)
+        .one()
+        .await?;
+    Ok(row.0)
+}

@@ -1,0 +1,87 @@
+//! Any number of rows written by one statement, from one JSON parameter.
+
+use std::sync::atomic::Ordering;
+
+use serde::Serialize;
+use sqlx::AssertSqlSafe;
+
+use super::{Ask, Inner, Result, Tx, fields, hang, tap::through, texts::without_nul};
+
+/// A row as the bulk statements write it: its table, its columns, and its fields as JSON under the same names.
+pub trait Row: Serialize {
+    const TABLE: &'static str;
+    const COLUMNS: &'static [&'static str];
+}
+
+impl Tx {
+    /// Inserts all rows by one statement. Fails with [`Error::Conflict`] if any clashes.
+    pub async fn insert_rows<R: Row>(&mut self, rows: &[R]) -> Result<()> {
+        self.write_rows(rows, R::COLUMNS, |columns, source| {
+            format!("insert into {} ({}) select {} from {source}", R::TABLE, R::COLUMNS.join(", "), columns.join(", "))
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Writes `columns` of all rows, found by their first column (the id), by one statement.
+    pub async fn update_rows<R: Row>(&mut self, rows: &[R], columns: &'static [&'static str]) -> Result<u64> {
+        let key = R::COLUMNS[0];
+        let sent: Vec<&'static str> = std::iter::once(&key).chain(columns).copied().collect();
+        self.write_rows(rows, &sent, |selected, source| {
+            let named: Vec<String> = selected.iter().zip(&sent).map(|(value, name)| format!("{value} as {name}")).collect();
+            let sets: Vec<String> = columns.iter().map(|name| format!("{name} = new.{name}")).collect();
+            format!(
+                "update {table} set {} from (select {} from {source}) as new where {table}.{key} = new.{key}",
+                sets.join(", "),
+                named.join(", "),
+                table = R::TABLE
+            )
+        })
+        .await
+    }
+
+    /// One statement over rows of which these columns are sent.
+    async fn write_rows<R: Row>(
+        &mut self,
+        rows: &[R],
+        sent: &[&'static str],
+        statement: impl FnOnce(&[String], &str) -> String + Send,
+    ) -> Result<u64> {
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        self.tally.statements.fetch_add(1, Ordering::Relaxed);
+        self.tally.rows.fetch_add(rows.len() as u64, Ordering::Relaxed);
+        let json = without_nul(fields::json(rows, sent)?);
+        let ask = Ask::Statement { sql: R::TABLE, in_transaction: true };
+        through(&self.tap, ask, async {
+            Ok(match &mut self.inner {
+                Inner::Sqlite(tx) => {
+                    // serde writes instants with Z, sqlx with +00:00; one form must win or texts would not sort.
+                    let columns: Vec<String> = sent
+                        .iter()
+                        .map(|name| {
+                            if name.ends_with("_at") {
+                                format!("replace(entry ->> '{name}', 'Z', '+00:00')")
+                            } else {
+                                format!("entry ->> '{name}'")
+                            }
+                        })
+                        .collect();
+                    // Each entry is parsed once, and not once more for each of its columns.
+                    let sql = statement(
+                        &columns,
+                        "(with entries as materialized (select jsonb(value) as entry from json_each($1)) select entry from entries)",
+                    );
+                    sqlx::query(AssertSqlSafe(sql)).bind(json).execute(&mut **tx).await?.rows_affected()
+                }
+                Inner::Postgres(tx) => {
+                    let columns: Vec<String> = sent.iter().map(|name| (*name).to_owned()).collect();
+                    let sql = statement(&columns, &format!("json_populate_recordset(null::{}, cast($1 as json))", R::TABLE));
+                    hang(self.patience, sqlx::query(AssertSqlSafe(sql)).bind(json).execute(&mut **tx)).await?.rows_affected()
+                }
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,71 @@
+//! Gateways that rest: an operator's pauses, and the invoices and payments that wait for them. No statement reads more than what is
+//! due, or what waits.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{Db, Result, Tx, db::Row};
+use crate::domain::customer::Timeline;
+
+/// A gateway that an operator has paused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct GatewayPause {
+    pub gateway: String,
+    pub reason: String,
+    pub actor: String,
+    /// Wall time.
+    pub paused_at: DateTime<Utc>,
+}
+
+impl Row for GatewayPause {
+    const TABLE: &'static str = "gateway_pauses";
+    const COLUMNS: &'static [&'static str] = &["gateway", "reason", "actor", "paused_at"];
+}
+
+/// Fails with [`super::Error::Conflict`] if it is paused already.
+pub async fn pause(tx: &mut Tx, pause: GatewayPause) -> Result<()> {
+    tx.insert_rows(&[pause]).await
+}
+
+/// Ends a pause; answers it, if there was one.
+pub async fn resume(tx: &mut Tx, gateway: &str) -> Result<Option<GatewayPause>> {
+    tx.query("delete from gateway_pauses where gateway = $1 returning *").bind(gateway.to_owned()).optional().await
+}
+
+/// Every pause there is.
+pub async fn pauses(tx: &mut Tx) -> Result<Vec<GatewayPause>> {
+    tx.query("select * from gateway_pauses order by gateway").all().await
+}
+
+/// The same for whoever only looks.
+pub async fn paused(db: &Db) -> Result<Vec<GatewayPause>> {
+    db.query("select * from gateway_pauses order by gateway").all().await
+}
+
+/// What would wait for a gateway until this instant, or less long, is due now. Answers how many were moved.
+pub async fn bring_forward(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, until: DateTime<Utc>, limit: i64) -> Result<u64> {
+    tx.query(
+        "update invoices set next_attempt_at = $1 where id in (
+         select id from invoices where timeline = $4 and next_attempt_at > $1 and next_attempt_at <= $2
+         and postponed_by = 'gateway' limit $3 for update skip locked)",
+    )
+    .bind(now)
+    .bind(until)
+    .bind(limit)
+    .bind(timeline)
+    .run()
+    .await
+}
+
+/// Payments at a gateway that answers again are looked up at once, whatever their waits had come to.
+pub async fn look_up_now(tx: &mut Tx, gateway: &str, now: DateTime<Utc>) -> Result<u64> {
+    tx.query(
+        "update payments set next_lookup_at = $2 where id in (
+             select id from payments where status in ('pending', 'authorized', 'unknown') and status = 'unknown' and gateway = $1
+             and next_lookup_at > $2 and lease_owner is null for update skip locked)",
+    )
+    .bind(gateway.to_owned())
+    .bind(now)
+    .run()
+    .await
+}

@@ -1,0 +1,246 @@
+//! Payment requests: recorded before the customer is asked. `payment_requests_one_open` keeps collection from asking twice at once.
+
+use chrono::{DateTime, Utc};
+
+use super::{Db, Result, Tx, db::Row};
+use crate::domain::{
+    customer::Timeline,
+    id::{InvoiceId, PaymentRequestId},
+    payment_request::PaymentRequest,
+};
+
+impl Row for PaymentRequest {
+    const TABLE: &'static str = "payment_requests";
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "invoice_id",
+        "customer_id",
+        "payment_method_id",
+        "timeline",
+        "gateway",
+        "role",
+        "reference",
+        "status",
+        "ending",
+        "channels",
+        "name",
+        "email",
+        "phone",
+        "locale",
+        "description",
+        "amount",
+        "currency",
+        "payment_frequency",
+        "payment_start_at",
+        "total_number_of_payments",
+        "initial_payment_amount",
+        "agreement_id",
+        "request_id",
+        "link",
+        "message",
+        "kept",
+        "asks",
+        "reminders",
+        "remind",
+        "expires_at",
+        "next_reminder_at",
+        "lease_owner",
+        "lease_token",
+        "checks",
+        "next_check_at",
+        "claimed_at",
+        "heard_at",
+        "gateway_expires_at",
+        "sent_at",
+        "created_at",
+        "resolved_at",
+    ];
+}
+
+const PROGRESS: &[&str] = &[
+    "status",
+    "ending",
+    "agreement_id",
+    "request_id",
+    "link",
+    "message",
+    "kept",
+    "asks",
+    "reminders",
+    "remind",
+    "next_reminder_at",
+    "lease_owner",
+    "lease_token",
+    "checks",
+    "next_check_at",
+    "heard_at",
+    "gateway_expires_at",
+    "sent_at",
+    "resolved_at",
+];
+
+pub async fn insert(tx: &mut Tx, requests: &[PaymentRequest]) -> Result<()> {
+    tx.insert_rows(requests).await
+}
+
+pub async fn save(tx: &mut Tx, requests: &[PaymentRequest]) -> Result<()> {
+    tx.update_rows(requests, PROGRESS).await?;
+    Ok(())
+}
+
+pub async fn get(db: &Db, id: PaymentRequestId) -> Result<Option<PaymentRequest>> {
+    db.query("select * from payment_requests where id = $1").bind(id).optional().await
+}
+
+/// The gateways' own ids of these requests, of those that have one.
+pub async fn request_ids(db: &Db, ids: &[PaymentRequestId]) -> Result<Vec<(PaymentRequestId, String)>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    db.query("select id, request_id from payment_requests where id in list($1) and request_id is not null")
+        .bind_list(ids)
+        .all()
+        .await
+}
+
+pub async fn lock(tx: &mut Tx, id: PaymentRequestId) -> Result<Option<PaymentRequest>> {
+    tx.query("select * from payment_requests where id = $1 for update").bind(id).optional().await
+}
+
+pub async fn of_invoice(db: &Db, invoice: InvoiceId) -> Result<Vec<PaymentRequest>> {
+    db.query("select * from payment_requests where invoice_id = $1 order by id").bind(invoice).all().await
+}
+
+/// All that were ever made for these invoices, oldest first. The caller holds the invoices.
+pub async fn lock_of_invoices(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<PaymentRequest>> {
+    tx.query("select * from payment_requests where invoice_id in list($1) order by id for update").bind_list(invoices).all().await
+}
+
+/// Takes back what is open for invoices that want no more money: the gateway is told at once.
+pub async fn withdraw_of_invoices(tx: &mut Tx, invoices: &[InvoiceId], wall: DateTime<Utc>) -> Result<u64> {
+    if invoices.is_empty() {
+        return Ok(0);
+    }
+    tx.query(
+        "update payment_requests set ending = 'withdrawn', remind = false, checks = 0, next_reminder_at = null, next_check_at = $2
+         where invoice_id in list($1) and status in ('pending', 'unknown', 'sent') and ending is null",
+    )
+    .bind_list(invoices)
+    .bind(wall)
+    .run()
+    .await
+}
+
+/// Requests of a timeline that expire by now: they are to be closed at the gateway first.
+pub async fn expire(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, wall: DateTime<Utc>) -> Result<u64> {
+    tx.query(
+        "update payment_requests set ending = 'expired', remind = false, checks = 0, next_reminder_at = null, next_check_at = $3
+         where timeline = $1 and expires_at <= $2 and status in ('pending', 'unknown', 'sent') and ending is null",
+    )
+    .bind(timeline)
+    .bind(now)
+    .bind(wall)
+    .run()
+    .await
+}
+
+/// Requests of a timeline whose reminder is due by now.
+pub async fn lock_to_remind(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, limit: i64) -> Result<Vec<PaymentRequest>> {
+    tx.query(
+        "select * from payment_requests where timeline = $1 and next_reminder_at <= $2 order by next_reminder_at limit $3
+         for update skip locked",
+    )
+    .bind(timeline)
+    .bind(now)
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// The earliest instant, by its own clock, at which a timeline has a reminder or an expiry.
+pub async fn earliest(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
+    let row: (Option<DateTime<Utc>>, Option<DateTime<Utc>>) = db
+        .query(
+            "select (select min(expires_at) from payment_requests
+                     where timeline = $1 and status in ('pending', 'unknown', 'sent') and ending is null),
+                    (select min(next_reminder_at) from payment_requests where timeline = $1 and next_reminder_at is not null)",
+        )
+        .bind(timeline)
+        .one()
+        .await?;
+    Ok(row.0.into_iter().chain(row.1).min())
+}
+
+/// Claims requests that a gateway is to be called about. If the claimer dies, they fall due again at `until`.
+pub async fn claim(
+    tx: &mut Tx,
+    owner: &str,
+    timeline: Option<Timeline>,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<PaymentRequest>> {
+    let mut claimed: Vec<PaymentRequest> = tx
+        .query(
+            "select * from payment_requests where next_check_at <= $1 and ($2 is null or timeline = $2)
+             order by next_check_at limit $3 for update skip locked",
+        )
+        .bind(now)
+        .bind(timeline.map(|timeline| timeline.to_string()))
+        .bind(limit)
+        .all()
+        .await?;
+    for request in &mut claimed {
+        request.lease_owner = Some(owner.to_owned());
+        request.lease_token += 1;
+        request.claimed_at = Some(now);
+        request.next_check_at = Some(until);
+    }
+    tx.update_rows(&claimed, &["lease_owner", "lease_token", "claimed_at", "next_check_at"]).await?;
+    Ok(claimed)
+}
+
+/// What an earlier life of this daemon had claimed is due at once.
+pub async fn release(tx: &mut Tx, now: DateTime<Utc>, owner: &str) -> Result<u64> {
+    tx.query(
+        "update payment_requests set next_check_at = $1, lease_owner = null where lease_owner = $2 and next_check_at is not null",
+    )
+    .bind(now)
+    .bind(owner.to_owned())
+    .run()
+    .await
+}
+
+/// The request that a gateway knows by this reference.
+pub async fn named(db: &Db, gateway: &str, reference: &str) -> Result<Option<PaymentRequestId>> {
+    let row: Option<(PaymentRequestId,)> = db
+        .query("select id from payment_requests where reference = $1 and gateway = $2")
+        .bind(reference.to_owned())
+        .bind(gateway.to_owned())
+        .optional()
+        .await?;
+    Ok(row.map(|row| row.0))
+}
+
+/// How many requests of a timeline a gateway has still to be called about before time goes on.
+pub async fn busy(db: &Db, timeline: Timeline) -> Result<i64> {
+    let row: (i64,) = db
+        .query(
+            "select count(*) from payment_requests where timeline = $1
+             and status in ('pending', 'unknown', 'sent', 'running') and (status in ('pending', 'unknown') or ending is not null or remind)",
+        )
+        .bind(timeline)
+        .one()
+        .await?;
+    Ok(row.0)
+}
+
+/// When a gateway is next called about any request of a timeline, wall time.
+pub async fn earliest_check(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
+    let row: (Option<DateTime<Utc>>,) = db
+        .query("select min(next_check_at) from payment_requests where timeline = $1 and next_check_at is not null")
+        .bind(timeline)
+        .one()
+        .await?;
+    Ok(row.0)
+}

@@ -1,0 +1,140 @@
+//! The questions behind the invariants: each finds its row and no other.
+
+use rebilld::{
+    domain::{
+        authorization::Authorization,
+        customer::Customer,
+        invoice::Invoice,
+        payment::{Payment, PaymentStatus, Refund, RefundStatus},
+        payment_request::{PaymentRequest, RequestStatus},
+        subscription::Subscription,
+    },
+    store::{
+        self, Error, Tx,
+        invariants::{Breach, Sums},
+    },
+};
+
+use super::{Ground, on_both, samples};
+
+async fn customer(ground: &Ground) -> Customer {
+    let customer = samples::customer();
+    ground.write(async |tx: &mut Tx| store::customers::insert(tx, &customer).await).await;
+    customer
+}
+
+async fn invoice(ground: &Ground, change: impl FnOnce(&mut Invoice)) -> Invoice {
+    let mut invoice = samples::invoice(customer(ground).await.id);
+    change(&mut invoice);
+    ground.write(async |tx: &mut Tx| store::invoices::insert(tx, std::slice::from_ref(&invoice)).await).await;
+    invoice
+}
+
+on_both! {
+    async fn a_breach_is_kept_once_until_it_is_over(ground) {
+        let breach = |name: &str| Breach { name: name.into(), count: 2, broken_at: samples::noon() };
+        ground.write(async |tx: &mut Tx| store::invariants::broken(tx, &[breach("b"), breach("a")]).await).await;
+        assert_eq!(ground.write(async |tx: &mut Tx| store::invariants::breaches(tx).await).await, [breach("a"), breach("b")]);
+        assert!(matches!(ground.refused(async |tx: &mut Tx| store::invariants::broken(tx, &[breach("a")]).await).await, Error::Conflict));
+        let more = Breach { count: 7, ..breach("b") };
+        assert_eq!(ground.write(async |tx: &mut Tx| store::invariants::recount(tx, std::slice::from_ref(&more)).await).await, 1);
+        assert_eq!(store::invariants::known(&ground.db).await.expect("read"), [breach("a"), more]);
+        ground.write(async |tx: &mut Tx| store::invariants::recount(tx, &[breach("b")]).await).await;
+        assert_eq!(ground.write(async |tx: &mut Tx| store::invariants::restored(tx, &["a", "c"]).await).await, 1);
+        assert_eq!(ground.write(async |tx: &mut Tx| store::invariants::breaches(tx).await).await, [breach("b")]);
+    }
+
+    async fn what_nothing_will_ever_touch_is_found(ground) {
+        let ada = customer(ground).await;
+        let due = Subscription { next_bill_at: Some(samples::noon()), due_at: Some(samples::noon()), ..samples::subscription(ada.id) };
+        let adrift = Subscription { id: samples::id(), due_at: None, ..due.clone() };
+        let ended = Subscription { id: samples::id(), next_bill_at: None, ..adrift.clone() };
+        let all = [due, adrift.clone(), ended];
+        ground.write(async |tx: &mut Tx| store::subscriptions::insert(tx, &all).await).await;
+        assert_eq!(store::invariants::subscriptions_adrift(&ground.db).await.expect("read"), [adrift.id]);
+
+        let mut ids: Vec<_> = all.iter().map(|subscription| subscription.id).collect();
+        ids.sort();
+        let page = async |after, limit| store::invariants::subscriptions_after(&ground.db, after, limit).await.expect("read");
+        assert_eq!((page(ids[0], 1).await, page(ids[0], 9).await), (vec![ids[1]], ids[1..].to_vec()));
+
+        invoice(ground, |invoice| invoice.next_attempt_at = Some(samples::noon())).await;
+        let paying = invoice(ground, |_| {}).await;
+        let asked = invoice(ground, |_| {}).await;
+        let stuck = invoice(ground, |_| {}).await;
+        let request = PaymentRequest { status: RequestStatus::Sent, next_check_at: Some(samples::noon()), ..samples::payment_request(&asked) };
+        ground.write(async |tx: &mut Tx| store::payment_requests::insert(tx, std::slice::from_ref(&request)).await).await;
+        let late = async |before| store::invariants::payment_requests_overdue(&ground.db, before).await.expect("read");
+        assert_eq!((late(samples::minute(-1)).await, late(samples::noon()).await), (vec![], vec![request.id]));
+        let payment = Payment { status: PaymentStatus::Unknown, ..samples::payment(&paying) };
+        ground.write(async |tx: &mut Tx| store::payments::insert(tx, std::slice::from_ref(&payment)).await).await;
+        assert_eq!(store::invariants::invoices_stuck(&ground.db).await.expect("read"), [stuck.id]);
+    }
+
+    async fn cycles_are_counted_by_their_last_three(ground) {
+        let ada = customer(ground).await;
+        let of = |next_cycle| Subscription { next_cycle, ..samples::subscription(ada.id) };
+        let (new, whole, short) = (of(0), of(5), of(5));
+        let cycles = |subscription: &Subscription, cycles: &[i64]| -> Vec<Invoice> {
+            let one = |cycle: &i64| Invoice { subscription_id: Some(subscription.id), cycle: Some(*cycle), ..samples::invoice(ada.id) };
+            cycles.iter().map(one).collect()
+        };
+        // The first two are history.
+        let invoices = [cycles(&whole, &[2, 3, 4]), cycles(&short, &[0, 1, 2, 4])].concat();
+        let all = [new.clone(), whole.clone(), short.clone()];
+        ground
+            .write(async |tx: &mut Tx| {
+                store::subscriptions::insert(tx, &all).await?;
+                store::invoices::insert(tx, &invoices).await
+            })
+            .await;
+        let ids: Vec<_> = all.iter().map(|subscription| subscription.id).collect();
+        assert_eq!(store::invariants::cycles_without_invoice(&ground.db, &ids).await.expect("read"), [short.id]);
+    }
+
+    async fn sums_are_of_what_was_made_since_then(ground) {
+        let owed = invoice(ground, |invoice| (invoice.amount_paid, invoice.amount_refunded) = (700, 200)).await;
+        let payment = Payment { status: PaymentStatus::Succeeded, amount_captured: 700, amount_refunded: 200, ..samples::payment(&owed) };
+        let refund = |amount, status| Refund { amount, status, lease_expires_at: Some(samples::noon()), ..samples::refund(payment.id, owed.id) };
+        let (done, under_way) = (refund(150, RefundStatus::Succeeded), refund(50, RefundStatus::Pending));
+        ground
+            .write(async |tx: &mut Tx| {
+                store::payments::insert(tx, std::slice::from_ref(&payment)).await?;
+                store::refunds::insert(tx, done).await?;
+                store::refunds::insert(tx, under_way.clone()).await
+            })
+            .await;
+        let sums = Sums { id: owed.id, total: 1000, amount_paid: 700, amount_refunded: 200, amount_credited: 0, captured: 700, returned: 200, refunded: 150, credited: 0 };
+        let db = &ground.db;
+        let (before, after) = (samples::minute(-60), samples::minute(60 * 24 * 365 * 100));
+        assert_eq!(store::invariants::sums(db, before).await.expect("read"), [sums]);
+        assert_eq!(store::invariants::sums(db, after).await.expect("read"), []);
+        assert_eq!(store::invariants::payments_misreturned(db, before).await.expect("read"), [payment.id]);
+        assert_eq!(store::invariants::payments_misreturned(db, after).await.expect("read"), []);
+        assert_eq!(store::invariants::refunds_beyond_lease(db, samples::noon()).await.expect("read"), [under_way.id]);
+        assert_eq!(store::invariants::refunds_beyond_lease(db, samples::minute(-1)).await.expect("read"), []);
+        let subscription = samples::subscription(customer(ground).await.id);
+        let asked = Authorization { lease_expires_at: Some(samples::noon()), ..samples::authorization(&subscription) };
+        ground
+            .write(async |tx: &mut Tx| {
+                store::subscriptions::insert(tx, std::slice::from_ref(&subscription)).await?;
+                store::authorizations::insert(tx, std::slice::from_ref(&asked)).await
+            })
+            .await;
+        assert_eq!(store::invariants::authorizations_beyond_lease(db, samples::noon()).await.expect("read"), [asked.id]);
+        assert_eq!(store::invariants::authorizations_beyond_lease(db, samples::minute(-1)).await.expect("read"), []);
+        assert_eq!(store::invariants::authorizations_taken(db, before).await.expect("read"), []);
+        let taken = Authorization { amount_taken: Some(7), ..asked };
+        ground.write(async |tx: &mut Tx| store::authorizations::save(tx, std::slice::from_ref(&taken)).await).await;
+        assert_eq!(store::invariants::authorizations_taken(db, taken.called_at).await.expect("read"), [taken.id]);
+        assert_eq!(store::invariants::authorizations_taken(db, taken.called_at + chrono::TimeDelta::seconds(1)).await.expect("read"), []);
+
+        let (rich, even) = (customer(ground).await, customer(ground).await);
+        let credit = |customer: &Customer| rebilld::domain::customer::Credit { amount: 5, ..samples::credit(customer.id) };
+        let credits = [credit(&rich), credit(&even)];
+        let even = Customer { balance: 5, ..even };
+        ground.write(async |tx: &mut Tx| store::customers::save_balances(tx, std::slice::from_ref(&even), &credits).await).await;
+        assert_eq!(store::invariants::balances_off(db, before).await.expect("read"), [rich.id]);
+        assert_eq!(store::invariants::balances_off(db, after).await.expect("read"), []);
+    }
+}

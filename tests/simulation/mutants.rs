@@ -1,0 +1,168 @@
+//! Builds that are broken on purpose: the simulation must see each of them break a promise, or it proves nothing.
+//!
+//! A mutant is this source with one place replaced, built in a folder of its own against the same target folder, so that only this
+//! crate is built again.
+
+mod others;
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Mutex, PoisonError},
+};
+
+/// The seeds that each mutant is run on, and that the sound build passes.
+const SEEDS: &str = "0..150";
+
+struct Mutant {
+    name: &'static str,
+    patches: &'static [Patch],
+}
+
+struct Patch {
+    file: &'static str,
+    find: &'static str,
+    replace: &'static str,
+}
+
+/// One at a time: they share a folder.
+static BUILDING: Mutex<()> = Mutex::new(());
+
+const SOURCE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// What a build of the library and this test needs. Without a `main.rs` there is no program to build beside it.
+const COPIED: &[&str] = &["Cargo.toml", "Cargo.lock", "src", "migrations", "config", "benches", "tests/simulation"];
+const LEFT_OUT: &[&str] = &["src/main.rs", "tests/simulation/mutants.rs", "tests/simulation/mutants"];
+
+impl Mutant {
+    fn must_be_caught(&self) {
+        match self.run(SEEDS) {
+            Ok(caught) => println!("mutant `{}` is caught: {caught}", self.name),
+            Err(words) => panic!("mutant `{}`: {words}", self.name),
+        }
+    }
+
+    /// The words by which it is caught, or why it is not.
+    fn run(&self, seeds: &str) -> Result<String, String> {
+        let _one = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+        for patch in self.patches {
+            let text =
+                fs::read_to_string(Path::new(SOURCE).join(patch.file)).map_err(|error| format!("{}: {error}", patch.file))?;
+            if text.matches(patch.find).count() != 1 {
+                return Err(format!("its patch does not apply: {} must have this exactly once:\n{}", patch.file, patch.find));
+            }
+        }
+        let folder = target().join("tmp/mutant");
+        for name in COPIED {
+            copy(&Path::new(SOURCE).join(name), &folder.join(name), name, self);
+        }
+        let built = cargo(&folder).arg("--no-run").output().expect("cargo runs");
+        if !built.status.success() {
+            return Err(format!("it cannot be built:\n{}", String::from_utf8_lossy(&built.stderr)));
+        }
+        let run =
+            cargo(&folder).args(["no_seed", "--", "--nocapture"]).env("REBILLD_SIM_SEEDS", seeds).output().expect("cargo runs");
+        let words = String::from_utf8_lossy(&run.stdout).into_owned();
+        if run.status.success() {
+            return Err(format!("it lives: no promise was seen broken on the seeds {seeds}\n{words}"));
+        }
+        let caught = words.lines().find(|line| line.starts_with("seed ") && line.contains(" broken promise: "));
+        caught.map(str::to_owned).ok_or_else(|| format!("it fails, but not by a broken promise:\n{words}"))
+    }
+
+    /// The text of a file as the mutant has it.
+    fn mutated(&self, name: &str, text: String) -> String {
+        let patches = self.patches.iter().filter(|patch| patch.file == name);
+        let text = patches.fold(text, |text, patch| text.replacen(patch.find, patch.replace, 1));
+        match name {
+            // It has no program.
+            "Cargo.toml" => text.lines().filter(|line| !line.starts_with("default-run")).collect::<Vec<_>>().join("\n"),
+            // And no mutants of its own.
+            "tests/simulation/main.rs" => text.lines().filter(|line| *line != "mod mutants;").collect::<Vec<_>>().join("\n"),
+            _ => text,
+        }
+    }
+}
+
+/// The target folder of this very build.
+fn target() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("tmp lies in the target folder").to_owned()
+}
+
+fn cargo(folder: &Path) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(folder).args(["test", "--offline", "--locked", "--test", "simulation"]);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    command.env("CARGO_TARGET_DIR", target()).env_remove("REBILLD_SIM_SEEDS");
+    command
+}
+
+/// Copies what differs, so that cargo builds again only what has to be. What is gone from the sources goes from the copy.
+fn copy(from: &Path, to: &Path, name: &str, mutant: &Mutant) {
+    if LEFT_OUT.contains(&name) {
+        return;
+    }
+    if from.is_dir() {
+        fs::create_dir_all(to).expect("a folder");
+        let names = |folder: &Path| -> Vec<String> {
+            let entries = fs::read_dir(folder).expect("a folder").flatten();
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+        };
+        for gone in names(to).into_iter().filter(|entry| !from.join(entry).exists()) {
+            let path = to.join(gone);
+            if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.expect("removed");
+        }
+        for entry in names(from) {
+            copy(&from.join(&entry), &to.join(&entry), &format!("{name}/{entry}"), mutant);
+        }
+        return;
+    }
+    let text = mutant.mutated(name, fs::read_to_string(from).expect("a text"));
+    if fs::read_to_string(to).is_ok_and(|there| there == text) {
+        return;
+    }
+    fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
+    fs::write(to, text).expect("written");
+}
+
+#[test]
+fn a_call_before_the_commit_is_caught() {
+    const FOUND: &str = "    let to_void = reserved.close(&mut tx).await?;
+    tx.commit().await?;
+";
+    const CALLED: &str = "    let to_void = reserved.close(&mut tx).await?;
+    for payment in &payments {
+        if let Some(gateway) = app.gateways.get(&payment.gateway) {
+            gateway.adapter.charge(&settle::charge_of(payment)).await;
+        }
+    }
+    tx.commit().await?;
+";
+    let patches = &[Patch { file: "src/billing/collect_due.rs", find: FOUND, replace: CALLED }];
+    Mutant { name: "call before commit", patches }.must_be_caught();
+}
+
+#[test]
+fn a_retry_on_unknown_is_caught() {
+    const FOUND: &str = "                self.unknown(&mut payment, message);
+                None
+";
+    const AGAIN: &str = "                self.resolve(&mut payment, PaymentStatus::GatewayError, None);
+                payment.decline_message = Some(message.clone());
+                self.gateway_fault(payment.invoice_id, None);
+                None
+";
+    let patches = &[Patch { file: "src/billing/settle/books/answers.rs", find: FOUND, replace: AGAIN }];
+    Mutant { name: "retry on unknown", patches }.must_be_caught();
+}
+
+#[test]
+fn no_second_look_after_a_cancellation_is_caught() {
+    const FOUND: &str = "subscription.is_some_and(|subscription| subscription.status == SubscriptionStatus::Cancelled)";
+    const BLIND: &str = "false && subscription.is_some_and(|subscription| subscription.status == SubscriptionStatus::Cancelled)";
+    let patches = &[Patch { file: "src/billing/settle/books.rs", find: FOUND, replace: BLIND }];
+    Mutant { name: "no second look after a cancellation", patches }.must_be_caught();
+}

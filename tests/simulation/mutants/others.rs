@@ -1,0 +1,147 @@
+//! More broken builds, to judge what the simulation sees: `cargo test --test simulation others -- --ignored --nocapture`.
+
+use super::{Mutant, Patch};
+
+const OTHERS: &[(&str, Patch)] = &[
+    (
+        "lease token not checked",
+        Patch {
+            file: "src/billing/settle/books/answers.rs",
+            find: "let ours = payment.lease_token == claimed.lease_token;",
+            replace: "let ours = true;",
+        },
+    ),
+    (
+        "lease token does not rise",
+        Patch {
+            file: "src/store/payments.rs",
+            find: "lease_expires_at = null, lease_token = lease_token + 1\n",
+            replace: "lease_expires_at = null\n",
+        },
+    ),
+    (
+        "authorization not written down",
+        Patch {
+            file: "src/store/payments.rs",
+            find: "    \"status\",\n    \"transaction_id\",\n    \"decline_class\",\n    \"decline_code\",\n    \"decline_message\",\n    \"lease_owner\",\n    \"lease_token\",\n    \"lease_expires_at\",\n    \"lookups\",\n    \"next_lookup_at\",\n    \"called_at\",",
+            replace: "    \"status\",\n    \"decline_class\",\n    \"decline_code\",\n    \"decline_message\",\n    \"lease_owner\",\n    \"lease_token\",\n    \"lease_expires_at\",\n    \"lookups\",\n    \"next_lookup_at\",\n    \"called_at\",",
+        },
+    ),
+    (
+        "what is not wanted is given up before a late call can have arrived",
+        Patch {
+            file: "src/billing/settle/books/answers.rs",
+            find: "Answer::Nothing if !self.has_settled(&payment) => {",
+            replace: "Answer::Nothing if false && !self.has_settled(&payment) => {",
+        },
+    ),
+    (
+        "an authorization that is not wanted is over before it is given free",
+        Patch {
+            file: "src/billing/settle/books/answers.rs",
+            find: "                    payment.status = PaymentStatus::Unknown;\n                    payment.lease_expires_at = None;\n                    payment.next_lookup_at = Some(self.wall + self.app.config.collection.lease);\n                    Some(Step::Release)",
+            replace: "                    self.not_wanted(&mut payment);\n                    None",
+        },
+    ),
+    (
+        "429 after a lost answer ends the payment",
+        Patch {
+            file: "src/billing/settle/books/answers.rs",
+            find: "if payment.was_sent_before() => {",
+            replace: "if false && payment.was_sent_before() => {",
+        },
+    ),
+    (
+        "a partial approval counts as the whole",
+        Patch {
+            file: "src/billing/settle/books/answers.rs",
+            find: "payment.amount_captured = *amount_minor;",
+            replace: "payment.amount_captured = payment.amount.max(*amount_minor);",
+        },
+    ),
+    (
+        "a late success of a payment that was given up is not booked",
+        Patch {
+            file: "src/billing/settle/books/answers.rs",
+            find: "let closed = !payment.status.is_open() || payment.status == PaymentStatus::Parked;",
+            replace: "let closed = !payment.status.is_open();\n        if closed {\n            return None;\n        }",
+        },
+    ),
+    (
+        "5xx counts as not processed",
+        Patch {
+            file: "src/gateway/http.rs",
+            find: "Err(NoAnswer::unknown(format!(\"the gateway answered with status {}\", status.as_u16())))",
+            replace: "Err(NoAnswer::NotProcessed { message: format!(\"status {}\", status.as_u16()), retry_after: None })",
+        },
+    ),
+    (
+        "no idempotency key",
+        Patch {
+            file: "src/gateway/fluidpay.rs",
+            find: "\"idempotency_key\": charge.idempotency_key,",
+            replace: "\"idempotency_key\": \"\",",
+        },
+    ),
+    (
+        "a gateway's fault spends a step",
+        Patch {
+            file: "src/billing/settle/books/ladder.rs",
+            find: "if decline.class == DeclineClass::GatewayFault {",
+            replace: "if false && decline.class == DeclineClass::GatewayFault {",
+        },
+    ),
+    (
+        "void does not ask for payments on their way",
+        Patch {
+            file: "src/billing/void.rs",
+            find: "filter(|invoice| !in_flight.contains(&invoice.id))",
+            replace: "filter(|invoice| true || !in_flight.contains(&invoice.id))",
+        },
+    ),
+    (
+        "a refund does not tell what went back before",
+        Patch {
+            file: "src/billing/refund.rs",
+            find: "returned_before: payment.amount_refunded,",
+            replace: "returned_before: 0,",
+        },
+    ),
+    (
+        "a refund that came through late is not booked",
+        Patch { file: "src/billing/refund.rs", find: "let after_all = returned", replace: "let after_all = false && returned" },
+    ),
+    (
+        "a refund is given up before a late call can have arrived",
+        Patch {
+            file: "src/billing/refund.rs",
+            find: "            if app.clock.now() - refund.sent_at < TimeDelta::from_std(app.config.collection.lease).unwrap_or_default() =>",
+            replace: "            if app.clock.now() - refund.sent_at < TimeDelta::zero() =>",
+        },
+    ),
+    (
+        "a reborn daemon forgets its claims and nobody else frees them",
+        Patch {
+            file: "src/store/payments.rs",
+            find: "and (lease_expires_at <= $1 or lease_owner = $2) limit 500",
+            replace: "and (lease_expires_at < '2000-01-01' and $1 is not null and lease_owner = $2) limit 500",
+        },
+    ),
+];
+
+#[test]
+#[ignore = "half an hour: for judging the simulation, not the product"]
+fn others_are_caught() {
+    let mut lives = Vec::new();
+    for (name, patch) in OTHERS {
+        let begun = std::time::Instant::now();
+        match (Mutant { name, patches: std::slice::from_ref(patch) }).run("0..1000") {
+            Ok(words) => println!("caught: {name}: {words} ({:.0?})", begun.elapsed()),
+            Err(words) => {
+                println!("LIVES: {name}: {words}");
+                lives.push(name);
+            }
+        }
+    }
+    assert!(lives.is_empty(), "not caught: {lives:?}");
+}

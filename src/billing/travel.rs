@@ -20,12 +20,12 @@ pub async fn claim(app: &App) -> Done<Vec<TestClock>> {
     let now = app.clock.now();
     let until = now + app.config.collection.lease;
     // Asking first is a plain read; most of the time no clock needs anything.
-    let idle = store::clocks::any_idle_with_work(&app.db, now).await?;
+    if !store::clocks::any_to_claim(&app.db, now).await? {
+        return Ok(Vec::new());
+    }
     let mut tx = app.db.begin().await?;
     let mut clocks = store::clocks::claim_advancing(&mut tx, &app.instance, now, until).await?;
-    if idle {
-        clocks.extend(store::clocks::claim_idle_with_work(&mut tx, &app.instance, now, until).await?);
-    }
+    clocks.extend(store::clocks::claim_idle_with_work(&mut tx, &app.instance, now, until).await?);
     if !clocks.is_empty() {
         tx.commit().await?;
     }

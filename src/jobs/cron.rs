@@ -3,6 +3,7 @@
 //! timetable instead take turns, see `occurrences`.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -14,7 +15,7 @@ use tokio::sync::Notify;
 use tokio_cron_scheduler::{Job as CronJob, JobScheduler};
 use tokio_util::task::TaskTracker;
 
-use super::{Bell, JOBS, Job, did_something, occurrences, travel};
+use super::{Bell, JOBS, Job, Ran, did_something, occurrences, travel};
 use crate::{
     billing::{App, runs},
     domain::customer::Timeline,
@@ -175,20 +176,29 @@ async fn answer(app: Arc<App>, job: &'static Job, bell: Arc<Notify>, pulse: Arc<
 /// Runs a job; says how long until it has something to do again, if a tick would be later.
 async fn run_and_look_ahead(app: &App, job: &'static Job) -> Option<Duration> {
     let started_at = app.clock.now();
-    run(app, job, started_at).await;
-    let next = job.earliest?(app, Timeline::Wall).await.ok().flatten()?;
+    let next = match run(app, job, started_at).await {
+        Some(Ran::Idle(next)) => next,
+        _ => job.earliest?(app, Timeline::Wall).await.ok().flatten(),
+    }?;
     let wait = (next - app.clock.now()).to_std().unwrap_or_default().max(GATHER);
     // What was due then and still is cannot be done now: it waits for the bell.
     (next > started_at && wait < app.config.jobs.tick).then_some(wait)
 }
 
-/// One run on the wall clock; says whether it went well. A panic is a failed run, not the end of the job.
-pub(super) async fn run(app: &App, job: &'static Job, started_at: DateTime<Utc>) -> bool {
+/// One run on the wall clock; none if it failed, which is told here. A panic is a failed run, not the end of the job.
+pub(super) async fn run(app: &App, job: &'static Job, started_at: DateTime<Utc>) -> Option<Ran> {
     let begun = Instant::now();
-    let asked = app.bells.asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(job.name);
-    let work = std::panic::AssertUnwindSafe((job.run)(app, Timeline::Wall, started_at)).catch_unwind();
-    let outcome = match work.await {
-        Ok(Ok(counts)) => Ok(counts),
+    let asked = app.bells.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(job.name);
+    let work = async {
+        // Whoever asks for a run gets one.
+        if asked {
+            (job.run)(app, Timeline::Wall, started_at).await.map(Ran::Did)
+        } else {
+            job.run_due(app, Timeline::Wall, started_at).await
+        }
+    };
+    let outcome = match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(Ok(ran)) => Ok(ran),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("the job panicked; the log has the place".to_owned()),
     };
@@ -199,17 +209,21 @@ pub(super) async fn run(app: &App, job: &'static Job, started_at: DateTime<Utc>)
     if let Err(error) = &outcome {
         tracing::error!(job = job.name, error, "job failed");
     }
-    let well = outcome.is_ok();
     // Ticks that found nothing would drown the history.
-    if asked || job.bell != Bell::Tick || outcome.as_ref().map_or(true, did_something) {
-        if let Ok(counts) = &outcome {
+    let told = match &outcome {
+        Ok(Ran::Idle(_)) => None,
+        Ok(Ran::Did(counts)) => (asked || job.bell != Bell::Tick || did_something(counts)).then(|| Ok(counts.clone())),
+        Err(error) => Some(Err(error.clone())),
+    };
+    if let Some(told) = told {
+        if let Ok(counts) = &told {
             tracing::info!(job = job.name, counts = %serde_json::Value::Object(counts.clone()), "job done");
         }
-        if let Err(error) = runs::record(app, job.name, started_at, outcome).await {
+        if let Err(error) = runs::record(app, job.name, started_at, told).await {
             tracing::error!(job = job.name, %error, "the run could not be recorded");
         }
     }
-    well
+    outcome.ok()
 }
 
 #[cfg(test)]

@@ -42,6 +42,27 @@ pub struct Job {
     pub earliest: Option<Earliest>,
 }
 
+/// What a run came to.
+#[derive(Debug)]
+pub enum Ran {
+    /// Nothing is due before this instant, if ever.
+    Idle(Option<DateTime<Utc>>),
+    Did(Counts),
+}
+
+impl Job {
+    /// Runs where it has work by now. Asking first is a plain read; a run that finds nothing is a transaction, or several.
+    pub async fn run_due(&self, app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Ran> {
+        if let Some(earliest) = self.earliest {
+            let next = earliest(app, timeline).await?;
+            if next.is_none_or(|at| at > now) {
+                return Ok(Ran::Idle(next));
+            }
+        }
+        Ok(Ran::Did((self.run)(app, timeline, now).await?))
+    }
+}
+
 /// Every job there is.
 pub const JOBS: &[Job] = &[
     Job {
@@ -131,9 +152,7 @@ pub const JOBS: &[Job] = &[
                 if timeline != Timeline::Wall {
                     return Ok(due);
                 }
-                let check = store::payment_requests::earliest_check(&app.db, timeline).await?;
-                let back = store::payments::earliest_return(&app.db, timeline).await?;
-                Ok([due, check, back].into_iter().flatten().min())
+                Ok(due.into_iter().chain(store::awaited::request(&app.db).await?).min())
             })
         }),
     },
@@ -156,7 +175,15 @@ pub const JOBS: &[Job] = &[
                 ]))
             })
         },
-        earliest: None,
+        // A test clock waits for these by itself.
+        earliest: Some(|app, timeline| {
+            Box::pin(async move {
+                if timeline != Timeline::Wall {
+                    return Ok(None);
+                }
+                Ok(store::awaited::look_up(&app.db).await?)
+            })
+        }),
     },
     Job {
         name: "roll_outs",

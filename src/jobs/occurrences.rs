@@ -90,7 +90,7 @@ pub async fn take_turn(app: &App, job: &'static Job, timetable: &Timetable) -> O
         Taken::UnderWay(until) => Some(until),
         Taken::Ours => {
             let well = tokio::select! {
-                well = run(app, job, now) => well,
+                ran = run(app, job, now) => ran.is_some(),
                 never = occurrence::keep(app, job.name) => match never {},
             };
             if well && let Err(error) = occurrence::finish(app, job.name).await {

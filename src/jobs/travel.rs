@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
-use super::{JOBS, cron::Pulse, did_something};
+use super::{JOBS, Ran, cron::Pulse, did_something};
 use crate::{
     billing::{self, App, Done, runs::Counts},
     domain::{clock::TestClock, customer::Timeline},
@@ -129,14 +129,11 @@ async fn drain(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Counts
 /// Runs each job that has work by now, once. Says whether any of them did something.
 pub(super) async fn do_due(app: &App, timeline: Timeline, now: DateTime<Utc>, total: &mut Counts) -> Done<bool> {
     let mut busy = false;
-    for (job, earliest) in JOBS.iter().filter_map(|job| Some((job, job.earliest?))) {
-        // Asking first is a plain read; a run that finds nothing is a transaction.
-        if earliest(app, timeline).await?.is_none_or(|at| at > now) {
-            continue;
+    for job in JOBS.iter().filter(|job| job.earliest.is_some()) {
+        if let Ran::Did(counts) = job.run_due(app, timeline, now).await? {
+            busy |= did_something(&counts);
+            add(total, &counts);
         }
-        let counts = (job.run)(app, timeline, now).await?;
-        busy |= did_something(&counts);
-        add(total, &counts);
     }
     Ok(busy)
 }

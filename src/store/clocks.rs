@@ -83,14 +83,15 @@ pub async fn claim_advancing(tx: &mut Tx, owner: &str, now: DateTime<Utc>, until
     .await
 }
 
-/// Whether any clock stands still and has work due all the same: what was asked for at its own now. The earliest is one step in an
-/// index; `exists` PostgreSQL would rather answer by reading the table.
-pub async fn any_idle_with_work(db: &Db, now: DateTime<Utc>) -> Result<bool> {
+/// Whether any clock is to be claimed: it is on its way, or stands still and has work due all the same, which was asked for at its
+/// own now. The earliest is one step in an index; `exists` PostgreSQL would rather answer by reading the table.
+pub async fn any_to_claim(db: &Db, now: DateTime<Utc>) -> Result<bool> {
     let found: Option<(i64,)> = db
         .query(
             "select cast(1 as bigint) from clocks c
-             where c.status = 'idle' and (c.lease_expires_at is null or c.lease_expires_at <= $1) and (
-                 (select min(s.due_at) from subscriptions s where s.timeline = c.id and s.due_at is not null) <= c.now_at
+             where (c.lease_expires_at is null or c.lease_expires_at <= $1) and (
+                 c.status = 'advancing'
+                 or (select min(s.due_at) from subscriptions s where s.timeline = c.id and s.due_at is not null) <= c.now_at
                  or (select min(s.authorize_at) from subscriptions s where s.timeline = c.id and s.authorize_at is not null) <= c.now_at
                 or (select min(a.due_at) from installment_plans a where a.timeline = c.id and a.due_at is not null) <= c.now_at
                  or (select min(i.next_attempt_at) from invoices i where i.timeline = c.id and i.next_attempt_at is not null) <= c.now_at)

@@ -4,6 +4,7 @@
 
 pub mod api_keys;
 pub mod authorizations;
+pub mod awaited;
 pub mod calendars;
 pub mod catalog;
 pub mod clocks;

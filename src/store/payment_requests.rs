@@ -234,13 +234,3 @@ pub async fn busy(db: &Db, timeline: Timeline) -> Result<i64> {
         .await?;
     Ok(row.0)
 }
-
-/// When a gateway is next called about any request of a timeline, wall time.
-pub async fn earliest_check(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
-    let row: (Option<DateTime<Utc>>,) = db
-        .query("select min(next_check_at) from payment_requests where timeline = $1 and next_check_at is not null")
-        .bind(timeline)
-        .one()
-        .await?;
-    Ok(row.0)
-}

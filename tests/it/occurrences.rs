@@ -1,14 +1,16 @@
-//! Timetabled jobs among several daemons: whatever their clocks say and whoever dies, an occurrence is run once.
+//! Jobs by themselves. Timetabled ones among several daemons: whatever their clocks say and whoever dies, an occurrence is run once.
+//! Ticks that find nothing.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rebilld::{
     billing::{
-        App,
+        self, App,
         occurrence::{self, Taken},
     },
     clock::Clock,
+    domain::customer::Timeline,
     jobs::{
-        self, Job,
+        self, Bell, JOBS, Job, Ran,
         occurrences::{Timetable, take_turn},
     },
 };
@@ -88,5 +90,21 @@ on_both! {
         occurrence::finish(&dies, job.name).await.expect("too late");
         assert_eq!(occurrence::take(&dies, job.name, now, false).await.expect("asked"), Taken::Done);
         assert_eq!(occurrence::take(&dies, job.name, now, true).await.expect("asked"), Taken::Ours, "by request once more");
+    }
+
+    async fn a_tick_that_finds_nothing_waits_for_no_writer(world: World) {
+        let customer = world.customer("UTC").await;
+        world.add(world.monthly(customer, "2026-03-10").await).await;
+        // On SQLite this is the only one.
+        let writer = world.app.db.begin().await.expect("tx");
+        let tick = async {
+            for job in JOBS.iter().filter(|job| job.bell == Bell::Tick) {
+                let ran = job.run_due(&world.app, Timeline::Wall, world.app.clock.now()).await.expect(job.name);
+                assert!(matches!(ran, Ran::Idle(None)), "{}: {ran:?}", job.name);
+            }
+            assert!(billing::travel::claim(&world.app).await.expect("asked").is_empty());
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), tick).await.expect("nobody waits");
+        drop(writer);
     }
 }

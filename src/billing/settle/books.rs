@@ -62,6 +62,7 @@ pub struct Books<'a> {
 }
 
 /// Which subscriptions are to be locked: to be read, or only as far as a payment's success can change them.
+#[derive(Default)]
 struct Subscriptions {
     whole: BTreeSet<SubscriptionId>,
     paid: BTreeSet<SubscriptionId>,
@@ -106,7 +107,7 @@ impl<'a> Books<'a> {
 
     /// Nothing yet: for what belongs to no invoice.
     pub async fn open_none(app: &'a App, tx: &mut Tx, timeline: Timeline) -> Done<Self> {
-        Self::lock(app, tx, &[], &[], &[], std::iter::once(timeline)).await
+        Self::lock(app, tx, &Subscriptions::default(), &[], &[], std::iter::once(timeline)).await
     }
 
     async fn lock(

@@ -270,8 +270,13 @@ on_both! {
         let of = |owner: Option<&str>, expires: Option<i64>| TestClock { lease_owner: owner.map(str::to_owned), lease_expires_at: expires.map(samples::minute), ..samples::clock() };
         let rows = [of(None, None), of(None, None), of(None, None), of(Some("a"), Some(1)), of(Some("a"), Some(0)),
             TestClock { status: ClockStatus::Advancing, target_at: Some(samples::minute(9)), ..of(None, None) }];
-        ground.write(async |tx: &mut Tx| tx.insert_rows(&rows).await).await;
-        assert!(!store::clocks::any_idle_with_work(&ground.db, samples::noon()).await.expect("read"));
+        let any = async || store::clocks::any_to_claim(&ground.db, samples::noon()).await.expect("read");
+        ground.write(async |tx: &mut Tx| tx.insert_rows(&rows[5..]).await).await;
+        assert!(any().await, "it is on its way");
+        ground.write(async |tx: &mut Tx| store::clocks::claim_advancing(tx, "z", samples::noon(), samples::minute(5)).await).await;
+        assert!(!any().await, "somebody moves it");
+        ground.write(async |tx: &mut Tx| tx.insert_rows(&rows[..5]).await).await;
+        assert!(!any().await);
         let ada = samples::customer();
         let due = |i: usize, at: i64| rebilld::domain::subscription::Subscription { timeline: Timeline::Test(rows[i].id), due_at: Some(samples::minute(at)), ..samples::subscription(ada.id) };
         let owed = Invoice { timeline: Timeline::Test(rows[1].id), next_attempt_at: Some(samples::noon()), ..samples::invoice(ada.id) };
@@ -280,7 +285,7 @@ on_both! {
             store::subscriptions::insert(tx, &[due(0, 0), due(2, 1), due(3, 0), due(4, 0), due(5, 0)]).await?;
             store::invoices::insert(tx, &[owed]).await
         }).await;
-        assert!(store::clocks::any_idle_with_work(&ground.db, samples::noon()).await.expect("read"));
+        assert!(any().await);
         let claim = async |owner: &str, now: i64| {
             let mut ids: Vec<_> = ground.write(async |tx: &mut Tx| store::clocks::claim_idle_with_work(tx, owner, samples::minute(now), samples::minute(now + 5)).await).await
                 .iter().map(|clock| clock.id).collect();

@@ -3,6 +3,7 @@
 mod adapter;
 mod ahead;
 mod authorizations;
+mod awaited;
 mod claims;
 mod cluster;
 mod constraints;

@@ -188,7 +188,7 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
         true
     });
     store::payments::insert(&mut tx, &payments).await?;
-    store::invoices::save(&mut tx, &invoices).await?;
+    store::invoices::save_claimed(&mut tx, &invoices).await?;
     store::events::append(&mut tx, &events).await?;
     let behind = credentials.behind;
     let requests = asking.close(&mut tx).await?;

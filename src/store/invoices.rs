@@ -77,6 +77,15 @@ pub async fn save(tx: &mut Tx, invoices: &[Invoice]) -> Result<()> {
     Ok(())
 }
 
+/// What a claim changes. Few columns touch few indexes.
+const CLAIMED: &[&str] = &["next_attempt_at", "next_action", "attempts", "postponed_by", "updated_at"];
+
+/// Writes what a claim changes: when and how it is attempted next.
+pub async fn save_claimed(tx: &mut Tx, invoices: &[Invoice]) -> Result<()> {
+    tx.update_rows(invoices, CLAIMED).await?;
+    Ok(())
+}
+
 /// Takes the next `count` invoice numbers; answers the first. Numbers of a transaction that fails are given out again.
 pub async fn take_numbers(tx: &mut Tx, count: usize) -> Result<i64> {
     let row: (i64,) = tx

@@ -12,8 +12,8 @@ pub(super) async fn pools(options: SqliteConnectOptions) -> sqlx::Result<Pools> 
         .busy_timeout(Duration::from_secs(30))
         .pragma("cache_size", "-65536")
         .pragma("temp_store", "memory")
-        // A batch at a time, so that the two threads of a read do not wait for each other in between.
-        .row_buffer_size(512)
+        // Enough that the two threads of a read seldom wait for each other, and work at the same time.
+        .row_buffer_size(64)
         .statement_cache_capacity(200);
     let writer = SqlitePoolOptions::new()
         .max_connections(1)

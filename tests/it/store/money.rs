@@ -113,6 +113,10 @@ on_both! {
 
         let changed = Invoice { id: rows[5].id, ..samples::full_invoice(&sub) };
         let changed = Invoice { amount_paid: 7, amount_refunded: 5, amount_credited: 2, status: InvoiceStatus::Open, ..changed };
+        let Invoice { next_attempt_at, next_action, attempts, postponed_by, updated_at, .. } = changed;
+        let claimed = Invoice { next_attempt_at, next_action, attempts, postponed_by, updated_at, ..rows[5].clone() };
+        ground.write(async |tx: &mut Tx| store::invoices::save_claimed(tx, std::slice::from_ref(&changed)).await).await;
+        assert_eq!(store::invoices::get(&ground.db, changed.id).await.expect("read"), Some(claimed), "and nothing else");
         ground.write(async |tx: &mut Tx| store::invoices::save(tx, std::slice::from_ref(&changed)).await).await;
         let after = ground.write(async |tx: &mut Tx| store::invoices::lock(tx, changed.id).await).await.expect("invoice");
         let fixed = ["number", "customer_id", "subscription_id", "installment_plan_id", "installment_number", "cycle", "timeline", "description", "currency", "timezone",

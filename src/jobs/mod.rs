@@ -84,13 +84,7 @@ pub const JOBS: &[Job] = &[
                 ]))
             })
         },
-        earliest: Some(|app, timeline| {
-            Box::pin(async move {
-                let cycle = store::subscriptions::earliest_due(&app.db, timeline).await?;
-                let installment = store::installments::earliest_due(&app.db, timeline).await?;
-                Ok(cycle.into_iter().chain(installment).min())
-            })
-        }),
+        earliest: Some(|app, timeline| Box::pin(async move { Ok(store::awaited::bill(&app.db, timeline).await?) })),
     },
     Job {
         name: "collection",
@@ -146,15 +140,7 @@ pub const JOBS: &[Job] = &[
                 Ok(counts([("requests_due", marked), ("requests_called_about", called), ("surplus_returns", returned)]))
             })
         },
-        earliest: Some(|app, timeline| {
-            Box::pin(async move {
-                let due = store::payment_requests::earliest(&app.db, timeline).await?;
-                if timeline != Timeline::Wall {
-                    return Ok(due);
-                }
-                Ok(due.into_iter().chain(store::awaited::request(&app.db).await?).min())
-            })
-        }),
+        earliest: Some(|app, timeline| Box::pin(async move { Ok(store::awaited::request(&app.db, timeline).await?) })),
     },
     Job {
         name: "look_ups",

@@ -98,6 +98,9 @@ impl From<sqlx::Error> for Error {
 /// How long a PostgreSQL may take to let us in.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
+/// For how long after its last use a connection of the pool counts as alive.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// How long it may take over one statement. A connection whose other end is gone without a word would never answer.
 const STATEMENT_PATIENCE: Duration = Duration::from_mins(5);
 
@@ -188,6 +191,16 @@ impl Db {
             let pool = PgPoolOptions::new()
                 .max_connections(max_connections)
                 .acquire_timeout(CONNECT_PATIENCE)
+                .test_before_acquire(false)
+                .before_acquire(|connection, used| {
+                    Box::pin(async move {
+                        // What was used a moment ago need not be asked whether it lives: that is another round trip.
+                        if used.idle_for > FRESH {
+                            connection.ping().await?;
+                        }
+                        Ok(true)
+                    })
+                })
                 .connect_with(options)
                 .await
                 .map_err(|error| unreachable(&error.to_string()))?;

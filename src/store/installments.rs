@@ -136,16 +136,6 @@ pub async fn due(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, limit: i64
     .await
 }
 
-pub async fn earliest_due(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
-    let row: (Option<DateTime<Utc>>,) = db
-        .query("select due_at from installment_plans where timeline = $1 and due_at is not null order by due_at limit 1")
-        .bind(timeline)
-        .optional()
-        .await?
-        .unwrap_or((None,));
-    Ok(row.0)
-}
-
 /// What these plans have still to come; what is behind them is not read.
 pub async fn scheduled_of(tx: &mut Tx, plans: &[InstallmentPlanId]) -> Result<Vec<Installment>> {
     tx.query(

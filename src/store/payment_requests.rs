@@ -157,20 +157,6 @@ pub async fn lock_to_remind(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>,
     .await
 }
 
-/// The earliest instant, by its own clock, at which a timeline has a reminder or an expiry.
-pub async fn earliest(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
-    let row: (Option<DateTime<Utc>>, Option<DateTime<Utc>>) = db
-        .query(
-            "select (select min(expires_at) from payment_requests
-                     where timeline = $1 and status in ('pending', 'unknown', 'sent') and ending is null),
-                    (select min(next_reminder_at) from payment_requests where timeline = $1 and next_reminder_at is not null)",
-        )
-        .bind(timeline)
-        .one()
-        .await?;
-    Ok(row.0.into_iter().chain(row.1).min())
-}
-
 /// Claims requests that a gateway is to be called about. If the claimer dies, they fall due again at `until`.
 pub async fn claim(
     tx: &mut Tx,

@@ -180,16 +180,6 @@ pub async fn due(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, limit: i64
         .await
 }
 
-pub async fn earliest_due(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
-    let row: (Option<DateTime<Utc>>,) = db
-        .query("select due_at from subscriptions where timeline = $1 and due_at is not null order by due_at limit 1")
-        .bind(timeline)
-        .optional()
-        .await?
-        .unwrap_or((None,));
-    Ok(row.0)
-}
-
 pub async fn of_customer(db: &Db, customer: CustomerId) -> Result<Vec<Subscription>> {
     db.query("select * from subscriptions where customer_id = $1 order by id").bind(customer).all().await
 }

@@ -15,7 +15,7 @@ use super::{Ground, on_both, samples};
 
 async fn awaited(ground: &Ground) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
     let look_up = store::awaited::look_up(&ground.db).await.expect("read");
-    (look_up, store::awaited::request(&ground.db).await.expect("read"))
+    (look_up, store::awaited::request(&ground.db, Timeline::Wall).await.expect("read"))
 }
 
 on_both! {
@@ -52,6 +52,7 @@ on_both! {
         let request = PaymentRequest { timeline: elsewhere, next_check_at: at(3), ..samples::payment_request(&invoice) };
         ground.write(async |tx: &mut Tx| store::payment_requests::insert(tx, std::slice::from_ref(&request)).await).await;
         assert_eq!(awaited(ground).await, (at(4), at(3)));
+        assert_ne!(store::awaited::request(&ground.db, elsewhere).await.expect("read"), at(3), "gateways live by real time");
         payment.return_at = at(2);
         ground.write(async |tx: &mut Tx| store::payments::save(tx, std::slice::from_ref(&payment)).await).await;
         assert_eq!(awaited(ground).await, (at(4), at(2)));

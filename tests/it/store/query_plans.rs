@@ -273,12 +273,10 @@ on_both! {
         // Where there are two, both hold only what is not decided yet.
         for (file, start, indexes) in [
             ("subscriptions.rs", "select * from subscriptions where timeline = $1 and due_at", "subscriptions_due"),
-            ("subscriptions.rs", "select due_at from subscriptions", "subscriptions_due"),
             ("subscriptions.rs", "select * from subscriptions where plan_id = $1 and id > $2", "subscriptions_running_of_plan"),
             ("roll_outs.rs", "select * from roll_outs where status = 'running'", "roll_outs_one_running"),
             ("events.rs", "select data from events where subject", "events_of_subject"),
             ("installments.rs", "select * from installment_plans where timeline = $1 and due_at", "installment_plans_due"),
-            ("installments.rs", "select due_at from installment_plans", "installment_plans_due"),
             ("invoices.rs", "select * from invoices where timeline = $1 and next_attempt_at", "invoices_due"),
             ("invoices.rs", "select next_attempt_at from invoices", "invoices_due"),
             ("payments.rs", "select credential, status, created_at", "payments_declined_of_credential"),
@@ -309,6 +307,29 @@ on_both! {
                 _ => unreachable!("one of the two"),
             };
             assert!(indexes.split(' ').any(|index| plan.contains(index)), "{sql}\n{plan}");
+        }
+        // What each tick asks takes one step in each of these.
+        let mut awaited = String::new();
+        for (_, sql) in all.iter().filter(|(place, _)| place.starts_with("awaited.rs")) {
+            awaited += &match (&mut lite, &mut server) {
+                (Some(connection), _) => sqlite_plan(connection, sql).await,
+                (_, Some(connection)) => postgres_plan(connection, sql).await,
+                _ => unreachable!("one of the two"),
+            };
+        }
+        for index in [
+            "subscriptions_due",
+            "installment_plans_due",
+            "payment_requests_to_check",
+            "payments_to_return",
+            "payments_leased",
+            "payments_to_look_up",
+            "authorizations_leased",
+            "authorizations_to_look_up",
+            "refunds_leased",
+            "refunds_to_look_up",
+        ] {
+            assert!(awaited.contains(index), "{index}\n{awaited}");
         }
     }
 }

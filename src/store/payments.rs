@@ -206,7 +206,7 @@ pub async fn owners_of(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<Owner>
     tx.query("select id, subscription_id, installment_plan_id from invoices where id in list($1)").bind_list(invoices).all().await
 }
 
-/// Claims unknown payments whose look-up is due. If the claimer dies, the look-up falls due again at `until`.
+/// Claims payments whose look-up is due: unknown ones, and what was given up and is asked about once more. If the claimer dies, the look-up falls due again at `until`.
 pub async fn claim_look_ups(
     tx: &mut Tx,
     owner: &str,
@@ -218,7 +218,7 @@ pub async fn claim_look_ups(
     tx.query(
         "update payments set lease_owner = $1, lease_token = lease_token + 1, next_lookup_at = $3
          where id in once(
-             select id from payments where next_lookup_at <= $2 and status = 'unknown' and ($4 is null or timeline = $4)
+             select id from payments where next_lookup_at <= $2 and status in ('unknown', 'gateway_error') and ($4 is null or timeline = $4)
              order by next_lookup_at limit $5 for update skip locked)
          returning *",
     )
@@ -235,7 +235,7 @@ pub async fn claim_look_ups(
 pub async fn keep_look_ups(tx: &mut Tx, owner: &str, payments: &[PaymentId], until: DateTime<Utc>) -> Result<u64> {
     let held: Vec<(PaymentId,)> = tx
         .query(
-            "select id from payments where id in list($1) and lease_owner = $2 and status = 'unknown' and next_lookup_at is not null
+            "select id from payments where id in list($1) and lease_owner = $2 and status in ('unknown', 'gateway_error') and next_lookup_at is not null
              order by id for update",
         )
         .bind_list(payments)
@@ -265,7 +265,7 @@ pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, reborn: Option<&str>
 
 /// Look-ups claimed by an earlier life of this daemon are due at once.
 pub async fn release_look_ups(tx: &mut Tx, now: DateTime<Utc>, owner: &str) -> Result<u64> {
-    tx.query("update payments set next_lookup_at = $1, lease_owner = null where lease_owner = $2 and next_lookup_at is not null and status = 'unknown'")
+    tx.query("update payments set next_lookup_at = $1, lease_owner = null where lease_owner = $2 and next_lookup_at is not null and status in ('unknown', 'gateway_error')")
         .bind(now)
         .bind(owner.to_owned())
         .run()

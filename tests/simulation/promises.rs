@@ -146,7 +146,10 @@ fn every_cycle_once(world: &World, books: &Books, broken: &mut Vec<String>) {
             broken.push(format!("{} has the cycles {cycles:?}, and {} comes next", subscription.id, subscription.next_cycle));
         }
         let bills = matches!(subscription.status, SubscriptionStatus::Active | SubscriptionStatus::Trialing);
-        if bills && subscription.due_at.is_none_or(|at| at <= world.now() - TimeDelta::minutes(5)) {
+        // With nothing more to come it goes on until the last is paid.
+        let owes =
+            books.invoices.iter().any(|it| it.subscription_id == Some(subscription.id) && it.status == InvoiceStatus::Open);
+        if bills && subscription.due_at.map_or(!owes, |at| at <= world.now() - TimeDelta::minutes(5)) {
             broken.push(format!(
                 "{} is {} and nothing is billed ({:?})",
                 subscription.id, subscription.status, subscription.due_at

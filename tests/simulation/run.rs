@@ -289,9 +289,10 @@ impl Run {
         self.world.books.query(sql).all().await.expect("read")
     }
 
-    /// Refunds and authorizations of which nobody knows yet, or that must be looked at once more.
+    /// Refunds and authorizations of which nobody knows yet, and whatever must be looked at once more.
     async fn open_beside(&self) -> i64 {
-        let sql = "select (select count(*) from refunds where status in ('pending', 'unknown'))
+        let sql = "select (select count(*) from payments where next_lookup_at is not null)
+            + (select count(*) from refunds where status in ('pending', 'unknown'))
             + (select count(*) from authorizations where status in ('pending', 'unknown', 'voiding') or next_lookup_at is not null)";
         let count: (i64,) = self.world.books.query(sql).one().await.expect("read");
         count.0

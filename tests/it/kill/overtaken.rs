@@ -2,10 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rebilld::{
     billing::{self, App, cancel::cancel, change::When, collect_due, look_up, runs::Counts},
-    domain::{customer::Timeline, event::Actor, payment::PaymentStatus},
+    domain::{
+        customer::Timeline,
+        event::Actor,
+        payment::{Outcome, Payment, PaymentStatus},
+    },
+    gateway::{Charge, Mandate, Source},
     jobs, store,
 };
 use serde_json::json;
@@ -72,6 +78,22 @@ async fn due(world: &World, paylike: bool) -> (rebilld::domain::subscription::Su
     (sub, now)
 }
 
+fn charge_of(payment: &Payment) -> Charge {
+    let source = match (&payment.prior_transaction_id, &payment.customer_token) {
+        (Some(transaction_id), _) => Source::PriorTransaction { transaction_id: transaction_id.clone() },
+        (None, token) => Source::VaultToken { customer_token: token.clone().unwrap_or_default(), payment_method_token: None },
+    };
+    Charge {
+        reference: payment.reference.clone(),
+        idempotency_key: payment.idempotency_key.clone(),
+        source,
+        amount_minor: payment.amount,
+        currency: payment.currency,
+        description: String::new(),
+        mandate: Mandate::default(),
+    }
+}
+
 /// What every daemon does at each tick.
 async fn look(app: &App) {
     collect_due::recover(app, false).await.expect("recovered");
@@ -99,6 +121,45 @@ on_both! {
         let invoice = world.invoices().await.remove(0);
         billing::refund::refund(&world.app, &Actor::System, invoice.id, None, "not wanted").await.expect("given back");
         assert_eq!(world.prove().await, 1);
+    }
+
+    async fn who_charges_after_it_was_given_up_and_dies_is_found_by_another_look(world: World) {
+        let timeline = Timeline::Test(world.clock);
+        for (index, paylike) in [false, true].into_iter().enumerate() {
+            let (sub, now) = due(&world, paylike).await;
+            let (stale, fuse) = hasty(&world, "stale", Some(Point(Moment::Before, Call::Charge)));
+            let task = tokio::spawn(async move { collect_due::collect_due(&stale, timeline, now).await });
+            fuse.blown().await;
+            cancel(&world.app, &Actor::System, sub.id, When::Now, false, false).await.expect("cancelled");
+            let (fresh, _) = hasty(&world, "fresh", None);
+            while world.payments().await[index].status != PaymentStatus::GatewayError {
+                look(&fresh).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            // What it had sent arrives after all, and it dies of its own.
+            task.abort();
+            let given_up = world.payments().await.remove(index);
+            let gateway = world.app.gateways.get(&given_up.gateway).expect("configured");
+            let late = gateway.adapter.charge(&charge_of(&given_up)).await;
+            assert!(matches!(late, Outcome::Succeeded { .. } | Outcome::Authorized { .. }), "{late:?}");
+            let again = given_up.next_lookup_at.expect("asked once more");
+            assert!(again > world.app.clock.now() + TimeDelta::hours(23), "when whatever was held up must have arrived");
+            // A gateway that does not answer is asked again.
+            world.sandbox.sandbox().add_fault(serde_json::from_value(json!({ "fault": "500", "times": 3 })).expect("a rule"));
+            for _ in 0..2 {
+                let mut tx = world.app.db.begin().await.expect("tx");
+                let asked = world.payments().await.remove(index);
+                assert!(asked.next_lookup_at.is_some() && asked.lease_owner.is_none());
+                store::payments::save(&mut tx, &[Payment { next_lookup_at: Some(world.app.clock.now()), ..asked }]).await.expect("due");
+                tx.commit().await.expect("commit");
+                look(&fresh).await;
+            }
+            assert_eq!(world.payments().await[index].next_lookup_at, None);
+            assert!(world.sandbox.sandbox().reserved().is_empty(), "what was reserved is free again");
+            assert_eq!(world.prove().await, 1, "what was taken is in the books");
+        }
+        let told = world.events(None).await;
+        assert!(told.contains(&"payment.unexpected_success".to_owned()) && told.contains(&"payment.stray_authorization".to_owned()));
     }
 
     async fn a_reservation_made_twice_is_captured_once(world: World) {

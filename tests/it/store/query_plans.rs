@@ -321,7 +321,7 @@ on_both! {
             "subscriptions_due",
             "installment_plans_due",
             "payment_requests_to_check",
-            "payments_to_return",
+            if postgres { "payments_returns_of" } else { "payments_to_return" },
             "payments_leased",
             "payments_to_look_up",
             "authorizations_leased",

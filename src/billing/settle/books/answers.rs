@@ -18,12 +18,19 @@ use crate::{
 /// How often the last step of the look-up backoff is repeated before a human is needed: by default daily for a week.
 const LAST_STEP_REPEATS: i64 = 7;
 
+/// When the gateway is asked once more about what never arrived and was given up: a process or a network that stands still for
+/// longer than a lease may have held the call up.
+const ONCE_MORE: TimeDelta = TimeDelta::days(1);
+
 impl Books<'_> {
     /// What one answer does. Says what to ask next.
     pub fn settle(&mut self, claimed: &Payment, answer: &Answer) -> Option<(Step, PaymentId)> {
         let mut payment = self.payments.get(&claimed.id)?.clone();
         let ours = payment.lease_token == claimed.lease_token;
         let closed = !payment.status.is_open() || payment.status == PaymentStatus::Parked;
+        if closed && ours && payment.next_lookup_at.is_some() && !tells_success(answer) {
+            return self.asked_once_more(payment, answer);
+        }
         if closed && !self.took_money_after_all(&payment, answer) || !(closed || ours || tells_the_end(answer)) {
             return self.too_late(&payment, claimed, answer);
         }
@@ -119,6 +126,8 @@ impl Books<'_> {
             }
             Answer::Nothing => {
                 self.not_wanted(&mut payment);
+                // A call that was held up for longer than that, and whose daemon then died, is found by this.
+                payment.next_lookup_at = Some(self.wall + ONCE_MORE);
                 None
             }
             Answer::Silence(message) => {
@@ -164,6 +173,38 @@ impl Books<'_> {
         self.payment_event("payment.unexpected_success", payment, data);
         tracing::error!(payment = %payment.id, transaction_id, "the gateway reports success for a payment that had ended otherwise");
         true
+    }
+
+    /// What a second look, long after its end, says of one that never arrived: nothing, or it is asked again.
+    fn asked_once_more(&mut self, mut payment: Payment, answer: &Answer) -> Option<(Step, PaymentId)> {
+        let id = payment.id;
+        payment.lease_owner = None;
+        payment.next_lookup_at = None;
+        let mut next = None;
+        match answer {
+            Answer::Outcome(Outcome::Authorized { transaction_id }) => {
+                self.payment_event("payment.stray_authorization", &payment, json!({ "transaction_id": transaction_id }));
+                payment.transaction_id = Some(transaction_id.clone());
+                next = Some((Step::Release, id));
+            }
+            Answer::Silence(_) | Answer::Outcome(Outcome::Unknown { .. } | Outcome::GatewayError { .. }) => {
+                payment.lookups += 1;
+                let patient = payment.lookups <= self.app.config.collection.lookup_backoff.len() as i64 + LAST_STEP_REPEATS;
+                payment.next_lookup_at = patient.then(|| self.wall + self.look_up_delay(payment.lookups));
+            }
+            Answer::Disagrees(message) => {
+                self.payment_event("payment.unexpected_success", &payment, json!({ "message": message }));
+                tracing::error!(payment = %id, message, "the gateway has what had been given up, and not as it was asked for");
+            }
+            Answer::Twice { .. } => {
+                self.payment_event("payment.unexpected_success", &payment, json!({ "message": "taken more than once" }));
+                tracing::error!(payment = %id, "the gateway has taken what had been given up, more than once");
+            }
+            _ => {}
+        }
+        self.changed_payments.insert(id);
+        self.payments.insert(id, payment);
+        next
     }
 
     /// An answer that comes after another daemon has taken the payment over, or after its end.
@@ -310,6 +351,10 @@ impl Books<'_> {
             payment.next_lookup_at = Some(self.wall + self.look_up_delay(payment.lookups));
         }
     }
+}
+
+fn tells_success(answer: &Answer) -> bool {
+    matches!(answer, Answer::Outcome(Outcome::Succeeded { .. }))
 }
 
 /// Answers that are true whoever brings them.

@@ -2,7 +2,14 @@
 
 use std::os::unix::net::UnixDatagram;
 
-use rebilld::store::Db;
+use chrono::{TimeDelta, Utc};
+use rebilld::{
+    domain::{
+        clock::{ClockStatus, TestClock},
+        id::Id,
+    },
+    store::{self, Db},
+};
 
 use super::*;
 
@@ -97,8 +104,23 @@ async fn the_watchdog_is_pinged_while_the_loops_turn_and_only_then() {
     for _ in 0..5 {
         assert_eq!(systemd.hears(Duration::from_secs(5)).as_deref().map(str::trim), Some("WATCHDOG=1"));
     }
-    // Somebody holds the only write lock and forgets it: no loop gets on.
+    // Somebody holds the only write lock and forgets it: a loop that has something to do, in a moment, does not get on.
     let db = Db::open(&sqlite(&systemd.folder), 2, false).await.expect("database");
+    let now = Utc::now();
+    let clock = TestClock {
+        id: Id::from_bits(1),
+        name: "on its way".to_owned(),
+        now_at: now,
+        status: ClockStatus::Advancing,
+        target_at: Some(now),
+        lease_owner: Some("a daemon that is gone".to_owned()),
+        lease_expires_at: Some(now + TimeDelta::seconds(2)),
+        counts: serde_json::Map::new(),
+        created_at: now,
+    };
+    let mut tx = db.begin().await.expect("tx");
+    store::clocks::insert(&mut tx, clock).await.expect("stored");
+    tx.commit().await.expect("committed");
     let held = db.begin().await.expect("the lock");
     let begun = Instant::now();
     // Read on all the while, as systemd does: a full socket would hold up whoever writes to it.

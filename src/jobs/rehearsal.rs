@@ -6,10 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::travel::{do_due, earliest};
 use crate::{
-    billing::{App, Done, authorize, look_up, runs::Counts},
+    billing::{App, Done, runs::Counts},
     clock::Clock,
     domain::customer::Timeline,
-    store,
 };
 
 /// Takes everything on the wall timeline to `until`; work due at that very instant is left. `arrived` hears of every instant.
@@ -19,19 +18,14 @@ pub async fn rehearse(app: &App, until: DateTime<Utc>, mut arrived: impl FnMut(D
     let mut total = Counts::new();
     loop {
         let now = app.clock.now();
-        let mut busy = do_due(app, timeline, now, &mut total).await?;
-        if store::payments::earliest_look_up(&app.db, timeline).await?.is_some_and(|at| at <= now) {
-            busy |= look_up::look_up_payments(app, Some(timeline)).await? > 0;
-        }
-        busy |= authorize::look_up(app, Some(timeline)).await? > 0;
+        let busy = do_due(app, timeline, now, &mut total).await?;
         if app.stopping.is_cancelled() {
             return Ok(total);
         }
         if busy {
             continue;
         }
-        let due = [earliest(app, timeline).await?, store::payments::earliest_look_up(&app.db, timeline).await?];
-        let next = due.into_iter().flatten().min().unwrap_or(until);
+        let next = earliest(app, timeline).await?.unwrap_or(until);
         // Work that cannot be done stays due: time goes on all the same.
         app.clock.set(next.max(now + TimeDelta::seconds(1)).min(until));
         arrived(app.clock.now(), &total);

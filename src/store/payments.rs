@@ -206,7 +206,8 @@ pub async fn owners_of(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<Owner>
     tx.query("select id, subscription_id, installment_plan_id from invoices where id in list($1)").bind_list(invoices).all().await
 }
 
-/// Claims payments whose look-up is due: unknown ones, and what was given up and is asked about once more. If the claimer dies, the look-up falls due again at `until`.
+/// Claims payments whose look-up is due: unknown ones, and what was given up and is asked about once more. If the claimer dies,
+/// the look-up falls due again at `until`.
 pub async fn claim_look_ups(
     tx: &mut Tx,
     owner: &str,

@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixDatagram;
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use rebilld::{
     domain::{
         clock::{ClockStatus, TestClock},
@@ -106,7 +106,7 @@ async fn the_watchdog_is_pinged_while_the_loops_turn_and_only_then() {
     }
     // Somebody holds the only write lock and forgets it: a loop that has something to do, in a moment, does not get on.
     let db = Db::open(&sqlite(&systemd.folder), 2, false).await.expect("database");
-    let now = Utc::now();
+    let now = rebilld::clock::Clock::System.now();
     let clock = TestClock {
         id: Id::from_bits(1),
         name: "on its way".to_owned(),

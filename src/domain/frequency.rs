@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use chrono::{Datelike, Days, NaiveDate, TimeDelta};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::calendar::{clamp_day, days_between};
 
@@ -63,7 +63,7 @@ impl Serialize for Frequency {
 }
 impl<'de> Deserialize<'de> for Frequency {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        super::from_text(deserializer)
     }
 }
 

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, fmt, hash, marker::PhantomData, str::FromStr, sync::Mut
 
 use chrono::{DateTime, Utc};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What an id names; its prefix is part of the text.
 pub trait Kind: 'static {
@@ -53,6 +53,18 @@ pub struct Id<K> {
 }
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// The value of each byte as a digit; [`NO_DIGIT`] for all others.
+const DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < ALPHABET.len() {
+        digits[ALPHABET[value] as usize] = value as u8;
+        value += 1;
+    }
+    digits
+};
+const NO_DIGIT: u8 = 32;
 
 /// A text that is no id of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -106,8 +118,11 @@ impl<K: Kind> FromStr for Id<K> {
         }
         let mut bits = 0u128;
         for byte in digits.bytes() {
-            let digit = ALPHABET.iter().position(|&a| a == byte).ok_or_else(|| bad.clone())?;
-            bits = (bits << 5) | digit as u128;
+            let digit = DIGITS[usize::from(byte)];
+            if digit == NO_DIGIT {
+                return Err(bad);
+            }
+            bits = (bits << 5) | u128::from(digit);
         }
         Ok(Self::from_bits(bits))
     }
@@ -152,7 +167,7 @@ impl<K: Kind> Serialize for Id<K> {
 }
 impl<'de, K: Kind> Deserialize<'de> for Id<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        super::from_text(deserializer)
     }
 }
 

@@ -33,7 +33,7 @@ text_enum! {
 }
 
 /// What is owed for one cycle, one installment or one change. The unit of collection.
-#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Invoice {
     pub id: InvoiceId,
     /// For people: rises without a gap.

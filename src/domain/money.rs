@@ -82,7 +82,7 @@ impl Serialize for Currency {
 }
 impl<'de> Deserialize<'de> for Currency {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        super::from_text(deserializer)
     }
 }
 

@@ -7,6 +7,7 @@
 //!   statement around it, and each time lock other rows, beyond the limit;
 //! - [`Tx::insert_rows`] and [`Tx::update_rows`] send any number of rows as one statement with one JSON parameter.
 
+mod batch;
 mod fields;
 mod hold;
 mod rows;
@@ -31,6 +32,7 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow, SqliteSynchronous},
 };
 
+pub use batch::Batched;
 pub use hold::Hold;
 pub use rows::Row;
 pub use tap::{Ask, Tap};
@@ -388,6 +390,10 @@ impl Query<'_> {
 
     pub async fn all<T: Record>(self) -> Result<Vec<T>> {
         let sql = self.check()?;
+        self.fetch(sql).await
+    }
+
+    async fn fetch<T: Record>(self, sql: String) -> Result<Vec<T>> {
         let (tap, ask) = self.asks();
         through(&tap, ask, async {
             Ok(match (self.target, self.arguments) {
@@ -441,6 +447,10 @@ impl Query<'_> {
             })
         })
         .await
+    }
+
+    fn is_postgres(&self) -> bool {
+        matches!(self.arguments, Args::Postgres(_))
     }
 
     fn asks(&self) -> (Watched, Ask<'static>) {

@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::{Db, Result, Tx, db::Row};
+use super::{
+    Db, Result, Tx,
+    db::{Batched, Row},
+};
 use crate::domain::{
     customer::Timeline,
     id::{CustomerId, InstallmentPlanId, InvoiceId, PaymentMethodId, SubscriptionId},
@@ -48,6 +51,11 @@ impl Row for Invoice {
         "created_at",
         "updated_at",
     ];
+}
+
+impl Batched for Invoice {
+    const JSON: &'static [&'static str] = &["lines"];
+    const FLAGS: &'static [&'static str] = &["next_method"];
 }
 
 const PROGRESS: &[&str] = &[
@@ -105,7 +113,7 @@ pub async fn lock(tx: &mut Tx, id: InvoiceId) -> Result<Option<Invoice>> {
 }
 
 pub async fn lock_many(tx: &mut Tx, ids: &[InvoiceId]) -> Result<Vec<Invoice>> {
-    tx.query("select * from invoices where id in list($1) order by id for update").bind_list(ids).all().await
+    tx.query("select * from invoices where id in list($1) order by id for update").bind_list(ids).batch().await
 }
 
 pub async fn lock_open_of_subscription(tx: &mut Tx, subscription: SubscriptionId) -> Result<Vec<Invoice>> {
@@ -171,7 +179,7 @@ pub async fn subscriptions_owing(tx: &mut Tx, subscriptions: &[SubscriptionId]) 
 }
 
 /// The method that an invoice is to be charged to.
-#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, serde::Deserialize, sqlx::FromRow)]
 pub struct ChosenMethod {
     pub invoice_id: InvoiceId,
     pub payment_method_id: Option<PaymentMethodId>,
@@ -186,13 +194,17 @@ pub struct ChosenMethod {
     pub channels: Option<Vec<String>>,
 }
 
+impl Batched for ChosenMethod {
+    const JSON: &'static [&'static str] = &["channels"];
+}
+
 /// Open invoices with something due by `now`, locked against other daemons.
 pub async fn due(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, limit: i64) -> Result<Vec<Invoice>> {
     tx.query("select * from invoices where timeline = $1 and next_attempt_at <= $2 order by next_attempt_at limit $3 for update skip locked")
         .bind(timeline)
         .bind(now)
         .bind(limit)
-        .all()
+        .batch()
         .await
 }
 
@@ -210,7 +222,7 @@ pub async fn methods_of(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<Chose
          where i.id in list($1)",
     )
     .bind_list(invoices)
-    .all()
+    .batch()
     .await
 }
 

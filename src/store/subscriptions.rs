@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Db, Result, Tx, db::Row};
+use super::{
+    Db, Result, Tx,
+    db::{Batched, Row},
+};
 use crate::domain::{
     customer::Timeline,
     id::{CustomerId, PlanId, SubscriptionId},
@@ -62,6 +65,11 @@ impl Row for Subscription {
         "created_at",
         "updated_at",
     ];
+}
+
+impl Batched for Subscription {
+    const JSON: &'static [&'static str] = &["add_ons", "discounts", "metadata", "credited_days", "pending_change"];
+    const FLAGS: &'static [&'static str] = &["pause_at_period_end", "cancel_at_period_end"];
 }
 
 /// What the bill run itself may change.
@@ -151,7 +159,7 @@ pub async fn lock(tx: &mut Tx, id: SubscriptionId) -> Result<Option<Subscription
 }
 
 pub async fn lock_many(tx: &mut Tx, ids: &[SubscriptionId]) -> Result<Vec<Subscription>> {
-    tx.query("select * from subscriptions where id in list($1) order by id for update").bind_list(ids).all().await
+    tx.query("select * from subscriptions where id in list($1) order by id for update").bind_list(ids).batch().await
 }
 
 /// Locks all of these, in the order of their ids. Reads `whole`, and of `paid` those that a payment's success may change: all but the
@@ -176,7 +184,7 @@ pub async fn due(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, limit: i64
         .bind(timeline)
         .bind(now)
         .bind(limit)
-        .all()
+        .batch()
         .await
 }
 

@@ -35,9 +35,9 @@ struct Journey {
 
 pub async fn measure(asked: &Advance) -> anyhow::Result<Report> {
     let mut ground = Ground::prepare(asked.place.database.as_deref()).await?;
-    let sandbox = Process::sandbox(Latency::default()).await?;
+    let sandbox = Process::sandbox(Latency::default(), asked.subscriptions).await?;
     ground.config.gateways = [(GATEWAY.to_owned(), gateway(sandbox.url(), asked.in_flight))].into();
-    let due = Due::before(crate::clock::Clock::System.now(), Timeline::Wall)?;
+    let due = Due::before(crate::clock::Clock::System.now(), Timeline::Wall, asked.subscriptions)?;
     ground.config.billing.bill_at = due.at.time();
     let mut app = ground.open().await?;
     let with_http = journey(asked, &app).await?;
@@ -61,7 +61,7 @@ pub async fn measure(asked: &Advance) -> anyhow::Result<Report> {
 
 /// Takes new subscriptions on a new clock through the years.
 async fn journey(asked: &Advance, app: &App) -> anyhow::Result<Journey> {
-    let wall = Due::before(app.clock.now(), Timeline::Wall)?;
+    let wall = Due::before(app.clock.now(), Timeline::Wall, asked.subscriptions)?;
     let clock = clocks::create(app, &Actor::System, "bench", wall.at).await?;
     let timeline = Timeline::Test(clock.id);
     let due = Due { timeline, ..wall };

@@ -42,15 +42,16 @@ pub const MOST: usize = 20_000;
 
 /// Calls a second, as many at a time as the daemon may make, to a sandbox of their own.
 pub async fn http_per_s(app: &App, latency: Latency, in_flight: u32, calls: usize) -> anyhow::Result<f64> {
-    let sandbox = Process::sandbox(latency).await?;
+    let sandbox = Process::sandbox(latency, 1).await?;
     let client = BareClient::new(GATEWAY, &gateway(sandbox.url(), in_flight)).map_err(anyhow::Error::msg)?;
-    let due = population::Due::before(app.clock.now(), Timeline::Wall)?;
+    let due = population::Due::before(app.clock.now(), Timeline::Wall, 1)?;
     let mut rows = Rows::default();
     population::add(&mut rows, app, &due, 0, 0, 1)?;
     let subscription = rows.subscriptions.first().cloned().context("a subscription")?;
     population::add_cycle(&mut rows, app, &due, &subscription, 0)?;
     let invoice = rows.invoices.first().context("an invoice")?;
-    let bodies: Vec<Vec<u8>> = (0..calls).map(|_| BareClient::body(&population::paid(app, invoice, due.at))).collect();
+    let bodies: Vec<Vec<u8>> =
+        (0..calls).map(|_| BareClient::body(&population::paid(app, invoice, due.card(0), due.at))).collect();
     let (bodies, next) = (Arc::new(bodies), Arc::new(AtomicUsize::new(0)));
     let begun = Instant::now();
     let mut callers = JoinSet::new();

@@ -140,11 +140,16 @@ impl Bench<'_> {
         report
     }
 
+    /// Due now, each with a card of its own.
+    fn due(&self) -> anyhow::Result<Due> {
+        Due::before(self.app.clock.now(), Timeline::Wall, self.asked.subscriptions)
+    }
+
     /// A bill run, and beside it what the machine does by itself: calls before, rows after, calls again.
     async fn round(&mut self) -> anyhow::Result<Round> {
         let asked = self.asked;
         let count = (asked.subscriptions as usize).min(bare::MOST);
-        let twins = self.load(count as u32, &Due::before(self.app.clock.now(), Timeline::Wall)?, 20, 0).await?;
+        let twins = self.load(count as u32, &self.due()?, 20, 0).await?;
         let calls = || bare::http_per_s(self.app, asked.latency, asked.in_flight, count);
         let before = calls().await?;
         let (burst, marker) = self.burst(0).await?;
@@ -156,11 +161,11 @@ impl Bench<'_> {
 
     async fn burst(&mut self, history: u32) -> anyhow::Result<(Burst, Marker)> {
         let asked = self.asked;
-        let due = Due::before(self.app.clock.now(), Timeline::Wall)?;
+        let due = self.due()?;
         self.load(asked.subscriptions, &due, 0, history).await?;
         self.app.db.settle_down().await?;
         let marker = Marker::now(self.app);
-        let sandbox = Process::sandbox(asked.latency).await?;
+        let sandbox = Process::sandbox(asked.latency, asked.subscriptions).await?;
         let mut daemon = Process::daemon(&self.ground.config, &gateway(sandbox.url(), asked.in_flight), due.at).await?;
         let ended = self.quiet(&mut daemon).await?;
         let effort = daemon.effort().await?;
@@ -194,7 +199,7 @@ impl Bench<'_> {
     /// Due instants spread evenly over some seconds; answers at which rate, and how late each was in the books, in milliseconds.
     async fn steady(&mut self, per_s: f64) -> anyhow::Result<(f64, Vec<f64>)> {
         let count = ((per_s * STEADY.as_secs_f64()) as u32).clamp(1, self.asked.subscriptions);
-        let due = Due::before(self.app.clock.now(), Timeline::Wall)?;
+        let due = self.due()?;
         let mut rows = Vec::new();
         for number in 0..count {
             if number % CHUNK == 0 {
@@ -222,7 +227,7 @@ impl Bench<'_> {
         }
         self.app.db.settle_down().await?;
         let marker = Marker::now(self.app);
-        let sandbox = Process::sandbox(self.asked.latency).await?;
+        let sandbox = Process::sandbox(self.asked.latency, self.asked.subscriptions).await?;
         let mut daemon = Process::daemon(&self.ground.config, &gateway(sandbox.url(), self.asked.in_flight), due.at).await?;
         if self.app.clock.now() > first {
             bail!("loading took longer than foreseen, so lateness cannot be measured: try again on a quieter machine");
@@ -247,7 +252,7 @@ impl Bench<'_> {
     }
 
     async fn load_others(&mut self, count: u32) -> anyhow::Result<()> {
-        let due = Due::before(self.app.clock.now(), Timeline::Wall)?;
+        let due = self.due()?;
         let mut left = count;
         while left > 0 {
             let some = left.min(50_000);

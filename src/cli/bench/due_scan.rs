@@ -38,7 +38,7 @@ pub async fn measure(asked: &DueScan) -> anyhow::Result<Report> {
 }
 
 async fn scan(asked: &DueScan, ground: &Ground, app: &App) -> anyhow::Result<Report> {
-    let due = Due::before(app.clock.now(), Timeline::Wall)?;
+    let due = Due::before(app.clock.now(), Timeline::Wall, asked.stored + NEXT)?;
     let few = asked.stored.min(FEW);
     load(app, &due, 0, few, |number| 1 + number % 28).await?;
     app.db.settle_down().await?;

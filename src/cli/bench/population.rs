@@ -20,8 +20,8 @@ use crate::{
     },
 };
 
-/// Every one the sandbox approves. All customers share it, so that the sandbox's memory does not grow with them.
-const TOKEN: &str = "approve0000000000000";
+/// What the ids begin with that the sandbox gives to the benchmark's customers.
+pub const PREFIX: &str = "bench";
 
 const WELCOME: Percentage = match Percentage::from_thousandths(12_500) {
     Ok(percentage) => percentage,
@@ -37,14 +37,21 @@ pub struct Due {
     pub at: DateTime<Utc>,
     pub timeline: Timeline,
     pub rules: Rules,
+    /// So many cards the sandbox keeps. Customers with consecutive numbers have different ones.
+    pub cards: u32,
 }
 
 impl Due {
     /// The whole minute before `now`: a time of day as settings can say it.
-    pub fn before(now: DateTime<Utc>, timeline: Timeline) -> anyhow::Result<Self> {
+    pub fn before(now: DateTime<Utc>, timeline: Timeline, cards: u32) -> anyhow::Result<Self> {
         let at = now.with_second(0).and_then(|at| at.with_nanosecond(0)).context("a whole minute")?;
         let rules = Rules { bill_at: at.time(), holidays: std::collections::BTreeMap::default(), catch_up_limit: 3 };
-        Ok(Self { at, timeline, rules })
+        Ok(Self { at, timeline, rules, cards })
+    }
+
+    /// The card of a customer, as the sandbox numbers them.
+    pub fn card(&self, number: u32) -> String {
+        format!("{PREFIX}{:015}", number % self.cards.max(1))
     }
 
     fn date(&self) -> NaiveDate {
@@ -57,7 +64,7 @@ impl Due {
 pub fn add(rows: &mut Rows, app: &App, due: &Due, number: u32, in_days: u32, billed: u32) -> anyhow::Result<()> {
     let date = due.date() + Days::new(u64::from(in_days));
     let customer = customer(app, due, number);
-    let method = method(app, &customer);
+    let method = method(app, &customer, due.card(number));
     let mut subscription = subscription(app, &customer, due, number, date);
     if billed > 0 {
         move_on(&mut subscription, date, billed).context("a schedule that has run before")?;
@@ -90,13 +97,13 @@ fn customer(app: &App, due: &Due, number: u32) -> Customer {
     }
 }
 
-fn method(app: &App, customer: &Customer) -> PaymentMethod {
+fn method(app: &App, customer: &Customer, card: String) -> PaymentMethod {
     PaymentMethod {
         id: app.id(),
         customer_id: customer.id,
         gateway: GATEWAY.to_owned(),
         kind: MethodKind::VaultToken,
-        customer_token: Some(TOKEN.to_owned()),
+        customer_token: Some(card),
         payment_method_token: None,
         transaction_id: None,
         channels: vec![],
@@ -198,7 +205,7 @@ pub fn add_cycle(rows: &mut Rows, app: &App, due: &Due, subscription: &Subscript
         created_at: at,
         updated_at: at,
     };
-    let payment = paid(app, &invoice, at);
+    let payment = paid(app, &invoice, due.card(0), at);
     let event = |kind: &str, subject: String, data| Event {
         occurred_at: at,
         ..app.event(due.timeline, at, &Actor::System, kind, subject, data)
@@ -212,7 +219,7 @@ pub fn add_cycle(rows: &mut Rows, app: &App, due: &Due, subscription: &Subscript
 }
 
 /// The payment that paid an invoice whole.
-pub fn paid(app: &App, invoice: &Invoice, at: DateTime<Utc>) -> Payment {
+pub fn paid(app: &App, invoice: &Invoice, card: String, at: DateTime<Utc>) -> Payment {
     let id: PaymentId = app.id();
     Payment {
         id,
@@ -226,7 +233,7 @@ pub fn paid(app: &App, invoice: &Invoice, at: DateTime<Utc>) -> Payment {
         kind: MethodKind::VaultToken,
         reference: id.short_reference(),
         idempotency_key: id.to_string(),
-        customer_token: Some(TOKEN.to_owned()),
+        customer_token: Some(card),
         payment_method_token: None,
         prior_transaction_id: None,
         credential: None,

@@ -11,7 +11,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::ground::GATEWAY;
+use super::{ground::GATEWAY, population::PREFIX};
 use crate::{
     config::{Config, GatewayConfig},
     sandbox::Latency,
@@ -34,10 +34,16 @@ pub struct Effort {
 }
 
 impl Process {
-    pub async fn sandbox(latency: Latency) -> anyhow::Result<Self> {
+    /// A pretend gateway that keeps so many cards.
+    pub async fn sandbox(latency: Latency, cards: u32) -> anyhow::Result<Self> {
         let latency = latency.to_string();
         let arguments = ["sandbox", "--listen", "127.0.0.1:0", "--latency", &latency];
-        Self::start(&arguments, &[], "sandbox listens on ").await
+        let sandbox = Self::start(&arguments, &[], "sandbox listens on ").await?;
+        let wanted = serde_json::json!({ "count": cards, "prefix": PREFIX });
+        let path = "/_sandbox/tokens";
+        let made = sandbox.client.post(format!("{}{path}", sandbox.url)).json(&wanted).send().await.context(path)?;
+        made.error_for_status()?;
+        Ok(sandbox)
     }
 
     /// A daemon whose bill dates fall due at this time of day, with one gateway. Its bells ring as it comes up.

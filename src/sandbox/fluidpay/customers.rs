@@ -120,12 +120,24 @@ impl Customer {
 pub struct Customers {
     by_id: HashMap<String, Customer>,
     order: Vec<String>,
+    /// How many ids were made with each prefix.
+    numbered: HashMap<String, usize>,
 }
 
 impl Customers {
-    /// How many customers were ever stored.
-    pub fn count(&self) -> usize {
-        self.order.len()
+    /// So many new ids of 20 characters: the prefix, zeros, a number that rises from 0 and never repeats.
+    pub fn new_ids(&mut self, count: usize, prefix: &str) -> Vec<String> {
+        let width = 20 - prefix.len();
+        let next = self.numbered.entry(prefix.to_owned()).or_default();
+        let mut ids = Vec::with_capacity(count);
+        while ids.len() < count {
+            let id = format!("{prefix}{next:0width$}");
+            *next += 1;
+            if !self.by_id.contains_key(&id) {
+                ids.push(id);
+            }
+        }
+        ids
     }
 
     pub fn get(&self, id: &str) -> Option<&Customer> {

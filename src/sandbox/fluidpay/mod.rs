@@ -157,13 +157,11 @@ pub fn make_customer(state: &mut State, id: &str, card_number: &str, behaviour: 
     let _ = state.fluidpay.customers.add(customer);
 }
 
-/// Stores `count` customers with this test card. Ids are 20 characters: the prefix, zeros, a number that never repeats.
+/// Stores `count` customers with this test card under new ids that begin with ten letters and digits of the prefix at most.
 pub fn make_tokens(state: &mut State, count: usize, prefix: &str, card_number: &str, now: DateTime<Utc>) -> Vec<String> {
     let lower = prefix.to_ascii_lowercase();
     let prefix: String = lower.chars().filter(char::is_ascii_alphanumeric).take(10).collect();
-    let first = state.fluidpay.customers.count();
-    let ids: Vec<String> =
-        (first..first + count).map(|number| format!("{prefix}{number:0width$}", width = 20 - prefix.len())).collect();
+    let ids = state.fluidpay.customers.new_ids(count, &prefix);
     for id in &ids {
         make_customer(state, id, card_number, None, now);
     }

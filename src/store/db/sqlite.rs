@@ -13,7 +13,7 @@ pub(super) async fn pools(options: SqliteConnectOptions) -> sqlx::Result<Pools> 
         .pragma("cache_size", "-65536")
         .pragma("temp_store", "memory")
         // Enough that the two threads of a read seldom wait for each other, and work at the same time.
-        .row_buffer_size(64)
+        .row_buffer_size(2048)
         .statement_cache_capacity(200);
     let writer = SqlitePoolOptions::new()
         .max_connections(1)

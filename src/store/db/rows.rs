@@ -52,36 +52,38 @@ impl Tx {
         }
         self.tally.statements.fetch_add(1, Ordering::Relaxed);
         self.tally.rows.fetch_add(rows.len() as u64, Ordering::Relaxed);
-        let json = without_nul(fields::json(rows, sent)?);
+        let (json, sql) = match &self.inner {
+            Inner::Sqlite(_) => {
+                let (json, order) = fields::lists(rows, sent)?;
+                let columns: Vec<String> = sent.iter().map(|name| at_its_place(name, &order)).collect();
+                // Each entry is parsed once, and not once more for each of its columns.
+                let entries =
+                    "(with entries as materialized (select value as entry from jsonb_each($1)) select entry from entries)";
+                (json, statement(&columns, entries))
+            }
+            Inner::Postgres(_) => {
+                let columns: Vec<String> = sent.iter().map(|name| (*name).to_owned()).collect();
+                let entries = format!("json_populate_recordset(null::{}, cast($1 as json))", R::TABLE);
+                (fields::objects(rows, sent)?, statement(&columns, &entries))
+            }
+        };
+        let json = without_nul(json);
         let ask = Ask::Statement { sql: R::TABLE, in_transaction: true };
         through(&self.tap, ask, async {
             Ok(match &mut self.inner {
-                Inner::Sqlite(tx) => {
-                    // serde writes instants with Z, sqlx with +00:00; one form must win or texts would not sort.
-                    let columns: Vec<String> = sent
-                        .iter()
-                        .map(|name| {
-                            if name.ends_with("_at") {
-                                format!("replace(entry ->> '{name}', 'Z', '+00:00')")
-                            } else {
-                                format!("entry ->> '{name}'")
-                            }
-                        })
-                        .collect();
-                    // Each entry is parsed once, and not once more for each of its columns.
-                    let sql = statement(
-                        &columns,
-                        "(with entries as materialized (select jsonb(value) as entry from json_each($1)) select entry from entries)",
-                    );
-                    sqlx::query(AssertSqlSafe(sql)).bind(json).execute(&mut **tx).await?.rows_affected()
-                }
+                Inner::Sqlite(tx) => sqlx::query(AssertSqlSafe(sql)).bind(json).execute(&mut **tx).await?.rows_affected(),
                 Inner::Postgres(tx) => {
-                    let columns: Vec<String> = sent.iter().map(|name| (*name).to_owned()).collect();
-                    let sql = statement(&columns, &format!("json_populate_recordset(null::{}, cast($1 as json))", R::TABLE));
                     hang(self.patience, sqlx::query(AssertSqlSafe(sql)).bind(json).execute(&mut **tx)).await?.rows_affected()
                 }
             })
         })
         .await
     }
+}
+
+/// A column's value in an entry whose values stand in this order.
+fn at_its_place(column: &str, order: &[&str]) -> String {
+    let place = order.iter().position(|name| *name == column).unwrap_or(order.len());
+    // serde writes instants with Z, sqlx with +00:00; one form must win or texts would not sort.
+    if column.ends_with("_at") { format!("replace(entry ->> {place}, 'Z', '+00:00')") } else { format!("entry ->> {place}") }
 }

@@ -116,23 +116,23 @@ on_both! {
     async fn a_batch_holds_the_same_rows_in_the_same_order(ground) {
         let (ada, bob) = (samples::customer(), samples::full_customer());
         ground.write(async |tx: &mut Tx| tx.insert_rows(&[ada.clone(), bob.clone()]).await).await;
-        assert_eq!(batch::<Subscription>(&ground, "select * from subscriptions").await, vec![]);
+        assert_eq!(batch::<Subscription>(ground, "select * from subscriptions").await, vec![]);
         let subscriptions = [samples::subscription(ada.id), samples::full_subscription(bob.id), samples::subscription(bob.id)];
         ground.write(async |tx: &mut Tx| tx.insert_rows(&subscriptions).await).await;
         let [first, second, third] = subscriptions;
-        let falling: Vec<Subscription> = batch(&ground, "select * from subscriptions order by id desc").await;
+        let falling: Vec<Subscription> = batch(ground, "select * from subscriptions order by id desc").await;
         assert_eq!(falling, vec![third.clone(), second.clone(), first.clone()]);
-        assert_eq!(batch::<Subscription>(&ground, "select * from subscriptions order by id limit 2").await, vec![first, second.clone()]);
+        assert_eq!(batch::<Subscription>(ground, "select * from subscriptions order by id limit 2").await, vec![first, second.clone()]);
         let invoices = [samples::invoice(ada.id), samples::full_invoice(&second)];
         ground.write(async |tx: &mut Tx| tx.insert_rows(&invoices).await).await;
-        assert_eq!(batch::<Invoice>(&ground, "select * from invoices order by id").await, invoices);
+        assert_eq!(batch::<Invoice>(ground, "select * from invoices order by id").await, invoices);
     }
 
     async fn a_batch_does_not_tell_what_it_cannot_read(ground) {
         let ada = samples::customer();
         let row = samples::subscription(ada.id);
-        ground.write(async |tx: &mut Tx| tx.insert_rows(&[ada.clone()]).await).await;
-        ground.write(async |tx: &mut Tx| tx.insert_rows(&[row.clone()]).await).await;
+        ground.write(async |tx: &mut Tx| tx.insert_rows(std::slice::from_ref(&ada)).await).await;
+        ground.write(async |tx: &mut Tx| tx.insert_rows(std::slice::from_ref(&row)).await).await;
         ground.run("update subscriptions set catch_up = 'secret-4711'".to_owned()).await.expect("spoiled");
         let refused = ground.db.query("select * from subscriptions").batch::<Subscription>().await.expect_err("unreadable").to_string();
         assert!(refused.contains("what this version cannot read") && !refused.contains("4711"), "{refused}");

@@ -58,12 +58,17 @@ pub(super) async fn settle(app: &App, claimed: &PaymentRequest, sends: bool, new
 }
 
 async fn once(app: &App, claimed: &PaymentRequest, sends: bool, news: &News) -> Done<Option<(Step, PaymentRequest)>> {
-    let mut tx = app.db.begin().await?;
-    let books = match claimed.invoice_id {
+    // Before the transaction: who asks for a second connection while all hold their first waits for ever.
+    let invoice = match claimed.invoice_id {
         Some(id) => match store::invoices::get(&app.db, id).await? {
-            Some(invoice) => Books::open_invoice(app, &mut tx, &invoice).await?,
+            Some(invoice) => Some(invoice),
             None => return Ok(None),
         },
+        None => None,
+    };
+    let mut tx = app.db.begin().await?;
+    let books = match &invoice {
+        Some(invoice) => Books::open_invoice(app, &mut tx, invoice).await?,
         None => Books::open_none(app, &mut tx, claimed.timeline).await?,
     };
     let Some(request) = store::payment_requests::lock(&mut tx, claimed.id).await? else { return Ok(None) };

@@ -7,6 +7,7 @@ mod doubts;
 mod dunning;
 mod early;
 mod faults;
+mod frugal;
 mod operator;
 mod outages;
 mod policies;

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use self::wire::{Envelope, PARTIAL, Standing, Transaction, open};
+use self::wire::{Envelope, FIELDS, PARTIAL, Standing, Transaction, open};
 use super::{
     Capabilities, Charge, Disputed, Found, Gateway, Other, Reason, Return, ReturnFound, ReturnOutcome, Sent, Source,
     http::{Auth, Http, NoAnswer, Settings, Wire},
@@ -31,13 +31,13 @@ pub struct FluidPay {
 
 impl FluidPay {
     pub fn new(settings: &Settings) -> Result<Self, String> {
-        Ok(Self { http: Http::new(settings, Auth::Raw)? })
+        Ok(Self { http: Http::new(settings, Auth::Raw)?.reading(FIELDS) })
     }
 
     /// Its calls travel by this instead of a network.
     #[doc(hidden)]
     pub fn through(settings: &Settings, wire: Arc<dyn Wire>) -> Result<Self, String> {
-        Ok(Self { http: Http::through(settings, wire)? })
+        Ok(Self { http: Http::through(settings, wire)?.reading(FIELDS) })
     }
 
     async fn get(&self, operation: &'static str, id: &str) -> Result<Transaction, String> {

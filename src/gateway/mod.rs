@@ -6,6 +6,7 @@
 pub mod fluidpay;
 pub mod health;
 pub mod http;
+mod json;
 mod mask;
 pub mod paylike;
 pub mod paysley;

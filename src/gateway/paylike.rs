@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use self::wire::{Refusal, Standing, Transaction};
 use super::{
     Capabilities, Charge, Disputed, Found, Gateway, Other, Return, ReturnFound, ReturnOutcome, Sent, Source,
-    http::{Answer, Auth, Http, NoAnswer, Settings, Wire, text},
+    http::{Answer, Auth, Http, NoAnswer, Settings, Wire},
+    json::text,
     requests::Requests,
 };
 use crate::domain::payment::{Decline, DeclineClass, MethodKind, Outcome};

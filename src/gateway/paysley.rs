@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use self::wire::{Payment, Refusal, amount, succeeded};
 use super::{
     Capabilities, Charge, Disputed, Found, Gateway, Return, ReturnFound, ReturnOutcome, Sent,
-    http::{Answer, Auth, Http, NoAnswer, Settings, text},
+    http::{Answer, Auth, Http, NoAnswer, Settings},
+    json::{integer, text},
     requests::{Ask, Asked, Heard, Outstanding, Received, Requests, Withdrawn},
 };
 use crate::domain::payment::{Decline, DeclineClass, MethodKind, Outcome};
@@ -102,7 +103,7 @@ impl Paysley {
                     found.push(payment);
                 }
             }
-            let pages = body.get("page_count").and_then(super::http::integer).unwrap_or(i64::MAX);
+            let pages = body.get("page_count").and_then(integer).unwrap_or(i64::MAX);
             if items.is_empty() || page as i64 >= pages {
                 return Ok(found);
             }

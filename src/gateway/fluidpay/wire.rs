@@ -6,7 +6,10 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
-    super::http::{Answer, integer, text},
+    super::{
+        http::Answer,
+        json::{integer, said},
+    },
     codes::{Verdict, verdict},
 };
 use crate::domain::{
@@ -16,6 +19,34 @@ use crate::domain::{
 
 /// The code of a partial approval. Of a reservation that is none: the bill date may still find all of it.
 pub const PARTIAL: &str = "110";
+
+/// Every field of an answer that is read, at any depth.
+pub const FIELDS: &[&str] = &[
+    "status",
+    "msg",
+    "message",
+    "error",
+    "data",
+    "id",
+    "type",
+    "response",
+    "response_body",
+    "response_code",
+    "processor_response_text",
+    "amount",
+    "base_amount",
+    "amount_authorized",
+    "amount_captured",
+    "amount_refunded",
+    "currency",
+    "order_id",
+    "created_at",
+];
+
+fn member<'a>(object: &'a Value, field: &str) -> Option<&'a Value> {
+    debug_assert!(FIELDS.contains(&field), "{field} is read, but not kept");
+    object.get(field)
+}
 
 /// What an answer carries.
 #[derive(Debug)]
@@ -33,8 +64,10 @@ pub fn open(answer: Answer) -> Envelope {
         Answer::Done(body) => (200, body),
         Answer::Refused { status, body } => (status, body.unwrap_or(Value::Null)),
     };
-    let failed = status != 200 || body.get("status").and_then(Value::as_str).is_some_and(|word| !word.starts_with("success"));
-    let message = ["msg", "message", "error"].iter().find_map(|field| text(&body, field)).unwrap_or("no reason given").to_owned();
+    let failed =
+        status != 200 || member(&body, "status").and_then(Value::as_str).is_some_and(|word| !word.starts_with("success"));
+    let message =
+        ["msg", "message", "error"].iter().find_map(|field| said(member(&body, field)?)).unwrap_or("no reason given").to_owned();
     match body.get_mut("data").map(Value::take) {
         // A transaction in a failure is still the better witness.
         Some(data) if !failed || Transaction::read(&data).is_some() => Envelope::Data(data),
@@ -83,16 +116,17 @@ impl Transaction {
             Value::Array(items) => items.first()?,
             other => other,
         };
-        let word = |field: &str| text(object, field).unwrap_or_default().to_ascii_lowercase();
-        let number = |field: &str| object.get(field).and_then(integer);
+        let text = |field: &str| member(object, field).and_then(said);
+        let word = |field: &str| text(field).unwrap_or_default().to_ascii_lowercase();
+        let number = |field: &str| member(object, field).and_then(integer);
         // The details of the one payment method used: named `response_body`, or `response` in the seed's sample.
         let details = ["response_body", "response"]
             .iter()
-            .find_map(|field| object.get(field)?.as_object()?.values().find(|value| value.is_object()));
-        let detail = |field: &str| details.and_then(|details| details.get(field));
-        let response = object.get("response").and_then(Value::as_str).or_else(|| detail("response")?.as_str());
+            .find_map(|field| member(object, field)?.as_object()?.values().find(|value| value.is_object()));
+        let detail = |field: &str| details.and_then(|details| member(details, field));
+        let response = member(object, "response").and_then(Value::as_str).or_else(|| detail("response")?.as_str());
         Some(Self {
-            id: text(object, "id")?.to_owned(),
+            id: text("id")?.to_owned(),
             kind: word("type"),
             status: word("status"),
             response: response.unwrap_or_default().to_ascii_lowercase(),
@@ -101,9 +135,9 @@ impl Transaction {
             authorized: number("amount_authorized"),
             captured: number("amount_captured"),
             refunded: number("amount_refunded"),
-            currency: text(object, "currency").map(str::to_owned),
-            order_id: object.get("order_id").and_then(Value::as_str).map(str::to_owned),
-            created_at: text(object, "created_at").and_then(|at| at.parse().ok()),
+            currency: text("currency").map(str::to_owned),
+            order_id: member(object, "order_id").and_then(Value::as_str).map(str::to_owned),
+            created_at: text("created_at").and_then(|at| at.parse().ok()),
             reason: detail("processor_response_text").and_then(Value::as_str).unwrap_or_default().trim().to_owned(),
         })
     }
@@ -191,7 +225,7 @@ impl Transaction {
 mod tests {
     use serde_json::json;
 
-    use super::*;
+    use super::{super::super::json::parse, *};
 
     fn sample(status: &str, code: i64) -> Value {
         json!({
@@ -249,6 +283,27 @@ mod tests {
         assert_eq!((read.code, read.standing(2500)), (Some(100), Standing::Taken { amount_minor: 2500 }));
         assert_eq!(Transaction::read(&json!([])), None);
         assert_eq!(Transaction::read(&Value::Null), None);
+    }
+
+    #[test]
+    fn what_is_not_kept_of_an_answer_changes_nothing() {
+        let mut odd = sample("declined", 202);
+        odd["response"] = odd["response_body"].take();
+        odd["amount_captured"] = json!("12.0");
+        let all = [
+            sample("settled", 100),
+            odd,
+            json!([sample("authorized", 110)]),
+            json!({ "id": "x", "base_amount": 5 }),
+            Value::Null,
+        ];
+        for data in all {
+            let answer =
+                json!({ "status": "success", "msg": "success", "data": data, "total_count": 1, "billing": { "id": "other" } });
+            let kept = parse(answer.to_string().as_bytes(), Some(FIELDS)).expect("JSON");
+            let Envelope::Data(read) = open(Answer::Done(kept)) else { panic!("{answer}") };
+            assert_eq!(Transaction::read(&read), Transaction::read(&data), "{answer}");
+        }
     }
 
     #[test]

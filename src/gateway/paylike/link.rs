@@ -7,7 +7,8 @@ use reqwest::Url;
 use super::{
     super::{
         Sent,
-        http::{Answer, text},
+        http::Answer,
+        json::text,
         requests::{Ask, Asked, Heard, Outstanding, Received, Requests, Withdrawn},
     },
     Paylike,

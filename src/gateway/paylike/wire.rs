@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
-    super::http::{integer, text},
+    super::json::{integer, text},
     codes::class,
 };
 use crate::domain::{

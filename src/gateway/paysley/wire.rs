@@ -2,7 +2,7 @@
 
 use serde_json::{Number, Value};
 
-use super::super::http::text;
+use super::super::json::text;
 use crate::domain::{money::Currency, payment::DeclineClass};
 
 /// Minor units as the JSON number in major units that the live system insists on. Written from its decimal text, no arithmetic.

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use sqlx::AssertSqlSafe;
 
-use super::{Ask, Inner, Result, Tx, fields, hang, tap::through, texts::without_nul};
+use super::{Ask, Error, Inner, Result, Tx, fields, hang, tap::through, texts::without_nul};
 
 /// A row as the bulk statements write it: its table, its columns, and its fields as JSON under the same names.
 pub trait Row: Serialize {
@@ -55,11 +55,11 @@ impl Tx {
         let (json, sql) = match &self.inner {
             Inner::Sqlite(_) => {
                 let (json, order) = fields::lists(rows, sent)?;
-                let columns: Vec<String> = sent.iter().map(|name| at_its_place(name, &order)).collect();
+                let columns: Result<Vec<String>> = sent.iter().map(|name| at_its_place(name, &order)).collect();
                 // Each entry is parsed once, and not once more for each of its columns.
                 let entries =
                     "(with entries as materialized (select value as entry from jsonb_each($1)) select entry from entries)";
-                (json, statement(&columns, entries))
+                (json, statement(&columns?, entries))
             }
             Inner::Postgres(_) => {
                 let columns: Vec<String> = sent.iter().map(|name| (*name).to_owned()).collect();
@@ -82,8 +82,10 @@ impl Tx {
 }
 
 /// A column's value in an entry whose values stand in this order.
-fn at_its_place(column: &str, order: &[&str]) -> String {
-    let place = order.iter().position(|name| *name == column).unwrap_or(order.len());
+fn at_its_place(column: &str, order: &[&str]) -> Result<String> {
+    let place = order.iter().position(|name| *name == column);
+    let place = place.ok_or_else(|| Error::Database(format!("a row has no field for the column {column}")))?;
     // serde writes instants with Z, sqlx with +00:00; one form must win or texts would not sort.
-    if column.ends_with("_at") { format!("replace(entry ->> {place}, 'Z', '+00:00')") } else { format!("entry ->> {place}") }
+    let instant = column.ends_with("_at");
+    Ok(if instant { format!("replace(entry ->> {place}, 'Z', '+00:00')") } else { format!("entry ->> {place}") })
 }

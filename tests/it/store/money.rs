@@ -132,6 +132,8 @@ on_both! {
             is_default,
             kind: MethodKind::VaultToken,
             customer_token: Some(samples::hard()),
+            channels: vec![samples::hard(), String::new()],
+            mandate_ended_at: is_default.then(samples::first),
             ..samples::method(customer)
         };
         let methods = [method(ada.id, 9, true), method(ada.id, 1, false), method(bob.id, 5, false), method(bob.id, 2, false)];
@@ -156,6 +158,8 @@ on_both! {
             assert_eq!(one.payment_method_id, expected.map(|method| method.id));
             assert_eq!((one.kind, one.customer_token.as_deref()), (expected.map(|method| method.kind), expected.map(|_| samples::HARD)));
             assert_eq!((&one.gateway, &one.payment_method_token, &one.transaction_id), (&expected.map(|method| method.gateway.clone()), &None, &None));
+            assert_eq!(one.channels, expected.map(|method| method.channels.clone()));
+            assert_eq!(one.mandate_ended_at, expected.and_then(|method| method.mandate_ended_at));
         }
     }
 

@@ -46,7 +46,7 @@ pub fn minute(n: i64) -> DateTime<Utc> {
     noon() + chrono::Duration::minutes(n)
 }
 
-fn first() -> DateTime<Utc> {
+pub fn first() -> DateTime<Utc> {
     at("0001-01-01T00:00:00.000001Z")
 }
 

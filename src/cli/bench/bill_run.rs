@@ -152,14 +152,13 @@ impl Bench<'_> {
         let twins = self.load(count as u32, &self.due()?, 20, 0).await?;
         let calls = || bare::http_per_s(self.app, asked.latency, asked.in_flight, count);
         let before = calls().await?;
-        let (burst, marker) = self.burst(0).await?;
-        let written = Written::since(&self.app.db, &marker, count).await?;
+        let (burst, written) = self.burst(0).await?;
         let bare_db_per_s = bare::db_per_s(self.app, &written, &twins).await?;
         let bare_http_per_s = f64::midpoint(before, calls().await?);
         Ok(Round { burst, bare_http_per_s, bare_db_per_s })
     }
 
-    async fn burst(&mut self, history: u32) -> anyhow::Result<(Burst, Marker)> {
+    async fn burst(&mut self, history: u32) -> anyhow::Result<(Burst, Written)> {
         let asked = self.asked;
         let due = self.due()?;
         self.load(asked.subscriptions, &due, 0, history).await?;
@@ -179,7 +178,7 @@ impl Bench<'_> {
         let took = (ended - begun).to_std().context("time went back")?;
         let agrees = agrees(&sandbox, &written).await?;
         sandbox.kill().await?;
-        Ok((Burst { renewals_per_s: per_second(asked.subscriptions as usize, took), agrees, effort }, marker))
+        Ok((Burst { renewals_per_s: per_second(asked.subscriptions as usize, took), agrees, effort }, written))
     }
 
     /// Waits until nothing is due and nothing under way; answers when that was.

@@ -3,7 +3,7 @@
 //! Guards "never twice": a payment is in the database before its first call, and an invoice with a payment on its way is not
 //! claimed again.
 
-use std::{collections::BTreeMap, future::Future, pin::pin};
+use std::{collections::BTreeMap, future::Future, pin::pin, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use futures_util::{
@@ -23,7 +23,9 @@ pub(super) use way::Obstacle;
 use way::Way;
 
 use super::{
-    App, Done, Refusal, fall_through,
+    App, Done, Refusal,
+    beside::beside,
+    fall_through,
     gateways::{Call, Holds, Place},
     requests::Asking,
     settle::{self, Answer, Settler, Step},
@@ -52,20 +54,12 @@ pub struct Collected {
     pub postponed: usize,
 }
 
-/// Collects everything due on a timeline by `now`, until nothing is.
-pub async fn collect_due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Collected> {
-    let (settler, writer) = settle::channel(app);
-    let work = async {
-        let collected = claim_and_call(app, timeline, now, &settler).await;
-        drop(settler);
-        collected
-    };
-    let (worked, written) = tokio::join!(work, writer.run());
-    written.and(worked)
-}
-
-/// Claims ahead while calls are under way, so that neither the gateway nor the database waits for the other.
-async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settler: &Settler) -> Done<Collected> {
+/// Collects everything due on a timeline by `now`, until nothing is. Claims ahead while calls are under way, so that neither the
+/// gateway nor the database waits for the other.
+pub async fn collect_due(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>) -> Done<Collected> {
+    let (settler, writer) = settle::channel(app.clone());
+    let mut writing = pin!(beside(writer.run()).fuse());
+    let mut written = Ok(());
     let mut collected = Collected::default();
     let batch = app.config.billing.batch as usize;
     let mut calls = FuturesUnordered::new();
@@ -80,7 +74,8 @@ async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settl
         let over = fault.is_some() || app.stopping.is_cancelled() || settler.is_closed();
         if claiming.is_terminated() {
             if !over && calls.len() <= enough {
-                claiming.set(claim(app, timeline, now, batch as i64, accepted.clone()).fuse());
+                let (app, accepted) = (app.clone(), accepted.clone());
+                claiming.set(beside(async move { claim(&app, timeline, now, batch as i64, accepted).await }).fuse());
             } else if calls.is_empty() {
                 break;
             }
@@ -99,7 +94,7 @@ async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settl
                     claimed.behind.into_iter().for_each(|credential| accepted.watch(credential));
                     calls.extend(claimed.payments.into_iter().map(|payment| {
                         let reserved = payment.status == PaymentStatus::Authorized;
-                        drive(app, payment, if reserved { Step::Capture } else { Step::Charge }, settler)
+                        drive(app, payment, if reserved { Step::Capture } else { Step::Charge }, &settler)
                     }));
                     if count == 0 && calls.is_empty() {
                         break;
@@ -109,10 +104,17 @@ async fn claim_and_call(app: &App, timeline: Timeline, now: DateTime<Utc>, settl
                 }
                 Err(error) => fault = Some(error),
             },
+            // Before the calls: others wait for the transaction that it has begun.
+            ended = &mut writing, if !writing.is_terminated() => written = ended,
             Some(charged) = calls.next() => charged.iter().for_each(|credential| accepted.count(credential)),
         }
     }
-    fault.map_or(Ok(collected), Err)
+    drop(calls);
+    drop(settler);
+    if !writing.is_terminated() {
+        written = writing.await;
+    }
+    written.and(fault.map_or(Ok(collected), Err))
 }
 
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! The verbs: one file per use case. They alone combine `store` and `gateway`, and they alone write.
 
 pub mod authorize;
+mod beside;
 pub mod cancel;
 pub mod catalog;
 pub mod change;

@@ -2,7 +2,7 @@
 //!
 //! Guards "unknown is never charged again": only a look-up that found nothing sends a payment again, as the same payment.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, ops::Deref, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
@@ -96,12 +96,12 @@ impl Settler {
 }
 
 /// The single writer of outcomes.
-pub(super) struct Writer<'a> {
-    app: &'a App,
+pub(super) struct Writer<A> {
+    app: A,
     reports: mpsc::Receiver<Report>,
 }
 
-pub(super) fn channel(app: &App) -> (Settler, Writer<'_>) {
+pub(super) fn channel<A: Deref<Target = App>>(app: A) -> (Settler, Writer<A>) {
     let (sender, reports) = mpsc::channel(1024);
     (Settler(sender), Writer { app, reports })
 }
@@ -109,7 +109,7 @@ pub(super) fn channel(app: &App) -> (Settler, Writer<'_>) {
 /// The most outcomes in one commit.
 const GROUP: usize = 500;
 
-impl Writer<'_> {
+impl<A: Deref<Target = App>> Writer<A> {
     /// Runs until every [`Settler`] is gone.
     pub(super) async fn run(mut self) -> Done<()> {
         let mut group = Vec::with_capacity(GROUP);
@@ -136,7 +136,7 @@ impl Writer<'_> {
         let begun = self.app.clock.now();
         let mut tries = 0;
         loop {
-            match settle_group(self.app, claims).await {
+            match settle_group(&self.app, claims).await {
                 // Money may have moved: the answers must not be lost to a passing fault such as a deadlock. After a lease others
                 // look them up.
                 Err(error)

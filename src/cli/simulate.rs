@@ -91,7 +91,7 @@ async fn simulate(
     replace_gateways(&mut config, &sandbox);
     let mut seed = [0; 32];
     seed[..8].copy_from_slice(&anyone.seed.to_le_bytes());
-    let app = daemon::rehearse(config, copy, clock, seed)?;
+    let app = Arc::new(daemon::rehearse(config, copy, clock, seed)?);
     println!("Decline rate {}.{} %, seed {}.", anyone.decline_per_mille / 10, anyone.decline_per_mille % 10, anyone.seed);
     let shown = show(&app, &sandbox, now, until).await;
     app.db.close().await;
@@ -152,7 +152,7 @@ fn replace_gateways(config: &mut Config, sandbox: &Running) {
     }
 }
 
-async fn show(app: &App, sandbox: &Running, from: DateTime<Utc>, until: DateTime<Utc>) -> anyhow::Result<ExitCode> {
+async fn show(app: &Arc<App>, sandbox: &Running, from: DateTime<Utc>, until: DateTime<Utc>) -> anyhow::Result<ExitCode> {
     let mut progress = Progress::new(from.date_naive(), until.date_naive());
     rehearsal::rehearse(app, until, |now, counts| progress.arrived(now, counts)).await?;
     progress.done();

@@ -174,7 +174,7 @@ async fn answer(app: Arc<App>, job: &'static Job, bell: Arc<Notify>, pulse: Arc<
 }
 
 /// Runs a job; says how long until it has something to do again, if a tick would be later.
-async fn run_and_look_ahead(app: &App, job: &'static Job) -> Option<Duration> {
+async fn run_and_look_ahead(app: &Arc<App>, job: &'static Job) -> Option<Duration> {
     let started_at = app.clock.now();
     let next = match run(app, job, started_at).await {
         Some(Ran::Idle(next)) => next,
@@ -186,7 +186,7 @@ async fn run_and_look_ahead(app: &App, job: &'static Job) -> Option<Duration> {
 }
 
 /// One run on the wall clock; none if it failed, which is told here. A panic is a failed run, not the end of the job.
-pub(super) async fn run(app: &App, job: &'static Job, started_at: DateTime<Utc>) -> Option<Ran> {
+pub(super) async fn run(app: &Arc<App>, job: &'static Job, started_at: DateTime<Utc>) -> Option<Ran> {
     let begun = Instant::now();
     let asked = app.bells.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(job.name);
     let work = async {

@@ -37,7 +37,7 @@ pub struct Job {
     pub bell: Bell,
     pub ring: fn(&Bells) -> &Arc<Notify>,
     /// Does all that is due on a timeline by an instant.
-    pub run: for<'a> fn(&'a App, Timeline, DateTime<Utc>) -> Work<'a, Counts>,
+    pub run: for<'a> fn(&'a Arc<App>, Timeline, DateTime<Utc>) -> Work<'a, Counts>,
     /// The earliest instant at which there is work on a timeline; jobs without it do nothing under a test clock.
     pub earliest: Option<Earliest>,
 }
@@ -52,7 +52,7 @@ pub enum Ran {
 
 impl Job {
     /// Runs where it has work by now. Asking first is a plain read; a run that finds nothing is a transaction, or several.
-    pub async fn run_due(&self, app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Ran> {
+    pub async fn run_due(&self, app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>) -> Done<Ran> {
         if let Some(earliest) = self.earliest {
             let next = earliest(app, timeline).await?;
             if next.is_none_or(|at| at > now) {

@@ -69,7 +69,7 @@ pub(super) async fn answer(app: Arc<App>, job: &'static Job, timetable: Timetabl
 }
 
 /// Runs what is this daemon's to run; says when to look again, or nothing for the next tick.
-pub async fn take_turn(app: &App, job: &'static Job, timetable: &Timetable) -> Option<DateTime<Utc>> {
+pub async fn take_turn(app: &Arc<App>, job: &'static Job, timetable: &Timetable) -> Option<DateTime<Utc>> {
     let now = app.clock.now();
     let asked = app.bells.asked.lock().unwrap_or_else(PoisonError::into_inner).contains(job.name);
     let taken = match occurrence::take(app, job.name, timetable.latest(now)?, asked).await {

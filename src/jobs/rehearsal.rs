@@ -2,6 +2,8 @@
 //!
 //! Nobody waits here: what would be looked up later is looked up when the clock gets there.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::travel::{do_due, earliest};
@@ -12,7 +14,7 @@ use crate::{
 };
 
 /// Takes everything on the wall timeline to `until`; work due at that very instant is left. `arrived` hears of every instant.
-pub async fn rehearse(app: &App, until: DateTime<Utc>, mut arrived: impl FnMut(DateTime<Utc>, &Counts)) -> Done<Counts> {
+pub async fn rehearse(app: &Arc<App>, until: DateTime<Utc>, mut arrived: impl FnMut(DateTime<Utc>, &Counts)) -> Done<Counts> {
     assert!(matches!(app.clock, Clock::Manual(_)), "a rehearsal must not be held on the real clock");
     let timeline = Timeline::Wall;
     let mut total = Counts::new();

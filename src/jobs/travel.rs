@@ -61,7 +61,7 @@ async fn journey(app: Arc<App>, clock: TestClock) {
 }
 
 /// Takes a claimed clock to its target: all work due now, then to the next instant that has any.
-pub async fn advance(app: &App, mut clock: TestClock) -> Done<()> {
+pub async fn advance(app: &Arc<App>, mut clock: TestClock) -> Done<()> {
     let timeline = Timeline::Test(clock.id);
     while let Some(target) = clock.target_at {
         let done = drain(app, timeline, clock.now_at).await?;
@@ -81,7 +81,7 @@ pub async fn advance(app: &App, mut clock: TestClock) -> Done<()> {
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 
 /// Does everything due at this instant, again and again until nothing is, and waits for unknown outcomes.
-async fn drain(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Counts> {
+async fn drain(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>) -> Done<Counts> {
     let mut total = Counts::new();
     let mut pause = SHORTEST_PAUSE;
     loop {
@@ -127,7 +127,7 @@ async fn drain(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Counts
 }
 
 /// Runs each job that has work by now, once. Says whether any of them did something.
-pub(super) async fn do_due(app: &App, timeline: Timeline, now: DateTime<Utc>, total: &mut Counts) -> Done<bool> {
+pub(super) async fn do_due(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>, total: &mut Counts) -> Done<bool> {
     let mut busy = false;
     for job in JOBS.iter().filter(|job| job.earliest.is_some()) {
         if let Ran::Did(counts) = job.run_due(app, timeline, now).await? {

@@ -1,6 +1,8 @@
 //! Jobs by themselves. Timetabled ones among several daemons: whatever their clocks say and whoever dies, an occurrence is run once.
 //! Ticks that find nothing.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use rebilld::{
     billing::{
@@ -22,10 +24,8 @@ fn housekeeping() -> (&'static Job, Timetable) {
 }
 
 /// A daemon of its own on the same database, with a clock that is moved by hand.
-fn daemon(world: &World, name: &str, now: DateTime<Utc>) -> App {
-    let mut app = app(world.app.db.clone(), world.app.config.clone(), name);
-    app.clock = Clock::manual(now);
-    app
+fn daemon(world: &World, name: &str, now: DateTime<Utc>) -> Arc<App> {
+    app_by(Clock::manual(now), world.app.db.clone(), world.app.config.clone(), name)
 }
 
 async fn runs(world: &World) -> Vec<String> {
@@ -43,7 +43,7 @@ on_both! {
     async fn clocks_that_differ_run_an_occurrence_once(world: World) {
         let (job, timetable) = housekeeping();
         let hour = at("2026-05-01T10:07:00Z");
-        let daemons: Vec<App> =
+        let daemons: Vec<Arc<App>> =
             [("slow", -2), ("right", 0), ("fast", 2)].map(|(name, s)| daemon(&world, name, hour + TimeDelta::seconds(s))).into();
         for hours in 0..3 {
             for seconds in 0..6 {

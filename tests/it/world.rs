@@ -116,7 +116,7 @@ impl World {
             .expect("sandbox");
         let db = Db::open(&url, 8, true).await.expect("database");
         db.migrate().await.expect("migrated");
-        let app = Arc::new(app(db, config(&sandbox.url()), "test"));
+        let app = app(db, config(&sandbox.url()), "test");
         let clock = new_clock(&app, at(now)).await;
         Some(Self { app, sandbox, clock, url, _folder: folder })
     }
@@ -129,7 +129,7 @@ impl World {
     /// The same database as another daemon would see it, perhaps after a crash.
     pub async fn another(&self, name: &str) -> Arc<App> {
         let db = Db::open(&self.url, 8, false).await.expect("database");
-        Arc::new(app(db, self.app.config.clone(), name))
+        app(db, self.app.config.clone(), name)
     }
 
     pub async fn customer(&self, zone: &str) -> CustomerId {
@@ -338,11 +338,15 @@ async fn new_clock(app: &App, now_at: DateTime<Utc>) -> ClockId {
     id
 }
 
-pub fn app(db: Db, config: Config, instance: &str) -> App {
+pub fn app(db: Db, config: Config, instance: &str) -> Arc<App> {
+    app_by(Clock::System, db, config, instance)
+}
+
+pub fn app_by(clock: Clock, db: Db, config: Config, instance: &str) -> Arc<App> {
     let gateways = Gateways::connect(&config.gateways).expect("gateways");
-    let mut app = App::new(db, Clock::System, config, gateways, [instance.len() as u8; 32]);
+    let mut app = App::new(db, clock, config, gateways, [instance.len() as u8; 32]);
     instance.clone_into(&mut app.instance);
-    app
+    Arc::new(app)
 }
 
 /// Both gateways at the sandbox, and waits short enough for a test.

@@ -1,6 +1,9 @@
 //! `bench advance`: how fast a test clock goes through years of billing, with the pretend gateway behind HTTP and without.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, ensure};
 use chrono::Months;
@@ -39,9 +42,9 @@ pub async fn measure(asked: &Advance) -> anyhow::Result<Report> {
     ground.config.gateways = [(GATEWAY.to_owned(), gateway(sandbox.url(), asked.in_flight))].into();
     let due = Due::before(crate::clock::Clock::System.now(), Timeline::Wall, asked.subscriptions)?;
     ground.config.billing.bill_at = due.at.time();
-    let mut app = ground.open().await?;
+    let mut app = Arc::new(ground.open().await?);
     let with_http = journey(asked, &app).await?;
-    measure::without_http(&mut app, GATEWAY);
+    measure::without_http(Arc::get_mut(&mut app).context("the journey goes on")?, GATEWAY);
     let without = journey(asked, &app).await?;
     app.db.close().await;
     sandbox.kill().await?;
@@ -60,7 +63,7 @@ pub async fn measure(asked: &Advance) -> anyhow::Result<Report> {
 }
 
 /// Takes new subscriptions on a new clock through the years.
-async fn journey(asked: &Advance, app: &App) -> anyhow::Result<Journey> {
+async fn journey(asked: &Advance, app: &Arc<App>) -> anyhow::Result<Journey> {
     let wall = Due::before(app.clock.now(), Timeline::Wall, asked.subscriptions)?;
     let clock = clocks::create(app, &Actor::System, "bench", wall.at).await?;
     let timeline = Timeline::Test(clock.id);

@@ -2,7 +2,7 @@
 
 #![expect(clippy::float_arithmetic, reason = "measured times; no money")]
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use anyhow::ensure;
 
@@ -31,13 +31,13 @@ const FEW: u32 = 10_000;
 
 pub async fn measure(asked: &DueScan) -> anyhow::Result<Report> {
     let ground = Ground::prepare(asked.place.database.as_deref()).await?;
-    let app = ground.open().await?;
+    let app = Arc::new(ground.open().await?);
     let measured = scan(asked, &ground, &app).await;
     app.db.close().await;
     measured
 }
 
-async fn scan(asked: &DueScan, ground: &Ground, app: &App) -> anyhow::Result<Report> {
+async fn scan(asked: &DueScan, ground: &Ground, app: &Arc<App>) -> anyhow::Result<Report> {
     let due = Due::before(app.clock.now(), Timeline::Wall, asked.stored + NEXT)?;
     let few = asked.stored.min(FEW);
     load(app, &due, 0, few, |number| 1 + number % 28).await?;
@@ -80,7 +80,7 @@ async fn load(app: &App, due: &Due, from: u32, count: u32, in_days: impl Fn(u32)
 }
 
 /// Milliseconds of ticks that find nothing: every job that a tick rings, and the claim of test clocks.
-async fn idle_ticks(app: &App) -> anyhow::Result<Vec<f64>> {
+async fn idle_ticks(app: &Arc<App>) -> anyhow::Result<Vec<f64>> {
     let mut took = Vec::new();
     for _ in 0..TICKS {
         let begun = Instant::now();

@@ -356,7 +356,7 @@ on_both! {
         let mut config = world.app.config.clone();
         config.gateways.get_mut("fluid").expect("configured").max_in_flight = 2;
         let mut world = world;
-        world.app = std::sync::Arc::new(app(world.app.db.clone(), config, "early"));
+        world.app = app(world.app.db.clone(), config, "early");
         let sandbox = world.sandbox.sandbox().clone();
         sandbox.add_fault(rule("503", "authorize", 0));
         sandbox.add_fault(rule("503", "charge", 0));

@@ -1,7 +1,7 @@
 //! Four hours without a gateway, as a test clock lives through them: nobody is told, no step is spent, few calls are made, and
 //! afterwards each charge has been made once.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use rebilld::{
     domain::{invoice::InvoiceStatus, payment::PaymentStatus},
@@ -86,7 +86,7 @@ async fn crowded(world: &mut World) -> Way {
         gateway.base_url = format!("http://{}{path}", way.address);
         gateway.max_in_flight = IN_FLIGHT;
     }
-    world.app = Arc::new(app(world.app.db.clone(), config, "outage"));
+    world.app = app(world.app.db.clone(), config, "outage");
     way
 }
 

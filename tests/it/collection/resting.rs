@@ -46,17 +46,17 @@ async fn run(world: &World, sql: impl Into<String>) -> u64 {
 }
 
 /// A daemon on the world's database whose wall clock is moved by hand, from now on: gateways keep real time.
-fn by_hand(world: &World, change: impl FnOnce(&mut Config)) -> (App, Clock) {
+fn by_hand(world: &World, change: impl FnOnce(&mut Config)) -> (Arc<App>, Clock) {
     let mut config = world.app.config.clone();
     // No fault but those that are asked for, however busy the machine is.
     config.gateways.values_mut().for_each(|gateway| gateway.timeout = Duration::from_secs(20));
     change(&mut config);
     let clock = Clock::manual(world.app.clock.now());
     let gateways = Gateways::connect(&config.gateways).expect("gateways");
-    (App::new(world.app.db.clone(), clock.clone(), config, gateways, [9; 32]), clock)
+    (Arc::new(App::new(world.app.db.clone(), clock.clone(), config, gateways, [9; 32])), clock)
 }
 
-async fn collect(app: &App) -> billing::collect_due::Collected {
+async fn collect(app: &Arc<App>) -> billing::collect_due::Collected {
     collect_due(app, Timeline::Wall, app.clock.now()).await.expect("collected")
 }
 

@@ -95,7 +95,7 @@ impl<'a> Story<'a> {
         }
     }
 
-    async fn work(&self, app: &App, order: Order) {
+    async fn work(&self, app: &Arc<App>, order: Order) {
         let timeline = Timeline::Test(self.world.clock);
         work(app, None).await.expect("asked");
         self.pays().await;
@@ -154,7 +154,7 @@ impl<'a> Story<'a> {
 async fn lives_end(mut world: World, gateway: &str, calls: &[Call], seconds: &[Option<Point>]) {
     let mut config = world.app.config.clone();
     quick(&mut config);
-    world.app = Arc::new(app(world.app.db.clone(), config, "test"));
+    world.app = app(world.app.db.clone(), config, "test");
     let (mut stories, mut deaths, mut twice) = (0, 0, 0);
     for &call in calls {
         for moment in [Moment::Before, Moment::After] {

@@ -166,7 +166,7 @@ impl Requests for Fused {
 }
 
 /// A daemon of this process on the world's database, with one fuse in all its gateways.
-pub fn fused(world: &World, config: Config, name: &str, point: Option<Point>, fate: Fate) -> (App, Arc<Fuse>) {
+pub fn fused(world: &World, config: Config, name: &str, point: Option<Point>, fate: Fate) -> (Arc<App>, Arc<Fuse>) {
     let fuse = Arc::new(Fuse { point, fate, spent: AtomicBool::new(false), blown: Notify::new(), onward: Notify::new() });
     let mut gateways = Gateways::connect(&config.gateways).expect("gateways");
     let names: Vec<String> = gateways.names().map(str::to_owned).collect();
@@ -177,7 +177,7 @@ pub fn fused(world: &World, config: Config, name: &str, point: Option<Point>, fa
     }
     let mut app = App::new(world.app.db.clone(), Clock::System, config, gateways, rand::random());
     name.clone_into(&mut app.instance);
-    (app, fuse)
+    (Arc::new(app), fuse)
 }
 
 /// One life, to its work's end or to the point where it dies; whether it died.

@@ -64,7 +64,7 @@ fn hasty(world: &World, name: &str, point: Option<Point>) -> (Arc<App>, Arc<supe
     let mut config = world.app.config.clone();
     config.collection.lease = LEASE;
     let (app, fuse) = fused(world, config, name, point, Fate::Wait);
-    (Arc::new(app), fuse)
+    (app, fuse)
 }
 
 async fn due(world: &World, paylike: bool) -> (rebilld::domain::subscription::Subscription, chrono::DateTime<chrono::Utc>) {
@@ -245,7 +245,7 @@ on_both! {
         let mut config = world.app.config.clone();
         config.collection.lease = LEASE;
         config.collection.lookup_backoff = vec![Duration::from_millis(500)];
-        let holder = Arc::new(app(world.app.db.clone(), config.clone(), "holder"));
+        let holder = app(world.app.db.clone(), config.clone(), "holder");
         world.set_out("2026-01-20T00:00:00Z").await;
         let running = tokio::spawn(jobs::travel::run(holder, TaskTracker::new(), jobs::cron::Pulse::new("travel")));
         world.payment_in(PaymentStatus::Unknown).await;

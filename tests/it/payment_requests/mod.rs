@@ -42,7 +42,7 @@ impl World {
     fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = self.app.config.clone();
         change(&mut config);
-        self.app = Arc::new(app(self.app.db.clone(), config, "test"));
+        self.app = app(self.app.db.clone(), config, "test");
         self
     }
 

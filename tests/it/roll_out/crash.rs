@@ -25,7 +25,7 @@ const CROWD: usize = 40;
 async fn daemon(world: &World, name: &str) -> Arc<App> {
     let mut config: Config = world.app.config.clone();
     config.billing.batch = 6;
-    Arc::new(app(Db::open(&world.url, 8, false).await.expect("database"), config, name))
+    app(Db::open(&world.url, 8, false).await.expect("database"), config, name)
 }
 
 async fn crowd(world: &World, plan: PlanId) -> Vec<Subscription> {

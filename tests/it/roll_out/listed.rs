@@ -151,8 +151,7 @@ fn agrees(world: &World, line: &SubscriptionLine, before: &Subscription, after: 
 /// The daemon on a wall clock that stands still: what is paid by days must not change at midnight.
 async fn standing(world: &World) -> Arc<App> {
     let db = Db::open(&world.url, 8, false).await.expect("database");
-    let clock = Clock::manual(at("2026-04-20T18:00:00Z"));
-    Arc::new(App { clock, ..app(db, world.app.config.clone(), "standing") })
+    app_by(Clock::manual(at("2026-04-20T18:00:00Z")), db, world.app.config.clone(), "standing")
 }
 
 /// Lists, applies, and compares; then bills on and compares again.

@@ -27,8 +27,6 @@ use crate::{
 const SHOWN: usize = 5;
 /// Subscriptions whose cycles are counted in one look; all have their turn.
 const PAGE: i64 = 2000;
-/// A job that has not ended a run for so long is late: the rarest rings once an hour.
-const JOB_LATE: TimeDelta = TimeDelta::hours(2);
 /// How long after the end of a claim somebody must have taken it up.
 const AFTER_LEASE: TimeDelta = TimeDelta::minutes(1);
 
@@ -224,7 +222,12 @@ pub async fn check(app: &App) -> Done<Vec<Line>> {
             finding(invariants::balances_off(db, recent).await?),
         ),
         ("gateways_paused", "every gateway is charged", "nothing is charged at these for now", finding(resting(app, now).await?)),
-        ("jobs_late", "every job has ended a run within two hours", "these have not: see the log", finding(jobs_late(app, now))),
+        (
+            "jobs_late",
+            "every job has ended a run within two of its periods, or two hours if that is longer",
+            "these have not: see the log",
+            finding(app.last_runs.late(now)),
+        ),
     ];
     Ok(lines.into_iter().map(|(name, rule, remedy, found)| Line { name, rule, remedy, found }).collect())
 }
@@ -255,11 +258,6 @@ async fn resting(app: &App, now: DateTime<Utc>) -> Done<Vec<String>> {
     let rests = |name: &str| paused.iter().any(|pause| pause.gateway == name);
     let all = app.gateways.all();
     Ok(all.filter(|(name, health)| rests(name) || !health.breaker(now).is_closed()).map(|(name, _)| name.to_owned()).collect())
-}
-
-fn jobs_late(app: &App, now: DateTime<Utc>) -> Vec<String> {
-    let ran = app.bells.ran.lock().unwrap_or_else(PoisonError::into_inner);
-    ran.iter().filter(|(_, ended)| now - **ended > JOB_LATE).map(|(name, _)| (*name).to_owned()).collect()
 }
 
 /// What the job has found anew.

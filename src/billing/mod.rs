@@ -13,6 +13,7 @@ pub mod dispute;
 pub mod dunning_policies;
 mod fall_through;
 pub mod forecast;
+mod gateway_operations;
 pub mod gateways;
 pub mod held;
 pub mod housekeeping;
@@ -44,10 +45,7 @@ pub mod travel;
 pub mod unpark;
 mod void;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, RwLock},
-};
+use std::sync::{Arc, Mutex, RwLock};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -83,6 +81,8 @@ pub struct App {
     /// Marks this daemon's claims.
     pub instance: String,
     pub bells: Bells,
+    pub last_runs: runs::LastRuns,
+    pub requested_runs: runs::RequestedRuns,
     /// How far the counting of cycles has come.
     pub sweep: Mutex<invariants::Sweep>,
     /// Cancelled when the daemon is to stop: nothing new is claimed from then on.
@@ -102,10 +102,6 @@ pub struct Bells {
     pub roll_outs: Arc<Notify>,
     pub invariants: Arc<Notify>,
     pub housekeeping: Arc<Notify>,
-    /// Jobs that an operator asked for: their next run is recorded even if it finds nothing to do.
-    pub asked: Mutex<BTreeSet<String>>,
-    /// When each job of this daemon last ended a run.
-    pub ran: Mutex<BTreeMap<&'static str, DateTime<Utc>>>,
 }
 
 /// A field that cannot be accepted, and why.
@@ -174,6 +170,8 @@ impl App {
             ladders,
             instance,
             bells: Bells::default(),
+            last_runs: runs::LastRuns::default(),
+            requested_runs: runs::RequestedRuns::default(),
             sweep: Mutex::default(),
             stopping: CancellationToken::new(),
         }

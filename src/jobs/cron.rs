@@ -78,7 +78,7 @@ pub async fn start(app: Arc<App>) -> anyhow::Result<Jobs> {
     let scheduler = JobScheduler::new().await.context("the cron scheduler could not be made")?;
     for job in JOBS {
         // From here on it is expected to run.
-        app.bells.ran.lock().unwrap_or_else(PoisonError::into_inner).insert(job.name, app.clock.now());
+        app.last_runs.ended(job.name, app.clock.now(), job.late_after());
     }
     let ticking = Pulse::new("cron");
     let mut all = vec![ticking.clone()];
@@ -188,7 +188,7 @@ async fn run_and_look_ahead(app: &Arc<App>, job: &'static Job) -> Option<Duratio
 /// One run on the wall clock; none if it failed, which is told here. A panic is a failed run, not the end of the job.
 pub(super) async fn run(app: &Arc<App>, job: &'static Job, started_at: DateTime<Utc>) -> Option<Ran> {
     let begun = Instant::now();
-    let asked = app.bells.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(job.name);
+    let asked = app.requested_runs.take(job.name);
     let work = async {
         // Whoever asks for a run gets one.
         if asked {
@@ -202,7 +202,7 @@ pub(super) async fn run(app: &Arc<App>, job: &'static Job, started_at: DateTime<
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("the job panicked; the log has the place".to_owned()),
     };
-    app.bells.ran.lock().unwrap_or_else(PoisonError::into_inner).insert(job.name, app.clock.now());
+    app.last_runs.ended(job.name, app.clock.now(), job.late_after());
     metrics::histogram!(telemetry::JOB_SECONDS, "job" => job.name).record(begun.elapsed().as_secs_f64());
     metrics::counter!(telemetry::JOB_RUNS, "job" => job.name, "result" => if outcome.is_ok() { "ok" } else { "failed" })
         .increment(1);

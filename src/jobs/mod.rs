@@ -3,7 +3,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use tokio::sync::Notify;
 
@@ -42,6 +42,9 @@ pub struct Job {
     pub earliest: Option<Earliest>,
 }
 
+/// A job that ended a run so recently is never late: a run may take a while.
+const NEVER_LATE_WITHIN: TimeDelta = TimeDelta::hours(2);
+
 /// What a run came to.
 #[derive(Debug)]
 pub enum Ran {
@@ -51,6 +54,15 @@ pub enum Ran {
 }
 
 impl Job {
+    /// How long after the end of a run the job is late: two periods of its own timetable, but no less than two hours.
+    pub fn late_after(&self) -> TimeDelta {
+        let timetable = match self.bell {
+            Bell::Tick => None,
+            Bell::Cron(expression) => expression.parse::<occurrences::Timetable>().ok(),
+        };
+        timetable.map_or(NEVER_LATE_WITHIN, |timetable| (timetable.longest_gap() * 2).max(NEVER_LATE_WITHIN))
+    }
+
     /// Runs where it has work by now. Asking first is a plain read; a run that finds nothing is a transaction, or several.
     pub async fn run_due(&self, app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>) -> Done<Ran> {
         if let Some(earliest) = self.earliest {

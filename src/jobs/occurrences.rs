@@ -3,10 +3,7 @@
 //! One that nobody ran, since all were down, is run once when the first is up again, however many were missed. One whose daemon
 //! dies, or that fails, is taken over when its claim has ended.
 
-use std::{
-    str::FromStr,
-    sync::{Arc, PoisonError},
-};
+use std::{str::FromStr, sync::Arc};
 
 use anyhow::Context;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
@@ -46,6 +43,14 @@ impl Timetable {
     pub fn after(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.0.find_next_occurrence(&now.trunc_subsecs(0), false).ok()
     }
+
+    /// The longest time between one occurrence and the next, over as many as show the pattern of a week.
+    pub fn longest_gap(&self) -> TimeDelta {
+        const MANY: usize = 200;
+        let occurrences = std::iter::successors(self.after(DateTime::UNIX_EPOCH), |at| self.after(*at));
+        let occurrences: Vec<DateTime<Utc>> = occurrences.take(MANY).collect();
+        occurrences.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+    }
 }
 
 /// Waits for occurrences, and for whoever asks for a run. The bell only hastens what the next tick would find.
@@ -71,7 +76,7 @@ pub(super) async fn answer(app: Arc<App>, job: &'static Job, timetable: Timetabl
 /// Runs what is this daemon's to run; says when to look again, or nothing for the next tick.
 pub async fn take_turn(app: &Arc<App>, job: &'static Job, timetable: &Timetable) -> Option<DateTime<Utc>> {
     let now = app.clock.now();
-    let asked = app.bells.asked.lock().unwrap_or_else(PoisonError::into_inner).contains(job.name);
+    let asked = app.requested_runs.contains(job.name);
     let taken = match occurrence::take(app, job.name, timetable.latest(now)?, asked).await {
         Ok(taken) => taken,
         Err(error) => {
@@ -80,8 +85,8 @@ pub async fn take_turn(app: &Arc<App>, job: &'static Job, timetable: &Timetable)
         }
     };
     if taken == Taken::Done {
-        // By another daemon, maybe. One that is at it has not ended it: it may hang.
-        app.bells.ran.lock().unwrap_or_else(PoisonError::into_inner).insert(job.name, now);
+        // Another daemon may have run it. A daemon that still runs it has not ended it: that run may hang.
+        app.last_runs.ended(job.name, now, job.late_after());
     }
     match taken {
         Taken::Done => timetable.after(now),
@@ -131,5 +136,15 @@ mod tests {
             }
         }
         assert!("7 * * * *".parse::<Timetable>().is_err(), "without seconds");
+    }
+
+    #[test]
+    fn a_job_is_late_by_its_own_timetable() {
+        let late_after = |name: &str| crate::jobs::job(name).expect("a job").late_after();
+        assert_eq!(late_after("collection"), TimeDelta::hours(2), "it ticks");
+        assert_eq!(late_after("invariants"), TimeDelta::hours(2), "every five minutes");
+        assert_eq!(late_after("disputes"), TimeDelta::hours(12), "every six hours");
+        let weekdays: Timetable = "0 0 8 * * 1-5".parse().expect("a timetable");
+        assert_eq!(weekdays.longest_gap(), TimeDelta::days(3), "from Friday to Monday");
     }
 }

@@ -77,7 +77,7 @@ on_both! {
         assert_eq!(occurrence::take(&dies, job.name, now, false).await.expect("taken"), Taken::Ours);
         let lease = TimeDelta::from_std(world.app.config.collection.lease).expect("a lease");
         assert_eq!(take_turn(&lives, job, &timetable).await, Some(now + lease), "not while it may live");
-        let ended = |app: &App| app.bells.ran.lock().expect("bells").get(job.name).copied();
+        let ended = |app: &App| app.last_runs.ended_at(job.name);
         assert_eq!(ended(&lives), None, "another's run counts when it has ended, not while it hangs");
         assert!(runs(&world).await.is_empty());
         lives.clock.set(now + lease);

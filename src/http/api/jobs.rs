@@ -1,6 +1,6 @@
 //! `/v1/jobs` and `/v1/runs`: what happens by itself, and what happened.
 
-use std::{sync::Arc, sync::PoisonError, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -118,7 +118,7 @@ async fn run(
     // Another daemon's run says nothing about what is asked of this one.
     let here = Some(app.instance.as_str());
     let before = newest(&app, job.name, here).await?.map(|run| run.id);
-    app.bells.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(job.name.to_owned());
+    app.requested_runs.add(job.name);
     (job.ring)(&app.bells).notify_one();
     let ended = async {
         loop {

@@ -3,10 +3,10 @@
 //!
 //! Guards "never two reservations kept": a subscription has one open authorization, and gets the next only once that has ended.
 
-use std::{collections::HashMap, panic::AssertUnwindSafe};
+use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::{StreamExt, stream};
 use serde_json::json;
 
 mod settle;
@@ -14,6 +14,7 @@ mod settle;
 use super::{
     App, Done,
     collect_due::caps::{Accepted, Credentials, Target},
+    gateway_operations::catch_panic,
     gateways::{self, Call, Holds, Place},
 };
 use crate::{
@@ -344,12 +345,8 @@ async fn ask(app: &App, authorization: &Authorization) -> Answer {
         let message = "not sent: the gateway is paused".to_owned();
         return Answer::Outcome(Outcome::GatewayError { message, retry_after: None });
     }
-    let called = AssertUnwindSafe(call(gateway, authorization)).catch_unwind();
-    let (answer, line) = listening(called).await;
-    let answer = answer.unwrap_or_else(|_| {
-        tracing::error!(authorization = %authorization.id, gateway = gateway.name, "the adapter panicked; the outcome is looked up");
-        Answer::Outcome(Outcome::Unknown { message: "the adapter panicked".to_owned() })
-    });
+    let unknown = |message| Answer::Outcome(Outcome::Unknown { message });
+    let (answer, line) = listening(catch_panic(authorization.id, &gateway.name, call(gateway, authorization), unknown)).await;
     if authorization.status == AuthorizationStatus::Pending {
         let fault = if let Answer::Outcome(outcome) = &answer { super::settle::fault_of(outcome) } else { None };
         gateways::note(app, &asked, line.met(fault)).await;

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 
-use super::{App, Done};
+use super::{App, Done, gateway_operations::catch_panic};
 use crate::{
     domain::{
         dispute::{ASKED_AFTER_DAYS, Dispute, DisputeStatus},
@@ -84,7 +84,7 @@ async fn ask(app: &App, payment: Payment, request: Option<String>) -> Done<()> {
     let Some(gateway) = app.gateways.get(&payment.gateway) else { return Ok(()) };
     let Some(id) = payment.transaction_id.clone() else { return Ok(()) };
     let Ok(_permit) = gateway.permits.acquire().await else { return Ok(()) };
-    match gateway.adapter.disputed(&id, request.as_deref()).await {
+    match catch_panic(payment.id, &gateway.name, gateway.adapter.disputed(&id, request.as_deref()), Err).await {
         Ok(Some(disputed)) if disputed.amount_minor != payment.amount_disputed => settle(app, payment, disputed).await,
         Ok(_) => Ok(()),
         Err(message) => {

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
 
 use super::{
@@ -12,7 +12,10 @@ use super::{
     settle::{self, Step},
 };
 use crate::{
-    domain::{customer::Timeline, id::PaymentId},
+    domain::{
+        customer::Timeline,
+        id::{PaymentId, RefundId},
+    },
     store,
 };
 
@@ -45,43 +48,65 @@ pub async fn look_up_payments(app: &App, timeline: Option<Timeline>) -> Done<usi
             // In this order and not at random, so that the simulation can run the same again.
             biased;
             ((), written) = async { tokio::join!(calls, writer.run()) } => written?,
-            never = keep(app, &ids) => match never {},
+            never = keep(app, |until| renew_payments(app, &ids, until)) => match never {},
         }
     }
     Ok(asked)
 }
 
-/// Keeps look-ups claimed for as long as this is awaited: one may read many pages, many wait for their turn at the gateway. Claims
-/// that ended meanwhile would let daemons look up the same payments in turns, and none of them settle one.
-async fn keep(app: &App, claimed: &[PaymentId]) -> Infallible {
+/// Keeps look-ups claimed for as long as this is awaited: one look-up may read many pages, and many wait for their turn at the gateway.
+/// Claims that ended meanwhile would let daemons look up the same rows in turns, and no daemon would settle one.
+async fn keep<F: Future<Output = store::Result<u64>>>(app: &App, renew: impl Fn(DateTime<Utc>) -> F) -> Infallible {
     loop {
         tokio::time::sleep(app.config.collection.lease / 3).await;
-        if let Err(error) = renew(app, claimed).await {
+        if let Err(error) = renew(app.clock.now() + app.config.collection.lease).await {
             tracing::warn!(%error, "claimed look-ups could not be renewed; another daemon may take them over");
         }
     }
 }
 
-async fn renew(app: &App, claimed: &[PaymentId]) -> Done<()> {
-    let until = app.clock.now() + app.config.collection.lease;
+async fn renew_payments(app: &App, claimed: &[PaymentId], until: DateTime<Utc>) -> store::Result<u64> {
     let mut tx = app.db.begin().await?;
-    store::payments::keep_look_ups(&mut tx, &app.instance, claimed, until).await?;
+    let renewed = store::payments::keep_look_ups(&mut tx, &app.instance, claimed, until).await?;
     tx.commit().await?;
-    Ok(())
+    Ok(renewed)
 }
 
-/// The same for refunds.
-pub async fn look_up_refunds(app: &App) -> Done<usize> {
-    let now = app.clock.now();
+async fn renew_refunds(app: &App, claimed: &[RefundId], until: DateTime<Utc>) -> store::Result<u64> {
     let mut tx = app.db.begin().await?;
-    let claimed = store::refunds::claim_look_ups(&mut tx, &app.instance, now, now + app.config.collection.lease, 100).await?;
-    if claimed.is_empty() {
-        return Ok(0);
-    }
+    let renewed = store::refunds::keep_look_ups(&mut tx, &app.instance, claimed, until).await?;
     tx.commit().await?;
-    let asked = claimed.len();
-    for refund in claimed {
-        refund::look_up(app, refund).await?;
+    Ok(renewed)
+}
+
+/// Asks the gateways about every unknown refund whose look-up is due. Answers how many were asked about.
+pub async fn look_up_refunds(app: &App) -> Done<usize> {
+    let mut asked = 0;
+    // What falls due meanwhile is the next run's, so that this run has an end however slow the gateways are.
+    let due = app.clock.now();
+    while !app.stopping.is_cancelled() {
+        let until = app.clock.now() + app.config.collection.lease;
+        let mut tx = app.db.begin().await?;
+        let claimed = store::refunds::claim_look_ups(&mut tx, &app.instance, due, until, app.config.billing.batch.into()).await?;
+        if claimed.is_empty() {
+            break;
+        }
+        tx.commit().await?;
+        asked += claimed.len();
+        let ids: Vec<RefundId> = claimed.iter().map(|refund| refund.id).collect();
+        let calls = stream::iter(claimed).for_each_concurrent(None, |refund| async move {
+            let id = refund.id;
+            // An answer that could not be written is asked for again when the claim ends.
+            if let Err(error) = refund::look_up(app, refund).await {
+                tracing::warn!(%error, refund = %id, "what became of a refund could not be written");
+            }
+        });
+        tokio::select! {
+            // In this order and not at random, so that the simulation can run the same again.
+            biased;
+            () = calls => {}
+            never = keep(app, |until| renew_refunds(app, &ids, until)) => match never {},
+        }
     }
     Ok(asked)
 }

@@ -10,6 +10,7 @@ pub use credit::to_credit;
 
 use super::{
     App, Done, Refusal,
+    gateway_operations::catch_panic,
     gateways::{self, Call},
     settle::fault_of_return,
 };
@@ -172,7 +173,9 @@ async fn call(app: &App, refund: Refund, payment: &Payment) -> Done<Refund> {
         // It waited too long for its turn: whether it was sent is being looked up, and it may be given up as never sent.
         return Ok(refund);
     }
-    let (outcome, line) = listening(gateway.adapter.give_back(&order(&refund, payment))).await;
+    let order = order(&refund, payment);
+    let unknown = |message| ReturnOutcome::Unknown { message };
+    let (outcome, line) = listening(catch_panic(refund.id, &gateway.name, gateway.adapter.give_back(&order), unknown)).await;
     gateways::note(app, &Call::of(app, payment), line.met(fault_of_return(&outcome))).await;
     settle(app, refund, &outcome).await
 }
@@ -187,7 +190,10 @@ pub(super) async fn look_up(app: &App, refund: Refund) -> Done<()> {
         settle(app, refund, &ReturnOutcome::Unknown { message }).await?;
         return Ok(());
     };
-    match gateway.adapter.look_up_return(&order(&refund, &payment)).await {
+    let Ok(_permit) = gateway.permits.acquire().await else { return Ok(()) };
+    let order = order(&refund, &payment);
+    let no_answer = |message| ReturnFound::NoAnswer { message };
+    match catch_panic(refund.id, &gateway.name, gateway.adapter.look_up_return(&order), no_answer).await {
         ReturnFound::Returned { voided } => {
             settle(app, refund, &ReturnOutcome::Returned { transaction_id: None, voided }).await?;
         }

@@ -5,13 +5,13 @@
 use std::{collections::BTreeSet, ops::Deref, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::FutureExt;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     App, Done,
     collect_due::Obstacle,
+    gateway_operations::catch_panic,
     gateways::{self, Call},
 };
 use crate::{
@@ -211,18 +211,12 @@ pub(super) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment,
             }
         }
     }
-    // A panic would take every other call of this run with it. This one may have got as far as the gateway.
-    let called = std::panic::AssertUnwindSafe(call(gateway, payment, step)).catch_unwind();
-    let (answer, line) = listening(called).await;
-    let answer = answer.unwrap_or_else(|_| {
-        tracing::error!(payment = %payment.id, gateway = gateway.name, ?step, "the adapter panicked; its outcome is looked up");
-        let message = "the adapter panicked".to_owned();
-        match step {
-            Step::Charge | Step::Capture => Answer::Outcome(Outcome::Unknown { message }),
-            Step::LookUp => Answer::Silence(message),
-            Step::Release => Answer::Released(ReturnOutcome::Unknown { message }),
-        }
+    let called = catch_panic(payment.id, &gateway.name, call(gateway, payment, step), |message| match step {
+        Step::Charge | Step::Capture => Answer::Outcome(Outcome::Unknown { message }),
+        Step::LookUp => Answer::Silence(message),
+        Step::Release => Answer::Released(ReturnOutcome::Unknown { message }),
     });
+    let (answer, line) = listening(called).await;
     // A look-up says nothing of how charges fare.
     if step != Step::LookUp {
         gateways::note(app, &Call::of(app, payment), line.met(fault(&answer))).await;

@@ -1,4 +1,4 @@
-//! The record of everything that happened. Append-only; feeds audit, webhooks and notices.
+//! The record of everything that happened: append-only, for audit.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

@@ -309,7 +309,7 @@ pub async fn renew_lease(tx: &mut Tx, id: PaymentId, token: i64, now: DateTime<U
     Ok(renewed > 0)
 }
 
-/// The gateway's ids of what a request has brought so far.
+/// Payments received so far for a payment request, in the order of their ids.
 pub async fn of_request(tx: &mut Tx, request: PaymentRequestId) -> Result<Vec<Payment>> {
     tx.query("select * from payments where payment_request_id = $1 order by id").bind(request).all().await
 }

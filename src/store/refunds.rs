@@ -118,6 +118,24 @@ pub async fn claim_look_ups(
     .await
 }
 
+/// Prolongs those of these claimed look-ups that are still this claimer's. Locks them in the order in which all do.
+pub async fn keep_look_ups(tx: &mut Tx, owner: &str, refunds: &[RefundId], until: DateTime<Utc>) -> Result<u64> {
+    let held: Vec<(RefundId,)> = tx
+        .query(
+            "select id from refunds where id in list($1) and lease_owner = $2 and status = 'unknown' and next_lookup_at is not null
+             order by id for update",
+        )
+        .bind_list(refunds)
+        .bind(owner.to_owned())
+        .all()
+        .await?;
+    tx.query("update refunds set next_lookup_at = $1 where id in list($2)")
+        .bind(until)
+        .bind_list(held.into_iter().map(|row| row.0))
+        .run()
+        .await
+}
+
 /// Refunds whose daemon has gone silent, or is this one in an earlier life, are unknown from now on.
 pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, reborn: Option<&str>) -> Result<u64> {
     tx.query(

@@ -9,12 +9,12 @@ use super::{
     settle::{News, Step, settle},
 };
 use crate::{
-    billing::{App, Done},
+    billing::{App, Done, gateway_operations::catch_panic},
     domain::{
         customer::Timeline,
         payment_request::{PaymentRequest, RequestStatus},
     },
-    gateway::requests::{Ask, Heard, Outstanding, Requests, Withdrawn},
+    gateway::requests::{Ask, Asked, Heard, Outstanding, Requests, Withdrawn},
     store,
 };
 
@@ -80,21 +80,35 @@ async fn drive(app: &App, mut request: PaymentRequest) -> Done<()> {
             Step::Ask => match begin(app, &request).await? {
                 Some(begun) => {
                     request = begun;
-                    News::Asked(asks.ask(&ask(app, &request)).await)
+                    let ask = ask(app, &request);
+                    let unknown = |message| Asked::Unknown { message };
+                    News::Asked(catch_panic(request.id, &gateway.name, asks.ask(&ask), unknown).await)
                 }
                 None => return Ok(()),
             },
-            Step::Hear => News::Heard(asks.hear(&outstanding(&request)).await),
-            Step::Remind => News::Reminded(asks.remind(request.request_id.as_deref(), &ask(app, &request)).await),
-            Step::Withdraw => match withdraw(asks, &request).await {
-                // Somebody has tried to pay since we looked, perhaps with success.
-                Withdrawn::Kept { .. } if !kept => {
-                    kept = true;
-                    step = Step::Hear;
-                    continue;
+            Step::Hear => {
+                let outstanding = outstanding(&request);
+                let no_answer = |message| Heard::NoAnswer { message };
+                News::Heard(catch_panic(request.id, &gateway.name, asks.hear(&outstanding), no_answer).await)
+            }
+            Step::Remind => {
+                let ask = ask(app, &request);
+                let unknown = |message| Asked::Unknown { message };
+                let remind = asks.remind(request.request_id.as_deref(), &ask);
+                News::Reminded(catch_panic(request.id, &gateway.name, remind, unknown).await)
+            }
+            Step::Withdraw => {
+                let no_answer = |message| Withdrawn::NoAnswer { message };
+                match catch_panic(request.id, &gateway.name, withdraw(asks, &request), no_answer).await {
+                    // Somebody has tried to pay since we looked, perhaps with success.
+                    Withdrawn::Kept { .. } if !kept => {
+                        kept = true;
+                        step = Step::Hear;
+                        continue;
+                    }
+                    withdrawn => News::Withdrawn(withdrawn),
                 }
-                withdrawn => News::Withdrawn(withdrawn),
-            },
+            }
         };
         match settle(app, &request, asks.sends(), news).await? {
             Some((next, fresh)) => (step, request) = (next, fresh),

@@ -9,6 +9,7 @@ mod instances;
 mod line;
 mod moments;
 mod overtaken;
+mod panics;
 mod storm;
 
 use std::{

@@ -273,23 +273,4 @@ on_both! {
         let now = store::clocks::get(&world.app.db, clock.id).await.expect("read").expect("clock").now_at;
         assert_eq!(now, at("2026-03-01T00:00:00Z"));
     }
-
-    async fn an_adapter_that_panics_takes_nobody_with_it(world: World) {
-        let now = at("2026-01-01T06:00:00Z");
-        let points = [Moment::Before, Moment::After].into_iter().flat_map(|moment| [Call::Charge, Call::Capture].map(|call| Point(moment, call)));
-        for (round, point) in (1..).zip(points) {
-            for paylike in [false, true, true] {
-                due(&world, paylike).await;
-            }
-            let (app, _) = fused(&world, world.app.config.clone(), "test", Some(point), Fate::Panic);
-            collect_due::collect_due(&app, Timeline::Test(world.clock), now).await.expect("collected");
-            let open = world.payments().await.iter().filter(|payment| payment.status.is_open()).count();
-            assert_eq!(open, 1, "all but the one that panicked at {point:?} are settled");
-            while world.payments().await.iter().any(|payment| payment.status.is_open()) {
-                look(&world.app).await;
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            assert_eq!(world.prove().await, 3 * round);
-        }
-    }
 }

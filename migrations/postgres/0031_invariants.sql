@@ -1,6 +1,6 @@
 -- Invariants that do not hold, since when; and the indexes by which what must not be is found without reading what may be.
 
-create table invariant_breaches (
+create table invariant_violations (
     name text primary key,
     count bigint not null check (count > 0),
     broken_at timestamptz not null

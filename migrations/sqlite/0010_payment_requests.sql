@@ -72,7 +72,7 @@ create index payment_requests_parked on payment_requests (id) where status = 'pa
 
 -- The request by which a payment came, what of it the invoice did not need, and when that is to be given back.
 alter table payments add column payment_request_id text;
-alter table payments add column surplus integer not null default 0 check (surplus >= 0 and surplus <= amount_captured);
+alter table payments add column overpayment integer not null default 0 check (overpayment >= 0 and overpayment <= amount_captured);
 alter table payments add column return_at text;
 -- Never twice: what a request brought is booked once.
 create unique index payments_of_request on payments (payment_request_id, transaction_id) where payment_request_id is not null;

@@ -12,15 +12,15 @@ use serde_json::json;
 mod settle;
 
 use super::{
-    App, Done,
-    collect_due::caps::{Accepted, Credentials, Target},
+    App, Result,
+    collect_due::caps::{Credentials, SuccessTally, Target},
     gateway_operations::catch_panic,
-    gateways::{self, Call, Holds, Place},
+    gateways::{self, Admissions, Call, ProbeSlot},
 };
 use crate::{
     domain::{
         authorization::{Authorization, AuthorizationStatus, Credential, Decision, Look, decide},
-        cap::{self, Room},
+        cap::{self, Allowance},
         customer::Timeline,
         event::{Actor, Event},
         id::{AuthorizationId, SubscriptionId},
@@ -28,7 +28,7 @@ use crate::{
         payment::{MethodKind, Outcome, Reason},
         subscription::Subscription,
     },
-    gateway::{Charge, Configured, Found, Mandate, ReturnOutcome, Sent, Source, health::listening},
+    gateway::{Charge, Configured, Found, Mandate, ReturnOutcome, Sent, Source, circuit::listening},
     store::{
         self, Tx,
         authorizations::{Payer, Standing},
@@ -49,7 +49,7 @@ pub struct Looked {
 
 /// Looks at every subscription of a timeline that is to be looked at by `now`, until none is: authorizes what is coming and gives
 /// free what is not wanted any more.
-pub async fn authorize_due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Looked> {
+pub async fn authorize_due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<Looked> {
     let mut looked = Looked::default();
     while !app.stopping.is_cancelled() {
         let batch = look(app, timeline, now).await?;
@@ -67,14 +67,14 @@ pub async fn authorize_due(app: &App, timeline: Timeline, now: DateTime<Utc>) ->
 
 /// Asks the gateways about everything nobody knows the outcome of, and gives free what is to be given free, where that is due;
 /// only of `timeline`, if one is given.
-pub async fn look_up(app: &App, timeline: Option<Timeline>) -> Done<usize> {
+pub async fn look_up(app: &App, timeline: Option<Timeline>) -> Result<usize> {
     let mut asked = 0;
     while !app.stopping.is_cancelled() {
         let now = app.clock.now();
         let mut tx = app.db.begin().await?;
         let until = now + app.config.collection.lease;
         let batch = app.config.billing.batch.into();
-        let claimed = store::authorizations::claim_look_ups(&mut tx, &app.instance, timeline, now, until, batch).await?;
+        let claimed = store::authorizations::claim_lookups(&mut tx, &app.instance, timeline, now, until, batch).await?;
         if claimed.is_empty() {
             break;
         }
@@ -86,8 +86,8 @@ pub async fn look_up(app: &App, timeline: Option<Timeline>) -> Done<usize> {
 }
 
 /// How long until the next of these on a timeline; none when none is waiting.
-pub async fn next_look_up_in(app: &App, timeline: Timeline) -> Done<Option<TimeDelta>> {
-    let at = store::authorizations::earliest_look_up(&app.db, timeline).await?;
+pub async fn next_lookup_in(app: &App, timeline: Timeline) -> Result<Option<TimeDelta>> {
+    let at = store::authorizations::earliest_lookup(&app.db, timeline).await?;
     Ok(at.map(|at| (at - app.clock.now()).max(TimeDelta::zero())))
 }
 
@@ -99,16 +99,16 @@ struct Batch {
 }
 
 /// Decides about a batch of subscriptions in one transaction, and records what is to be asked.
-async fn look(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Batch> {
+async fn look(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<Batch> {
     let mut tx = app.db.begin().await?;
     let mut due = store::authorizations::due(&mut tx, timeline, now, app.config.billing.batch.into()).await?;
     if due.is_empty() {
         return Ok(Batch::default());
     }
     let known = Known::read(app, &mut tx, timeline, &due).await?;
-    let mut holds = Holds::read(app, &mut tx, timeline, now).await?;
+    let mut holds = Admissions::read(app, &mut tx, timeline, now).await?;
     let targets: Vec<Target> = known.credentials.values().map(target).collect();
-    let accepted = Accepted::default();
+    let accepted = SuccessTally::default();
     let mut credentials = Credentials::of(app, &mut tx, timeline, now, &targets, &accepted).await?;
     let wall = app.clock.now();
     let mut batch = Batch { subscriptions: due.len(), ..Batch::default() };
@@ -126,9 +126,9 @@ async fn look(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Batch> 
                 if let Some(credential) = known.credentials.get(&subscription.id) {
                     // On the bill date at the latest the charge comes, if it still can.
                     let wait = holds.until(&credential.gateway).or_else(|| match credentials.charge(target(credential)) {
-                        Room::Yes => None,
-                        Room::Behind => Some(now + BEHIND),
-                        Room::At(until) => Some(until),
+                        Allowance::Now => None,
+                        Allowance::Blocked => Some(now + BEHIND),
+                        Allowance::At(until) => Some(until),
                     });
                     if wait.is_some() {
                         subscription.authorize_at = wait.filter(|until| *until < bill_at);
@@ -160,7 +160,7 @@ struct Known {
 }
 
 impl Known {
-    async fn read(app: &App, tx: &mut Tx, timeline: Timeline, due: &[Subscription]) -> Done<Self> {
+    async fn read(app: &App, tx: &mut Tx, timeline: Timeline, due: &[Subscription]) -> Result<Self> {
         let ids: Vec<SubscriptionId> = due.iter().map(|subscription| subscription.id).collect();
         // Of several the one that keeps others from coming: what is being given free comes last.
         let open = store::authorizations::lock_open_of(tx, &ids).await?;
@@ -309,7 +309,7 @@ enum Answer {
     Cleared(Outcome, bool),
     Nothing,
     Silence(String),
-    Released(ReturnOutcome),
+    Voided(ReturnOutcome),
     /// Another daemon has taken it over.
     LeaseLost,
 }
@@ -317,7 +317,7 @@ enum Answer {
 /// Takes an authorization through its gateway calls. Every answer is settled before the next call.
 pub(super) async fn drive(app: &App, mut authorization: Authorization) {
     let through = authorization.status == AuthorizationStatus::Pending;
-    let _place = Place::of(app, Call::reserving(app, &authorization), through);
+    let _place = ProbeSlot::of(app, Call::reserving(app, &authorization), through);
     loop {
         let answer = ask(app, &authorization).await;
         match settle::settle(app, &authorization, &answer).await {
@@ -360,7 +360,7 @@ async fn call(gateway: &Configured, authorization: &Authorization) -> Answer {
         AuthorizationStatus::Pending => Answer::Outcome(gateway.adapter.authorize(&charge).await),
         AuthorizationStatus::Voiding => {
             let id = authorization.transaction_id.as_deref().unwrap_or_default();
-            Answer::Released(gateway.adapter.release(id, &charge).await)
+            Answer::Voided(gateway.adapter.void(id, &charge).await)
         }
         _ => {
             // By its reference: that finds all that there is under it.
@@ -388,7 +388,7 @@ async fn call(gateway: &Configured, authorization: &Authorization) -> Answer {
                     let strays =
                         others.iter().filter(|other| other.taken_minor.is_none()).map(|other| other.transaction_id.clone());
                     for stray in strays.chain(best_id).filter(|stray| Some(stray.as_str()) != ours) {
-                        let released = gateway.adapter.release(&stray, &charge).await;
+                        let released = gateway.adapter.void(&stray, &charge).await;
                         tracing::warn!(authorization = %authorization.id, stray, ?released, "reserved twice: one is given free");
                         all &= matches!(released, ReturnOutcome::Returned { .. });
                     }

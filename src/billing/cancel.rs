@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::{
-    App, Done, Refusal,
+    App, BillingError, Result,
     change::When,
-    held::{Held, Outcome},
+    held::{ChangePreview, SubscriptionEdit},
     void::void_invoices,
 };
 use crate::{
@@ -23,18 +23,28 @@ use crate::{
 
 /// Cancelling now stops everything: open invoices are voided; one with a payment under way is left to that payment's
 /// settlement. `credit`: what was paid for days to come goes to the customer's credit.
-pub async fn cancel(app: &App, actor: &Actor, id: SubscriptionId, when: When, credit: bool, preview: bool) -> Done<Outcome> {
-    let mut held = Held::take(app, actor, id).await?;
+pub async fn cancel(
+    app: &App,
+    actor: &Actor,
+    id: SubscriptionId,
+    when: When,
+    credit: bool,
+    preview: bool,
+) -> Result<ChangePreview> {
+    let mut held = SubscriptionEdit::take(app, actor, id).await?;
     held.must_be("cancelled", &[Trialing, Active, PastDue, Paused, Parked])?;
     let today = held.subscription.today(held.now);
     let period = held.subscription.running_period(today);
     let bills = !matches!(held.subscription.status, Paused | Parked);
     if let (When::PeriodEnd, Some(period), true) = (when, period, bills) {
         if credit {
-            return Err(Refusal::invalid("credit", "only goes with when: now, as nothing is left unused at the period's end"));
+            return Err(BillingError::invalid(
+                "credit",
+                "only goes with when: now, as nothing is left unused at the period's end",
+            ));
         }
         if held.subscription.cancel_at_period_end {
-            return Err(Refusal::WrongState("it is cancelled at the period's end already".to_owned()));
+            return Err(BillingError::WrongState("it is cancelled at the period's end already".to_owned()));
         }
         held.must_not_wait_to_pause()?;
         held.subscription.cancel_at_period_end = true;
@@ -57,12 +67,12 @@ pub async fn cancel(app: &App, actor: &Actor, id: SubscriptionId, when: When, cr
 }
 
 /// Undoes a cancellation, a pause or a change that waits for the period's end.
-pub async fn keep(app: &App, actor: &Actor, id: SubscriptionId, preview: bool) -> Done<Outcome> {
-    let mut held = Held::take(app, actor, id).await?;
+pub async fn keep(app: &App, actor: &Actor, id: SubscriptionId, preview: bool) -> Result<ChangePreview> {
+    let mut held = SubscriptionEdit::take(app, actor, id).await?;
     held.must_be("kept", &[Trialing, Active, PastDue, Paused, Parked])?;
     let subscription = &mut held.subscription;
     if !subscription.cancel_at_period_end && !subscription.pause_at_period_end && subscription.pending_change.is_none() {
-        return Err(Refusal::WrongState("nothing waits for the period's end".to_owned()));
+        return Err(BillingError::WrongState("nothing waits for the period's end".to_owned()));
     }
     if subscription.pause_at_period_end {
         subscription.pause_at_period_end = false;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    App, Done, Refusal,
+    App, BillingError, Result,
     checks::{Checks, MAX_COUNT, adjustment},
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
         invoice::Adjustment,
         money::Percentage,
     },
-    store::{self, catalog::Shelf, db::Record},
+    store::{self, catalog::CatalogKind, db::Record},
 };
 
 /// What is told of an add-on or a discount. None: left out, so the default or what was.
@@ -31,7 +31,7 @@ pub struct EntryInput {
 }
 
 /// The first part of its events' names.
-pub trait Told: Shelf {
+pub trait Told: CatalogKind {
     const WORD: &'static str;
 }
 impl Told for AddOn {
@@ -41,7 +41,7 @@ impl Told for Discount {
     const WORD: &'static str = "discount";
 }
 
-pub async fn create<K: Told>(app: &App, actor: &Actor, input: EntryInput) -> Done<Entry<K>>
+pub async fn create<K: Told>(app: &App, actor: &Actor, input: EntryInput) -> Result<Entry<K>>
 where
     Entry<K>: Record,
 {
@@ -74,12 +74,12 @@ where
     Ok(entry)
 }
 
-pub async fn update<K: Told>(app: &App, actor: &Actor, key: &str, input: EntryInput) -> Done<Entry<K>>
+pub async fn update<K: Told>(app: &App, actor: &Actor, key: &str, input: EntryInput) -> Result<Entry<K>>
 where
     Entry<K>: Record,
 {
     let mut tx = app.db.begin().await?;
-    let before = store::catalog::lock::<K>(&mut tx, key).await?.ok_or_else(|| Refusal::not_found(K::NOUN, key))?;
+    let before = store::catalog::lock::<K>(&mut tx, key).await?.ok_or_else(|| BillingError::not_found(K::NOUN, key))?;
     let now = app.clock.now();
     let mut entry = Entry::<K> {
         id: before.id,
@@ -100,12 +100,12 @@ where
 }
 
 /// Plans and subscriptions that use it keep their copies.
-pub async fn delete<K: Told>(app: &App, actor: &Actor, key: &str) -> Done<()>
+pub async fn delete<K: Told>(app: &App, actor: &Actor, key: &str) -> Result<()>
 where
     Entry<K>: Record,
 {
     let mut tx = app.db.begin().await?;
-    let entry = store::catalog::lock::<K>(&mut tx, key).await?.ok_or_else(|| Refusal::not_found(K::NOUN, key))?;
+    let entry = store::catalog::lock::<K>(&mut tx, key).await?.ok_or_else(|| BillingError::not_found(K::NOUN, key))?;
     store::catalog::delete(&mut tx, entry.id).await?;
     let now = app.clock.now();
     let event = app.event(Timeline::Wall, now, actor, &format!("{}.deleted", K::WORD), entry.id, json!({ "before": entry }));
@@ -136,9 +136,9 @@ fn put<K: Told>(checks: &mut Checks, entry: &mut Entry<K>, input: EntryInput) {
     }
 }
 
-fn taken<K: Shelf>(error: store::Error) -> Refusal {
+fn taken<K: CatalogKind>(error: store::Error) -> BillingError {
     match error {
-        store::Error::Conflict => Refusal::invalid("reference", format!("is another {}'s already", K::NOUN)),
+        store::Error::Conflict => BillingError::invalid("reference", format!("is another {}'s already", K::NOUN)),
         other => other.into(),
     }
 }

@@ -4,9 +4,9 @@ use chrono::NaiveDate;
 use serde_json::json;
 
 use super::{
-    App, Done, Refusal,
+    App, BillingError, Result,
     checks::Checks,
-    held::{Held, Outcome},
+    held::{ChangePreview, SubscriptionEdit},
     terms::{TermsInput, resolve},
 };
 use crate::domain::{
@@ -33,8 +33,8 @@ pub async fn update(
     next_bill_date: Option<NaiveDate>,
     input: TermsInput,
     preview: bool,
-) -> Done<Outcome> {
-    let mut held = Held::take(app, actor, id).await?;
+) -> Result<ChangePreview> {
+    let mut held = SubscriptionEdit::take(app, actor, id).await?;
     held.must_be("changed", &[Trialing, Active, PastDue, Paused, Parked])?;
     let today = held.subscription.today(held.now);
     let mut checks = Checks::default();
@@ -58,7 +58,7 @@ pub async fn update(
         held.must_not_wait_to_pause()?;
     }
     if moved.is_some() && held.subscription.status == Paused {
-        return Err(Refusal::WrongState("a subscription that is paused cannot be rescheduled: resume it first".to_owned()));
+        return Err(BillingError::WrongState("a subscription that is paused cannot be rescheduled: resume it first".to_owned()));
     }
     let changed = held.subscription.change_terms(change, held.now, &app.rules);
     if let Some(date) = moved {
@@ -68,11 +68,18 @@ pub async fn update(
 }
 
 /// Changes now or at the period's end.
-pub async fn change(app: &App, actor: &Actor, id: SubscriptionId, input: TermsInput, when: When, preview: bool) -> Done<Outcome> {
-    let mut held = Held::take(app, actor, id).await?;
+pub async fn change(
+    app: &App,
+    actor: &Actor,
+    id: SubscriptionId,
+    input: TermsInput,
+    when: When,
+    preview: bool,
+) -> Result<ChangePreview> {
+    let mut held = SubscriptionEdit::take(app, actor, id).await?;
     held.must_be("changed", &[Trialing, Active, PastDue])?;
     if when == When::PeriodEnd && held.subscription.cancel_at_period_end {
-        return Err(Refusal::WrongState("it is cancelled at the period's end: undo that with keep first".to_owned()));
+        return Err(BillingError::WrongState("it is cancelled at the period's end: undo that with keep first".to_owned()));
     }
     let today = held.subscription.today(held.now);
     let mut checks = Checks::default();

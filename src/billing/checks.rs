@@ -3,7 +3,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Done, Fault, Refusal};
+use super::{BillingError, FieldError, Result};
 use crate::{
     domain::{
         calendar::BusinessDay,
@@ -14,7 +14,7 @@ use crate::{
         money::{MAX_AMOUNT_MINOR, Percentage},
         subscription::{Rules, Subscription},
     },
-    store::{self, Tx, catalog::Shelf, db::Record},
+    store::{self, Tx, catalog::CatalogKind, db::Record},
 };
 
 /// No duration, number of days or priority goes beyond this.
@@ -24,11 +24,11 @@ pub(super) const MAX_MODIFIERS: usize = 100;
 
 /// The faults found so far.
 #[derive(Debug, Default)]
-pub struct Checks(Vec<Fault>);
+pub struct Checks(Vec<FieldError>);
 
 impl Checks {
     pub fn fault(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Fault::new(field, message));
+        self.0.push(FieldError::new(field, message));
     }
 
     pub fn is_clean(&self) -> bool {
@@ -36,13 +36,13 @@ impl Checks {
     }
 
     /// What was found.
-    pub fn into_faults(self) -> Vec<Fault> {
+    pub fn into_faults(self) -> Vec<FieldError> {
         self.0
     }
 
     /// Refuses with all faults, if there are any.
-    pub fn done(self) -> Done<()> {
-        if self.0.is_empty() { Ok(()) } else { Err(Refusal::Invalid(self.0)) }
+    pub fn done(self) -> Result<()> {
+        if self.0.is_empty() { Ok(()) } else { Err(BillingError::Invalid(self.0)) }
     }
 
     pub fn within(&mut self, field: &str, value: i64, range: RangeInclusive<i64>) {
@@ -141,13 +141,13 @@ pub struct ModifierInput {
 
 /// The copies that a plan or subscription will hold. `held` is what it holds already: that stays known after the catalog has
 /// forgotten it.
-pub async fn modifiers<K: Shelf>(
+pub async fn modifiers<K: CatalogKind>(
     tx: &mut Tx,
     checks: &mut Checks,
     list: &str,
     inputs: &[ModifierInput],
     held: &[Modifier],
-) -> Done<Vec<Modifier>>
+) -> Result<Vec<Modifier>>
 where
     Entry<K>: Record,
 {
@@ -156,7 +156,7 @@ where
 }
 
 /// The catalog entries that a list names.
-pub async fn entries<K: Shelf>(tx: &mut Tx, inputs: &[ModifierInput]) -> Done<Vec<Entry<K>>>
+pub async fn entries<K: CatalogKind>(tx: &mut Tx, inputs: &[ModifierInput]) -> Result<Vec<Entry<K>>>
 where
     Entry<K>: Record,
 {
@@ -168,7 +168,7 @@ where
 }
 
 /// [`modifiers`] of entries that were read before.
-pub fn copies<K: Shelf>(
+pub fn copies<K: CatalogKind>(
     checks: &mut Checks,
     list: &str,
     inputs: &[ModifierInput],

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Months, Utc};
 use serde_json::{Map, json};
 
-use super::{App, Done, Refusal};
+use super::{App, BillingError, Result};
 use crate::{
     domain::{
         clock::{ClockStatus, Span, TestClock},
@@ -33,7 +33,7 @@ impl Goal {
     }
 }
 
-pub async fn create(app: &App, actor: &Actor, name: &str, now: DateTime<Utc>) -> Done<TestClock> {
+pub async fn create(app: &App, actor: &Actor, name: &str, now: DateTime<Utc>) -> Result<TestClock> {
     let clock = TestClock {
         id: app.id(),
         name: name.to_owned(),
@@ -54,9 +54,9 @@ pub async fn create(app: &App, actor: &Actor, name: &str, now: DateTime<Utc>) ->
 }
 
 /// Sends a clock on its way. It goes on by itself, also after a restart.
-pub async fn start_advance(app: &App, actor: &Actor, id: ClockId, goal: Goal) -> Done<TestClock> {
+pub async fn start_advance(app: &App, actor: &Actor, id: ClockId, goal: Goal) -> Result<TestClock> {
     let mut tx = app.db.begin().await?;
-    let clock = store::clocks::lock(&mut tx, id).await?.ok_or_else(|| Refusal::not_found("clock", id))?;
+    let clock = store::clocks::lock(&mut tx, id).await?.ok_or_else(|| BillingError::not_found("clock", id))?;
     if clock.status == ClockStatus::Advancing {
         return Err(on_its_way());
     }
@@ -66,15 +66,15 @@ pub async fn start_advance(app: &App, actor: &Actor, id: ClockId, goal: Goal) ->
     let event = app.event(Timeline::Test(id), clock.now_at, actor, "clock.advance_started", id, data);
     store::events::append(&mut tx, &[event]).await?;
     tx.commit().await?;
-    app.bells.travel.notify_one();
+    app.wakeups.advance.notify_one();
     Ok(clock)
 }
 
-fn on_its_way() -> Refusal {
-    Refusal::WrongState("The clock is advancing: wait until it has arrived.".to_owned())
+fn on_its_way() -> BillingError {
+    BillingError::WrongState("The clock is advancing: wait until it has arrived.".to_owned())
 }
 
-fn target(now: DateTime<Utc>, goal: Goal) -> Done<DateTime<Utc>> {
+fn target(now: DateTime<Utc>, goal: Goal) -> Result<DateTime<Utc>> {
     let target = match goal {
         Goal::To(target) => Some(target),
         Goal::By(span) => span.after(now),
@@ -85,22 +85,22 @@ fn target(now: DateTime<Utc>, goal: Goal) -> Done<DateTime<Utc>> {
             if target > now {
                 Ok(target)
             } else {
-                Err(Refusal::invalid(goal.field(), "must be later than the clock's now"))
+                Err(BillingError::invalid(goal.field(), "must be later than the clock's now"))
             }
         }
-        _ => Err(Refusal::invalid(goal.field(), format!("must lie within {MAX_ADVANCE_YEARS} years of the clock's now"))),
+        _ => Err(BillingError::invalid(goal.field(), format!("must lie within {MAX_ADVANCE_YEARS} years of the clock's now"))),
     }
 }
 
 /// Removes an idle clock with its customers and all that is theirs; the events stay.
-pub async fn delete(app: &App, actor: &Actor, id: ClockId) -> Done<()> {
+pub async fn delete(app: &App, actor: &Actor, id: ClockId) -> Result<()> {
     let mut tx = app.db.begin().await?;
     // Rolled back if the clock turns out to be on its way.
     store::clocks::delete_customers(&mut tx, id).await?;
     let Some(clock) = store::clocks::hold_idle(&mut tx, id).await? else {
         return match store::clocks::lock(&mut tx, id).await? {
             Some(_) => Err(on_its_way()),
-            None => Err(Refusal::not_found("clock", id)),
+            None => Err(BillingError::not_found("clock", id)),
         };
     };
     // Those who were made meanwhile.

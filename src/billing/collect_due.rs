@@ -17,16 +17,16 @@ pub(super) mod caps;
 mod reserved;
 mod way;
 
-use caps::{Accepted, Credentials};
-use reserved::{Held, Reserved};
-pub(super) use way::Obstacle;
-use way::Way;
+use caps::{Credentials, SuccessTally};
+use reserved::{Authorized, AuthorizedStep};
+use way::CollectionStep;
+pub(super) use way::NotCollectable;
 
 use super::{
-    App, Done, Refusal,
+    App, BillingError, Result,
     beside::beside,
-    fall_through,
-    gateways::{Call, Holds, Place},
+    fallback_method,
+    gateways::{Admissions, Call, ProbeSlot},
     requests::Asking,
     settle::{self, Answer, Settler, Step},
 };
@@ -56,7 +56,7 @@ pub struct Collected {
 
 /// Collects everything due on a timeline by `now`, until nothing is. Claims ahead while calls are under way, so that neither the
 /// gateway nor the database waits for the other.
-pub async fn collect_due(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>) -> Done<Collected> {
+pub async fn collect_due(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>) -> Result<Collected> {
     let (settler, writer) = settle::channel(app.clone());
     let mut writing = pin!(beside(writer.run()).fuse());
     let mut written = Ok(());
@@ -65,7 +65,7 @@ pub async fn collect_due(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>)
     let mut calls = FuturesUnordered::new();
     let mut claiming = pin!(Fuse::terminated());
     let mut fault = None;
-    let mut accepted = Accepted::default();
+    let mut accepted = SuccessTally::default();
     // More is claimed once no more calls than this are left.
     let mut enough = batch;
     loop {
@@ -127,10 +127,10 @@ struct Claimed {
     /// Credentials of which more was due than could be under way.
     behind: Vec<String>,
     /// Of what comes after the claim: the payments are claimed all the same, and must be charged.
-    fault: Option<Refusal>,
+    fault: Option<BillingError>,
 }
 
-async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, accepted: Accepted) -> Done<Claimed> {
+async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, accepted: SuccessTally) -> Result<Claimed> {
     let wall = app.clock.now();
     let mut tx = app.db.begin().await?;
     let mut invoices = store::invoices::due(&mut tx, timeline, now, limit).await?;
@@ -140,10 +140,10 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
     let ids: Vec<InvoiceId> = invoices.iter().map(|invoice| invoice.id).collect();
     let mut methods: BTreeMap<InvoiceId, ChosenMethod> =
         store::invoices::methods_of(&mut tx, &ids).await?.into_iter().map(|method| (method.invoice_id, method)).collect();
-    fall_through::choose(app, &mut tx, now, &invoices, &mut methods).await?;
-    let mut holds = Holds::read(app, &mut tx, timeline, now).await?;
+    fallback_method::choose(app, &mut tx, now, &invoices, &mut methods).await?;
+    let mut holds = Admissions::read(app, &mut tx, timeline, now).await?;
     let mut credentials = Credentials::read(app, &mut tx, timeline, now, &methods, &accepted).await?;
-    let mut reserved = Reserved::of(&mut tx, &ids).await?;
+    let mut reserved = Authorized::of(&mut tx, &ids).await?;
     let mut payments = Vec::with_capacity(invoices.len());
     let mut local = Vec::new();
     let mut events = Vec::new();
@@ -155,13 +155,13 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
     invoices.retain_mut(|invoice| {
         let method = methods.get(&invoice.id);
         let way = match (reserved.held(app, invoice, method, now, wall), method) {
-            (Some(Held::Wait(until)), _) => Way::Wait(until, Postponement::Reservation),
+            (Some(AuthorizedStep::Wait(until)), _) => CollectionStep::Wait(until, Postponement::Reservation),
             // What is captured was approved before: no cap stands in its way.
-            (Some(Held::Capture), Some(method)) => way::approved(method, &mut holds),
+            (Some(AuthorizedStep::Capture), Some(method)) => way::approved(method, &mut holds),
             _ => way::of(app, timeline, invoice, method, &mut credentials, &mut holds),
         };
         match way {
-            Way::Charge(method) => {
+            CollectionStep::Charge(method) => {
                 invoice.attempts += 1;
                 invoice.next_attempt_at = None;
                 // `next_method` stays until the outcome: after a fault of the gateway the same attempt is made again.
@@ -170,8 +170,8 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
                 reserved.capture(invoice.id, &mut payment);
                 payments.push(payment);
             }
-            Way::Ask(method) => return asking.next(invoice, method),
-            Way::Wait(until, why) => {
+            CollectionStep::Ask(method) => return asking.next(invoice, method),
+            CollectionStep::Wait(until, why) => {
                 (invoice.next_attempt_at, invoice.postponed_by) = (Some(until), Some(why));
                 postponed += 1;
                 // A gateway that rests is told of once, not once for each invoice that waits for it.
@@ -180,8 +180,8 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
                     events.push(app.event(timeline, now, &Actor::System, "invoice.postponed", invoice.id, data));
                 }
             }
-            Way::Behind => return false,
-            Way::Without(obstacle) => {
+            CollectionStep::Behind => return false,
+            CollectionStep::Without(obstacle) => {
                 local.push((invoice.id, obstacle));
                 return false;
             }
@@ -197,7 +197,7 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
     let to_void = reserved.close(&mut tx).await?;
     tx.commit().await?;
     if to_void {
-        app.bells.look_up.notify_one();
+        app.wakeups.look_up.notify_one();
     }
     let without_gateway = local.len();
     let mut fault = None;
@@ -212,8 +212,8 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
 
 /// Claims and records what is due and makes no call, as a daemon does that dies at this very moment. For tests of recovery.
 #[doc(hidden)]
-pub async fn claim_only(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<usize> {
-    Ok(claim(app, timeline, now, app.config.billing.batch.into(), Accepted::default()).await?.payments.len())
+pub async fn claim_only(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<usize> {
+    Ok(claim(app, timeline, now, app.config.billing.batch.into(), SuccessTally::default()).await?.payments.len())
 }
 
 fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTime<Utc>, wall: DateTime<Utc>) -> Payment {
@@ -240,7 +240,7 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
         amount_captured: 0,
         amount_refunded: 0,
         amount_disputed: 0,
-        surplus: 0,
+        overpayment: 0,
         currency: invoice.currency,
         status: PaymentStatus::Pending,
         transaction_id: None,
@@ -270,7 +270,7 @@ pub(super) fn drive<'a>(
     settler: &'a Settler,
 ) -> impl Future<Output = Option<String>> + 'a {
     // Made now, so that a drive that never begins gives it back, too.
-    let place = Place::of(app, Call::of(app, &payment), step != Step::LookUp);
+    let place = ProbeSlot::of(app, Call::of(app, &payment), step != Step::LookUp);
     async move {
         let _place = place;
         call_by_call(app, payment, step, settler).await
@@ -296,7 +296,7 @@ async fn call_by_call(app: &App, mut payment: Payment, mut step: Step, settler: 
 }
 
 /// Frees what this daemon's earlier life, or a daemon that has gone silent, was doing. Their payments are looked up next.
-pub async fn recover(app: &App, starting: bool) -> Done<u64> {
+pub async fn recover(app: &App, starting: bool) -> Result<u64> {
     let now = app.clock.now();
     let reborn = starting.then_some(app.instance.as_str());
     let mut tx = app.db.begin().await?;
@@ -305,9 +305,9 @@ pub async fn recover(app: &App, starting: bool) -> Done<u64> {
     freed += store::authorizations::expire_leases(&mut tx, now, reborn).await?;
     if starting {
         freed += store::payment_requests::release(&mut tx, now, &app.instance).await?;
-        freed += store::payments::release_look_ups(&mut tx, now, &app.instance).await?;
-        freed += store::refunds::release_look_ups(&mut tx, now, &app.instance).await?;
-        freed += store::authorizations::release_look_ups(&mut tx, now, &app.instance).await?;
+        freed += store::payments::release_lookups(&mut tx, now, &app.instance).await?;
+        freed += store::refunds::release_lookups(&mut tx, now, &app.instance).await?;
+        freed += store::authorizations::release_lookups(&mut tx, now, &app.instance).await?;
         freed += store::clocks::release_claims(&mut tx, &app.instance).await?;
         freed += store::occurrences::release(&mut tx, now, &app.instance).await?;
     }

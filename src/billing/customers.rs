@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::{App, Done, Refusal, checks::Checks};
+use super::{App, BillingError, Result, checks::Checks};
 use crate::{
     domain::{
         customer::{Credit, Customer, Metadata, Timeline, Zone},
@@ -29,12 +29,12 @@ pub struct CustomerInput {
     pub clock_id: Option<Option<ClockId>>,
 }
 
-pub async fn create(app: &App, actor: &Actor, input: CustomerInput) -> Done<Customer> {
+pub async fn create(app: &App, actor: &Actor, input: CustomerInput) -> Result<Customer> {
     let mut checks = Checks::default();
     let timeline = input.clock_id.flatten().map_or(Timeline::Wall, Timeline::Test);
     let mut tx = app.db.begin().await?;
     let now = match app.now_in(&mut tx, timeline).await {
-        Err(Refusal::NotFound { id, .. }) => {
+        Err(BillingError::NotFound { id, .. }) => {
             checks.fault("clock_id", format!("there is no clock {id}"));
             app.clock.now()
         }
@@ -74,7 +74,7 @@ pub(super) fn draft(app: &App, checks: &mut Checks, input: CustomerInput, now: D
     customer
 }
 
-pub async fn update(app: &App, actor: &Actor, key: &str, input: CustomerInput) -> Done<Customer> {
+pub async fn update(app: &App, actor: &Actor, key: &str, input: CustomerInput) -> Result<Customer> {
     let mut tx = app.db.begin().await?;
     let before = locked(&mut tx, key).await?;
     let now = app.now_in(&mut tx, before.timeline).await?;
@@ -99,15 +99,15 @@ pub async fn update(app: &App, actor: &Actor, key: &str, input: CustomerInput) -
 }
 
 /// Removes a customer to whom nothing was ever billed and nothing will be.
-pub async fn delete(app: &App, actor: &Actor, key: &str) -> Done<()> {
+pub async fn delete(app: &App, actor: &Actor, key: &str) -> Result<()> {
     let mut tx = app.db.begin().await?;
     let customer = locked(&mut tx, key).await?;
     let now = app.now_in(&mut tx, customer.timeline).await?;
     if let Some(running) = store::customers::running(&mut tx, customer.id).await? {
-        return Err(Refusal::WrongState(format!("{running} is still running: cancel it first")));
+        return Err(BillingError::WrongState(format!("{running} is still running: cancel it first")));
     }
     if store::customers::has_invoices(&mut tx, customer.id).await? {
-        return Err(Refusal::WrongState("the customer has invoices, which are kept".to_owned()));
+        return Err(BillingError::WrongState("the customer has invoices, which are kept".to_owned()));
     }
     store::customers::delete(&mut tx, customer.id).await?;
     let event = app.event(customer.timeline, now, actor, "customer.deleted", customer.id, json!({ "before": customer }));
@@ -125,7 +125,7 @@ pub async fn give_credit(
     amount: i64,
     currency: Option<Currency>,
     reason: String,
-) -> Done<(Credit, i64)> {
+) -> Result<(Credit, i64)> {
     let mut tx = app.db.begin().await?;
     let mut customer = locked(&mut tx, key).await?;
     let now = app.now_in(&mut tx, customer.timeline).await?;
@@ -161,7 +161,7 @@ pub(super) async fn add_credit(
     customer: &mut Customer,
     amount: i64,
     reason: String,
-) -> Done<(Credit, Event)> {
+) -> Result<(Credit, Event)> {
     let (credit, event) = credited(app, actor, now, customer, amount, reason);
     store::customers::save_balances(tx, std::slice::from_ref(customer), std::slice::from_ref(&credit)).await?;
     Ok((credit, event))
@@ -183,7 +183,13 @@ pub(super) fn credited(
 }
 
 /// Brings a locked customer's balance and the ledger up to a new row of it.
-pub(super) async fn book_credit(tx: &mut Tx, app: &App, actor: &Actor, customer: &mut Customer, credit: &Credit) -> Done<Event> {
+pub(super) async fn book_credit(
+    tx: &mut Tx,
+    app: &App,
+    actor: &Actor,
+    customer: &mut Customer,
+    credit: &Credit,
+) -> Result<Event> {
     let event = booked(app, actor, customer, credit);
     store::customers::save_balances(tx, std::slice::from_ref(customer), std::slice::from_ref(credit)).await?;
     Ok(event)
@@ -201,8 +207,8 @@ fn booked(app: &App, actor: &Actor, customer: &mut Customer, credit: &Credit) ->
 }
 
 /// By id or reference.
-pub(super) async fn locked(tx: &mut Tx, key: &str) -> Done<Customer> {
-    store::customers::lock(tx, key).await?.ok_or_else(|| Refusal::not_found("customer", key))
+pub(super) async fn locked(tx: &mut Tx, key: &str) -> Result<Customer> {
+    store::customers::lock(tx, key).await?.ok_or_else(|| BillingError::not_found("customer", key))
 }
 
 fn put(checks: &mut Checks, customer: &mut Customer, input: CustomerInput) {
@@ -247,9 +253,9 @@ fn is_locale(text: &str) -> bool {
     parts.next().is_some_and(|language| word(language, 2..=3)) && parts.all(|part| word(part, 2..=8))
 }
 
-fn taken(error: store::Error) -> Refusal {
+fn taken(error: store::Error) -> BillingError {
     match error {
-        store::Error::Conflict => Refusal::invalid("reference", "is another customer's already"),
+        store::Error::Conflict => BillingError::invalid("reference", "is another customer's already"),
         other => other.into(),
     }
 }

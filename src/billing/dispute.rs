@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 
-use super::{App, Done, gateway_operations::catch_panic};
+use super::{App, Result, gateway_operations::catch_panic};
 use crate::{
     domain::{
         dispute::{ASKED_AFTER_DAYS, Dispute, DisputeStatus},
@@ -28,7 +28,7 @@ const BATCHES: usize = 50;
 const FIRST_ROUND: TimeDelta = TimeDelta::days(1);
 
 /// Asks about every payment that has come to one of the ages by `now`, and about those that are in dispute. Answers how many.
-pub async fn check(app: &App, now: DateTime<Utc>) -> Done<usize> {
+pub async fn check(app: &App, now: DateTime<Utc>) -> Result<usize> {
     let mut asked = disputed(app).await?;
     for days in ASKED_AFTER_DAYS {
         asked += round(app, days, now - TimeDelta::days(days)).await?;
@@ -37,7 +37,7 @@ pub async fn check(app: &App, now: DateTime<Utc>) -> Done<usize> {
 }
 
 /// Those of one age: made before `until`, and not asked about at this age yet.
-async fn round(app: &App, days: i64, until: DateTime<Utc>) -> Done<usize> {
+async fn round(app: &App, days: i64, until: DateTime<Utc>) -> Result<usize> {
     let begin = Id::first_at(until - FIRST_ROUND);
     let mut reached = store::disputes::reached(&app.db, days).await?.unwrap_or(begin);
     let mut asked = 0;
@@ -56,7 +56,7 @@ async fn round(app: &App, days: i64, until: DateTime<Utc>) -> Done<usize> {
 }
 
 /// A dispute is followed to its end, however late that is.
-async fn disputed(app: &App) -> Done<usize> {
+async fn disputed(app: &App) -> Result<usize> {
     let (mut from, mut asked) = (PaymentId::from_bits(0), 0);
     for _ in 0..BATCHES {
         let payments = store::disputes::payments_in_dispute(&app.db, from, BATCH).await?;
@@ -68,7 +68,7 @@ async fn disputed(app: &App) -> Done<usize> {
     Ok(asked)
 }
 
-async fn ask_all(app: &App, payments: Vec<Payment>) -> Done<()> {
+async fn ask_all(app: &App, payments: Vec<Payment>) -> Result<()> {
     let by_request: Vec<PaymentRequestId> = payments.iter().filter_map(|payment| payment.payment_request_id).collect();
     let requests = store::payment_requests::request_ids(&app.db, &by_request).await?;
     let requests: HashMap<PaymentRequestId, String> = requests.into_iter().collect();
@@ -76,11 +76,11 @@ async fn ask_all(app: &App, payments: Vec<Payment>) -> Done<()> {
         let request = payment.payment_request_id.and_then(|id| requests.get(&id)).cloned();
         ask(app, payment, request)
     };
-    let outcomes: Vec<Done<()>> = stream::iter(payments).map(ask).buffer_unordered(16).collect().await;
+    let outcomes: Vec<Result<()>> = stream::iter(payments).map(ask).buffer_unordered(16).collect().await;
     outcomes.into_iter().collect()
 }
 
-async fn ask(app: &App, payment: Payment, request: Option<String>) -> Done<()> {
+async fn ask(app: &App, payment: Payment, request: Option<String>) -> Result<()> {
     let Some(gateway) = app.gateways.get(&payment.gateway) else { return Ok(()) };
     let Some(id) = payment.transaction_id.clone() else { return Ok(()) };
     let Ok(_permit) = gateway.permits.acquire().await else { return Ok(()) };
@@ -95,7 +95,7 @@ async fn ask(app: &App, payment: Payment, request: Option<String>) -> Done<()> {
     }
 }
 
-async fn settle(app: &App, seen: Payment, disputed: Disputed) -> Done<()> {
+async fn settle(app: &App, seen: Payment, disputed: Disputed) -> Result<()> {
     let mut tx = app.db.begin().await?;
     let now = app.now_in(&mut tx, seen.timeline).await?;
     let Some(mut payment) = store::payments::lock(&mut tx, seen.id).await? else { return Ok(()) };

@@ -4,12 +4,12 @@
 
 use serde_json::json;
 
-use super::{App, Done, Refusal, checks::Checks};
+use super::{App, BillingError, Result, checks::Checks};
 use crate::{
     config::Config,
     domain::{
         customer::Timeline,
-        dunning::{ByClass, FinalAction, Ladders, Policy, PolicySource, Step},
+        dunning::{ByClass, DunningRules, FinalAction, Policy, PolicySource, Step},
         event::{Actor, Event, difference},
         id::{DunningPolicy, DunningPolicyId},
     },
@@ -27,7 +27,7 @@ pub struct PolicyInput {
     pub is_default: Option<bool>,
 }
 
-pub async fn create(app: &App, actor: &Actor, input: PolicyInput) -> Done<Policy> {
+pub async fn create(app: &App, actor: &Actor, input: PolicyInput) -> Result<Policy> {
     let mut checks = Checks::default();
     for (field, missing) in [("name", input.name.is_none()), ("steps", input.steps.is_none())] {
         if missing {
@@ -41,7 +41,7 @@ pub async fn create(app: &App, actor: &Actor, input: PolicyInput) -> Done<Policy
         name: String::new(),
         steps: Vec::new(),
         by_class: ByClass::default(),
-        final_action: app.ladders().final_action,
+        final_action: app.dunning_rules().final_action,
         is_default: false,
         source: PolicySource::Api,
         created_at: now,
@@ -59,7 +59,7 @@ pub async fn create(app: &App, actor: &Actor, input: PolicyInput) -> Done<Policy
     Ok(policy)
 }
 
-pub async fn update(app: &App, actor: &Actor, key: &str, input: PolicyInput) -> Done<Policy> {
+pub async fn update(app: &App, actor: &Actor, key: &str, input: PolicyInput) -> Result<Policy> {
     let mut tx = app.db.begin().await?;
     let before = locked(&mut tx, key).await?;
     let mut policy = Policy { updated_at: app.clock.now(), ..before.clone() };
@@ -76,14 +76,14 @@ pub async fn update(app: &App, actor: &Actor, key: &str, input: PolicyInput) -> 
 }
 
 /// Refused while it is the default, or anything names it that has not ended.
-pub async fn delete(app: &App, actor: &Actor, key: &str) -> Done<()> {
+pub async fn delete(app: &App, actor: &Actor, key: &str) -> Result<()> {
     let mut tx = app.db.begin().await?;
     let policy = locked(&mut tx, key).await?;
     if policy.is_default {
-        return Err(Refusal::WrongState("it is the default: make another policy the default first".to_owned()));
+        return Err(BillingError::WrongState("it is the default: make another policy the default first".to_owned()));
     }
     if let Some(user) = store::dunning_policies::named_by(&mut tx, policy.id).await? {
-        return Err(Refusal::WrongState(format!("{user} is under it: give that another policy first")));
+        return Err(BillingError::WrongState(format!("{user} is under it: give that another policy first")));
     }
     store::dunning_policies::delete(&mut tx, policy.id).await?;
     let event = event(app, actor, "dunning_policy.deleted", &policy, json!({ "before": policy }));
@@ -92,11 +92,11 @@ pub async fn delete(app: &App, actor: &Actor, key: &str) -> Done<()> {
     Ok(())
 }
 
-async fn locked(tx: &mut Tx, key: &str) -> Done<Policy> {
-    let policy = store::dunning_policies::lock(tx, key).await?.ok_or_else(|| Refusal::not_found("dunning policy", key))?;
+async fn locked(tx: &mut Tx, key: &str) -> Result<Policy> {
+    let policy = store::dunning_policies::lock(tx, key).await?.ok_or_else(|| BillingError::not_found("dunning policy", key))?;
     if policy.source == PolicySource::Configuration {
         let name = policy.reference.unwrap_or(policy.name);
-        return Err(Refusal::WrongState(format!(
+        return Err(BillingError::WrongState(format!(
             "it is written in the settings, at [dunning.{name}]: change it there, and reload"
         )));
     }
@@ -111,17 +111,17 @@ fn put(app: &App, checks: &mut Checks, policy: &mut Policy, input: PolicyInput) 
         checks.reference::<DunningPolicy>(reference.as_deref());
     }
     take!(reference, name, steps, by_class, final_action, is_default);
-    for (path, message) in policy.ladders().faults(app.rules.bill_at) {
+    for (path, message) in policy.dunning_rules().faults(app.rules.bill_at) {
         checks.fault(path, message);
     }
 }
 
 /// Takes the default's place. Refused where the settings name the default.
-async fn replace_default(app: &App, actor: &Actor, tx: &mut Tx, id: DunningPolicyId) -> Done<Vec<Event>> {
+async fn replace_default(app: &App, actor: &Actor, tx: &mut Tx, id: DunningPolicyId) -> Result<Vec<Event>> {
     let all = store::dunning_policies::lock_all(tx).await?;
     let Some(before) = all.into_iter().find(|policy| policy.is_default && policy.id != id) else { return Ok(Vec::new()) };
     if before.source == PolicySource::Configuration {
-        return Err(Refusal::WrongState(
+        return Err(BillingError::WrongState(
             "the settings name the default, at collection.dunning_policy: change it there".to_owned(),
         ));
     }
@@ -131,7 +131,7 @@ async fn replace_default(app: &App, actor: &Actor, tx: &mut Tx, id: DunningPolic
 }
 
 /// The policy that a request names, held until its commit. None for one that there is not, which is noted.
-pub(super) async fn named(tx: &mut Tx, checks: &mut Checks, key: Option<&str>) -> Done<Option<DunningPolicyId>> {
+pub(super) async fn named(tx: &mut Tx, checks: &mut Checks, key: Option<&str>) -> Result<Option<DunningPolicyId>> {
     let Some(key) = key else { return Ok(None) };
     let found = store::dunning_policies::hold(tx, key).await?;
     if found.is_none() {
@@ -142,15 +142,15 @@ pub(super) async fn named(tx: &mut Tx, checks: &mut Checks, key: Option<&str>) -
 
 /// Takes over what the settings say: at the start, and when they are read again. A policy that has left the settings goes, or is an
 /// operator's from then on if anything is under it. Answers what was changed, for the log.
-pub async fn configure(app: &App, config: &Config) -> Done<Vec<String>> {
+pub async fn configure(app: &App, config: &Config) -> Result<Vec<String>> {
     match taken_over(app, config).await {
         // Another daemon started at the same moment.
-        Err(Refusal::Store(store::Error::Conflict)) => taken_over(app, config).await,
+        Err(BillingError::Store(store::Error::Conflict)) => taken_over(app, config).await,
         done => done,
     }
 }
 
-async fn taken_over(app: &App, config: &Config) -> Done<Vec<String>> {
+async fn taken_over(app: &App, config: &Config) -> Result<Vec<String>> {
     let now = app.clock.now();
     let written = config.policies();
     let default = config.collection.dunning_policy.as_str();
@@ -163,7 +163,7 @@ async fn taken_over(app: &App, config: &Config) -> Done<Vec<String>> {
         let name = before.reference.as_deref().unwrap_or_default();
         let mut after = before.clone();
         match written.get(name) {
-            Some(ladders) => after = put_over(after, name, ladders.clone()),
+            Some(dunning_rules) => after = put_over(after, name, dunning_rules.clone()),
             None if before.source == PolicySource::Configuration => {
                 after.is_default = false;
                 if store::dunning_policies::named_by(&mut tx, before.id).await?.is_none() {
@@ -192,7 +192,7 @@ async fn taken_over(app: &App, config: &Config) -> Done<Vec<String>> {
     for policy in &saved {
         store::dunning_policies::save(&mut tx, policy).await?;
     }
-    for (name, ladders) in written {
+    for (name, dunning_rules) in written {
         if known.iter().any(|policy| policy.reference.as_deref() == Some(name)) {
             continue;
         }
@@ -202,13 +202,13 @@ async fn taken_over(app: &App, config: &Config) -> Done<Vec<String>> {
             name: name.to_owned(),
             steps: Vec::new(),
             by_class: ByClass::default(),
-            final_action: ladders.final_action,
+            final_action: dunning_rules.final_action,
             is_default: name == default,
             source: PolicySource::Configuration,
             created_at: now,
             updated_at: now,
         };
-        let policy = put_over(policy, name, ladders);
+        let policy = put_over(policy, name, dunning_rules);
         store::dunning_policies::insert(&mut tx, &policy).await?;
         events.push(event(app, &Actor::System, "dunning_policy.created", &policy, json!({ "after": policy })));
         log.push(format!("{name} added"));
@@ -217,12 +217,12 @@ async fn taken_over(app: &App, config: &Config) -> Done<Vec<String>> {
         store::events::append(&mut tx, &events).await?;
         tx.commit().await?;
     }
-    app.set_ladders(config.collection.ladders());
+    app.set_ladders(config.collection.dunning_rules());
     Ok(log)
 }
 
-fn put_over(policy: Policy, name: &str, ladders: Ladders) -> Policy {
-    let Ladders { steps, by_class, final_action } = ladders;
+fn put_over(policy: Policy, name: &str, dunning_rules: DunningRules) -> Policy {
+    let DunningRules { steps, by_class, final_action } = dunning_rules;
     Policy { name: name.to_owned(), steps, by_class, final_action, source: PolicySource::Configuration, ..policy }
 }
 
@@ -230,9 +230,9 @@ fn event(app: &App, actor: &Actor, kind: &str, policy: &Policy, data: serde_json
     app.event(Timeline::Wall, app.clock.now(), actor, kind, policy.id, data)
 }
 
-fn taken(error: store::Error) -> Refusal {
+fn taken(error: store::Error) -> BillingError {
     match error {
-        store::Error::Conflict => Refusal::invalid("reference", "is another policy's already"),
+        store::Error::Conflict => BillingError::invalid("reference", "is another policy's already"),
         other => other.into(),
     }
 }

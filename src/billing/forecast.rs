@@ -11,7 +11,7 @@ use std::{
 
 use chrono::{DateTime, Days, Months, NaiveDate, NaiveTime, Utc};
 
-use super::{App, Done, Refusal, checks::Checks};
+use super::{App, BillingError, Result, checks::Checks};
 use crate::{
     domain::{
         calendar,
@@ -78,7 +78,7 @@ impl Forecast {
     }
 }
 
-pub async fn forecast(app: &App, input: ForecastInput) -> Done<Forecast> {
+pub async fn forecast(app: &App, input: ForecastInput) -> Result<Forecast> {
     let nows = nows(app, input.timeline).await?;
     let now = input.timeline.and_then(|timeline| nows.get(&timeline).copied()).unwrap_or_else(|| app.clock.now());
     let range = range(app, &input, now)?;
@@ -101,12 +101,12 @@ pub async fn forecast(app: &App, input: ForecastInput) -> Done<Forecast> {
     }
 }
 
-async fn nows(app: &App, timeline: Option<Timeline>) -> Done<Nows> {
+async fn nows(app: &App, timeline: Option<Timeline>) -> Result<Nows> {
     let wall = (Timeline::Wall, app.clock.now());
     match timeline {
         Some(Timeline::Wall) => Ok(Nows::from([wall])),
         Some(timeline) => match app.now_of(timeline).await {
-            Err(Refusal::NotFound { id, .. }) => Err(Refusal::invalid("clock_id", format!("there is no clock {id}"))),
+            Err(BillingError::NotFound { id, .. }) => Err(BillingError::invalid("clock_id", format!("there is no clock {id}"))),
             now => Ok(Nows::from([(timeline, now?)])),
         },
         None => {
@@ -116,7 +116,7 @@ async fn nows(app: &App, timeline: Option<Timeline>) -> Done<Nows> {
     }
 }
 
-async fn subscriptions(app: &App, timeline: Option<Timeline>, nows: Arc<Nows>, range: Range, end: DateTime<Utc>) -> Done<Sums> {
+async fn subscriptions(app: &App, timeline: Option<Timeline>, nows: Arc<Nows>, range: Range, end: DateTime<Utc>) -> Result<Sums> {
     let rules = Arc::new(app.rules.clone());
     let mut sums = Sums::new();
     let mut after = String::new();
@@ -134,11 +134,11 @@ async fn subscriptions(app: &App, timeline: Option<Timeline>, nows: Arc<Nows>, r
             }
             sums
         });
-        sums = summed.await.map_err(|_| Refusal::WrongState("the forecast was cut off".to_owned()))?;
+        sums = summed.await.map_err(|_| BillingError::WrongState("the forecast was cut off".to_owned()))?;
     }
 }
 
-fn range(app: &App, input: &ForecastInput, now: DateTime<Utc>) -> Done<Range> {
+fn range(app: &App, input: &ForecastInput, now: DateTime<Utc>) -> Result<Range> {
     let from = input.from.unwrap_or_else(|| calendar::local_date(now, app.config.billing.timezone));
     let later = |years: u32| from.checked_add_months(Months::new(12 * years)).unwrap_or(NaiveDate::MAX);
     let range = Range { from, to: input.to.unwrap_or_else(|| later(1)), interval: input.interval };

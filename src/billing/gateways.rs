@@ -8,16 +8,16 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use super::{App, Done, Refusal};
+use super::{App, BillingError, Result};
 use crate::{
     domain::{
         authorization::Authorization,
-        breaker::{Change, Hold, Met, Order},
+        breaker::{Admission, CallResult, Change, OperationId},
         customer::Timeline,
         event::Actor,
         payment::Payment,
     },
-    gateway::health::{Health, Pause},
+    gateway::circuit::{Health, Pause},
     store::{self, Tx, gateways::GatewayPause},
 };
 
@@ -25,41 +25,41 @@ use crate::{
 const BROUGHT_FORWARD: i64 = 10_000;
 
 /// What a claim may send to which gateway.
-pub(super) struct Holds<'a> {
+pub(super) struct Admissions<'a> {
     app: &'a App,
     timeline: Timeline,
     now: DateTime<Utc>,
     /// Of those that rest.
-    holds: BTreeMap<&'a str, Hold>,
+    holds: BTreeMap<&'a str, Admission>,
 }
 
-impl<'a> Holds<'a> {
-    pub(super) async fn read(app: &'a App, tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>) -> Done<Self> {
+impl<'a> Admissions<'a> {
+    pub(super) async fn read(app: &'a App, tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>) -> Result<Self> {
         remember_pauses(app, tx).await?;
         let all = app.gateways.all().map(|(name, health)| (name, hold(app, health, timeline, now)));
-        Ok(Self { app, timeline, now, holds: all.filter(|(_, hold)| *hold != Hold::Free).collect() })
+        Ok(Self { app, timeline, now, holds: all.filter(|(_, hold)| *hold != Admission::Free).collect() })
     }
 
     /// Until when nothing more goes to this gateway, if it rests.
     pub(super) fn until(&self, gateway: &str) -> Option<DateTime<Utc>> {
         match self.holds.get(gateway)? {
-            Hold::Free => None,
-            Hold::Until(until) => Some(*until),
+            Admission::Free => None,
+            Admission::NotBefore(until) => Some(*until),
             // Those that go first will have told by then.
-            Hold::Probes(places) => (*places == 0).then(|| self.now + first_wait(self.app, gateway, self.timeline)),
+            Admission::Probes(places) => (*places == 0).then(|| self.now + first_wait(self.app, gateway, self.timeline)),
         }
     }
 
     /// One more goes there.
     pub(super) fn take(&mut self, gateway: &str) {
-        if let Some(Hold::Probes(places)) = self.holds.get_mut(gateway) {
+        if let Some(Admission::Probes(places)) = self.holds.get_mut(gateway) {
             *places = places.saturating_sub(1);
         }
     }
 }
 
 /// Reads what operators have paused, on whichever daemon.
-pub(super) async fn remember_pauses(app: &App, tx: &mut Tx) -> Done<()> {
+pub(super) async fn remember_pauses(app: &App, tx: &mut Tx) -> Result<()> {
     let pauses = store::gateways::pauses(tx).await?;
     for (name, health) in app.gateways.all() {
         let pause = pauses.iter().find(|pause| pause.gateway == name);
@@ -68,7 +68,7 @@ pub(super) async fn remember_pauses(app: &App, tx: &mut Tx) -> Done<()> {
     Ok(())
 }
 
-fn hold(app: &App, health: &Health, timeline: Timeline, now: DateTime<Utc>) -> Hold {
+fn hold(app: &App, health: &Health, timeline: Timeline, now: DateTime<Utc>) -> Admission {
     let longest = app.config.collection.gateway_fault_backoff.last();
     health.hold(timeline, now, longest.and_then(|wait| TimeDelta::from_std(*wait).ok()).unwrap_or(TimeDelta::days(1)))
 }
@@ -87,8 +87,8 @@ fn first_wait(app: &App, gateway: &str, timeline: Timeline) -> TimeDelta {
 /// Until when nothing goes to a gateway, if it rests.
 pub(super) fn rests_until(app: &App, gateway: &str, timeline: Timeline, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     match hold(app, app.gateways.health(gateway)?, timeline, now) {
-        Hold::Until(until) => Some(until),
-        Hold::Free | Hold::Probes(_) => None,
+        Admission::NotBefore(until) => Some(until),
+        Admission::Free | Admission::Probes(_) => None,
     }
 }
 
@@ -99,7 +99,7 @@ pub(super) struct Call {
     timeline: Timeline,
     /// By that clock. A test clock stands still while something is under way.
     now: DateTime<Utc>,
-    order: Order,
+    order: OperationId,
 }
 
 impl Call {
@@ -113,7 +113,7 @@ impl Call {
         Self::new(app, gateway, *timeline, *created_at, *id)
     }
 
-    fn new(app: &App, gateway: &str, timeline: Timeline, created_at: DateTime<Utc>, order: impl Into<Order>) -> Self {
+    fn new(app: &App, gateway: &str, timeline: Timeline, created_at: DateTime<Utc>, order: impl Into<OperationId>) -> Self {
         let now = if timeline == Timeline::Wall { app.clock.now() } else { created_at };
         Self { gateway: gateway.to_owned(), timeline, now, order: order.into() }
     }
@@ -123,20 +123,20 @@ impl Call {
 pub(super) fn send_again(app: &App, payment: &Payment, now: DateTime<Utc>) -> Result<(), DateTime<Utc>> {
     let Some(health) = app.gateways.health(&payment.gateway) else { return Ok(()) };
     match hold(app, health, payment.timeline, now) {
-        Hold::Free => Ok(()),
-        Hold::Probes(places) if places > 0 || health.is_probe(payment.timeline, payment.id.into()) => {
+        Admission::Free => Ok(()),
+        Admission::Probes(places) if places > 0 || health.is_probe(payment.timeline, payment.id.into()) => {
             health.let_through(payment.timeline, payment.id.into());
             Ok(())
         }
-        Hold::Probes(_) => Err(now + first_wait(app, &payment.gateway, payment.timeline)),
-        Hold::Until(until) => Err(until),
+        Admission::Probes(_) => Err(now + first_wait(app, &payment.gateway, payment.timeline)),
+        Admission::NotBefore(until) => Err(until),
     }
 }
 
 /// Gives a probe's place free when its order goes no further, however that came about.
-pub(super) struct Place<'a>(&'a App, Call);
+pub(super) struct ProbeSlot<'a>(&'a App, Call);
 
-impl<'a> Place<'a> {
+impl<'a> ProbeSlot<'a> {
     /// Of a call that was claimed. With `through` it goes to the gateway: as a probe where the circuit is half open.
     pub(super) fn of(app: &'a App, call: Call, through: bool) -> Self {
         if let Some(health) = app.gateways.health(&call.gateway).filter(|_| through) {
@@ -146,7 +146,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for ProbeSlot<'_> {
     fn drop(&mut self) {
         if let Some(health) = self.0.gateways.health(&self.1.gateway) {
             health.leave(self.1.timeline, self.1.order);
@@ -160,7 +160,7 @@ pub(super) fn too_late_for(app: &App, call: &Call) -> Option<DateTime<Utc>> {
 }
 
 /// Notes what a call met. The first to open or close a circuit says so.
-pub(super) async fn note(app: &App, call: &Call, met: Met) {
+pub(super) async fn note(app: &App, call: &Call, met: CallResult) {
     let Some(health) = app.gateways.health(&call.gateway) else { return };
     let change = health.note(call.timeline, call.now, &waits(app), call.order, &met);
     let Some(change) = change else { return };
@@ -169,14 +169,14 @@ pub(super) async fn note(app: &App, call: &Call, met: Met) {
     }
 }
 
-async fn tell(app: &App, call: &Call, change: Change, met: &Met) -> Done<()> {
+async fn tell(app: &App, call: &Call, change: Change, met: &CallResult) -> Result<()> {
     let Call { gateway, timeline, now, .. } = call;
     let (timeline, now) = (*timeline, *now);
     let mut tx = app.db.begin().await?;
     let event = match change {
         Change::Opened => {
             let until = rests_until(app, gateway, timeline, now);
-            let reason = if let Met::Fault { message, .. } = met { message.as_str() } else { "" };
+            let reason = if let CallResult::Fault { message, .. } = met { message.as_str() } else { "" };
             tracing::warn!(gateway, reason, ?until, "the gateway is left alone: what is due there waits");
             let data = json!({ "until": until, "reason": reason });
             app.event(timeline, now, &Actor::System, "gateway.circuit_opened", gateway, data)
@@ -184,7 +184,7 @@ async fn tell(app: &App, call: &Call, change: Change, met: &Met) -> Done<()> {
         Change::Closed => {
             tracing::info!(gateway, "the gateway answers again: what waits there goes on");
             store::gateways::look_up_now(&mut tx, gateway, app.clock.now()).await?;
-            app.bells.look_up.notify_one();
+            app.wakeups.look_up.notify_one();
             app.event(timeline, now, &Actor::System, "gateway.circuit_closed", gateway, json!({}))
         }
     };
@@ -192,19 +192,19 @@ async fn tell(app: &App, call: &Call, change: Change, met: &Met) -> Done<()> {
     tx.commit().await?;
     if change == Change::Closed {
         bring_forward(app, timeline, now, now + first_wait(app, gateway, timeline)).await?;
-        app.bells.collect.notify_one();
+        app.wakeups.collect.notify_one();
     }
     Ok(())
 }
 
 /// Charges nothing more at a gateway, on any daemon, until somebody resumes it. What is under way may end.
-pub async fn pause(app: &App, actor: &Actor, gateway: &str, reason: &str) -> Done<()> {
-    let health = app.gateways.health(gateway).ok_or_else(|| Refusal::not_found("gateway", gateway))?;
+pub async fn pause(app: &App, actor: &Actor, gateway: &str, reason: &str) -> Result<()> {
+    let health = app.gateways.health(gateway).ok_or_else(|| BillingError::not_found("gateway", gateway))?;
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     let row = GatewayPause { gateway: gateway.to_owned(), reason: reason.to_owned(), actor: actor.text(), paused_at: now };
     match store::gateways::pause(&mut tx, row).await {
-        Err(store::Error::Conflict) => return Err(Refusal::WrongState(format!("gateway {gateway} is paused already"))),
+        Err(store::Error::Conflict) => return Err(BillingError::WrongState(format!("gateway {gateway} is paused already"))),
         done => done?,
     }
     let event = app.event(Timeline::Wall, now, actor, "gateway.paused", gateway, json!({ "reason": reason }));
@@ -215,12 +215,12 @@ pub async fn pause(app: &App, actor: &Actor, gateway: &str, reason: &str) -> Don
 }
 
 /// Ends a pause: what waits for the gateway is due at once.
-pub async fn resume(app: &App, actor: &Actor, gateway: &str) -> Done<()> {
-    let health = app.gateways.health(gateway).ok_or_else(|| Refusal::not_found("gateway", gateway))?;
+pub async fn resume(app: &App, actor: &Actor, gateway: &str) -> Result<()> {
+    let health = app.gateways.health(gateway).ok_or_else(|| BillingError::not_found("gateway", gateway))?;
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     let Some(row) = store::gateways::resume(&mut tx, gateway).await? else {
-        return Err(Refusal::WrongState(format!("gateway {gateway} is not paused")));
+        return Err(BillingError::WrongState(format!("gateway {gateway} is not paused")));
     };
     let event = app.event(Timeline::Wall, now, actor, "gateway.resumed", gateway, json!({ "paused_at": row.paused_at }));
     store::events::append(&mut tx, &[event]).await?;
@@ -229,13 +229,13 @@ pub async fn resume(app: &App, actor: &Actor, gateway: &str) -> Done<()> {
     health.set_pause(None);
     let until = Pause { reason: row.reason, paused_at: row.paused_at }.look_again(now);
     bring_forward(app, Timeline::Wall, now, until).await?;
-    app.bells.collect.notify_one();
-    app.bells.look_up.notify_one();
+    app.wakeups.collect.notify_one();
+    app.wakeups.look_up.notify_one();
     Ok(())
 }
 
 /// What waits for a gateway until this instant is due at once. Whatever waits for another one is made to wait again.
-async fn bring_forward(app: &App, timeline: Timeline, now: DateTime<Utc>, until: DateTime<Utc>) -> Done<()> {
+async fn bring_forward(app: &App, timeline: Timeline, now: DateTime<Utc>, until: DateTime<Utc>) -> Result<()> {
     loop {
         let mut tx = app.db.begin().await?;
         let moved = store::gateways::bring_forward(&mut tx, timeline, now, until, BROUGHT_FORWARD).await?;

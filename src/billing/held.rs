@@ -5,7 +5,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::{Map, Value, json};
 
 use super::{
-    App, Done, Refusal,
+    App, BillingError, Result,
     customers::add_credit,
     open::{Draft, open_invoices},
 };
@@ -29,7 +29,7 @@ const SHOWN: usize = 3;
 
 /// What an action comes to, or in a preview would come to.
 #[derive(Debug, Clone)]
-pub struct Outcome {
+pub struct ChangePreview {
     pub effective_date: NaiveDate,
     /// Of what is invoiced now; where terms wait for the next cycle, that cycle's.
     pub lines: Vec<Line>,
@@ -43,7 +43,7 @@ pub struct Outcome {
 }
 
 /// Locks are taken in the order subscription, invoices, customer, as settlement takes them.
-pub(super) struct Held<'a> {
+pub(super) struct SubscriptionEdit<'a> {
     pub app: &'a App,
     pub actor: &'a Actor,
     pub tx: Tx,
@@ -56,11 +56,11 @@ pub(super) struct Held<'a> {
     pub collect: bool,
 }
 
-impl<'a> Held<'a> {
-    pub async fn take(app: &'a App, actor: &'a Actor, id: SubscriptionId) -> Done<Self> {
+impl<'a> SubscriptionEdit<'a> {
+    pub async fn take(app: &'a App, actor: &'a Actor, id: SubscriptionId) -> Result<Self> {
         let mut tx = app.db.begin().await?;
         let subscription =
-            store::subscriptions::lock(&mut tx, id).await?.ok_or_else(|| Refusal::not_found("subscription", id))?;
+            store::subscriptions::lock(&mut tx, id).await?.ok_or_else(|| BillingError::not_found("subscription", id))?;
         // Here already, since what follows may lock the customer.
         store::invoices::lock_open_of_subscription(&mut tx, id).await?;
         let now = app.now_in(&mut tx, subscription.timeline).await?;
@@ -68,7 +68,7 @@ impl<'a> Held<'a> {
     }
 
     /// Refuses unless it stands in one of these.
-    pub fn must_be(&self, what: &str, allowed: &[SubscriptionStatus]) -> Done<()> {
+    pub fn must_be(&self, what: &str, allowed: &[SubscriptionStatus]) -> Result<()> {
         let status = self.subscription.status;
         if allowed.contains(&status) {
             return Ok(());
@@ -78,23 +78,23 @@ impl<'a> Held<'a> {
             SubscriptionStatus::Parked => ": unpark it first",
             _ => "",
         };
-        Err(Refusal::WrongState(format!("a subscription that is {status} cannot be {what}{hint}")))
+        Err(BillingError::WrongState(format!("a subscription that is {status} cannot be {what}{hint}")))
     }
 
     /// The next charge is none to be moved or skipped while a pause waits to come before it.
-    pub fn must_not_wait_to_pause(&self) -> Done<()> {
+    pub fn must_not_wait_to_pause(&self) -> Result<()> {
         if self.subscription.pause_at_period_end {
-            return Err(Refusal::WrongState("it is paused at the period's end: undo that with keep first".to_owned()));
+            return Err(BillingError::WrongState("it is paused at the period's end: undo that with keep first".to_owned()));
         }
         Ok(())
     }
 
     /// Its customer, locked.
-    pub async fn customer(&mut self) -> Done<Customer> {
+    pub async fn customer(&mut self) -> Result<Customer> {
         super::customers::locked(&mut self.tx, &self.subscription.customer_id.to_string()).await
     }
 
-    pub async fn open(&mut self, drafts: Vec<Draft>) -> Done<Vec<Invoice>> {
+    pub async fn open(&mut self, drafts: Vec<Draft>) -> Result<Vec<Invoice>> {
         let (invoices, events) = open_invoices(&mut self.tx, self.app, self.now, self.actor, drafts).await?;
         self.events.extend(events);
         self.collect |= invoices.iter().any(|invoice| invoice.next_attempt_at.is_some());
@@ -107,20 +107,20 @@ impl<'a> Held<'a> {
     }
 
     /// The days from a date on that were billed.
-    pub async fn billed_ahead(&mut self, today: NaiveDate) -> Done<Vec<BilledDays>> {
+    pub async fn billed_ahead(&mut self, today: NaiveDate) -> Result<Vec<BilledDays>> {
         let invoices = store::invoices::reaching_past(&mut self.tx, &[self.subscription.id], today).await?;
         Ok(billed_days(&self.subscription, &invoices, today))
     }
 
     /// Puts credit on the customer's balance, which must be of the subscription's currency.
-    pub async fn give_credit(&mut self, amount: i64) -> Done<()> {
+    pub async fn give_credit(&mut self, amount: i64) -> Result<()> {
         if amount <= 0 {
             return Ok(());
         }
         let mut customer = self.customer().await?;
         if customer.currency != self.subscription.currency {
             let (owed, kept) = (self.subscription.currency, customer.currency);
-            return Err(Refusal::WrongState(format!("{owed} would be owed to a customer whose credit is kept in {kept}")));
+            return Err(BillingError::WrongState(format!("{owed} would be owed to a customer whose credit is kept in {kept}")));
         }
         let reason = format!("Unused days of {}", self.subscription.description);
         let (_, event) = add_credit(&mut self.tx, self.app, self.actor, self.now, &mut customer, amount, reason).await?;
@@ -130,7 +130,7 @@ impl<'a> Held<'a> {
 
     /// Invoices what a change comes to, and gives the credit. Where nothing is left to pay the invoice is the record of what these
     /// days were charged.
-    pub async fn charge(&mut self, changed: &Changed) -> Done<()> {
+    pub async fn charge(&mut self, changed: &Changed) -> Result<()> {
         self.give_credit(changed.credit).await?;
         if changed.lines.is_empty() {
             return Ok(());
@@ -141,7 +141,7 @@ impl<'a> Held<'a> {
     }
 
     /// Derives everything that follows from the change: when it is next due, whether it is past due, whether it is complete.
-    async fn settle(&mut self) -> Done<()> {
+    async fn settle(&mut self) -> Result<()> {
         let open = store::invoices::lock_open_of_subscription(&mut self.tx, self.subscription.id).await?;
         let running = matches!(self.subscription.status, SubscriptionStatus::Active | SubscriptionStatus::Trialing);
         if running && open.iter().any(|invoice| invoice.dunning_step > 0) {
@@ -158,17 +158,17 @@ impl<'a> Held<'a> {
 
     /// The last step of every verb: stores it with an event of this kind that says what changed, and `more`. A preview has done all
     /// the same until here and now forgets it.
-    pub async fn finish(mut self, preview: bool, changed: Changed, kind: &str, more: Value) -> Done<Outcome> {
+    pub async fn finish(mut self, preview: bool, changed: Changed, kind: &str, more: Value) -> Result<ChangePreview> {
         self.settle().await?;
         let Changed { effective_date, lines, amount, credit, .. } = changed;
         let rules = &self.app.rules;
         let upcoming = if self.subscription.next_bill_at.is_some() { self.subscription.upcoming(rules, SHOWN) } else { vec![] };
         let subscription = if preview { self.subscription } else { self.commit(kind, more).await? };
-        Ok(Outcome { effective_date, lines, amount, credit, upcoming, subscription })
+        Ok(ChangePreview { effective_date, lines, amount, credit, upcoming, subscription })
     }
 
     /// Stores it as it is.
-    pub async fn commit(mut self, kind: &str, more: Value) -> Done<Subscription> {
+    pub async fn commit(mut self, kind: &str, more: Value) -> Result<Subscription> {
         let mut data = difference(&self.before, &self.subscription);
         if let (Value::Object(data), Value::Object(more)) = (&mut data, more) {
             data.extend::<Map<String, Value>>(more);
@@ -180,10 +180,10 @@ impl<'a> Held<'a> {
         store::events::append(&mut self.tx, &self.events).await?;
         self.tx.commit().await?;
         if self.collect {
-            self.app.bells.collect.notify_one();
+            self.app.wakeups.collect.notify_one();
         }
         if self.subscription.due_at.is_some_and(|due| due <= self.now) {
-            self.app.bells.bill.notify_one();
+            self.app.wakeups.bill.notify_one();
         }
         Ok(self.subscription)
     }

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::{App, Done, idempotency};
+use super::{App, Result, idempotency};
 use crate::store;
 
 /// What was removed.
@@ -15,7 +15,7 @@ pub struct Removed {
 
 /// Removes answers kept for repeats after their day, job runs older than `jobs.keep_runs`, and daemons not seen for as long. By
 /// the wall clock.
-pub async fn housekeeping(app: &App) -> Done<Removed> {
+pub async fn housekeeping(app: &App) -> Result<Removed> {
     let now = app.clock.now();
     let keep = TimeDelta::from_std(app.config.jobs.keep_runs).unwrap_or(TimeDelta::MAX);
     let mut tx = app.db.begin().await?;

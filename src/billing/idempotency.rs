@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{App, Done};
+use super::{App, Result};
 use crate::{domain::id::ApiKeyId, store};
 
 /// How long an answer is kept, by the wall clock.
@@ -21,7 +21,7 @@ pub enum Begun {
     Unfinished,
 }
 
-pub async fn begin(app: &App, owner: ApiKeyId, key: &str, request_digest: &str) -> Done<Begun> {
+pub async fn begin(app: &App, owner: ApiKeyId, key: &str, request_digest: &str) -> Result<Begun> {
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     let kept = store::idempotency::take(&mut tx, owner, key, request_digest, now, expired(now)).await?;
@@ -36,14 +36,14 @@ pub async fn begin(app: &App, owner: ApiKeyId, key: &str, request_digest: &str) 
     })
 }
 
-pub async fn keep(app: &App, owner: ApiKeyId, key: &str, status: u16, body: &str) -> Done<()> {
+pub async fn keep(app: &App, owner: ApiKeyId, key: &str, status: u16, body: &str) -> Result<()> {
     let mut tx = app.db.begin().await?;
     store::idempotency::keep(&mut tx, owner, key, status.into(), body).await?;
     tx.commit().await?;
     Ok(())
 }
 
-pub async fn free(app: &App, owner: ApiKeyId, key: &str) -> Done<()> {
+pub async fn free(app: &App, owner: ApiKeyId, key: &str) -> Result<()> {
     let mut tx = app.db.begin().await?;
     store::idempotency::free(&mut tx, owner, key).await?;
     tx.commit().await?;

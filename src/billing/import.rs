@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
-    App, Done, Refusal,
+    App, BillingError, Result,
     checks::{self, Checks, ModifierInput},
     customers::{self, CustomerInput},
     installments::create::PlanInput,
@@ -108,7 +108,7 @@ impl Prepared {
 }
 
 /// Checks every row, and makes of each what would be stored. Writes nothing.
-pub async fn prepare(app: &App, rows: Rows) -> Done<Prepared> {
+pub async fn prepare(app: &App, rows: Rows) -> Result<Prepared> {
     let mut prepared = Prepared::default();
     prepare_customers(app, &mut prepared, rows.customers).await?;
     prepare_subscriptions(app, &mut prepared, rows.subscriptions, &rows.unread).await?;
@@ -117,7 +117,7 @@ pub async fn prepare(app: &App, rows: Rows) -> Done<Prepared> {
     Ok(prepared)
 }
 
-async fn prepare_customers(app: &App, prepared: &mut Prepared, rows: Vec<CustomerRow>) -> Done<()> {
+async fn prepare_customers(app: &App, prepared: &mut Prepared, rows: Vec<CustomerRow>) -> Result<()> {
     let now = app.clock.now();
     let reference = |row: &CustomerRow| row.customer.reference.clone().flatten().unwrap_or_default();
     let there = known_customers(app, rows.iter().map(reference)).await?;
@@ -144,7 +144,7 @@ async fn prepare_subscriptions(
     prepared: &mut Prepared,
     rows: Vec<SubscriptionRow>,
     unread: &HashSet<String>,
-) -> Done<()> {
+) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -178,9 +178,9 @@ async fn prepare_subscriptions(
 }
 
 /// Stores it, in one transaction. Refuses what has faults, and what somebody else has imported meanwhile.
-pub async fn store(app: &App, actor: &Actor, prepared: &Prepared) -> Done<()> {
+pub async fn store(app: &App, actor: &Actor, prepared: &Prepared) -> Result<()> {
     if !prepared.faults.is_empty() {
-        return Err(Refusal::WrongState("rows with faults are not imported".to_owned()));
+        return Err(BillingError::WrongState("rows with faults are not imported".to_owned()));
     }
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
@@ -218,8 +218,8 @@ pub async fn store(app: &App, actor: &Actor, prepared: &Prepared) -> Done<()> {
     Ok(())
 }
 
-fn meanwhile() -> Refusal {
-    Refusal::WrongState("some of these rows were imported by somebody else just now: nothing was stored".to_owned())
+fn meanwhile() -> BillingError {
+    BillingError::WrongState("some of these rows were imported by somebody else just now: nothing was stored".to_owned())
 }
 
 /// A key that stands in the file twice.
@@ -244,7 +244,7 @@ fn text(metadata: &serde_json::Map<String, Value>) -> String {
 }
 
 /// The customers that rows name: new ones, and those who are there.
-async fn payers<'r>(app: &App, prepared: &Prepared, keys: impl Iterator<Item = &'r String>) -> Done<HashMap<String, Customer>> {
+async fn payers<'r>(app: &App, prepared: &Prepared, keys: impl Iterator<Item = &'r String>) -> Result<HashMap<String, Customer>> {
     let new = prepared.customers.iter().filter_map(|customer| Some((customer.reference.clone()?, customer.clone())));
     let mut payers: HashMap<String, Customer> = new.collect();
     let others: Vec<String> = keys.filter(|key| !payers.contains_key(*key)).cloned().collect();
@@ -257,7 +257,7 @@ async fn payers<'r>(app: &App, prepared: &Prepared, keys: impl Iterator<Item = &
 struct Nows(HashMap<Timeline, DateTime<Utc>>);
 
 impl Nows {
-    async fn of(&mut self, app: &App, customer: Option<&Customer>) -> Done<DateTime<Utc>> {
+    async fn of(&mut self, app: &App, customer: Option<&Customer>) -> Result<DateTime<Utc>> {
         let timeline = customer.map_or(Timeline::Wall, |customer| customer.timeline);
         Ok(match self.0.entry(timeline) {
             Slot::Occupied(now) => *now.get(),
@@ -267,7 +267,7 @@ impl Nows {
 }
 
 /// Customers by the keys that name them, id or reference.
-async fn known_customers(app: &App, keys: impl Iterator<Item = String>) -> Done<HashMap<String, Customer>> {
+async fn known_customers(app: &App, keys: impl Iterator<Item = String>) -> Result<HashMap<String, Customer>> {
     let keys: HashSet<String> = keys.collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let mut known = HashMap::new();
@@ -281,7 +281,7 @@ async fn known_customers(app: &App, keys: impl Iterator<Item = String>) -> Done<
 }
 
 /// Plans by the keys that name them; there are few.
-async fn plans(tx: &mut Tx, rows: &[SubscriptionRow]) -> Done<HashMap<String, Plan>> {
+async fn plans(tx: &mut Tx, rows: &[SubscriptionRow]) -> Result<HashMap<String, Plan>> {
     let keys: HashSet<&String> = rows.iter().filter_map(|row| row.input.plan_id.as_ref()).collect();
     let mut plans = HashMap::new();
     for key in keys {
@@ -291,10 +291,10 @@ async fn plans(tx: &mut Tx, rows: &[SubscriptionRow]) -> Done<HashMap<String, Pl
 }
 
 /// The catalog entries that any row names.
-async fn catalog<'r, K: store::catalog::Shelf>(
+async fn catalog<'r, K: store::catalog::CatalogKind>(
     tx: &mut Tx,
     lists: impl Iterator<Item = Option<&'r Vec<ModifierInput>>>,
-) -> Done<Vec<crate::domain::catalog::Entry<K>>>
+) -> Result<Vec<crate::domain::catalog::Entry<K>>>
 where
     crate::domain::catalog::Entry<K>: store::db::Record,
 {
@@ -310,7 +310,7 @@ where
 }
 
 /// Which of these references a subscription has already. Reads each subscription's once: a question for each would cost more.
-async fn imported(tx: &mut Tx, references: impl Iterator<Item = String>) -> Done<HashSet<String>> {
+async fn imported(tx: &mut Tx, references: impl Iterator<Item = String>) -> Result<HashSet<String>> {
     let wanted: HashSet<String> = references.collect();
     let mut found = HashSet::new();
     let mut after = String::new();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::json;
 
-use super::{App, Done, Refusal, open::Draft};
+use super::{App, BillingError, Result, open::Draft};
 use crate::{
     domain::{
         customer::Timeline,
@@ -64,7 +64,7 @@ impl Overview {
 }
 
 /// Plans with all that is to be shown of them, by two statements whatever their number, and one for each test clock among them.
-pub async fn overviews(app: &App, plans: Vec<InstallmentPlan>) -> Done<Vec<Overview>> {
+pub async fn overviews(app: &App, plans: Vec<InstallmentPlan>) -> Result<Vec<Overview>> {
     let ids: Vec<InstallmentPlanId> = plans.iter().map(|plan| plan.id).collect();
     let mut parts: BTreeMap<InstallmentPlanId, Vec<Installment>> = BTreeMap::new();
     for part in store::installments::of_plans(&app.db, &ids).await? {
@@ -87,13 +87,13 @@ pub async fn overviews(app: &App, plans: Vec<InstallmentPlan>) -> Done<Vec<Overv
 }
 
 /// A plan by id or reference.
-pub async fn overview(app: &App, key: &str) -> Done<Overview> {
-    let missing = || Refusal::not_found("installment plan", key);
+pub async fn overview(app: &App, key: &str) -> Result<Overview> {
+    let missing = || BillingError::not_found("installment plan", key);
     let plan = store::installments::find(&app.db, key).await?.ok_or_else(missing)?;
     overviews(app, vec![plan]).await?.pop().ok_or_else(missing)
 }
 
-impl From<Refused> for Refusal {
+impl From<Refused> for BillingError {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::NoSuch(number) => Self::not_found("installment", number),
@@ -103,7 +103,7 @@ impl From<Refused> for Refusal {
     }
 }
 
-impl From<Unsound> for Refusal {
+impl From<Unsound> for BillingError {
     fn from(unsound: Unsound) -> Self {
         tracing::error!(%unsound, "installments that do not add up were not stored");
         Self::WrongState(unsound.to_string())
@@ -142,7 +142,7 @@ pub(super) async fn end_settled(
     plans: &mut [InstallmentPlan],
     settled: &[InstallmentPlanId],
     now_of: impl Fn(&InstallmentPlan) -> DateTime<Utc>,
-) -> Done<Vec<Event>> {
+) -> Result<Vec<Event>> {
     let running = |plan: &&mut InstallmentPlan| plan.is_running() && settled.contains(&plan.id);
     let candidates: Vec<&mut InstallmentPlan> = plans.iter_mut().filter(running).collect();
     let ids: Vec<InstallmentPlanId> = candidates.iter().map(|plan| plan.id).collect();

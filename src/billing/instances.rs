@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::{TryRng, rngs::SysRng};
 
-use super::{App, Done, Refusal};
+use super::{App, BillingError, Result};
 use crate::store::{self, db::Hold, instances::Instance};
 
 /// Between two signs of life.
@@ -24,7 +24,7 @@ pub struct Presence {
 
 /// Begins a life. Refused while another daemon of this name gives signs of life; one that has just died is no obstacle, since the
 /// database lets go of its name at once, or at the latest after [`SILENCE`].
-pub async fn arrive(app: &App) -> Done<Presence> {
+pub async fn arrive(app: &App) -> Result<Presence> {
     let mut random = [0; 16];
     SysRng.try_fill_bytes(&mut random).map_err(|error| store::Error::Database(format!("no randomness for a token: {error}")))?;
     let token = format!("{:032x}", u128::from_be_bytes(random));
@@ -39,7 +39,7 @@ pub async fn arrive(app: &App) -> Done<Presence> {
     Ok(Presence { token, hold })
 }
 
-async fn hold(app: &App) -> Done<Option<Hold>> {
+async fn hold(app: &App) -> Result<Option<Hold>> {
     let before = store::instances::get(&app.db, &app.instance).await?;
     for _ in 0..SILENCE.as_millis() / POLL.as_millis() {
         if let Some(hold) = app.db.hold(&app.instance).await? {
@@ -47,7 +47,7 @@ async fn hold(app: &App) -> Done<Option<Hold>> {
         }
         let now = store::instances::get(&app.db, &app.instance).await?;
         if let Some(other) = now.filter(|now| before.as_ref().is_none_or(|before| before.seen_at != now.seen_at)) {
-            return Err(Refusal::WrongState(format!(
+            return Err(BillingError::WrongState(format!(
                 "instance.name: another daemon named {} works on this database (version {}, since {}): give each a name of its own, \
                  or stop that one",
                 other.name, other.version, other.started_at
@@ -80,7 +80,7 @@ pub async fn stay(app: &App, presence: &mut Presence) {
     }
 }
 
-async fn beat(app: &App, token: &str) -> Done<bool> {
+async fn beat(app: &App, token: &str) -> Result<bool> {
     let mut tx = app.db.begin().await?;
     let ours = store::instances::beat(&mut tx, &app.instance, token, app.clock.now()).await?;
     tx.commit().await?;
@@ -88,7 +88,7 @@ async fn beat(app: &App, token: &str) -> Done<bool> {
 }
 
 /// Ends a life in good order.
-pub async fn leave(app: &App, presence: Presence) -> Done<()> {
+pub async fn leave(app: &App, presence: Presence) -> Result<()> {
     let mut tx = app.db.begin().await?;
     store::instances::leave(&mut tx, &app.instance, &presence.token, app.clock.now()).await?;
     tx.commit().await?;

@@ -9,7 +9,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use super::{App, Done};
+use super::{App, Result};
 use crate::{
     domain::{
         customer::Timeline,
@@ -19,7 +19,7 @@ use crate::{
     store::{
         self,
         health::{self, Finding},
-        invariants::{self, Breach, Sums},
+        invariants::{self, Sums, Violation},
     },
 };
 
@@ -59,7 +59,7 @@ pub const NAMES: [&str; 23] = [
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub struct Invariant {
     pub name: &'static str,
     /// What must hold.
     pub rule: &'static str,
@@ -68,7 +68,7 @@ pub struct Line {
     pub found: Finding,
 }
 
-impl Line {
+impl Invariant {
     pub fn holds(&self) -> bool {
         self.found.count == 0
     }
@@ -76,7 +76,7 @@ impl Line {
 
 /// How far the counting of cycles has come, and which did not add up: those are looked at each time.
 #[derive(Debug, Default)]
-pub struct Sweep {
+pub struct CycleScan {
     after: Option<SubscriptionId>,
     broken: BTreeSet<SubscriptionId>,
 }
@@ -91,7 +91,7 @@ fn span(duration: std::time::Duration) -> TimeDelta {
 }
 
 /// Looks at every line.
-pub async fn check(app: &App) -> Done<Vec<Line>> {
+pub async fn check(app: &App) -> Result<Vec<Invariant>> {
     let (db, now) = (&app.db, app.clock.now());
     let overdue = now - span(app.config.invariants.overdue_after);
     let recent = now - span(app.config.invariants.recent);
@@ -229,31 +229,31 @@ pub async fn check(app: &App) -> Done<Vec<Line>> {
             finding(app.last_runs.late(now)),
         ),
     ];
-    Ok(lines.into_iter().map(|(name, rule, remedy, found)| Line { name, rule, remedy, found }).collect())
+    Ok(lines.into_iter().map(|(name, rule, remedy, found)| Invariant { name, rule, remedy, found }).collect())
 }
 
-fn sweep(app: &App) -> MutexGuard<'_, Sweep> {
-    app.sweep.lock().unwrap_or_else(PoisonError::into_inner)
+fn cycle_scan(app: &App) -> MutexGuard<'_, CycleScan> {
+    app.cycle_scan.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A page of all subscriptions, and those that were found before.
-async fn cycles_without_invoice(app: &App) -> Done<Vec<SubscriptionId>> {
+async fn cycles_without_invoice(app: &App) -> Result<Vec<SubscriptionId>> {
     let (after, broken) = {
-        let sweep = sweep(app);
-        (sweep.after.unwrap_or(Id::from_bits(0)), sweep.broken.clone())
+        let cycle_scan = cycle_scan(app);
+        (cycle_scan.after.unwrap_or(Id::from_bits(0)), cycle_scan.broken.clone())
     };
     let page = invariants::subscriptions_after(&app.db, after, PAGE).await?;
     let after = page.last().copied().filter(|_| page.len() as i64 == PAGE);
     let asked: Vec<SubscriptionId> = broken.into_iter().chain(page).collect();
     let found = invariants::cycles_without_invoice(&app.db, &asked).await?;
-    let mut sweep = sweep(app);
-    sweep.after = after;
-    sweep.broken = found.iter().copied().take(PAGE as usize).collect();
+    let mut cycle_scan = cycle_scan(app);
+    cycle_scan.after = after;
+    cycle_scan.broken = found.iter().copied().take(PAGE as usize).collect();
     Ok(found)
 }
 
 /// Gateways at which nothing is charged now: down as this daemon finds them, or paused by an operator.
-async fn resting(app: &App, now: DateTime<Utc>) -> Done<Vec<String>> {
+async fn resting(app: &App, now: DateTime<Utc>) -> Result<Vec<String>> {
     let paused = store::gateways::paused(&app.db).await?;
     let rests = |name: &str| paused.iter().any(|pause| pause.gateway == name);
     let all = app.gateways.all();
@@ -262,45 +262,45 @@ async fn resting(app: &App, now: DateTime<Utc>) -> Done<Vec<String>> {
 
 /// What the job has found anew.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Turned {
+pub struct Changes {
     pub broken: usize,
     pub restored: usize,
 }
 
 /// Looks at every line, measures it, and says which have turned bad or good again since anybody last looked.
-pub async fn watch(app: &App) -> Done<Turned> {
+pub async fn watch(app: &App) -> Result<Changes> {
     let lines = check(app).await?;
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
-    let known = invariants::breaches(&mut tx).await?;
-    let was_broken = |name: &str| known.iter().any(|breach| breach.name == name);
-    let (broken, restored): (Vec<&Line>, Vec<&Line>) =
+    let known = invariants::violations(&mut tx).await?;
+    let was_broken = |name: &str| known.iter().any(|violation| violation.name == name);
+    let (broken, restored): (Vec<&Invariant>, Vec<&Invariant>) =
         lines.iter().filter(|line| line.holds() == was_broken(line.name)).partition(|line| !line.holds());
     let count = |name: &str| lines.iter().find(|line| line.name == name).map_or(0, |line| line.found.count);
-    let recounted = known.iter().map(|breach| Breach { count: count(&breach.name), ..breach.clone() });
-    let recounted: Vec<Breach> = recounted.filter(|breach| breach.count > 0 && !known.contains(breach)).collect();
+    let recounted = known.iter().map(|violation| Violation { count: count(&violation.name), ..violation.clone() });
+    let recounted: Vec<Violation> = recounted.filter(|violation| violation.count > 0 && !known.contains(violation)).collect();
     if broken.is_empty() && restored.is_empty() && recounted.is_empty() {
-        return Ok(Turned::default());
+        return Ok(Changes::default());
     }
     invariants::recount(&mut tx, &recounted).await?;
-    let event = |line: &Line, kind: &str, data| app.event(Timeline::Wall, now, &Actor::System, kind, line.name, data);
+    let event = |line: &Invariant, kind: &str, data| app.event(Timeline::Wall, now, &Actor::System, kind, line.name, data);
     let mut events = Vec::new();
     for line in &broken {
         tracing::error!(invariant = line.name, count = line.found.count, ids = line.found.ids.join(", "), "{}", line.remedy);
         let data = json!({ "rule": line.rule, "count": line.found.count, "ids": line.found.ids });
-        events.push(event(line, "invariant.broken", data));
+        events.push(event(line, "invariant.violated", data));
     }
     events.extend(restored.iter().map(|line| event(line, "invariant.restored", json!({ "rule": line.rule }))));
-    let breaches: Vec<Breach> =
-        broken.iter().map(|line| Breach { name: line.name.to_owned(), count: line.found.count, broken_at: now }).collect();
-    match invariants::broken(&mut tx, &breaches).await {
+    let violations: Vec<Violation> =
+        broken.iter().map(|line| Violation { name: line.name.to_owned(), count: line.found.count, broken_at: now }).collect();
+    match invariants::broken(&mut tx, &violations).await {
         // Another daemon has looked at the same moment, and told it.
-        Err(store::Error::Conflict) => return Ok(Turned::default()),
+        Err(store::Error::Conflict) => return Ok(Changes::default()),
         done => done?,
     }
     let names: Vec<&str> = restored.iter().map(|line| line.name).collect();
     invariants::restored(&mut tx, &names).await?;
     store::events::append(&mut tx, &events).await?;
     tx.commit().await?;
-    Ok(Turned { broken: broken.len(), restored: restored.len() })
+    Ok(Changes { broken: broken.len(), restored: restored.len() })
 }

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{
-    App, Done,
+    App, Result,
     open::{Draft, open_invoices},
     void::void_invoices,
 };
@@ -19,7 +19,7 @@ use crate::{
         event::{Actor, Event},
         id::SubscriptionId,
         invoice::InvoiceStatus,
-        subscription::{CycleDue, Subscription, SubscriptionStatus, Turn},
+        subscription::{CycleDue, ScheduleEvent, Subscription, SubscriptionStatus},
     },
     store::{self, Tx},
     telemetry,
@@ -34,7 +34,7 @@ pub struct Opened {
 }
 
 /// Opens everything due on a timeline by `now`, until nothing is.
-pub async fn invoice_due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Opened> {
+pub async fn invoice_due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<Opened> {
     let mut opened = Opened::default();
     loop {
         let batch = open_batch(app, timeline, now).await?;
@@ -43,7 +43,7 @@ pub async fn invoice_due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> D
         opened.parked += batch.parked;
         if batch.cycles > 0 && timeline == Timeline::Wall {
             // The first are charged while the next are opened.
-            app.bells.collect.notify_one();
+            app.wakeups.collect.notify_one();
         }
         // All their cycles are opened at once, so those that are fewer than asked for were the last.
         if batch.subscriptions < app.config.billing.batch as usize || app.stopping.is_cancelled() {
@@ -52,7 +52,7 @@ pub async fn invoice_due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> D
     }
 }
 
-async fn open_batch(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Opened> {
+async fn open_batch(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<Opened> {
     let mut tx = app.db.begin().await?;
     let mut due = store::subscriptions::due(&mut tx, timeline, now, app.config.billing.batch.into()).await?;
     if due.is_empty() {
@@ -69,7 +69,7 @@ async fn open_batch(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<O
         let (cycles, turns) = subscription.run_owing(now, &app.rules, behind.contains(&subscription.id));
         subscription.updated_at = now;
         terms_changed.push(!turns.is_empty());
-        opened.parked += usize::from(turns.iter().any(|turn| matches!(turn, Turn::Parked(_))));
+        opened.parked += usize::from(turns.iter().any(|turn| matches!(turn, ScheduleEvent::Parked(_))));
         events.extend(turns.iter().map(|turn| turn_event(app, subscription, turn, now)));
         drafts.extend(cycles.into_iter().map(|cycle| draft(subscription, cycle)));
     }
@@ -127,7 +127,7 @@ async fn complete_paid(
     paid_at_once: &BTreeMap<SubscriptionId, bool>,
     now: DateTime<Utc>,
     events: &mut Vec<Event>,
-) -> Done<()> {
+) -> Result<()> {
     let exhausted: Vec<SubscriptionId> =
         due.iter().filter(|s| s.is_exhausted() && paid_at_once.get(&s.id).copied().unwrap_or(true)).map(|s| s.id).collect();
     if exhausted.is_empty() {
@@ -136,20 +136,20 @@ async fn complete_paid(
     let owing = store::invoices::subscriptions_owing(tx, &exhausted).await?;
     for subscription in due.iter_mut().filter(|s| exhausted.contains(&s.id) && !owing.contains(&s.id)) {
         subscription.end(SubscriptionStatus::Completed, now);
-        events.push(turn_event(app, subscription, &Turn::Completed, now));
+        events.push(turn_event(app, subscription, &ScheduleEvent::Completed, now));
     }
     Ok(())
 }
 
-fn turn_event(app: &App, subscription: &Subscription, turn: &Turn, now: DateTime<Utc>) -> Event {
+fn turn_event(app: &App, subscription: &Subscription, turn: &ScheduleEvent, now: DateTime<Utc>) -> Event {
     let (kind, data) = match turn {
-        Turn::Paused => ("subscription.paused", json!({ "reason": "as scheduled, at the period's end" })),
-        Turn::Resumed => ("subscription.resumed", json!({})),
-        Turn::ChangeApplied => ("subscription.changed", json!({ "when": "period_end" })),
-        Turn::Skipped(cycles) => ("subscription.cycles_skipped", json!({ "cycles": cycles })),
-        Turn::Parked(reason) => ("subscription.parked", json!({ "reason": reason })),
-        Turn::Cancelled => ("subscription.cancelled", json!({ "reason": "as scheduled, at the period's end" })),
-        Turn::Completed => ("subscription.completed", json!({})),
+        ScheduleEvent::Paused => ("subscription.paused", json!({ "reason": "as scheduled, at the period's end" })),
+        ScheduleEvent::Resumed => ("subscription.resumed", json!({})),
+        ScheduleEvent::ChangeApplied => ("subscription.changed", json!({ "when": "period_end" })),
+        ScheduleEvent::Skipped(cycles) => ("subscription.cycles_skipped", json!({ "cycles": cycles })),
+        ScheduleEvent::Parked(reason) => ("subscription.parked", json!({ "reason": reason })),
+        ScheduleEvent::Cancelled => ("subscription.cancelled", json!({ "reason": "as scheduled, at the period's end" })),
+        ScheduleEvent::Completed => ("subscription.completed", json!({})),
     };
     app.event(subscription.timeline, now, &Actor::System, kind, subscription.id, data)
 }

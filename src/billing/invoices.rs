@@ -1,6 +1,6 @@
 //! What an operator does with an invoice: collect it now, void it, write it off. Never while a payment for it is on its way.
 
-use super::{App, Done, Refusal, settle::Books};
+use super::{App, BillingError, Result, settle::Books};
 use crate::{
     domain::{
         event::Actor,
@@ -12,20 +12,22 @@ use crate::{
 };
 
 /// Charges an open invoice as soon as possible, whatever the ladder says.
-pub async fn collect(app: &App, actor: &Actor, id: InvoiceId) -> Done<Invoice> {
+pub async fn collect(app: &App, actor: &Actor, id: InvoiceId) -> Result<Invoice> {
     let (mut tx, mut books) = open(app, id, "collected").await?;
     books.collect_now(id, actor);
     books.close(&mut tx).await?;
     tx.commit().await?;
-    app.bells.collect.notify_one();
+    app.wakeups.collect.notify_one();
     reread(app, id).await
 }
 
 /// Cancels an open invoice; credit that it had used goes back to the customer.
-pub async fn void(app: &App, actor: &Actor, id: InvoiceId, reason: &str) -> Done<Invoice> {
+pub async fn void(app: &App, actor: &Actor, id: InvoiceId, reason: &str) -> Result<Invoice> {
     let (mut tx, mut books) = open(app, id, "voided").await?;
     if books.invoice(id).is_some_and(|invoice| invoice.amount_paid > 0) {
-        return Err(Refusal::WrongState("a part of the invoice is paid: refund that, or mark the rest uncollectible".to_owned()));
+        return Err(BillingError::WrongState(
+            "a part of the invoice is paid: refund that, or mark the rest uncollectible".to_owned(),
+        ));
     }
     books.void_now(id, reason, actor);
     books.close(&mut tx).await?;
@@ -34,7 +36,7 @@ pub async fn void(app: &App, actor: &Actor, id: InvoiceId, reason: &str) -> Done
 }
 
 /// Gives up on an open invoice.
-pub async fn mark_uncollectible(app: &App, actor: &Actor, id: InvoiceId, reason: &str) -> Done<Invoice> {
+pub async fn mark_uncollectible(app: &App, actor: &Actor, id: InvoiceId, reason: &str) -> Result<Invoice> {
     let (mut tx, mut books) = open(app, id, "written off").await?;
     books.write_off(id, reason, actor);
     books.close(&mut tx).await?;
@@ -51,37 +53,37 @@ pub async fn resolve(
     transaction_id: Option<String>,
     amount: Option<i64>,
     note: &str,
-) -> Done<Payment> {
-    let Some(seen) = store::payments::get(&app.db, id).await? else { return Err(Refusal::not_found("payment", id)) };
+) -> Result<Payment> {
+    let Some(seen) = store::payments::get(&app.db, id).await? else { return Err(BillingError::not_found("payment", id)) };
     let mut tx = app.db.begin().await?;
     let mut books = Books::open(app, &mut tx, &[&seen], |_| false).await?;
     let payment = books.resolve_parked(id, finding, transaction_id, amount, note, actor)?;
     books.close(&mut tx).await?;
     tx.commit().await?;
-    app.bells.collect.notify_one();
+    app.wakeups.collect.notify_one();
     Ok(payment)
 }
 
 /// Locks an open invoice that no payment is on its way for.
-async fn open<'a>(app: &'a App, id: InvoiceId, verb: &str) -> Done<(Tx, Books<'a>)> {
-    let Some(seen) = store::invoices::get(&app.db, id).await? else { return Err(Refusal::not_found("invoice", id)) };
+async fn open<'a>(app: &'a App, id: InvoiceId, verb: &str) -> Result<(Tx, Books<'a>)> {
+    let Some(seen) = store::invoices::get(&app.db, id).await? else { return Err(BillingError::not_found("invoice", id)) };
     let mut tx = app.db.begin().await?;
     let books = Books::open_invoice(app, &mut tx, &seen).await?;
     let status = books.invoice(id).map(|invoice| invoice.status);
     if status != Some(InvoiceStatus::Open) {
-        return Err(Refusal::WrongState(format!(
+        return Err(BillingError::WrongState(format!(
             "the invoice is {}: only an open one can be {verb}",
             status.unwrap_or(seen.status)
         )));
     }
     if !store::payments::invoices_in_flight(&mut tx, &[id]).await?.is_empty() {
-        return Err(Refusal::WrongState(format!(
+        return Err(BillingError::WrongState(format!(
             "a payment for the invoice is on its way or undecided: it can be {verb} once that has ended"
         )));
     }
     Ok((tx, books))
 }
 
-async fn reread(app: &App, id: InvoiceId) -> Done<Invoice> {
-    store::invoices::get(&app.db, id).await?.ok_or_else(|| Refusal::not_found("invoice", id))
+async fn reread(app: &App, id: InvoiceId) -> Result<Invoice> {
+    store::invoices::get(&app.db, id).await?.ok_or_else(|| BillingError::not_found("invoice", id))
 }

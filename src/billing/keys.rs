@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{App, Done, Refusal};
+use super::{App, BillingError, Result};
 use crate::{
     domain::{
         api_key::{ApiKey, Scope},
@@ -26,7 +26,7 @@ pub fn digest(text: &str) -> String {
 }
 
 /// Makes a key; answers it and its text, which nobody can ask for again.
-pub async fn create(app: &App, actor: &Actor, name: &str, scope: Scope) -> Done<(ApiKey, String)> {
+pub async fn create(app: &App, actor: &Actor, name: &str, scope: Scope) -> Result<(ApiKey, String)> {
     let mut secret = [0u8; 32];
     SysRng.try_fill_bytes(&mut secret).map_err(|error| store::Error::Database(format!("no randomness for a key: {error}")))?;
     let text = format!("rk_{}", BASE64_URL_SAFE_NO_PAD.encode(secret));
@@ -37,11 +37,11 @@ pub async fn create(app: &App, actor: &Actor, name: &str, scope: Scope) -> Done<
     Ok((key, text))
 }
 
-pub async fn revoke(app: &App, actor: &Actor, id: ApiKeyId) -> Done<()> {
+pub async fn revoke(app: &App, actor: &Actor, id: ApiKeyId) -> Result<()> {
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     if !store::api_keys::revoke(&mut tx, id, now).await? {
-        return Err(Refusal::not_found("API key", id));
+        return Err(BillingError::not_found("API key", id));
     }
     let event = app.event(Timeline::Wall, now, actor, "api_key.revoked", id, json!({}));
     store::events::append(&mut tx, &[event]).await?;
@@ -50,15 +50,15 @@ pub async fn revoke(app: &App, actor: &Actor, id: ApiKeyId) -> Done<()> {
 }
 
 /// Sees to it that `admin.bootstrap_key` is an admin key, and the only one of its kind. One that was revoked stays so.
-pub async fn bootstrap(app: &App) -> Done<()> {
+pub async fn bootstrap(app: &App) -> Result<()> {
     match taken_over(app).await {
         // Another daemon started at the same moment.
-        Err(Refusal::Store(store::Error::Conflict)) => taken_over(app).await,
+        Err(BillingError::Store(store::Error::Conflict)) => taken_over(app).await,
         done => done,
     }
 }
 
-async fn taken_over(app: &App) -> Done<()> {
+async fn taken_over(app: &App) -> Result<()> {
     let text = app.config.admin.bootstrap_key.expose_secret();
     let now = app.clock.now();
     let digest = digest(text);
@@ -93,7 +93,7 @@ fn key(app: &App, name: &str, scope: Scope, text: &str) -> ApiKey {
     ApiKey { id: app.id(), name: name.to_owned(), digest: digest(text), last_four, scope, created_at: now, revoked_at: None }
 }
 
-async fn insert(app: &App, tx: &mut store::Tx, actor: &Actor, key: &ApiKey) -> Done<()> {
+async fn insert(app: &App, tx: &mut store::Tx, actor: &Actor, key: &ApiKey) -> Result<()> {
     store::api_keys::insert(tx, key.clone()).await?;
     let data = json!({"name": key.name, "scope": key.scope, "last_four": key.last_four});
     let event = app.event(Timeline::Wall, key.created_at, actor, "api_key.created", key.id, data);

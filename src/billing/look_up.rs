@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
 
 use super::{
-    App, Done,
+    App, Result,
     collect_due::drive,
     gateways, refund,
     settle::{self, Step},
@@ -21,15 +21,14 @@ use crate::{
 
 /// Asks the gateways about every unknown payment whose look-up is due; only those of `timeline`, if one is given. Answers how
 /// many were asked about.
-pub async fn look_up_payments(app: &App, timeline: Option<Timeline>) -> Done<usize> {
+pub async fn look_up_payments(app: &App, timeline: Option<Timeline>) -> Result<usize> {
     let mut asked = 0;
     while !app.stopping.is_cancelled() {
         let now = app.clock.now();
         let mut tx = app.db.begin().await?;
         let until = now + app.config.collection.lease;
         let claimed =
-            store::payments::claim_look_ups(&mut tx, &app.instance, timeline, now, until, app.config.billing.batch.into())
-                .await?;
+            store::payments::claim_lookups(&mut tx, &app.instance, timeline, now, until, app.config.billing.batch.into()).await?;
         if claimed.is_empty() {
             break;
         }
@@ -67,27 +66,27 @@ async fn keep<F: Future<Output = store::Result<u64>>>(app: &App, renew: impl Fn(
 
 async fn renew_payments(app: &App, claimed: &[PaymentId], until: DateTime<Utc>) -> store::Result<u64> {
     let mut tx = app.db.begin().await?;
-    let renewed = store::payments::keep_look_ups(&mut tx, &app.instance, claimed, until).await?;
+    let renewed = store::payments::keep_lookups(&mut tx, &app.instance, claimed, until).await?;
     tx.commit().await?;
     Ok(renewed)
 }
 
 async fn renew_refunds(app: &App, claimed: &[RefundId], until: DateTime<Utc>) -> store::Result<u64> {
     let mut tx = app.db.begin().await?;
-    let renewed = store::refunds::keep_look_ups(&mut tx, &app.instance, claimed, until).await?;
+    let renewed = store::refunds::keep_lookups(&mut tx, &app.instance, claimed, until).await?;
     tx.commit().await?;
     Ok(renewed)
 }
 
 /// Asks the gateways about every unknown refund whose look-up is due. Answers how many were asked about.
-pub async fn look_up_refunds(app: &App) -> Done<usize> {
+pub async fn look_up_refunds(app: &App) -> Result<usize> {
     let mut asked = 0;
     // What falls due meanwhile is the next run's, so that this run has an end however slow the gateways are.
     let due = app.clock.now();
     while !app.stopping.is_cancelled() {
         let until = app.clock.now() + app.config.collection.lease;
         let mut tx = app.db.begin().await?;
-        let claimed = store::refunds::claim_look_ups(&mut tx, &app.instance, due, until, app.config.billing.batch.into()).await?;
+        let claimed = store::refunds::claim_lookups(&mut tx, &app.instance, due, until, app.config.billing.batch.into()).await?;
         if claimed.is_empty() {
             break;
         }
@@ -112,7 +111,7 @@ pub async fn look_up_refunds(app: &App) -> Done<usize> {
 }
 
 /// How long until the next look-up on a timeline; none when none is waiting.
-pub async fn next_look_up_in(app: &App, timeline: Timeline) -> Done<Option<TimeDelta>> {
-    let at = store::payments::earliest_look_up(&app.db, timeline).await?;
+pub async fn next_lookup_in(app: &App, timeline: Timeline) -> Result<Option<TimeDelta>> {
+    let at = store::payments::earliest_lookup(&app.db, timeline).await?;
     Ok(at.map(|at| (at - app.clock.now()).max(TimeDelta::zero())))
 }

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use reqwest::{Client, Url, header::CONTENT_TYPE};
 use tokio::sync::Semaphore;
 
-use super::{App, Done, settle};
+use super::{App, Result, settle};
 use crate::{
     config::GatewayConfig,
     domain::{
@@ -40,7 +40,7 @@ pub struct Rows {
 }
 
 /// Writes rows in one transaction, each kind by one statement.
-pub async fn write(db: &Db, rows: &Rows) -> Done<()> {
+pub async fn write(db: &Db, rows: &Rows) -> Result<()> {
     let mut tx = db.begin().await?;
     store::customers::insert_many(&mut tx, &rows.customers).await?;
     store::payment_methods::insert_many(&mut tx, &rows.methods).await?;
@@ -54,7 +54,7 @@ pub async fn write(db: &Db, rows: &Rows) -> Done<()> {
 }
 
 /// Finds and locks the next subscriptions that are due, as the bill run does, and lets go of them. How many there were.
-pub async fn next_due(app: &App, now: DateTime<Utc>, limit: i64) -> Done<usize> {
+pub async fn next_due(app: &App, now: DateTime<Utc>, limit: i64) -> Result<usize> {
     let mut tx = app.db.begin().await?;
     let found = store::subscriptions::due(&mut tx, Timeline::Wall, now, limit).await?.len();
     // A dropped transaction lets go some time later.
@@ -133,7 +133,7 @@ impl Gateway for Approving {
         Found::Nothing
     }
 
-    async fn release(&self, _transaction_id: &str, _charge: &Charge) -> ReturnOutcome {
+    async fn void(&self, _transaction_id: &str, _charge: &Charge) -> ReturnOutcome {
         ReturnOutcome::GatewayError { message: "nothing is ever reserved here".to_owned() }
     }
 
@@ -150,7 +150,7 @@ impl Gateway for Approving {
 pub const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Whether everything due on the wall timeline is billed and every outcome is in the books.
-pub async fn is_quiet(db: &Db, now: DateTime<Utc>) -> Done<bool> {
+pub async fn is_quiet(db: &Db, now: DateTime<Utc>) -> Result<bool> {
     let due = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at <= now);
     Ok(!due(store::awaited::bill(db, Timeline::Wall).await?)
         && !due(store::invoices::earliest_attempt(db, Timeline::Wall).await?)

@@ -11,7 +11,7 @@ pub mod collect_due;
 pub mod customers;
 pub mod dispute;
 pub mod dunning_policies;
-mod fall_through;
+mod fallback_method;
 pub mod forecast;
 mod gateway_operations;
 pub mod gateways;
@@ -41,7 +41,7 @@ pub mod schedule;
 mod settle;
 pub mod subscribe;
 pub mod terms;
-pub mod travel;
+pub mod test_clocks;
 pub mod unpark;
 mod void;
 
@@ -58,7 +58,7 @@ use crate::{
     domain::{
         calendar::Holidays,
         customer::Timeline,
-        dunning::Ladders,
+        dunning::DunningRules,
         event::{Actor, Event},
         id::{Id, IdSource, Kind},
         subscription::Rules,
@@ -77,27 +77,27 @@ pub struct App {
     pub config: Config,
     pub rules: Rules,
     /// What follows a failure where no policy holds; a reload of the settings changes it.
-    pub ladders: RwLock<Arc<Ladders>>,
+    pub dunning_rules: RwLock<Arc<DunningRules>>,
     /// Marks this daemon's claims.
     pub instance: String,
-    pub bells: Bells,
+    pub wakeups: Wakeups,
     pub last_runs: runs::LastRuns,
     pub requested_runs: runs::RequestedRuns,
     /// How far the counting of cycles has come.
-    pub sweep: Mutex<invariants::Sweep>,
+    pub cycle_scan: Mutex<invariants::CycleScan>,
     /// Cancelled when the daemon is to stop: nothing new is claimed from then on.
     pub stopping: CancellationToken,
 }
 
 /// Rung when there is work that should not wait for the next tick.
 #[derive(Default)]
-pub struct Bells {
+pub struct Wakeups {
     pub bill: Arc<Notify>,
     pub collect: Arc<Notify>,
     pub authorize: Arc<Notify>,
     pub disputes: Arc<Notify>,
     pub look_up: Arc<Notify>,
-    pub travel: Arc<Notify>,
+    pub advance: Arc<Notify>,
     pub requests: Arc<Notify>,
     pub roll_outs: Arc<Notify>,
     pub invariants: Arc<Notify>,
@@ -105,14 +105,14 @@ pub struct Bells {
 }
 
 /// A field that cannot be accepted, and why.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Fault {
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct FieldError {
     /// Path such as `add_ons[0].amount`; empty for the body as a whole.
     pub field: String,
     pub message: String,
 }
 
-impl Fault {
+impl FieldError {
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into() }
     }
@@ -120,19 +120,19 @@ impl Fault {
 
 /// Why a verb did nothing.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum BillingError {
     #[error("there is no {what} {id}")]
     NotFound { what: &'static str, id: String },
     /// The state does not allow it.
     #[error("{0}")]
     WrongState(String),
     #[error("{}", .0.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect::<Vec<_>>().join("; "))]
-    Invalid(Vec<Fault>),
+    Invalid(Vec<FieldError>),
     #[error(transparent)]
     Store(#[from] store::Error),
 }
 
-impl Refusal {
+impl BillingError {
     pub fn not_found(what: &'static str, id: impl ToString) -> Self {
         Self::NotFound { what, id: id.to_string() }
     }
@@ -143,11 +143,11 @@ impl Refusal {
     }
 
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Invalid(vec![Fault::new(field, message)])
+        Self::Invalid(vec![FieldError::new(field, message)])
     }
 }
 
-pub type Done<T> = Result<T, Refusal>;
+pub type Result<T, E = BillingError> = std::result::Result<T, E>;
 
 impl App {
     pub fn new(db: Db, clock: Clock, config: Config, gateways: Gateways, seed: [u8; 32]) -> Self {
@@ -158,7 +158,7 @@ impl App {
             .map(|(name, days)| (name.clone(), days.iter().copied().collect::<Holidays>()))
             .collect();
         let rules = Rules { bill_at: config.billing.bill_at, holidays, catch_up_limit: config.billing.catch_up_limit.into() };
-        let ladders = RwLock::new(Arc::new(config.collection.ladders()));
+        let dunning_rules = RwLock::new(Arc::new(config.collection.dunning_rules()));
         let instance = config.instance_name();
         Self {
             db,
@@ -167,12 +167,12 @@ impl App {
             gateways,
             config,
             rules,
-            ladders,
+            dunning_rules,
             instance,
-            bells: Bells::default(),
+            wakeups: Wakeups::default(),
             last_runs: runs::LastRuns::default(),
             requested_runs: runs::RequestedRuns::default(),
-            sweep: Mutex::default(),
+            cycle_scan: Mutex::default(),
             stopping: CancellationToken::new(),
         }
     }
@@ -204,23 +204,23 @@ impl App {
     }
 
     /// Now, by the clock that drives a timeline.
-    pub async fn now_of(&self, timeline: Timeline) -> Done<DateTime<Utc>> {
+    pub async fn now_of(&self, timeline: Timeline) -> Result<DateTime<Utc>> {
         match timeline {
             Timeline::Wall => Ok(self.clock.now()),
             Timeline::Test(id) => match store::clocks::get(&self.db, id).await? {
                 Some(clock) => Ok(clock.now_at),
-                None => Err(Refusal::not_found("clock", id)),
+                None => Err(BillingError::not_found("clock", id)),
             },
         }
     }
 
     /// The same inside a transaction.
-    pub async fn now_in(&self, tx: &mut Tx, timeline: Timeline) -> Done<DateTime<Utc>> {
+    pub async fn now_in(&self, tx: &mut Tx, timeline: Timeline) -> Result<DateTime<Utc>> {
         match timeline {
             Timeline::Wall => Ok(self.clock.now()),
             Timeline::Test(id) => match store::clocks::hold(tx, id).await? {
                 Some(clock) => Ok(clock.now_at),
-                None => Err(Refusal::not_found("clock", id)),
+                None => Err(BillingError::not_found("clock", id)),
             },
         }
     }

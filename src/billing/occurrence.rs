@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use chrono::{DateTime, Utc};
 
-use super::{App, Done};
+use super::{App, Result};
 use crate::store::{self, occurrences::Claim};
 
 /// What became of the wish to run an occurrence.
@@ -19,7 +19,7 @@ pub enum Taken {
 }
 
 /// Takes the occurrence of `occurs_at`, or with `again` any. Missed ones before it count as one with it.
-pub async fn take(app: &App, job: &str, occurs_at: DateTime<Utc>, again: bool) -> Done<Taken> {
+pub async fn take(app: &App, job: &str, occurs_at: DateTime<Utc>, again: bool) -> Result<Taken> {
     let now = app.clock.now();
     let standing = store::occurrences::of_job(&app.db, job).await?;
     // Asking first is a plain read: of several daemons all but one find it taken.
@@ -51,7 +51,7 @@ pub async fn keep(app: &App, job: &str) -> Infallible {
     }
 }
 
-async fn prolong(app: &App, job: &str) -> Done<bool> {
+async fn prolong(app: &App, job: &str) -> Result<bool> {
     let mut tx = app.db.begin().await?;
     let kept = store::occurrences::keep(&mut tx, job, &app.instance, app.clock.now() + app.config.collection.lease).await?;
     tx.commit().await?;
@@ -59,7 +59,7 @@ async fn prolong(app: &App, job: &str) -> Done<bool> {
 }
 
 /// What was taken has been done. One that failed is not: it is taken again once its lease has ended.
-pub async fn finish(app: &App, job: &str) -> Done<()> {
+pub async fn finish(app: &App, job: &str) -> Result<()> {
     let mut tx = app.db.begin().await?;
     store::occurrences::finish(&mut tx, job, &app.instance, app.clock.now()).await?;
     tx.commit().await?;

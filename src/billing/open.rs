@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::json;
 
-use super::{App, Done};
+use super::{App, Result};
 use crate::{
     domain::{
         customer::{Credit, Timeline, Zone},
@@ -45,7 +45,7 @@ pub async fn open_invoices(
     now: DateTime<Utc>,
     actor: &Actor,
     drafts: Vec<Draft>,
-) -> Done<(Vec<Invoice>, Vec<Event>)> {
+) -> Result<(Vec<Invoice>, Vec<Event>)> {
     open(tx, app, now, actor, drafts, true).await
 }
 
@@ -56,7 +56,7 @@ pub async fn open_as_they_are(
     now: DateTime<Utc>,
     actor: &Actor,
     drafts: Vec<Draft>,
-) -> Done<(Vec<Invoice>, Vec<Event>)> {
+) -> Result<(Vec<Invoice>, Vec<Event>)> {
     open(tx, app, now, actor, drafts, false).await
 }
 
@@ -67,7 +67,7 @@ async fn open(
     actor: &Actor,
     drafts: Vec<Draft>,
     with_credit: bool,
-) -> Done<(Vec<Invoice>, Vec<Event>)> {
+) -> Result<(Vec<Invoice>, Vec<Event>)> {
     if drafts.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }

@@ -4,10 +4,10 @@ use chrono::NaiveDate;
 use serde_json::json;
 
 use super::{
-    App, Done, Refusal,
+    App, BillingError, Result,
     change::When,
     checks::Checks,
-    held::{Held, Outcome},
+    held::{ChangePreview, SubscriptionEdit},
     invoice_due::draft,
 };
 use crate::domain::{
@@ -31,11 +31,11 @@ pub async fn pause(
     when: When,
     credit: bool,
     preview: bool,
-) -> Done<Outcome> {
-    let mut held = Held::take(app, actor, id).await?;
+) -> Result<ChangePreview> {
+    let mut held = SubscriptionEdit::take(app, actor, id).await?;
     held.must_be("paused", &[Trialing, Active, PastDue])?;
     if held.subscription.cancel_at_period_end {
-        return Err(Refusal::WrongState("it is cancelled at the period's end: undo that with keep first".to_owned()));
+        return Err(BillingError::WrongState("it is cancelled at the period's end: undo that with keep first".to_owned()));
     }
     let today = held.subscription.today(held.now);
     let waits_for = held.subscription.running_period(today).filter(|_| when == When::PeriodEnd).map(|period| period.1);
@@ -68,8 +68,8 @@ pub async fn pause(
     held.finish(preview, changed, "subscription.paused", told).await
 }
 
-pub async fn resume(app: &App, actor: &Actor, id: SubscriptionId, preview: bool) -> Done<Outcome> {
-    let mut held = Held::take(app, actor, id).await?;
+pub async fn resume(app: &App, actor: &Actor, id: SubscriptionId, preview: bool) -> Result<ChangePreview> {
+    let mut held = SubscriptionEdit::take(app, actor, id).await?;
     held.must_be("resumed", &[Paused])?;
     let today = held.subscription.today(held.now);
     let mut changed = Changed::on(today);
@@ -84,15 +84,15 @@ pub async fn resume(app: &App, actor: &Actor, id: SubscriptionId, preview: bool)
 }
 
 /// Passes over the next charges; they do not count toward the duration.
-pub async fn skip(app: &App, actor: &Actor, id: SubscriptionId, cycles: i64, preview: bool) -> Done<Outcome> {
-    let mut held = Held::take(app, actor, id).await?;
+pub async fn skip(app: &App, actor: &Actor, id: SubscriptionId, cycles: i64, preview: bool) -> Result<ChangePreview> {
+    let mut held = SubscriptionEdit::take(app, actor, id).await?;
     held.must_be("told to skip", &[Trialing, Active, PastDue])?;
     held.must_not_wait_to_pause()?;
     let mut checks = Checks::default();
     checks.within("cycles", cycles, 1..=1000);
     checks.done()?;
     if held.subscription.upcoming(&app.rules, 1).is_empty() {
-        return Err(Refusal::WrongState("no charge is to come that could be skipped".to_owned()));
+        return Err(BillingError::WrongState("no charge is to come that could be skipped".to_owned()));
     }
     held.subscription.skip(cycles, &app.rules);
     let today = held.subscription.today(held.now);
@@ -107,14 +107,14 @@ pub async fn reschedule(
     date: NaiveDate,
     keep_anchor: bool,
     preview: bool,
-) -> Done<Outcome> {
-    let mut held = Held::take(app, actor, id).await?;
+) -> Result<ChangePreview> {
+    let mut held = SubscriptionEdit::take(app, actor, id).await?;
     held.must_be("rescheduled", &[Trialing, Active, PastDue, Parked])?;
     held.must_not_wait_to_pause()?;
     let today = held.subscription.today(held.now);
     let coming = held.subscription.upcoming(&app.rules, 2);
     if coming.is_empty() && held.subscription.status != Parked {
-        return Err(Refusal::WrongState("no charge is to come that could be moved".to_owned()));
+        return Err(BillingError::WrongState("no charge is to come that could be moved".to_owned()));
     }
     let mut checks = Checks::default();
     check_date(&mut checks, date, today, held.subscription.ends_on);

@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::{Value, json};
 
-use super::{App, Done, Refusal, checks::Checks, customers, requests::check_channels};
+use super::{App, BillingError, Result, checks::Checks, customers, requests::check_channels};
 use crate::{
     domain::{
         customer::{Customer, PaymentMethod, Timeline},
@@ -41,10 +41,10 @@ pub struct MethodPatch {
     pub priority: Option<i64>,
 }
 
-pub async fn add(app: &App, actor: &Actor, customer_key: &str, input: MethodInput) -> Done<PaymentMethod> {
+pub async fn add(app: &App, actor: &Actor, customer_key: &str, input: MethodInput) -> Result<PaymentMethod> {
     let mut tx = app.db.begin().await?;
     let found = store::customers::find_in(&mut tx, customer_key).await?;
-    let found = found.ok_or_else(|| Refusal::not_found("customer", customer_key))?;
+    let found = found.ok_or_else(|| BillingError::not_found("customer", customer_key))?;
     let (customer, failed) = locked(&mut tx, found.id).await?;
     let now = app.now_in(&mut tx, customer.timeline).await?;
     let mut checks = Checks::default();
@@ -61,7 +61,7 @@ pub async fn add(app: &App, actor: &Actor, customer_key: &str, input: MethodInpu
     store::events::append(&mut tx, &events).await?;
     tx.commit().await?;
     if retried {
-        app.bells.collect.notify_one();
+        app.wakeups.collect.notify_one();
     }
     Ok(method)
 }
@@ -101,7 +101,7 @@ pub(super) fn added(app: &App, actor: &Actor, customer: &Customer, method: &Paym
     app.event(customer.timeline, now, actor, "payment_method.added", method.id, json!({ "after": told(method) }))
 }
 
-pub async fn update(app: &App, actor: &Actor, id: PaymentMethodId, input: MethodPatch) -> Done<PaymentMethod> {
+pub async fn update(app: &App, actor: &Actor, id: PaymentMethodId, input: MethodPatch) -> Result<PaymentMethod> {
     let mut tx = app.db.begin().await?;
     let (customer, before, failed) = locked_method(&mut tx, id).await?;
     let now = app.now_in(&mut tx, customer.timeline).await?;
@@ -136,18 +136,18 @@ pub async fn update(app: &App, actor: &Actor, id: PaymentMethodId, input: Method
     store::events::append(&mut tx, &events).await?;
     tx.commit().await?;
     if retried {
-        app.bells.collect.notify_one();
+        app.wakeups.collect.notify_one();
     }
     Ok(method)
 }
 
 /// Refused while a running subscription names it. The next by priority takes over as default.
-pub async fn delete(app: &App, actor: &Actor, id: PaymentMethodId) -> Done<()> {
+pub async fn delete(app: &App, actor: &Actor, id: PaymentMethodId) -> Result<()> {
     let mut tx = app.db.begin().await?;
     let (customer, method, _) = locked_method(&mut tx, id).await?;
     let now = app.now_in(&mut tx, customer.timeline).await?;
     if let Some(subscription) = store::payment_methods::named_by(&mut tx, id).await? {
-        return Err(Refusal::WrongState(format!("{subscription} is charged to it: give that another method first")));
+        return Err(BillingError::WrongState(format!("{subscription} is charged to it: give that another method first")));
     }
     store::payment_methods::delete(&mut tx, id).await?;
     if method.is_default
@@ -164,8 +164,8 @@ pub async fn delete(app: &App, actor: &Actor, id: PaymentMethodId) -> Done<()> {
 }
 
 /// A method with its customer and the invoices that failed.
-async fn locked_method(tx: &mut Tx, id: PaymentMethodId) -> Done<(Customer, PaymentMethod, Vec<Invoice>)> {
-    let missing = || Refusal::not_found("payment method", id);
+async fn locked_method(tx: &mut Tx, id: PaymentMethodId) -> Result<(Customer, PaymentMethod, Vec<Invoice>)> {
+    let missing = || BillingError::not_found("payment method", id);
     let owner = store::payment_methods::owner(tx, id).await?.ok_or_else(missing)?;
     let (customer, failed) = locked(tx, owner).await?;
     let method = store::payment_methods::lock(tx, id).await?.ok_or_else(missing)?;
@@ -174,7 +174,7 @@ async fn locked_method(tx: &mut Tx, id: PaymentMethodId) -> Done<(Customer, Paym
 
 /// A customer, whose lock guards which method is the default, and before that their open invoices that were declined, or wait
 /// because others were, and that no payment is open for.
-async fn locked(tx: &mut Tx, id: CustomerId) -> Done<(Customer, Vec<Invoice>)> {
+async fn locked(tx: &mut Tx, id: CustomerId) -> Result<(Customer, Vec<Invoice>)> {
     // What is reserved may be reserved from another card than is to be charged now.
     store::authorizations::look_at_customer(tx, id).await?;
     let open = store::invoices::lock_open_of_customer(tx, id).await?;
@@ -192,7 +192,7 @@ async fn collect_at_once(
     method: &PaymentMethod,
     failed: Vec<Invoice>,
     events: &mut Vec<Event>,
-) -> Done<bool> {
+) -> Result<bool> {
     if failed.is_empty() {
         return Ok(false);
     }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    App, Done, Refusal,
+    App, BillingError, Result,
     checks::{Checks, MAX_COUNT, ModifierInput, Terms, modifiers},
     dunning_policies,
 };
@@ -43,7 +43,7 @@ pub struct PlanInput {
     pub discounts: Option<Vec<ModifierInput>>,
 }
 
-pub async fn create(app: &App, actor: &Actor, mut input: PlanInput) -> Done<Plan> {
+pub async fn create(app: &App, actor: &Actor, mut input: PlanInput) -> Result<Plan> {
     let mut checks = Checks::default();
     for (field, missing) in [
         ("name", input.name.is_none()),
@@ -91,9 +91,9 @@ pub async fn create(app: &App, actor: &Actor, mut input: PlanInput) -> Done<Plan
     Ok(plan)
 }
 
-pub async fn update(app: &App, actor: &Actor, key: &str, input: PlanInput) -> Done<Plan> {
+pub async fn update(app: &App, actor: &Actor, key: &str, input: PlanInput) -> Result<Plan> {
     let mut tx = app.db.begin().await?;
-    let before = store::plans::lock(&mut tx, key).await?.ok_or_else(|| Refusal::not_found("plan", key))?;
+    let before = store::plans::lock(&mut tx, key).await?.ok_or_else(|| BillingError::not_found("plan", key))?;
     let now = app.clock.now();
     let mut plan = Plan { updated_at: now, ..before.clone() };
     let mut checks = Checks::default();
@@ -106,9 +106,9 @@ pub async fn update(app: &App, actor: &Actor, key: &str, input: PlanInput) -> Do
     Ok(plan)
 }
 
-pub async fn delete(app: &App, actor: &Actor, key: &str) -> Done<()> {
+pub async fn delete(app: &App, actor: &Actor, key: &str) -> Result<()> {
     let mut tx = app.db.begin().await?;
-    let plan = store::plans::lock(&mut tx, key).await?.ok_or_else(|| Refusal::not_found("plan", key))?;
+    let plan = store::plans::lock(&mut tx, key).await?.ok_or_else(|| BillingError::not_found("plan", key))?;
     store::plans::delete(&mut tx, plan.id).await?;
     let event = app.event(Timeline::Wall, app.clock.now(), actor, "plan.deleted", plan.id, json!({ "before": plan }));
     store::events::append(&mut tx, &[event]).await?;
@@ -116,7 +116,7 @@ pub async fn delete(app: &App, actor: &Actor, key: &str) -> Done<()> {
     Ok(())
 }
 
-async fn put(app: &App, tx: &mut Tx, checks: &mut Checks, plan: &mut Plan, input: PlanInput) -> Done<()> {
+async fn put(app: &App, tx: &mut Tx, checks: &mut Checks, plan: &mut Plan, input: PlanInput) -> Result<()> {
     macro_rules! take {
         ($($field:ident),+) => {$( if let Some(value) = input.$field { plan.$field = value; } )+};
     }
@@ -167,9 +167,9 @@ async fn put(app: &App, tx: &mut Tx, checks: &mut Checks, plan: &mut Plan, input
     Ok(())
 }
 
-fn taken(error: store::Error) -> Refusal {
+fn taken(error: store::Error) -> BillingError {
     match error {
-        store::Error::Conflict => Refusal::invalid("reference", "is another plan's already"),
+        store::Error::Conflict => BillingError::invalid("reference", "is another plan's already"),
         other => other.into(),
     }
 }

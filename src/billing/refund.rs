@@ -9,7 +9,7 @@ mod credit;
 pub use credit::to_credit;
 
 use super::{
-    App, Done, Refusal,
+    App, BillingError, Result,
     gateway_operations::catch_panic,
     gateways::{self, Call},
     settle::fault_of_return,
@@ -21,15 +21,15 @@ use crate::{
         invoice::Invoice,
         payment::{Payment, PaymentStatus, Refund, RefundFinding, RefundStatus, RefundTo},
     },
-    gateway::{Return, ReturnFound, ReturnOutcome, health::listening},
+    gateway::{Return, ReturnFound, ReturnOutcome, circuit::listening},
     store,
 };
 
 /// Gives back `amount` (minor units; all that is left if none) of what an invoice was paid. Answers the refunds made, one for
 /// each payment that the amount had to be taken from.
-pub async fn refund(app: &App, actor: &Actor, invoice_id: InvoiceId, amount: Option<i64>, reason: &str) -> Done<Vec<Refund>> {
+pub async fn refund(app: &App, actor: &Actor, invoice_id: InvoiceId, amount: Option<i64>, reason: &str) -> Result<Vec<Refund>> {
     let Some(seen) = store::invoices::get(&app.db, invoice_id).await? else {
-        return Err(Refusal::not_found("invoice", invoice_id));
+        return Err(BillingError::not_found("invoice", invoice_id));
     };
     // One of these that is on its way is told of below, by the payment that it is of.
     let disputed = store::disputes::amount_of_invoice(&app.db, invoice_id).await?;
@@ -49,16 +49,19 @@ pub async fn refund(app: &App, actor: &Actor, invoice_id: InvoiceId, amount: Opt
         }
     }
     match refunds.first() {
-        None => Err(Refusal::WrongState("no succeeded payment of this invoice has anything left to give back".to_owned())),
-        Some(refund) if matches!(refund.status, RefundStatus::Refused | RefundStatus::GatewayError) => Err(Refusal::WrongState(
-            format!("the gateway did not give the money back: {}", refund.message.as_deref().unwrap_or("no reason given")),
-        )),
+        None => Err(BillingError::WrongState("no succeeded payment of this invoice has anything left to give back".to_owned())),
+        Some(refund) if matches!(refund.status, RefundStatus::Refused | RefundStatus::GatewayError) => {
+            Err(BillingError::WrongState(format!(
+                "the gateway did not give the money back: {}",
+                refund.message.as_deref().unwrap_or("no reason given")
+            )))
+        }
         Some(_) => Ok(refunds),
     }
 }
 
 /// How much is to be given back, if that can be.
-fn wanted(invoice: &Invoice, to: RefundTo, claimed: i64, amount: Option<i64>) -> Done<i64> {
+fn wanted(invoice: &Invoice, to: RefundTo, claimed: i64, amount: Option<i64>) -> Result<i64> {
     let left = invoice.refundable(to, claimed);
     let wanted = amount.unwrap_or(left);
     if (1..=left).contains(&wanted) {
@@ -68,29 +71,29 @@ fn wanted(invoice: &Invoice, to: RefundTo, claimed: i64, amount: Option<i64>) ->
     let message = format!("at most {left} of this invoice can be given back, in minor units{waiting}");
     // Where nothing is left no amount would do.
     let fits_none = amount.is_none() || left <= 0;
-    Err(if fits_none { Refusal::WrongState(message) } else { Refusal::invalid("amount", message) })
+    Err(if fits_none { BillingError::WrongState(message) } else { BillingError::invalid("amount", message) })
 }
 
 /// Writes the refund down before the gateway hears of it; checks again under lock what is left.
-async fn record(app: &App, actor: &Actor, payment: &Payment, amount: i64, reason: &str) -> Done<(Refund, Payment)> {
+async fn record(app: &App, actor: &Actor, payment: &Payment, amount: i64, reason: &str) -> Result<(Refund, Payment)> {
     let mut tx = app.db.begin().await?;
     let wall = app.clock.now();
     let now = app.now_in(&mut tx, payment.timeline).await?;
     // The invoice first, as everyone locks: it is what all its refunds together must not exceed.
     let Some(invoice) = store::invoices::lock(&mut tx, payment.invoice_id).await? else {
-        return Err(Refusal::not_found("invoice", payment.invoice_id));
+        return Err(BillingError::not_found("invoice", payment.invoice_id));
     };
     let Some(payment) = store::payments::lock(&mut tx, payment.id).await? else {
-        return Err(Refusal::not_found("payment", payment.id));
+        return Err(BillingError::not_found("payment", payment.id));
     };
     let claimed = store::refunds::claimed(&mut tx, invoice.id).await?;
     let left = payment.amount_captured - payment.amount_refunded - payment.amount_disputed;
-    let surplus = payment.surplus_in(payment.amount_refunded, amount);
-    if surplus > 0 && surplus < amount {
-        return Err(Refusal::WrongState("money that came twice is being given back first: try again later".to_owned()));
+    let overpayment = payment.overpayment_in(payment.amount_refunded, amount);
+    if overpayment > 0 && overpayment < amount {
+        return Err(BillingError::WrongState("money that came twice is being given back first: try again later".to_owned()));
     }
     if payment.status != PaymentStatus::Succeeded || amount > left {
-        return Err(Refusal::WrongState("the payment has changed meanwhile: look at it and try again".to_owned()));
+        return Err(BillingError::WrongState("the payment has changed meanwhile: look at it and try again".to_owned()));
     }
     let refund = Refund {
         id: app.id(),
@@ -116,12 +119,12 @@ async fn record(app: &App, actor: &Actor, payment: &Payment, amount: i64, reason
     };
     match store::refunds::insert(&mut tx, refund.clone()).await {
         Err(store::Error::Conflict) => {
-            return Err(Refusal::WrongState("another refund of this payment is on its way".to_owned()));
+            return Err(BillingError::WrongState("another refund of this payment is on its way".to_owned()));
         }
         done => done?,
     }
-    if amount - surplus > invoice.refundable(RefundTo::Method, claimed) {
-        return Err(Refusal::WrongState("the invoice has changed meanwhile: look at it and try again".to_owned()));
+    if amount - overpayment > invoice.refundable(RefundTo::Method, claimed) {
+        return Err(BillingError::WrongState("the invoice has changed meanwhile: look at it and try again".to_owned()));
     }
     let data = json!({ "to": RefundTo::Method, "payment_id": payment.id, "invoice_id": payment.invoice_id, "amount": amount, "reason": reason });
     let event = app.event(payment.timeline, now, actor, "refund.created", refund.id, data);
@@ -131,19 +134,19 @@ async fn record(app: &App, actor: &Actor, payment: &Payment, amount: i64, reason
 }
 
 /// Gives back what an invoice did not need of a payment.
-pub(super) async fn surplus(app: &App, payment: &Payment) -> Done<()> {
-    let amount = payment.surplus - payment.amount_refunded;
+pub(super) async fn overpayment(app: &App, payment: &Payment) -> Result<()> {
+    let amount = payment.overpayment - payment.amount_refunded;
     match record(app, &Actor::System, payment, amount, "the invoice was paid already").await {
         Ok((refund, payment)) => call(app, refund, &payment).await.map(|_| ()),
         // Another refund of it is under way: this one is tried again when its claim ends.
-        Err(Refusal::WrongState(_)) => Ok(()),
+        Err(BillingError::WrongState(_)) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// When a surplus that the gateway did not take back is tried again; never, once the backoff is used up: an operator sees it among the
+/// When a overpayment that the gateway did not take back is tried again; never, once the backoff is used up: an operator sees it among the
 /// overpaid invoices.
-async fn again(app: &App, tx: &mut store::Tx, payment: &Payment) -> Done<Option<DateTime<Utc>>> {
+async fn again(app: &App, tx: &mut store::Tx, payment: &Payment) -> Result<Option<DateTime<Utc>>> {
     let failures = store::refunds::failures(tx, payment.invoice_id, payment.id).await?;
     let wait = usize::try_from(failures).ok().and_then(|index| app.config.collection.gateway_fault_backoff.get(index));
     Ok(wait.and_then(|wait| TimeDelta::from_std(*wait).ok()).map(|wait| app.clock.now() + wait))
@@ -159,7 +162,7 @@ fn order(refund: &Refund, payment: &Payment) -> Return {
     }
 }
 
-async fn call(app: &App, refund: Refund, payment: &Payment) -> Done<Refund> {
+async fn call(app: &App, refund: Refund, payment: &Payment) -> Result<Refund> {
     let Some(gateway) = app.gateways.get(&payment.gateway) else {
         return settle(
             app,
@@ -181,7 +184,7 @@ async fn call(app: &App, refund: Refund, payment: &Payment) -> Done<Refund> {
 }
 
 /// Asks the gateway what became of a refund.
-pub(super) async fn look_up(app: &App, refund: Refund) -> Done<()> {
+pub(super) async fn look_up(app: &App, refund: Refund) -> Result<()> {
     let Some(payment_id) = refund.payment_id else { return Ok(()) };
     let Some(payment) = store::payments::get(&app.db, payment_id).await? else { return Ok(()) };
     let Some(gateway) = app.gateways.get(&payment.gateway) else {
@@ -224,19 +227,19 @@ pub async fn resolve(
     finding: RefundFinding,
     transaction_id: Option<String>,
     note: &str,
-) -> Done<Refund> {
-    let refund = store::refunds::get(&app.db, id).await?.ok_or_else(|| Refusal::not_found("refund", id))?;
+) -> Result<Refund> {
+    let refund = store::refunds::get(&app.db, id).await?.ok_or_else(|| BillingError::not_found("refund", id))?;
     let outcome = match finding {
         RefundFinding::Succeeded => ReturnOutcome::Returned { transaction_id, voided: false },
         RefundFinding::NotProcessed if transaction_id.is_some() => {
-            return Err(Refusal::invalid("transaction_id", "only goes with the outcome succeeded"));
+            return Err(BillingError::invalid("transaction_id", "only goes with the outcome succeeded"));
         }
         RefundFinding::NotProcessed => ReturnOutcome::GatewayError { message: note.to_owned() },
     };
     let word = Word { actor, data: json!({ "outcome": finding, "note": note }) };
     match close(app, refund, &outcome, Some(&word)).await? {
         Ok(refund) => Ok(refund),
-        Err(status) => Err(Refusal::WrongState(format!("the refund is {status}: only a parked one is resolved by hand"))),
+        Err(status) => Err(BillingError::WrongState(format!("the refund is {status}: only a parked one is resolved by hand"))),
     }
 }
 
@@ -246,7 +249,7 @@ struct Word<'a> {
     data: Value,
 }
 
-async fn settle(app: &App, refund: Refund, outcome: &ReturnOutcome) -> Done<Refund> {
+async fn settle(app: &App, refund: Refund, outcome: &ReturnOutcome) -> Result<Refund> {
     let asked = refund.clone();
     // One that has ended meanwhile is left as it was seen.
     Ok(close(app, refund, outcome, None).await?.unwrap_or(asked))
@@ -258,7 +261,7 @@ async fn close(
     refund: Refund,
     outcome: &ReturnOutcome,
     word: Option<&Word<'_>>,
-) -> Done<Result<Refund, RefundStatus>> {
+) -> Result<Result<Refund, RefundStatus>> {
     let mut tx = app.db.begin().await?;
     let now = app.now_in(&mut tx, refund.timeline).await?;
     // Invoice before payment before refund: the order in which everyone locks.
@@ -308,8 +311,8 @@ async fn close(
             if payment.amount_refunded == payment.amount_captured {
                 payment.status = PaymentStatus::Refunded;
             }
-            // The invoice never took the surplus.
-            invoice.amount_refunded += refund.amount - payment.surplus_in(refund.returned_before, refund.amount);
+            // The invoice never took the overpayment.
+            invoice.amount_refunded += refund.amount - payment.overpayment_in(refund.returned_before, refund.amount);
             invoice.updated_at = now;
         }
         ReturnOutcome::Refused { code, message } => {
@@ -320,17 +323,17 @@ async fn close(
             refund.status = RefundStatus::GatewayError;
             refund.message = Some(message.clone());
         }
-        ReturnOutcome::Unknown { message } => wait_for_look_up(app, &mut refund, message),
+        ReturnOutcome::Unknown { message } => wait_for_lookup(app, &mut refund, message),
     }
     let failed = matches!(refund.status, RefundStatus::Refused | RefundStatus::GatewayError);
     let mut kept = None;
-    if payment.surplus <= payment.amount_refunded {
+    if payment.overpayment <= payment.amount_refunded {
         payment.return_at = None;
     } else if failed {
         payment.return_at = again(app, &mut tx, &payment).await?;
         kept = payment.return_at.is_none().then(|| {
-            let data = json!({ "invoice_id": invoice.id, "surplus": payment.surplus, "message": refund.message });
-            app.event(payment.timeline, now, &Actor::System, "payment.surplus_kept", payment.id, data)
+            let data = json!({ "invoice_id": invoice.id, "overpayment": payment.overpayment, "message": refund.message });
+            app.event(payment.timeline, now, &Actor::System, "payment.overpayment_kept", payment.id, data)
         });
     }
     let kind = format!("refund.{}", refund.status);
@@ -352,7 +355,7 @@ async fn close(
     Ok(Ok(refund))
 }
 
-fn wait_for_look_up(app: &App, refund: &mut Refund, message: &str) {
+fn wait_for_lookup(app: &App, refund: &mut Refund, message: &str) {
     let backoff = &app.config.collection.lookup_backoff;
     refund.message = Some(message.to_owned());
     refund.resolved_at = None;

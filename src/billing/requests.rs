@@ -5,9 +5,9 @@ mod collect;
 mod drive;
 mod due;
 mod operator;
+mod overpayment;
 mod scheduled;
 mod settle;
-mod surplus;
 
 use std::time::Duration;
 
@@ -30,9 +30,9 @@ pub(super) use collect::Asking;
 pub use drive::{claim_only, work};
 pub use due::due;
 pub(super) use operator::check_channels;
-pub use operator::{check, hear, remind, request, withdraw};
+pub use operator::{check, poll_by_reference, remind, request, withdraw};
+pub use overpayment::return_overpayments;
 pub use scheduled::{ScheduleInput, schedule};
-pub use surplus::return_surplus;
 
 /// What one request is to be: the gateway, the way there, and whose idea it is.
 pub(super) struct Plan<'a> {

@@ -2,14 +2,14 @@
 
 use serde_json::json;
 
-use super::{App, Done, Refusal, held::Held, payment_methods::collect_now};
+use super::{App, BillingError, Result, held::SubscriptionEdit, payment_methods::collect_now};
 use crate::{
     domain::{event::Actor, id::SubscriptionId, subscription::Subscription},
     store,
 };
 
-pub async fn retry(app: &App, actor: &Actor, id: SubscriptionId) -> Done<Subscription> {
-    let mut held = Held::take(app, actor, id).await?;
+pub async fn retry(app: &App, actor: &Actor, id: SubscriptionId) -> Result<Subscription> {
+    let mut held = SubscriptionEdit::take(app, actor, id).await?;
     let open = store::invoices::lock_open_of_subscription(&mut held.tx, id).await?;
     let ids: Vec<_> = open.iter().map(|invoice| invoice.id).collect();
     // An unknown payment must be looked up first, never repeated.
@@ -17,7 +17,7 @@ pub async fn retry(app: &App, actor: &Actor, id: SubscriptionId) -> Done<Subscri
     let mut due: Vec<_> = open.into_iter().filter(|invoice| !in_flight.contains(&invoice.id)).collect();
     if due.is_empty() {
         let why = if in_flight.is_empty() { "nothing is owed" } else { "a payment is under way" };
-        return Err(Refusal::WrongState(format!("there is nothing to retry: {why}")));
+        return Err(BillingError::WrongState(format!("there is nothing to retry: {why}")));
     }
     let now = held.now;
     for invoice in &mut due {

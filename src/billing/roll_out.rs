@@ -7,7 +7,7 @@
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{App, Done, Refusal, catalog::Told};
+use super::{App, BillingError, Result, catalog::Told};
 use crate::{
     domain::{
         catalog::Entry,
@@ -21,8 +21,8 @@ use crate::{
 };
 
 mod apply;
+mod evaluate;
 mod list;
-mod weigh;
 
 pub use apply::{carry_on, step, work};
 pub use list::{CurrencySums, Listed, PlanLine, SubscriptionLine, Totals, list};
@@ -36,7 +36,7 @@ struct Target {
 }
 
 /// Finds the entry by id or reference, with its history; locked if it is not only looked at.
-async fn target(tx: &mut Tx, entry: EntryType, key: &str, options: &Options, lock: bool) -> Done<Target> {
+async fn target(tx: &mut Tx, entry: EntryType, key: &str, options: &Options, lock: bool) -> Result<Target> {
     let (entry_id, versions) = match entry {
         EntryType::Plan => plan(tx, key, lock).await?,
         EntryType::AddOn => modifier::<AddOn>(tx, key, lock, Versions::AddOn).await?,
@@ -47,14 +47,14 @@ async fn target(tx: &mut Tx, entry: EntryType, key: &str, options: &Options, loc
     Ok(Target { entry_id, versions, revision })
 }
 
-async fn plan(tx: &mut Tx, key: &str, lock: bool) -> Done<(String, Versions)> {
+async fn plan(tx: &mut Tx, key: &str, lock: bool) -> Result<(String, Versions)> {
     let plan = if lock { store::plans::lock(tx, key).await? } else { store::plans::find_in(tx, key).await? };
-    let plan = plan.ok_or_else(|| Refusal::not_found("plan", key))?;
+    let plan = plan.ok_or_else(|| BillingError::not_found("plan", key))?;
     let id = plan.id.to_string();
     let to = plan.currency;
     let plans = history(plan, &store::events::data_of(tx, &id, "plan.updated").await?);
     if let Some(from) = plans.get(1).map(|before| before.currency).filter(|from| *from != to) {
-        return Err(Refusal::WrongState(format!(
+        return Err(BillingError::WrongState(format!(
             "the last edit changed the currency from {from} to {to}, which cannot be rolled out: what customers agreed to pay is in \
              {from}; put it back, and make another plan for {to}"
         )));
@@ -67,25 +67,28 @@ async fn modifier<K: Told>(
     key: &str,
     lock: bool,
     of: fn(Vec<crate::domain::invoice::Modifier>) -> Versions,
-) -> Done<(String, Versions)>
+) -> Result<(String, Versions)>
 where
     Entry<K>: Record,
 {
     let entry = if lock { store::catalog::lock::<K>(tx, key).await? } else { store::catalog::find_in::<K>(tx, key).await? };
-    let entry = entry.ok_or_else(|| Refusal::not_found(K::NOUN, key))?;
+    let entry = entry.ok_or_else(|| BillingError::not_found(K::NOUN, key))?;
     let id = entry.id.to_string();
     let edits = store::events::data_of(tx, &id, &format!("{}.updated", K::WORD)).await?;
     Ok((id, of(history(entry, &edits).iter().map(Entry::as_modifier).collect())))
 }
 
 /// The fields that were asked for, as they are kept: all of them for none.
-fn checked(entry: EntryType, mut options: Options) -> Done<Options> {
+fn checked(entry: EntryType, mut options: Options) -> Result<Options> {
     let Some(fields) = &mut options.fields else { return Ok(options) };
     if fields.is_empty() {
-        return Err(Refusal::invalid("fields", "must name a field; left out, all are rolled out"));
+        return Err(BillingError::invalid("fields", "must name a field; left out, all are rolled out"));
     }
     if let Some(at) = fields.iter().position(|field| !field.is_of(entry)) {
-        return Err(Refusal::invalid(format!("fields[{at}]"), "is no field of this entry that subscriptions hold a copy of"));
+        return Err(BillingError::invalid(
+            format!("fields[{at}]"),
+            "is no field of this entry that subscriptions hold a copy of",
+        ));
     }
     fields.sort_unstable();
     fields.dedup();
@@ -101,19 +104,19 @@ pub async fn start(
     key: &str,
     options: Options,
     revision: Option<String>,
-) -> Done<RollOut> {
+) -> Result<RollOut> {
     let options = checked(entry, options)?;
     let mut tx = app.db.begin().await?;
     let Target { entry_id, versions, revision: current } = target(&mut tx, entry, key, &options, true).await?;
     match revision {
         None => {
-            return Err(Refusal::invalid(
+            return Err(BillingError::invalid(
                 "revision",
                 "is required: ask with preview: true what would change, and repeat its revision",
             ));
         }
         Some(listed) if listed != current => {
-            return Err(Refusal::WrongState(
+            return Err(BillingError::WrongState(
                 "what was listed is not what would be applied: the entry was edited since, or other options are asked for now; ask \
                  with preview: true again"
                     .to_owned(),
@@ -146,7 +149,9 @@ pub async fn start(
     let plans = plans(&mut tx, &roll_out.versions, &roll_out.options, &roll_out.entry_id, true).await?;
     roll_out.plans_changed = plans.len() as i64;
     store::roll_outs::insert(&mut tx, &roll_out).await.map_err(|error| match error {
-        store::Error::Conflict => Refusal::WrongState("another roll-out of it is running: wait until that is done".to_owned()),
+        store::Error::Conflict => {
+            BillingError::WrongState("another roll-out of it is running: wait until that is done".to_owned())
+        }
         other => other.into(),
     })?;
     let data =
@@ -163,12 +168,12 @@ pub async fn start(
     store::plans::save_many(&mut tx, &changed).await?;
     store::events::append(&mut tx, &events).await?;
     tx.commit().await?;
-    app.bells.roll_outs.notify_one();
+    app.wakeups.roll_outs.notify_one();
     Ok(roll_out)
 }
 
 /// The plans that an edit of an add-on or discount changes: before and after.
-async fn plans(tx: &mut Tx, versions: &Versions, options: &Options, entry: &str, lock: bool) -> Done<Vec<(Plan, Plan)>> {
+async fn plans(tx: &mut Tx, versions: &Versions, options: &Options, entry: &str, lock: bool) -> Result<Vec<(Plan, Plan)>> {
     if versions.entry_type() == EntryType::Plan {
         return Ok(Vec::new());
     }
@@ -177,7 +182,7 @@ async fn plans(tx: &mut Tx, versions: &Versions, options: &Options, entry: &str,
 }
 
 /// How many have ended that were made from a plan.
-async fn ended(tx: &mut Tx, versions: &Versions) -> Done<i64> {
+async fn ended(tx: &mut Tx, versions: &Versions) -> Result<i64> {
     match versions {
         Versions::Plan(plans) => match plans.first() {
             Some(plan) => Ok(store::subscriptions::ended_of_plan(tx, plan.id).await?),

@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
-use super::{App, Done};
+use super::{App, Result};
 use crate::store::{self, runs::JobRun};
 
 /// What a run did, by name; an empty or all-zero one found nothing to do.
@@ -68,7 +68,7 @@ impl RequestedRuns {
 }
 
 /// Keeps a run in the history.
-pub async fn record(app: &App, job: &str, started_at: DateTime<Utc>, outcome: Result<Counts, String>) -> Done<()> {
+pub async fn record(app: &App, job: &str, started_at: DateTime<Utc>, outcome: Result<Counts, String>) -> Result<()> {
     let (result, counts, error) = match outcome {
         Ok(counts) => ("ok", counts, None),
         Err(error) => ("failed", Counts::new(), Some(error)),

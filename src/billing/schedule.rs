@@ -3,7 +3,7 @@
 use chrono::{NaiveDate, NaiveTime};
 
 use super::{
-    App, Done,
+    App, Result,
     checks::{Checks, ModifierInput, Terms, modifiers},
     subscribe::Start,
 };
@@ -44,7 +44,7 @@ pub struct PreviewInput {
     pub count: i64,
 }
 
-pub async fn preview(app: &App, input: PreviewInput) -> Done<Vec<CycleDue>> {
+pub async fn preview(app: &App, input: PreviewInput) -> Result<Vec<CycleDue>> {
     let mut checks = Checks::default();
     checks.within("count", input.count, 1..=MAX_PREVIEW);
     let timezone = input.timezone.unwrap_or(Zone(app.config.billing.timezone));

@@ -9,8 +9,8 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    App, Done,
-    collect_due::Obstacle,
+    App, Result,
+    collect_due::NotCollectable,
     gateway_operations::catch_panic,
     gateways::{self, Call},
 };
@@ -21,7 +21,7 @@ use crate::{
         invoice::{InvoiceStatus, NextAction},
         payment::{Decline, Outcome, Payment},
     },
-    gateway::{Charge, Configured, Found, Mandate, Other, ReturnOutcome, Sent, Source, health::listening},
+    gateway::{Charge, Configured, Found, Mandate, Other, ReturnOutcome, Sent, Source, circuit::listening},
     store,
 };
 
@@ -36,7 +36,7 @@ pub(super) enum Step {
     Capture,
     LookUp,
     /// Gives reserved money free: the payment is not wanted any more.
-    Release,
+    Void,
 }
 
 /// What came back.
@@ -55,7 +55,7 @@ pub(super) enum Answer {
         others: Vec<Other>,
     },
     /// What became of the attempt to give reserved money free.
-    Released(ReturnOutcome),
+    Voided(ReturnOutcome),
     /// Its gateway went down while it waited for its turn: it was not called, and rests until then, by the payment's own clock.
     Rests(DateTime<Utc>),
     /// Another daemon has taken the payment over.
@@ -111,7 +111,7 @@ const GROUP: usize = 500;
 
 impl<A: Deref<Target = App>> Writer<A> {
     /// Runs until every [`Settler`] is gone.
-    pub(super) async fn run(mut self) -> Done<()> {
+    pub(super) async fn run(mut self) -> Result<()> {
         let mut group = Vec::with_capacity(GROUP);
         while self.reports.recv_many(&mut group, GROUP).await > 0 {
             // Answers that are ready now join the same commit.
@@ -132,7 +132,7 @@ impl<A: Deref<Target = App>> Writer<A> {
         Ok(())
     }
 
-    async fn settle(&self, claims: &[(Payment, Answer)]) -> Done<Vec<Option<(Step, Payment)>>> {
+    async fn settle(&self, claims: &[(Payment, Answer)]) -> Result<Vec<Option<(Step, Payment)>>> {
         let begun = self.app.clock.now();
         let mut tries = 0;
         loop {
@@ -153,7 +153,7 @@ impl<A: Deref<Target = App>> Writer<A> {
 }
 
 /// Everything that a group of answers changes, in one transaction. Locks in the order subscription, installment plan, invoice, payment.
-async fn settle_group(app: &App, claims: &[(Payment, Answer)]) -> Done<Vec<Option<(Step, Payment)>>> {
+async fn settle_group(app: &App, claims: &[(Payment, Answer)]) -> Result<Vec<Option<(Step, Payment)>>> {
     let mut tx = app.db.begin().await?;
     let claimed: Vec<&Payment> = claims.iter().map(|(payment, _)| payment).collect();
     let plain: BTreeSet<PaymentId> =
@@ -168,7 +168,7 @@ async fn settle_group(app: &App, claims: &[(Payment, Answer)]) -> Done<Vec<Optio
 }
 
 /// Settles an invoice that is due and cannot be sent to any gateway.
-pub(super) async fn without_gateway(app: &App, id: InvoiceId, obstacle: Obstacle) -> Done<()> {
+pub(super) async fn without_gateway(app: &App, id: InvoiceId, obstacle: NotCollectable) -> Result<()> {
     let Some(seen) = store::invoices::get(&app.db, id).await? else { return Ok(()) };
     let mut tx = app.db.begin().await?;
     let mut books = Books::open_invoice(app, &mut tx, &seen).await?;
@@ -176,10 +176,10 @@ pub(super) async fn without_gateway(app: &App, id: InvoiceId, obstacle: Obstacle
     let still_due = books.invoice(id).is_some_and(|invoice| {
         invoice.status == InvoiceStatus::Open
             && invoice.next_attempt_at.is_some_and(|at| at <= books.now())
-            && (obstacle != Obstacle::LadderEnded || invoice.next_action == NextAction::GiveUp)
+            && (obstacle != NotCollectable::LadderEnded || invoice.next_action == NextAction::GiveUp)
     });
     if still_due {
-        if obstacle == Obstacle::LadderEnded {
+        if obstacle == NotCollectable::LadderEnded {
             books.give_up(id);
         } else {
             let decline =
@@ -214,7 +214,7 @@ pub(super) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment,
     let called = catch_panic(payment.id, &gateway.name, call(gateway, payment, step), |message| match step {
         Step::Charge | Step::Capture => Answer::Outcome(Outcome::Unknown { message }),
         Step::LookUp => Answer::Silence(message),
-        Step::Release => Answer::Released(ReturnOutcome::Unknown { message }),
+        Step::Void => Answer::Voided(ReturnOutcome::Unknown { message }),
     });
     let (answer, line) = listening(called).await;
     // A look-up says nothing of how charges fare.
@@ -228,7 +228,7 @@ pub(super) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment,
 fn fault(answer: &Answer) -> Option<(String, Option<TimeDelta>)> {
     match answer {
         Answer::Outcome(outcome) => fault_of(outcome),
-        Answer::Released(outcome) => fault_of_return(outcome),
+        Answer::Voided(outcome) => fault_of_return(outcome),
         _ => None,
     }
 }
@@ -265,10 +265,10 @@ async fn call(gateway: &Configured, payment: &Payment, step: Step) -> Answer {
             Found::Disagrees { message } => Answer::Disagrees(message),
             Found::NoAnswer { message } => Answer::Silence(message),
         },
-        Step::Release => {
-            let released = gateway.adapter.release(transaction_id, &charge).await;
+        Step::Void => {
+            let released = gateway.adapter.void(transaction_id, &charge).await;
             tracing::info!(payment = %payment.id, ?released, "authorization released");
-            Answer::Released(released)
+            Answer::Voided(released)
         }
     }
 }
@@ -276,14 +276,14 @@ async fn call(gateway: &Configured, payment: &Payment, step: Step) -> Answer {
 /// Reserved more than once: one of them is ours. Taken more than once: for a human.
 async fn several(gateway: &Configured, payment: &Payment, charge: &Charge, best: Outcome, others: Vec<Other>) -> Answer {
     for stray in others.iter().filter(|other| other.taken_minor.is_none()) {
-        let released = gateway.adapter.release(&stray.transaction_id, charge).await;
+        let released = gateway.adapter.void(&stray.transaction_id, charge).await;
         tracing::warn!(payment = %payment.id, stray = stray.transaction_id, ?released, "reserved more than once: one is given free");
     }
     if others.iter().any(|other| other.taken_minor.is_some()) { Answer::Twice { best, others } } else { Answer::Outcome(best) }
 }
 
 /// A payment that waited long for its turn renews its lease first; false if another daemon has it by now.
-async fn keep_lease(app: &App, payment: &Payment) -> Done<bool> {
+async fn keep_lease(app: &App, payment: &Payment) -> Result<bool> {
     let lease = app.config.collection.lease;
     if payment.lease_expires_at.is_some_and(|expires| expires - lease / 2 > app.clock.now()) {
         return Ok(true);

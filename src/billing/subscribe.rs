@@ -4,7 +4,7 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 use serde_json::json;
 
 use super::{
-    App, Done,
+    App, Result,
     checks::{Checks, MAX_COUNT, ModifierInput, Terms, copies, entries},
     dunning_policies,
     open::{Draft, open_invoices},
@@ -82,7 +82,7 @@ pub struct SubscribeInput {
     pub metadata: Option<Metadata>,
 }
 
-pub async fn subscribe(app: &App, actor: &Actor, input: SubscribeInput) -> Done<Subscription> {
+pub async fn subscribe(app: &App, actor: &Actor, input: SubscribeInput) -> Result<Subscription> {
     let mut checks = Checks::default();
     let mut tx = app.db.begin().await?;
     let customer = store::customers::lock(&mut tx, &input.customer).await?;
@@ -119,10 +119,10 @@ pub async fn subscribe(app: &App, actor: &Actor, input: SubscribeInput) -> Done<
     store::events::append(&mut tx, &events).await?;
     tx.commit().await?;
     if amount > 0 {
-        app.bells.collect.notify_one();
+        app.wakeups.collect.notify_one();
     }
     if subscription.due_at.is_some_and(|due| due <= now) {
-        app.bells.bill.notify_one();
+        app.wakeups.bill.notify_one();
     }
     Ok(subscription)
 }

@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 
 use super::{
-    App, Done,
+    App, Result,
     change::When,
     checks::{Checks, ModifierInput, Terms, modifiers},
     dunning_policies,
@@ -101,7 +101,7 @@ pub(super) async fn resolve(
     today: NaiveDate,
     input: TermsInput,
     action: Option<When>,
-) -> Done<Change> {
+) -> Result<Change> {
     input.fixed.check(checks, subscription);
     let mut ground = subscription.clone();
     let at_end = action == Some(When::PeriodEnd);
@@ -165,7 +165,7 @@ pub(super) async fn resolve(
     Ok(change)
 }
 
-async fn plan_change(tx: &mut Tx, checks: &mut Checks, subscription: &Subscription, key: &str, anew: bool) -> Done<Change> {
+async fn plan_change(tx: &mut Tx, checks: &mut Checks, subscription: &Subscription, key: &str, anew: bool) -> Result<Change> {
     if !anew && subscription.plan_id.is_some_and(|id| id.to_string() == key) {
         // Repeated unchanged; the plan itself may be gone by now.
         return Ok(Change::default());

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::{
-    App, Done, Refusal,
-    held::{Held, Outcome},
+    App, BillingError, Result,
+    held::{ChangePreview, SubscriptionEdit},
     invoice_due::draft,
 };
 use crate::domain::{
@@ -25,11 +25,11 @@ text_enum! {
 }
 
 /// `bill` left out: what the subscription's own catch-up says.
-pub async fn unpark(app: &App, actor: &Actor, id: SubscriptionId, bill: Option<Missed>, preview: bool) -> Done<Outcome> {
-    let mut held = Held::take(app, actor, id).await?;
+pub async fn unpark(app: &App, actor: &Actor, id: SubscriptionId, bill: Option<Missed>, preview: bool) -> Result<ChangePreview> {
+    let mut held = SubscriptionEdit::take(app, actor, id).await?;
     held.must_be("unparked", &[Parked])?;
     if held.subscription.schedule().is_none() {
-        return Err(Refusal::WrongState("its billing terms are not valid: mend them with PATCH first".to_owned()));
+        return Err(BillingError::WrongState("its billing terms are not valid: mend them with PATCH first".to_owned()));
     }
     let bill = match bill {
         Some(Missed::All) => CatchUp::BillAll,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::{App, Done};
+use super::{App, Result};
 use crate::{
     domain::{
         customer::Credit,
@@ -25,7 +25,7 @@ pub(super) async fn void_invoices(
     actor: &Actor,
     invoices: Vec<Invoice>,
     reason: &str,
-) -> Done<Vec<Event>> {
+) -> Result<Vec<Event>> {
     if invoices.is_empty() {
         return Ok(Vec::new());
     }
@@ -71,7 +71,7 @@ pub(super) async fn void_invoices(
     store::invoices::save(tx, &voided).await?;
     let closed: Vec<InvoiceId> = voided.iter().map(|invoice| invoice.id).collect();
     if store::payment_requests::withdraw_of_invoices(tx, &closed, app.clock.now()).await? > 0 {
-        app.bells.requests.notify_one();
+        app.wakeups.requests.notify_one();
     }
     store::customers::save_balances(tx, &purses.into_values().collect::<Vec<_>>(), &credits).await?;
     Ok(events)

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use super::{CollectionConfig, Config};
 use crate::domain::{
     cap::Cap,
-    dunning::{ByClass, FinalAction, Ladders, Step},
+    dunning::{ByClass, DunningRules, FinalAction, Step},
 };
 
 /// One policy, `[dunning.<name>]`.
@@ -47,20 +47,20 @@ const MAX_WINDOW: Duration = Duration::from_hours(365 * 24);
 
 impl CollectionConfig {
     /// What follows a failure where no policy holds.
-    pub fn ladders(&self) -> Ladders {
-        Ladders::of_days(&self.retry_days, self.final_action)
+    pub fn dunning_rules(&self) -> DunningRules {
+        DunningRules::of_days(&self.retry_days, self.final_action)
     }
 }
 
 impl Config {
     /// The policies by name.
-    pub fn policies(&self) -> BTreeMap<&str, Ladders> {
-        let ladders = |policy: &DunningConfig| Ladders {
+    pub fn policies(&self) -> BTreeMap<&str, DunningRules> {
+        let dunning_rules = |policy: &DunningConfig| DunningRules {
             steps: policy.steps.clone(),
             by_class: policy.by_class.clone(),
             final_action: policy.final_action.unwrap_or(self.collection.final_action),
         };
-        self.dunning.iter().map(|(name, policy)| (name.as_str(), ladders(policy))).collect()
+        self.dunning.iter().map(|(name, policy)| (name.as_str(), dunning_rules(policy))).collect()
     }
 
     /// The caps at a gateway: its own over the common ones.

@@ -114,14 +114,14 @@ impl Config {
             "collection.dunning_policy",
             format!("must name a policy of the settings, [dunning.<name>]: {known}"),
         );
-        for (name, ladders) in self.policies() {
+        for (name, dunning_rules) in self.policies() {
             let usable = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-');
             faults.error(
                 name.is_empty() || !usable || name.contains("__") || name.starts_with("dun_"),
                 format!("dunning.{name}"),
                 "is no usable name: take a-z, 0-9, `-` and single `_`",
             );
-            for (path, message) in ladders.faults(self.billing.bill_at) {
+            for (path, message) in dunning_rules.faults(self.billing.bill_at) {
                 faults.error(true, format!("dunning.{name}.{path}"), message);
             }
         }

@@ -45,7 +45,7 @@ pub struct Rules {
 
 /// What a call that moves money met.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Met {
+pub enum CallResult {
     /// The gateway's own word, whatever it was.
     Answer,
     Fault {
@@ -57,9 +57,9 @@ pub enum Met {
 
 /// What a gateway is asked for, a payment or an authorization, by its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Order(u128);
+pub struct OperationId(u128);
 
-impl<K: Kind> From<Id<K>> for Order {
+impl<K: Kind> From<Id<K>> for OperationId {
     fn from(id: Id<K>) -> Self {
         Self(id.bits())
     }
@@ -67,13 +67,13 @@ impl<K: Kind> From<Id<K>> for Order {
 
 /// What may go to the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hold {
+pub enum Admission {
     /// Everything.
     Free,
     /// So many more payments, until they have told how the gateway is.
     Probes(usize),
     /// Nothing before this instant of the timeline.
-    Until(DateTime<Utc>),
+    NotBefore(DateTime<Utc>),
 }
 
 /// What a call has changed, once for each outage.
@@ -99,39 +99,39 @@ pub struct Breaker {
     /// How often it has opened since it was last closed: each wait is longer than the one before.
     openings: usize,
     /// Payments let through while half open, and what they met.
-    probing: BTreeSet<Order>,
+    probing: BTreeSet<OperationId>,
     answered: u32,
     failed: u32,
 }
 
 impl Breaker {
     /// What may go now. An open circuit whose time has come is half open from here on.
-    pub fn hold(&mut self, rules: &Rules, now: DateTime<Utc>) -> Hold {
+    pub fn hold(&mut self, rules: &Rules, now: DateTime<Utc>) -> Admission {
         if self.circuit == Circuit::Open {
             match self.until {
-                Some(until) if now < until => return Hold::Until(until),
+                Some(until) if now < until => return Admission::NotBefore(until),
                 _ => self.turn(Circuit::HalfOpen, now),
             }
         }
         match self.circuit {
-            Circuit::HalfOpen => Hold::Probes((rules.probes.max(1) as usize).saturating_sub(self.probing.len())),
-            Circuit::Closed | Circuit::Open => Hold::Free,
+            Circuit::HalfOpen => Admission::Probes((rules.probes.max(1) as usize).saturating_sub(self.probing.len())),
+            Circuit::Closed | Circuit::Open => Admission::Free,
         }
     }
 
     /// Lets a payment through as a probe.
-    pub fn probe(&mut self, order: Order) {
+    pub fn probe(&mut self, order: OperationId) {
         if self.circuit == Circuit::HalfOpen {
             self.probing.insert(order);
         }
     }
 
-    pub fn is_probe(&self, order: Order) -> bool {
+    pub fn is_probe(&self, order: OperationId) -> bool {
         self.probing.contains(&order)
     }
 
     /// A payment that was let through has come to its end, whatever that was.
-    pub fn leave(&mut self, order: Order) {
+    pub fn leave(&mut self, order: OperationId) {
         self.probing.remove(&order);
     }
 
@@ -145,10 +145,17 @@ impl Breaker {
     }
 
     /// Notes what a call met. `waits`: how long the circuit stays open, the last one repeats.
-    pub fn note(&mut self, rules: &Rules, waits: &[TimeDelta], now: DateTime<Utc>, order: Order, met: &Met) -> Option<Change> {
+    pub fn note(
+        &mut self,
+        rules: &Rules,
+        waits: &[TimeDelta],
+        now: DateTime<Utc>,
+        order: OperationId,
+        met: &CallResult,
+    ) -> Option<Change> {
         match met {
-            Met::Answer => self.faults_in_a_row = 0,
-            Met::Fault { .. } => self.faults_in_a_row = self.faults_in_a_row.saturating_add(1),
+            CallResult::Answer => self.faults_in_a_row = 0,
+            CallResult::Fault { .. } => self.faults_in_a_row = self.faults_in_a_row.saturating_add(1),
         }
         match self.circuit {
             Circuit::Closed => self.note_closed(rules, waits, now, met),
@@ -159,12 +166,12 @@ impl Breaker {
         }
     }
 
-    fn note_closed(&mut self, rules: &Rules, waits: &[TimeDelta], now: DateTime<Utc>, met: &Met) -> Option<Change> {
-        self.recent.push_back(matches!(met, Met::Fault { .. }));
+    fn note_closed(&mut self, rules: &Rules, waits: &[TimeDelta], now: DateTime<Utc>, met: &CallResult) -> Option<Change> {
+        self.recent.push_back(matches!(met, CallResult::Fault { .. }));
         while self.recent.len() > rules.window as usize {
             self.recent.pop_front();
         }
-        let Met::Fault { message, retry_after } = met else { return None };
+        let CallResult::Fault { message, retry_after } = met else { return None };
         let in_a_row = rules.faults > 0 && self.faults_in_a_row >= rules.faults;
         let part = self.recent.iter().filter(|fault| **fault).count() * 100;
         let whole = rules.window > 0 && self.recent.len() >= rules.window as usize;
@@ -178,14 +185,14 @@ impl Breaker {
     }
 
     /// Most of the probes decide: one payment that the gateway always chokes on must not hold up all others.
-    fn note_probe(&mut self, rules: &Rules, waits: &[TimeDelta], now: DateTime<Utc>, met: &Met) -> Option<Change> {
+    fn note_probe(&mut self, rules: &Rules, waits: &[TimeDelta], now: DateTime<Utc>, met: &CallResult) -> Option<Change> {
         match met {
-            Met::Answer => self.answered += 1,
-            Met::Fault { .. } => self.failed += 1,
+            CallResult::Answer => self.answered += 1,
+            CallResult::Fault { .. } => self.failed += 1,
         }
         let told = self.answered + self.failed >= rules.probes.max(1);
         match met {
-            Met::Fault { message, retry_after } if retry_after.is_some() || (told && self.failed >= self.answered) => {
+            CallResult::Fault { message, retry_after } if retry_after.is_some() || (told && self.failed >= self.answered) => {
                 self.open(rules, waits, now, message, *retry_after);
                 None
             }
@@ -230,20 +237,20 @@ mod tests {
         DateTime::from_timestamp(1_700_000_000 + seconds, 0).expect("instant")
     }
 
-    fn fault() -> Met {
-        Met::Fault { message: "status 503".into(), retry_after: None }
+    fn fault() -> CallResult {
+        CallResult::Fault { message: "status 503".into(), retry_after: None }
     }
 
-    fn asked(seconds: i64) -> Met {
-        Met::Fault { message: "429".into(), retry_after: Some(TimeDelta::seconds(seconds)) }
+    fn asked(seconds: i64) -> CallResult {
+        CallResult::Fault { message: "429".into(), retry_after: Some(TimeDelta::seconds(seconds)) }
     }
 
     /// What these payments meet, each let through if it has to be.
-    fn meet(breaker: &mut Breaker, second: i64, met: &[Met]) -> Vec<Option<Change>> {
+    fn meet(breaker: &mut Breaker, second: i64, met: &[CallResult]) -> Vec<Option<Change>> {
         met.iter()
             .enumerate()
             .map(|(i, met)| {
-                let id = Order(i as u128);
+                let id = OperationId(i as u128);
                 breaker.hold(&rules(), at(second));
                 breaker.probe(id);
                 let change = breaker.note(&rules(), &waits(), at(second), id, met);
@@ -256,17 +263,17 @@ mod tests {
     #[test]
     fn faults_in_a_row_open_it_and_an_answer_between_them_does_not() {
         let mut breaker = Breaker::default();
-        assert_eq!(meet(&mut breaker, 0, &[fault(), Met::Answer, Met::Answer, fault(), fault()]), [None; 5]);
-        assert_eq!((breaker.hold(&rules(), at(0)), breaker.faults_in_a_row), (Hold::Free, 2));
+        assert_eq!(meet(&mut breaker, 0, &[fault(), CallResult::Answer, CallResult::Answer, fault(), fault()]), [None; 5]);
+        assert_eq!((breaker.hold(&rules(), at(0)), breaker.faults_in_a_row), (Admission::Free, 2));
         assert_eq!(meet(&mut breaker, 1, &[fault()]), [Some(Change::Opened)]);
-        assert_eq!(breaker.hold(&rules(), at(2)), Hold::Until(at(31)));
+        assert_eq!(breaker.hold(&rules(), at(2)), Admission::NotBefore(at(31)));
         assert_eq!((breaker.circuit, breaker.reason.as_deref()), (Circuit::Open, Some("status 503")));
     }
 
     #[test]
     fn half_of_the_last_calls_open_it_without_a_row() {
         let mut breaker = Breaker::default();
-        let mixed = [fault(), Met::Answer, fault(), Met::Answer, Met::Answer];
+        let mixed = [fault(), CallResult::Answer, fault(), CallResult::Answer, CallResult::Answer];
         assert_eq!(meet(&mut breaker, 0, &mixed), [None; 5], "a window that is not full says nothing");
         assert_eq!(meet(&mut breaker, 1, &[fault()]), [Some(Change::Opened)]);
     }
@@ -274,7 +281,7 @@ mod tests {
     #[test]
     fn declines_never_open_it() {
         let mut breaker = Breaker::default();
-        assert_eq!(meet(&mut breaker, 0, &vec![Met::Answer; 1000]), vec![None; 1000]);
+        assert_eq!(meet(&mut breaker, 0, &vec![CallResult::Answer; 1000]), vec![None; 1000]);
         assert!(breaker.is_fresh());
     }
 
@@ -283,9 +290,9 @@ mod tests {
         let mut breaker = Breaker::default();
         meet(&mut breaker, 0, &[fault(), fault(), fault()]);
         for (second, until) in [(30, 90), (90, 210), (210, 330)] {
-            assert_eq!(breaker.hold(&rules(), at(second)), Hold::Probes(3));
+            assert_eq!(breaker.hold(&rules(), at(second)), Admission::Probes(3));
             assert_eq!(meet(&mut breaker, second, &[fault(), fault(), fault()]), [None; 3], "an outage is told once");
-            assert_eq!(breaker.hold(&rules(), at(second + 1)), Hold::Until(at(until)));
+            assert_eq!(breaker.hold(&rules(), at(second + 1)), Admission::NotBefore(at(until)));
         }
     }
 
@@ -293,20 +300,20 @@ mod tests {
     fn probes_take_their_places_and_most_of_them_decide() {
         let mut breaker = Breaker::default();
         meet(&mut breaker, 0, &[fault(), fault(), fault()]);
-        let ids: Vec<Order> = (10..14).map(Order).collect();
-        assert_eq!(breaker.hold(&rules(), at(30)), Hold::Probes(3));
+        let ids: Vec<OperationId> = (10..14).map(OperationId).collect();
+        assert_eq!(breaker.hold(&rules(), at(30)), Admission::Probes(3));
         for (id, left) in ids.iter().zip([2, 1, 0]) {
             breaker.probe(*id);
-            assert_eq!(breaker.hold(&rules(), at(30)), Hold::Probes(left));
+            assert_eq!(breaker.hold(&rules(), at(30)), Admission::Probes(left));
         }
         // One that was not let through came back late: it says nothing.
         assert_eq!(breaker.note(&rules(), &waits(), at(31), ids[3], &fault()), None);
         assert_eq!(breaker.note(&rules(), &waits(), at(31), ids[0], &fault()), None);
-        assert_eq!(breaker.note(&rules(), &waits(), at(31), ids[1], &Met::Answer), None);
-        assert_eq!(breaker.note(&rules(), &waits(), at(31), ids[2], &Met::Answer), Some(Change::Closed));
-        assert_eq!(breaker.hold(&rules(), at(31)), Hold::Free);
+        assert_eq!(breaker.note(&rules(), &waits(), at(31), ids[1], &CallResult::Answer), None);
+        assert_eq!(breaker.note(&rules(), &waits(), at(31), ids[2], &CallResult::Answer), Some(Change::Closed));
+        assert_eq!(breaker.hold(&rules(), at(31)), Admission::Free);
         meet(&mut breaker, 40, &[fault(), fault(), fault()]);
-        assert_eq!(breaker.hold(&rules(), at(41)), Hold::Until(at(70)), "waits begin anew");
+        assert_eq!(breaker.hold(&rules(), at(41)), Admission::NotBefore(at(70)), "waits begin anew");
     }
 
     #[test]
@@ -314,12 +321,12 @@ mod tests {
         for (asks, until) in [(300, 300), (0, 1), (1_000_000, 3600)] {
             let mut breaker = Breaker::default();
             assert_eq!(meet(&mut breaker, 0, &[asked(asks)]), [Some(Change::Opened)]);
-            assert_eq!(breaker.hold(&rules(), at(0)), Hold::Until(at(until)), "asked for {asks} s");
+            assert_eq!(breaker.hold(&rules(), at(0)), Admission::NotBefore(at(until)), "asked for {asks} s");
         }
         let mut breaker = Breaker::default();
         meet(&mut breaker, 0, &[asked(40)]);
         assert_eq!(meet(&mut breaker, 40, &[asked(500)]), [None]);
-        assert_eq!(breaker.hold(&rules(), at(41)), Hold::Until(at(540)), "a probe that is told to wait waits");
+        assert_eq!(breaker.hold(&rules(), at(41)), Admission::NotBefore(at(540)), "a probe that is told to wait waits");
     }
 
     #[test]
@@ -327,8 +334,8 @@ mod tests {
         let off = Rules { faults: 0, ratio: 0, ..rules() };
         let mut breaker = Breaker::default();
         for _ in 0..100 {
-            assert_eq!(breaker.note(&off, &waits(), at(0), Order(1), &asked(9)), None);
+            assert_eq!(breaker.note(&off, &waits(), at(0), OperationId(1), &asked(9)), None);
         }
-        assert_eq!(breaker.hold(&off, at(1)), Hold::Free);
+        assert_eq!(breaker.hold(&off, at(1)), Admission::Free);
     }
 }

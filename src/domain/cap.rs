@@ -13,17 +13,17 @@ pub struct Cap {
 
 /// Whether a credential may be charged once more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Room {
-    Yes,
+pub enum Allowance {
+    Now,
     /// What is under way decides.
-    Behind,
+    Blocked,
     /// The first instant at which there is room again.
     At(DateTime<Utc>),
 }
 
-/// Room for one more attempt among those made. `declined` and `under_way` are instants of attempts in any order. An attempt has
+/// Allowance for one more attempt among those made. `declined` and `under_way` are instants of attempts in any order. An attempt has
 /// left a window once it is as old as the window is long.
-pub fn room(caps: &[Cap], declined: &[DateTime<Utc>], under_way: &[DateTime<Utc>], now: DateTime<Utc>) -> Room {
+pub fn room(caps: &[Cap], declined: &[DateTime<Utc>], under_way: &[DateTime<Utc>], now: DateTime<Utc>) -> Allowance {
     let mut opens = None;
     let mut behind = false;
     for cap in caps {
@@ -36,9 +36,9 @@ pub fn room(caps: &[Cap], declined: &[DateTime<Utc>], under_way: &[DateTime<Utc>
         behind |= inside.len() + under_way.iter().filter(counts).count() >= cap.declines;
     }
     match opens {
-        Some(at) => Room::At(at),
-        None if behind => Room::Behind,
-        None => Room::Yes,
+        Some(at) => Allowance::At(at),
+        None if behind => Allowance::Blocked,
+        None => Allowance::Now,
     }
 }
 
@@ -68,17 +68,17 @@ mod tests {
             let at = |hours: &[i64]| hours.iter().map(|&hours| at(hours)).collect::<Vec<_>>();
             super::room(&caps, &at(declined), &at(under_way), now)
         };
-        assert_eq!(room(&[], &[], at(0)), Room::Yes);
-        assert_eq!(room(&[0], &[], at(1)), Room::Yes);
-        assert_eq!(room(&[5, 0], &[], at(6)), Room::At(at(24)));
-        assert_eq!(room(&[0, 5], &[], at(24) - TimeDelta::microseconds(1)), Room::At(at(24)));
-        assert_eq!(room(&[0, 5], &[], at(24)), Room::Yes);
-        assert_eq!(room(&[0, 5, 6], &[], at(7)), Room::At(at(29)), "two of three must leave");
-        assert_eq!(room(&[0, 30, 60, 90], &[], at(100)), Room::At(at(720)), "the long window");
-        assert_eq!(room(&[0], &[1], at(2)), Room::Behind);
-        assert_eq!(room(&[], &[1, 1], at(2)), Room::Behind);
-        assert_eq!(room(&[], &[1, 1], at(26)), Room::Yes);
-        assert_eq!(super::room(&[], &[at(0); 100], &[], at(0)), Room::Yes);
+        assert_eq!(room(&[], &[], at(0)), Allowance::Now);
+        assert_eq!(room(&[0], &[], at(1)), Allowance::Now);
+        assert_eq!(room(&[5, 0], &[], at(6)), Allowance::At(at(24)));
+        assert_eq!(room(&[0, 5], &[], at(24) - TimeDelta::microseconds(1)), Allowance::At(at(24)));
+        assert_eq!(room(&[0, 5], &[], at(24)), Allowance::Now);
+        assert_eq!(room(&[0, 5, 6], &[], at(7)), Allowance::At(at(29)), "two of three must leave");
+        assert_eq!(room(&[0, 30, 60, 90], &[], at(100)), Allowance::At(at(720)), "the long window");
+        assert_eq!(room(&[0], &[1], at(2)), Allowance::Blocked);
+        assert_eq!(room(&[], &[1, 1], at(2)), Allowance::Blocked);
+        assert_eq!(room(&[], &[1, 1], at(26)), Allowance::Now);
+        assert_eq!(super::room(&[], &[at(0); 100], &[], at(0)), Allowance::Now);
     }
 
     #[test]

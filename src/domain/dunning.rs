@@ -9,7 +9,7 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
-pub use policy::{ByClass, Channel, Ladders, LocalTime, Override, Policy, PolicySource, Step};
+pub use policy::{ByClass, Channel, DunningRules, LocalTime, Override, Policy, PolicySource, Step};
 
 text_enum! {
     /// What ends a ladder that did not bring the money.
@@ -76,7 +76,7 @@ impl<'r> Ladder<'r> {
     }
 }
 
-impl Ladders {
+impl DunningRules {
     /// What holds for a class. Without a failure the policy's own steps.
     pub fn ladder(&self, class: Option<DeclineClass>) -> Ladder<'_> {
         let written = match class {

@@ -132,7 +132,7 @@ pub struct Payment {
     pub amount_captured: i64,
     pub amount_refunded: i64,
     /// What of it the invoice did not need, since other money had come: it goes back first, and by itself.
-    pub surplus: i64,
+    pub overpayment: i64,
     /// Taken back by the customer's bank, or held by it, minor units.
     pub amount_disputed: i64,
     pub currency: Currency,
@@ -159,7 +159,7 @@ pub struct Payment {
     pub called_at: DateTime<Utc>,
     pub created_at: DateTime<Utc>,
     pub resolved_at: Option<DateTime<Utc>>,
-    /// Wall time: when the surplus is next tried to be given back.
+    /// Wall time: when the overpayment is next tried to be given back.
     pub return_at: Option<DateTime<Utc>>,
 }
 
@@ -169,14 +169,14 @@ impl Payment {
         self.transaction_id.is_some() || self.lookups > 0
     }
 
-    /// What of the next refund is surplus, which the invoice knows nothing of. `returned` is what had gone back before it.
-    pub fn surplus_in(&self, returned: i64, amount: i64) -> i64 {
-        (self.surplus - returned).clamp(0, amount)
+    /// What of the next refund is overpayment, which the invoice knows nothing of. `returned` is what had gone back before it.
+    pub fn overpayment_in(&self, returned: i64, amount: i64) -> i64 {
+        (self.overpayment - returned).clamp(0, amount)
     }
 
     /// What can be given back of what the invoice took, minor units.
     pub fn returnable(&self) -> i64 {
-        (self.amount_captured - self.amount_disputed - self.surplus.max(self.amount_refunded)).max(0)
+        (self.amount_captured - self.amount_disputed - self.overpayment.max(self.amount_refunded)).max(0)
     }
 }
 

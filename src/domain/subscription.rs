@@ -153,7 +153,7 @@ pub struct CycleDue {
 
 /// What the bill run did with a subscription, beside opening cycles.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Turn {
+pub enum ScheduleEvent {
     Paused,
     Resumed,
     ChangeApplied,
@@ -281,13 +281,13 @@ impl Subscription {
 
     /// Does everything due by `now`: resumes, ends, applies a pending change, opens the cycles that the catch-up policy allows.
     /// Called again at the same instant, it does nothing.
-    pub fn run(&mut self, now: DateTime<Utc>, rules: &Rules) -> (Vec<CycleDue>, Vec<Turn>) {
+    pub fn run(&mut self, now: DateTime<Utc>, rules: &Rules) -> (Vec<CycleDue>, Vec<ScheduleEvent>) {
         self.run_owing(now, rules, false)
     }
 
     /// The same for one of which is known whether an invoice of its was declined and is not paid yet, which only matters at the end
     /// of a pause.
-    pub fn run_owing(&mut self, now: DateTime<Utc>, rules: &Rules, owing: bool) -> (Vec<CycleDue>, Vec<Turn>) {
+    pub fn run_owing(&mut self, now: DateTime<Utc>, rules: &Rules, owing: bool) -> (Vec<CycleDue>, Vec<ScheduleEvent>) {
         let mut turns = Vec::new();
         let mut cycles = Vec::new();
         if self.due_at.is_none_or(|due| due > now) {
@@ -295,7 +295,7 @@ impl Subscription {
         }
         if self.pause_at_period_end {
             self.pause(self.period_end.unwrap_or_else(|| self.today(now)), self.paused_until);
-            turns.push(Turn::Paused);
+            turns.push(ScheduleEvent::Paused);
         }
         if self.status == SubscriptionStatus::Paused {
             // From the day that was said, however late it is: what was missed since then is for the catch-up policy.
@@ -304,7 +304,7 @@ impl Subscription {
                 return (cycles, turns);
             };
             cycles.extend(self.resume(until, rules));
-            turns.push(Turn::Resumed);
+            turns.push(ScheduleEvent::Resumed);
             if owing {
                 self.status = SubscriptionStatus::PastDue;
                 if self.while_past_due == WhilePastDue::Hold {
@@ -314,7 +314,7 @@ impl Subscription {
             }
         } else if self.cancel_at_period_end {
             self.end(SubscriptionStatus::Cancelled, now);
-            return (cycles, vec![Turn::Cancelled]);
+            return (cycles, vec![ScheduleEvent::Cancelled]);
         }
         let due = |sub: &Self, schedule: &Schedule| sub.peek(schedule, rules).filter(|cycle| cycle.bill_at <= now);
         let mut changed = self.clone();
@@ -325,12 +325,12 @@ impl Subscription {
                 return (cycles, turns);
             }
             *self = changed;
-            turns.push(Turn::ChangeApplied);
+            turns.push(ScheduleEvent::ChangeApplied);
         }
         let Some(schedule) = self.schedule() else {
             let reason = "its billing terms are not valid".to_owned();
             self.park(reason.clone());
-            return (cycles, vec![Turn::Parked(reason)]);
+            return (cycles, vec![ScheduleEvent::Parked(reason)]);
         };
 
         // A cycle was missed when the one after it is due as well.
@@ -345,7 +345,7 @@ impl Subscription {
         if due_count - 1 > rules.catch_up_limit {
             let reason = format!("more than {} cycles were missed: unpark it and say what to bill", rules.catch_up_limit);
             self.park(reason.clone());
-            turns.push(Turn::Parked(reason));
+            turns.push(ScheduleEvent::Parked(reason));
             return (cycles, turns);
         }
         let skipped = match self.catch_up {
@@ -356,18 +356,18 @@ impl Subscription {
         };
         self.catch_up_now(now, rules, &schedule, skipped, &mut cycles);
         if skipped > 0 {
-            turns.push(Turn::Skipped(skipped));
+            turns.push(ScheduleEvent::Skipped(skipped));
         }
         self.close(now, rules, &mut turns);
         (cycles, turns)
     }
 
-    fn close(&mut self, now: DateTime<Utc>, rules: &Rules, turns: &mut Vec<Turn>) {
+    fn close(&mut self, now: DateTime<Utc>, rules: &Rules, turns: &mut Vec<ScheduleEvent>) {
         self.refresh(rules);
         if self.due_at.is_some_and(|due| due <= now) {
             // Only an end date reached can be left to do.
             self.end(SubscriptionStatus::Completed, now);
-            turns.push(Turn::Completed);
+            turns.push(ScheduleEvent::Completed);
         }
     }
 

@@ -287,7 +287,7 @@ impl Gateway for FluidPay {
         }
     }
 
-    async fn release(&self, transaction_id: &str, _charge: &Charge) -> ReturnOutcome {
+    async fn void(&self, transaction_id: &str, _charge: &Charge) -> ReturnOutcome {
         // A void would take back what was captured, too.
         match self.get("release", transaction_id).await {
             Ok(transaction) => match transaction.standing(0) {

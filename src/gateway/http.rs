@@ -20,7 +20,7 @@ use reqwest::{
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::{Found, ReturnFound, ReturnOutcome, health, json::parse, mask};
+use super::{Found, ReturnFound, ReturnOutcome, circuit, json::parse, mask};
 use crate::{
     domain::payment::Outcome,
     telemetry::{GATEWAY_CALL_SECONDS, GATEWAY_FAULTS},
@@ -278,7 +278,7 @@ impl Http {
             NoAnswer::NotProcessed { retry_after, .. } => retry_after.and_then(|wait| TimeDelta::from_std(wait).ok()),
             NoAnswer::Unknown { .. } => None,
         };
-        health::note(Err(Fault { message: no_answer.clone().message(), retry_after }));
+        circuit::note(Err(Fault { message: no_answer.clone().message(), retry_after }));
         no_answer
     }
 
@@ -303,14 +303,14 @@ impl Http {
             let body = if bytes.is_empty() { Some(Value::Null) } else { parse(&bytes, self.fields) };
             let unreadable = || NoAnswer::unknown(format!("the answer ({}) is not JSON", status.as_u16()));
             let body = body.ok_or_else(|| self.fault("unreadable", unreadable()))?;
-            health::note(Ok(()));
+            circuit::note(Ok(()));
             return Ok(Answer::Done(body));
         }
         if status.is_client_error() {
             // The status alone says that it was refused; a lost body only loses the reason.
             let body = self.read(response).await.ok().and_then(|bytes| parse(&bytes, self.fields)).filter(|body| !body.is_null());
             let status = status.as_u16();
-            health::note(Ok(()));
+            circuit::note(Ok(()));
             // Without a word from the gateway these may come from something in between, or after the fact.
             if body.is_none() && matches!(status, 408 | 409 | 425 | 499) {
                 return Err(NoAnswer::unknown(format!("status {status} without a reason")));

@@ -3,8 +3,8 @@
 //! Adding a gateway is one file here and one line in [`Gateways::connect`]. A gateway never decides about retries: it says what
 //! happened, and `billing` decides. An [`Outcome::Unknown`] may only be followed by [`Gateway::look_up`].
 
+pub mod circuit;
 pub mod fluidpay;
-pub mod health;
 pub mod http;
 mod json;
 mod mask;
@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Semaphore;
 
-use self::{fluidpay::FluidPay, health::Health, http::Settings, paylike::Paylike, paysley::Paysley, requests::Requests};
+use self::{circuit::Health, fluidpay::FluidPay, http::Settings, paylike::Paylike, paysley::Paysley, requests::Requests};
 use crate::{
     config::{BreakerConfig, GatewayConfig, GatewayKind, Mode},
     domain::{
@@ -184,7 +184,7 @@ pub trait Gateway: Send + Sync {
 
     /// Gives reserved money free again; refused as `captured` where it has been taken. Repeating it does no harm. Best effort: an
     /// authorization that is not voided runs out by itself.
-    async fn release(&self, transaction_id: &str, charge: &Charge) -> ReturnOutcome;
+    async fn void(&self, transaction_id: &str, charge: &Charge) -> ReturnOutcome;
 
     /// Gives money back: a void where it has not settled, a refund where it has.
     ///

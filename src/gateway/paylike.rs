@@ -265,7 +265,7 @@ impl Gateway for Paylike {
         found.unwrap_or_else(|message| Found::NoAnswer { message })
     }
 
-    async fn release(&self, transaction_id: &str, _charge: &Charge) -> ReturnOutcome {
+    async fn void(&self, transaction_id: &str, _charge: &Charge) -> ReturnOutcome {
         self.give_free(transaction_id).await
     }
 

@@ -13,7 +13,7 @@ use super::{
     Capabilities, Charge, Disputed, Found, Gateway, Return, ReturnFound, ReturnOutcome, Sent,
     http::{Answer, Auth, Http, NoAnswer, Settings},
     json::{integer, text},
-    requests::{Ask, Asked, Heard, Outstanding, Received, Requests, Withdrawn},
+    requests::{Ask, Asked, Outstanding, Polled, Received, Requests, Withdrawn},
 };
 use crate::domain::payment::{Decline, DeclineClass, MethodKind, Outcome};
 
@@ -170,21 +170,21 @@ impl Requests for Paysley {
         }
     }
 
-    async fn hear(&self, outstanding: &Outstanding) -> Heard {
+    async fn poll(&self, outstanding: &Outstanding) -> Polled {
         let history = match self.history("hear", &outstanding.reference).await {
             Ok(history) => history,
-            Err(message) => return Heard::NoAnswer { message },
+            Err(message) => return Polled::NoAnswer { message },
         };
         let mut received = Vec::new();
         for payment in history.iter().rev().filter(|payment| payment.succeeded && (payment.is_charge() || payment.is_reserved()))
         {
             let (Some(currency), Some(amount_minor)) = (payment.currency, payment.amount_minor()) else {
-                return Heard::NoAnswer { message: format!("the amount of payment {} cannot be read", payment.id) };
+                return Polled::NoAnswer { message: format!("the amount of payment {} cannot be read", payment.id) };
             };
             let reserved = payment.is_reserved();
             received.push(Received { transaction_id: payment.id.clone(), amount_minor, currency, reserved });
         }
-        Heard::Payments(received)
+        Polled::Payments(received)
     }
 
     async fn withdraw(&self, request_id: &str) -> Withdrawn {
@@ -258,7 +258,7 @@ impl Gateway for Paysley {
         }
     }
 
-    async fn release(&self, _transaction_id: &str, _charge: &Charge) -> ReturnOutcome {
+    async fn void(&self, _transaction_id: &str, _charge: &Charge) -> ReturnOutcome {
         ReturnOutcome::Refused {
             code: "wrong_method".into(),
             message: "Paysley gives nothing free: a reservation runs out".into(),

@@ -81,7 +81,7 @@ pub struct Received {
 
 /// The gateway's answer when asked what was paid under a reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
+pub enum Polled {
     /// All of it, oldest first; none yet, as a rule.
     Payments(Vec<Received>),
     NoAnswer {
@@ -120,7 +120,7 @@ pub trait Requests: Send + Sync {
     async fn remind(&self, request_id: Option<&str>, ask: &Ask) -> Asked;
 
     /// What was paid under a reference. Only looks: nothing is captured here.
-    async fn hear(&self, outstanding: &Outstanding) -> Heard;
+    async fn poll(&self, outstanding: &Outstanding) -> Polled;
 
     /// Takes the request back. Repeating it does no harm.
     async fn withdraw(&self, request_id: &str) -> Withdrawn;

@@ -10,17 +10,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    billing::{Fault, Refusal},
+    billing::{BillingError, FieldError},
     store,
 };
-
-/// A field that cannot be accepted, and why.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct FieldError {
-    /// Path such as `add_ons[0].amount`; empty for the body as a whole.
-    pub field: String,
-    pub message: String,
-}
 
 /// The body of every 4xx and 5xx answer, `application/problem+json`.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -77,7 +69,7 @@ impl Problem {
     }
 
     /// 422 with all its faults.
-    pub fn invalid(faults: impl IntoIterator<Item = Fault>) -> Self {
+    pub fn invalid(faults: impl IntoIterator<Item = FieldError>) -> Self {
         let errors: Vec<FieldError> =
             faults.into_iter().map(|fault| FieldError { field: fault.field, message: fault.message }).collect();
         let said = |error: &FieldError| {
@@ -92,13 +84,13 @@ impl Problem {
     }
 }
 
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
+impl From<BillingError> for Problem {
+    fn from(refusal: BillingError) -> Self {
         match refusal {
-            Refusal::NotFound { .. } => Self::not_found(refusal.to_string()),
-            Refusal::WrongState(detail) => Self::conflict(detail),
-            Refusal::Invalid(faults) => Self::invalid(faults),
-            Refusal::Store(error) => error.into(),
+            BillingError::NotFound { .. } => Self::not_found(refusal.to_string()),
+            BillingError::WrongState(detail) => Self::conflict(detail),
+            BillingError::Invalid(faults) => Self::invalid(faults),
+            BillingError::Store(error) => error.into(),
         }
     }
 }

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use super::{auth::Caller, error::Problem};
 use crate::{
     billing::{
-        App, Fault,
+        App, FieldError,
         idempotency::{self, Begun},
     },
     domain::{customer::looks_like_card_number, id::ApiKeyId},
@@ -135,7 +135,7 @@ async fn keep(app: &App, owner: ApiKeyId, key: &str, response: Response) -> Resp
 }
 
 fn key_text(given: &HeaderValue) -> Result<&str, Problem> {
-    let refused = |message: &str| Problem::invalid([Fault::new("Idempotency-Key", message)]);
+    let refused = |message: &str| Problem::invalid([FieldError::new("Idempotency-Key", message)]);
     let key = given.to_str().map_err(|_| refused("must be visible ASCII"))?.trim();
     if key.is_empty() || key.len() > MAX_CHARACTERS {
         return Err(refused("must have from 1 to 255 characters"));

@@ -9,7 +9,7 @@ use utoipa::openapi::{
 };
 
 use super::error::Problem;
-use crate::{billing::Fault, domain::customer::looks_like_card_number};
+use crate::{billing::FieldError, domain::customer::looks_like_card_number};
 
 mod values;
 
@@ -22,7 +22,7 @@ const MAX_FAULTS: usize = 100;
 /// The faults found so far.
 #[derive(Debug, Default)]
 pub struct Faults {
-    list: Vec<Fault>,
+    list: Vec<FieldError>,
     /// In a query every value is text, so numbers and booleans are read from it.
     query: bool,
 }
@@ -34,7 +34,7 @@ impl Faults {
 
     pub fn push(&mut self, field: impl Into<String>, message: impl Into<String>) {
         if self.list.len() < MAX_FAULTS {
-            self.list.push(Fault::new(field, message));
+            self.list.push(FieldError::new(field, message));
         }
     }
 

@@ -11,7 +11,8 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
-use super::error::{FieldError, Problem};
+use super::error::Problem;
+use crate::billing::FieldError;
 
 /// Completes what was collected from the routes.
 pub fn complete(mut openapi: OpenApi) -> OpenApi {

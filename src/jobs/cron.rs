@@ -1,4 +1,4 @@
-//! Production: tokio-cron-scheduler rings bells; each job has one task that waits for its bell, so that a job never overlaps
+//! Production: tokio-cron-scheduler rings wakeups; each job has one task that waits for its schedule, so that a job never overlaps
 //! itself. Correctness never depends on a tick: a lost one is a late one. Several daemons share work by its rows; jobs that have a
 //! timetable instead take turns, see `occurrences`.
 
@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio_cron_scheduler::{Job as CronJob, JobScheduler};
 use tokio_util::task::TaskTracker;
 
-use super::{Bell, JOBS, Job, Ran, did_something, occurrences, travel};
+use super::{JOBS, Job, Ran, Schedule, advance, did_something, occurrences};
 use crate::{
     billing::{App, runs},
     domain::customer::Timeline,
@@ -72,7 +72,7 @@ impl Pulses {
     }
 }
 
-/// Starts every job and rings each bell once. Jobs stop claiming when `app.stopping` is cancelled.
+/// Starts every job and rings each schedule once. Jobs stop claiming when `app.stopping` is cancelled.
 pub async fn start(app: Arc<App>) -> anyhow::Result<Jobs> {
     let tracker = TaskTracker::new();
     let scheduler = JobScheduler::new().await.context("the cron scheduler could not be made")?;
@@ -83,27 +83,29 @@ pub async fn start(app: Arc<App>) -> anyhow::Result<Jobs> {
     let ticking = Pulse::new("cron");
     let mut all = vec![ticking.clone()];
     for job in JOBS {
-        let bell = (job.ring)(&app.bells).clone();
-        let ring = bell.clone();
-        ring_by_cron(&scheduler, job.bell, &app, move || ring.notify_one())
+        let schedule = (job.ring)(&app.wakeups).clone();
+        let ring = schedule.clone();
+        ring_by_cron(&scheduler, job.schedule, &app, move || ring.notify_one())
             .await
             .with_context(|| format!("job {} could not be scheduled", job.name))?;
         let pulse = Pulse::new(job.name);
         all.push(pulse.clone());
-        match job.bell {
-            Bell::Tick => tracker.spawn(answer(app.clone(), job, bell, pulse)),
-            Bell::Cron(expression) => tracker.spawn(occurrences::answer(app.clone(), job, expression.parse()?, bell, pulse)),
+        match job.schedule {
+            Schedule::EveryTick => tracker.spawn(answer(app.clone(), job, schedule, pulse)),
+            Schedule::Cron(expression) => {
+                tracker.spawn(occurrences::answer(app.clone(), job, expression.parse()?, schedule, pulse))
+            }
         };
     }
-    let travel = app.bells.travel.clone();
+    let advance = app.wakeups.advance.clone();
     let ring = move || {
         ticking.rests();
-        travel.notify_one();
+        advance.notify_one();
     };
-    ring_by_cron(&scheduler, Bell::Tick, &app, ring).await.context("test clocks could not be scheduled")?;
-    let pulse = Pulse::new("travel");
+    ring_by_cron(&scheduler, Schedule::EveryTick, &app, ring).await.context("test clocks could not be scheduled")?;
+    let pulse = Pulse::new("advance");
     all.push(pulse.clone());
-    tracker.spawn(travel::run(app.clone(), tracker.clone(), pulse));
+    tracker.spawn(advance::run(app.clone(), tracker.clone(), pulse));
     scheduler.start().await.context("the cron scheduler could not be started")?;
     // The scheduler looks twice a second and may be late under load; what is stuck stays stuck.
     let pulses = Pulses { all, bound: 2 * app.config.jobs.tick + Duration::from_secs(10) };
@@ -128,13 +130,13 @@ impl Jobs {
 
 async fn ring_by_cron(
     scheduler: &JobScheduler,
-    bell: Bell,
+    schedule: Schedule,
     app: &App,
     ring: impl Fn() + Send + Sync + 'static,
 ) -> anyhow::Result<()> {
-    let expression = match bell {
-        Bell::Tick => every(app.config.jobs.tick.as_secs()),
-        Bell::Cron(expression) => expression.to_owned(),
+    let expression = match schedule {
+        Schedule::EveryTick => every(app.config.jobs.tick.as_secs()),
+        Schedule::Cron(expression) => expression.to_owned(),
     };
     // The closure does nothing but ring: whatever takes time belongs to the task that answers.
     scheduler.add(CronJob::new(expression.as_str(), move |_, _| ring())?).await?;
@@ -153,13 +155,13 @@ fn every(seconds: u64) -> String {
 /// The shortest pause between two runs of a job that nobody rings for: what falls due meanwhile is done together.
 const GATHER: Duration = Duration::from_millis(50);
 
-async fn answer(app: Arc<App>, job: &'static Job, bell: Arc<Notify>, pulse: Arc<Pulse>) {
-    bell.notify_one();
+async fn answer(app: Arc<App>, job: &'static Job, schedule: Arc<Notify>, pulse: Arc<Pulse>) {
+    schedule.notify_one();
     let mut wait = None;
     loop {
         tokio::select! {
             () = app.stopping.cancelled() => return,
-            () = bell.notified() => {
+            () = schedule.notified() => {
                 pulse.works();
                 wait = run_and_look_ahead(&app, job).await;
             }
@@ -181,7 +183,7 @@ async fn run_and_look_ahead(app: &Arc<App>, job: &'static Job) -> Option<Duratio
         _ => job.earliest?(app, Timeline::Wall).await.ok().flatten(),
     }?;
     let wait = (next - app.clock.now()).to_std().unwrap_or_default().max(GATHER);
-    // What was due then and still is cannot be done now: it waits for the bell.
+    // What was due then and still is cannot be done now: it waits for the schedule.
     (next > started_at && wait < app.config.jobs.tick).then_some(wait)
 }
 
@@ -212,7 +214,9 @@ pub(super) async fn run(app: &Arc<App>, job: &'static Job, started_at: DateTime<
     // Ticks that found nothing would drown the history.
     let told = match &outcome {
         Ok(Ran::Idle(_)) => None,
-        Ok(Ran::Did(counts)) => (asked || job.bell != Bell::Tick || did_something(counts)).then(|| Ok(counts.clone())),
+        Ok(Ran::Did(counts)) => {
+            (asked || job.schedule != Schedule::EveryTick || did_something(counts)).then(|| Ok(counts.clone()))
+        }
         Err(error) => Some(Err(error.clone())),
     };
     if let Some(told) = told {

@@ -1,4 +1,4 @@
-//! The door for what happens by itself: the table of jobs. Each is declared once; `cron` rings their bells in production,
+//! The door for what happens by itself: the table of jobs. Each is declared once; `cron` rings their wakeups in production,
 //! `travel` asks the same table for the next instant with work under a test clock.
 
 use std::{future::Future, pin::Pin, sync::Arc};
@@ -8,25 +8,25 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::{
-    billing::{self, App, Bells, Done, runs::Counts},
+    billing::{self, App, Result, Wakeups, runs::Counts},
     domain::customer::Timeline,
     store,
 };
 
+pub mod advance;
 pub mod cron;
 pub mod occurrences;
 pub mod rehearsal;
-pub mod travel;
 
-type Work<'a, T> = Pin<Box<dyn Future<Output = Done<T>> + Send + 'a>>;
+type Work<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 type Earliest = for<'a> fn(&'a App, Timeline) -> Work<'a, Option<DateTime<Utc>>>;
 
-/// When a job's bell is rung.
+/// When a job's schedule is rung.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bell {
+pub enum Schedule {
     /// At every tick (`jobs.tick`).
-    Tick,
+    EveryTick,
     /// Six-field cron expression, UTC: each occurrence is run by one daemon of all.
     Cron(&'static str),
 }
@@ -34,8 +34,8 @@ pub enum Bell {
 pub struct Job {
     pub name: &'static str,
     pub about: &'static str,
-    pub bell: Bell,
-    pub ring: fn(&Bells) -> &Arc<Notify>,
+    pub schedule: Schedule,
+    pub ring: fn(&Wakeups) -> &Arc<Notify>,
     /// Does all that is due on a timeline by an instant.
     pub run: for<'a> fn(&'a Arc<App>, Timeline, DateTime<Utc>) -> Work<'a, Counts>,
     /// The earliest instant at which there is work on a timeline; jobs without it do nothing under a test clock.
@@ -56,15 +56,15 @@ pub enum Ran {
 impl Job {
     /// How long after the end of a run the job is late: two periods of its own timetable, but no less than two hours.
     pub fn late_after(&self) -> TimeDelta {
-        let timetable = match self.bell {
-            Bell::Tick => None,
-            Bell::Cron(expression) => expression.parse::<occurrences::Timetable>().ok(),
+        let timetable = match self.schedule {
+            Schedule::EveryTick => None,
+            Schedule::Cron(expression) => expression.parse::<occurrences::Timetable>().ok(),
         };
         timetable.map_or(NEVER_LATE_WITHIN, |timetable| (timetable.longest_gap() * 2).max(NEVER_LATE_WITHIN))
     }
 
     /// Runs where it has work by now. Asking first is a plain read; a run that finds nothing is a transaction, or several.
-    pub async fn run_due(&self, app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>) -> Done<Ran> {
+    pub async fn run_due(&self, app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>) -> Result<Ran> {
         if let Some(earliest) = self.earliest {
             let next = earliest(app, timeline).await?;
             if next.is_none_or(|at| at > now) {
@@ -80,14 +80,14 @@ pub const JOBS: &[Job] = &[
     Job {
         name: "bill_run",
         about: "opens the cycles and installments that are due: invoices with their lines",
-        bell: Bell::Tick,
-        ring: |bells| &bells.bill,
+        schedule: Schedule::EveryTick,
+        ring: |wakeups| &wakeups.bill,
         run: |app, timeline, now| {
             Box::pin(async move {
                 let opened = billing::invoice_due::invoice_due(app, timeline, now).await?;
                 let installments = billing::installments::due::open_due(app, timeline, now).await?;
                 if opened.cycles > 0 || installments > 0 {
-                    app.bells.collect.notify_one();
+                    app.wakeups.collect.notify_one();
                 }
                 Ok(counts([
                     ("cycles_opened", opened.cycles),
@@ -100,17 +100,17 @@ pub const JOBS: &[Job] = &[
     },
     Job {
         name: "collection",
-        about: "charges the invoices that are due, and ends dunning ladders",
-        bell: Bell::Tick,
-        ring: |bells| &bells.collect,
+        about: "charges the invoices that are due, and ends dunning dunning_rules",
+        schedule: Schedule::EveryTick,
+        ring: |wakeups| &wakeups.collect,
         run: |app, timeline, now| {
             Box::pin(async move {
                 let collected = billing::collect_due::collect_due(app, timeline, now).await?;
                 if collected.payments > 0 {
-                    app.bells.look_up.notify_one();
+                    app.wakeups.look_up.notify_one();
                 }
                 if collected.requests > 0 {
-                    app.bells.requests.notify_one();
+                    app.wakeups.requests.notify_one();
                 }
                 Ok(counts([
                     ("payments", collected.payments),
@@ -125,8 +125,8 @@ pub const JOBS: &[Job] = &[
     Job {
         name: "authorizations",
         about: "reserves what is charged in some days, where that is asked for, and gives free what is not wanted any more",
-        bell: Bell::Tick,
-        ring: |bells| &bells.authorize,
+        schedule: Schedule::EveryTick,
+        ring: |wakeups| &wakeups.authorize,
         run: |app, timeline, now| {
             Box::pin(async move {
                 let looked = billing::authorize::authorize_due(app, timeline, now).await?;
@@ -140,25 +140,25 @@ pub const JOBS: &[Job] = &[
     Job {
         name: "payment_requests",
         about: "asks customers to pay, hears what they have paid, reminds them, closes what expires; gives back what came twice",
-        bell: Bell::Tick,
-        ring: |bells| &bells.requests,
+        schedule: Schedule::EveryTick,
+        ring: |wakeups| &wakeups.requests,
         run: |app, timeline, now| {
             Box::pin(async move {
                 let marked = billing::requests::due(app, timeline, now).await?;
                 // Gateways live by real time: in production one run does it for every timeline.
                 let only = Some(timeline).filter(|timeline| *timeline != Timeline::Wall);
                 let called = billing::requests::work(app, only).await?;
-                let returned = billing::requests::return_surplus(app).await?;
-                Ok(counts([("requests_due", marked), ("requests_called_about", called), ("surplus_returns", returned)]))
+                let returned = billing::requests::return_overpayments(app).await?;
+                Ok(counts([("requests_due", marked), ("requests_called_about", called), ("overpayments_returned", returned)]))
             })
         },
         earliest: Some(|app, timeline| Box::pin(async move { Ok(store::awaited::request(&app.db, timeline).await?) })),
     },
     Job {
-        name: "look_ups",
+        name: "lookups",
         about: "asks gateways what became of payments, authorizations and refunds nobody knows the outcome of; frees claims of daemons gone silent",
-        bell: Bell::Tick,
-        ring: |bells| &bells.look_up,
+        schedule: Schedule::EveryTick,
+        ring: |wakeups| &wakeups.look_up,
         run: |app, _, _| {
             Box::pin(async move {
                 let freed = billing::collect_due::recover(app, false).await?;
@@ -179,15 +179,15 @@ pub const JOBS: &[Job] = &[
                 if timeline != Timeline::Wall {
                     return Ok(None);
                 }
-                Ok(store::awaited::look_up(&app.db).await?)
+                Ok(store::awaited::lookup(&app.db).await?)
             })
         }),
     },
     Job {
         name: "roll_outs",
         about: "takes catalog edits on to the subscriptions that they were asked to be rolled out to",
-        bell: Bell::Tick,
-        ring: |bells| &bells.roll_outs,
+        schedule: Schedule::EveryTick,
+        ring: |wakeups| &wakeups.roll_outs,
         run: |app, _, _| Box::pin(async move { Ok(counts([("subscriptions_rolled_out", billing::roll_out::work(app).await?)])) }),
         // Whatever clock a subscription lives by, its roll-out was asked for on the wall's.
         earliest: Some(|app, timeline| {
@@ -202,8 +202,8 @@ pub const JOBS: &[Job] = &[
     Job {
         name: "invariants",
         about: "looks whether the books agree and nothing has been forgotten; says when a line turns bad or good again",
-        bell: Bell::Cron("30 */5 * * * *"),
-        ring: |bells| &bells.invariants,
+        schedule: Schedule::Cron("30 */5 * * * *"),
+        ring: |wakeups| &wakeups.invariants,
         run: |app, _, _| {
             Box::pin(async move {
                 let turned = billing::invariants::watch(app).await?;
@@ -215,8 +215,8 @@ pub const JOBS: &[Job] = &[
     Job {
         name: "disputes",
         about: "asks gateways, a few times in the months after a payment, whether the customer's bank has taken it back",
-        bell: Bell::Cron("0 23 */6 * * *"),
-        ring: |bells| &bells.disputes,
+        schedule: Schedule::Cron("0 23 */6 * * *"),
+        ring: |wakeups| &wakeups.disputes,
         run: |app, _, _| {
             Box::pin(async move { Ok(counts([("payments_asked_about", billing::dispute::check(app, app.clock.now()).await?)])) })
         },
@@ -225,8 +225,8 @@ pub const JOBS: &[Job] = &[
     Job {
         name: "housekeeping",
         about: "removes what is kept for a while only: answers for repeats, old job runs, daemons long gone",
-        bell: Bell::Cron("0 7 * * * *"),
-        ring: |bells| &bells.housekeeping,
+        schedule: Schedule::Cron("0 7 * * * *"),
+        ring: |wakeups| &wakeups.housekeeping,
         run: |app, _, _| {
             Box::pin(async move {
                 let removed = billing::housekeeping::housekeeping(app).await?;

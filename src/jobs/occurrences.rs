@@ -53,15 +53,15 @@ impl Timetable {
     }
 }
 
-/// Waits for occurrences, and for whoever asks for a run. The bell only hastens what the next tick would find.
-pub(super) async fn answer(app: Arc<App>, job: &'static Job, timetable: Timetable, bell: Arc<Notify>, pulse: Arc<Pulse>) {
+/// Waits for occurrences, and for whoever asks for a run. The schedule only hastens what the next tick would find.
+pub(super) async fn answer(app: Arc<App>, job: &'static Job, timetable: Timetable, schedule: Arc<Notify>, pulse: Arc<Pulse>) {
     let tick = app.config.jobs.tick;
     // At start: what was missed.
     let mut next = app.clock.now();
     loop {
         let rung = tokio::select! {
             () = app.stopping.cancelled() => return,
-            () = bell.notified() => true,
+            () = schedule.notified() => true,
             () = tokio::time::sleep(tick) => false,
         };
         if rung || next <= app.clock.now() {
@@ -110,7 +110,7 @@ pub async fn take_turn(app: &Arc<App>, job: &'static Job, timetable: &Timetable)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::{Bell, JOBS};
+    use crate::jobs::{JOBS, Schedule};
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().expect("an instant")
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn every_timetable_in_the_table_can_be_read() {
         for job in JOBS {
-            if let Bell::Cron(expression) = job.bell {
+            if let Schedule::Cron(expression) = job.schedule {
                 let timetable: Timetable = expression.parse().expect(job.name);
                 assert!(timetable.latest(at("2026-01-01T00:00:00Z")).is_some(), "{} never occurs", job.name);
             }

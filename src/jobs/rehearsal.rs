@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::travel::{do_due, earliest};
+use super::advance::{do_due, earliest};
 use crate::{
-    billing::{App, Done, runs::Counts},
+    billing::{App, Result, runs::Counts},
     clock::Clock,
     domain::customer::Timeline,
 };
 
 /// Takes everything on the wall timeline to `until`; work due at that very instant is left. `arrived` hears of every instant.
-pub async fn rehearse(app: &Arc<App>, until: DateTime<Utc>, mut arrived: impl FnMut(DateTime<Utc>, &Counts)) -> Done<Counts> {
+pub async fn rehearse(app: &Arc<App>, until: DateTime<Utc>, mut arrived: impl FnMut(DateTime<Utc>, &Counts)) -> Result<Counts> {
     assert!(matches!(app.clock, Clock::Manual(_)), "a rehearsal must not be held on the real clock");
     let timeline = Timeline::Wall;
     let mut total = Counts::new();

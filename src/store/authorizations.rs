@@ -251,7 +251,7 @@ pub async fn void_used(tx: &mut Tx, authorizations: &[AuthorizationId], reason: 
 }
 
 /// Claims those whose look-up or void is due. If the claimer dies, it falls due again at `until`.
-pub async fn claim_look_ups(
+pub async fn claim_lookups(
     tx: &mut Tx,
     owner: &str,
     timeline: Option<Timeline>,
@@ -291,7 +291,7 @@ pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, reborn: Option<&str>
 }
 
 /// Look-ups claimed by an earlier life of this daemon are due at once.
-pub async fn release_look_ups(tx: &mut Tx, now: DateTime<Utc>, owner: &str) -> Result<u64> {
+pub async fn release_lookups(tx: &mut Tx, now: DateTime<Utc>, owner: &str) -> Result<u64> {
     tx.query(
         "update authorizations set next_lookup_at = $1, lease_owner = null where lease_owner = $2 and next_lookup_at is not null",
     )
@@ -312,7 +312,7 @@ pub async fn undecided(db: &Db, timeline: Timeline) -> Result<i64> {
 }
 
 /// When the next look-up or void on a timeline is due, wall time.
-pub async fn earliest_look_up(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
+pub async fn earliest_lookup(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
     let row: (Option<DateTime<Utc>>,) = db
         .query(
             "select min(next_lookup_at) from authorizations where timeline = $1 and status in ('pending', 'unknown', 'voiding')",

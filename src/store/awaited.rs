@@ -22,7 +22,7 @@ pub async fn bill(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> 
 }
 
 /// The first reminder or expiry of a payment request, by its own clock. On the wall also the first call about any request, and the
-/// first surplus to be given back: gateways live by real time, whatever clock a customer is on.
+/// first overpayment to be given back: gateways live by real time, whatever clock a customer is on.
 pub async fn request(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
     let row: At = db
         .query(
@@ -41,7 +41,7 @@ pub async fn request(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>
 }
 
 /// The end of the first claim, or the first look-up, of payments, authorizations and refunds, of whatever timeline.
-pub async fn look_up(db: &Db) -> Result<Option<DateTime<Utc>>> {
+pub async fn lookup(db: &Db) -> Result<Option<DateTime<Utc>>> {
     let row: At = db
         .query(
             "select min(awaited_at) from (

@@ -10,7 +10,7 @@ use crate::domain::{
 };
 
 /// A kind of catalog entry and the statements over its table.
-pub trait Shelf: Kind {
+pub trait CatalogKind: Kind {
     const TABLE: &'static str;
     /// What people call one of them.
     const NOUN: &'static str;
@@ -22,7 +22,7 @@ pub trait Shelf: Kind {
 
 macro_rules! shelves {
     ($($kind:ident, $table:literal, $noun:literal;)+) => {$(
-        impl Shelf for $kind {
+        impl CatalogKind for $kind {
             const TABLE: &'static str = $table;
             const NOUN: &'static str = $noun;
             const FIND: &'static str = concat!("select * from ", $table, " where id = $1 or reference = $1");
@@ -38,24 +38,24 @@ shelves! {
     Discount, "discounts", "discount";
 }
 
-impl<K: Shelf> Row for Entry<K> {
-    const TABLE: &'static str = <K as Shelf>::TABLE;
+impl<K: CatalogKind> Row for Entry<K> {
+    const TABLE: &'static str = <K as CatalogKind>::TABLE;
     const COLUMNS: &'static [&'static str] =
         &["id", "reference", "name", "description", "amount", "percentage", "duration", "created_at", "updated_at"];
 }
 
-pub async fn insert<K: Shelf>(tx: &mut Tx, entry: &Entry<K>) -> Result<()> {
+pub async fn insert<K: CatalogKind>(tx: &mut Tx, entry: &Entry<K>) -> Result<()> {
     tx.insert_rows(std::slice::from_ref(entry)).await
 }
 
-pub async fn save<K: Shelf>(tx: &mut Tx, entry: &Entry<K>) -> Result<()> {
+pub async fn save<K: CatalogKind>(tx: &mut Tx, entry: &Entry<K>) -> Result<()> {
     let columns = &["reference", "name", "description", "amount", "percentage", "duration", "updated_at"];
     tx.update_rows(std::slice::from_ref(entry), columns).await?;
     Ok(())
 }
 
 /// By id or reference.
-pub async fn find<K: Shelf>(db: &Db, key: &str) -> Result<Option<Entry<K>>>
+pub async fn find<K: CatalogKind>(db: &Db, key: &str) -> Result<Option<Entry<K>>>
 where
     Entry<K>: Record,
 {
@@ -63,7 +63,7 @@ where
 }
 
 /// The same inside a transaction.
-pub async fn find_in<K: Shelf>(tx: &mut Tx, key: &str) -> Result<Option<Entry<K>>>
+pub async fn find_in<K: CatalogKind>(tx: &mut Tx, key: &str) -> Result<Option<Entry<K>>>
 where
     Entry<K>: Record,
 {
@@ -71,14 +71,14 @@ where
 }
 
 /// All of those that the keys name, by id or reference.
-pub async fn find_many<K: Shelf>(tx: &mut Tx, keys: &[&str]) -> Result<Vec<Entry<K>>>
+pub async fn find_many<K: CatalogKind>(tx: &mut Tx, keys: &[&str]) -> Result<Vec<Entry<K>>>
 where
     Entry<K>: Record,
 {
     tx.query(K::FIND_MANY).bind_list(keys).bind_list(keys).all().await
 }
 
-pub async fn lock<K: Shelf>(tx: &mut Tx, key: &str) -> Result<Option<Entry<K>>>
+pub async fn lock<K: CatalogKind>(tx: &mut Tx, key: &str) -> Result<Option<Entry<K>>>
 where
     Entry<K>: Record,
 {
@@ -86,7 +86,7 @@ where
 }
 
 /// Plans and subscriptions keep their copies.
-pub async fn delete<K: Shelf>(tx: &mut Tx, id: Id<K>) -> Result<()> {
+pub async fn delete<K: CatalogKind>(tx: &mut Tx, id: Id<K>) -> Result<()> {
     tx.query(K::DELETE).bind(id).run().await?;
     Ok(())
 }

@@ -12,39 +12,39 @@ use crate::domain::id::{
 
 /// An invariant that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
-pub struct Breach {
+pub struct Violation {
     pub name: String,
     pub count: i64,
     pub broken_at: DateTime<Utc>,
 }
 
-impl Row for Breach {
-    const TABLE: &'static str = "invariant_breaches";
+impl Row for Violation {
+    const TABLE: &'static str = "invariant_violations";
     const COLUMNS: &'static [&'static str] = &["name", "count", "broken_at"];
 }
 
 /// Those that did not hold when last looked at, locked: who looks at the same time waits.
-pub async fn breaches(tx: &mut Tx) -> Result<Vec<Breach>> {
-    tx.query("select * from invariant_breaches order by name for update").all().await
+pub async fn violations(tx: &mut Tx) -> Result<Vec<Violation>> {
+    tx.query("select * from invariant_violations order by name for update").all().await
 }
 
 /// Fails with [`super::Error::Conflict`] if one is known already.
-pub async fn broken(tx: &mut Tx, breaches: &[Breach]) -> Result<()> {
-    tx.insert_rows(breaches).await
+pub async fn broken(tx: &mut Tx, violations: &[Violation]) -> Result<()> {
+    tx.insert_rows(violations).await
 }
 
 /// The same for whoever only looks.
-pub async fn known(db: &Db) -> Result<Vec<Breach>> {
-    db.query("select * from invariant_breaches order by name").all().await
+pub async fn known(db: &Db) -> Result<Vec<Violation>> {
+    db.query("select * from invariant_violations order by name").all().await
 }
 
 /// As many break it now.
-pub async fn recount(tx: &mut Tx, breaches: &[Breach]) -> Result<u64> {
-    tx.update_rows(breaches, &["count"]).await
+pub async fn recount(tx: &mut Tx, violations: &[Violation]) -> Result<u64> {
+    tx.update_rows(violations, &["count"]).await
 }
 
 pub async fn restored(tx: &mut Tx, names: &[&str]) -> Result<u64> {
-    tx.query("delete from invariant_breaches where name in list($1)").bind_list(names).run().await
+    tx.query("delete from invariant_violations where name in list($1)").bind_list(names).run().await
 }
 
 /// Subscriptions that are to be billed and that no bill run will ever find.

@@ -34,7 +34,7 @@ impl Row for Payment {
         "amount",
         "amount_captured",
         "amount_refunded",
-        "surplus",
+        "overpayment",
         "amount_disputed",
         "currency",
         "status",
@@ -59,7 +59,7 @@ impl Row for Payment {
 const PROGRESS: &[&str] = &[
     "amount_captured",
     "amount_refunded",
-    "surplus",
+    "overpayment",
     "status",
     "transaction_id",
     "decline_class",
@@ -208,7 +208,7 @@ pub async fn owners_of(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<Owner>
 
 /// Claims payments whose look-up is due: unknown ones, and what was given up and is asked about once more. If the claimer dies,
 /// the look-up falls due again at `until`.
-pub async fn claim_look_ups(
+pub async fn claim_lookups(
     tx: &mut Tx,
     owner: &str,
     timeline: Option<Timeline>,
@@ -233,7 +233,7 @@ pub async fn claim_look_ups(
 }
 
 /// Prolongs those of these claimed look-ups that are still this claimer's. Locks them in the order in which all do.
-pub async fn keep_look_ups(tx: &mut Tx, owner: &str, payments: &[PaymentId], until: DateTime<Utc>) -> Result<u64> {
+pub async fn keep_lookups(tx: &mut Tx, owner: &str, payments: &[PaymentId], until: DateTime<Utc>) -> Result<u64> {
     let held: Vec<(PaymentId,)> = tx
         .query(
             "select id from payments where id in list($1) and lease_owner = $2 and status in ('unknown', 'gateway_error') and next_lookup_at is not null
@@ -265,7 +265,7 @@ pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, reborn: Option<&str>
 }
 
 /// Look-ups claimed by an earlier life of this daemon are due at once.
-pub async fn release_look_ups(tx: &mut Tx, now: DateTime<Utc>, owner: &str) -> Result<u64> {
+pub async fn release_lookups(tx: &mut Tx, now: DateTime<Utc>, owner: &str) -> Result<u64> {
     tx.query("update payments set next_lookup_at = $1, lease_owner = null where lease_owner = $2 and next_lookup_at is not null and status in ('unknown', 'gateway_error')")
         .bind(now)
         .bind(owner.to_owned())
@@ -284,7 +284,7 @@ pub async fn undecided(db: &Db, timeline: Timeline) -> Result<i64> {
 }
 
 /// When the next look-up on a timeline is due, wall time.
-pub async fn earliest_look_up(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
+pub async fn earliest_lookup(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
     let row: (Option<DateTime<Utc>>,) = db
         .query("select min(next_lookup_at) from payments where timeline = $1 and status = 'unknown'")
         .bind(timeline)
@@ -314,7 +314,7 @@ pub async fn of_request(tx: &mut Tx, request: PaymentRequestId) -> Result<Vec<Pa
     tx.query("select * from payments where payment_request_id = $1 order by id").bind(request).all().await
 }
 
-/// Claims payments whose surplus is to go back by now. If the claimer dies, they fall due again at `until`.
+/// Claims payments whose overpayment is to go back by now. If the claimer dies, they fall due again at `until`.
 pub async fn claim_returns(tx: &mut Tx, now: DateTime<Utc>, until: DateTime<Utc>, limit: i64) -> Result<Vec<Payment>> {
     let mut claimed: Vec<Payment> = tx
         .query("select * from payments where return_at <= $1 order by return_at limit $2 for update skip locked")
@@ -340,7 +340,7 @@ pub async fn last_gateways(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<(I
     .await
 }
 
-/// When the next surplus of a timeline is to go back, wall time.
+/// When the next overpayment of a timeline is to go back, wall time.
 pub async fn earliest_return(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
     let row: (Option<DateTime<Utc>>,) = db
         .query("select min(return_at) from payments where timeline = $1 and return_at is not null")

@@ -98,7 +98,7 @@ pub async fn failures(tx: &mut Tx, invoice: InvoiceId, payment: PaymentId) -> Re
 }
 
 /// Claims unknown refunds whose look-up is due.
-pub async fn claim_look_ups(
+pub async fn claim_lookups(
     tx: &mut Tx,
     owner: &str,
     now: DateTime<Utc>,
@@ -119,7 +119,7 @@ pub async fn claim_look_ups(
 }
 
 /// Prolongs those of these claimed look-ups that are still this claimer's. Locks them in the order in which all do.
-pub async fn keep_look_ups(tx: &mut Tx, owner: &str, refunds: &[RefundId], until: DateTime<Utc>) -> Result<u64> {
+pub async fn keep_lookups(tx: &mut Tx, owner: &str, refunds: &[RefundId], until: DateTime<Utc>) -> Result<u64> {
     let held: Vec<(RefundId,)> = tx
         .query(
             "select id from refunds where id in list($1) and lease_owner = $2 and status = 'unknown' and next_lookup_at is not null
@@ -151,7 +151,7 @@ pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, reborn: Option<&str>
 }
 
 /// Look-ups claimed by an earlier life of this daemon are due at once.
-pub async fn release_look_ups(tx: &mut Tx, now: DateTime<Utc>, owner: &str) -> Result<u64> {
+pub async fn release_lookups(tx: &mut Tx, now: DateTime<Utc>, owner: &str) -> Result<u64> {
     tx.query("update refunds set next_lookup_at = $1, lease_owner = null where lease_owner = $2 and next_lookup_at is not null and status = 'unknown'")
         .bind(now)
         .bind(owner.to_owned())

@@ -98,7 +98,7 @@ tables! {
     "roll_outs" by "id": RollOut;
     "events" by "id": Event;
     "job_runs" by "id": super::runs::JobRun;
-    "invariant_breaches" by "name": super::invariants::Breach;
+    "invariant_violations" by "name": super::invariants::Violation;
     "gateway_pauses" by "gateway": super::gateways::GatewayPause;
 }
 

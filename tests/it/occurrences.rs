@@ -12,7 +12,7 @@ use rebilld::{
     clock::Clock,
     domain::customer::Timeline,
     jobs::{
-        self, Bell, JOBS, Job, Ran,
+        self, JOBS, Job, Ran, Schedule,
         occurrences::{Timetable, take_turn},
     },
 };
@@ -98,11 +98,11 @@ on_both! {
         // On SQLite this is the only one.
         let writer = world.app.db.begin().await.expect("tx");
         let tick = async {
-            for job in JOBS.iter().filter(|job| job.bell == Bell::Tick) {
+            for job in JOBS.iter().filter(|job| job.schedule == Schedule::EveryTick) {
                 let ran = job.run_due(&world.app, Timeline::Wall, world.app.clock.now()).await.expect(job.name);
                 assert!(matches!(ran, Ran::Idle(None)), "{}: {ran:?}", job.name);
             }
-            assert!(billing::travel::claim(&world.app).await.expect("asked").is_empty());
+            assert!(billing::test_clocks::claim(&world.app).await.expect("asked").is_empty());
         };
         tokio::time::timeout(std::time::Duration::from_secs(20), tick).await.expect("nobody waits");
         drop(writer);

@@ -237,14 +237,14 @@ impl World {
         if billing::look_up::look_up_payments(&self.app, None).await.expect("looked up") > 0 {
             billing::requests::work(&self.app, None).await.expect("worked");
         }
-        billing::requests::return_surplus(&self.app).await.expect("returned");
+        billing::requests::return_overpayments(&self.app).await.expect("returned");
     }
 
     /// Moves the test clock, doing all due work on the way.
     pub async fn advance(&self, to: &str) {
         self.set_out(to).await;
-        for clock in billing::travel::claim(&self.app).await.expect("claimed") {
-            jobs::travel::advance(&self.app, clock).await.expect("advanced");
+        for clock in billing::test_clocks::claim(&self.app).await.expect("claimed") {
+            jobs::advance::advance(&self.app, clock).await.expect("advanced");
         }
     }
 

@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use rebilld::{
-    billing::{App, Done, collect_due},
+    billing::{App, Result, collect_due},
     config::Config,
     domain::customer::Timeline,
     gateway::{Configured, Gateway, Gateways, fluidpay::FluidPay, http::Settings, paylike::Paylike},
-    jobs::{Bell, JOBS},
+    jobs::{JOBS, Schedule},
     sandbox::{FLUIDPAY_KEY, PAYLIKE_KEY, PAYLIKE_MERCHANT},
 };
 use tokio::{
@@ -32,7 +32,7 @@ pub struct Daemon {
     pub life: Arc<Life>,
     pub app: Arc<App>,
     lives: usize,
-    tasks: BTreeMap<String, JoinHandle<Option<Done<String>>>>,
+    tasks: BTreeMap<String, JoinHandle<Option<Result<String>>>>,
 }
 
 /// How far a clock may be off, in milliseconds.
@@ -111,7 +111,7 @@ impl Daemon {
         });
     }
 
-    pub fn spawn(&mut self, name: impl Into<String>, work: impl Future<Output = Done<String>> + Send + 'static) {
+    pub fn spawn(&mut self, name: impl Into<String>, work: impl Future<Output = Result<String>> + Send + 'static) {
         let name = name.into();
         let (life, told) = (self.life.clone(), name.clone());
         let task = Task::new(&self.life, async move {
@@ -126,12 +126,12 @@ impl Daemon {
         self.tasks.insert(name, tokio::spawn(task));
     }
 
-    /// Every job is done that is not being done already, and again while its bell is rung.
+    /// Every job is done that is not being done already, and again while its schedule is rung.
     pub fn tick(&mut self) {
         if self.tasks.contains_key("start") {
             return;
         }
-        for job in JOBS.iter().filter(|job| job.bell == Bell::Tick && job.name != "roll_outs") {
+        for job in JOBS.iter().filter(|job| job.schedule == Schedule::EveryTick && job.name != "roll_outs") {
             if self.tasks.contains_key(job.name) {
                 continue;
             }
@@ -141,7 +141,7 @@ impl Daemon {
                 for _ in 0..4 {
                     let counts = (job.run)(&app, Timeline::Wall, app.clock.now()).await?;
                     words.push_str(&serde_json::to_string(&counts).unwrap_or_default());
-                    if timeout(Duration::from_millis(1500), (job.ring)(&app.bells).notified()).await.is_err() {
+                    if timeout(Duration::from_millis(1500), (job.ring)(&app.wakeups).notified()).await.is_err() {
                         break;
                     }
                 }

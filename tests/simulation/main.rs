@@ -40,7 +40,7 @@ const HAPPENS: &[&str] = &[
     "invoice.uncollectible",
     "invoice.voided",
     "payment.declined",
-    "payment.stray_authorization",
+    "payment.orphaned_authorization",
     "payment.unknown",
     "refund.succeeded",
     "refund.unknown",

@@ -3,7 +3,7 @@
 use chrono::{Days, NaiveDate};
 use rebilld::{
     billing::{
-        App, Done, Refusal, cancel,
+        App, BillingError, Result, cancel,
         change::{self, When},
         customers::{self, CustomerInput},
         gateways,
@@ -93,28 +93,28 @@ pub const OPERATIONS: &[(u32, Operation)] = {
 const ACTOR: Actor = Actor::System;
 
 /// One row of these, if there is any.
-async fn any<T: Record + Clone>(app: &App, dice: &mut Dice, sql: &'static str) -> Done<T> {
+async fn any<T: Record + Clone>(app: &App, dice: &mut Dice, sql: &'static str) -> Result<T> {
     let rows: Vec<T> = app.db.query(sql).all().await?;
     if rows.is_empty() {
-        Err(Refusal::WrongState("there is none".to_owned()))
+        Err(BillingError::WrongState("there is none".to_owned()))
     } else {
         Ok(rows[dice.below(rows.len() as u64) as usize].clone())
     }
 }
 
-async fn subscription(app: &App, dice: &mut Dice) -> Done<SubscriptionId> {
+async fn subscription(app: &App, dice: &mut Dice) -> Result<SubscriptionId> {
     Ok(any::<(SubscriptionId,)>(app, dice, "select id from subscriptions order by id").await?.0)
 }
 
-async fn customer(app: &App, dice: &mut Dice) -> Done<CustomerId> {
+async fn customer(app: &App, dice: &mut Dice) -> Result<CustomerId> {
     Ok(any::<(CustomerId,)>(app, dice, "select id from customers order by id").await?.0)
 }
 
-async fn open_invoice(app: &App, dice: &mut Dice) -> Done<InvoiceId> {
+async fn open_invoice(app: &App, dice: &mut Dice) -> Result<InvoiceId> {
     Ok(any::<(InvoiceId,)>(app, dice, "select id from invoices where status = 'open' order by id").await?.0)
 }
 
-async fn paid_invoice(app: &App, dice: &mut Dice) -> Done<InvoiceId> {
+async fn paid_invoice(app: &App, dice: &mut Dice) -> Result<InvoiceId> {
     Ok(any::<(InvoiceId,)>(app, dice, "select id from invoices where amount_paid > 0 order by id").await?.0)
 }
 
@@ -127,7 +127,7 @@ fn today(app: &App) -> NaiveDate {
 }
 
 impl Operation {
-    pub async fn perform(self, app: &App, world: &World, dice: &mut Dice) -> Done<String> {
+    pub async fn perform(self, app: &App, world: &World, dice: &mut Dice) -> Result<String> {
         use Operation::*;
         let later = |dice: &mut Dice| today(app).checked_add_days(Days::new(1 + dice.below(20))).expect("a date");
         let told = match self {
@@ -251,7 +251,7 @@ impl Operation {
 }
 
 /// As an operator does who looks into the gateway's own books.
-pub async fn resolve(app: &App, world: &World, payment: &Payment) -> Done<()> {
+pub async fn resolve(app: &App, world: &World, payment: &Payment) -> Result<()> {
     let ledger = world.sandbox.ledger();
     let taken =
         ledger.iter().find(|entry| entry.reference == payment.reference && matches!(entry.kind, Kind::Charge | Kind::Capture));
@@ -277,7 +277,7 @@ fn terms(app: &App, dice: &mut Dice, customer: CustomerId) -> SubscribeInput {
     }
 }
 
-async fn new_method(app: &App, world: &World, dice: &mut Dice, customer: CustomerId) -> Done<String> {
+async fn new_method(app: &App, world: &World, dice: &mut Dice, customer: CustomerId) -> Result<String> {
     let paylike = dice.chance(450);
     let token = if paylike { world.sandbox.paylike_tokens(1) } else { world.sandbox.fluidpay_tokens(1, "sim") }.remove(0);
     let input = MethodInput {
@@ -296,7 +296,7 @@ async fn new_method(app: &App, world: &World, dice: &mut Dice, customer: Custome
 }
 
 /// The next instant at which a daemon has something to do.
-pub async fn next_due(app: &App) -> Done<Option<chrono::DateTime<chrono::Utc>>> {
+pub async fn next_due(app: &App) -> Result<Option<chrono::DateTime<chrono::Utc>>> {
     let looked_up: (Option<chrono::DateTime<chrono::Utc>>,) = app
         .db
         .query(

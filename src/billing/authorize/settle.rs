@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{Answer, event};
 use crate::{
-    billing::{App, Done, Refusal},
+    billing::{App, BillingError, Result},
     domain::{
         authorization::{Authorization, AuthorizationStatus as Status},
         customer::Timeline,
@@ -21,11 +21,11 @@ use crate::{
 const LAST_STEP_REPEATS: i64 = 7;
 
 /// Writes an answer down; says what to ask next, if anything. Tries again where the database was in the way: money may be reserved.
-pub(super) async fn settle(app: &App, claimed: &Authorization, answer: &Answer) -> Done<Option<Authorization>> {
+pub(super) async fn settle(app: &App, claimed: &Authorization, answer: &Answer) -> Result<Option<Authorization>> {
     let mut tries = 0;
     loop {
         match once(app, claimed, answer).await {
-            Err(Refusal::Store(error)) if tries < 5 => {
+            Err(BillingError::Store(error)) if tries < 5 => {
                 tries += 1;
                 tracing::warn!(%error, tries, "settling an authorization failed, trying again");
                 tokio::time::sleep(std::time::Duration::from_millis(50 << tries)).await;
@@ -35,7 +35,7 @@ pub(super) async fn settle(app: &App, claimed: &Authorization, answer: &Answer) 
     }
 }
 
-async fn once(app: &App, claimed: &Authorization, answer: &Answer) -> Done<Option<Authorization>> {
+async fn once(app: &App, claimed: &Authorization, answer: &Answer) -> Result<Option<Authorization>> {
     if matches!(answer, Answer::LeaseLost) {
         return Ok(None);
     }
@@ -54,7 +54,7 @@ async fn once(app: &App, claimed: &Authorization, answer: &Answer) -> Done<Optio
             let again = Authorization { next_lookup_at: Some(app.clock.now()), lease_token, ..authorization };
             store::authorizations::save(&mut tx, &[again]).await?;
             tx.commit().await?;
-            app.bells.look_up.notify_one();
+            app.wakeups.look_up.notify_one();
         }
         return Ok(None);
     }
@@ -80,7 +80,7 @@ async fn once(app: &App, claimed: &Authorization, answer: &Answer) -> Done<Optio
     store::events::append(&mut tx, &events).await?;
     tx.commit().await?;
     if authorization.status != before {
-        app.bells.authorize.notify_one();
+        app.wakeups.authorize.notify_one();
     }
     Ok(again.then_some(authorization))
 }
@@ -133,7 +133,7 @@ impl Settling<'_> {
                 self.ask_later(message);
             }
             Answer::Cleared(..) => self.ask_later("several transactions were found, and none of them is reserved"),
-            Answer::Released(_) | Answer::LeaseLost => {}
+            Answer::Voided(_) | Answer::LeaseLost => {}
         }
         false
     }
@@ -194,16 +194,16 @@ impl Settling<'_> {
 
     fn voided(&mut self, answer: &Answer) {
         match answer {
-            Answer::Released(ReturnOutcome::Returned { .. }) => {
+            Answer::Voided(ReturnOutcome::Returned { .. }) => {
                 self.end(Status::Voided);
                 self.tell("authorization.voided", json!({ "reason": self.authorization.void_reason }));
             }
-            Answer::Released(ReturnOutcome::Refused { code, message }) => {
+            Answer::Voided(ReturnOutcome::Refused { code, message }) => {
                 self.lose(&format!("{message} ({code})"));
                 // It may have been taken meanwhile.
                 self.authorization.next_lookup_at = Some(self.wall);
             }
-            Answer::Released(ReturnOutcome::GatewayError { message } | ReturnOutcome::Unknown { message })
+            Answer::Voided(ReturnOutcome::GatewayError { message } | ReturnOutcome::Unknown { message })
             | Answer::Outcome(Outcome::Unknown { message })
             | Answer::Silence(message) => self.ask_later(message),
             _ => {}
@@ -221,7 +221,7 @@ impl Settling<'_> {
                 if closed =>
             {
                 self.authorization.transaction_id = Some(transaction_id.clone());
-                self.tell("authorization.stray", json!({ "transaction_id": transaction_id }));
+                self.tell("authorization.orphaned", json!({ "transaction_id": transaction_id }));
                 self.authorization =
                     super::to_void(self.app, self.authorization.clone(), "it arrived after it was given up", self.wall);
                 return true;

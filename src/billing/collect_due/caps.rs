@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::{DateTime, Utc};
 
 use crate::{
-    billing::{App, Done},
+    billing::{App, Result},
     domain::{
-        cap::{Cap, Room, room},
+        cap::{Allowance, Cap, room},
         customer::Timeline,
         id::InvoiceId,
         payment::PaymentStatus,
@@ -23,9 +23,9 @@ const TRUSTED_AFTER: usize = 8;
 /// Credentials of which more was due than could be under way, and how often each was accepted in this run. Where many invoices
 /// share one, those that were accepted vouch for as many more.
 #[derive(Debug, Default, Clone)]
-pub(in crate::billing) struct Accepted(HashMap<String, usize>);
+pub(in crate::billing) struct SuccessTally(HashMap<String, usize>);
 
-impl Accepted {
+impl SuccessTally {
     pub(super) fn watch(&mut self, credential: String) {
         self.0.entry(credential).or_default();
     }
@@ -66,7 +66,7 @@ pub(in crate::billing) struct Credentials<'a> {
     attempts: HashMap<String, Attempts>,
     /// Credentials that another daemon is claiming something for at this moment.
     elsewhere: BTreeSet<String>,
-    accepted: &'a Accepted,
+    accepted: &'a SuccessTally,
     now: DateTime<Utc>,
     /// Credentials that had to wait for what is under way.
     pub(super) behind: Vec<String>,
@@ -79,8 +79,8 @@ impl<'a> Credentials<'a> {
         timeline: Timeline,
         now: DateTime<Utc>,
         methods: &BTreeMap<InvoiceId, ChosenMethod>,
-        accepted: &'a Accepted,
-    ) -> Done<Self> {
+        accepted: &'a SuccessTally,
+    ) -> Result<Self> {
         let targets: Vec<Target> = methods.values().filter_map(Target::of).collect();
         Self::of(app, tx, timeline, now, &targets, accepted).await
     }
@@ -91,8 +91,8 @@ impl<'a> Credentials<'a> {
         timeline: Timeline,
         now: DateTime<Utc>,
         targets: &[Target],
-        accepted: &'a Accepted,
-    ) -> Done<Self> {
+        accepted: &'a SuccessTally,
+    ) -> Result<Self> {
         let mut known = Self {
             caps: HashMap::new(),
             attempts: HashMap::new(),
@@ -126,27 +126,27 @@ impl<'a> Credentials<'a> {
     }
 
     /// Whether this method may be charged now; if so, it is charged.
-    pub(super) fn take(&mut self, method: &ChosenMethod) -> Room {
-        Target::of(method).map_or(Room::Yes, |target| self.charge(target))
+    pub(super) fn take(&mut self, method: &ChosenMethod) -> Allowance {
+        Target::of(method).map_or(Allowance::Now, |target| self.charge(target))
     }
 
     /// The same of a target.
-    pub(in crate::billing) fn charge(&mut self, Target { gateway, credential }: Target) -> Room {
+    pub(in crate::billing) fn charge(&mut self, Target { gateway, credential }: Target) -> Allowance {
         let caps = self.caps.get(&gateway).map_or(&[][..], Vec::as_slice);
         if caps.is_empty() {
-            return Room::Yes;
+            return Allowance::Now;
         }
         if self.elsewhere.contains(&credential) {
-            return Room::Behind;
+            return Allowance::Blocked;
         }
         let attempts = self.attempts.entry(credential.clone()).or_default();
         let vouched = if attempts.declined.is_empty() { self.accepted.vouch_for(&credential) } else { 0 };
         let under_way = attempts.under_way.get(vouched..).unwrap_or_default();
         let found = room(caps, &attempts.declined, under_way, self.now);
         match found {
-            Room::Yes => attempts.under_way.push(self.now),
-            Room::Behind => self.behind.push(credential),
-            Room::At(_) => {}
+            Allowance::Now => attempts.under_way.push(self.now),
+            Allowance::Blocked => self.behind.push(credential),
+            Allowance::At(_) => {}
         }
         found
     }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    billing::{App, Done, authorize::to_void},
+    billing::{App, Result, authorize::to_void},
     domain::{
         authorization::{Authorization, AuthorizationStatus, Credential},
         id::InvoiceId,
@@ -21,7 +21,7 @@ use crate::{
 const WAIT: TimeDelta = TimeDelta::minutes(1);
 const AT_MOST: TimeDelta = TimeDelta::hours(1);
 
-pub(super) enum Held {
+pub(super) enum AuthorizedStep {
     /// What is reserved is captured.
     Capture,
     /// Until this instant of the invoice's own clock.
@@ -29,13 +29,13 @@ pub(super) enum Held {
 }
 
 /// The open authorizations of a claim.
-pub(super) struct Reserved {
+pub(super) struct Authorized {
     open: HashMap<InvoiceId, Authorization>,
     changed: Vec<Authorization>,
 }
 
-impl Reserved {
-    pub(super) async fn of(tx: &mut Tx, invoices: &[InvoiceId]) -> Done<Self> {
+impl Authorized {
+    pub(super) async fn of(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Self> {
         let open = store::authorizations::lock_of_invoices(tx, invoices).await?;
         Ok(Self { open: open.into_iter().map(|found| (found.invoice_id, found.authorization)).collect(), changed: Vec::new() })
     }
@@ -48,25 +48,25 @@ impl Reserved {
         method: Option<&ChosenMethod>,
         now: DateTime<Utc>,
         wall: DateTime<Utc>,
-    ) -> Option<Held> {
+    ) -> Option<AuthorizedStep> {
         let open = self.open.get(&invoice.id).filter(|_| invoice.next_action == NextAction::Charge)?;
         if open.status == AuthorizationStatus::Authorized {
             let fits = match method.filter(|_| app.gateways.get(&open.gateway).is_some()) {
                 Some(method) => open.covers(invoice.balance_due(), invoice.currency, &credential(app, method), now),
                 None => Err("there is no payment method to be charged"),
             };
-            let Err(reason) = fits else { return Some(Held::Capture) };
+            let Err(reason) = fits else { return Some(AuthorizedStep::Capture) };
             let open = self.open.remove(&invoice.id)?;
             let mut voiding = to_void(app, open, reason, wall);
             voiding.next_lookup_at = Some(wall);
             self.changed.push(voiding);
-            return Some(Held::Wait(now + WAIT));
+            return Some(AuthorizedStep::Wait(now + WAIT));
         }
         let patient = wall - open.called_at < AT_MOST;
         if !patient {
             self.open.remove(&invoice.id);
         }
-        patient.then(|| Held::Wait(now + WAIT))
+        patient.then(|| AuthorizedStep::Wait(now + WAIT))
     }
 
     /// The payment of an invoice becomes the capture of what was reserved for it, if anything was.
@@ -86,7 +86,7 @@ impl Reserved {
     }
 
     /// Writes what became of them. Says whether any is to be given free.
-    pub(super) async fn close(self, tx: &mut Tx) -> Done<bool> {
+    pub(super) async fn close(self, tx: &mut Tx) -> Result<bool> {
         store::authorizations::save(tx, &self.changed).await?;
         Ok(self.changed.iter().any(|authorization| authorization.status == AuthorizationStatus::Voiding))
     }

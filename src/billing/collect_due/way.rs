@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 
 use super::caps::Credentials;
 use crate::{
-    billing::{App, gateways::Holds},
+    billing::{App, gateways::Admissions},
     domain::{
-        cap::Room,
+        cap::Allowance,
         customer::Timeline,
         dunning::Postponement,
         invoice::{Invoice, NextAction},
@@ -15,7 +15,7 @@ use crate::{
     store::invoices::ChosenMethod,
 };
 
-pub(super) enum Way<'m> {
+pub(super) enum CollectionStep<'m> {
     /// To a gateway now, by this method.
     Charge(&'m ChosenMethod),
     /// The customer is asked to pay.
@@ -25,12 +25,12 @@ pub(super) enum Way<'m> {
     /// Left as it is for the moment: what is under way at the same credential decides.
     Behind,
     /// No gateway is asked.
-    Without(Obstacle),
+    Without(NotCollectable),
 }
 
 /// Why an invoice that is due is not sent to a gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::billing) enum Obstacle {
+pub(in crate::billing) enum NotCollectable {
     LadderEnded,
     NoMethod,
     GatewayNotConfigured,
@@ -40,7 +40,7 @@ pub(in crate::billing) enum Obstacle {
     MandateEnded,
 }
 
-impl Obstacle {
+impl NotCollectable {
     pub(in crate::billing) fn class(self) -> DeclineClass {
         match self {
             Self::LadderEnded | Self::NoMethod | Self::MandateEnded => DeclineClass::NewCardNeeded,
@@ -65,45 +65,45 @@ pub(super) fn of<'m>(
     invoice: &Invoice,
     method: Option<&'m ChosenMethod>,
     credentials: &mut Credentials,
-    gateways: &mut Holds,
-) -> Way<'m> {
+    gateways: &mut Admissions,
+) -> CollectionStep<'m> {
     if invoice.next_action == NextAction::GiveUp {
-        return Way::Without(Obstacle::LadderEnded);
+        return CollectionStep::Without(NotCollectable::LadderEnded);
     }
     let Some(method) = method.filter(|method| method.payment_method_id.is_some()) else {
-        return Way::Without(Obstacle::NoMethod);
+        return CollectionStep::Without(NotCollectable::NoMethod);
     };
     let Some(gateway) = method.gateway.as_deref().and_then(|name| app.gateways.get(name)) else {
-        return Way::Without(Obstacle::GatewayNotConfigured);
+        return CollectionStep::Without(NotCollectable::GatewayNotConfigured);
     };
     if gateway.live && timeline != Timeline::Wall {
-        return Way::Without(Obstacle::LiveGateway);
+        return CollectionStep::Without(NotCollectable::LiveGateway);
     }
     if let Some(until) = gateways.until(&gateway.name) {
-        return Way::Wait(until, Postponement::Gateway);
+        return CollectionStep::Wait(until, Postponement::Gateway);
     }
     if method.kind == Some(MethodKind::PaymentRequest) {
-        return Way::Ask(method);
+        return CollectionStep::Ask(method);
     }
     if method.mandate_ended_at.is_some() {
-        return Way::Without(Obstacle::MandateEnded);
+        return CollectionStep::Without(NotCollectable::MandateEnded);
     }
     match credentials.take(method) {
-        Room::Yes => {
+        Allowance::Now => {
             gateways.take(&gateway.name);
-            Way::Charge(method)
+            CollectionStep::Charge(method)
         }
-        Room::Behind => Way::Behind,
-        Room::At(until) => Way::Wait(until, Postponement::Cap),
+        Allowance::Blocked => CollectionStep::Behind,
+        Allowance::At(until) => CollectionStep::Wait(until, Postponement::Cap),
     }
 }
 
 /// What was approved before needs its gateway and nothing else.
-pub(super) fn approved<'m>(method: &'m ChosenMethod, gateways: &mut Holds) -> Way<'m> {
+pub(super) fn approved<'m>(method: &'m ChosenMethod, gateways: &mut Admissions) -> CollectionStep<'m> {
     let gateway = method.gateway.as_deref().unwrap_or_default();
     if let Some(until) = gateways.until(gateway) {
-        return Way::Wait(until, Postponement::Gateway);
+        return CollectionStep::Wait(until, Postponement::Gateway);
     }
     gateways.take(gateway);
-    Way::Charge(method)
+    CollectionStep::Charge(method)
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{InstallmentPlanRow, Nows, PAGE, Prepared, Sheet, again, payers};
 use crate::{
     billing::{
-        App, Done,
+        App, Result,
         checks::Checks,
         installments::create::{self, Named},
     },
@@ -23,7 +23,7 @@ pub(super) async fn prepare(
     prepared: &mut Prepared,
     rows: Vec<InstallmentPlanRow>,
     unread: &HashSet<String>,
-) -> Done<()> {
+) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }

@@ -5,10 +5,10 @@ use serde_json::json;
 use super::{
     Overview,
     create::{check_method, taken},
-    held::Held,
+    held::InstallmentPlanEdit,
 };
 use crate::{
-    billing::{App, Done, checks::Checks, dunning_policies},
+    billing::{App, Result, checks::Checks, dunning_policies},
     domain::{
         customer::Metadata,
         event::Actor,
@@ -31,8 +31,8 @@ pub struct PlanPatch {
 }
 
 /// Who pays with what, and when the plan gives up; the total and what is paid stay.
-pub async fn update(app: &App, actor: &Actor, key: &str, patch: PlanPatch) -> Done<Overview> {
-    let mut held = Held::take(app, actor, key).await?;
+pub async fn update(app: &App, actor: &Actor, key: &str, patch: PlanPatch) -> Result<Overview> {
+    let mut held = InstallmentPlanEdit::take(app, actor, key).await?;
     let mut checks = Checks::default();
     checks.reference::<PlanKind>(patch.reference.as_ref().and_then(|reference| reference.as_deref()));
     checks.within("default_after", patch.default_after.unwrap_or(0), 0..=MAX_INSTALLMENTS as i64);

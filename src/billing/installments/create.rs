@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::{Overview, held::Held};
+use super::{Overview, held::InstallmentPlanEdit};
 use crate::{
-    billing::{App, Done, Refusal, checks::Checks, dunning_policies},
+    billing::{App, BillingError, Result, checks::Checks, dunning_policies},
     domain::{
         calendar::{self, BusinessDay},
         customer::{Customer, Metadata, PaymentMethod, Timeline, Zone},
@@ -83,12 +83,12 @@ pub struct Named<'a> {
     pub policy: Option<DunningPolicyId>,
 }
 
-pub async fn create(app: &App, actor: &Actor, input: PlanInput) -> Done<Overview> {
+pub async fn create(app: &App, actor: &Actor, input: PlanInput) -> Result<Overview> {
     let mut tx = app.db.begin().await?;
     let (schedule, now) = built(app, &mut tx, input).await?;
     store::installments::insert(&mut tx, &schedule).await.map_err(taken)?;
     let has_down_payment = schedule.plan.down_payment > 0;
-    let mut held = Held::of(app, actor, tx, now, schedule);
+    let mut held = InstallmentPlanEdit::of(app, actor, tx, now, schedule);
     if has_down_payment {
         held.open(&[0]).await?;
     }
@@ -96,21 +96,21 @@ pub async fn create(app: &App, actor: &Actor, input: PlanInput) -> Done<Overview
 }
 
 /// What [`create`] would make. Nothing is stored.
-pub async fn preview(app: &App, input: PlanInput) -> Done<Overview> {
+pub async fn preview(app: &App, input: PlanInput) -> Result<Overview> {
     let mut tx = app.db.begin().await?;
     let (schedule, now) = built(app, &mut tx, input).await?;
     Ok(Overview::new(schedule, None, now))
 }
 
 /// The only unique value of a plan is its reference.
-pub(super) fn taken(error: store::Error) -> Refusal {
+pub(super) fn taken(error: store::Error) -> BillingError {
     match error {
-        store::Error::Conflict => Refusal::invalid("reference", "is taken by another installment plan"),
+        store::Error::Conflict => BillingError::invalid("reference", "is taken by another installment plan"),
         other => other.into(),
     }
 }
 
-async fn built(app: &App, tx: &mut Tx, input: PlanInput) -> Done<(InstallmentSchedule, DateTime<Utc>)> {
+async fn built(app: &App, tx: &mut Tx, input: PlanInput) -> Result<(InstallmentSchedule, DateTime<Utc>)> {
     let customer = store::customers::lock(tx, &input.customer).await?;
     let timeline = customer.as_ref().map_or(Timeline::Wall, |customer| customer.timeline);
     let now = app.now_in(tx, timeline).await?;
@@ -239,7 +239,7 @@ fn take_over(checks: &mut Checks, schedule: &mut InstallmentSchedule, taken: Tak
 
 const NOT_THEIRS: &str = "is no payment method of this customer";
 
-pub(super) async fn check_method(tx: &mut Tx, checks: &mut Checks, customer: &Customer, method: PaymentMethodId) -> Done<()> {
+pub(super) async fn check_method(tx: &mut Tx, checks: &mut Checks, customer: &Customer, method: PaymentMethodId) -> Result<()> {
     let methods = store::payment_methods::of_customer(tx, customer.id).await?;
     if !methods.iter().any(|known| known.id == method) {
         checks.fault("payment_method_id", NOT_THEIRS);

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::{draft, end_settled, paid_event};
 use crate::{
-    billing::{App, Done, open::open_invoices},
+    billing::{App, Result, open::open_invoices},
     domain::{
         customer::Timeline,
         event::Actor,
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Opens everything due on a timeline by `now`, until nothing is. Answers how many installments that was.
-pub async fn open_due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<usize> {
+pub async fn open_due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<usize> {
     let mut opened = 0;
     while let Some(installments) = open_batch(app, timeline, now).await? {
         opened += installments;
@@ -33,7 +33,7 @@ pub async fn open_due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done
 }
 
 /// None when nothing was due.
-async fn open_batch(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<Option<usize>> {
+async fn open_batch(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<Option<usize>> {
     let mut tx = app.db.begin().await?;
     let mut plans = store::installments::due(&mut tx, timeline, now, app.config.billing.batch.into()).await?;
     if plans.is_empty() {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Overview, draft, ended_event, paid_event};
 use crate::{
-    billing::{App, Done, Refusal, customers, open::open_invoices},
+    billing::{App, BillingError, Result, customers, open::open_invoices},
     domain::{
         customer::Customer,
         event::{Actor, Event, difference},
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Locks are taken in the order installment plan, invoices, customer, as settlement takes them.
-pub(super) struct Held<'a> {
+pub(super) struct InstallmentPlanEdit<'a> {
     pub app: &'a App,
     pub actor: &'a Actor,
     pub tx: Tx,
@@ -32,12 +32,12 @@ pub(super) struct Held<'a> {
     pub preview: bool,
 }
 
-impl<'a> Held<'a> {
+impl<'a> InstallmentPlanEdit<'a> {
     /// By id or reference.
-    pub async fn take(app: &'a App, actor: &'a Actor, key: &str) -> Done<Self> {
+    pub async fn take(app: &'a App, actor: &'a Actor, key: &str) -> Result<Self> {
         let mut tx = app.db.begin().await?;
         let schedule =
-            store::installments::lock(&mut tx, key).await?.ok_or_else(|| Refusal::not_found("installment plan", key))?;
+            store::installments::lock(&mut tx, key).await?.ok_or_else(|| BillingError::not_found("installment plan", key))?;
         let now = app.now_in(&mut tx, schedule.plan.timeline).await?;
         Ok(Self::of(app, actor, tx, now, schedule))
     }
@@ -52,7 +52,7 @@ impl<'a> Held<'a> {
     }
 
     /// Invoices scheduled installments now, all in one.
-    pub async fn open(&mut self, numbers: &[i64]) -> Done<()> {
+    pub async fn open(&mut self, numbers: &[i64]) -> Result<()> {
         let chosen = |part: &&Installment| numbers.contains(&part.number);
         let parts: Vec<&Installment> = self.schedule.installments.iter().filter(chosen).collect();
         if parts.is_empty() {
@@ -74,7 +74,7 @@ impl<'a> Held<'a> {
     }
 
     /// Invoices of the plan that are owed still, locked, and those of them that a payment is on its way for.
-    pub async fn owed(&mut self) -> Done<(Vec<Invoice>, Vec<InvoiceId>)> {
+    pub async fn owed(&mut self) -> Result<(Vec<Invoice>, Vec<InvoiceId>)> {
         let owed = store::invoices::lock_owed_of_installment_plan(&mut self.tx, self.schedule.plan.id).await?;
         let ids: Vec<InvoiceId> = owed.iter().map(|invoice| invoice.id).collect();
         let in_flight = store::payments::invoices_in_flight(&mut self.tx, &ids).await?;
@@ -82,12 +82,12 @@ impl<'a> Held<'a> {
     }
 
     /// Its customer, locked: no invoice may be locked after this.
-    pub async fn lock_customer(&mut self) -> Done<Customer> {
+    pub async fn lock_customer(&mut self) -> Result<Customer> {
         customers::locked(&mut self.tx, &self.schedule.plan.customer_id.to_string()).await
     }
 
     /// Stores it with an event of this kind that says what changed, and `more`.
-    pub async fn commit(self, kind: &str, more: Value) -> Done<Overview> {
+    pub async fn commit(self, kind: &str, more: Value) -> Result<Overview> {
         let mut data = difference(&self.before, &self.schedule);
         if let (Value::Object(data), Value::Object(more)) = (&mut data, more) {
             data.extend::<Map<String, Value>>(more);
@@ -96,12 +96,12 @@ impl<'a> Held<'a> {
     }
 
     /// Stores one that is new.
-    pub async fn commit_new(self) -> Done<Overview> {
+    pub async fn commit_new(self) -> Result<Overview> {
         let data = json!({ "after": self.schedule });
         self.put("installment_plan.created", data).await
     }
 
-    async fn put(mut self, kind: &str, data: Value) -> Done<Overview> {
+    async fn put(mut self, kind: &str, data: Value) -> Result<Overview> {
         self.schedule.check()?;
         let (owed, any_paid) = self.schedule.standing();
         let (timeline, id) = (self.schedule.plan.timeline, self.schedule.plan.id);
@@ -131,10 +131,10 @@ impl<'a> Held<'a> {
         }
         self.tx.commit().await?;
         if self.collect {
-            self.app.bells.collect.notify_one();
+            self.app.wakeups.collect.notify_one();
         }
         if self.schedule.plan.due_at.is_some_and(|due| due <= self.now) {
-            self.app.bells.bill.notify_one();
+            self.app.wakeups.bill.notify_one();
         }
         Ok(overview)
     }

@@ -3,9 +3,9 @@
 use chrono::NaiveDate;
 use serde_json::{Value, json};
 
-use super::{Overview, held::Held, pay};
+use super::{Overview, held::InstallmentPlanEdit, pay};
 use crate::{
-    billing::{App, Done, Refusal},
+    billing::{App, BillingError, Result},
     domain::{
         event::Actor,
         installment::{change::Spread, restore::Arrears, shift::MAX_CYCLES},
@@ -33,27 +33,27 @@ pub enum Operation {
 }
 
 /// Does it, and answers the plan as it is then.
-pub async fn operate(app: &App, actor: &Actor, key: &str, operation: &Operation) -> Done<Overview> {
-    carry_out(Held::take(app, actor, key).await?, operation).await
+pub async fn operate(app: &App, actor: &Actor, key: &str, operation: &Operation) -> Result<Overview> {
+    carry_out(InstallmentPlanEdit::take(app, actor, key).await?, operation).await
 }
 
 /// What [`operate`] would answer now, but for the ids of invoices that it would open. Nothing is stored.
-pub async fn preview(app: &App, actor: &Actor, key: &str, operation: &Operation) -> Done<Overview> {
-    let mut held = Held::take(app, actor, key).await?;
+pub async fn preview(app: &App, actor: &Actor, key: &str, operation: &Operation) -> Result<Overview> {
+    let mut held = InstallmentPlanEdit::take(app, actor, key).await?;
     held.preview = true;
     carry_out(held, operation).await
 }
 
-async fn carry_out(mut held: Held<'_>, operation: &Operation) -> Done<Overview> {
+async fn carry_out(mut held: InstallmentPlanEdit<'_>, operation: &Operation) -> Result<Overview> {
     let moment = held.moment();
     let (what, data): (&str, Value) = match operation {
         Operation::Change { number, date, amount, spread } => {
             held.schedule.payable(*number)?;
             if date.is_none() && amount.is_none() {
-                return Err(Refusal::invalid("", "must have a date or an amount"));
+                return Err(BillingError::invalid("", "must have a date or an amount"));
             }
             if amount.is_none() && spread.is_some() {
-                return Err(Refusal::invalid("spread", "needs an amount beside it"));
+                return Err(BillingError::invalid("spread", "needs an amount beside it"));
             }
             held.schedule.change(*number, *date, *amount, spread.unwrap_or_default(), moment)?;
             ("changed", json!({ "number": number }))
@@ -72,7 +72,7 @@ async fn carry_out(mut held: Held<'_>, operation: &Operation) -> Done<Overview> 
         }
         Operation::Skip { cycles } => {
             if !(1..=MAX_CYCLES).contains(cycles) {
-                return Err(Refusal::invalid("cycles", format!("must be from 1 to {MAX_CYCLES}")));
+                return Err(BillingError::invalid("cycles", format!("must be from 1 to {MAX_CYCLES}")));
             }
             held.schedule.skip(*cycles, moment)?;
             ("changed", json!({ "skipped": cycles }))

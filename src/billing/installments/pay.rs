@@ -3,9 +3,9 @@
 
 use serde_json::json;
 
-use super::held::Held;
+use super::held::InstallmentPlanEdit;
 use crate::{
-    billing::{Done, Refusal, payment_methods::collect_now, void::void_invoices},
+    billing::{BillingError, Result, payment_methods::collect_now, void::void_invoices},
     domain::{
         id::InvoiceId,
         installment::{InstallmentStatus, restore::Arrears},
@@ -14,7 +14,7 @@ use crate::{
     store,
 };
 
-pub(super) async fn pay(held: &mut Held<'_>, number: i64) -> Done<()> {
+pub(super) async fn pay(held: &mut InstallmentPlanEdit<'_>, number: i64) -> Result<()> {
     let part = held.schedule.payable(number)?.clone();
     let again = match part.invoice_id {
         None => {
@@ -30,7 +30,7 @@ pub(super) async fn pay(held: &mut Held<'_>, number: i64) -> Done<()> {
 }
 
 /// Answers the numbers of what was scheduled.
-pub(super) async fn pay_off(held: &mut Held<'_>) -> Done<Vec<i64>> {
+pub(super) async fn pay_off(held: &mut InstallmentPlanEdit<'_>) -> Result<Vec<i64>> {
     let scheduled = held.schedule.scheduled()?;
     let again = collect_again(held, |_| true).await?;
     if scheduled.is_empty() && again.is_empty() {
@@ -40,12 +40,12 @@ pub(super) async fn pay_off(held: &mut Held<'_>) -> Done<Vec<i64>> {
     Ok(scheduled)
 }
 
-fn on_its_way() -> Refusal {
-    Refusal::WrongState("a payment for it is on its way or undecided: wait until that has ended".to_owned())
+fn on_its_way() -> BillingError {
+    BillingError::WrongState("a payment for it is on its way or undecided: wait until that has ended".to_owned())
 }
 
 /// Makes invoices of the plan due now unless a payment is on its way; those that were given up on are open again.
-async fn collect_again(held: &mut Held<'_>, wanted: impl Fn(&Invoice) -> bool) -> Done<Vec<InvoiceId>> {
+async fn collect_again(held: &mut InstallmentPlanEdit<'_>, wanted: impl Fn(&Invoice) -> bool) -> Result<Vec<InvoiceId>> {
     let (owed, in_flight) = held.owed().await?;
     let now = held.now;
     let mut due: Vec<Invoice> = owed.into_iter().filter(|invoice| wanted(invoice) && !in_flight.contains(&invoice.id)).collect();
@@ -67,7 +67,7 @@ async fn collect_again(held: &mut Held<'_>, wanted: impl Fn(&Invoice) -> bool) -
 }
 
 /// Opens a defaulted plan again, and does with the invoices of what failed what is asked for.
-pub(super) async fn restore(held: &mut Held<'_>, arrears: Arrears) -> Done<()> {
+pub(super) async fn restore(held: &mut InstallmentPlanEdit<'_>, arrears: Arrears) -> Result<()> {
     let moment = held.moment();
     held.schedule.restore(arrears, moment)?;
     if arrears == Arrears::Collect {
@@ -84,7 +84,7 @@ pub(super) async fn restore(held: &mut Held<'_>, arrears: Arrears) -> Done<()> {
     if let Some(part_paid) = moved.iter().find(|invoice| invoice.amount_paid > 0) {
         let message =
             format!("{} is paid in part, so its rest cannot be owed elsewhere: say collect, or leave the plan", part_paid.number);
-        return Err(Refusal::WrongState(message));
+        return Err(BillingError::WrongState(message));
     }
     let reason = "others of the plan took its installments over";
     let events = void_invoices(&mut held.tx, held.app, held.now, held.actor, moved, reason).await?;
@@ -92,7 +92,7 @@ pub(super) async fn restore(held: &mut Held<'_>, arrears: Arrears) -> Done<()> {
     Ok(())
 }
 
-pub(super) async fn cancel(held: &mut Held<'_>) -> Done<()> {
+pub(super) async fn cancel(held: &mut InstallmentPlanEdit<'_>) -> Result<()> {
     let (owed, in_flight) = held.owed().await?;
     held.schedule.cancel(&in_flight, held.now)?;
     let open = owed.into_iter().filter(|invoice| invoice.status == InvoiceStatus::Open).collect();

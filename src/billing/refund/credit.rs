@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::wanted;
 use crate::{
-    billing::{App, Done, Refusal, customers},
+    billing::{App, BillingError, Result, customers},
     domain::{
         customer::Credit,
         event::Actor,
@@ -17,23 +17,23 @@ use crate::{
 
 /// Gives back `amount` (minor units; all that is left if none) of what was paid for an invoice as credit of its customer. What
 /// credit had paid of it can be given back, too.
-pub async fn to_credit(app: &App, actor: &Actor, invoice_id: InvoiceId, amount: Option<i64>, reason: &str) -> Done<Refund> {
+pub async fn to_credit(app: &App, actor: &Actor, invoice_id: InvoiceId, amount: Option<i64>, reason: &str) -> Result<Refund> {
     let mut tx = app.db.begin().await?;
     let Some(mut invoice) = store::invoices::lock(&mut tx, invoice_id).await? else {
-        return Err(Refusal::not_found("invoice", invoice_id));
+        return Err(BillingError::not_found("invoice", invoice_id));
     };
     let now = app.now_in(&mut tx, invoice.timeline).await?;
     let claimed = store::refunds::claimed(&mut tx, invoice.id).await?;
     let amount = wanted(&invoice, RefundTo::Credit, claimed, amount)?;
     let mut customer = customers::locked(&mut tx, &invoice.customer_id.to_string()).await?;
     if customer.currency != invoice.currency {
-        return Err(Refusal::WrongState(format!(
+        return Err(BillingError::WrongState(format!(
             "the customer's credit is in {} and this invoice in {}: it can be given back to its payment method only",
             customer.currency, invoice.currency
         )));
     }
     if customer.balance.saturating_add(amount) > MAX_AMOUNT_MINOR {
-        return Err(Refusal::WrongState(format!("it would bring the customer's credit beyond {MAX_AMOUNT_MINOR}")));
+        return Err(BillingError::WrongState(format!("it would bring the customer's credit beyond {MAX_AMOUNT_MINOR}")));
     }
     let refund = Refund {
         id: app.id(),

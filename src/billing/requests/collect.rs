@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Plan, draft, event};
 use crate::{
-    billing::{App, Done},
+    billing::{App, Result},
     domain::{
         customer::Customer,
         event::{Actor, Event},
@@ -31,7 +31,7 @@ pub(in crate::billing) struct Asking<'a> {
 }
 
 impl<'a> Asking<'a> {
-    pub async fn load(app: &'a App, tx: &mut Tx, invoices: &[&Invoice], now: DateTime<Utc>, wall: DateTime<Utc>) -> Done<Self> {
+    pub async fn load(app: &'a App, tx: &mut Tx, invoices: &[&Invoice], now: DateTime<Utc>, wall: DateTime<Utc>) -> Result<Self> {
         let ids: Vec<InvoiceId> = invoices.iter().map(|invoice| invoice.id).collect();
         let payers: Vec<CustomerId> = invoices.iter().map(|invoice| invoice.customer_id).collect();
         let (customers, requests) = if ids.is_empty() {
@@ -88,7 +88,7 @@ impl<'a> Asking<'a> {
     }
 
     /// Writes them. Answers for how many invoices there was something to do.
-    pub async fn close(self, tx: &mut Tx) -> Done<usize> {
+    pub async fn close(self, tx: &mut Tx) -> Result<usize> {
         store::payment_requests::save(tx, &self.again).await?;
         store::payment_requests::insert(tx, &self.made).await?;
         store::events::append(tx, &self.events).await?;

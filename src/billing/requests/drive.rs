@@ -6,20 +6,20 @@ use futures_util::{StreamExt, stream};
 
 use super::{
     scheduled,
-    settle::{News, Step, settle},
+    settle::{RequestAnswer, Step, settle},
 };
 use crate::{
-    billing::{App, Done, gateway_operations::catch_panic},
+    billing::{App, Result, gateway_operations::catch_panic},
     domain::{
         customer::Timeline,
         payment_request::{PaymentRequest, RequestStatus},
     },
-    gateway::requests::{Ask, Asked, Heard, Outstanding, Requests, Withdrawn},
+    gateway::requests::{Ask, Asked, Outstanding, Polled, Requests, Withdrawn},
     store,
 };
 
 /// Does what is due about requests at the gateways; only those of `timeline`, if one is given. Answers how many.
-pub async fn work(app: &App, timeline: Option<Timeline>) -> Done<usize> {
+pub async fn work(app: &App, timeline: Option<Timeline>) -> Result<usize> {
     let mut worked = 0;
     // What falls due meanwhile is the next run's, so that this one has an end however slow the gateways are.
     let due = app.clock.now();
@@ -29,7 +29,7 @@ pub async fn work(app: &App, timeline: Option<Timeline>) -> Done<usize> {
             break;
         }
         worked += claimed.len();
-        let outcomes: Vec<Done<()>> = stream::iter(claimed)
+        let outcomes: Vec<Result<()>> = stream::iter(claimed)
             .map(|request| drive(app, request))
             .buffer_unordered(app.config.billing.batch as usize)
             .collect()
@@ -42,7 +42,7 @@ pub async fn work(app: &App, timeline: Option<Timeline>) -> Done<usize> {
     Ok(worked)
 }
 
-async fn claim(app: &App, timeline: Option<Timeline>, due: DateTime<Utc>) -> Done<Vec<PaymentRequest>> {
+async fn claim(app: &App, timeline: Option<Timeline>, due: DateTime<Utc>) -> Result<Vec<PaymentRequest>> {
     let mut tx = app.db.begin().await?;
     let until = app.clock.now() + app.config.collection.lease;
     let limit = app.config.billing.batch.into();
@@ -56,7 +56,7 @@ async fn claim(app: &App, timeline: Option<Timeline>, due: DateTime<Utc>) -> Don
 /// Claims what is due, records that the customers are being asked and makes no call, as a daemon does that dies at this very moment.
 /// For tests of recovery.
 #[doc(hidden)]
-pub async fn claim_only(app: &App, timeline: Timeline) -> Done<usize> {
+pub async fn claim_only(app: &App, timeline: Timeline) -> Result<usize> {
     let claimed = claim(app, Some(timeline), app.clock.now()).await?;
     for request in &claimed {
         begin(app, request).await?;
@@ -64,12 +64,12 @@ pub async fn claim_only(app: &App, timeline: Timeline) -> Done<usize> {
     Ok(claimed.len())
 }
 
-async fn drive(app: &App, mut request: PaymentRequest) -> Done<()> {
+async fn drive(app: &App, mut request: PaymentRequest) -> Result<()> {
     let configured = app.gateways.get(&request.gateway).cloned();
     let Some((gateway, asks)) = configured.as_ref().and_then(|gateway| Some((gateway, gateway.adapter.requests()?))) else {
         // It left the configuration: asked again later, and parked for an operator in the end.
         let message = format!("gateway {} is not configured for payment requests", request.gateway);
-        settle(app, &request, true, News::Heard(Heard::NoAnswer { message })).await?;
+        settle(app, &request, true, RequestAnswer::Polled(Polled::NoAnswer { message })).await?;
         return Ok(());
     };
     let Ok(_permit) = gateway.permits.acquire().await else { return Ok(()) };
@@ -82,20 +82,20 @@ async fn drive(app: &App, mut request: PaymentRequest) -> Done<()> {
                     request = begun;
                     let ask = ask(app, &request);
                     let unknown = |message| Asked::Unknown { message };
-                    News::Asked(catch_panic(request.id, &gateway.name, asks.ask(&ask), unknown).await)
+                    RequestAnswer::Asked(catch_panic(request.id, &gateway.name, asks.ask(&ask), unknown).await)
                 }
                 None => return Ok(()),
             },
-            Step::Hear => {
+            Step::Poll => {
                 let outstanding = outstanding(&request);
-                let no_answer = |message| Heard::NoAnswer { message };
-                News::Heard(catch_panic(request.id, &gateway.name, asks.hear(&outstanding), no_answer).await)
+                let no_answer = |message| Polled::NoAnswer { message };
+                RequestAnswer::Polled(catch_panic(request.id, &gateway.name, asks.poll(&outstanding), no_answer).await)
             }
             Step::Remind => {
                 let ask = ask(app, &request);
                 let unknown = |message| Asked::Unknown { message };
                 let remind = asks.remind(request.request_id.as_deref(), &ask);
-                News::Reminded(catch_panic(request.id, &gateway.name, remind, unknown).await)
+                RequestAnswer::Reminded(catch_panic(request.id, &gateway.name, remind, unknown).await)
             }
             Step::Withdraw => {
                 let no_answer = |message| Withdrawn::NoAnswer { message };
@@ -103,10 +103,10 @@ async fn drive(app: &App, mut request: PaymentRequest) -> Done<()> {
                     // Somebody has tried to pay since we looked, perhaps with success.
                     Withdrawn::Kept { .. } if !kept => {
                         kept = true;
-                        step = Step::Hear;
+                        step = Step::Poll;
                         continue;
                     }
-                    withdrawn => News::Withdrawn(withdrawn),
+                    withdrawn => RequestAnswer::Withdrawn(withdrawn),
                 }
             }
         };
@@ -123,7 +123,7 @@ fn first(request: &PaymentRequest) -> Step {
     match request.ending {
         Some(_) if unasked => Step::Withdraw,
         None if unasked => Step::Ask,
-        _ => Step::Hear,
+        _ => Step::Poll,
     }
 }
 
@@ -136,7 +136,7 @@ async fn withdraw(asks: &dyn Requests, request: &PaymentRequest) -> Withdrawn {
 }
 
 /// Writes down that the customer is being asked; none if somebody else has the request by now.
-async fn begin(app: &App, claimed: &PaymentRequest) -> Done<Option<PaymentRequest>> {
+async fn begin(app: &App, claimed: &PaymentRequest) -> Result<Option<PaymentRequest>> {
     let wall = app.clock.now();
     let mut tx = app.db.begin().await?;
     let Some(mut request) = store::payment_requests::lock(&mut tx, claimed.id).await? else { return Ok(None) };

@@ -3,13 +3,13 @@
 use chrono::{DateTime, Utc};
 
 use crate::{
-    billing::{App, Done},
+    billing::{App, Result},
     domain::{customer::Timeline, payment_request::next_reminder},
     store,
 };
 
 /// Marks everything due on a timeline by now. Answers how many requests that were.
-pub async fn due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Done<usize> {
+pub async fn due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<usize> {
     let wall = app.clock.now();
     let mut tx = app.db.begin().await?;
     // First: an expired request is not reminded of.

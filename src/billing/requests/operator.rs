@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Plan, channels_for, draft, event, may_ask, soonest_look};
 use crate::{
-    billing::{App, Done, Refusal, checks::Checks, customers},
+    billing::{App, BillingError, Result, checks::Checks, customers},
     domain::{
         customer::Customer,
         event::Actor,
@@ -24,13 +24,13 @@ pub async fn request(
     id: InvoiceId,
     gateway: Option<String>,
     channels: Option<Vec<String>>,
-) -> Done<PaymentRequest> {
-    let Some(seen) = store::invoices::get(&app.db, id).await? else { return Err(Refusal::not_found("invoice", id)) };
+) -> Result<PaymentRequest> {
+    let Some(seen) = store::invoices::get(&app.db, id).await? else { return Err(BillingError::not_found("invoice", id)) };
     let mut tx = app.db.begin().await?;
     let now = app.now_in(&mut tx, seen.timeline).await?;
-    let invoice = store::invoices::lock(&mut tx, id).await?.ok_or_else(|| Refusal::not_found("invoice", id))?;
+    let invoice = store::invoices::lock(&mut tx, id).await?.ok_or_else(|| BillingError::not_found("invoice", id))?;
     if invoice.status != InvoiceStatus::Open {
-        return Err(Refusal::WrongState(format!("the invoice is {}: only an open one can be asked for", invoice.status)));
+        return Err(BillingError::WrongState(format!("the invoice is {}: only an open one can be asked for", invoice.status)));
     }
     let customer = customers::locked(&mut tx, &invoice.customer_id.to_string()).await?;
     let mut checks = Checks::default();
@@ -48,13 +48,13 @@ pub async fn request(
         (None, None) => Vec::new(),
     };
     checks.done()?;
-    let Some(gateway) = found else { return Err(Refusal::invalid("gateway", "cannot ask")) };
+    let Some(gateway) = found else { return Err(BillingError::invalid("gateway", "cannot ask")) };
     let plan = Plan { gateway, role: Role::Extra, channels, payment_method_id: None };
     let request = draft(app, &invoice, &customer, plan, now, app.clock.now());
     store::payment_requests::insert(&mut tx, std::slice::from_ref(&request)).await?;
     store::events::append(&mut tx, &[event(app, now, actor, "created", &request)]).await?;
     tx.commit().await?;
-    app.bells.requests.notify_one();
+    app.wakeups.requests.notify_one();
     Ok(request)
 }
 
@@ -107,7 +107,7 @@ pub(in crate::billing) fn check_channels(checks: &mut Checks, customer: &Custome
 }
 
 /// Takes a request back. One that was parked and that the gateway never confirmed is closed at once, and watched.
-pub async fn withdraw(app: &App, actor: &Actor, id: PaymentRequestId) -> Done<PaymentRequest> {
+pub async fn withdraw(app: &App, actor: &Actor, id: PaymentRequestId) -> Result<PaymentRequest> {
     let (mut tx, mut request) = locked(app, id).await?;
     let now = app.now_in(&mut tx, request.timeline).await?;
     if request.status == RequestStatus::Parked && request.request_id.is_some() {
@@ -135,12 +135,12 @@ pub async fn withdraw(app: &App, actor: &Actor, id: PaymentRequestId) -> Done<Pa
 }
 
 /// Sends it once more, now.
-pub async fn remind(app: &App, actor: &Actor, id: PaymentRequestId) -> Done<PaymentRequest> {
+pub async fn remind(app: &App, actor: &Actor, id: PaymentRequestId) -> Result<PaymentRequest> {
     let (mut tx, mut request) = locked(app, id).await?;
     let now = app.now_in(&mut tx, request.timeline).await?;
     must_be_open(&request, "sent again")?;
     if request.status == RequestStatus::Running {
-        return Err(Refusal::WrongState("the customer has agreed: there is nothing to remind of".to_owned()));
+        return Err(BillingError::WrongState("the customer has agreed: there is nothing to remind of".to_owned()));
     }
     request.remind = true;
     request.checks = 0;
@@ -149,29 +149,30 @@ pub async fn remind(app: &App, actor: &Actor, id: PaymentRequestId) -> Done<Paym
     done(app, tx, request).await
 }
 
-fn must_be_open(request: &PaymentRequest, what: &str) -> Done<()> {
+fn must_be_open(request: &PaymentRequest, what: &str) -> Result<()> {
     if request.status.is_open() && request.ending.is_none() {
         return Ok(());
     }
     let status = request.ending.map_or_else(|| request.status.to_string(), |ending| format!("being {ending}"));
-    Err(Refusal::WrongState(format!("the payment request is {status}: only an open one can be {what}")))
+    Err(BillingError::WrongState(format!("the payment request is {status}: only an open one can be {what}")))
 }
 
-async fn locked(app: &App, id: PaymentRequestId) -> Done<(Tx, PaymentRequest)> {
+async fn locked(app: &App, id: PaymentRequestId) -> Result<(Tx, PaymentRequest)> {
     let mut tx = app.db.begin().await?;
-    let request = store::payment_requests::lock(&mut tx, id).await?.ok_or_else(|| Refusal::not_found("payment request", id))?;
+    let request =
+        store::payment_requests::lock(&mut tx, id).await?.ok_or_else(|| BillingError::not_found("payment request", id))?;
     Ok((tx, request))
 }
 
-async fn done(app: &App, mut tx: Tx, request: PaymentRequest) -> Done<PaymentRequest> {
+async fn done(app: &App, mut tx: Tx, request: PaymentRequest) -> Result<PaymentRequest> {
     store::payment_requests::save(&mut tx, std::slice::from_ref(&request)).await?;
     tx.commit().await?;
-    app.bells.requests.notify_one();
+    app.wakeups.requests.notify_one();
     Ok(request)
 }
 
 /// Looks now at what was paid, whatever the plan says; also at one that is closed or parked.
-pub async fn check(app: &App, id: PaymentRequestId) -> Done<PaymentRequest> {
+pub async fn check(app: &App, id: PaymentRequestId) -> Result<PaymentRequest> {
     let (tx, mut request) = locked(app, id).await?;
     look_soon(&mut request, app.clock.now(), app.clock.now());
     done(app, tx, request).await
@@ -179,7 +180,7 @@ pub async fn check(app: &App, id: PaymentRequestId) -> Done<PaymentRequest> {
 
 /// A gateway, or somebody who says so, tells that something has happened under a reference. Nothing of it is believed: the gateway is
 /// asked, and by no number of calls more often than once in a while. An unknown reference is nothing and costs one read.
-pub async fn hear(app: &App, gateway: &str, reference: &str) -> Done<bool> {
+pub async fn poll_by_reference(app: &App, gateway: &str, reference: &str) -> Result<bool> {
     let Some(id) = store::payment_requests::named(&app.db, gateway, reference).await? else { return Ok(false) };
     let (tx, mut request) = locked(app, id).await?;
     if !request.is_to_be_heard() {

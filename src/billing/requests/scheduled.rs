@@ -6,11 +6,11 @@ use chrono::NaiveDate;
 use super::{
     Plan, channels_for, event, may_ask,
     operator::{check_channels, choose_gateway},
-    settle::{Desk, Step},
+    settle::{RequestSettlement, Step},
 };
 use crate::{
     billing::{
-        App, Done, Refusal,
+        App, BillingError, Result,
         checks::Checks,
         customers,
         open::{Draft, open_as_they_are},
@@ -48,7 +48,7 @@ pub struct ScheduleInput {
 }
 
 /// Asks a customer to agree to a schedule that the gateway runs. It runs by real time, whatever clock the customer is on.
-pub async fn schedule(app: &App, actor: &Actor, input: ScheduleInput) -> Done<PaymentRequest> {
+pub async fn schedule(app: &App, actor: &Actor, input: ScheduleInput) -> Result<PaymentRequest> {
     let mut tx = app.db.begin().await?;
     let customer = customers::locked(&mut tx, &input.customer).await?;
     let now = app.now_in(&mut tx, customer.timeline).await?;
@@ -84,7 +84,7 @@ pub async fn schedule(app: &App, actor: &Actor, input: ScheduleInput) -> Done<Pa
         (None, None) => Vec::new(),
     };
     checks.done()?;
-    let Some(gateway) = found else { return Err(Refusal::invalid("gateway", "runs no schedules")) };
+    let Some(gateway) = found else { return Err(BillingError::invalid("gateway", "runs no schedules")) };
     let plan = Plan { gateway, role: Role::Schedule, channels, payment_method_id: None };
     let mut request = super::blank(app, &customer, plan, now, wall);
     request.amount = input.amount;
@@ -97,7 +97,7 @@ pub async fn schedule(app: &App, actor: &Actor, input: ScheduleInput) -> Done<Pa
     store::payment_requests::insert(&mut tx, std::slice::from_ref(&request)).await?;
     store::events::append(&mut tx, &[event(app, now, actor, "created", &request)]).await?;
     tx.commit().await?;
-    app.bells.requests.notify_one();
+    app.wakeups.requests.notify_one();
     Ok(request)
 }
 
@@ -111,9 +111,9 @@ pub(super) fn asked(request: &PaymentRequest) -> Option<Schedule> {
     })
 }
 
-impl Desk<'_> {
+impl RequestSettlement<'_> {
     /// All payments of a schedule so far: those that are new get their invoices.
-    pub(super) async fn received_by_schedule(&mut self, tx: &mut Tx, received: &[Received]) -> Done<Option<Step>> {
+    pub(super) async fn received_by_schedule(&mut self, tx: &mut Tx, received: &[Received]) -> Result<Option<Step>> {
         let booked = store::payments::of_request(tx, self.request.id).await?;
         let known =
             |money: &Received| booked.iter().any(|payment| payment.transaction_id.as_ref() == Some(&money.transaction_id));
@@ -170,7 +170,7 @@ impl Desk<'_> {
         is_complete(payment_frequency, payment_start_at, total_number_of_payments, initial_payment_amount, payments, self.wall)
     }
 
-    async fn book(&mut self, tx: &mut Tx, fresh: &[&Received], first: bool) -> Done<()> {
+    async fn book(&mut self, tx: &mut Tx, fresh: &[&Received], first: bool) -> Result<()> {
         if fresh.is_empty() {
             return Ok(());
         }

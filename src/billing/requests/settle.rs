@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{event, soonest_look};
 use crate::{
-    billing::{App, Done, settle::Books},
+    billing::{App, Result, settle::Books},
     domain::{
         event::Actor,
         id::InvoiceId,
@@ -14,7 +14,7 @@ use crate::{
         payment::{Decline, DeclineClass, MethodKind, Payment, PaymentStatus, Reason},
         payment_request::{Ending, PaymentRequest, RequestStatus, Role},
     },
-    gateway::requests::{Asked, Heard, Received, Withdrawn},
+    gateway::requests::{Asked, Polled, Received, Withdrawn},
     store::{self, Tx},
     telemetry,
 };
@@ -26,23 +26,28 @@ const LAST_STEP_REPEATS: i64 = 7;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Ask,
-    Hear,
+    Poll,
     Remind,
     Withdraw,
 }
 
 /// What came back.
 #[derive(Debug)]
-pub(super) enum News {
+pub(super) enum RequestAnswer {
     Asked(Asked),
     Reminded(Asked),
-    Heard(Heard),
+    Polled(Polled),
     Withdrawn(Withdrawn),
 }
 
 /// Settles an answer; says what to do next, if anything. `sends`: the gateway keeps requests and sends them, so that copies we do not
 /// know of may be about.
-pub(super) async fn settle(app: &App, claimed: &PaymentRequest, sends: bool, news: News) -> Done<Option<(Step, PaymentRequest)>> {
+pub(super) async fn settle(
+    app: &App,
+    claimed: &PaymentRequest,
+    sends: bool,
+    news: RequestAnswer,
+) -> Result<Option<(Step, PaymentRequest)>> {
     let mut tries = 0;
     loop {
         match once(app, claimed, sends, &news).await {
@@ -57,7 +62,7 @@ pub(super) async fn settle(app: &App, claimed: &PaymentRequest, sends: bool, new
     }
 }
 
-async fn once(app: &App, claimed: &PaymentRequest, sends: bool, news: &News) -> Done<Option<(Step, PaymentRequest)>> {
+async fn once(app: &App, claimed: &PaymentRequest, sends: bool, news: &RequestAnswer) -> Result<Option<(Step, PaymentRequest)>> {
     // Before the transaction: who asks for a second connection while all hold their first waits for ever.
     let invoice = match claimed.invoice_id {
         Some(id) => match store::invoices::get(&app.db, id).await? {
@@ -74,24 +79,24 @@ async fn once(app: &App, claimed: &PaymentRequest, sends: bool, news: &News) -> 
     let Some(request) = store::payment_requests::lock(&mut tx, claimed.id).await? else { return Ok(None) };
     let ours = request.lease_token == claimed.lease_token;
     // Whoever has it by now asks the gateway again; only money that came is true whoever brings it.
-    if !ours && !matches!(news, News::Heard(Heard::Payments(received)) if !received.is_empty()) {
+    if !ours && !matches!(news, RequestAnswer::Polled(Polled::Payments(received)) if !received.is_empty()) {
         return Ok(None);
     }
     let ids: Vec<InvoiceId> = claimed.invoice_id.into_iter().collect();
     let in_flight = !store::payments::invoices_in_flight(&mut tx, &ids).await?.is_empty();
-    let mut desk = Desk { app, now: books.now(), wall: app.clock.now(), sends, in_flight, books, request };
-    desk.request.lease_owner = None;
+    let mut settlement = RequestSettlement { app, now: books.now(), wall: app.clock.now(), sends, in_flight, books, request };
+    settlement.request.lease_owner = None;
     let next = match news {
-        News::Asked(asked) => desk.asked(asked),
-        News::Reminded(asked) => desk.reminded(asked),
-        News::Heard(Heard::Payments(received)) => match desk.request.invoice_id {
-            Some(id) => desk.received(&mut tx, id, received).await?,
-            None => desk.received_by_schedule(&mut tx, received).await?,
+        RequestAnswer::Asked(asked) => settlement.asked(asked),
+        RequestAnswer::Reminded(asked) => settlement.reminded(asked),
+        RequestAnswer::Polled(Polled::Payments(received)) => match settlement.request.invoice_id {
+            Some(id) => settlement.received(&mut tx, id, received).await?,
+            None => settlement.received_by_schedule(&mut tx, received).await?,
         },
-        News::Heard(Heard::NoAnswer { message }) => desk.silence(message),
-        News::Withdrawn(withdrawn) => desk.withdrawn(withdrawn),
+        RequestAnswer::Polled(Polled::NoAnswer { message }) => settlement.silence(message),
+        RequestAnswer::Withdrawn(withdrawn) => settlement.withdrawn(withdrawn),
     };
-    let Desk { books, mut request, .. } = desk;
+    let RequestSettlement { books, mut request, .. } = settlement;
     if next.is_none() && request.is_to_be_heard() {
         let soonest = soonest_look(app, &request, app.clock.now());
         request.look_by(soonest);
@@ -103,7 +108,7 @@ async fn once(app: &App, claimed: &PaymentRequest, sends: bool, news: &News) -> 
 }
 
 /// One request and what it belongs to, all locked.
-pub(super) struct Desk<'a> {
+pub(super) struct RequestSettlement<'a> {
     pub app: &'a App,
     pub now: DateTime<Utc>,
     pub wall: DateTime<Utc>,
@@ -114,7 +119,7 @@ pub(super) struct Desk<'a> {
     pub request: PaymentRequest,
 }
 
-impl Desk<'_> {
+impl RequestSettlement<'_> {
     pub fn tell(&mut self, kind: &'static str) {
         metrics::counter!(telemetry::PAYMENT_REQUESTS, "gateway" => self.request.gateway.clone(), "status" => kind).increment(1);
         let event = event(self.app, self.now, &Actor::System, kind, &self.request);
@@ -234,7 +239,7 @@ impl Desk<'_> {
         self.tell("reminded");
     }
 
-    async fn received(&mut self, tx: &mut Tx, invoice: InvoiceId, received: &[Received]) -> Done<Option<Step>> {
+    async fn received(&mut self, tx: &mut Tx, invoice: InvoiceId, received: &[Received]) -> Result<Option<Step>> {
         let mut booked = store::payments::of_request(tx, self.request.id).await?;
         let known =
             |money: &&Received| booked.iter().any(|payment| payment.transaction_id.as_ref() == Some(&money.transaction_id));
@@ -313,7 +318,7 @@ impl Desk<'_> {
         self.wait();
         self.tell("reserved");
         self.books.reserve(payment);
-        self.app.bells.look_up.notify_one();
+        self.app.wakeups.look_up.notify_one();
     }
 
     pub fn park(&mut self, message: String) {
@@ -355,7 +360,7 @@ impl Desk<'_> {
             amount: money.amount_minor,
             amount_captured: if taken { money.amount_minor } else { 0 },
             amount_refunded: 0,
-            surplus: 0,
+            overpayment: 0,
             currency: money.currency,
             status,
             transaction_id: Some(money.transaction_id.clone()),

@@ -6,10 +6,10 @@ use std::{collections::BTreeSet, time::Duration};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::weigh::{Page, Weighed, page};
+use super::evaluate::{Evaluation, Page, page};
 use crate::{
     billing::{
-        App, Done, Refusal,
+        App, BillingError, Result,
         customers::credited,
         held::draft,
         open::{Draft, open_invoices},
@@ -32,7 +32,7 @@ const POLL: Duration = Duration::from_millis(20);
 const AT_ONCE: usize = 2;
 
 /// Goes on with everything that is not done. Answers how many subscriptions were changed.
-pub async fn work(app: &App) -> Done<usize> {
+pub async fn work(app: &App) -> Result<usize> {
     let mut changed = 0;
     for roll_out in store::roll_outs::running(&app.db).await? {
         let mut before = roll_out.subscriptions_changed;
@@ -51,7 +51,7 @@ pub async fn work(app: &App) -> Done<usize> {
 
 /// Works on a roll-out for as long as whoever asked for it should wait: a few batches, or with `wait` to its end. The job goes on
 /// with what is left.
-pub async fn carry_on(app: &App, roll_out: RollOut, wait: bool) -> Done<RollOut> {
+pub async fn carry_on(app: &App, roll_out: RollOut, wait: bool) -> Result<RollOut> {
     let id = roll_out.id;
     let mut batches = 0;
     let mut latest = roll_out;
@@ -61,11 +61,11 @@ pub async fn carry_on(app: &App, roll_out: RollOut, wait: bool) -> Done<RollOut>
             Ok(Some(now)) => latest = now,
             Ok(None) => {
                 // Somebody else is at it, or has just ended it.
-                latest = store::roll_outs::get(&app.db, id).await?.ok_or_else(|| Refusal::not_found("roll-out", id))?;
+                latest = store::roll_outs::get(&app.db, id).await?.ok_or_else(|| BillingError::not_found("roll-out", id))?;
                 tokio::time::sleep(POLL).await;
             }
             // It was recorded and will be done: this is no refusal.
-            Err(Refusal::Store(store::Error::Busy)) => tokio::time::sleep(POLL).await,
+            Err(BillingError::Store(store::Error::Busy)) => tokio::time::sleep(POLL).await,
             Err(error) => {
                 tracing::error!(roll_out = %id, %error, "a batch of a roll-out failed; the job tries it again");
                 return Ok(latest);
@@ -76,7 +76,7 @@ pub async fn carry_on(app: &App, roll_out: RollOut, wait: bool) -> Done<RollOut>
 }
 
 /// One batch. None if there is nothing left of it, or somebody else is at it.
-pub async fn step(app: &App, id: RollOutId) -> Done<Option<RollOut>> {
+pub async fn step(app: &App, id: RollOutId) -> Result<Option<RollOut>> {
     let mut tx = app.db.begin().await?;
     let Some(mut roll_out) = store::roll_outs::take(&mut tx, id).await? else { return Ok(None) };
     let after = roll_out.done_through.clone().unwrap_or_default();
@@ -98,11 +98,11 @@ pub async fn step(app: &App, id: RollOutId) -> Done<Option<RollOut>> {
     store::roll_outs::save(&mut tx, &roll_out).await?;
     tx.commit().await?;
     if batch.collect {
-        app.bells.collect.notify_one();
-        app.bells.travel.notify_one();
+        app.wakeups.collect.notify_one();
+        app.wakeups.advance.notify_one();
     }
     if batch.due {
-        app.bells.bill.notify_one();
+        app.wakeups.bill.notify_one();
     }
     Ok(Some(roll_out))
 }
@@ -117,11 +117,11 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    async fn apply(&mut self, tx: &mut Tx, roll_out: &mut RollOut, page: Page) -> Done<()> {
+    async fn apply(&mut self, tx: &mut Tx, roll_out: &mut RollOut, page: Page) -> Result<()> {
         let Page { weighed, mut customers, mut owing, .. } = page;
         let (mut changed, mut drafts, mut credits) = (Vec::new(), Vec::new(), Vec::new());
         let mut credited_customers = BTreeSet::new();
-        for Weighed { before, now, verdict } in weighed {
+        for Evaluation { before, now, verdict } in weighed {
             let Verdict { after, changed: outcome, kept } = match verdict {
                 Ok(verdict) => verdict,
                 Err(reason) => {
@@ -174,7 +174,7 @@ impl Batch<'_> {
     }
 
     /// Opens invoices, by the clock of each. Answers who owes something by them.
-    async fn open(&mut self, tx: &mut Tx, drafts: Vec<(DateTime<Utc>, Draft)>) -> Done<Vec<SubscriptionId>> {
+    async fn open(&mut self, tx: &mut Tx, drafts: Vec<(DateTime<Utc>, Draft)>) -> Result<Vec<SubscriptionId>> {
         let mut owing = Vec::new();
         let mut drafts = drafts;
         if drafts.windows(2).any(|pair| pair[0].0 != pair[1].0) {

@@ -6,11 +6,12 @@ use chrono::NaiveDate;
 use serde_json::{Map, Value};
 
 use super::{
-    checked, ended, plans, target,
-    weigh::{Weighed, page},
+    checked, ended,
+    evaluate::{Evaluation, page},
+    plans, target,
 };
 use crate::{
-    billing::{App, Done},
+    billing::{App, Result},
     domain::{
         event::difference,
         id::{CustomerId, PlanId, SubscriptionId},
@@ -91,7 +92,7 @@ pub async fn list(
     options: Options,
     after: Option<SubscriptionId>,
     limit: usize,
-) -> Done<Listed> {
+) -> Result<Listed> {
     let options = checked(entry, options)?;
     let mut tx = app.db.snapshot().await?;
     let target = target(&mut tx, entry, key, &options, false).await?;
@@ -113,7 +114,7 @@ pub async fn list(
     let mut through = Some(after.map(|id| id.to_string()).unwrap_or_default());
     while let Some(last) = through {
         let page = page(app, &mut tx, &target.versions, &options, &last, false).await?;
-        for Weighed { before, verdict, .. } in page.weighed {
+        for Evaluation { before, verdict, .. } in page.weighed {
             let verdict = match verdict {
                 Ok(verdict) => verdict,
                 Err(reason) => {

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use crate::{
-    billing::{App, Done, void::void_invoices},
+    billing::{App, Result, void::void_invoices},
     domain::{
         customer::Timeline,
         event::{Actor, Event},
@@ -70,7 +70,7 @@ struct Subscriptions {
 
 impl Subscriptions {
     /// All are locked in the order of their ids, as everyone locks, before any is read.
-    async fn lock(&self, tx: &mut Tx) -> Done<Vec<Subscription>> {
+    async fn lock(&self, tx: &mut Tx) -> Result<Vec<Subscription>> {
         let paid: Vec<SubscriptionId> = self.paid.difference(&self.whole).copied().collect();
         let whole: Vec<SubscriptionId> = self.whole.iter().copied().collect();
         Ok(store::subscriptions::lock_settling(tx, &whole, &paid).await?)
@@ -80,7 +80,7 @@ impl Subscriptions {
 impl<'a> Books<'a> {
     /// Locks what these payments belong to, in the order subscription, installment plan, invoice, payment. `plain`: those that have
     /// simply succeeded, which seldom changes anything about the subscription, so that most of these need not be read.
-    pub async fn open(app: &'a App, tx: &mut Tx, claimed: &[&Payment], plain: impl Fn(PaymentId) -> bool) -> Done<Self> {
+    pub async fn open(app: &'a App, tx: &mut Tx, claimed: &[&Payment], plain: impl Fn(PaymentId) -> bool) -> Result<Self> {
         let invoices: Vec<InvoiceId> = claimed.iter().map(|payment| payment.invoice_id).collect();
         let changed: BTreeSet<InvoiceId> =
             claimed.iter().filter(|payment| !plain(payment.id)).map(|payment| payment.invoice_id).collect();
@@ -99,14 +99,14 @@ impl<'a> Books<'a> {
     }
 
     /// Locks one invoice and the subscription or installment plan that it belongs to.
-    pub async fn open_invoice(app: &'a App, tx: &mut Tx, invoice: &Invoice) -> Done<Self> {
+    pub async fn open_invoice(app: &'a App, tx: &mut Tx, invoice: &Invoice) -> Result<Self> {
         let subscriptions = Subscriptions { whole: invoice.subscription_id.into_iter().collect(), paid: BTreeSet::new() };
         let plans: Vec<_> = invoice.installment_plan_id.into_iter().collect();
         Self::lock(app, tx, &subscriptions, &plans, &[invoice.id], std::iter::once(invoice.timeline)).await
     }
 
     /// Nothing yet: for what belongs to no invoice.
-    pub async fn open_none(app: &'a App, tx: &mut Tx, timeline: Timeline) -> Done<Self> {
+    pub async fn open_none(app: &'a App, tx: &mut Tx, timeline: Timeline) -> Result<Self> {
         Self::lock(app, tx, &Subscriptions::default(), &[], &[], std::iter::once(timeline)).await
     }
 
@@ -117,7 +117,7 @@ impl<'a> Books<'a> {
         plans: &[InstallmentPlanId],
         invoices: &[InvoiceId],
         timelines: impl Iterator<Item = Timeline>,
-    ) -> Done<Self> {
+    ) -> Result<Self> {
         let mut nows = BTreeMap::new();
         for timeline in timelines {
             if let Entry::Vacant(slot) = nows.entry(timeline) {
@@ -197,7 +197,7 @@ impl<'a> Books<'a> {
     }
 
     /// Writes everything that changed.
-    pub async fn close(mut self, tx: &mut Tx) -> Done<()> {
+    pub async fn close(mut self, tx: &mut Tx) -> Result<()> {
         self.last_requests(tx).await?;
         let taken = |changed: &BTreeSet<InvoiceId>, rows: &BTreeMap<InvoiceId, Invoice>| -> Vec<Invoice> {
             changed.iter().filter_map(|id| rows.get(id).cloned()).collect()
@@ -207,7 +207,7 @@ impl<'a> Books<'a> {
         if !self.void_used.is_empty() {
             let ids: Vec<AuthorizationId> = std::mem::take(&mut self.void_used).into_iter().collect();
             store::authorizations::void_used(tx, &ids, "it could not be captured", self.wall).await?;
-            self.app.bells.look_up.notify_one();
+            self.app.wakeups.look_up.notify_one();
         }
         store::payments::insert(tx, &self.received).await?;
         store::invoices::save(tx, &taken(&self.changed_invoices, &self.invoices)).await?;
@@ -224,7 +224,7 @@ impl<'a> Books<'a> {
         Ok(())
     }
 
-    async fn end_mandates(&mut self, tx: &mut Tx) -> Done<()> {
+    async fn end_mandates(&mut self, tx: &mut Tx) -> Result<()> {
         let ids: Vec<PaymentMethodId> = std::mem::take(&mut self.mandates_ended).into_iter().collect();
         if ids.is_empty() {
             return Ok(());
@@ -244,7 +244,7 @@ impl<'a> Books<'a> {
     }
 
     /// After the payments are written: an invoice whose payment has just ended has none under way any more.
-    async fn void(&mut self, tx: &mut Tx) -> Done<()> {
+    async fn void(&mut self, tx: &mut Tx) -> Result<()> {
         for (id, (reason, actor)) in std::mem::take(&mut self.voids) {
             let Some(invoice) = self.invoices.get(&id).cloned() else { continue };
             let now = self.now_of(invoice.timeline);
@@ -254,7 +254,7 @@ impl<'a> Books<'a> {
     }
 
     /// A past-due subscription that owes nothing more is active again; one with nothing to come is complete.
-    async fn clear_of_debt(&mut self, tx: &mut Tx) -> Done<()> {
+    async fn clear_of_debt(&mut self, tx: &mut Tx) -> Result<()> {
         let candidates: Vec<SubscriptionId> = self
             .paid
             .iter()
@@ -291,7 +291,7 @@ impl<'a> Books<'a> {
     }
 
     /// What else an ended subscription owes is not collected either, unless a payment for it is on its way.
-    async fn others_of_given_up(&mut self, tx: &mut Tx) -> Done<()> {
+    async fn others_of_given_up(&mut self, tx: &mut Tx) -> Result<()> {
         for id in std::mem::take(&mut self.given_up) {
             let others = store::invoices::lock_open_of_subscription(tx, id).await?;
             let ids: Vec<InvoiceId> = others.iter().map(|invoice| invoice.id).collect();

@@ -21,10 +21,10 @@ use crate::{
         App,
         clocks::{self, Goal},
         measure::{self, Rows},
-        travel as steps,
+        test_clocks as steps,
     },
     domain::{customer::Timeline, event::Actor},
-    jobs::travel,
+    jobs::advance,
     sandbox::Latency,
     store,
 };
@@ -84,7 +84,7 @@ async fn journey(asked: &Advance, app: &Arc<App>) -> anyhow::Result<Journey> {
     for claimed in steps::claim(app).await? {
         let id = claimed.id;
         tokio::select! {
-            done = travel::advance(app, claimed) => done?,
+            done = advance::advance(app, claimed) => done?,
             () = steps::keep(app, id) => {}
         }
     }

@@ -18,7 +18,7 @@ use crate::{
         measure::{self, Rows},
     },
     domain::customer::Timeline,
-    jobs::{Bell, JOBS},
+    jobs::{JOBS, Schedule},
 };
 
 /// How many are looked for, as by the bill run.
@@ -84,10 +84,10 @@ async fn idle_ticks(app: &Arc<App>) -> anyhow::Result<Vec<f64>> {
     let mut took = Vec::new();
     for _ in 0..TICKS {
         let begun = Instant::now();
-        for job in JOBS.iter().filter(|job| job.bell == Bell::Tick) {
+        for job in JOBS.iter().filter(|job| job.schedule == Schedule::EveryTick) {
             job.run_due(app, Timeline::Wall, app.clock.now()).await?;
         }
-        crate::billing::travel::claim(app).await?;
+        crate::billing::test_clocks::claim(app).await?;
         took.push(begun.elapsed().as_secs_f64() * 1000.0);
     }
     Ok(took)

@@ -243,7 +243,7 @@ pub fn paid(app: &App, invoice: &Invoice, card: String, at: DateTime<Utc>) -> Pa
         amount_captured: invoice.total,
         amount_refunded: 0,
         amount_disputed: 0,
-        surplus: 0,
+        overpayment: 0,
         currency: invoice.currency,
         status: PaymentStatus::Succeeded,
         transaction_id: Some(id.short_reference()),

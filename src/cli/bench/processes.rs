@@ -46,7 +46,7 @@ impl Process {
         Ok(sandbox)
     }
 
-    /// A daemon whose bill dates fall due at this time of day, with one gateway. Its bells ring as it comes up.
+    /// A daemon whose bill dates fall due at this time of day, with one gateway. Its wakeups ring as it comes up.
     pub async fn daemon(config: &Config, gateway: &GatewayConfig, bill_at: DateTime<Utc>) -> anyhow::Result<Self> {
         let gateways = GATEWAY.to_uppercase();
         let mut settings = vec![

@@ -104,7 +104,7 @@ pub struct ByClass {
 
 /// What a ladder is climbed by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ladders {
+pub struct DunningRules {
     pub steps: Vec<Step>,
     pub by_class: ByClass,
     pub final_action: FinalAction,
@@ -135,12 +135,12 @@ pub const MAX_STEPS: usize = 30;
 pub const MAX_DAYS: u32 = 365;
 
 impl Policy {
-    pub fn ladders(&self) -> Ladders {
-        Ladders { steps: self.steps.clone(), by_class: self.by_class.clone(), final_action: self.final_action }
+    pub fn dunning_rules(&self) -> DunningRules {
+        DunningRules { steps: self.steps.clone(), by_class: self.by_class.clone(), final_action: self.final_action }
     }
 }
 
-impl Ladders {
+impl DunningRules {
     /// Plain retries at so many days after the first failure.
     pub fn of_days(days: &[u32], final_action: FinalAction) -> Self {
         let step = |&after_days: &u32| Step { after_days, at: None, channels: vec![Channel::Email], next_method: false };

@@ -89,9 +89,12 @@ fn missed_cycles_follow_the_policy_and_the_limit_parks() {
     );
     assert_eq!(
         run(CatchUp::BillCurrent, "2026-04-20T00:00:00Z"),
-        (vec!["2026-04-15".into()], vec![Turn::Skipped(3)], SubscriptionStatus::Active, next.clone())
+        (vec!["2026-04-15".into()], vec![ScheduleEvent::Skipped(3)], SubscriptionStatus::Active, next.clone())
     );
-    assert_eq!(run(CatchUp::Skip, "2026-04-20T00:00:00Z"), (vec![], vec![Turn::Skipped(4)], SubscriptionStatus::Active, next));
+    assert_eq!(
+        run(CatchUp::Skip, "2026-04-20T00:00:00Z"),
+        (vec![], vec![ScheduleEvent::Skipped(4)], SubscriptionStatus::Active, next)
+    );
     let parked = run(CatchUp::BillAll, "2026-05-20T00:00:00Z");
     assert_eq!((parked.0.len(), parked.2, parked.3), (0, SubscriptionStatus::Parked, None));
 }
@@ -106,7 +109,7 @@ fn an_end_date_cuts_and_prorates_the_last_period() {
     sub.run(at("2026-02-01T06:00:00Z"), &rules());
     sub.run(at("2026-03-01T06:00:00Z"), &rules());
     assert_eq!((sub.status, sub.due_at), (SubscriptionStatus::Active, Some(at("2026-03-11T06:00:00Z"))));
-    assert_eq!(sub.run(at("2026-03-11T06:00:00Z"), &rules()).1, [Turn::Completed]);
+    assert_eq!(sub.run(at("2026-03-11T06:00:00Z"), &rules()).1, [ScheduleEvent::Completed]);
 }
 
 #[test]
@@ -158,7 +161,7 @@ fn a_change_at_period_end_waits_for_the_next_cycle() {
         sub.change_at_period_end(Change { amount: Some(3000), ..Change::default() }, at("2026-04-16T09:00:00Z"), &rules());
     assert_eq!((preview.amount, preview.effective_date, sub.amount), (3000, date("2026-05-01"), 1000));
     let (cycles, turns) = sub.run(at("2026-05-01T06:00:00Z"), &rules());
-    assert_eq!((cycles[0].amount, turns), (3000, vec![Turn::ChangeApplied]));
+    assert_eq!((cycles[0].amount, turns), (3000, vec![ScheduleEvent::ChangeApplied]));
 }
 
 #[test]
@@ -182,7 +185,7 @@ fn what_falls_into_a_pause_is_not_billed() {
     sub.refresh(&rules());
     assert_eq!(sub.next_bill_date, Some(date("2026-08-01")));
     let (cycles, turns) = sub.run(at("2026-07-10T06:00:00Z"), &rules());
-    assert_eq!((cycles.len(), turns, sub.next_bill_date), (0, vec![Turn::Resumed], Some(date("2026-08-01"))));
+    assert_eq!((cycles.len(), turns, sub.next_bill_date), (0, vec![ScheduleEvent::Resumed], Some(date("2026-08-01"))));
 }
 
 #[test]

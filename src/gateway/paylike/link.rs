@@ -9,7 +9,7 @@ use super::{
         Sent,
         http::Answer,
         json::text,
-        requests::{Ask, Asked, Heard, Outstanding, Received, Requests, Withdrawn},
+        requests::{Ask, Asked, Outstanding, Polled, Received, Requests, Withdrawn},
     },
     Paylike,
     wire::Standing,
@@ -74,11 +74,11 @@ impl Requests for Paylike {
         self.link(ask).await
     }
 
-    async fn hear(&self, outstanding: &Outstanding) -> Heard {
+    async fn poll(&self, outstanding: &Outstanding) -> Polled {
         let sent = sent(outstanding);
         let matches = match self.matches(&sent).await {
             Ok(matches) => matches,
-            Err(message) => return Heard::NoAnswer { message },
+            Err(message) => return Polled::NoAnswer { message },
         };
         // The amount stands in the link, where anybody can change it: another one is not what was asked for, and stays reserved
         // until it runs out. Money that somebody has captured counts whatever it is.
@@ -97,7 +97,7 @@ impl Requests for Paylike {
             })
             .collect();
         received.sort_by(|(a, x), (b, y)| (a, &x.transaction_id).cmp(&(b, &y.transaction_id)));
-        Heard::Payments(received.into_iter().map(|(_, received)| received).collect())
+        Polled::Payments(received.into_iter().map(|(_, received)| received).collect())
     }
 
     /// Nothing to take back: what is paid by it from now on is never captured.

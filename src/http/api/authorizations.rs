@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::payments::DeclineAnswer;
 use crate::{
-    billing::{App, Refusal},
+    billing::{App, BillingError},
     domain::{
         authorization::{Authorization, AuthorizationStatus},
         id::{self, AuthorizationId, ClockId, CustomerId, PaymentId, PaymentMethodId, SubscriptionId},
@@ -135,6 +135,6 @@ async fn list(
 /// Shows an authorization.
 #[utoipa::path(get, path = "/v1/authorizations/{id}", tag = "money", params(("id" = String, Path)), responses((status = 200, body = AuthorizationAnswer)))]
 async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::Authorization>) -> Result<Json<AuthorizationAnswer>, Problem> {
-    let found = store::authorizations::get(&app.db, id).await?.ok_or_else(|| Refusal::not_found("authorization", id))?;
+    let found = store::authorizations::get(&app.db, id).await?.ok_or_else(|| BillingError::not_found("authorization", id))?;
     Ok(Json(found.into()))
 }

@@ -173,7 +173,7 @@ macro_rules! entry_endpoints {
         use utoipa_axum::{router::OpenApiRouter, routes};
 
         use crate::{
-            billing::{App, Refusal, catalog},
+            billing::{App, BillingError, catalog},
             domain::{catalog::Entry, id::$kind},
             http::{
                 api::catalog::{EntryAnswer, EntryFilters, EntryPatch, NewEntry},
@@ -182,7 +182,7 @@ macro_rules! entry_endpoints {
                 error::Problem,
                 page::{List, Page},
             },
-            store::{self, catalog::Shelf},
+            store::{self, catalog::CatalogKind},
         };
 
         pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -212,7 +212,7 @@ macro_rules! entry_endpoints {
         #[utoipa::path(get, path = $one, tag = $tag, params(("id" = String, Path)), responses((status = 200, body = EntryAnswer)))]
         async fn get(State(app): State<Arc<App>>, PathKey(key): PathKey) -> Result<Json<EntryAnswer>, Problem> {
             let found = store::catalog::find::<$kind>(&app.db, &key).await?;
-            let entry = found.ok_or_else(|| Refusal::not_found($kind::NOUN, key))?;
+            let entry = found.ok_or_else(|| BillingError::not_found($kind::NOUN, key))?;
             Ok(Json(entry.into()))
         }
 

@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     billing::{
-        App, Refusal,
+        App, BillingError,
         clocks::{self, Goal},
     },
     domain::{
@@ -109,7 +109,7 @@ async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::TestClock>) -> 
 
 async fn find(app: &App, id: ClockId) -> Result<TestClock, Problem> {
     let clock = store::clocks::get(&app.db, id).await?;
-    Ok(clock.ok_or_else(|| Refusal::not_found("clock", id))?)
+    Ok(clock.ok_or_else(|| BillingError::not_found("clock", id))?)
 }
 
 /// Removes a test clock, its customers and all that is theirs.
@@ -150,11 +150,11 @@ async fn advance(
     Ok((StatusCode::OK, Json(arrived.into())))
 }
 
-fn goal(advance: Advance) -> Result<Goal, Refusal> {
+fn goal(advance: Advance) -> Result<Goal, BillingError> {
     match (advance.to, advance.by) {
         (Some(to), None) => Ok(Goal::To(to)),
-        (None, Some(by)) => by.parse::<Span>().map(Goal::By).map_err(|error| Refusal::invalid("by", error.to_string())),
-        (None, None) => Err(Refusal::invalid("to", "is required, or `by`")),
-        (Some(_), Some(_)) => Err(Refusal::invalid("by", "cannot be used together with `to`")),
+        (None, Some(by)) => by.parse::<Span>().map(Goal::By).map_err(|error| BillingError::invalid("by", error.to_string())),
+        (None, None) => Err(BillingError::invalid("to", "is required, or `by`")),
+        (Some(_), Some(_)) => Err(BillingError::invalid("by", "cannot be used together with `to`")),
     }
 }

@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     billing::{
-        App, Refusal,
+        App, BillingError,
         customers::{self, CustomerInput},
     },
     domain::{
@@ -197,7 +197,7 @@ impl From<Credit> for CreditAnswer {
 /// The customer that a path names, by id or reference.
 pub async fn find(app: &App, key: &str) -> Result<Customer, Problem> {
     let found = store::customers::find(&app.db, key).await?;
-    Ok(found.ok_or_else(|| Refusal::not_found("customer", key))?)
+    Ok(found.ok_or_else(|| BillingError::not_found("customer", key))?)
 }
 
 /// Lists customers.

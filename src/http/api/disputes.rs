@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    billing::{App, Refusal},
+    billing::{App, BillingError},
     domain::{
         dispute::{Dispute, DisputeStatus},
         id::{self, ClockId, CustomerId, DisputeId, InvoiceId, PaymentId},
@@ -109,6 +109,6 @@ async fn list(
 /// Shows a dispute.
 #[utoipa::path(get, path = "/v1/disputes/{id}", tag = "money", params(("id" = String, Path)), responses((status = 200, body = DisputeAnswer)))]
 async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::Dispute>) -> Result<Json<DisputeAnswer>, Problem> {
-    let found = store::disputes::get(&app.db, id).await?.ok_or_else(|| Refusal::not_found("dispute", id))?;
+    let found = store::disputes::get(&app.db, id).await?.ok_or_else(|| BillingError::not_found("dispute", id))?;
     Ok(Json(found.into()))
 }

@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     billing::{
-        App, Refusal,
+        App, BillingError,
         dunning_policies::{self, PolicyInput},
     },
     domain::{
@@ -250,7 +250,7 @@ async fn create(
 #[utoipa::path(get, path = "/v1/dunning-policies/{id}", tag = "dunning", params(("id" = String, Path)), responses((status = 200, body = DunningPolicyAnswer)))]
 async fn get(State(app): State<Arc<App>>, PathKey(key): PathKey) -> Result<Json<DunningPolicyAnswer>, Problem> {
     let found = store::dunning_policies::find(&app.db, &key).await?;
-    Ok(Json(found.ok_or_else(|| Refusal::not_found("dunning policy", key))?.into()))
+    Ok(Json(found.ok_or_else(|| BillingError::not_found("dunning policy", key))?.into()))
 }
 
 /// Changes a dunning policy, from the next failure on.

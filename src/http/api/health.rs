@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    billing::{self, App, invariants::Line},
+    billing::{self, App, invariants::Invariant},
     http::{body::Query, error::Problem, page::NoFilters},
     store::{
         self,
@@ -52,9 +52,9 @@ pub struct BillingHealth {
     parked: Parked,
 }
 
-impl From<Line> for Check {
-    fn from(line: Line) -> Self {
-        let Line { name, rule, remedy, found: Finding { count, ids } } = line;
+impl From<Invariant> for Check {
+    fn from(line: Invariant) -> Self {
+        let Invariant { name, rule, remedy, found: Finding { count, ids } } = line;
         let more = if count > ids.len() as i64 { ", …" } else { "" };
         let detail = if count == 0 { rule.to_owned() } else { format!("{remedy}: {}{more}", ids.join(", ")) };
         Self { name, ok: count == 0, count, detail }
@@ -79,7 +79,7 @@ async fn billing(State(app): State<Arc<App>>, _: Query<NoFilters>) -> Result<Jso
 pub(super) async fn measure(app: &App) -> store::Result<()> {
     let broken = store::invariants::known(&app.db).await?;
     for name in billing::invariants::NAMES {
-        let count = broken.iter().find(|breach| breach.name == name).map_or(0, |breach| breach.count);
+        let count = broken.iter().find(|violation| violation.name == name).map_or(0, |violation| violation.count);
         metrics::gauge!(telemetry::INVARIANT_VIOLATIONS, "invariant" => name).set(count as f64);
     }
     Ok(())

@@ -7,7 +7,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     billing::{
-        App, Done,
+        App, Result,
         installments::{
             self, Overview, change, create,
             operate::{self, Operation},
@@ -49,7 +49,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 
 type Shown = Result<Json<InstallmentPlanAnswer>, Problem>;
 
-fn shown(done: Done<Overview>) -> Shown {
+fn shown(done: Result<Overview>) -> Shown {
     Ok(Json(InstallmentPlanAnswer::of(done?)))
 }
 

@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{authorizations::AuthorizationAnswer, payment_requests::PaymentRequestAnswer};
 use crate::{
-    billing::{self, App, Refusal},
+    billing::{self, App, BillingError},
     domain::{
         dunning::Postponement,
         id::{self, ClockId, CustomerId, InstallmentPlanId, InvoiceId, PaymentId, RefundId, SubscriptionId},
@@ -231,7 +231,7 @@ async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::Invoice>) -> Re
 }
 
 async fn shown(app: &App, id: InvoiceId) -> Result<Json<RefundedAnswer>, Problem> {
-    let invoice = store::invoices::get(&app.db, id).await?.ok_or_else(|| Refusal::not_found("invoice", id))?;
+    let invoice = store::invoices::get(&app.db, id).await?.ok_or_else(|| BillingError::not_found("invoice", id))?;
     let refunds = store::refunds::of_invoice(&app.db, id).await?;
     let amount_disputed = store::disputes::amount_of_invoice(&app.db, id).await?;
     let authorization = match (invoice.subscription_id, invoice.cycle) {

@@ -23,7 +23,7 @@ use crate::{
         input::{Text, body},
         page::{List, NoFilters, Page},
     },
-    jobs::{Bell, JOBS, Job},
+    jobs::{JOBS, Job, Schedule},
     store::{
         self,
         page::{Found, Request},
@@ -91,10 +91,10 @@ async fn newest(app: &App, job: &str, instance: Option<&str>) -> Result<Option<J
 #[utoipa::path(get, path = "/v1/jobs", tag = "jobs", responses((status = 200, body = List<JobAnswer>)))]
 async fn list(State(app): State<Arc<App>>, _: Query<NoFilters>) -> Result<Json<List<JobAnswer>>, Problem> {
     let mut rows = Vec::new();
-    for Job { name, about, bell, .. } in JOBS {
-        let schedule = match bell {
-            Bell::Tick => format!("every {:?}", app.config.jobs.tick),
-            Bell::Cron(expression) => (*expression).to_owned(),
+    for Job { name, about, schedule, .. } in JOBS {
+        let schedule = match schedule {
+            Schedule::EveryTick => format!("every {:?}", app.config.jobs.tick),
+            Schedule::Cron(expression) => (*expression).to_owned(),
         };
         rows.push(JobAnswer { name, about, schedule, last_run: newest(&app, name, None).await?.map(RunAnswer::from) });
     }
@@ -119,7 +119,7 @@ async fn run(
     let here = Some(app.instance.as_str());
     let before = newest(&app, job.name, here).await?.map(|run| run.id);
     app.requested_runs.add(job.name);
-    (job.ring)(&app.bells).notify_one();
+    (job.ring)(&app.wakeups).notify_one();
     let ended = async {
         loop {
             match newest(&app, job.name, here).await {

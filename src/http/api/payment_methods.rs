@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::customers::find as find_customer;
 use crate::{
     billing::{
-        App, Refusal,
+        App, BillingError,
         payment_methods::{self, MethodInput, MethodPatch},
     },
     domain::{
@@ -169,7 +169,7 @@ async fn add(
 /// Shows a payment method.
 #[utoipa::path(get, path = "/v1/payment-methods/{id}", tag = "payment-methods", params(("id" = String, Path)), responses((status = 200, body = PaymentMethodAnswer)))]
 async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::PaymentMethod>) -> Result<Json<PaymentMethodAnswer>, Problem> {
-    let method = store::payment_methods::get(&app.db, id).await?.ok_or_else(|| Refusal::not_found("payment method", id))?;
+    let method = store::payment_methods::get(&app.db, id).await?.ok_or_else(|| BillingError::not_found("payment method", id))?;
     Ok(Json(method.into()))
 }
 

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    billing::{self, App, Refusal, checks::Checks, requests::ScheduleInput},
+    billing::{self, App, BillingError, checks::Checks, requests::ScheduleInput},
     domain::{
         frequency::Frequency,
         id::{self, ClockId, CustomerId, InvoiceId, PaymentMethodId, PaymentRequestId},
@@ -174,7 +174,8 @@ async fn list(
 /// Shows a payment request.
 #[utoipa::path(get, path = "/v1/payment-requests/{id}", tag = "money", params(("id" = String, Path)), responses((status = 200, body = PaymentRequestAnswer)))]
 async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::PaymentRequest>) -> Result<Json<PaymentRequestAnswer>, Problem> {
-    let request = store::payment_requests::get(&app.db, id).await?.ok_or_else(|| Refusal::not_found("payment request", id))?;
+    let request =
+        store::payment_requests::get(&app.db, id).await?.ok_or_else(|| BillingError::not_found("payment request", id))?;
     Ok(Json(request.into()))
 }
 
@@ -220,7 +221,7 @@ fn wanted(new: NewRequest) -> Result<Wanted, Problem> {
         return Ok(Wanted::Invoice(id, gateway, channels));
     }
     if only_of_schedules.iter().all(|(_, given)| !given) {
-        return Err(Refusal::invalid("invoice_id", "is required, or else customer and a schedule").into());
+        return Err(BillingError::invalid("invoice_id", "is required, or else customer and a schedule").into());
     }
     let needed = only_of_schedules
         .iter()
@@ -231,7 +232,7 @@ fn wanted(new: NewRequest) -> Result<Wanted, Problem> {
     let (Some(customer), Some(amount), Some(frequency), Some(starts_on)) =
         (new.customer, new.amount, new.payment_frequency, new.payment_start_date)
     else {
-        return Err(Refusal::Invalid(checks.into_faults()).into());
+        return Err(BillingError::Invalid(checks.into_faults()).into());
     };
     Ok(Wanted::Schedule(ScheduleInput {
         customer: customer.id.0,

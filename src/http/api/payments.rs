@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    billing::{self, App, Refusal},
+    billing::{self, App, BillingError},
     domain::{
         id::{self, AuthorizationId, ClockId, CustomerId, InvoiceId, PaymentId, PaymentMethodId, PaymentRequestId},
         money::Currency,
@@ -91,7 +91,7 @@ pub struct PaymentAnswer {
     amount_captured: i64,
     amount_refunded: i64,
     /// What of it the invoice did not need: it goes back by itself.
-    surplus: i64,
+    overpayment: i64,
     /// Taken back by the customer's bank, or held by it.
     amount_disputed: i64,
     #[schema(value_type = String)]
@@ -136,7 +136,7 @@ impl From<Payment> for PaymentAnswer {
             amount: payment.amount,
             amount_captured: payment.amount_captured,
             amount_refunded: payment.amount_refunded,
-            surplus: payment.surplus,
+            overpayment: payment.overpayment,
             amount_disputed: payment.amount_disputed,
             currency: payment.currency,
             status: payment.status,
@@ -172,7 +172,7 @@ async fn list(
 /// Shows a payment; of one whose outcome is not known, also what was asked and answered, and where to look.
 #[utoipa::path(get, path = "/v1/payments/{id}", tag = "money", params(("id" = String, Path)), responses((status = 200, body = PaymentAndInquiry)))]
 async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::Payment>) -> Result<Json<PaymentAndInquiry>, Problem> {
-    let payment = store::payments::get(&app.db, id).await?.ok_or_else(|| Refusal::not_found("payment", id))?;
+    let payment = store::payments::get(&app.db, id).await?.ok_or_else(|| BillingError::not_found("payment", id))?;
     let inquiry = inquiry::of(&app, &payment).await?;
     Ok(Json(PaymentAndInquiry { payment: payment.into(), inquiry }))
 }

@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::catalog::{ModifierAnswer, ModifierBody, modifiers};
 use crate::{
     billing::{
-        App, Refusal,
+        App, BillingError,
         plans::{self, PlanInput},
     },
     domain::{
@@ -241,7 +241,7 @@ async fn create(
 /// Shows a plan, by id or reference.
 #[utoipa::path(get, path = "/v1/plans/{id}", tag = "plans", params(("id" = String, Path)), responses((status = 200, body = PlanAnswer)))]
 async fn get(State(app): State<Arc<App>>, PathKey(key): PathKey) -> Result<Json<PlanAnswer>, Problem> {
-    let plan = store::plans::find(&app.db, &key).await?.ok_or_else(|| Refusal::not_found("plan", key))?;
+    let plan = store::plans::find(&app.db, &key).await?.ok_or_else(|| BillingError::not_found("plan", key))?;
     Ok(Json(plan.into()))
 }
 

@@ -7,7 +7,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::invoices::RefundAnswer;
 use crate::{
-    billing::{self, App, Refusal},
+    billing::{self, App, BillingError},
     domain::{
         id::{self, InvoiceId, PaymentId},
         payment::{Refund, RefundFinding, RefundStatus, RefundTo},
@@ -63,7 +63,7 @@ async fn list(State(app): State<Arc<App>>, page: Page<id::Refund, RefundFilters>
 /// Shows a refund.
 #[utoipa::path(get, path = "/v1/refunds/{id}", tag = "money", params(("id" = String, Path)), responses((status = 200, body = RefundAnswer)))]
 async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::Refund>) -> Result<Json<RefundAnswer>, Problem> {
-    let refund = store::refunds::get(&app.db, id).await?.ok_or_else(|| Refusal::not_found("refund", id))?;
+    let refund = store::refunds::get(&app.db, id).await?.ok_or_else(|| BillingError::not_found("refund", id))?;
     Ok(Json(refund.into()))
 }
 

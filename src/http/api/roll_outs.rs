@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     billing::{
-        App, Refusal,
+        App, BillingError,
         roll_out::{self, Listed, PlanLine, SubscriptionLine},
     },
     domain::{
@@ -342,7 +342,7 @@ async fn roll(
     }
     for (field, given) in [("limit", query.limit.is_some()), ("after", query.after.is_some())] {
         if given {
-            return Err(Refusal::invalid(field, "only goes with preview: true").into());
+            return Err(BillingError::invalid(field, "only goes with preview: true").into());
         }
     }
     let started = roll_out::start(app, &caller.actor, entry, key, options, revision.map(|text| text.0)).await?;
@@ -367,5 +367,5 @@ async fn list(
 #[utoipa::path(get, path = "/v1/roll-outs/{id}", tag = "roll-outs", params(("id" = String, Path)), responses((status = 200, body = RollOutAnswer)))]
 async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::RollOut>) -> Result<Json<RollOutAnswer>, Problem> {
     let found = store::roll_outs::get(&app.db, id).await?;
-    Ok(Json(found.ok_or_else(|| Refusal::not_found("roll-out", id))?.into()))
+    Ok(Json(found.ok_or_else(|| BillingError::not_found("roll-out", id))?.into()))
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    billing::{self, App, Refusal, held::Outcome},
+    billing::{self, App, BillingError, held::ChangePreview},
     domain::{id, subscription::Subscription},
     http::{
         auth::Caller,
@@ -53,13 +53,13 @@ fn shown(app: &App, subscription: Subscription) -> Json<SubscriptionAnswer> {
     Json(SubscriptionAnswer::of(subscription, &app.rules))
 }
 
-fn acted(app: &App, outcome: Outcome, preview: bool) -> Json<ActionAnswer> {
+fn acted(app: &App, outcome: ChangePreview, preview: bool) -> Json<ActionAnswer> {
     Json(ActionAnswer::of(outcome, preview, &app.rules))
 }
 
 async fn find(app: &App, id: id::SubscriptionId) -> Result<Subscription, Problem> {
     let found = store::subscriptions::get(&app.db, id).await?;
-    Ok(found.ok_or_else(|| Refusal::not_found("subscription", id))?)
+    Ok(found.ok_or_else(|| BillingError::not_found("subscription", id))?)
 }
 
 /// Lists subscriptions.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rebilld::{
-    billing::{Refusal, look_up, refund},
+    billing::{BillingError, look_up, refund},
     domain::{
         event::Actor,
         id::InvoiceId,
@@ -66,7 +66,7 @@ async fn lost(world: &World, paylike: bool, fault: &str) -> Refund {
     parked
 }
 
-async fn resolve(world: &World, refund: &Refund, finding: RefundFinding) -> Result<Refund, Refusal> {
+async fn resolve(world: &World, refund: &Refund, finding: RefundFinding) -> Result<Refund, BillingError> {
     refund::resolve(&world.app, &OPERATOR, refund.id, finding, None, "seen there").await
 }
 
@@ -82,7 +82,7 @@ on_both! {
             let resolved = resolve(&world, &refund, RefundFinding::Succeeded).await.expect("resolved");
             assert_eq!((resolved.status, resolved.amount), (RefundStatus::Succeeded, 400));
             let twice = resolve(&world, &refund, RefundFinding::Succeeded).await.expect_err("refused");
-            assert!(matches!(&twice, Refusal::WrongState(why) if why.contains("only a parked one")), "{twice}");
+            assert!(matches!(&twice, BillingError::WrongState(why) if why.contains("only a parked one")), "{twice}");
             let events = world.events(Some(refund.id.to_string())).await;
             assert!(events.ends_with(&["refund.resolved".into(), "refund.succeeded".into()]), "{events:?}");
             // The rest is as refundable as ever.
@@ -103,7 +103,7 @@ on_both! {
             assert_eq!(made[0].status, RefundStatus::Succeeded);
         }
         let missing = refund::resolve(&world.app, &OPERATOR, world.app.id(), RefundFinding::Succeeded, None, "x").await;
-        assert!(matches!(missing, Err(Refusal::NotFound { .. })));
+        assert!(matches!(missing, Err(BillingError::NotFound { .. })));
         world.prove().await;
     }
 

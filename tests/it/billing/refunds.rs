@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use rebilld::{
-    billing::{Refusal, customers, look_up, refund},
+    billing::{BillingError, customers, look_up, refund},
     domain::{
         customer::{Credit, Customer},
         event::Actor,
@@ -49,17 +49,17 @@ async fn ledger(world: &World, id: CustomerId) -> Vec<(i64, String, bool)> {
     rows.into_iter().map(|row| (row.amount, row.reason, row.invoice_id.is_some())).collect()
 }
 
-async fn to_credit(world: &World, id: InvoiceId, amount: Option<i64>) -> Result<i64, Refusal> {
+async fn to_credit(world: &World, id: InvoiceId, amount: Option<i64>) -> Result<i64, BillingError> {
     refund::to_credit(&world.app, &OPERATOR, id, amount, "goodwill").await.map(|refund| refund.amount)
 }
 
-async fn to_method(world: &World, id: InvoiceId, amount: Option<i64>) -> Result<i64, Refusal> {
+async fn to_method(world: &World, id: InvoiceId, amount: Option<i64>) -> Result<i64, BillingError> {
     refund::refund(&world.app, &OPERATOR, id, amount, "goodwill")
         .await
         .map(|refunds| refunds.iter().map(|refund| refund.amount).sum())
 }
 
-fn why<T: std::fmt::Debug>(refused: Result<T, Refusal>) -> String {
+fn why<T: std::fmt::Debug>(refused: Result<T, BillingError>) -> String {
     refused.expect_err("refused").to_string()
 }
 
@@ -119,7 +119,7 @@ on_both! {
         let refused = why(to_credit(&world, id, Some(301)).await);
         assert!(refused.contains("at most 300") && refused.contains("700 is on its way back"), "{refused}");
         assert_eq!(to_credit(&world, id, None).await.expect("credited"), 300);
-        assert!(matches!(to_credit(&world, id, None).await, Err(Refusal::WrongState(_))));
+        assert!(matches!(to_credit(&world, id, None).await, Err(BillingError::WrongState(_))));
         look_up::look_up_refunds(&world.app).await.expect("looked up");
         let seen = invoice(&world, id).await;
         assert_eq!((seen.amount_refunded, seen.amount_credited), (700, 300));
@@ -170,7 +170,7 @@ on_both! {
         world.advance("2026-01-10T07:00:00Z").await;
         let id = world.invoices().await.remove(0).id;
         let refused = to_credit(&world, id, Some(100)).await;
-        assert!(matches!(&refused, Err(Refusal::WrongState(said)) if said.contains("is in USD and this invoice in EUR")), "{refused:?}");
+        assert!(matches!(&refused, Err(BillingError::WrongState(said)) if said.contains("is in USD and this invoice in EUR")), "{refused:?}");
         assert_eq!((customer(&world, ada).await.balance, invoice(&world, id).await.amount_credited), (0, 0));
         world.prove().await;
     }
@@ -183,10 +183,10 @@ on_both! {
         world.advance("2026-01-10T07:00:00Z").await;
         let id = world.invoices().await.remove(0).id;
         assert_eq!((invoice(&world, id).await.credit_applied, customer(&world, ada).await.balance), (300, 0));
-        assert!(matches!(to_credit(&world, id, Some(1)).await, Err(Refusal::WrongState(_))), "it is owed still");
+        assert!(matches!(to_credit(&world, id, Some(1)).await, Err(BillingError::WrongState(_))), "it is owed still");
         let voiding = (0..5).map(|_| rebilld::billing::invoices::void(&world.app, &OPERATOR, id, "mistake"));
         assert_eq!(join_all(voiding).await.iter().filter(|done| done.is_ok()).count(), 1);
-        assert!(matches!(to_credit(&world, id, Some(1)).await, Err(Refusal::WrongState(_))), "it is back already");
+        assert!(matches!(to_credit(&world, id, Some(1)).await, Err(BillingError::WrongState(_))), "it is back already");
         assert_eq!(customer(&world, ada).await.balance, 300);
         world.prove().await;
     }
@@ -199,7 +199,7 @@ on_both! {
         assert_eq!(put(500, "gift").await.expect("given"), 500);
         assert_eq!(put(-200, "given by mistake").await.expect("taken back"), 300);
         for (amount, reason) in [(-301, "too much"), (0, "nothing"), (-1, "  "), (i64::MIN, "all")] {
-            assert!(matches!(put(amount, reason).await, Err(Refusal::Invalid(_))), "{amount} {reason}");
+            assert!(matches!(put(amount, reason).await, Err(BillingError::Invalid(_))), "{amount} {reason}");
         }
         let taking = (0..8).map(|_| put(-100, "at once"));
         assert_eq!(join_all(taking).await.iter().filter(|done| done.is_ok()).count(), 3);

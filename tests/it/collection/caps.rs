@@ -120,8 +120,8 @@ on_both! {
         let other = world.another("second").await;
         monthly(&world, customer, "2026-01-10").await;
         world.set_out("2026-01-10T08:00:00Z").await;
-        for clock in billing::travel::claim(&other).await.expect("claimed") {
-            jobs::travel::advance(&other, clock).await.expect("advanced");
+        for clock in billing::test_clocks::claim(&other).await.expect("claimed") {
+            jobs::advance::advance(&other, clock).await.expect("advanced");
         }
         monthly(&world, customer, "2026-01-10").await;
         world.advance("2026-01-10T23:00:00Z").await;
@@ -177,8 +177,8 @@ on_both! {
             monthly(&world, customer, "2026-01-10").await;
         }
         world.set_out("2026-01-10T06:00:00Z").await;
-        for clock in billing::travel::claim(&own).await.expect("claimed") {
-            jobs::travel::advance(&own, clock).await.expect("advanced");
+        for clock in billing::test_clocks::claim(&own).await.expect("claimed") {
+            jobs::advance::advance(&own, clock).await.expect("advanced");
         }
         assert_eq!(declined(&world).await.len(), 3, "any number in 24 hours, three in 30 days");
         let waits: Vec<_> = world.invoices().await.into_iter().filter(|invoice| invoice.dunning_step == 0).collect();

@@ -416,6 +416,6 @@ pub(super) fn charge_of(authorization: &Authorization) -> Charge {
 async fn void_by_hand(world: &World, authorization: &Authorization) {
     let gateway = world.app.gateways.get(&authorization.gateway).expect("configured");
     let id = authorization.transaction_id.as_deref().expect("an id");
-    let released = gateway.adapter.release(id, &charge_of(authorization)).await;
+    let released = gateway.adapter.void(id, &charge_of(authorization)).await;
     assert!(matches!(released, ReturnOutcome::Returned { .. }), "{released:?}");
 }

@@ -1,7 +1,7 @@
 //! What an operator does about money: collect, void, write off, refund, and the last word on a parked payment.
 
 use rebilld::{
-    billing::{self, Refusal},
+    billing::{self, BillingError},
     domain::{
         event::Actor,
         invoice::InvoiceStatus,
@@ -28,7 +28,7 @@ async fn charged_monthly(world: &World, paylike: bool, token: &str) -> Subscript
     sub
 }
 
-fn why<T: std::fmt::Debug>(refused: Result<T, Refusal>) -> String {
+fn why<T: std::fmt::Debug>(refused: Result<T, BillingError>) -> String {
     refused.expect_err("refused").to_string()
 }
 

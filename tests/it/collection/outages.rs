@@ -19,13 +19,13 @@ use tokio::{
 use crate::world::*;
 
 /// The way to the sandbox, which can be cut: then nobody listens at its address.
-struct Way {
+struct CollectionStep {
     address: SocketAddr,
     sandbox: SocketAddr,
     open: Option<JoinHandle<()>>,
 }
 
-impl Way {
+impl CollectionStep {
     async fn to(sandbox: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("address");
@@ -66,7 +66,7 @@ fn rule(fault: &str, operation: &str) -> Rule {
 }
 
 /// Fifty customers at each gateway, billed on the tenth of each month, through a way that can be cut.
-async fn crowded(world: &mut World) -> Way {
+async fn crowded(world: &mut World) -> CollectionStep {
     for paylike in [false, true] {
         for _ in 0..EACH {
             let customer = world.customer("UTC").await;
@@ -76,7 +76,7 @@ async fn crowded(world: &mut World) -> Way {
             world.add(sub).await;
         }
     }
-    let way = Way::to(world.sandbox.addr()).await;
+    let way = CollectionStep::to(world.sandbox.addr()).await;
     let mut config = world.app.config.clone();
     // A call that is late has arrived by then, and a test clock waits no longer for it.
     config.collection.lease = Duration::from_secs(2);
@@ -95,7 +95,7 @@ async fn told(world: &World, kind: &str) -> usize {
 }
 
 /// From six to ten in the morning of the tenth nothing can be charged; then everything is.
-async fn outage(world: &World, way: &mut Way, month: usize, fault: Option<&str>) {
+async fn outage(world: &World, way: &mut CollectionStep, month: usize, fault: Option<&str>) {
     let what = fault.unwrap_or("nobody listens");
     let sandbox = world.sandbox.sandbox();
     world.advance(&format!("2026-{month:02}-10T05:59:59Z")).await;
@@ -158,8 +158,8 @@ on_both! {
         world.set_out("2026-01-11T00:00:00Z").await;
         let app = world.app.clone();
         let journey = tokio::spawn(async move {
-            for clock in rebilld::billing::travel::claim(&app).await.expect("claimed") {
-                jobs::travel::advance(&app, clock).await.expect("advanced");
+            for clock in rebilld::billing::test_clocks::claim(&app).await.expect("claimed") {
+                jobs::advance::advance(&app, clock).await.expect("advanced");
             }
         });
         // Far more than all patience: by default ten silent look-ups park a payment.

@@ -1,4 +1,4 @@
-//! Dunning policies at work: their steps and hours, another method, changes under way, and how ladders end.
+//! Dunning policies at work: their steps and hours, another method, changes under way, and how dunning_rules end.
 
 use rebilld::{
     billing::{self, dunning_policies::PolicyInput},

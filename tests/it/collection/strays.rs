@@ -78,7 +78,7 @@ on_both! {
         tx.commit().await.expect("commit");
         authorize::look_up(&world.app, None).await.expect("looked after");
         assert_eq!((reserved(&world), statuses(&world).await), (vec![], vec![Status::Voided]));
-        assert_eq!(told(&world, "authorization.stray").await, 1);
+        assert_eq!(told(&world, "authorization.orphaned").await, 1);
     }
 
     async fn two_reservations_under_one_reference_do_not_both_stay(world: World) {

@@ -335,7 +335,7 @@ async fn a_released_authorization_takes_nothing_and_cannot_be_captured(bench: Be
     let charge = bench.charge("FREE1");
     let transaction_id = bench.reserve(&charge).await;
     for _ in 0..2 {
-        let released = bench.adapter.release(&transaction_id, &charge).await;
+        let released = bench.adapter.void(&transaction_id, &charge).await;
         assert!(matches!(released, ReturnOutcome::Returned { voided: true, .. }), "{released:?}");
     }
     let late = bench.adapter.capture(&transaction_id, &charge).await;

@@ -138,7 +138,7 @@ async fn money_reserved_is_captured_once_and_its_rest_given_free() {
         asked.transaction_id = Some(transaction_id.clone());
         let found = adapter.look_up(&asked).await;
         assert!(matches!(found, Found::Outcome(Outcome::Succeeded { amount_minor, .. }) if amount_minor == amount), "{found:?}");
-        let released = adapter.release(&transaction_id, &charge).await;
+        let released = adapter.void(&transaction_id, &charge).await;
         assert!(matches!(released, rebilld::gateway::ReturnOutcome::Refused { .. }), "what was captured stays: {released:?}");
     }
     assert_eq!(sandbox.sandbox().reserved(), []);

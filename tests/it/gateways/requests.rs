@@ -15,7 +15,7 @@ use rebilld::{
         http::Settings,
         paylike::Paylike,
         paysley::Paysley,
-        requests::{Ask, Asked, Heard, Outstanding, Received, Requests, Withdrawn},
+        requests::{Ask, Asked, Outstanding, Polled, Received, Requests, Withdrawn},
     },
     sandbox::{self, Kind, Options, PAYLIKE_KEY, PAYLIKE_MERCHANT, PAYSLEY_KEY, Pay, Running},
 };
@@ -111,14 +111,14 @@ impl Bench {
     }
 
     async fn look(&self, ask: &Ask) -> Vec<Received> {
-        match self.requests().hear(&self.outstanding(ask)).await {
-            Heard::Payments(received) => received,
-            other @ Heard::NoAnswer { .. } => panic!("{other:?}"),
+        match self.requests().poll(&self.outstanding(ask)).await {
+            Polled::Payments(received) => received,
+            other @ Polled::NoAnswer { .. } => panic!("{other:?}"),
         }
     }
 
     /// What was paid, with what was only reserved captured.
-    async fn hear(&self, ask: &Ask) -> Vec<Received> {
+    async fn poll(&self, ask: &Ask) -> Vec<Received> {
         for money in self.look(ask).await.into_iter().filter(|money| money.reserved) {
             let captured = self.adapter.capture(&money.transaction_id, &charge(&money)).await;
             assert!(matches!(captured, Outcome::Succeeded { .. }), "{captured:?}");
@@ -165,13 +165,13 @@ async fn what_is_asked_for_is_paid_and_heard_of(bench: Bench) {
     let ask = bench.ask("OK1");
     let (_, link) = bench.send(&ask).await;
     assert!(link.starts_with("https://"), "{link}");
-    assert_eq!(bench.hear(&ask).await, []);
+    assert_eq!(bench.poll(&ask).await, []);
     let id = bench.pay("OK1", &link).await;
     for _ in 0..2 {
-        assert_eq!(bench.hear(&ask).await, [received(&id)]);
+        assert_eq!(bench.poll(&ask).await, [received(&id)]);
     }
     assert_eq!(bench.books("OK1"), (2550, 0));
-    assert_eq!(bench.hear(&bench.ask("OK")).await, [], "a part of a reference is another reference");
+    assert_eq!(bench.poll(&bench.ask("OK")).await, [], "a part of a reference is another reference");
 }
 
 async fn every_exponent_goes_there_and_back(bench: Bench) {
@@ -181,7 +181,7 @@ async fn every_exponent_goes_there_and_back(bench: Bench) {
         let ask = Ask { amount_minor, currency: currency.parse().expect("known"), ..bench.ask(&format!("EXP{number}")) };
         let (_, link) = bench.send(&ask).await;
         bench.pay(&ask.reference, &link).await;
-        let heard = bench.hear(&ask).await;
+        let heard = bench.poll(&ask).await;
         assert_eq!((heard[0].amount_minor, heard[0].currency), (amount_minor, ask.currency));
         assert_eq!(bench.books(&ask.reference), (amount_minor, 0), "{currency}");
     }
@@ -191,15 +191,15 @@ async fn a_look_up_that_fails_says_so_and_one_that_fails_once_is_repeated(bench:
     let ask = bench.ask("ASK1");
     let (_, link) = bench.send(&ask).await;
     let id = bench.pay("ASK1", &link).await;
-    assert_eq!(bench.hear(&ask).await, [received(&id)]);
+    assert_eq!(bench.poll(&ask).await, [received(&id)]);
     for fault in [json!("500"), json!("429"), json!("403"), json!("drop_before"), json!("drop_after")] {
         bench.fault("lookup", &fault, 0);
-        let heard = bench.requests().hear(&bench.outstanding(&ask)).await;
-        assert!(matches!(heard, Heard::NoAnswer { .. }), "{fault}: {heard:?}");
+        let heard = bench.requests().poll(&bench.outstanding(&ask)).await;
+        assert!(matches!(heard, Polled::NoAnswer { .. }), "{fault}: {heard:?}");
         bench.sandbox.sandbox().clear_faults();
         if fault != json!("403") {
             bench.fault("lookup", &fault, 1);
-            assert_eq!(bench.hear(&ask).await, [received(&id)], "{fault}");
+            assert_eq!(bench.poll(&ask).await, [received(&id)], "{fault}");
         }
     }
 }
@@ -208,7 +208,7 @@ async fn what_was_paid_comes_back_once(bench: Bench) {
     let ask = bench.ask("BACK1");
     let (_, link) = bench.send(&ask).await;
     bench.pay("BACK1", &link).await;
-    let id = bench.hear(&ask).await.remove(0).transaction_id;
+    let id = bench.poll(&ask).await.remove(0).transaction_id;
     let order = |amount_minor, returned_minor| Return {
         transaction_id: id.clone(),
         amount_minor,
@@ -314,7 +314,7 @@ async fn two_links_of_one_reference_are_both_heard_of() {
         let pay = Pay { transaction_id: Some(asked.transaction_id), ..Pay::default() };
         paid.push(received(&bench.sandbox.sandbox().pay(pay).await.expect("paid")));
     }
-    assert_eq!(bench.hear(&ask).await, paid);
+    assert_eq!(bench.poll(&ask).await, paid);
 }
 
 #[tokio::test]
@@ -351,7 +351,7 @@ async fn a_declined_attempt_is_no_payment() {
     bench.send(&ask).await;
     let pay = serde_json::from_value(json!({ "reference": "NOK1", "outcome": "decline" })).expect("pay");
     bench.sandbox.sandbox().pay(pay).await.expect("tried");
-    assert_eq!(bench.hear(&ask).await, []);
+    assert_eq!(bench.poll(&ask).await, []);
 }
 
 /// The amount stands in the link, where anybody can change it; and anybody can pay twice.
@@ -362,7 +362,7 @@ async fn a_paylike_link_that_was_tampered_with_or_paid_twice_takes_the_right_mon
     let (_, link) = bench.send(&ask).await;
     assert!(link.contains("value=25.50") && link.contains("test=1") && link.contains("locale=en_US"), "{link}");
     bench.pay("LINK1", &link.replace("value=25.50", "value=0.01")).await;
-    assert_eq!(bench.hear(&ask).await, []);
+    assert_eq!(bench.poll(&ask).await, []);
     let (first, second) = (bench.pay("LINK1", &link).await, bench.pay("LINK1", &link).await);
     let reserved = |id: &str| Received { reserved: true, ..received(id) };
     assert_eq!(bench.look(&ask).await, [reserved(&first), reserved(&second)], "oldest first");

@@ -139,7 +139,7 @@ on_both! {
         let (one, two) = (door.get("/v1/dunning-policies/one").await.ok(200), door.get("/v1/dunning-policies/two").await.ok(200));
         assert_eq!((&one["source"], &one["final_action"], &one["is_default"], &two["is_default"]), (&json!("configuration"), &json!("pause"), &json!(false), &json!(true)));
         assert_eq!(door.get("/v1/dunning-policies/mine").await.ok(200)["is_default"], json!(false), "the settings name the default");
-        assert_eq!(door.app.ladders().final_action.as_str(), "pause");
+        assert_eq!(door.app.dunning_rules().final_action.as_str(), "pause");
         let before = door.rows().await;
         assert!(configure(&door.app, &settings(&[("one", 1), ("two", 2)], "two")).await.expect("taken over").is_empty());
         for answer in [door.patch("/v1/dunning-policies/one", json!({"name": "x"})).await, door.delete("/v1/dunning-policies/one").await,

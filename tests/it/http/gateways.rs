@@ -1,6 +1,6 @@
 //! `/v1/gateways`: what an operator sees of a gateway and does about it, and what nobody sees.
 
-use rebilld::domain::{breaker::Met, customer::Timeline, id::Payment};
+use rebilld::domain::{breaker::CallResult, customer::Timeline, id::Payment};
 use serde_json::json;
 
 use super::on_both;
@@ -28,7 +28,7 @@ on_both! {
 
     async fn an_open_circuit_is_shown_measured_and_named(door) {
         let health = door.app.gateways.health("fluid").expect("configured");
-        let fault = Met::Fault { message: "status 503".into(), retry_after: None };
+        let fault = CallResult::Fault { message: "status 503".into(), retry_after: None };
         for _ in 0..5 {
             health.note(Timeline::Wall, door.wall.now(), &[], door.app.id::<Payment>().into(), &fault);
         }

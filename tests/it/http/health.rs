@@ -144,10 +144,10 @@ on_both! {
         assert_eq!(watch(&world.app).await, (1, 0));
         // Neither this daemon nor another, nor the next life of one, says it twice.
         assert_eq!((watch(&world.app).await, watch(&*world.another("other").await).await), ((0, 0), (0, 0)));
-        assert_eq!(told().await, ["invariant.broken"]);
+        assert_eq!(told().await, ["invariant.violated"]);
         run(&world, "update customers set balance = balance - 1").await;
         assert_eq!((watch(&world.app).await, watch(&world.app).await), ((0, 1), (0, 0)));
-        assert_eq!(told().await, ["invariant.broken", "invariant.restored"]);
+        assert_eq!(told().await, ["invariant.violated", "invariant.restored"]);
         assert_eq!(world.events(Some("balances_disagree".into())).await.len(), 2);
     }
 
@@ -158,7 +158,7 @@ on_both! {
         let known = async || {
             invariants::watch(&world.app).await.expect("watched");
             let known = rebilld::store::invariants::known(&world.app.db).await.expect("read");
-            known.into_iter().map(|breach| (breach.name, breach.count)).collect::<Vec<_>>()
+            known.into_iter().map(|violation| (violation.name, violation.count)).collect::<Vec<_>>()
         };
         run(&world, "update subscriptions set due_at = null where id = (select min(id) from subscriptions)").await;
         assert_eq!(known().await, [("subscriptions_adrift".to_owned(), 1)]);

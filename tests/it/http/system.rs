@@ -69,7 +69,7 @@ on_both! {
         // Stands in for the daemon's own task.
         let app = door.app.clone();
         let answering = tokio::spawn(async move {
-            app.bells.housekeeping.notified().await;
+            app.wakeups.housekeeping.notified().await;
             assert!(app.requested_runs.contains("housekeeping"));
             billing::runs::record(&app, "housekeeping", app.clock.now(), Ok(Map::new())).await.expect("kept");
         });

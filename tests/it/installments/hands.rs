@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 use rebilld::{
     billing::{
-        App, Refusal,
+        App, BillingError,
         installments::{
             Overview,
             operate::{Operation, operate},
@@ -12,7 +12,7 @@ use rebilld::{
     domain::{event::Actor, installment::change::Spread},
 };
 
-type Done = Result<Overview, Refusal>;
+type Done = Result<Overview, BillingError>;
 
 pub async fn change(
     app: &App,

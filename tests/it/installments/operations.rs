@@ -2,7 +2,7 @@
 
 use rebilld::{
     billing::{
-        Refusal, collect_due,
+        BillingError, collect_due,
         installments::change::{self, PlanPatch},
         payment_methods::{self, MethodInput},
     },
@@ -20,8 +20,8 @@ use rebilld::{
 
 use super::*;
 
-fn refused(outcome: Result<Overview, Refusal>) {
-    assert!(matches!(outcome, Err(Refusal::WrongState(_))), "{outcome:?}");
+fn refused(outcome: Result<Overview, BillingError>) {
+    assert!(matches!(outcome, Err(BillingError::WrongState(_))), "{outcome:?}");
 }
 
 on_both! {
@@ -141,7 +141,7 @@ on_both! {
         let patch = PlanPatch { payment_method_id: Some(Some(method.id)), ..PlanPatch::default() };
         change::update(&world.app, &OPERATOR, &key(&plan), patch).await.expect("named");
         let kept = payment_methods::delete(&world.app, &OPERATOR, method.id).await;
-        assert!(matches!(kept, Err(Refusal::WrongState(_))), "a plan still names it: {kept:?}");
+        assert!(matches!(kept, Err(BillingError::WrongState(_))), "a plan still names it: {kept:?}");
         world.advance("2026-03-01T00:00:00Z").await;
         assert_eq!((world.prove().await, world.overview(&plan).await.schedule.plan.status), (2, Paid));
         payment_methods::delete(&world.app, &OPERATOR, method.id).await.expect("a plan that has ended names nothing");

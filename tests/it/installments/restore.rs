@@ -2,7 +2,7 @@
 
 use rebilld::{
     billing::{
-        Refusal, customers,
+        BillingError, customers,
         installments::operate::{Operation, operate, preview},
     },
     domain::{
@@ -18,10 +18,10 @@ use rebilld::{
 
 use super::*;
 
-/// Six monthly parts from 10 January, of which the card declines so many ladders and then pays; on 20 March.
-async fn defaulted(world: &World, ladders: usize, credit: i64) -> Overview {
+/// Six monthly parts from 10 January, of which the card declines so many dunning_rules and then pays; on 20 March.
+async fn defaulted(world: &World, dunning_rules: usize, credit: i64) -> Overview {
     let token = world.token();
-    world.sandbox.sandbox().set_script(&token, Script { declines: vec![202; 5 * ladders].into(), ..Script::default() });
+    world.sandbox.sandbox().set_script(&token, Script { declines: vec![202; 5 * dunning_rules].into(), ..Script::default() });
     let customer = world.customer("UTC").await;
     world.method(customer, false, &token).await;
     if credit > 0 {
@@ -84,7 +84,7 @@ on_both! {
         world.advance("2026-12-01T00:00:00Z").await;
         assert_eq!((world.overview(&plan).await.schedule.plan.status, world.prove().await), (Paid, 6));
         let voided = hands::pay(&world.app, &OPERATOR, &key(&plan), 1).await;
-        assert!(matches!(voided, Err(Refusal::WrongState(_))), "nobody pays for what was moved: {voided:?}");
+        assert!(matches!(voided, Err(BillingError::WrongState(_))), "nobody pays for what was moved: {voided:?}");
     }
 
     async fn failures_are_counted_anew(world: World) {
@@ -106,7 +106,7 @@ on_both! {
         let (one, other) = tokio::join!(operate(app, &OPERATOR, &id, &restore), operate(app, &OPERATOR, &id, &restore));
         assert_ne!(one.is_ok(), other.is_ok(), "{one:?} {other:?}");
         for refused in [operate(app, &OPERATOR, &id, &restore).await, preview(app, &OPERATOR, &id, &restore).await] {
-            assert!(matches!(&refused, Err(Refusal::WrongState(said)) if said.contains("only a defaulted one")), "{refused:?}");
+            assert!(matches!(&refused, Err(BillingError::WrongState(said)) if said.contains("only a defaulted one")), "{refused:?}");
         }
         world.advance("2026-12-01T00:00:00Z").await;
         assert_eq!((world.overview(&plan).await.schedule.plan.status, world.prove().await), (Paid, 6));
@@ -120,7 +120,7 @@ on_both! {
         tx.commit().await.expect("commit");
         for arrears in [Arrears::Spread, Arrears::End] {
             let refused = operate(&world.app, &OPERATOR, &key(&plan), &Operation::Restore { arrears }).await;
-            assert!(matches!(&refused, Err(Refusal::WrongState(said)) if said.contains("paid in part")), "{refused:?}");
+            assert!(matches!(&refused, Err(BillingError::WrongState(said)) if said.contains("paid in part")), "{refused:?}");
         }
         assert_eq!(world.overview(&plan).await.schedule.plan.status, Defaulted);
         assert_eq!(restored(&world, &plan, Arrears::Collect).await.balance, 8800);

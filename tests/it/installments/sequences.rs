@@ -66,7 +66,7 @@ on_both! {
         for n in 0..24_i64 {
             let customer = world.customer(["UTC", "America/New_York", "Asia/Tokyo"][n as usize % 3]).await;
             let token = world.token();
-            // Ladders that are climbed to their end, and payments between them.
+            // DunningRules that are climbed to their end, and payments between them.
             let declines = (0..40).flat_map(|_| if random.random_bool(0.4) { vec![202; 5] } else { vec![0] }).collect();
             world.sandbox.sandbox().set_script(&token, Script { declines, ..Script::default() });
             world.method(customer, false, &token).await;

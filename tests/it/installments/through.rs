@@ -56,7 +56,7 @@ on_both! {
         world.advance("2027-12-31T00:00:00Z").await;
         let plan = world.overview(&plan).await;
         assert_eq!(plan.schedule.plan.status, Defaulted);
-        assert_eq!((world.payments().await.len(), world.invoices().await.len()), (15, 3), "three ladders, and nothing more is charged");
+        assert_eq!((world.payments().await.len(), world.invoices().await.len()), (15, 3), "three dunning_rules, and nothing more is charged");
         assert!(world.invoices().await.iter().all(|invoice| invoice.status == InvoiceStatus::Uncollectible));
         assert_eq!(parts(&plan)[2..4], ["3 2026-03-10 833 failed", "4 2026-04-10 833 scheduled"]);
         assert_eq!((money(&plan), plan.schedule.plan.due_at), ((0, 0, 10_000), None));

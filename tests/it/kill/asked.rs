@@ -7,7 +7,7 @@ use rebilld::{
         App, collect_due,
         invoice_due::invoice_due,
         look_up,
-        requests::{check, request, return_surplus, work},
+        requests::{check, request, return_overpayments, work},
     },
     config::Config,
     domain::{
@@ -117,7 +117,7 @@ impl<'a> Story<'a> {
             work(app, None).await.expect("worked");
             look_up::look_up_payments(app, None).await.expect("looked up");
             look_up::look_up_refunds(app).await.expect("looked up");
-            return_surplus(app).await.expect("returned");
+            return_overpayments(app).await.expect("returned");
             collect_due::collect_due(app, timeline, at(NOW)).await.expect("collected");
             self.pays().await;
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -130,7 +130,7 @@ impl<'a> Story<'a> {
         let request = store::payment_requests::get(&self.world.app.db, self.request).await.expect("read").expect("there");
         invoice.status != InvoiceStatus::Open
             && !request.status.is_open()
-            && payments.iter().all(|payment| !payment.status.is_open() && payment.surplus <= payment.amount_refunded)
+            && payments.iter().all(|payment| !payment.status.is_open() && payment.overpayment <= payment.amount_refunded)
     }
 
     async fn is_proven(&self, told: &str) {
@@ -180,13 +180,13 @@ async fn lives_end(mut world: World, gateway: &str, calls: &[Call], seconds: &[O
 
 on_both! {
     async fn a_link_and_a_card_are_one_payment_wherever_daemons_die(world: World) {
-        let calls = [Call::Ask, Call::Hear, Call::Withdraw, Call::Charge, Call::LookUp, Call::GiveBack, Call::LookUpReturn];
-        let seconds = [None, Some(Point(Moment::After, Call::GiveBack)), Some(Point(Moment::After, Call::Hear))];
+        let calls = [Call::Ask, Call::Poll, Call::Withdraw, Call::Charge, Call::LookUp, Call::GiveBack, Call::LookUpReturn];
+        let seconds = [None, Some(Point(Moment::After, Call::GiveBack)), Some(Point(Moment::After, Call::Poll))];
         lives_end(world, "paysley", &calls, &seconds).await;
     }
 
     async fn a_link_that_must_be_captured_and_a_card_are_one_payment_wherever_daemons_die(world: World) {
-        let calls = [Call::Ask, Call::Hear, Call::Charge, Call::LookUp, Call::Capture];
+        let calls = [Call::Ask, Call::Poll, Call::Charge, Call::LookUp, Call::Capture];
         lives_end(world, "paylike", &calls, &[None, Some(Point(Moment::After, Call::Capture)), Some(Point(Moment::Before, Call::LookUp))]).await;
     }
 }

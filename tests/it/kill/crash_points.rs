@@ -17,7 +17,7 @@ use rebilld::{
     domain::{customer::Timeline, payment::Outcome},
     gateway::{
         Capabilities, Charge, Configured, Found, Gateway, Gateways, Return, ReturnFound, ReturnOutcome, Sent,
-        requests::{Ask, Asked, Heard, Outstanding, Requests, Withdrawn},
+        requests::{Ask, Asked, Outstanding, Polled, Requests, Withdrawn},
     },
     store,
 };
@@ -35,7 +35,7 @@ pub enum Call {
     LookUpReturn,
     /// Of payment requests.
     Ask,
-    Hear,
+    Poll,
     Withdraw,
 }
 
@@ -119,8 +119,8 @@ impl Gateway for Fused {
         self.fuse.around(Call::LookUp, self.inner.look_up(sent)).await
     }
 
-    async fn release(&self, transaction_id: &str, charge: &Charge) -> ReturnOutcome {
-        self.inner.release(transaction_id, charge).await
+    async fn void(&self, transaction_id: &str, charge: &Charge) -> ReturnOutcome {
+        self.inner.void(transaction_id, charge).await
     }
 
     async fn give_back(&self, order: &Return) -> ReturnOutcome {
@@ -156,8 +156,8 @@ impl Requests for Fused {
         self.asks().remind(request_id, ask).await
     }
 
-    async fn hear(&self, outstanding: &Outstanding) -> Heard {
-        self.fuse.around(Call::Hear, self.asks().hear(outstanding)).await
+    async fn poll(&self, outstanding: &Outstanding) -> Polled {
+        self.fuse.around(Call::Poll, self.asks().poll(outstanding)).await
     }
 
     async fn withdraw(&self, request_id: &str) -> Withdrawn {

@@ -159,7 +159,7 @@ on_both! {
             assert_eq!(world.prove().await, 1, "what was taken is in the books");
         }
         let told = world.events(None).await;
-        assert!(told.contains(&"payment.unexpected_success".to_owned()) && told.contains(&"payment.stray_authorization".to_owned()));
+        assert!(told.contains(&"payment.unexpected_success".to_owned()) && told.contains(&"payment.orphaned_authorization".to_owned()));
     }
 
     async fn a_reservation_made_twice_is_captured_once(world: World) {
@@ -247,12 +247,12 @@ on_both! {
         config.collection.lookup_backoff = vec![Duration::from_millis(500)];
         let holder = app(world.app.db.clone(), config.clone(), "holder");
         world.set_out("2026-01-20T00:00:00Z").await;
-        let running = tokio::spawn(jobs::travel::run(holder, TaskTracker::new(), jobs::cron::Pulse::new("travel")));
+        let running = tokio::spawn(jobs::advance::run(holder, TaskTracker::new(), jobs::cron::Pulse::new("travel")));
         world.payment_in(PaymentStatus::Unknown).await;
         let other = app(world.app.db.clone(), config, "other");
         for _ in 0..30 {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            assert_eq!(billing::travel::claim(&other).await.expect("asked").len(), 0, "two daemons move one clock");
+            assert_eq!(billing::test_clocks::claim(&other).await.expect("asked").len(), 0, "two daemons move one clock");
         }
         world.sandbox.sandbox().clear_faults();
         while !world.arrived().await {
@@ -264,9 +264,9 @@ on_both! {
 
     async fn a_clock_is_moved_only_from_where_it_stands(world: World) {
         world.set_out("2026-06-01T00:00:00Z").await;
-        let clock = billing::travel::claim(&world.app).await.expect("claimed").remove(0);
+        let clock = billing::test_clocks::claim(&world.app).await.expect("claimed").remove(0);
         let step = async |from: &str, to: &str| {
-            billing::travel::step(&world.app, clock.id, at(from), at(to), &Counts::new()).await.expect("asked").is_some()
+            billing::test_clocks::step(&world.app, clock.id, at(from), at(to), &Counts::new()).await.expect("asked").is_some()
         };
         assert!(step("2026-01-01T00:00:00Z", "2026-03-01T00:00:00Z").await);
         assert!(!step("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z").await, "worked out for an instant that has passed");

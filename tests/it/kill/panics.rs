@@ -96,12 +96,12 @@ on_both! {
     }
 
     async fn a_payment_request_whose_call_panics_takes_nobody_with_it(world: World) {
-        for call in [Call::Ask, Call::Hear] {
+        for call in [Call::Ask, Call::Poll] {
             let ids = [invoice(&world, false).await, invoice(&world, false).await];
             for id in ids {
                 request(&world.app, &Actor::System, id, Some("paysley".to_owned()), None).await.expect("recorded");
             }
-            if call == Call::Hear {
+            if call == Call::Poll {
                 work(&world.app, None).await.expect("asked");
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }

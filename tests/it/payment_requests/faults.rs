@@ -71,8 +71,8 @@ on_both! {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let payment = world.payments().await.remove(0);
-        assert_eq!((payment.surplus, payment.amount_refunded, payment.return_at), (1000, 0, None));
-        assert_eq!(world.events(Some(payment.id.to_string())).await.iter().filter(|kind| *kind == "payment.surplus_kept").count(), 1);
+        assert_eq!((payment.overpayment, payment.amount_refunded, payment.return_at), (1000, 0, None));
+        assert_eq!(world.events(Some(payment.id.to_string())).await.iter().filter(|kind| *kind == "payment.overpayment_kept").count(), 1);
     }
 
     async fn a_reminder_whose_answer_is_lost_is_not_sent_again(world: World) {
@@ -146,7 +146,7 @@ on_both! {
         // It dies between the customer's payment and the commit: claimed, and never settled.
         let request = world.last_request().await;
         world.pays(&request).await;
-        assert!(billing::requests::hear(&world.app, "paysley", &request.reference).await.expect("heard"));
+        assert!(billing::requests::poll_by_reference(&world.app, "paysley", &request.reference).await.expect("heard"));
         billing::requests::claim_only(&dead, timeline).await.expect("claimed");
         assert!(collect_due::recover(&dead, true).await.expect("freed") >= 1);
         world.settle_requests().await;

@@ -106,7 +106,7 @@ on_both! {
         world.all_goes_back().await;
         let (invoice, payment) = (world.invoices().await.remove(0), world.payments().await.remove(0));
         assert_eq!((invoice.status, invoice.amount_paid, invoice.amount_refunded), (InvoiceStatus::Void, 0, 0));
-        assert_eq!((payment.surplus, payment.amount_refunded), (1000, 1000));
+        assert_eq!((payment.overpayment, payment.amount_refunded), (1000, 1000));
         assert_eq!(world.prove().await, 1);
     }
 

@@ -58,7 +58,7 @@ impl World {
 
     /// The gateway says that something has happened, and it is looked into.
     async fn hears(&self, request: &PaymentRequest) {
-        assert!(billing::requests::hear(&self.app, &request.gateway, &request.reference).await.expect("heard"));
+        assert!(billing::requests::poll_by_reference(&self.app, &request.gateway, &request.reference).await.expect("heard"));
         self.looks_into(request).await;
     }
 
@@ -93,7 +93,7 @@ impl World {
         for _ in 0..500 {
             self.settle_requests().await;
             billing::look_up::look_up_refunds(&self.app).await.expect("looked up");
-            if self.payments().await.iter().all(|payment| payment.surplus <= payment.amount_refunded) {
+            if self.payments().await.iter().all(|payment| payment.overpayment <= payment.amount_refunded) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -42,7 +42,7 @@ on_both! {
         }
         assert_eq!(world.prove().await, 4);
         for payment in world.payments().await {
-            assert_eq!((payment.status, payment.kind, payment.surplus), (PaymentStatus::Succeeded, MethodKind::PaymentRequest, 0));
+            assert_eq!((payment.status, payment.kind, payment.overpayment), (PaymentStatus::Succeeded, MethodKind::PaymentRequest, 0));
         }
         assert!(world.invoices().await.iter().all(|invoice| invoice.status == InvoiceStatus::Paid && invoice.next_attempt_at.is_none()));
         let events = world.events(Some(requests[0].id.to_string())).await;
@@ -118,7 +118,7 @@ on_both! {
         world.all_goes_back().await;
         let (payment, invoice) = (world.payments().await.remove(0), world.invoices().await.remove(0));
         assert_eq!((invoice.status, invoice.amount_paid), (InvoiceStatus::Paid, 1000));
-        assert_eq!((payment.amount_captured, payment.surplus, payment.amount_refunded), (1500, 500, 500));
+        assert_eq!((payment.amount_captured, payment.overpayment, payment.amount_refunded), (1500, 500, 500));
         assert_eq!(world.prove().await, 1);
     }
 

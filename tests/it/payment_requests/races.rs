@@ -58,7 +58,7 @@ async fn one_counts(world: &World, invoices: usize) -> Vec<MethodKind> {
 on_both! {
     async fn a_card_that_succeeds_after_the_link_was_paid_is_given_back(world: World) {
         let request = a_link_beside_a_card(&world, "paysley").await;
-        // The card is being charged while the customer pays by the link and we hear of it.
+        // The card is being charged while the customer pays by the link and we poll_by_reference of it.
         world.sandbox.sandbox().add_fault(serde_json::from_value(json!({ "match": { "operation": "charge" }, "fault": "delay:250" })).expect("rule"));
         let paying = async {
             while !world.payments().await.iter().any(|payment| payment.status == PaymentStatus::Pending) {
@@ -104,7 +104,7 @@ on_both! {
         due_now(&world, &requests).await;
         let hearing = async {
             for request in &requests {
-                let _ = billing::requests::hear(&world.app, "paysley", &request.reference).await.expect("heard");
+                let _ = billing::requests::poll_by_reference(&world.app, "paysley", &request.reference).await.expect("heard");
                 billing::requests::work(&world.app, None).await.expect("worked");
             }
         };

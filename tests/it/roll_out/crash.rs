@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rebilld::{
-    billing::{App, Refusal, roll_out},
+    billing::{App, BillingError, roll_out},
     config::Config,
     domain::customer::Timeline,
     domain::{
@@ -64,7 +64,7 @@ on_both! {
         edit(&world.app, &plan, priced(9999)).await;
         let (other, _, _) = list(&world.app, &plan, &options).await;
         let refused = start(&world.app, &other).await.expect_err("one is running");
-        assert!(matches!(&refused, Refusal::WrongState(why) if why.contains("running")), "{refused:?}");
+        assert!(matches!(&refused, BillingError::WrongState(why) if why.contains("running")), "{refused:?}");
         roll_out::step(&first, begun.id).await.expect("a batch");
         assert_eq!(now(&world, &begun).await.subscriptions_changed, 6);
         // Dropped wherever it stands: each time a little later.

@@ -14,7 +14,7 @@ use rebilld::{
 use super::{Ground, on_both, samples};
 
 async fn awaited(ground: &Ground) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
-    let look_up = store::awaited::look_up(&ground.db).await.expect("read");
+    let look_up = store::awaited::lookup(&ground.db).await.expect("read");
     (look_up, store::awaited::request(&ground.db, Timeline::Wall).await.expect("read"))
 }
 

@@ -52,7 +52,7 @@ async fn no_plan_makes_a_claim_exceed_its_limit() {
     tx.commit().await.expect("committed");
     let mut tx = hostile.begin().await.expect("begun");
     let claimed =
-        store::payments::claim_look_ups(&mut tx, "a", None, samples::noon(), samples::minute(5), 10).await.expect("claimed");
+        store::payments::claim_lookups(&mut tx, "a", None, samples::noon(), samples::minute(5), 10).await.expect("claimed");
     assert_eq!(claimed.len(), 10);
     drop(tx);
     ground.run("delete from payments").await.expect("emptied");

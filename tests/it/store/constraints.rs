@@ -68,7 +68,7 @@ const REFUSED: &[(&str, &str, &[&str])] = &[
     ("refunds", "destination", &["'cash'", "'credit'"]),
     ("refunds", "payment_id", &["null"]),
     ("job_runs", "result", &["'lost'"]),
-    ("invariant_breaches", "count", &["0", "-1"]),
+    ("invariant_violations", "count", &["0", "-1"]),
     ("roll_outs", "entry_type", &["'customer'"]),
     ("roll_outs", "status", &["'done'", "'lost'"]),
     ("roll_outs", "plans_changed", &["-1"]),
@@ -95,7 +95,7 @@ const REFUSED: &[(&str, &str, &[&str])] = &[
     ("authorizations", "status", &["'open'", "'used'", "'authorized'"]),
     ("authorizations", "lookups", &["-1"]),
     ("authorizations", "amount_taken", &["0"]),
-    ("payments", "surplus", &["-1", "1"]),
+    ("payments", "overpayment", &["-1", "1"]),
     ("payment_requests", "role", &["'gift'", "'schedule'"]),
     ("payment_requests", "status", &["'lost'"]),
     ("payment_requests", "ending", &["'paid'"]),
@@ -144,8 +144,8 @@ async fn one_of_each(ground: &Ground) -> (Payment, Refund) {
             store::refunds::insert(tx, refund.clone()).await?;
             store::events::append(tx, &[samples::event("a.b", "x")]).await?;
             store::roll_outs::insert(tx, &samples::roll_out()).await?;
-            let breach = store::invariants::Breach { name: "x".into(), count: 1, broken_at: samples::noon() };
-            store::invariants::broken(tx, &[breach]).await?;
+            let violation = store::invariants::Violation { name: "x".into(), count: 1, broken_at: samples::noon() };
+            store::invariants::broken(tx, &[violation]).await?;
             store::runs::insert(tx, samples::job_run()).await
         })
         .await;

@@ -11,7 +11,7 @@ use rebilld::{
     },
     store::{
         self, Error, Tx,
-        invariants::{Breach, Sums},
+        invariants::{Sums, Violation},
     },
 };
 
@@ -32,16 +32,16 @@ async fn invoice(ground: &Ground, change: impl FnOnce(&mut Invoice)) -> Invoice 
 
 on_both! {
     async fn a_breach_is_kept_once_until_it_is_over(ground) {
-        let breach = |name: &str| Breach { name: name.into(), count: 2, broken_at: samples::noon() };
-        ground.write(async |tx: &mut Tx| store::invariants::broken(tx, &[breach("b"), breach("a")]).await).await;
-        assert_eq!(ground.write(async |tx: &mut Tx| store::invariants::breaches(tx).await).await, [breach("a"), breach("b")]);
-        assert!(matches!(ground.refused(async |tx: &mut Tx| store::invariants::broken(tx, &[breach("a")]).await).await, Error::Conflict));
-        let more = Breach { count: 7, ..breach("b") };
+        let violation = |name: &str| Violation { name: name.into(), count: 2, broken_at: samples::noon() };
+        ground.write(async |tx: &mut Tx| store::invariants::broken(tx, &[violation("b"), violation("a")]).await).await;
+        assert_eq!(ground.write(async |tx: &mut Tx| store::invariants::violations(tx).await).await, [violation("a"), violation("b")]);
+        assert!(matches!(ground.refused(async |tx: &mut Tx| store::invariants::broken(tx, &[violation("a")]).await).await, Error::Conflict));
+        let more = Violation { count: 7, ..violation("b") };
         assert_eq!(ground.write(async |tx: &mut Tx| store::invariants::recount(tx, std::slice::from_ref(&more)).await).await, 1);
-        assert_eq!(store::invariants::known(&ground.db).await.expect("read"), [breach("a"), more]);
-        ground.write(async |tx: &mut Tx| store::invariants::recount(tx, &[breach("b")]).await).await;
+        assert_eq!(store::invariants::known(&ground.db).await.expect("read"), [violation("a"), more]);
+        ground.write(async |tx: &mut Tx| store::invariants::recount(tx, &[violation("b")]).await).await;
         assert_eq!(ground.write(async |tx: &mut Tx| store::invariants::restored(tx, &["a", "c"]).await).await, 1);
-        assert_eq!(ground.write(async |tx: &mut Tx| store::invariants::breaches(tx).await).await, [breach("b")]);
+        assert_eq!(ground.write(async |tx: &mut Tx| store::invariants::violations(tx).await).await, [violation("b")]);
     }
 
     async fn what_nothing_will_ever_touch_is_found(ground) {

@@ -1,4 +1,4 @@
-//! Payment requests: claimed by one daemon each, brought forward, closed with their invoices; and the surplus that goes back.
+//! Payment requests: claimed by one daemon each, brought forward, closed with their invoices; and the overpayment that goes back.
 
 use rebilld::{
     domain::{
@@ -138,7 +138,7 @@ on_both! {
             transaction_id: Some(at.to_string()),
             amount: 5,
             amount_captured: 5,
-            surplus: 5,
+            overpayment: 5,
             return_at: Some(samples::minute(at)),
             ..samples::payment(&invoice)
         };

@@ -13,7 +13,7 @@ use rebilld::{
     },
     store::{
         self, Tx,
-        catalog::Shelf,
+        catalog::CatalogKind,
         db::{Record, Row},
     },
 };
@@ -40,7 +40,7 @@ pub fn saved_all_but<T: Row>(before: &T, changed: &T, after: &T, kept: &[&str]) 
     assert_eq!(kept.iter().filter(|name| equal(name)).count(), 0, "{}: the samples must differ in what is kept", T::TABLE);
 }
 
-async fn shelf<K: Shelf>(ground: &Ground)
+async fn shelf<K: CatalogKind>(ground: &Ground)
 where
     Entry<K>: Record,
 {

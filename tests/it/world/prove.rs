@@ -61,8 +61,8 @@ pub async fn prove(app: &App, ledger: &[sandbox::Entry]) -> usize {
         app.db.query("select * from invoices order by subscription_id, cycle").all().await.expect("invoices");
     let mut paid: BTreeMap<_, i64> = BTreeMap::new();
     for payment in &payments {
-        *paid.entry(payment.invoice_id).or_default() += payment.amount_captured - payment.surplus;
-        assert!(payment.surplus <= payment.amount_refunded, "a surplus has not gone back: {payment:?}");
+        *paid.entry(payment.invoice_id).or_default() += payment.amount_captured - payment.overpayment;
+        assert!(payment.overpayment <= payment.amount_refunded, "a overpayment has not gone back: {payment:?}");
     }
     prove_refunds(app, &invoices, &payments).await;
     prove_requests(app, &invoices, &payments).await;
@@ -96,9 +96,9 @@ async fn prove_refunds(app: &App, invoices: &[Invoice], payments: &[Payment]) {
         let number = &invoice.number;
         let returned: i64 =
             payments.iter().filter(|payment| payment.invoice_id == invoice.id).map(|payment| payment.amount_refunded).sum();
-        let surplus: i64 =
-            payments.iter().filter(|payment| payment.invoice_id == invoice.id).map(|payment| payment.surplus).sum();
-        assert_eq!(invoice.amount_refunded, returned - surplus, "given back of {number}");
+        let overpayment: i64 =
+            payments.iter().filter(|payment| payment.invoice_id == invoice.id).map(|payment| payment.overpayment).sum();
+        assert_eq!(invoice.amount_refunded, returned - overpayment, "given back of {number}");
         assert_eq!(gone(invoice, RefundTo::Method), returned, "refunds of {number}");
         assert_eq!(invoice.amount_credited, gone(invoice, RefundTo::Credit), "credited of {number}");
         assert!(

@@ -56,7 +56,7 @@ impl Books<'_> {
                     payment.status = PaymentStatus::Unknown;
                     payment.lease_expires_at = None;
                     payment.next_lookup_at = Some(self.wall + self.app.config.collection.lease);
-                    Some(Step::Release)
+                    Some(Step::Void)
                 }
             }
             // What was reserved is free again, as it was to be: that is no decline, of which a customer would be told.
@@ -142,11 +142,11 @@ impl Books<'_> {
                 self.taken_twice(&mut payment, best, others);
                 None
             }
-            Answer::Released(ReturnOutcome::Returned { .. }) => {
+            Answer::Voided(ReturnOutcome::Returned { .. }) => {
                 self.not_wanted(&mut payment);
                 None
             }
-            Answer::Released(_) => {
+            Answer::Voided(_) => {
                 self.ask_later(&mut payment, "the reserved money could not be given free");
                 None
             }
@@ -183,14 +183,14 @@ impl Books<'_> {
         let mut next = None;
         match answer {
             Answer::Outcome(Outcome::Authorized { transaction_id }) => {
-                self.payment_event("payment.stray_authorization", &payment, json!({ "transaction_id": transaction_id }));
+                self.payment_event("payment.orphaned_authorization", &payment, json!({ "transaction_id": transaction_id }));
                 payment.transaction_id = Some(transaction_id.clone());
-                next = Some((Step::Release, id));
+                next = Some((Step::Void, id));
             }
             Answer::Silence(_) | Answer::Outcome(Outcome::Unknown { .. } | Outcome::GatewayError { .. }) => {
                 payment.lookups += 1;
                 let patient = payment.lookups <= self.app.config.collection.lookup_backoff.len() as i64 + LAST_STEP_REPEATS;
-                payment.next_lookup_at = patient.then(|| self.wall + self.look_up_delay(payment.lookups));
+                payment.next_lookup_at = patient.then(|| self.wall + self.lookup_delay(payment.lookups));
             }
             Answer::Disagrees(message) => {
                 self.payment_event("payment.unexpected_success", &payment, json!({ "message": message }));
@@ -213,7 +213,7 @@ impl Books<'_> {
             Answer::Outcome(Outcome::Authorized { transaction_id })
                 if payment.transaction_id.as_ref() != Some(transaction_id) =>
             {
-                self.payment_event("payment.stray_authorization", payment, json!({ "transaction_id": transaction_id }));
+                self.payment_event("payment.orphaned_authorization", payment, json!({ "transaction_id": transaction_id }));
                 if payment.status.is_open() && payment.transaction_id.is_none() {
                     // Whoever has the payment now may be about to find and capture this very reservation. It runs out by itself.
                     return None;
@@ -223,7 +223,7 @@ impl Books<'_> {
                 let mut stray = claimed.clone();
                 stray.transaction_id = Some(transaction_id.clone());
                 self.payments.insert(stray.id, stray);
-                Some((Step::Release, payment.id))
+                Some((Step::Void, payment.id))
             }
             // Sent after another had found nothing and given it up. Whether it has arrived is asked once more.
             Answer::Outcome(Outcome::Unknown { message })
@@ -286,12 +286,12 @@ impl Books<'_> {
         payment.decline_message = Some(message.to_owned());
         payment.lease_owner = None;
         payment.lease_expires_at = None;
-        payment.next_lookup_at = Some(if first { self.wall } else { self.wall + self.look_up_delay(payment.lookups) });
+        payment.next_lookup_at = Some(if first { self.wall } else { self.wall + self.lookup_delay(payment.lookups) });
         let data = json!({ "invoice_id": payment.invoice_id, "message": message });
         self.payment_event("payment.unknown", payment, data);
     }
 
-    fn look_up_delay(&self, lookups: i64) -> TimeDelta {
+    fn lookup_delay(&self, lookups: i64) -> TimeDelta {
         let backoff = &self.app.config.collection.lookup_backoff;
         let index = usize::try_from(lookups - 1).unwrap_or(0).min(backoff.len().saturating_sub(1));
         backoff.get(index).and_then(|delay| TimeDelta::from_std(*delay).ok()).unwrap_or(TimeDelta::days(1))
@@ -348,7 +348,7 @@ impl Books<'_> {
         } else {
             let data = json!({ "lookups": payment.lookups, "message": message });
             self.payment_event("payment.looked_up", payment, data);
-            payment.next_lookup_at = Some(self.wall + self.look_up_delay(payment.lookups));
+            payment.next_lookup_at = Some(self.wall + self.lookup_delay(payment.lookups));
         }
     }
 }

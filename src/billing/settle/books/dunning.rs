@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::Books;
 use crate::{
-    billing::{App, Done, fall_through::Stored},
+    billing::{App, Result, fallback_method::Stored},
     domain::{
-        dunning::{Failure, FinalAction, Ladders, Next},
+        dunning::{DunningRules, Failure, FinalAction, Next},
         event::Actor,
         id::{DunningPolicyId, InvoiceId},
         invoice::Invoice,
@@ -21,25 +21,25 @@ use crate::{
 /// The policies in force as they are now, so that a change counts from the next failure on.
 #[derive(Default)]
 pub(super) struct Policies {
-    named: HashMap<DunningPolicyId, Arc<Ladders>>,
+    named: HashMap<DunningPolicyId, Arc<DunningRules>>,
     /// The id is None for the ladder of the settings.
-    default: Option<(Option<DunningPolicyId>, Arc<Ladders>)>,
+    default: Option<(Option<DunningPolicyId>, Arc<DunningRules>)>,
     stored: Stored,
 }
 
 impl Books<'_> {
-    pub(super) async fn read_policies(&mut self, tx: &mut Tx) -> Done<()> {
+    pub(super) async fn read_policies(&mut self, tx: &mut Tx) -> Result<()> {
         let named = self.invoices.values().filter_map(|invoice| self.names_policy(invoice));
         let mut named: Vec<DunningPolicyId> = named.collect();
         named.sort_unstable();
         named.dedup();
-        self.policies.default = Some((None, self.app.ladders()));
+        self.policies.default = Some((None, self.app.dunning_rules()));
         for policy in store::dunning_policies::in_force(tx, &named).await? {
-            let ladders = Arc::new(policy.ladders());
+            let dunning_rules = Arc::new(policy.dunning_rules());
             if policy.is_default {
-                self.policies.default = Some((Some(policy.id), ladders.clone()));
+                self.policies.default = Some((Some(policy.id), dunning_rules.clone()));
             }
-            self.policies.named.insert(policy.id, ladders);
+            self.policies.named.insert(policy.id, dunning_rules);
         }
         let falling: Vec<&Invoice> =
             self.invoices.values().filter(|invoice| self.policy_of(invoice).1.uses_next_method()).collect();
@@ -54,14 +54,14 @@ impl Books<'_> {
     }
 
     /// The policy that an invoice is under: its subscription's or installment plan's own, else the default one.
-    fn policy_of(&self, invoice: &Invoice) -> (Option<DunningPolicyId>, Arc<Ladders>) {
+    fn policy_of(&self, invoice: &Invoice) -> (Option<DunningPolicyId>, Arc<DunningRules>) {
         let own = self.names_policy(invoice).and_then(|id| Some((Some(id), self.policies.named.get(&id)?.clone())));
-        own.or_else(|| self.policies.default.clone()).unwrap_or_else(|| (None, self.app.ladders()))
+        own.or_else(|| self.policies.default.clone()).unwrap_or_else(|| (None, self.app.dunning_rules()))
     }
 
     /// What follows the failure that has just been counted.
     pub(super) fn next_step(&self, invoice: &Invoice, decline: &Decline, now: DateTime<Utc>) -> Next {
-        let (_, ladders) = self.policy_of(invoice);
+        let (_, dunning_rules) = self.policy_of(invoice);
         let under_way = self.payments.values().filter(|payment| payment.invoice_id == invoice.id);
         let tried = |credential: &str| under_way.clone().any(|payment| payment.credential.as_deref() == Some(credential));
         let failure = Failure {
@@ -72,22 +72,22 @@ impl Books<'_> {
             zone: invoice.timezone.0,
             another_method: self.policies.stored.untried(self.app, invoice, now, tried).is_some(),
         };
-        ladders.after(&failure, self.app.rules.bill_at)
+        dunning_rules.after(&failure, self.app.rules.bill_at)
     }
 
     /// How the ladder of an invoice ends.
     pub(super) fn final_action(&self, id: InvoiceId) -> FinalAction {
         match self.invoices.get(&id) {
             Some(invoice) => self.policy_of(invoice).1.ladder(invoice.decline_class).final_action,
-            None => self.app.ladders().final_action,
+            None => self.app.dunning_rules().final_action,
         }
     }
 
     /// Says what became of an invoice after a failure.
     pub(super) fn tell_failure(&mut self, id: InvoiceId, decline: &Decline, next: Next) {
         let Some(invoice) = self.invoices.get(&id) else { return };
-        let (policy, ladders) = self.policy_of(invoice);
-        let ladder = ladders.ladder(Some(decline.class));
+        let (policy, dunning_rules) = self.policy_of(invoice);
+        let ladder = dunning_rules.ladder(Some(decline.class));
         let (next_attempt_at, gives_up_at) = match next {
             Next::RetryAt { at, .. } => (Some(at), None),
             Next::GiveUpAt(at) => (None, Some(at)),
@@ -118,11 +118,11 @@ impl Books<'_> {
 
 impl App {
     /// The ladder of the settings, which holds where no policy does.
-    pub fn ladders(&self) -> Arc<Ladders> {
-        self.ladders.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    pub fn dunning_rules(&self) -> Arc<DunningRules> {
+        self.dunning_rules.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    pub fn set_ladders(&self, ladders: Ladders) {
-        *self.ladders.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(ladders);
+    pub fn set_ladders(&self, dunning_rules: DunningRules) {
+        *self.dunning_rules.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(dunning_rules);
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Books;
 use crate::{
-    billing::Done,
+    billing::Result,
     domain::{
         event::Actor,
         id::{DunningPolicyId, InstallmentPlanId, InvoiceId},
@@ -27,7 +27,7 @@ pub(super) struct Installments {
 }
 
 impl Installments {
-    pub(super) async fn lock(tx: &mut Tx, plans: &[InstallmentPlanId], invoices: &[InvoiceId]) -> Done<Self> {
+    pub(super) async fn lock(tx: &mut Tx, plans: &[InstallmentPlanId], invoices: &[InvoiceId]) -> Result<Self> {
         let mut locked = Self::default();
         if plans.is_empty() {
             return Ok(locked);
@@ -100,7 +100,7 @@ impl Books<'_> {
     }
 
     /// Writes installments and plans; a plan of which nothing is owed any more ends here.
-    pub(super) async fn close_installments(&mut self, tx: &mut Tx) -> Done<()> {
+    pub(super) async fn close_installments(&mut self, tx: &mut Tx) -> Result<()> {
         let Installments { plans, by_invoice, changed, settled, changed_plans } = std::mem::take(&mut self.installments);
         if changed_plans.is_empty() {
             return Ok(());

@@ -33,7 +33,7 @@ impl Books<'_> {
         }
         invoice.gateway_faults = 0;
         invoice.updated_at = now;
-        if payment.surplus > 0 || rest > 0 && payment.payment_request_id.is_some() {
+        if payment.overpayment > 0 || rest > 0 && payment.payment_request_id.is_some() {
             let data = json!({ "invoice_id": payment.invoice_id, "asked": payment.amount, "captured": payment.amount_captured });
             self.payment_event("payment.amount_differs", payment, data);
         }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::Books;
 use crate::{
-    billing::Refusal,
+    billing::BillingError,
     domain::{
         event::Actor,
         id::{InvoiceId, PaymentId},
@@ -60,19 +60,22 @@ impl Books<'_> {
         amount: Option<i64>,
         note: &str,
         actor: &Actor,
-    ) -> Result<Payment, Refusal> {
-        let Some(mut payment) = self.payments.get(&id).cloned() else { return Err(Refusal::not_found("payment", id)) };
+    ) -> Result<Payment, BillingError> {
+        let Some(mut payment) = self.payments.get(&id).cloned() else { return Err(BillingError::not_found("payment", id)) };
         if payment.status != PaymentStatus::Parked {
-            return Err(Refusal::WrongState(format!("the payment is {}: only a parked one is resolved by hand", payment.status)));
+            return Err(BillingError::WrongState(format!(
+                "the payment is {}: only a parked one is resolved by hand",
+                payment.status
+            )));
         }
         let taken = finding == Finding::Succeeded;
         if !taken && (amount.is_some() || transaction_id.is_some()) {
             let field = if amount.is_some() { "amount" } else { "transaction_id" };
-            return Err(Refusal::invalid(field, "only goes with the outcome succeeded"));
+            return Err(BillingError::invalid(field, "only goes with the outcome succeeded"));
         }
         if amount.is_some_and(|amount| !(1..=payment.amount).contains(&amount)) {
             let asked = payment.amount;
-            return Err(Refusal::invalid(
+            return Err(BillingError::invalid(
                 "amount",
                 format!("must be at most what was asked for, {asked}: give back more at the gateway"),
             ));

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::Books;
 use crate::{
     billing::{
-        App, Done,
+        App, Result,
         requests::{Plan, channels_for, draft, event, may_ask},
     },
     domain::{
@@ -70,14 +70,14 @@ impl Books<'_> {
         let of_use = payment.currency == invoice.currency && !in_vain;
         let taken = if of_use { payment.amount_captured.min(balance) } else { 0 };
         invoice.amount_paid += taken;
-        payment.surplus = payment.amount_captured - taken;
+        payment.overpayment = payment.amount_captured - taken;
         if taken > 0 {
             self.funded.insert(invoice.id);
         }
         // More than was asked for is for an operator to look at.
-        if payment.surplus > 0 && payment.amount_captured <= payment.amount {
+        if payment.overpayment > 0 && payment.amount_captured <= payment.amount {
             payment.return_at = Some(self.wall);
-            self.app.bells.requests.notify_one();
+            self.app.wakeups.requests.notify_one();
         }
         balance - taken
     }
@@ -120,19 +120,19 @@ impl Books<'_> {
     }
 
     /// What the request job is left to do: nobody is asked for what is paid, void or given up, nor for more than is owed.
-    pub(super) async fn withdraw_requests(&mut self, tx: &mut Tx) -> Done<()> {
+    pub(super) async fn withdraw_requests(&mut self, tx: &mut Tx) -> Result<()> {
         let closed = self.changed_invoices.iter().filter(|id| {
             self.funded.contains(*id) || self.invoices.get(id).is_some_and(|invoice| invoice.status != InvoiceStatus::Open)
         });
         let closed: Vec<InvoiceId> = closed.copied().collect();
         if store::payment_requests::withdraw_of_invoices(tx, &closed, self.wall).await? > 0 || !self.received.is_empty() {
-            self.app.bells.requests.notify_one();
+            self.app.wakeups.requests.notify_one();
         }
         Ok(())
     }
 
-    /// The requests that end ladders, for invoices for which none has been sent yet.
-    pub(super) async fn last_requests(&mut self, tx: &mut Tx) -> Done<()> {
+    /// The requests that end dunning_rules, for invoices for which none has been sent yet.
+    pub(super) async fn last_requests(&mut self, tx: &mut Tx) -> Result<()> {
         let ids: Vec<InvoiceId> = std::mem::take(&mut self.last_asks).into_iter().collect();
         if ids.is_empty() {
             return Ok(());
@@ -172,7 +172,7 @@ impl Books<'_> {
         }
         store::payment_requests::insert(tx, &made).await?;
         if !made.is_empty() {
-            self.app.bells.requests.notify_one();
+            self.app.wakeups.requests.notify_one();
         }
         Ok(())
     }

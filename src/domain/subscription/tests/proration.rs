@@ -342,7 +342,10 @@ fn a_late_bill_run_takes_up_from_the_day_that_was_said() {
     assert_eq!(in_time.sub.next_bill_date, Some(date("2026-05-11")));
     assert_eq!(in_time.go("2026-06-15"), [677, 1000]);
     let (cycles, turns) = late.sub.run(at("2026-06-15T06:00:00Z"), &rules());
-    assert_eq!((cycles.iter().map(|cycle| cycle.amount).collect::<Vec<_>>(), turns), (vec![677, 1000], vec![Turn::Resumed]));
+    assert_eq!(
+        (cycles.iter().map(|cycle| cycle.amount).collect::<Vec<_>>(), turns),
+        (vec![677, 1000], vec![ScheduleEvent::Resumed])
+    );
     assert_eq!(late.sub, in_time.sub);
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    billing::held::Outcome,
+    billing::held::ChangePreview,
     domain::{
         calendar::BusinessDay,
         customer::{Metadata, Zone},
@@ -179,8 +179,8 @@ pub struct ChangeAnswer {
 }
 
 impl ChangeAnswer {
-    pub fn of(outcome: Outcome, rules: &Rules) -> Self {
-        let Outcome { effective_date, lines, amount, credit, upcoming, subscription } = outcome;
+    pub fn of(outcome: ChangePreview, rules: &Rules) -> Self {
+        let ChangePreview { effective_date, lines, amount, credit, upcoming, subscription } = outcome;
         let upcoming = upcoming.into_iter().map(CycleAnswer::from).collect();
         Self { effective_date, lines, amount, credit, upcoming, subscription: SubscriptionAnswer::of(subscription, rules) }
     }
@@ -195,7 +195,7 @@ pub enum ActionAnswer {
 }
 
 impl ActionAnswer {
-    pub fn of(outcome: Outcome, preview: bool, rules: &Rules) -> Self {
+    pub fn of(outcome: ChangePreview, preview: bool, rules: &Rules) -> Self {
         if preview {
             Self::Preview(Box::new(ChangeAnswer::of(outcome, rules)))
         } else {

@@ -13,7 +13,7 @@ use rebilld::domain::{
     plan::WhilePastDue,
     proration::FirstPeriod,
     subscription::{
-        BilledDays, Change, CycleDue, Rules, Subscription, SubscriptionStatus, Turn,
+        BilledDays, Change, CycleDue, Rules, ScheduleEvent, Subscription, SubscriptionStatus,
         billed::{Bill, billed_ahead},
         change::Changed,
     },
@@ -64,7 +64,7 @@ pub struct Stage {
     pub credit: i64,
     /// Whether an invoice was declined and is open.
     pub owing: bool,
-    pub turns: Vec<Turn>,
+    pub turns: Vec<ScheduleEvent>,
 }
 
 impl Stage {

@@ -133,7 +133,7 @@ impl Stage {
             amount_captured: if status == PaymentStatus::Succeeded { invoice.total } else { 0 },
             amount_refunded: 0,
             amount_disputed: 0,
-            surplus: 0,
+            overpayment: 0,
             currency: invoice.currency,
             status,
             transaction_id: Some("t1".into()),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::{App, Done};
+use super::{App, Result};
 use crate::{
     domain::{
         calendar,
@@ -26,7 +26,7 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    pub(super) async fn read(tx: &mut Tx, invoices: &[&Invoice]) -> Done<Self> {
+    pub(super) async fn read(tx: &mut Tx, invoices: &[&Invoice]) -> Result<Self> {
         let mut stored = Self::default();
         if invoices.is_empty() {
             return Ok(stored);
@@ -93,7 +93,7 @@ pub(super) async fn choose(
     now: DateTime<Utc>,
     invoices: &[Invoice],
     methods: &mut BTreeMap<InvoiceId, ChosenMethod>,
-) -> Done<()> {
+) -> Result<()> {
     let failed: Vec<&Invoice> = invoices.iter().filter(|invoice| invoice.next_method || invoice.dunning_step > 0).collect();
     let stored = Stored::read(tx, &failed).await?;
     for invoice in failed {

@@ -1,7 +1,7 @@
 //! Money that came twice: by a card and by a request, or by two links. The later goes back by itself, as a recorded refund.
 
 use crate::{
-    billing::{App, Done, refund},
+    billing::{App, Result, refund},
     store,
 };
 
@@ -9,7 +9,7 @@ use crate::{
 const BATCH: i64 = 50;
 
 /// Gives back what is due of it. Answers for how many payments that was tried.
-pub async fn return_surplus(app: &App) -> Done<usize> {
+pub async fn return_overpayments(app: &App) -> Result<usize> {
     let mut tried = 0;
     while !app.stopping.is_cancelled() {
         let now = app.clock.now();
@@ -21,7 +21,7 @@ pub async fn return_surplus(app: &App) -> Done<usize> {
         tx.commit().await?;
         tried += claimed.len();
         for payment in claimed {
-            refund::surplus(app, &payment).await?;
+            refund::overpayment(app, &payment).await?;
         }
     }
     Ok(tried)

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{JOBS, Ran, cron::Pulse, did_something};
 use crate::{
-    billing::{self, App, Done, runs::Counts},
+    billing::{self, App, Result, runs::Counts},
     domain::{clock::TestClock, customer::Timeline},
     store,
 };
@@ -18,7 +18,7 @@ use crate::{
 /// Moves every clock that is on its way, each in a task of its own, until the daemon stops.
 pub async fn run(app: Arc<App>, tracker: TaskTracker, pulse: Arc<Pulse>) {
     loop {
-        match billing::travel::claim(&app).await {
+        match billing::test_clocks::claim(&app).await {
             Ok(clocks) => {
                 for clock in clocks {
                     tracker.spawn(journey(app.clone(), clock));
@@ -28,7 +28,7 @@ pub async fn run(app: Arc<App>, tracker: TaskTracker, pulse: Arc<Pulse>) {
         }
         tokio::select! {
             () = app.stopping.cancelled() => return,
-            () = app.bells.travel.notified() => {}
+            () = app.wakeups.advance.notified() => {}
             () = tokio::time::sleep(app.config.jobs.tick) => {}
         }
         pulse.rests();
@@ -45,23 +45,23 @@ async fn journey(app: Arc<App>, clock: TestClock) {
     };
     let done = tokio::select! {
         done = work => done,
-        () = billing::travel::keep(&app, id) => Ok(()),
+        () = billing::test_clocks::keep(&app, id) => Ok(()),
     };
     let failed = done.is_err();
     if let Err(error) = done {
         tracing::error!(clock = %id, %error, "the advance was interrupted and goes on at the next tick");
     }
-    if let Err(error) = billing::travel::let_go(&app, id).await {
+    if let Err(error) = billing::test_clocks::let_go(&app, id).await {
         tracing::error!(clock = %id, %error, "the clock could not be let go; its lease ends by itself");
     }
     if !failed {
         // It may have been sent on its way meanwhile.
-        app.bells.travel.notify_one();
+        app.wakeups.advance.notify_one();
     }
 }
 
 /// Takes a claimed clock to its target: all work due now, then to the next instant that has any.
-pub async fn advance(app: &Arc<App>, mut clock: TestClock) -> Done<()> {
+pub async fn advance(app: &Arc<App>, mut clock: TestClock) -> Result<()> {
     let timeline = Timeline::Test(clock.id);
     while let Some(target) = clock.target_at {
         let done = drain(app, timeline, clock.now_at).await?;
@@ -69,7 +69,7 @@ pub async fn advance(app: &Arc<App>, mut clock: TestClock) -> Done<()> {
             return Ok(());
         }
         let next = earliest(app, timeline).await?.filter(|&next| next < target).unwrap_or(target);
-        match billing::travel::step(app, clock.id, clock.now_at, next, &done).await? {
+        match billing::test_clocks::step(app, clock.id, clock.now_at, next, &done).await? {
             Some(moved) => clock = moved,
             None => return Ok(()),
         }
@@ -81,7 +81,7 @@ pub async fn advance(app: &Arc<App>, mut clock: TestClock) -> Done<()> {
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 
 /// Does everything due at this instant, again and again until nothing is, and waits for unknown outcomes.
-async fn drain(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>) -> Done<Counts> {
+async fn drain(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>) -> Result<Counts> {
     let mut total = Counts::new();
     let mut pause = SHORTEST_PAUSE;
     loop {
@@ -95,8 +95,8 @@ async fn drain(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>) -> Done<C
             billing::collect_due::recover(app, false).await?;
             let asked = billing::look_up::look_up_payments(app, Some(timeline)).await?;
             if asked + billing::authorize::look_up(app, Some(timeline)).await? == 0 {
-                let next = billing::look_up::next_look_up_in(app, timeline).await?;
-                let next = next.into_iter().chain(billing::authorize::next_look_up_in(app, timeline).await?).min();
+                let next = billing::look_up::next_lookup_in(app, timeline).await?;
+                let next = next.into_iter().chain(billing::authorize::next_lookup_in(app, timeline).await?).min();
                 let next = next.and_then(|wait| wait.to_std().ok());
                 // The job, another daemon or an operator may settle it meanwhile, at first most likely within milliseconds.
                 tokio::select! {
@@ -116,7 +116,7 @@ async fn drain(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>) -> Done<C
                 pause = (pause * 2).min(app.config.jobs.tick);
             }
         } else if store::payments::earliest_return(&app.db, timeline).await?.is_some_and(|at| at <= app.clock.now()) {
-            busy |= billing::requests::return_surplus(app).await? > 0;
+            busy |= billing::requests::return_overpayments(app).await? > 0;
         } else {
             pause = SHORTEST_PAUSE;
         }
@@ -127,7 +127,7 @@ async fn drain(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>) -> Done<C
 }
 
 /// Runs each job that has work by now, once. Says whether any of them did something.
-pub(super) async fn do_due(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>, total: &mut Counts) -> Done<bool> {
+pub(super) async fn do_due(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>, total: &mut Counts) -> Result<bool> {
     let mut busy = false;
     for job in JOBS.iter().filter(|job| job.earliest.is_some()) {
         if let Ran::Did(counts) = job.run_due(app, timeline, now).await? {
@@ -139,7 +139,7 @@ pub(super) async fn do_due(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc
 }
 
 /// The next instant at which any job has work on a timeline.
-pub(super) async fn earliest(app: &App, timeline: Timeline) -> Done<Option<DateTime<Utc>>> {
+pub(super) async fn earliest(app: &App, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
     let mut earliest: Option<DateTime<Utc>> = None;
     for due in JOBS.iter().filter_map(|job| job.earliest) {
         if let Some(at) = due(app, timeline).await? {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use crate::{
-    billing::{App, Done, held::billed_days},
+    billing::{App, Result, held::billed_days},
     domain::{
         customer::Customer,
         id::{ClockId, CustomerId, SubscriptionId},
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A subscription and what becomes of it.
-pub(super) struct Weighed {
+pub(super) struct Evaluation {
     pub before: Subscription,
     /// By its own clock.
     pub now: DateTime<Utc>,
@@ -25,7 +25,7 @@ pub(super) struct Weighed {
 }
 
 pub(super) struct Page {
-    pub weighed: Vec<Weighed>,
+    pub weighed: Vec<Evaluation>,
     /// Of those that are owed credit.
     pub customers: BTreeMap<CustomerId, Customer>,
     /// Subscriptions that owe something; only looked for where they are locked.
@@ -35,7 +35,14 @@ pub(super) struct Page {
 }
 
 /// The next page after an id. Locks in the order subscriptions, invoices, clocks, customers, if at all.
-pub(super) async fn page(app: &App, tx: &mut Tx, versions: &Versions, options: &Options, after: &str, lock: bool) -> Done<Page> {
+pub(super) async fn page(
+    app: &App,
+    tx: &mut Tx,
+    versions: &Versions,
+    options: &Options,
+    after: &str,
+    lock: bool,
+) -> Result<Page> {
     let limit = i64::from(app.config.billing.batch);
     let rows = rows(tx, versions, after, limit, lock).await?;
     let through = rows.last().filter(|_| rows.len() as i64 == limit).map(|last| last.id.to_string());
@@ -69,13 +76,13 @@ pub(super) async fn page(app: &App, tx: &mut Tx, versions: &Versions, options: &
         let now = now_of(&before);
         let billed = billed_days(&before, of.get(&before.id).into_iter().flatten().copied(), before.today(now));
         let verdict = versions.judge(options, &before, Standing { now, billed }, &app.rules);
-        weighed.push(Weighed { before, now, verdict });
+        weighed.push(Evaluation { before, now, verdict });
     }
     let customers = credited(tx, &mut weighed, lock).await?;
     Ok(Page { weighed, customers, owing, through })
 }
 
-async fn rows(tx: &mut Tx, versions: &Versions, after: &str, limit: i64, lock: bool) -> Done<Vec<Subscription>> {
+async fn rows(tx: &mut Tx, versions: &Versions, after: &str, limit: i64, lock: bool) -> Result<Vec<Subscription>> {
     Ok(match versions {
         Versions::Plan(plans) => match plans.first() {
             Some(plan) if lock => store::subscriptions::lock_running_of_plan(tx, plan.id, after, limit).await?,
@@ -91,7 +98,7 @@ async fn rows(tx: &mut Tx, versions: &Versions, after: &str, limit: i64, lock: b
 }
 
 /// Now by each of their clocks, which stand still if they are locked.
-async fn nows(app: &App, tx: &mut Tx, rows: &[Subscription], lock: bool) -> Done<BTreeMap<Option<ClockId>, DateTime<Utc>>> {
+async fn nows(app: &App, tx: &mut Tx, rows: &[Subscription], lock: bool) -> Result<BTreeMap<Option<ClockId>, DateTime<Utc>>> {
     let clocks: BTreeSet<ClockId> = rows.iter().filter_map(|row| row.timeline.clock_id()).collect();
     let mut nows = BTreeMap::from([(None, app.clock.now())]);
     if !clocks.is_empty() {
@@ -103,8 +110,8 @@ async fn nows(app: &App, tx: &mut Tx, rows: &[Subscription], lock: bool) -> Done
 }
 
 /// Their customers, and a refusal for whom credit cannot be kept.
-async fn credited(tx: &mut Tx, weighed: &mut [Weighed], lock: bool) -> Done<BTreeMap<CustomerId, Customer>> {
-    let owed = |one: &Weighed| one.verdict.as_ref().is_ok_and(|verdict| verdict.changed.credit > 0);
+async fn credited(tx: &mut Tx, weighed: &mut [Evaluation], lock: bool) -> Result<BTreeMap<CustomerId, Customer>> {
+    let owed = |one: &Evaluation| one.verdict.as_ref().is_ok_and(|verdict| verdict.changed.credit > 0);
     let ids: BTreeSet<CustomerId> = weighed.iter().filter(|one| owed(one)).map(|one| one.before.customer_id).collect();
     if ids.is_empty() {
         return Ok(BTreeMap::new());

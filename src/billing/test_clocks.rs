@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::{App, Done, runs::Counts};
+use super::{App, Result, runs::Counts};
 use crate::{
     domain::{
         clock::{ClockStatus, TestClock},
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Claims the clocks that are to be moved and that nobody moves, and those that stand still with work due at their now.
-pub async fn claim(app: &App) -> Done<Vec<TestClock>> {
+pub async fn claim(app: &App) -> Result<Vec<TestClock>> {
     let now = app.clock.now();
     let until = now + app.config.collection.lease;
     // Asking first is a plain read; most of the time no clock needs anything.
@@ -35,7 +35,7 @@ pub async fn claim(app: &App) -> Done<Vec<TestClock>> {
 /// Moves a clock from `from` on to `to`, never back, and adds to its counts. A clock that is moved to its target once more, after
 /// everything due there is done, has arrived. None if this daemon does not hold the clock any more, or if it stands elsewhere
 /// because another journey moved it meanwhile: what is due was then worked out for another instant.
-pub async fn step(app: &App, id: ClockId, from: DateTime<Utc>, to: DateTime<Utc>, done: &Counts) -> Done<Option<TestClock>> {
+pub async fn step(app: &App, id: ClockId, from: DateTime<Utc>, to: DateTime<Utc>, done: &Counts) -> Result<Option<TestClock>> {
     let mut tx = app.db.begin().await?;
     let Some(mut clock) = store::clocks::lock(&mut tx, id).await? else { return Ok(None) };
     if clock.status != ClockStatus::Advancing || clock.lease_owner.as_deref() != Some(&app.instance) || clock.now_at != from {
@@ -76,7 +76,7 @@ pub async fn keep(app: &App, id: ClockId) {
     }
 }
 
-async fn renew(app: &App, id: ClockId) -> Done<bool> {
+async fn renew(app: &App, id: ClockId) -> Result<bool> {
     let mut tx = app.db.begin().await?;
     let renewed = store::clocks::renew_claim(&mut tx, id, &app.instance, app.clock.now() + app.config.collection.lease).await?;
     tx.commit().await?;
@@ -84,7 +84,7 @@ async fn renew(app: &App, id: ClockId) -> Done<bool> {
 }
 
 /// Lets go of a clock, so that this or another daemon takes it up again.
-pub async fn let_go(app: &App, id: ClockId) -> Done<()> {
+pub async fn let_go(app: &App, id: ClockId) -> Result<()> {
     let mut tx = app.db.begin().await?;
     if let Some(clock) =
         store::clocks::lock(&mut tx, id).await?.filter(|clock| clock.lease_owner.as_deref() == Some(&app.instance))

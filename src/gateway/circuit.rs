@@ -16,47 +16,48 @@ use super::http::Fault;
 use crate::{
     config::GatewayKind,
     domain::{
-        breaker::{Breaker, Change, Circuit, Hold, Met, Order, Rules},
+        breaker::{Admission, Breaker, CallResult, Change, Circuit, OperationId, Rules},
         customer::Timeline,
     },
 };
 
 /// What the calls of one order met on the line.
 #[derive(Debug, Default)]
-pub struct Line {
+pub struct CallLog {
     answers: u32,
     fault: Option<Fault>,
 }
 
 tokio::task_local! {
-    static LINE: RefCell<Line>;
+    static CALL_LOG: RefCell<CallLog>;
 }
 
 /// Notes what a call met, for whoever listens.
 pub(super) fn note(met: Result<(), Fault>) {
     // Nobody need be listening.
-    let _ = LINE.try_with(|line| match met {
+    let _ = CALL_LOG.try_with(|line| match met {
         Ok(()) => line.borrow_mut().answers += 1,
         Err(fault) => line.borrow_mut().fault = Some(fault),
     });
 }
 
 /// Awaits a call of an adapter and listens to its line.
-pub async fn listening<T>(call: impl Future<Output = T>) -> (T, Line) {
-    LINE.scope(RefCell::default(), async {
-        let answer = call.await;
-        (answer, LINE.with(RefCell::take))
-    })
-    .await
+pub async fn listening<T>(call: impl Future<Output = T>) -> (T, CallLog) {
+    CALL_LOG
+        .scope(RefCell::default(), async {
+            let answer = call.await;
+            (answer, CALL_LOG.with(RefCell::take))
+        })
+        .await
 }
 
-impl Line {
+impl CallLog {
     /// What that says of the gateway. `fault`: what the answer says, for an adapter without a line.
-    pub fn met(self, fault: Option<(String, Option<TimeDelta>)>) -> Met {
+    pub fn met(self, fault: Option<(String, Option<TimeDelta>)>) -> CallResult {
         match (self.fault, fault) {
-            (Some(Fault { message, retry_after }), _) => Met::Fault { message, retry_after },
-            (None, Some((message, retry_after))) if self.answers == 0 => Met::Fault { message, retry_after },
-            _ => Met::Answer,
+            (Some(Fault { message, retry_after }), _) => CallResult::Fault { message, retry_after },
+            (None, Some((message, retry_after))) if self.answers == 0 => CallResult::Fault { message, retry_after },
+            _ => CallResult::Answer,
         }
     }
 }
@@ -100,41 +101,48 @@ impl Health {
     }
 
     /// What may go to it on a timeline. `day`: how long a test clock waits before it looks at an operator's pause again.
-    pub fn hold(&self, timeline: Timeline, now: DateTime<Utc>, day: TimeDelta) -> Hold {
+    pub fn hold(&self, timeline: Timeline, now: DateTime<Utc>, day: TimeDelta) -> Admission {
         if let Some(pause) = self.paused() {
-            return Hold::Until(if timeline == Timeline::Wall { pause.look_again(now) } else { now + day });
+            return Admission::NotBefore(if timeline == Timeline::Wall { pause.look_again(now) } else { now + day });
         }
-        self.circuits().get_mut(&timeline).map_or(Hold::Free, |breaker| breaker.hold(&self.rules, now))
+        self.circuits().get_mut(&timeline).map_or(Admission::Free, |breaker| breaker.hold(&self.rules, now))
     }
 
     /// Lets a payment through, as a probe where the circuit is half open.
-    pub fn let_through(&self, timeline: Timeline, order: Order) {
+    pub fn let_through(&self, timeline: Timeline, order: OperationId) {
         if let Some(breaker) = self.circuits().get_mut(&timeline) {
             breaker.probe(order);
         }
     }
 
-    pub fn is_probe(&self, timeline: Timeline, order: Order) -> bool {
+    pub fn is_probe(&self, timeline: Timeline, order: OperationId) -> bool {
         self.circuits().get(&timeline).is_some_and(|breaker| breaker.is_probe(order))
     }
 
-    pub fn leave(&self, timeline: Timeline, order: Order) {
+    pub fn leave(&self, timeline: Timeline, order: OperationId) {
         if let Some(breaker) = self.circuits().get_mut(&timeline) {
             breaker.leave(order);
         }
     }
 
     /// Notes what a call met. `waits`: how long a test clock's circuit stays open.
-    pub fn note(&self, timeline: Timeline, now: DateTime<Utc>, waits: &[TimeDelta], order: Order, met: &Met) -> Option<Change> {
+    pub fn note(
+        &self,
+        timeline: Timeline,
+        now: DateTime<Utc>,
+        waits: &[TimeDelta],
+        order: OperationId,
+        met: &CallResult,
+    ) -> Option<Change> {
         let real = timeline == Timeline::Wall;
         let waits = if real { &self.waits } else { waits };
         let met = match met {
             // Asked for in real time, which a test clock does not go by: there it is a fault like any other.
-            Met::Fault { message, .. } if !real => &Met::Fault { message: message.clone(), retry_after: None },
+            CallResult::Fault { message, .. } if !real => &CallResult::Fault { message: message.clone(), retry_after: None },
             met => met,
         };
         let mut circuits = self.circuits();
-        if *met == Met::Answer && !circuits.contains_key(&timeline) {
+        if *met == CallResult::Answer && !circuits.contains_key(&timeline) {
             // The window of the last calls only matters where there was a fault.
             return None;
         }
@@ -184,16 +192,16 @@ mod tests {
         let said = Some(("unknown".to_owned(), None));
         // An unknown that the gateway put in words of its own is an answer.
         let ((), line) = listening(async { note(Ok(())) }).await;
-        assert_eq!(line.met(said.clone()), Met::Answer);
+        assert_eq!(line.met(said.clone()), CallResult::Answer);
         let ((), line) = listening(async {
             note(Ok(()));
             note(Err(fault("status 503")));
         })
         .await;
-        assert_eq!(line.met(None), Met::Fault { message: "status 503".into(), retry_after: None });
+        assert_eq!(line.met(None), CallResult::Fault { message: "status 503".into(), retry_after: None });
         // An adapter without a line is taken at its word.
         let ((), line) = listening(async {}).await;
-        assert_eq!(line.met(said), Met::Fault { message: "unknown".into(), retry_after: None });
+        assert_eq!(line.met(said), CallResult::Fault { message: "unknown".into(), retry_after: None });
         note(Err(fault("nobody listens")));
     }
 

@@ -1,6 +1,9 @@
 //! The deterministic simulation: one seed drives customers, operations, faults, crashes and clocks; then the promises are checked.
 //!
 //! `REBILLD_SIM_SEEDS=from..to` runs those seeds, and `REBILLD_SIM_SEEDS=number` one, with its trace.
+//!
+//! `REBILLD_SIM_TRACES=folder` writes the whole trace of each seed to `folder/seed`, one line for each step. Two versions of the
+//! program that must behave alike write the same files: `diff -r` finds the first step at which they differ.
 
 mod daemons;
 mod dice;
@@ -17,7 +20,9 @@ mod wire;
 mod world;
 
 use std::{
+    env, fs,
     ops::Range,
+    path::PathBuf,
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -57,7 +62,7 @@ fn command(seed: u64) -> String {
 
 /// The seeds asked for, and whether their traces are to be shown.
 fn seeds() -> (Range<u64>, bool) {
-    let Ok(text) = std::env::var("REBILLD_SIM_SEEDS") else { return (SEEDS, false) };
+    let Ok(text) = env::var("REBILLD_SIM_SEEDS") else { return (SEEDS, false) };
     let number = |text: &str| text.trim().parse::<u64>().unwrap_or_else(|_| panic!("REBILLD_SIM_SEEDS: `{text}` is no number"));
     match text.split_once("..") {
         Some((from, to)) => (number(from)..number(to), false),
@@ -65,8 +70,23 @@ fn seeds() -> (Range<u64>, bool) {
     }
 }
 
+/// The folder that the traces are to be written to.
+fn traces() -> Option<PathBuf> {
+    let folder = PathBuf::from(env::var_os("REBILLD_SIM_TRACES").filter(|folder| !folder.is_empty())?);
+    fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("REBILLD_SIM_TRACES: {}: {error}", folder.display()));
+    Some(folder)
+}
+
+/// A trace for a person to read: its long lines are cut.
+fn show(trace: &str) {
+    for line in trace.lines() {
+        println!("{}", line.chars().take(430).collect::<String>());
+    }
+}
+
 /// Runs all of them on all cores; what they came to together, and what failed, by seed. A handful of failures ends it.
-fn run_all(seeds: Range<u64>, told: bool) -> (Report, Vec<Report>) {
+fn run_all(seeds: Range<u64>, shown: bool) -> (Report, Vec<Report>) {
+    let folder = traces();
     let next = AtomicU64::new(seeds.start);
     let enough = AtomicBool::new(false);
     let sum = Mutex::new((Report::default(), Vec::new()));
@@ -79,10 +99,13 @@ fn run_all(seeds: Range<u64>, told: bool) -> (Report, Vec<Report>) {
                     if seed >= seeds.end {
                         return;
                     }
-                    let report = run(&ground, seed, told);
+                    let report = run(&ground, seed, shown || folder.is_some());
+                    if let Some(folder) = &folder {
+                        fs::write(folder.join(seed.to_string()), &report.trace).expect("a trace written");
+                    }
                     let mut sum = sum.lock().expect("nobody panics with it");
-                    if told {
-                        println!("{}", report.trace);
+                    if shown {
+                        show(&report.trace);
                     }
                     sum.0.add(&report);
                     if !report.broken.is_empty() || !report.panicked.is_empty() {
@@ -101,9 +124,9 @@ fn run_all(seeds: Range<u64>, told: bool) -> (Report, Vec<Report>) {
 
 #[test]
 fn no_seed_breaks_a_promise() {
-    let (seeds, told) = seeds();
+    let (seeds, shown) = seeds();
     let begun = Instant::now();
-    let (sum, failed) = run_all(seeds.clone(), told);
+    let (sum, failed) = run_all(seeds.clone(), shown);
     println!("seeds {}..{} in {:.0?}: {sum}", seeds.start, seeds.end, begun.elapsed());
     for report in &failed {
         println!("seed {} {}", report.seed, report.words());

@@ -28,7 +28,7 @@ impl Trace {
         if let Some(words) = &mut self.words {
             let (days, seconds) = (at.as_secs() / 86400, at.as_secs() % 86400);
             let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-            let line: String = what.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(400).collect();
+            let line = what.split_whitespace().collect::<Vec<_>>().join(" ");
             words.push(format!("{days:>3}d {h:02}:{m:02}:{s:02}.{:03} {who:<8} {line}", at.subsec_millis()));
         }
     }

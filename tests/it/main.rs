@@ -1,4 +1,4 @@
-//! The one integration binary: stories and laws that need the whole crate, and both databases.
+//! The one integration binary, so that this crate and the tests are linked once: stories, laws, both databases, the simulation.
 
 mod bench;
 mod billing;
@@ -19,5 +19,7 @@ mod readme;
 mod roll_out;
 mod rust_text;
 mod sandbox;
+#[path = "../simulation/mod.rs"]
+mod simulation;
 mod store;
 mod world;

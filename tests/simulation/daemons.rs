@@ -17,7 +17,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{
+use super::{
     dice::Dice,
     life::{Life, Task},
     watch::Watch,

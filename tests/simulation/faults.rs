@@ -1,6 +1,6 @@
 //! What can go wrong with one call to a gateway, and how often.
 
-use crate::dice::Dice;
+use super::dice::Dice;
 
 /// What a call is about, told from its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use rebilld::store::{
 };
 use tempfile::TempDir;
 
-use crate::watch::{databases, finish};
+use super::watch::{databases, finish};
 
 pub struct Ground {
     /// For whoever sets up and checks: comes to its end at once, and nothing else.
@@ -75,10 +75,10 @@ impl Tap for Still {
     }
 
     fn leaving(&self) {
-        crate::watch::go_inside();
+        super::watch::go_inside();
     }
 
     fn left(&self) {
-        crate::watch::come_out();
+        super::watch::come_out();
     }
 }

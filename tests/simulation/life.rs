@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use crate::world::World;
+use super::world::World;
 
 /// What awaits a life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -32,7 +32,8 @@ static BUILDING: Mutex<()> = Mutex::new(());
 const SOURCE: &str = env!("CARGO_MANIFEST_DIR");
 
 /// What a build of the library and this test needs. Without a `main.rs` there is no program to build beside it.
-const COPIED: &[&str] = &["Cargo.toml", "Cargo.lock", "src", "migrations", "config", "benches", "tests/simulation"];
+const COPIED: &[&str] =
+    &["Cargo.toml", "Cargo.lock", "src", "migrations", "config", "benches", "tests/it/main.rs", "tests/simulation"];
 const LEFT_OUT: &[&str] = &["src/main.rs", "tests/simulation/mutants.rs", "tests/simulation/mutants"];
 
 impl Mutant {
@@ -61,8 +62,11 @@ impl Mutant {
         if !built.status.success() {
             return Err(format!("it cannot be built:\n{}", String::from_utf8_lossy(&built.stderr)));
         }
-        let run =
-            cargo(&folder).args(["no_seed", "--", "--nocapture"]).env("REBILLD_SIM_SEEDS", seeds).output().expect("cargo runs");
+        let run = cargo(&folder)
+            .args(["simulation::no_seed", "--", "--nocapture"])
+            .env("REBILLD_SIM_SEEDS", seeds)
+            .output()
+            .expect("cargo runs");
         let words = String::from_utf8_lossy(&run.stdout).into_owned();
         if run.status.success() {
             return Err(format!("it lives: no promise was seen broken on the seeds {seeds}\n{words}"));
@@ -77,9 +81,14 @@ impl Mutant {
         let text = patches.fold(text, |text, patch| text.replacen(patch.find, patch.replace, 1));
         match name {
             // It has no program.
-            "Cargo.toml" => text.lines().filter(|line| !line.starts_with("default-run")).collect::<Vec<_>>().join("\n"),
+            "Cargo.toml" => {
+                let text = text.replace("default-run = \"rebilld\"\n", "");
+                text.split("\n\n").filter(|section| !section.starts_with("[[bin]]")).collect::<Vec<_>>().join("\n\n")
+            }
+            // Of the tests it has the simulation.
+            "tests/it/main.rs" => "#[path = \"../simulation/mod.rs\"]\nmod simulation;\n".to_owned(),
             // And no mutants of its own.
-            "tests/simulation/main.rs" => text.lines().filter(|line| *line != "mod mutants;").collect::<Vec<_>>().join("\n"),
+            "tests/simulation/mod.rs" => text.lines().filter(|line| *line != "mod mutants;").collect::<Vec<_>>().join("\n"),
             _ => text,
         }
     }
@@ -92,7 +101,7 @@ fn target() -> PathBuf {
 
 fn cargo(folder: &Path) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(folder).args(["test", "--offline", "--locked", "--test", "simulation"]);
+    command.current_dir(folder).args(["test", "--offline", "--locked", "--test", "it"]);
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }

@@ -27,7 +27,7 @@ use rebilld::{
     store::db::Record,
 };
 
-use crate::{dice::Dice, world::World};
+use super::{dice::Dice, world::World};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {

@@ -17,7 +17,7 @@ use rebilld::{
     store::db::Record,
 };
 
-use crate::world::World;
+use super::world::World;
 
 struct Books {
     ledger: Vec<Entry>,

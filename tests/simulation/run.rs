@@ -15,7 +15,7 @@ use rebilld::{
 };
 use tokio::{sync::Semaphore, time::sleep};
 
-use crate::{
+use super::{
     daemons::{Daemon, gateways, skew},
     dice::Dice,
     faults::Weather,

@@ -21,7 +21,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
-use crate::life::Life;
+use super::life::Life;
 
 /// The threads that belong to the databases. Time is real there.
 pub fn databases() -> &'static Handle {

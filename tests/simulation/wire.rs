@@ -12,7 +12,7 @@ use rebilld::{
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, time::sleep};
 
-use crate::{
+use super::{
     faults::{Call, FLUIDPAY_CODES, Fault, PAYLIKE_CODES},
     life::Life,
 };

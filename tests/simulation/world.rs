@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::{
+use super::{
     dice::Dice,
     faults::{Call, Fault, Weather},
     trace::Trace,

@@ -1,4 +1,4 @@
-//! More broken builds, to judge what the simulation sees: `cargo test --test simulation others -- --ignored --nocapture`.
+//! More broken builds, to judge what the simulation sees: `cargo test --test it simulation::mutants::others -- --ignored --nocapture`.
 
 use super::{Mutant, Patch};
 

@@ -57,7 +57,7 @@ const HAPPENS: &[&str] = &[
 ];
 
 fn command(seed: u64) -> String {
-    format!("REBILLD_SIM_SEEDS={seed} cargo test --test simulation no_seed -- --nocapture")
+    format!("REBILLD_SIM_SEEDS={seed} cargo test --test it simulation::no_seed -- --nocapture")
 }
 
 /// The seeds asked for, and whether their traces are to be shown.

@@ -275,10 +275,6 @@ fn what_the_commands_for_development_name_exists() {
             ["cargo", "test", "--locked", "--test", "it", filter, ..] => {
                 assert!(tests.lines().any(|test| test.contains(filter)), "no test for {line:?}");
             }
-            ["cargo", "test", "--locked", "--test", "simulation", filter, ..] => {
-                assert!(read("tests/simulation/main.rs").contains(filter), "no simulation for {line:?}");
-                assert!(read("tests/simulation/main.rs").contains("REBILLD_SIM_SEEDS"), "nobody reads the seeds of {line:?}");
-            }
             ["cargo", "bench", "--locked"] => assert!(manifest.contains("[[bench]]"), "no benchmark for {line:?}"),
             ["cargo", "clippy" | "fmt", ..] => assert!(pipeline.contains(&words.join(" ")), ".ci/run does not do {line:?}"),
             _ => panic!("README.md: what is {line:?}?"),

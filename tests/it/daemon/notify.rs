@@ -141,6 +141,6 @@ async fn a_socket_that_nobody_reads_does_not_keep_it_from_stopping() {
     // Pings every ten milliseconds fill the socket at once.
     command.env("WATCHDOG_USEC", "20000");
     let mut daemon = Daemon::of(command, systemd.folder.path()).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    daemon.running.says("systemd does not read what it is told").await;
     daemon.stops().await;
 }

@@ -14,6 +14,15 @@ async fn get(daemon: &Daemon, path: &str) -> Vec<Value> {
     body["data"].as_array().expect("a list").clone()
 }
 
+/// How many ticks a daemon has had, by the runs of a job that each of them starts.
+async fn ticks(daemon: &Daemon) -> u64 {
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(15)).no_proxy().build().expect("client");
+    let request = client.get(format!("http://127.0.0.1:{}/metrics", daemon.port)).bearer_auth(super::ADMIN_KEY);
+    let metrics = request.send().await.expect("an answer").text().await.expect("text");
+    let runs = metrics.lines().find_map(|line| line.strip_prefix(r#"rebilld_job_runs_total{job="bill_run",result="ok"} "#));
+    runs.map_or(0, |count| count.parse().expect("a number"))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_namesake_is_refused_and_a_crash_is_no_obstacle() {
     let Some(world) = World::new(On::Postgres).await else { return };
@@ -60,8 +69,14 @@ async fn three_daemons_run_a_timetabled_job_once_and_each_runs_it_when_asked() {
         assert!(begun.elapsed() < Duration::from_secs(30), "what was missed is not run");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    // Long enough for the others to have had their tick.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // The others have had their tick, too: a loop with a timetable looks once in a tick whether it is its turn.
+    for daemon in &daemons {
+        let before = ticks(daemon).await;
+        while ticks(daemon).await < before + 2 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{} has no ticks", daemon.name);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
     let before = get(&daemons[0], "/v1/runs?job=housekeeping").await.len();
     assert!(before <= 2, "{before} runs of one occurrence, or of two if an hour has just ended");
     for (n, name) in ["one", "two", "three"].into_iter().enumerate() {

@@ -4,6 +4,7 @@ mod bench;
 mod billing;
 mod collection;
 mod daemon;
+mod database;
 mod domain;
 mod forecast;
 mod gateways;

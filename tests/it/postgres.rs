@@ -17,13 +17,18 @@ use std::{
     time::Duration,
 };
 
+use rebilld::store::Db;
 use reqwest::Url;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use crate::database::migrations_digest;
 
 /// Starts and stops clusters.
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/postgres-cluster");
 /// Its status where there are no server binaries.
 const NO_BINARIES: i32 = 3;
+/// Of `create database`: the template is not there.
+const NO_SUCH_DATABASE: &str = "3D000";
 const REQUIRED: &str = "PostgreSQL is required here (CI or REBILLD_TEST_REQUIRE_POSTGRES is set), but initdb and postgres are neither \
      on PATH nor in /usr/lib/postgresql/*/bin: install the package `postgresql`, or set REBILLD_TEST_POSTGRES_URL.";
 
@@ -39,6 +44,42 @@ pub async fn fresh_database() -> Option<String> {
 pub fn url() -> Option<String> {
     let make = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime").block_on(fresh_database());
     thread::spawn(make).join().expect("a database")
+}
+
+/// A new database with all tables and nothing in them.
+pub async fn migrated_database() -> Option<String> {
+    let mut connection = connect().await?;
+    let (name, template) = (next_name(), format!("rebilld_template_{}", migrations_digest()));
+    let mut created = create(&mut connection, &name, &template).await;
+    if created.as_ref().is_err_and(|e| e.as_database_error().is_some_and(|e| e.code().as_deref() == Some(NO_SUCH_DATABASE))) {
+        make_template(&mut connection, &template).await;
+        created = create(&mut connection, &name, &template).await;
+    }
+    created.unwrap_or_else(|e| panic!("cannot create the database {name}: {e}"));
+    Some(url_of(&name))
+}
+
+/// Migrates under another name, so that a template is whole or not there.
+async fn make_template(connection: &mut PgConnection, template: &str) {
+    let unfinished = format!("{template}_unfinished");
+    // Ends with this connection.
+    run(connection, "select pg_advisory_lock(1)").await.expect("one at a time");
+    let there: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+        .bind(template)
+        .fetch_one(&mut *connection)
+        .await
+        .expect("asked");
+    if there {
+        return;
+    }
+    run(connection, &format!("drop database if exists {unfinished} with (force)")).await.expect("dropped");
+    create(connection, &unfinished, "template0").await.expect("created");
+    let db = Db::open(&url_of(&unfinished), 1, false).await.expect("database");
+    db.migrate().await.expect("migrated");
+    db.close().await;
+    // Nobody comes in, no vacuum either: only an unused database can be copied.
+    run(connection, &format!("alter database {unfinished} with allow_connections false")).await.expect("closed");
+    run(connection, &format!("alter database {unfinished} rename to {template}")).await.expect("renamed");
 }
 
 async fn create(connection: &mut PgConnection, name: &str, template: &str) -> sqlx::Result<()> {
@@ -116,8 +157,15 @@ async fn every_test_gets_a_database_of_its_own() {
     let (Some(a), Some(b)) = (fresh_database().await, url()) else { return };
     assert_ne!(a, b);
     are_apart(&a, &b).await;
-    let mut a = PgConnection::connect(&a).await.expect("connected");
-    let mut b = PgConnection::connect(&b).await.expect("connected");
+    let (Some(a), Some(b)) = (migrated_database().await, migrated_database().await) else { return };
+    assert_ne!(a, b);
+    are_apart(&a, &b).await;
+    Db::open(&a, 1, false).await.expect("opened").check_migrated().await.expect("migrated");
+}
+
+async fn are_apart(a: &str, b: &str) {
+    let mut a = PgConnection::connect(a).await.expect("connected");
+    let mut b = PgConnection::connect(b).await.expect("connected");
     sqlx::raw_sql("create table only_here (n bigint)").execute(&mut a).await.expect("created");
     assert!(sqlx::raw_sql("select n from only_here").execute(&mut b).await.is_err(), "databases are shared");
     let setting: String =

@@ -25,59 +25,29 @@ use rebilld::{
     store::{self, Db},
 };
 use serde_json::{Map, json};
-use tempfile::TempDir;
-
-use crate::postgres;
-
 mod prove;
 
 pub use prove::prove;
 
+pub(crate) use crate::database::on_both;
+pub use crate::database::{Fixture, On, TestDatabase};
+
 pub const FLUIDPAY_KEY: &str = "api_sandboxkey0000000000000";
 pub const PAYLIKE_KEY: &str = "4ff7de37-dddf-4e51-8cc9-48b61a102923";
 pub const PAYLIKE_MERCHANT: &str = "55006bdfe0308c4cbfdbd0e1";
-
-/// Which database a story runs on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum On {
-    Sqlite,
-    Postgres,
-}
-
-/// Two tests of one body, one for each database.
-macro_rules! on_both {
-    ($($(#[$meta:meta])* async fn $name:ident($world:ident: World) $body:block)+) => {$(
-        mod $name {
-            use super::*;
-
-            async fn story($world: World) $body
-
-            $(#[$meta])*
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sqlite() {
-                if let Some(world) = World::new(On::Sqlite).await {
-                    story(world).await;
-                }
-            }
-
-            $(#[$meta])*
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn postgres() {
-                if let Some(world) = World::new(On::Postgres).await {
-                    story(world).await;
-                }
-            }
-        }
-    )+};
-}
-pub(crate) use on_both;
 
 pub struct World {
     pub app: Arc<App>,
     pub sandbox: Running,
     pub clock: ClockId,
     pub url: String,
-    _folder: TempDir,
+    database: TestDatabase,
+}
+
+impl Fixture for World {
+    async fn set_up(on: On) -> Option<Self> {
+        Self::new(on).await
+    }
 }
 
 pub fn at(text: &str) -> DateTime<Utc> {
@@ -104,21 +74,15 @@ impl World {
     }
 
     async fn opposite(on: On, now: &str, options: Options) -> Option<Self> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let url = match on {
-            On::Sqlite => format!("sqlite://{}", folder.path().join("rebilld.db").display()),
-            On::Postgres => postgres::fresh_database().await?,
-        };
+        let database = TestDatabase::migrated(on).await?;
         rebilld::gateway::http::install_tls();
         let wall = Clock::System;
         let sandbox = sandbox::start("127.0.0.1:0".parse().expect("address"), Arc::new(move || wall.now()), options)
             .await
             .expect("sandbox");
-        let db = Db::open(&url, 8, true).await.expect("database");
-        db.migrate().await.expect("migrated");
-        let app = app(db, config(&sandbox.url()), "test");
+        let app = app(database.db.clone(), config(&sandbox.url()), "test");
         let clock = new_clock(&app, at(now)).await;
-        Some(Self { app, sandbox, clock, url, _folder: folder })
+        Some(Self { app, sandbox, clock, url: database.url.clone(), database })
     }
 
     /// Whoever is made from now on lives by a clock of their own.
@@ -128,8 +92,7 @@ impl World {
 
     /// The same database as another daemon would see it, perhaps after a crash.
     pub async fn another(&self, name: &str) -> Arc<App> {
-        let db = Db::open(&self.url, 8, false).await.expect("database");
-        app(db, self.app.config.clone(), name)
+        app(self.database.open_again().await, self.app.config.clone(), name)
     }
 
     pub async fn customer(&self, zone: &str) -> CustomerId {

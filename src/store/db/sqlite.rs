@@ -35,7 +35,8 @@ pub(super) async fn pools(options: SqliteConnectOptions) -> sqlx::Result<Pools> 
 }
 
 impl Db {
-    /// Makes an empty database in a file that nobody will miss: it does not wait for the disk, so a power cut may spoil it.
+    /// Opens a database in a file that nobody will miss, and makes what is not there of it. It does not wait for the disk, so a power cut
+    /// may spoil the file.
     pub async fn scratch(file: &Path) -> Result<Self> {
         let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
         let db = Self {

@@ -5,7 +5,7 @@ use rebilld::domain::{calendar::BusinessDay, subscription::SubscriptionStatus};
 use super::*;
 use crate::{
     postgres,
-    world::{On, World, on_both},
+    world::{World, on_both},
 };
 
 fn run(folder: &TempDir, settings: &Settings, arguments: &str) -> Ended {

@@ -29,7 +29,7 @@ use serde_json::json;
 
 use crate::{
     http, installments,
-    world::{On, World, date, on_both},
+    world::{World, date, on_both},
 };
 
 type Sums = BTreeMap<(NaiveDate, Currency), (i64, i64)>;
@@ -249,7 +249,7 @@ on_both! {
 }
 
 http::on_both! {
-    async fn the_forecast_over_http(door) {
+    async fn the_forecast_over_http(door: &http::TestServer) {
         // The wall clock stands at 1 June 2026, noon.
         let customer = door.made("/v1/customers", json!({"name": "Ada", "timezone": "Europe/Berlin"})).await;
         let body = json!({"customer": {"id": customer["id"]}, "amount": 1250, "billing_frequency": "weekly", "next_bill_date": "2026-06-05"});

@@ -26,7 +26,7 @@ use tokio::{io::AsyncWriteExt, net::TcpListener, process::Command};
 
 use crate::{
     installments,
-    world::{On, World, on_both},
+    world::{World, on_both},
 };
 
 /// A gateway that nobody may call.

@@ -3,7 +3,7 @@
 use rebilld::domain::invoice::InvoiceStatus;
 use serde_json::{Value, json};
 
-use super::{Door, on_both};
+use super::{TestServer, on_both};
 
 /// A monthly subscription of 30.00 USD in UTC from 1 June 2026 on, billed once, on a clock that stands at noon on 16 June.
 pub struct Stage {
@@ -11,7 +11,7 @@ pub struct Stage {
     pub path: String,
 }
 
-pub async fn stage(door: &Door, more: Value) -> Stage {
+pub async fn stage(door: &TestServer, more: Value) -> Stage {
     let clock = door.clock("2026-06-01T00:00:00Z").await;
     door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock})).await;
     let mut body = json!({"customer": {"id": "ada"}, "amount": 3000, "billing_frequency": "monthly", "description": "Gym"});
@@ -28,12 +28,12 @@ impl Stage {
     }
 }
 
-pub async fn balance(door: &Door) -> i64 {
+pub async fn balance(door: &TestServer) -> i64 {
     door.get("/v1/customers/ada").await.ok(200)["balance"].as_i64().expect("balance")
 }
 
 /// Sends a change as a preview and then in earnest: the same answer, and only the second leaves a trace.
-async fn change(door: &Door, stage: &Stage, change: Value) -> Value {
+async fn change(door: &TestServer, stage: &Stage, change: Value) -> Value {
     let before = door.rows().await;
     let mut preview = change.clone();
     preview["preview"] = json!(true);
@@ -51,7 +51,7 @@ fn amounts(changed: &Value) -> Vec<(&str, i64)> {
 }
 
 on_both! {
-    async fn a_dearer_plan_is_charged_for_the_rest_of_the_period(door) {
+    async fn a_dearer_plan_is_charged_for_the_rest_of_the_period(door: &TestServer) {
         let stage = stage(door, json!({})).await;
         door.made("/v1/plans", json!({"name": "Gold", "reference": "gold", "amount": 6000, "billing_frequency": "monthly"})).await;
         // 15 of 30 days are left.
@@ -75,7 +75,7 @@ on_both! {
         assert_eq!(balance(door).await, 0);
     }
 
-    async fn a_new_interval_starts_anew_today(door) {
+    async fn a_new_interval_starts_anew_today(door: &TestServer) {
         let stage = stage(door, json!({})).await;
         let changed = change(door, &stage, json!({"billing_frequency": "yearly", "amount": 30000, "when": "now"})).await;
         assert_eq!(amounts(&changed), [("credit", -1500), ("base", 30000)]);
@@ -87,7 +87,7 @@ on_both! {
         assert_eq!(back["credit"], 30000);
     }
 
-    async fn a_change_at_the_periods_end_waits_and_can_be_undone(door) {
+    async fn a_change_at_the_periods_end_waits_and_can_be_undone(door: &TestServer) {
         let stage = stage(door, json!({})).await;
         let changed = change(door, &stage, json!({"amount": 100, "billing_frequency": "weekly", "when": "period_end"})).await;
         assert_eq!((&changed["effective_date"], &changed["amount"]), (&json!("2026-07-01"), &json!(100)));
@@ -107,7 +107,7 @@ on_both! {
         assert_eq!(door.get(&stage.path).await.ok(200)["amount"], 700);
     }
 
-    async fn changes_refuse_terms_that_do_not_fit(door) {
+    async fn changes_refuse_terms_that_do_not_fit(door: &TestServer) {
         let stage = stage(door, json!({})).await;
         door.made("/v1/plans", json!({"name": "Euro", "reference": "euro", "amount": 1, "currency": "EUR", "billing_frequency": "monthly"})).await;
         door.refuses("POST", &stage.act("change"), &[
@@ -128,7 +128,7 @@ on_both! {
         assert_eq!((&changed["subscription"]["status"], &changed["subscription"]["next_amount"]), (&json!("trialing"), &json!(900)));
     }
 
-    async fn a_pause_is_never_billed(door) {
+    async fn a_pause_is_never_billed(door: &TestServer) {
         let stage = stage(door, json!({})).await;
         door.refuses("POST", &stage.act("pause"), &[
             (json!({"until": "2026-06-16"}), &["until"]),
@@ -154,7 +154,7 @@ on_both! {
         assert_eq!(door.get(&stage.path).await.ok(200)["status"], "active");
     }
 
-    async fn charges_are_skipped_and_moved(door) {
+    async fn charges_are_skipped_and_moved(door: &TestServer) {
         let stage = stage(door, json!({"duration": 4})).await;
         let skipped = door.post(&stage.act("skip"), json!({"cycles": 2})).await.ok(200);
         assert_eq!((&skipped["next_bill_date"], &skipped["cycles_billed"]), (&json!("2026-09-01"), &json!(1)));
@@ -175,7 +175,7 @@ on_both! {
         assert_eq!(schedule["data"][1]["bill_date"], "2026-08-10");
     }
 
-    async fn skipping_the_only_charge_completes(door) {
+    async fn skipping_the_only_charge_completes(door: &TestServer) {
         let stage = stage(door, json!({"billing_frequency": "one_time", "next_bill_date": "2026-07-01"})).await;
         let done = door.post(&stage.act("skip"), json!({})).await.ok(200);
         assert_eq!((&done["status"], &done["next_bill_date"]), (&json!("completed"), &Value::Null));
@@ -185,7 +185,7 @@ on_both! {
         door.patch(&stage.path, json!({"amount": 1})).await.problem(409);
     }
 
-    async fn cancelling_now_stops_everything(door) {
+    async fn cancelling_now_stops_everything(door: &TestServer) {
         let stage = stage(door, json!({})).await;
         door.made("/v1/customers/ada/credits", json!({"amount": 250})).await;
         door.post(&stage.act("change"), json!({"amount": 6000, "when": "now"})).await.ok(200);
@@ -204,7 +204,7 @@ on_both! {
         assert_eq!(door.invoices().await.len(), 2);
     }
 
-    async fn cancelling_paid_days_gives_credit_when_asked(door) {
+    async fn cancelling_paid_days_gives_credit_when_asked(door: &TestServer) {
         let clock = door.clock("2026-06-01T00:00:00Z").await;
         door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock})).await;
         door.made("/v1/customers/ada/credits", json!({"amount": 3000})).await;
@@ -216,7 +216,7 @@ on_both! {
         assert_eq!(balance(door).await, 1000);
     }
 
-    async fn cancelling_at_the_periods_end_waits_for_it(door) {
+    async fn cancelling_at_the_periods_end_waits_for_it(door: &TestServer) {
         let stage = stage(door, json!({})).await;
         let waiting = door.post(&stage.act("cancel"), json!({"when": "period_end"})).await.ok(200);
         assert_eq!((&waiting["status"], &waiting["cancel_at_period_end"], &waiting["next_bill_date"]), (&json!("active"), &json!(true), &Value::Null));
@@ -231,7 +231,7 @@ on_both! {
         assert_eq!(door.invoices().await.len(), 1);
     }
 
-    async fn a_parked_subscription_goes_on_as_the_operator_says(door) {
+    async fn a_parked_subscription_goes_on_as_the_operator_says(door: &TestServer) {
         let clock = door.clock("2026-06-16T12:00:00Z").await;
         door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock})).await;
         for (bill, cycles) in [(json!({"bill": "none"}), 0), (json!({"bill": "current"}), 1), (json!({}), 6)] {

@@ -8,10 +8,10 @@ mod wrong;
 
 use serde_json::{Value, json};
 
-use super::on_both;
+use super::{TestServer, on_both};
 
 on_both! {
-    async fn only_what_is_not_json_is_400(door) {
+    async fn only_what_is_not_json_is_400(door: &TestServer) {
         for bad in [&b""[..], b"  ", b"{", b"{\"name\": \"\xff\"}", b"name=x", b"{\"name\":\"a\",\"name\":\"b\"}"] {
             door.send("POST", "/v1/clocks", &door.admin, &[], Some(bad.to_vec())).await.problem(400);
         }
@@ -21,7 +21,7 @@ on_both! {
         assert_eq!(door.get("/v1/clocks").await.ok(200)["data"], json!([]));
     }
 
-    async fn all_faults_are_named_at_once(door) {
+    async fn all_faults_are_named_at_once(door: &TestServer) {
         let body = json!({"name": 7, "now": "yesterday", "nmae": "x"});
         assert_eq!(door.post("/v1/clocks", body).await.faults(), ["nmae", "name", "now"]);
         assert_eq!(door.post("/v1/clocks", json!({})).await.faults(), ["name", "now"]);
@@ -43,7 +43,7 @@ on_both! {
         assert_eq!(door.get("/v1/clocks").await.ok(200)["data"], json!([]));
     }
 
-    async fn a_card_number_is_refused_everywhere_and_never_repeated(door) {
+    async fn a_card_number_is_refused_everywhere_and_never_repeated(door: &TestServer) {
         let bodies = [
             json!({"name": "4111111111111111", "now": "2026-01-01T00:00:00Z"}),
             json!({"name": "4111 1111 1111 1111", "now": "2026-01-01T00:00:00Z"}),
@@ -62,7 +62,7 @@ on_both! {
         assert!(refused.faults() == ["Idempotency-Key"] && !refused.text.contains("4111"), "{refused:?}");
     }
 
-    async fn a_query_that_nobody_reads_is_refused(door) {
+    async fn a_query_that_nobody_reads_is_refused(door: &TestServer) {
         let clock = door.clock("2026-01-01T00:00:00Z").await;
         for (path, field) in [
             ("/v1/clocks?limit=0", "limit"),
@@ -89,7 +89,7 @@ on_both! {
         assert_eq!(door.post("/v1/clocks?dry_run=true", json!({"name": "x", "now": "2026-01-01T00:00:00Z"})).await.faults(), ["dry_run"]);
     }
 
-    async fn any_content_type_will_do(door) {
+    async fn any_content_type_will_do(door: &TestServer) {
         for kind in ["application/x-www-form-urlencoded", "text/plain", "application/json; charset=utf-8"] {
             let body = json!({"name": kind, "now": "2026-01-01T00:00:00+02:00"}).to_string().into_bytes();
             let made = door.send("POST", "/v1/clocks", &door.admin, &[("content-type", kind)], Some(body)).await.ok(201);
@@ -97,7 +97,7 @@ on_both! {
         }
     }
 
-    async fn a_body_over_a_mebibyte_is_413(door) {
+    async fn a_body_over_a_mebibyte_is_413(door: &TestServer) {
         let body: Value = json!({"name": "x".repeat(1_100_000), "now": "2026-01-01T00:00:00Z"});
         door.post("/v1/clocks", body.clone()).await.problem(413);
         door.post_with_key("/v1/clocks", "big", body).await.problem(413);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use serde_json::{Value, json};
 
-use super::{Door, on_both};
+use super::{TestServer, on_both};
 
 /// What every door of these tests is configured with.
 pub fn calendars() -> BTreeMap<String, Vec<NaiveDate>> {
@@ -17,7 +17,7 @@ pub fn calendars() -> BTreeMap<String, Vec<NaiveDate>> {
     ])
 }
 
-async fn preview(door: &Door, body: Value) -> Vec<Value> {
+async fn preview(door: &TestServer, body: Value) -> Vec<Value> {
     door.post("/v1/schedules/preview", body).await.ok(200)["data"].as_array().expect("charges").clone()
 }
 
@@ -47,7 +47,7 @@ const MONTHS: [Month; 13] = [
 ];
 
 on_both! {
-    async fn thirteen_months_of_moved_charges_never_move_the_anchor(door) {
+    async fn thirteen_months_of_moved_charges_never_move_the_anchor(door: &TestServer) {
         let terms = json!({"start_date": "2026-01-31", "billing_frequency": "monthly", "billing_days": "31", "amount": 1000, "count": 13});
         let anchors: Vec<&str> = MONTHS.iter().map(|month| month.0).collect();
         for (day, weekday, ..) in MONTHS {
@@ -73,7 +73,7 @@ on_both! {
         assert_eq!(of(&preview(door, terms).await, "bill_date"), anchors);
     }
 
-    async fn each_subscription_keeps_its_own_calendar(door) {
+    async fn each_subscription_keeps_its_own_calendar(door: &TestServer) {
         let clock = door.clock("2026-01-05T00:00:00Z").await;
         door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock})).await;
         let plan = |name: &str, calendar: Value| json!({"name": name, "reference": name, "amount": 100, "billing_frequency": "monthly",
@@ -91,7 +91,7 @@ on_both! {
         }
     }
 
-    async fn a_calendar_nobody_configured_is_refused_by_name(door) {
+    async fn a_calendar_nobody_configured_is_refused_by_name(door: &TestServer) {
         let terms = json!({"billing_frequency": "monthly", "business_day": "following", "holiday_calendar": "atlantis"});
         let answer = door.post("/v1/schedules/preview", terms).await;
         assert_eq!(answer.faults(), ["holiday_calendar"]);

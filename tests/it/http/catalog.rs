@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::on_both;
+use super::{TestServer, on_both};
 
 on_both! {
-    async fn entries_are_made_changed_and_removed(door) {
+    async fn entries_are_made_changed_and_removed(door: &TestServer) {
         for (path, prefix) in [("/v1/add-ons", "addon_"), ("/v1/discounts", "disc_")] {
             let made = door.made(path, json!({"name": "Extra", "percentage": 12.5, "reference": "ours-1"})).await;
             let id = made["id"].as_str().expect("id");
@@ -31,7 +31,7 @@ on_both! {
         }
     }
 
-    async fn entries_refuse_what_makes_no_charge(door) {
+    async fn entries_refuse_what_makes_no_charge(door: &TestServer) {
         for path in ["/v1/add-ons", "/v1/discounts"] {
             let made = door.made(path, json!({"name": "One", "amount": 1, "reference": "taken"})).await;
             door.refuses("POST", path, &[
@@ -59,7 +59,7 @@ on_both! {
         }
     }
 
-    async fn a_plan_copies_its_modifiers_with_overrides(door) {
+    async fn a_plan_copies_its_modifiers_with_overrides(door: &TestServer) {
         let extra = door.made("/v1/add-ons", json!({"name": "Extra", "description": "more", "percentage": 10, "duration": 3})).await;
         let less = door.made("/v1/discounts", json!({"name": "Less", "amount": 50, "reference": "less"})).await;
         let plan = door.made("/v1/plans", json!({
@@ -87,7 +87,7 @@ on_both! {
         door.get("/v1/plans/gold").await.problem(404);
     }
 
-    async fn plans_refuse_terms_that_cannot_be_billed(door) {
+    async fn plans_refuse_terms_that_cannot_be_billed(door: &TestServer) {
         door.made("/v1/add-ons", json!({"name": "Extra", "amount": 5, "reference": "extra"})).await;
         let plan = |change: Value| {
             let mut body = json!({"name": "Gold", "amount": 2000, "billing_frequency": "monthly"});

@@ -9,10 +9,10 @@ use rebilld::{
 use serde_json::json;
 use tokio_util::task::TaskTracker;
 
-use super::{Door, on_both};
+use super::{TestServer, on_both};
 
 /// What moves clocks in a daemon, in the middle of its work: it takes the clock only when this is called.
-async fn arrive(door: &Door, id: &str) {
+async fn arrive(door: &TestServer, id: &str) {
     let id: ClockId = id.parse().expect("id");
     let mut tx = door.app.db.begin().await.expect("tx");
     let mut clock = store::clocks::lock(&mut tx, id).await.expect("read").expect("there");
@@ -24,7 +24,7 @@ async fn arrive(door: &Door, id: &str) {
 }
 
 on_both! {
-    async fn an_advance_is_accepted_once_until_it_arrives(door) {
+    async fn an_advance_is_accepted_once_until_it_arrives(door: &TestServer) {
         let id = door.clock("2026-01-31T00:00:00Z").await;
         let path = format!("/v1/clocks/{id}/advance");
         let accepted = door.post(&path, json!({"by": "P1M"})).await.ok(202);
@@ -41,7 +41,7 @@ on_both! {
         assert_eq!((&again["target"], &again["counts"]), (&json!("2026-12-31T23:00:00Z"), &json!({})));
     }
 
-    async fn a_clock_moves_only_forward_and_not_too_far(door) {
+    async fn a_clock_moves_only_forward_and_not_too_far(door: &TestServer) {
         let id = door.clock("2026-01-01T00:00:00Z").await;
         let path = format!("/v1/clocks/{id}/advance");
         for (body, field) in [
@@ -64,7 +64,7 @@ on_both! {
         door.post("/v1/clocks/nonsense/advance", json!({"by": "1d"})).await.problem(404);
     }
 
-    async fn waiting_ends_when_the_clock_arrives(door) {
+    async fn waiting_ends_when_the_clock_arrives(door: &TestServer) {
         let id = door.clock("2026-01-01T00:00:00Z").await;
         let path = format!("/v1/clocks/{id}/advance?wait=true");
         let later = async {
@@ -77,7 +77,7 @@ on_both! {
         assert_eq!(arrived["counts"], json!({"cycles_opened": 3}));
     }
 
-    async fn a_clock_really_travels_by_the_jobs(door) {
+    async fn a_clock_really_travels_by_the_jobs(door: &TestServer) {
         let id = door.clock("2026-01-01T00:00:00Z").await;
         let tracker = TaskTracker::new();
         let travelling = tokio::spawn(jobs::advance::run(door.app.clone(), tracker, jobs::cron::Pulse::new("travel")));
@@ -86,7 +86,7 @@ on_both! {
         travelling.abort();
     }
 
-    async fn an_advance_outlives_the_one_who_asked(door) {
+    async fn an_advance_outlives_the_one_who_asked(door: &TestServer) {
         let id = door.clock("2026-01-01T00:00:00Z").await;
         let url = format!("{}/v1/clocks/{id}/advance?wait=true", door.base);
         let impatient = door.client.post(url).bearer_auth(&door.admin).timeout(Duration::from_millis(200)).body(r#"{"by": "1d"}"#);
@@ -95,7 +95,7 @@ on_both! {
         arrive(door, &id).await;
     }
 
-    async fn two_advances_at_once_are_one(door) {
+    async fn two_advances_at_once_are_one(door: &TestServer) {
         let id = door.clock("2026-01-01T00:00:00Z").await;
         let path = format!("/v1/clocks/{id}/advance");
         let (a, b) = tokio::join!(door.post(&path, json!({"by": "1d"})), door.post(&path, json!({"by": "2d"})));
@@ -104,7 +104,7 @@ on_both! {
         assert_eq!(statuses, [202, 409]);
     }
 
-    async fn a_removed_clock_is_gone_and_its_events_stay(door) {
+    async fn a_removed_clock_is_gone_and_its_events_stay(door: &TestServer) {
         let id = door.clock("2026-01-01T00:00:00Z").await;
         let gone = door.delete(&format!("/v1/clocks/{id}")).await;
         assert_eq!((gone.status, gone.text.as_str()), (204, ""));

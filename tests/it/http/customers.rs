@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::on_both;
+use super::{TestServer, on_both};
 
 on_both! {
-    async fn customers_are_made_changed_and_removed(door) {
+    async fn customers_are_made_changed_and_removed(door: &TestServer) {
         let clock = door.clock("2026-01-31T10:00:00Z").await;
         let ada = door.made("/v1/customers", json!({
             "name": "Ada", "email": "ada@example.com", "phone": "+44 20 7946 0000", "locale": "en-GB", "timezone": "Europe/London",
@@ -23,7 +23,7 @@ on_both! {
         door.get("/v1/customers/crm-7").await.problem(404);
     }
 
-    async fn customers_refuse_what_could_not_be_reached(door) {
+    async fn customers_refuse_what_could_not_be_reached(door: &TestServer) {
         door.made("/v1/customers", json!({"name": "Ada", "reference": "ada"})).await;
         let with = |field: &str, value: Value| { let mut body = json!({"name": "x"}); body[field] = value; body };
         door.refuses("POST", "/v1/customers", &[
@@ -45,7 +45,7 @@ on_both! {
         door.refuses("PATCH", "/v1/customers/ada", &[(json!({"clock_id": clock}), &["clock_id"]), (json!({"email": ""}), &["email"])]).await;
     }
 
-    async fn credit_is_a_ledger_whose_sum_is_the_balance(door) {
+    async fn credit_is_a_ledger_whose_sum_is_the_balance(door: &TestServer) {
         door.made("/v1/customers", json!({"name": "Ada", "reference": "ada"})).await;
         let given = door.made("/v1/customers/ada/credits", json!({"amount": 500, "currency": "USD", "reason": "sorry"})).await;
         assert_eq!((&given["amount"], &given["balance"], &given["reason"]), (&json!(500), &json!(500), &json!("sorry")));
@@ -65,7 +65,7 @@ on_both! {
         door.post("/v1/customers/nobody/credits", json!({"amount": 1})).await.problem(404);
     }
 
-    async fn a_customer_who_is_billed_is_not_removed(door) {
+    async fn a_customer_who_is_billed_is_not_removed(door: &TestServer) {
         let clock = door.clock("2026-01-31T10:00:00Z").await;
         door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock})).await;
         let subscription = door.made("/v1/subscriptions", json!({"customer": {"id": "ada"}, "amount": 100, "billing_frequency": "monthly"})).await;

@@ -3,10 +3,10 @@
 use rebilld::{domain::event::Actor, store};
 use serde_json::{Value, json};
 
-use super::{bad_input::stage::Stage, on_both};
+use super::{TestServer, bad_input::stage::Stage, on_both};
 
 on_both! {
-    async fn a_parked_payment_shows_what_is_needed_to_decide(door) {
+    async fn a_parked_payment_shows_what_is_needed_to_decide(door: &TestServer) {
         let stage = Stage::set(door).await;
         let id = &stage.names["pay"];
         let payment = store::payments::get(&door.app.db, id.parse().expect("id")).await.expect("read").expect("there");
@@ -40,7 +40,7 @@ on_both! {
         door.conflicts(&format!("{path}/resolve"), part).await;
     }
 
-    async fn a_parked_refund_is_listed_shown_and_closed(door) {
+    async fn a_parked_refund_is_listed_shown_and_closed(door: &TestServer) {
         let stage = Stage::set(door).await;
         let path = format!("/v1/refunds/{}", stage.names["refund"]);
         let shown = door.get(&path).await.ok(200);
@@ -57,7 +57,7 @@ on_both! {
         door.get("/v1/refunds/ref_01h455vb4pex5vsknk084sn02q").await.problem(404);
     }
 
-    async fn what_is_authorized_early_is_said_in_its_terms_and_can_be_changed(door) {
+    async fn what_is_authorized_early_is_said_in_its_terms_and_can_be_changed(door: &TestServer) {
         door.made("/v1/customers", json!({"name": "Ada", "reference": "ada"})).await;
         let body = json!({"customer": {"id": "ada"}, "amount": 1000, "billing_frequency": "monthly", "authorize_days_before": 5});
         let made = door.made("/v1/subscriptions", body).await;

@@ -3,7 +3,7 @@
 use rebilld::{billing::dunning_policies::configure, config::Config};
 use serde_json::{Value, json};
 
-use super::{Door, on_both};
+use super::{TestServer, on_both};
 
 fn gentle() -> Value {
     json!({
@@ -18,7 +18,7 @@ fn id(made: &Value) -> String {
     made["id"].as_str().expect("id").to_owned()
 }
 
-async fn subscribed(door: &Door, more: Value) -> Value {
+async fn subscribed(door: &TestServer, more: Value) -> Value {
     let mut body = json!({"customer": {"id": "ada"}, "amount": 100, "billing_frequency": "monthly"});
     body.as_object_mut().expect("object").extend(more.as_object().expect("object").clone());
     door.made("/v1/subscriptions", body).await
@@ -37,7 +37,7 @@ fn settings(policies: &[(&str, u32)], default: &str) -> Config {
 }
 
 on_both! {
-    async fn a_policy_is_made_shown_changed_and_removed(door) {
+    async fn a_policy_is_made_shown_changed_and_removed(door: &TestServer) {
         let made = door.post_with_key("/v1/dunning-policies", "once", gentle()).await.ok(201);
         assert_eq!(door.post_with_key("/v1/dunning-policies", "once", gentle()).await.ok(201), made, "the same request again");
         let key = id(&made);
@@ -66,7 +66,7 @@ on_both! {
         assert!(update["actor"].as_str().expect("actor").starts_with("key_"));
     }
 
-    async fn a_policy_that_cannot_be_climbed_is_refused_with_every_fault(door) {
+    async fn a_policy_that_cannot_be_climbed_is_refused_with_every_fault(door: &TestServer) {
         door.made("/v1/dunning-policies", gentle()).await;
         door.refuses("POST", "/v1/dunning-policies", &[
             (json!({}), &["name", "steps"]),
@@ -82,7 +82,7 @@ on_both! {
         ]).await;
     }
 
-    async fn a_policy_is_assigned_by_plan_and_by_subscription(door) {
+    async fn a_policy_is_assigned_by_plan_and_by_subscription(door: &TestServer) {
         door.made("/v1/customers", json!({"name": "Ada", "reference": "ada"})).await;
         let (gentle, strict) = (id(&door.made("/v1/dunning-policies", gentle()).await),
             id(&door.made("/v1/dunning-policies", json!({"name": "Strict", "reference": "strict", "steps": []})).await));
@@ -110,7 +110,7 @@ on_both! {
         }
     }
 
-    async fn a_policy_in_use_or_default_is_not_removed(door) {
+    async fn a_policy_in_use_or_default_is_not_removed(door: &TestServer) {
         door.made("/v1/customers", json!({"name": "Ada", "reference": "ada"})).await;
         for reference in ["a", "b", "c"] {
             door.made("/v1/dunning-policies", json!({"name": reference, "reference": reference, "steps": []})).await;
@@ -132,7 +132,7 @@ on_both! {
         assert_eq!(gone("c").await.status, 204);
     }
 
-    async fn policies_of_the_settings_are_there_and_only_change_there(door) {
+    async fn policies_of_the_settings_are_there_and_only_change_there(door: &TestServer) {
         door.made("/v1/customers", json!({"name": "Ada", "reference": "ada"})).await;
         door.made("/v1/dunning-policies", json!({"name": "Mine", "reference": "mine", "steps": [], "is_default": true})).await;
         configure(&door.app, &settings(&[("one", 1), ("two", 2)], "two")).await.expect("taken over");

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Door, on_both};
+use super::{TestServer, on_both};
 
 /// Day of the charge, its period, and its amount.
 type Charges = &'static [(&'static str, &'static str, &'static str, i64)];
@@ -28,13 +28,13 @@ fn expected(charges: Charges) -> Vec<(String, String, String, i64)> {
     charges.iter().map(|(day, start, end, amount)| ((*day).to_owned(), (*start).to_owned(), (*end).to_owned(), *amount)).collect()
 }
 
-async fn ada(door: &Door) {
+async fn ada(door: &TestServer) {
     let clock = door.clock("2026-01-10T12:00:00Z").await;
     door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock})).await;
 }
 
 /// Subscribes; answers the subscription and its next two charges.
-async fn subscribed(door: &Door, terms: &Value, count: usize) -> (Value, Vec<(String, String, String, i64)>) {
+async fn subscribed(door: &TestServer, terms: &Value, count: usize) -> (Value, Vec<(String, String, String, i64)>) {
     let mut body = terms.clone();
     body["customer"] = json!({"id": "ada"});
     let made = door.made("/v1/subscriptions", body).await;
@@ -44,7 +44,7 @@ async fn subscribed(door: &Door, terms: &Value, count: usize) -> (Value, Vec<(St
 }
 
 on_both! {
-    async fn first_periods_ends_and_durations_cut_where_they_should(door) {
+    async fn first_periods_ends_and_durations_cut_where_they_should(door: &TestServer) {
         ada(door).await;
         let table: &[(Value, Charges)] = &[
             (json!({}), &[("2026-01-15", "2026-01-15", "2026-01-31", 3100), ("2026-01-31", "2026-01-31", "2026-02-28", 3100)]),
@@ -94,7 +94,7 @@ on_both! {
         }
     }
 
-    async fn a_trial_puts_the_start_off_and_the_rest_follows_from_there(door) {
+    async fn a_trial_puts_the_start_off_and_the_rest_follows_from_there(door: &TestServer) {
         ada(door).await;
         // From 10 January; the first charge is on the day after the trial.
         let table: &[(Value, Charges)] = &[
@@ -120,7 +120,7 @@ on_both! {
         door.refuses("POST", "/v1/subscriptions", &[(ended, &["ends_on"])]).await;
     }
 
-    async fn an_initial_payment_neither_moves_nor_counts_as_a_charge(door) {
+    async fn an_initial_payment_neither_moves_nor_counts_as_a_charge(door: &TestServer) {
         ada(door).await;
         let rest = json!({"trial_days": 10, "first_period": "prorated", "duration": 2});
         let mut terms = terms(rest);

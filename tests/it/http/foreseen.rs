@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{On, World, on_both};
+use crate::world::{World, on_both};
 
 /// The world's door.
 struct Client {

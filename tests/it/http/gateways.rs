@@ -3,10 +3,10 @@
 use rebilld::domain::{breaker::CallResult, customer::Timeline, id::Payment};
 use serde_json::json;
 
-use super::on_both;
+use super::{TestServer, on_both};
 
 on_both! {
-    async fn every_gateway_is_shown_without_key_or_address(door) {
+    async fn every_gateway_is_shown_without_key_or_address(door: &TestServer) {
         let list = door.get("/v1/gateways").await;
         for secret in ["127.0.0.1", "\"none\"", "merchant_id", "api_key", "base_url"] {
             assert!(!list.text.contains(secret), "{secret}: {list:?}");
@@ -26,7 +26,7 @@ on_both! {
         door.post("/v1/gateways/nope/resume", json!({})).await.problem(404);
     }
 
-    async fn an_open_circuit_is_shown_measured_and_named(door) {
+    async fn an_open_circuit_is_shown_measured_and_named(door: &TestServer) {
         let health = door.app.gateways.health("fluid").expect("configured");
         let fault = CallResult::Fault { message: "status 503".into(), retry_after: None };
         for _ in 0..5 {
@@ -43,7 +43,7 @@ on_both! {
         assert_eq!(door.get("/v1/gateways/fluid").await.ok(200)["state"], "half_open");
     }
 
-    async fn a_pause_is_recorded_with_who_and_why(door) {
+    async fn a_pause_is_recorded_with_who_and_why(door: &TestServer) {
         door.post("/v1/gateways/fluid/resume", json!({})).await.problem(409);
         let paused = door.send("POST", "/v1/gateways/fluid/pause", &door.write, &[], Some(br#"{"reason": "they move house"}"#.to_vec())).await.ok(200);
         assert_eq!((&paused["paused"]["reason"], &paused["paused"]["paused_at"]), (&json!("they move house"), &json!("2026-06-01T12:00:00Z")));

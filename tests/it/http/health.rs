@@ -11,7 +11,7 @@ use rebilld::{
     store::health,
 };
 
-use crate::world::{On, World, on_both};
+use crate::world::{World, on_both};
 
 /// Two paid invoices, a refund of one to the method and a part as credit, so that there is something to spoil.
 async fn billed(world: &World) {

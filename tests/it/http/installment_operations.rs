@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Door, on_both};
+use super::{TestServer, on_both};
 
 /// 100.00 in three from 31 January on, after a down payment of 10.00 that is due on 10 January; one failure defaults it.
-async fn plan(door: &Door, more: Value) -> Value {
+async fn plan(door: &TestServer, more: Value) -> Value {
     let clock = door.clock("2026-01-10T10:00:00Z").await;
     let ada = door.made("/v1/customers", json!({"name": "Ada", "clock_id": clock})).await;
     let mut body = json!({
@@ -27,7 +27,7 @@ fn parts(plan: &Value) -> Vec<String> {
 }
 
 /// Asks for a preview, then in earnest: the same but for the ids of new invoices, and only the second leaves a trace.
-async fn operate(door: &Door, method: &str, path: &str, body: Value) -> Value {
+async fn operate(door: &TestServer, method: &str, path: &str, body: Value) -> Value {
     let before = door.rows().await;
     let mut asked = body.clone();
     asked["preview"] = json!(true);
@@ -46,14 +46,14 @@ async fn operate(door: &Door, method: &str, path: &str, body: Value) -> Value {
     done
 }
 
-async fn write_off(door: &Door, plan: &Value, place: usize) -> Value {
+async fn write_off(door: &TestServer, plan: &Value, place: usize) -> Value {
     let invoice = plan["installments"][place]["invoice_id"].as_str().expect("an invoice");
     door.post(&format!("/v1/invoices/{invoice}/mark_uncollectible"), json!({})).await.ok(200);
     door.get(&path(plan, "")).await.ok(200)
 }
 
 on_both! {
-    async fn every_operation_is_what_its_preview_said(door) {
+    async fn every_operation_is_what_its_preview_said(door: &TestServer) {
         let plan = plan(door, json!({})).await;
         let to = |rest: &str| path(&plan, rest);
         operate(door, "PATCH", &to("/installments/1"), json!({"date": "2026-02-05", "amount": 4000})).await;
@@ -80,7 +80,7 @@ on_both! {
         assert_eq!(events["data"][0]["data"]["arrears"], "end");
     }
 
-    async fn a_plan_is_restored_by_collecting_or_by_spreading(door) {
+    async fn a_plan_is_restored_by_collecting_or_by_spreading(door: &TestServer) {
         let collected = plan(door, json!({})).await;
         let seen = write_off(door, &collected, 0).await;
         let again = operate(door, "POST", &path(&collected, "/restore"), json!({})).await;
@@ -96,7 +96,7 @@ on_both! {
         door.refuses("POST", &path(&spread, "/restore"), &[(json!({"arrears": "forgive"}), &["arrears"])]).await;
     }
 
-    async fn installments_until_a_date_and_what_cannot_be_moved(door) {
+    async fn installments_until_a_date_and_what_cannot_be_moved(door: &TestServer) {
         let until = plan(door, json!({"installments": null, "until": "2026-06-30"})).await;
         assert_eq!((parts(&until).len(), &until["repay_by"]), (7, &json!("2026-06-30")));
         door.refuses("POST", &path(&until, "/skip"), &[(json!({"cycles": 0}), &["cycles"]), (json!({"cycles": 1001}), &["cycles"])]).await;

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Door, on_both};
+use super::{TestServer, on_both};
 
 /// A customer on a clock that stands at 10 January 2026, and the terms of 100.00 in three for them.
-async fn terms(door: &Door) -> Value {
+async fn terms(door: &TestServer) -> Value {
     let clock = door.clock("2026-01-10T10:00:00Z").await;
     let ada = door.made("/v1/customers", json!({"name": "Ada", "clock_id": clock, "timezone": "Europe/Berlin"})).await;
     json!({
@@ -39,7 +39,7 @@ fn parts(plan: &Value) -> Vec<String> {
 }
 
 on_both! {
-    async fn a_plan_is_previewed_made_shown_and_listed(door) {
+    async fn a_plan_is_previewed_made_shown_and_listed(door: &TestServer) {
         let terms = terms(door).await;
         let terms = with(&terms, json!({"down_payment": {"percentage": 12.5}, "reference": "order-7", "metadata": {"shop": 3}}));
         let before = door.rows().await;
@@ -80,7 +80,7 @@ on_both! {
         door.get("/v1/installment-plans/inst_01h455vb4pex5vsknk084sn02q").await.problem(404);
     }
 
-    async fn terms_and_explicit_dates_make_plans_too(door) {
+    async fn terms_and_explicit_dates_make_plans_too(door: &TestServer) {
         let terms = terms(door).await;
         let preview = async |changes: Value| parts(&door.post("/v1/installment-plans/preview", with(&terms, changes)).await.ok(200));
         let by_term = json!({"installments": null, "term": 7, "term_units": "months", "billing_cycle_interval": 2, "first_date": null});
@@ -96,7 +96,7 @@ on_both! {
         assert_eq!((&plan["billing_frequency"], &plan["billing_cycle_interval"]), (&Value::Null, &Value::Null));
     }
 
-    async fn changes_keep_the_total(door) {
+    async fn changes_keep_the_total(door: &TestServer) {
         let terms = terms(door).await;
         let plan = door.made("/v1/installment-plans", terms).await;
         let one = |number: i64| path(&plan, &format!("/installments/{number}"));
@@ -129,7 +129,7 @@ on_both! {
         assert_eq!(events["data"][4]["data"]["number"], 1);
     }
 
-    async fn what_goes_with_a_plan_can_change(door) {
+    async fn what_goes_with_a_plan_can_change(door: &TestServer) {
         let terms = terms(door).await;
         let plan = door.made("/v1/installment-plans", with(&terms, json!({"reference": "a"}))).await;
         let body = json!({"reference": "b", "description": "Tandem", "default_after": 5, "metadata": {"x": 1}});
@@ -152,7 +152,7 @@ on_both! {
         door.get(&path(&plan, "")).await.problem(404);
     }
 
-    async fn bad_terms_are_named_and_change_nothing(door) {
+    async fn bad_terms_are_named_and_change_nothing(door: &TestServer) {
         let terms = terms(door).await;
         let schedule = |parts: Value| with(&terms, json!({
             "installments": null, "billing_frequency": null, "billing_cycle_interval": null, "first_date": null, "schedule": parts,
@@ -199,7 +199,7 @@ on_both! {
         door.refuses("POST", "/v1/installment-plans/preview", &table).await;
     }
 
-    async fn bad_changes_are_named_and_change_nothing(door) {
+    async fn bad_changes_are_named_and_change_nothing(door: &TestServer) {
         let plan = door.made("/v1/installment-plans", terms(door).await).await;
         let one = path(&plan, "/installments/1");
         door.refuses("PATCH", &one, &[
@@ -230,7 +230,7 @@ on_both! {
         door.refuses("POST", &path(&plan, "/pay-off"), &[(json!({"amount": 5}), &["amount"])]).await;
     }
 
-    async fn a_repeat_by_its_key_makes_one_plan(door) {
+    async fn a_repeat_by_its_key_makes_one_plan(door: &TestServer) {
         let terms = terms(door).await;
         let first = door.post_with_key("/v1/installment-plans", "k1", terms.clone()).await.ok(201);
         assert_eq!(door.post_with_key("/v1/installment-plans", "k1", terms).await.ok(201), first);

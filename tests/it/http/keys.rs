@@ -3,10 +3,10 @@
 use rebilld::billing;
 use serde_json::json;
 
-use super::on_both;
+use super::{TestServer, on_both};
 
 on_both! {
-    async fn nobody_gets_in_without_a_key(door) {
+    async fn nobody_gets_in_without_a_key(door: &TestServer) {
         for key in ["", "rk_unknown"] {
             for path in ["/v1/clocks", "/v1/api-keys", "/v1/health/billing", "/v1/clocks/clk_x"] {
                 let refused = door.send("GET", path, key, &[], None).await;
@@ -23,7 +23,7 @@ on_both! {
         door.send("GET", "/v1/clocks", "", &[("authorization", &any_case)], None).await.ok(200);
     }
 
-    async fn a_key_reaches_as_far_as_its_scope(door) {
+    async fn a_key_reaches_as_far_as_its_scope(door: &TestServer) {
         let clock = || Some(json!({"name": "c", "now": "2026-01-01T00:00:00Z"}).to_string().into_bytes());
         door.send("GET", "/v1/clocks", &door.read, &[], None).await.ok(200);
         let refused = door.send("POST", "/v1/clocks", &door.read, &[], clock()).await;
@@ -38,7 +38,7 @@ on_both! {
         assert_eq!(door.delete(&path).await.status, 204);
     }
 
-    async fn a_keys_text_is_told_once_and_a_revoked_key_is_out_at_once(door) {
+    async fn a_keys_text_is_told_once_and_a_revoked_key_is_out_at_once(door: &TestServer) {
         let made = door.post("/v1/api-keys", json!({"name": "ci", "scope": "write"})).await.ok(201);
         let (id, text) = (made["id"].as_str().expect("id"), made["key"].as_str().expect("key"));
         assert!(text.starts_with("rk_") && text.len() > 40 && text.ends_with(made["last_four"].as_str().expect("last four")), "{made}");
@@ -58,7 +58,7 @@ on_both! {
         door.delete("/v1/api-keys/nonsense").await.problem(404);
     }
 
-    async fn the_key_of_the_settings_is_there_once_however_often_it_starts(door) {
+    async fn the_key_of_the_settings_is_there_once_however_often_it_starts(door: &TestServer) {
         billing::keys::bootstrap(&door.app).await.expect("again");
         billing::keys::bootstrap(&door.app).await.expect("and again");
         let list = door.get("/v1/api-keys").await.ok(200);
@@ -67,7 +67,7 @@ on_both! {
         assert_eq!(named[0]["scope"], "admin");
     }
 
-    async fn a_repeated_creation_never_tells_the_key_again(door) {
+    async fn a_repeated_creation_never_tells_the_key_again(door: &TestServer) {
         let body = json!({"name": "ci", "scope": "read"});
         let first = door.post_with_key("/v1/api-keys", "make-ci", body.clone()).await.ok(201);
         let again = door.post_with_key("/v1/api-keys", "make-ci", body).await;

@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use super::{Door, on_both};
+use super::{TestServer, on_both};
 
 fn ids(list: &Value) -> Vec<String> {
     list["data"].as_array().expect("data").iter().map(|row| row["id"].as_str().expect("id").to_owned()).collect()
 }
 
-async fn seven(door: &Door) -> Vec<String> {
+async fn seven(door: &TestServer) -> Vec<String> {
     let mut made = Vec::new();
     for _ in 0..7 {
         made.insert(0, door.clock("2026-01-01T00:00:00Z").await);
@@ -17,7 +17,7 @@ async fn seven(door: &Door) -> Vec<String> {
 }
 
 on_both! {
-    async fn pages_go_back_and_forth(door) {
+    async fn pages_go_back_and_forth(door: &TestServer) {
         let all = seven(door).await;
         let list = door.get("/v1/clocks").await.ok(200);
         assert_eq!((ids(&list), &list["has_more"]), (all.clone(), &false.into()));
@@ -48,7 +48,7 @@ on_both! {
         assert_eq!(ids(&list), all[3..5]);
     }
 
-    async fn filters_combine_with_pages(door) {
+    async fn filters_combine_with_pages(door: &TestServer) {
         let all = seven(door).await;
         let events = door.get("/v1/events?type=clock.created&limit=4").await.ok(200);
         assert_eq!((ids(&events).len(), &events["has_more"]), (4, &true.into()));

@@ -53,23 +53,23 @@ use rebilld::{
     gateway::Gateways,
     http,
     store::{
-        self, Db,
+        self,
         db::{Record, Row},
         page,
     },
 };
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{postgres, world::On};
+pub(crate) use crate::database::on_both;
+use crate::database::{Fixture, On, TestDatabase};
 
 const BOOTSTRAP_KEY: &str = "the key of the settings";
 
-/// A listening door and its keys.
-pub struct Door {
+/// The API, listening, and its keys.
+pub struct TestServer {
     pub app: Arc<App>,
     pub base: String,
     pub admin: String,
@@ -79,7 +79,7 @@ pub struct Door {
     pub wall: Clock,
     stop: CancellationToken,
     serving: JoinHandle<std::io::Result<()>>,
-    _folder: TempDir,
+    _database: TestDatabase,
 }
 
 /// An answer, read to its end.
@@ -124,21 +124,15 @@ impl Answer {
     }
 }
 
-impl Door {
-    pub async fn open(on: On) -> Option<Self> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let url = match on {
-            On::Sqlite => format!("sqlite://{}", folder.path().join("rebilld.db").display()),
-            On::Postgres => postgres::fresh_database().await?,
-        };
+impl Fixture for TestServer {
+    async fn set_up(on: On) -> Option<Self> {
+        let database = TestDatabase::migrated(on).await?;
         rebilld::gateway::http::install_tls();
-        let db = Db::open(&url, 8, true).await.expect("database");
-        db.migrate().await.expect("migrated");
         let mut config = Config::defaults();
         config.admin.bootstrap_key = BOOTSTRAP_KEY.into();
         config.billing.holidays = business_days::calendars();
         let wall = Clock::manual("2026-06-01T12:00:00Z".parse().expect("instant"));
-        let app = Arc::new(App::new(db, wall.clone(), config, gateways(), [3; 32]));
+        let app = Arc::new(App::new(database.db.clone(), wall.clone(), config, gateways(), [3; 32]));
         billing::keys::bootstrap(&app).await.expect("bootstrap key");
         let mut made = Vec::new();
         for scope in [Scope::Write, Scope::Read] {
@@ -150,14 +144,16 @@ impl Door {
         let serving = tokio::spawn(http::serve(listener, app.clone(), stop.clone()));
         let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().expect("client");
         let (write, read) = (made.remove(0), made.remove(0));
-        Some(Self { app, base, admin: BOOTSTRAP_KEY.to_owned(), write, read, client, wall, stop, serving, _folder: folder })
+        Some(Self { app, base, admin: BOOTSTRAP_KEY.to_owned(), write, read, client, wall, stop, serving, _database: database })
     }
 
-    pub async fn close(self) {
+    async fn tear_down(self) {
         self.stop.cancel();
         self.serving.await.expect("joined").expect("served");
     }
+}
 
+impl TestServer {
     pub async fn send(&self, method: &str, path: &str, key: &str, headers: &[(&str, &str)], body: Option<Vec<u8>>) -> Answer {
         let mut request =
             self.client.request(Method::from_bytes(method.as_bytes()).expect("method"), format!("{}{path}", self.base));
@@ -313,32 +309,3 @@ fn gateways() -> Gateways {
     ];
     Gateways::connect(&configs.map(|(name, config)| (name.to_owned(), config)).into()).expect("gateways")
 }
-
-/// Two tests of one body, one for each database.
-macro_rules! on_both {
-    ($($(#[$meta:meta])* async fn $name:ident($door:ident) $body:block)+) => {$(
-        async fn $name($door: &crate::http::Door) $body
-
-        mod $name {
-            async fn on(on: crate::world::On) {
-                if let Some(door) = crate::http::Door::open(on).await {
-                    super::$name(&door).await;
-                    door.close().await;
-                }
-            }
-
-            $(#[$meta])*
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sqlite() {
-                on(crate::world::On::Sqlite).await;
-            }
-
-            $(#[$meta])*
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn postgres() {
-                on(crate::world::On::Postgres).await;
-            }
-        }
-    )+};
-}
-pub(crate) use on_both;

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use super::{Door, on_both};
+use super::{TestServer, on_both};
 
 /// Numbers from a seed, so that what failed can be done again.
 struct Dice(u64);
@@ -86,7 +86,7 @@ impl Dice {
     }
 }
 
-async fn billed(door: &Door, path: &str, after: usize) -> Vec<Value> {
+async fn billed(door: &TestServer, path: &str, after: usize) -> Vec<Value> {
     let id = path.rsplit('/').next().expect("id").to_owned();
     let own = door.invoices().await.into_iter().filter(|invoice| invoice.subscription_id.is_some_and(|s| s.to_string() == id));
     own.skip(after)
@@ -97,7 +97,7 @@ async fn billed(door: &Door, path: &str, after: usize) -> Vec<Value> {
         .collect()
 }
 
-async fn sequence(door: &Door, seed: u64) -> usize {
+async fn sequence(door: &TestServer, seed: u64) -> usize {
     let mut dice = Dice(seed);
     let start: DateTime<Utc> = "2026-01-20T12:00:00Z".parse().expect("instant");
     let clock = door.clock("2026-01-20T12:00:00Z").await;
@@ -183,7 +183,7 @@ async fn sequence(door: &Door, seed: u64) -> usize {
 }
 
 on_both! {
-    async fn previews_are_what_is_done_and_shown_what_is_billed(door) {
+    async fn previews_are_what_is_done_and_shown_what_is_billed(door: &TestServer) {
         door.made("/v1/add-ons", json!({"name": "Extra", "amount": 200, "reference": "extra"})).await;
         door.made("/v1/discounts", json!({"name": "Less", "percentage": 12.5, "reference": "less"})).await;
         let mut acted = 0;

@@ -4,13 +4,13 @@ use rebilld::domain::invoice::InvoiceStatus;
 use serde_json::{Value, json};
 
 use super::{
-    Door,
+    TestServer,
     actions::{Stage, balance, stage},
     on_both,
 };
 
 /// Asks for a preview, which must leave no trace, and then acts: the subscription is the one that was foreseen. Answers the preview.
-pub async fn foreseen(door: &Door, stage: &Stage, verb: &str, body: Value) -> Value {
+pub async fn foreseen(door: &TestServer, stage: &Stage, verb: &str, body: Value) -> Value {
     let before = door.rows().await;
     let mut preview = body.clone();
     preview["preview"] = json!(true);
@@ -38,7 +38,7 @@ pub async fn foreseen(door: &Door, stage: &Stage, verb: &str, body: Value) -> Va
 }
 
 on_both! {
-    async fn a_pause_with_credit_taken_back_on_the_same_day_costs_nothing(door) {
+    async fn a_pause_with_credit_taken_back_on_the_same_day_costs_nothing(door: &TestServer) {
         let stage = stage(door, json!({})).await;
         let schedule = door.get(&stage.act("schedule")).await.ok(200);
         let paused = foreseen(door, &stage, "pause", json!({"credit": true})).await;
@@ -57,14 +57,14 @@ on_both! {
         assert_eq!(resumed["subscription"]["cycles_billed"], 1);
     }
 
-    async fn days_given_back_by_a_pause_are_not_given_back_again(door) {
+    async fn days_given_back_by_a_pause_are_not_given_back_again(door: &TestServer) {
         let stage = stage(door, json!({})).await;
         door.post(&stage.act("pause"), json!({"credit": true})).await.ok(200);
         let cancelled = foreseen(door, &stage, "cancel", json!({"when": "now", "credit": true})).await;
         assert_eq!((&cancelled["credit"], balance(door).await), (&json!(0), 1500));
     }
 
-    async fn credit_for_days_never_paid_is_not_kept_when_they_are_voided(door) {
+    async fn credit_for_days_never_paid_is_not_kept_when_they_are_voided(door: &TestServer) {
         let stage = stage(door, json!({})).await;
         // The month is open; its days come back as credit, and pay for themselves when it goes on.
         door.post(&stage.act("pause"), json!({"credit": true})).await.ok(200);
@@ -73,7 +73,7 @@ on_both! {
         assert_eq!((&cancelled["credit"], balance(door).await), (&json!(0), 0));
     }
 
-    async fn a_pause_with_credit_ends_by_itself_with_the_days_to_the_next_charge(door) {
+    async fn a_pause_with_credit_ends_by_itself_with_the_days_to_the_next_charge(door: &TestServer) {
         let stage = stage(door, json!({})).await;
         let paused = foreseen(door, &stage, "pause", json!({"credit": true, "until": "2026-07-22"})).await;
         // 10 of the 31 days of July: 967.74.
@@ -89,7 +89,7 @@ on_both! {
         assert_eq!((&after["status"], &after["resume_prorated"], &after["paused_on"]), (&json!("active"), &json!(false), &Value::Null));
     }
 
-    async fn a_daemon_that_was_down_over_a_pause_ends_where_one_that_was_not_does(door) {
+    async fn a_daemon_that_was_down_over_a_pause_ends_where_one_that_was_not_does(door: &TestServer) {
         let mut ends = Vec::new();
         for down in [false, true] {
             let clock = door.clock("2026-06-01T00:00:00Z").await;
@@ -112,7 +112,7 @@ on_both! {
         assert_eq!(ends[0], ends[1]);
     }
 
-    async fn a_pause_at_the_periods_end_waits_for_it_and_can_be_undone(door) {
+    async fn a_pause_at_the_periods_end_waits_for_it_and_can_be_undone(door: &TestServer) {
         let stage = stage(door, json!({})).await;
         door.refuses("POST", &stage.act("pause"), &[
             (json!({"when": "period_end", "until": "2026-07-01"}), &["until"]),
@@ -152,7 +152,7 @@ on_both! {
         assert_eq!(trial["status"], "paused");
     }
 
-    async fn every_action_can_be_previewed(door) {
+    async fn every_action_can_be_previewed(door: &TestServer) {
         let stage = stage(door, json!({"duration": 9})).await;
         foreseen(door, &stage, "skip", json!({"cycles": 2})).await;
         foreseen(door, &stage, "reschedule", json!({"next_bill_date": "2026-07-20"})).await;
@@ -174,7 +174,7 @@ on_both! {
         assert_eq!((&unparked["amount"], unparked["lines"].as_array().map(Vec::len)), (&json!(600), Some(6)));
     }
 
-    async fn a_key_belongs_to_the_request_in_earnest_and_not_to_its_preview(door) {
+    async fn a_key_belongs_to_the_request_in_earnest_and_not_to_its_preview(door: &TestServer) {
         let stage = stage(door, json!({})).await;
         let path = stage.act("pause");
         let first = door.post_with_key(&path, "k", json!({"preview": true})).await.ok(200);
@@ -186,7 +186,7 @@ on_both! {
         assert_eq!(door.post_with_key(&path, "k", json!({})).await.header("idempotent-replayed"), "true");
     }
 
-    async fn terms_of_the_start_are_refused_by_name_and_may_be_repeated(door) {
+    async fn terms_of_the_start_are_refused_by_name_and_may_be_repeated(door: &TestServer) {
         let stage = stage(door, json!({"initial_payment_amount": 100})).await;
         door.refuses("PATCH", &stage.path, &[
             (json!({"currency": "EUR"}), &["currency"]),

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::on_both;
+use super::{TestServer, on_both};
 
 const OF_ADA: &str = "/v1/customers/ada/payment-methods";
 
 on_both! {
-    async fn the_first_method_is_the_default_until_another_is(door) {
+    async fn the_first_method_is_the_default_until_another_is(door: &TestServer) {
         door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "email": "a@b.co"})).await;
         let vault = json!({"gateway": "fluid", "kind": "vault_token", "customer_token": "tok-1", "expires": "2027-03", "last_four": "4242"});
         let first = door.made(OF_ADA, vault).await;
@@ -31,7 +31,7 @@ on_both! {
         assert!(!events.text.contains("tok-1") && events.text.contains("payment_method.added"));
     }
 
-    async fn methods_refuse_what_their_gateway_would(door) {
+    async fn methods_refuse_what_their_gateway_would(door: &TestServer) {
         let clock = door.clock("2026-01-31T10:00:00Z").await;
         door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock})).await;
         door.refuses("POST", OF_ADA, &[
@@ -59,7 +59,7 @@ on_both! {
         door.made("/v1/customers/bob/payment-methods", json!({"gateway": "real", "kind": "vault_token", "customer_token": "t"})).await;
     }
 
-    async fn a_method_that_a_subscription_names_is_not_removed(door) {
+    async fn a_method_that_a_subscription_names_is_not_removed(door: &TestServer) {
         door.made("/v1/customers", json!({"name": "Ada", "reference": "ada"})).await;
         door.made("/v1/customers", json!({"name": "Bob", "reference": "bob"})).await;
         let method = door.made(OF_ADA, json!({"gateway": "fluid", "kind": "vault_token", "customer_token": "t"})).await;

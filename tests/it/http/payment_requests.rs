@@ -3,10 +3,10 @@
 use rebilld::domain::payment_request::{PaymentRequest, RequestStatus};
 use serde_json::json;
 
-use super::on_both;
+use super::{TestServer, on_both};
 
 on_both! {
-    async fn an_operator_asks_reminds_and_withdraws(door) {
+    async fn an_operator_asks_reminds_and_withdraws(door: &TestServer) {
         let clock = door.clock("2026-06-01T00:00:00Z").await;
         door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock, "email": "ada@example.com"})).await;
         door.made("/v1/subscriptions", json!({"customer": {"id": "ada"}, "amount": 1000, "billing_frequency": "monthly"})).await;
@@ -35,7 +35,7 @@ on_both! {
         assert_eq!(kinds, ["payment_request.withdrawal_asked", "payment_request.reminder_asked", "payment_request.created"]);
     }
 
-    async fn a_schedule_is_asked_for_in_paysleys_own_words(door) {
+    async fn a_schedule_is_asked_for_in_paysleys_own_words(door: &TestServer) {
         door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "email": "ada@example.com"})).await;
         let body = json!({"customer": {"id": "ada"}, "amount": 500, "payment_frequency": "MONTHLY", "payment_start_date": "2999-01-31",
             "total_number_of_payments": 12, "initial_payment_amount": 100, "description": "Club"});

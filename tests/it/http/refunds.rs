@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Door, on_both};
+use super::{TestServer, on_both};
 
 /// An invoice of 30.00 that credit has paid all of.
-async fn paid(door: &Door) -> Value {
+async fn paid(door: &TestServer) -> Value {
     let clock = door.clock("2026-06-01T00:00:00Z").await;
     door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock})).await;
     door.made("/v1/customers/ada/credits", json!({"amount": 3500, "reason": "gift"})).await;
@@ -16,7 +16,7 @@ async fn paid(door: &Door) -> Value {
 }
 
 on_both! {
-    async fn a_refund_to_credit_is_shown_where_it_came_from_and_where_it_went(door) {
+    async fn a_refund_to_credit_is_shown_where_it_came_from_and_where_it_went(door: &TestServer) {
         let invoice = paid(door).await;
         let path = format!("/v1/invoices/{}", invoice["id"].as_str().expect("id"));
         let refunded = door.post(&format!("{path}/refund"), json!({"amount": 1200, "reason": "late", "to": "credit"})).await.ok(200);
@@ -51,7 +51,7 @@ on_both! {
         assert_eq!((&taken["amount"], &taken["balance"]), (&json!(-700), &json!(1000)));
     }
 
-    async fn credit_in_another_currency_takes_no_refund(door) {
+    async fn credit_in_another_currency_takes_no_refund(door: &TestServer) {
         let invoice = paid(door).await;
         let path = format!("/v1/invoices/{}/refund", invoice["id"].as_str().expect("id"));
         // The ledger keeps its currency, so only an invoice in another can differ.

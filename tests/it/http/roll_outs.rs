@@ -2,16 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::{Door, on_both};
+use super::{TestServer, on_both};
 
-async fn subscribe(door: &Door, more: Value) -> String {
+async fn subscribe(door: &TestServer, more: Value) -> String {
     let mut body = json!({"customer": {"id": "ada"}, "plan_id": "gold"});
     body.as_object_mut().expect("object").extend(more.as_object().expect("object").clone());
     door.made("/v1/subscriptions", body).await["id"].as_str().expect("id").to_owned()
 }
 
 /// Ada on a clock at 2026-06-01, a plan of 20.00 and an add-on of 2.00 in it for three charges.
-async fn shop(door: &Door) -> String {
+async fn shop(door: &TestServer) -> String {
     let clock = door.clock("2026-06-01T00:00:00Z").await;
     door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock})).await;
     door.made("/v1/add-ons", json!({"name": "Extra", "amount": 200, "duration": 3, "reference": "extra"})).await;
@@ -21,12 +21,12 @@ async fn shop(door: &Door) -> String {
     clock
 }
 
-async fn of(door: &Door, id: &str) -> Value {
+async fn of(door: &TestServer, id: &str) -> Value {
     door.get(&format!("/v1/subscriptions/{id}")).await.ok(200)
 }
 
 on_both! {
-    async fn nothing_is_rolled_out_that_was_not_listed(door) {
+    async fn nothing_is_rolled_out_that_was_not_listed(door: &TestServer) {
         shop(door).await;
         let (plain, own) = (subscribe(door, json!({})).await, subscribe(door, json!({"amount": 1})).await);
         door.patch("/v1/plans/gold", json!({"amount": 2500})).await.ok(200);
@@ -70,7 +70,7 @@ on_both! {
         assert_eq!(forced["data"][0]["subscription_id"], json!(own));
     }
 
-    async fn an_add_on_follows_into_plans_and_keeps_its_count(door) {
+    async fn an_add_on_follows_into_plans_and_keeps_its_count(door: &TestServer) {
         let clock = shop(door).await;
         let dear = json!({"name": "Dear", "reference": "dear", "amount": 1, "billing_frequency": "monthly", "add_ons": [{"id": "extra", "amount": 999}]});
         door.made("/v1/plans", dear).await;
@@ -102,7 +102,7 @@ on_both! {
         assert_eq!(lost, [&json!([]), &json!([])]);
     }
 
-    async fn a_change_of_currency_is_no_roll_out(door) {
+    async fn a_change_of_currency_is_no_roll_out(door: &TestServer) {
         shop(door).await;
         subscribe(door, json!({})).await;
         door.patch("/v1/plans/gold", json!({"currency": "EUR"})).await.ok(200);
@@ -117,7 +117,7 @@ on_both! {
         assert_eq!(listed["totals"]["left_alone"], json!({"other_currency": 1}));
     }
 
-    async fn only_a_key_that_writes_rolls_out(door) {
+    async fn only_a_key_that_writes_rolls_out(door: &TestServer) {
         shop(door).await;
         let body = || Some(json!({"when": "next_cycle", "preview": true}).to_string().into_bytes());
         for noun in ["plans/gold", "add-ons/extra", "discounts/less"] {
@@ -130,7 +130,7 @@ on_both! {
         assert_eq!(door.post("/v1/plans/gold/roll-out?after=sub_01h455vb4pex5vsknk084sn02q", both).await.faults(), ["after"]);
     }
 
-    async fn a_long_list_comes_in_pages_and_its_totals_once(door) {
+    async fn a_long_list_comes_in_pages_and_its_totals_once(door: &TestServer) {
         shop(door).await;
         let mut all = Vec::new();
         for _ in 0..5 {

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::on_both;
+use super::{TestServer, on_both};
 
 on_both! {
-    async fn a_preview_is_what_the_subscription_will_do(door) {
+    async fn a_preview_is_what_the_subscription_will_do(door: &TestServer) {
         let clock = door.clock("2026-01-01T00:00:00Z").await;
         door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock})).await;
         door.made("/v1/add-ons", json!({"name": "Extra", "amount": 200, "reference": "extra"})).await;
@@ -35,7 +35,7 @@ on_both! {
         }
     }
 
-    async fn a_last_day_of_month_never_drifts(door) {
+    async fn a_last_day_of_month_never_drifts(door: &TestServer) {
         let body = json!({"start_date": "2027-10-31", "billing_frequency": "monthly", "billing_days": "0", "count": 6, "bill_at": "23:30", "timezone": "Asia/Tokyo"});
         let dates = door.post("/v1/schedules/preview", body).await.ok(200);
         let dates: Vec<&Value> = dates["data"].as_array().expect("cycles").iter().map(|cycle| &cycle["bill_date"]).collect();
@@ -47,7 +47,7 @@ on_both! {
         assert_eq!((&today["data"][0]["bill_date"], today["data"].as_array().map(Vec::len)), (&json!("2026-06-01"), Some(12)));
     }
 
-    async fn previews_refuse_what_subscribing_would(door) {
+    async fn previews_refuse_what_subscribing_would(door: &TestServer) {
         door.refuses("POST", "/v1/schedules/preview", &[
             (json!({}), &["billing_frequency"]),
             (json!({"billing_frequency": "monthly", "count": 0}), &["count"]),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Door, on_both};
+use super::{TestServer, on_both};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/seeds/003_caf4bf5276a6b8f3.txt");
 
@@ -55,7 +55,7 @@ fn echoed(sent: &Value, answer: &Value, at: &str) {
 }
 
 /// The catalog, plan and customer that the chapter speaks of, known here by its ids, on a clock that shows its day.
-pub async fn stage(door: &Door) -> String {
+pub async fn stage(door: &TestServer) -> String {
     let clock = door.clock("2017-11-20T16:00:00Z").await;
     let amount =
         |reference: &str| json!({"reference": reference, "name": "test", "description": "", "amount": 100, "duration": 0});
@@ -72,7 +72,7 @@ pub async fn stage(door: &Door) -> String {
 }
 
 on_both! {
-    async fn every_body_of_the_chapter_is_accepted(door) {
+    async fn every_body_of_the_chapter_is_accepted(door: &TestServer) {
         let Some(samples) = samples() else { return };
         assert_eq!(samples.len(), 16, "requests with a body");
         stage(door).await;

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::on_both;
+use super::{TestServer, on_both};
 
 /// Paysley's frequencies as its documents spell them, with what they are here, and the first three charges from 31 January 2026.
 const PAYSLEY: [(&str, &str, &[&str]); 7] = [
@@ -23,7 +23,7 @@ fn dates(schedule: &Value) -> Vec<&str> {
 }
 
 on_both! {
-    async fn every_frequency_of_paysleys_is_read_at_every_door(door) {
+    async fn every_frequency_of_paysleys_is_read_at_every_door(door: &TestServer) {
         let clock = door.clock("2026-01-30T10:00:00Z").await;
         door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock, "timezone": "Africa/Johannesburg"})).await;
         for (theirs, ours, expected) in PAYSLEY {
@@ -45,7 +45,7 @@ on_both! {
         }
     }
 
-    async fn what_paysley_leaves_empty_is_left_out(door) {
+    async fn what_paysley_leaves_empty_is_left_out(door: &TestServer) {
         let clock = door.clock("2026-01-30T10:00:00Z").await;
         door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock})).await;
         let empty = json!({"payment_frequency": "ONE-TIME", "payment_start_date": "", "total_number_of_payments": "", "amount": 5});
@@ -66,7 +66,7 @@ on_both! {
     }
 
     /// `next_bill_date` is "the next (or first) date to be billed"; the charges after it follow the days.
-    async fn each_documented_pair_of_frequency_and_days_means_what_it_says(door) {
+    async fn each_documented_pair_of_frequency_and_days_means_what_it_says(door: &TestServer) {
         for (frequency, interval, days, charges) in [
             // The chapter's own samples, from its own dates.
             ("twice_monthly", 1, "1,15", ["2017-11-22", "2017-12-01", "2017-12-15", "2018-01-01"]),

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{Door, on_both};
+use super::{TestServer, on_both};
 
 const SUBSCRIPTIONS: &str = "/v1/subscriptions";
 
 /// A customer `ada` in Auckland on a clock that stands at noon UTC on 31 January 2026, when it is February there.
-async fn ada(door: &Door) -> String {
+async fn ada(door: &TestServer) -> String {
     let clock = door.clock("2026-01-31T12:00:00Z").await;
     door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock, "timezone": "Pacific/Auckland"}))
         .await;
@@ -26,7 +26,7 @@ fn monthly(terms: Value) -> Value {
     body
 }
 
-async fn gold(door: &Door) -> Value {
+async fn gold(door: &TestServer) -> Value {
     door.made("/v1/add-ons", json!({"name": "Extra", "amount": 200, "reference": "extra"})).await;
     door.made("/v1/discounts", json!({"name": "Less", "percentage": 10, "reference": "less"})).await;
     door.made("/v1/plans", json!({
@@ -36,7 +36,7 @@ async fn gold(door: &Door) -> Value {
 }
 
 on_both! {
-    async fn a_plan_is_copied_and_overridden(door) {
+    async fn a_plan_is_copied_and_overridden(door: &TestServer) {
         ada(door).await;
         let plan = gold(door).await;
         let copied = door.made(SUBSCRIPTIONS, of_ada(json!({"plan_id": "gold"}))).await;
@@ -64,7 +64,7 @@ on_both! {
         assert_eq!(door.get(&format!("{SUBSCRIPTIONS}?status=trialing")).await.ok(200)["data"], json!([copied]));
     }
 
-    async fn paysleys_names_mean_the_same(door) {
+    async fn paysleys_names_mean_the_same(door: &TestServer) {
         ada(door).await;
         let ours = door.made(SUBSCRIPTIONS, monthly(json!({"next_bill_date": "2026-03-01", "duration": 6}))).await;
         let theirs = door.made(SUBSCRIPTIONS, of_ada(json!({
@@ -80,7 +80,7 @@ on_both! {
         ]).await;
     }
 
-    async fn an_initial_payment_is_owed_at_once_beside_the_schedule(door) {
+    async fn an_initial_payment_is_owed_at_once_beside_the_schedule(door: &TestServer) {
         ada(door).await;
         door.made("/v1/customers/ada/credits", json!({"amount": 300})).await;
         let made = door.made(SUBSCRIPTIONS, monthly(json!({"initial_payment_amount": 500, "next_bill_date": "2026-03-01"}))).await;
@@ -93,7 +93,7 @@ on_both! {
         assert_eq!(door.get("/v1/customers/ada").await.ok(200)["balance"], 0);
     }
 
-    async fn subscribing_refuses_what_cannot_be_billed(door) {
+    async fn subscribing_refuses_what_cannot_be_billed(door: &TestServer) {
         ada(door).await;
         gold(door).await;
         door.made("/v1/plans", json!({"name": "Euro", "reference": "euro", "amount": 1, "currency": "EUR", "billing_frequency": "monthly"})).await;
@@ -127,7 +127,7 @@ on_both! {
         assert_eq!(made["next_bill_date"], "2026-01-05");
     }
 
-    async fn a_free_first_period_begins_at_the_first_anchor(door) {
+    async fn a_free_first_period_begins_at_the_first_anchor(door: &TestServer) {
         ada(door).await;
         let bill = |first: &str| monthly(json!({"billing_days": "15", "first_period": first, "next_bill_date": "2026-02-05"}));
         for (first, date, amount) in [("full", "2026-02-05", 1000), ("prorated", "2026-02-05", 323), ("free", "2026-02-15", 1000)] {
@@ -140,7 +140,7 @@ on_both! {
         }
     }
 
-    async fn patched_terms_hold_from_the_next_cycle_on(door) {
+    async fn patched_terms_hold_from_the_next_cycle_on(door: &TestServer) {
         let clock = ada(door).await;
         gold(door).await;
         let made = door.made(SUBSCRIPTIONS, monthly(json!({"timezone": "UTC", "next_bill_date": "2026-02-10"}))).await;

@@ -9,10 +9,10 @@ use rebilld::{
 };
 use serde_json::{Map, json};
 
-use super::{Door, on_both};
+use super::{TestServer, on_both};
 
 on_both! {
-    async fn no_key_is_needed_for_what_shows_nothing(door) {
+    async fn no_key_is_needed_for_what_shows_nothing(door: &TestServer) {
         for path in ["/healthz", "/readyz"] {
             door.send("GET", path, "", &[], None).await.ok(200);
         }
@@ -24,7 +24,7 @@ on_both! {
         }
     }
 
-    async fn answers_that_no_endpoint_made_are_problems_too(door) {
+    async fn answers_that_no_endpoint_made_are_problems_too(door: &TestServer) {
         door.get("/nowhere").await.problem(404);
         door.get("/v1/nowhere").await.problem(404);
         let refused = door.send("PUT", "/v1/clocks", &door.admin, &[], None).await;
@@ -37,7 +37,7 @@ on_both! {
         assert!(own.header("x-request-id").starts_with("req_"), "{own:?}");
     }
 
-    async fn a_database_that_is_gone_is_503_and_shows_nothing(door) {
+    async fn a_database_that_is_gone_is_503_and_shows_nothing(door: &TestServer) {
         door.app.db.close().await;
         let refused = door.send("GET", "/readyz", "", &[], None).await;
         refused.problem(503);
@@ -50,7 +50,7 @@ on_both! {
         assert_eq!(door.send("GET", "/metrics", "", &[], None).await.status, 200);
     }
 
-    async fn every_job_is_listed_and_its_runs_are_kept(door) {
+    async fn every_job_is_listed_and_its_runs_are_kept(door: &TestServer) {
         let list = door.get("/v1/jobs").await.ok(200);
         let names: Vec<&str> = list["data"].as_array().expect("data").iter().map(|job| job["name"].as_str().expect("name")).collect();
         assert_eq!(names, jobs::JOBS.iter().map(|job| job.name).collect::<Vec<_>>());
@@ -65,7 +65,7 @@ on_both! {
         assert_eq!(list["data"][0]["last_run"]["result"], "ok");
     }
 
-    async fn a_job_that_is_asked_for_runs_and_answers(door) {
+    async fn a_job_that_is_asked_for_runs_and_answers(door: &TestServer) {
         // Stands in for the daemon's own task.
         let app = door.app.clone();
         let answering = tokio::spawn(async move {
@@ -78,7 +78,7 @@ on_both! {
         answering.await.expect("answered");
     }
 
-    async fn a_sound_database_breaks_no_invariant(door) {
+    async fn a_sound_database_breaks_no_invariant(door: &TestServer) {
         let health = door.get("/v1/health/billing").await.ok(200);
         assert_eq!(health["ok"], true, "{health}");
         assert!(health["checks"].as_array().expect("checks").len() >= 8);
@@ -117,12 +117,12 @@ fn operations(openapi: &serde_json::Value) -> Vec<(String, String, String)> {
     paths.iter().flat_map(of).collect()
 }
 
-async fn described(door: &Door) -> serde_json::Value {
+async fn described(door: &TestServer) -> serde_json::Value {
     door.send("GET", "/openapi.json", "", &[], None).await.ok(200)
 }
 
 on_both! {
-    async fn every_route_is_described_and_every_description_answers(door) {
+    async fn every_route_is_described_and_every_description_answers(door: &TestServer) {
         let openapi = described(door).await;
         assert_eq!(openapi["openapi"].as_str().map(|version| &version[..3]), Some("3.1"));
         // `routes!` routes and describes in one; anything else would be missing here. A handler in neither is dead code.
@@ -138,7 +138,7 @@ on_both! {
         }
     }
 
-    async fn no_change_is_open_to_a_key_that_may_only_read(door) {
+    async fn no_change_is_open_to_a_key_that_may_only_read(door: &TestServer) {
         for (method, filled, path) in operations(&described(door).await) {
             let stores_nothing = READ_ONLY.iter().any(|(known, route)| known.as_str() == method && *route == path);
             if path.starts_with("/v1/") && method != "GET" {
@@ -148,7 +148,7 @@ on_both! {
         }
     }
 
-    async fn no_operation_overlooks_a_misspelt_parameter(door) {
+    async fn no_operation_overlooks_a_misspelt_parameter(door: &TestServer) {
         for (method, filled, path) in operations(&described(door).await) {
             if path.starts_with("/v1/") {
                 let refused = door.send(&method, &format!("{filled}?limti=1"), &door.admin, &[], Some(b"{}".to_vec())).await;
@@ -158,7 +158,7 @@ on_both! {
         }
     }
 
-    async fn references_lead_somewhere_and_admin_routes_exist(door) {
+    async fn references_lead_somewhere_and_admin_routes_exist(door: &TestServer) {
         let openapi = described(door).await;
         let text = openapi.to_string();
         for reference in text.split("\"#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {

@@ -11,7 +11,7 @@ use rebilld::{
 use serde_json::json;
 
 use super::{Desk, stored};
-use crate::world::{On, World, date, on_both};
+use crate::world::{World, date, on_both};
 
 const CARD: &str = "4111111111111111";
 

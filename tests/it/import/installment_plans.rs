@@ -12,7 +12,7 @@ use rebilld::{
 };
 
 use super::{Desk, Said, example, stored};
-use crate::world::{On, World, date, on_both};
+use crate::world::{World, date, on_both};
 
 async fn import(desk: &Desk, plans: &std::path::Path, more: &[&str]) -> Said {
     let mut arguments = vec!["import", "--installment-plans", plans.to_str().expect("path")];

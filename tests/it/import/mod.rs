@@ -24,7 +24,7 @@ use rebilld::{
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::world::{On, World, date, on_both};
+use crate::world::{World, date, on_both};
 
 /// A folder with settings for this world's database and both gateways.
 pub struct Desk {

@@ -7,18 +7,18 @@ use rebilld::{
     store::{self, Db, Error, Tx, db::Row, runs::JobRun},
 };
 
-use super::{Ground, on_both, samples};
+use super::{TestDatabase, on_both, samples};
 
 fn many(count: usize) -> Vec<JobRun> {
     (0..count).map(|_| samples::job_run()).collect()
 }
 
-async fn runs(ground: &Ground) -> Vec<JobRun> {
+async fn runs(ground: &TestDatabase) -> Vec<JobRun> {
     ground.db.query("select * from job_runs order by id").all().await.expect("runs")
 }
 
 on_both! {
-    async fn statistics_cost_no_row_and_every_table_is_seen(ground) {
+    async fn statistics_cost_no_row_and_every_table_is_seen(ground: &TestDatabase) {
         let written = many(20);
         ground.write(async |tx: &mut Tx| tx.insert_rows(&written).await).await;
         ground.db.settle_down().await.expect("settled");
@@ -27,7 +27,7 @@ on_both! {
         assert!(store::tables::TABLES.iter().all(|table| names.contains(&table.name.to_owned())), "{names:?}");
     }
 
-    async fn none_one_and_a_thousand_rows_are_one_statement(ground) {
+    async fn none_one_and_a_thousand_rows_are_one_statement(ground: &TestDatabase) {
         let mut written = Vec::new();
         for count in [0, 1, 1000] {
             let rows = many(count);
@@ -53,14 +53,14 @@ on_both! {
         assert_eq!(ground.write(async |tx: &mut Tx| tx.update_rows(&[gone], &["error"]).await).await, 0);
     }
 
-    async fn one_clash_and_none_is_inserted(ground) {
+    async fn one_clash_and_none_is_inserted(ground: &TestDatabase) {
         let mut rows = many(1000);
         rows.push(rows[500].clone());
         assert!(matches!(ground.refused(async |tx: &mut Tx| tx.insert_rows(&rows).await).await, Error::Conflict));
         assert_eq!(ground.count("job_runs").await, 0);
     }
 
-    async fn lists_take_any_text_and_none(ground) {
+    async fn lists_take_any_text_and_none(ground: &TestDatabase) {
         let mut rows = many(3);
         rows[1].job = samples::hard();
         rows[2].job = "' or 1 = 1 --".into();
@@ -79,7 +79,7 @@ on_both! {
         assert_eq!(got.len(), 1);
     }
 
-    async fn what_is_not_committed_leaves_no_trace(ground) {
+    async fn what_is_not_committed_leaves_no_trace(ground: &TestDatabase) {
         let customer = samples::customer();
         {
             let mut tx = ground.db.begin().await.expect("begun");
@@ -101,7 +101,7 @@ on_both! {
         assert_eq!(ground.count("customers").await, 1);
     }
 
-    async fn a_forgotten_bind_is_an_error(ground) {
+    async fn a_forgotten_bind_is_an_error(ground: &TestDatabase) {
         let short: Result<Vec<JobRun>, Error> = ground.db.query("select * from job_runs where job = $1 and id = $2").bind("x".to_owned()).all().await;
         assert!(matches!(short, Err(Error::Parameters { wanted: 2, given: 1, .. })), "{short:?}");
         let long = ground.db.query("delete from job_runs").bind("x".to_owned()).run().await;
@@ -112,7 +112,7 @@ on_both! {
         assert_eq!(none, None);
     }
 
-    async fn errors_never_tell_values(ground) {
+    async fn errors_never_tell_values(ground: &TestDatabase) {
         const SECRET: &str = "topsecret4242";
         let ada = Customer { reference: Some(SECRET.into()), name: SECRET.into(), email: Some(SECRET.into()), ..samples::customer() };
         ground.write(async |tx: &mut Tx| store::customers::insert(tx, &ada).await).await;
@@ -170,7 +170,7 @@ on_both! {
         }
     }
 
-    async fn what_only_one_database_can_keep_is_kept_by_none(ground) {
+    async fn what_only_one_database_can_keep_is_kept_by_none(ground: &TestDatabase) {
         // U+0000: PostgreSQL has no place for it. A gateway may send it; the outcome must be recorded all the same.
         let mut event = samples::event("a.b", "nul\0in it");
         event.data = serde_json::json!({"message": "a\0b", "said": "\\u0000", "a\0key": ["\\\0"]});
@@ -180,7 +180,7 @@ on_both! {
         assert_eq!(back.data, serde_json::json!({"message": "a\u{fffd}b", "said": "\\u0000", "a\u{fffd}key": ["\\\u{fffd}"]}));
     }
 
-    async fn a_closed_database_says_so(ground) {
+    async fn a_closed_database_says_so(ground: &TestDatabase) {
         assert_eq!(ground.db.is_postgres(), ground.url.starts_with("postgres"));
         let before = ground.db.tally().commits.load(Ordering::Relaxed);
         ground.write(async |tx: &mut Tx| store::runs::insert(tx, samples::job_run()).await).await;

@@ -14,10 +14,10 @@ use rebilld::{
 };
 use serde_json::json;
 
-use super::{Ground, on_both, samples};
+use super::{TestDatabase, on_both, samples};
 
 /// A customer and a subscription that is due at an instant.
-async fn due(ground: &Ground, minute: Option<i64>, status: SubscriptionStatus) -> Subscription {
+async fn due(ground: &TestDatabase, minute: Option<i64>, status: SubscriptionStatus) -> Subscription {
     let customer = samples::customer();
     let subscription = Subscription { due_at: minute.map(samples::minute), status, ..samples::subscription(customer.id) };
     ground
@@ -31,7 +31,7 @@ async fn due(ground: &Ground, minute: Option<i64>, status: SubscriptionStatus) -
 }
 
 on_both! {
-    async fn calendars_are_named_by_whatever_is_still_dated_by_them(ground) {
+    async fn calendars_are_named_by_whatever_is_still_dated_by_them(ground: &TestDatabase) {
         let customer = samples::customer();
         let named = |name: &str, status| Subscription {
             business_day: BusinessDay::Following,
@@ -56,7 +56,7 @@ on_both! {
         assert_eq!(store::calendars::in_use(&ground.db).await.expect("names"), ["b", "c"]);
     }
 
-    async fn planned_subscriptions_come_once_each_by_id(ground) {
+    async fn planned_subscriptions_come_once_each_by_id(ground: &TestDatabase) {
         let mut planned = Vec::new();
         for minute in [5, 3, 9, 1] {
             planned.push(due(ground, Some(minute), SubscriptionStatus::Active).await.id);
@@ -78,7 +78,7 @@ on_both! {
         assert!(page.is_empty());
     }
 
-    async fn planned_installments_are_those_of_open_plans(ground) {
+    async fn planned_installments_are_those_of_open_plans(ground: &TestDatabase) {
         let customer = samples::customer();
         let schedule = |due, status| {
             let plan = InstallmentPlan { due_at: due, status, ..samples::installment_plan(customer.id) };
@@ -106,7 +106,7 @@ on_both! {
         assert_eq!((page("", 1).await, page(&expected[0], 9).await), (expected[..1].to_vec(), expected[1..].to_vec()));
     }
 
-    async fn every_clock_is_known(ground) {
+    async fn every_clock_is_known(ground: &TestDatabase) {
         let clocks = [samples::clock(), samples::clock()];
         for clock in &clocks {
             ground.write(async |tx: &mut Tx| store::clocks::insert(tx, clock.clone()).await).await;
@@ -117,7 +117,7 @@ on_both! {
         assert_eq!(found.iter().map(|clock| clock.id).collect::<Vec<_>>(), ids);
     }
 
-    async fn imports_know_what_was_imported_before(ground) {
+    async fn imports_know_what_was_imported_before(ground: &TestDatabase) {
         let one = Customer { reference: Some("one".into()), ..samples::customer() };
         let two = Customer { reference: Some("two".into()), ..samples::customer() };
         let metadata = json!({"reference": "s-1"}).as_object().cloned().expect("an object");
@@ -148,7 +148,7 @@ on_both! {
         assert_eq!(row.0, 2);
     }
 
-    async fn a_copy_has_the_living_and_no_history(ground) {
+    async fn a_copy_has_the_living_and_no_history(ground: &TestDatabase) {
         let active = due(ground, Some(5), SubscriptionStatus::Active).await;
         let owing = due(ground, None, SubscriptionStatus::Cancelled).await;
         due(ground, None, SubscriptionStatus::Cancelled).await;
@@ -188,7 +188,7 @@ on_both! {
         copy.close().await;
     }
 
-    async fn money_taken_before_an_instant_is_left_out(ground) {
+    async fn money_taken_before_an_instant_is_left_out(ground: &TestDatabase) {
         let subscription = due(ground, Some(5), SubscriptionStatus::Active).await;
         let mut ends = Vec::new();
         for minute in [1, 2, 3] {
@@ -212,7 +212,7 @@ on_both! {
         assert_eq!(taken.iter().map(|taken| &taken.reference).collect::<Vec<_>>(), ends[1..].iter().collect::<Vec<_>>());
     }
 
-    async fn every_row_of_a_table_is_read_as_it_stood_at_one_moment(ground) {
+    async fn every_row_of_a_table_is_read_as_it_stood_at_one_moment(ground: &TestDatabase) {
         let first = due(ground, Some(1), SubscriptionStatus::Active).await;
         let chosen = tables::TABLES.iter().filter(|table| ["customers", "subscriptions"].contains(&table.name));
         let mut rows = Vec::new();

@@ -11,9 +11,9 @@ use rebilld::{
     store::{self, Error, Tx, authorizations::Standing},
 };
 
-use super::{Ground, on_both, samples};
+use super::{TestDatabase, on_both, samples};
 
-async fn subscriptions(ground: &Ground, count: usize) -> (Customer, Vec<Subscription>) {
+async fn subscriptions(ground: &TestDatabase, count: usize) -> (Customer, Vec<Subscription>) {
     let ada = samples::customer();
     let rows: Vec<Subscription> = (0..count)
         .map(|i| Subscription {
@@ -41,16 +41,16 @@ fn of(subscription: &Subscription, status: Status) -> Authorization {
     }
 }
 
-async fn insert(ground: &Ground, rows: &[Authorization]) {
+async fn insert(ground: &TestDatabase, rows: &[Authorization]) {
     ground.write(async |tx: &mut Tx| store::authorizations::insert(tx, rows).await).await;
 }
 
-async fn read(ground: &Ground, row: &Authorization) -> Authorization {
+async fn read(ground: &TestDatabase, row: &Authorization) -> Authorization {
     store::authorizations::get(&ground.db, row.id).await.expect("read").expect("there")
 }
 
 on_both! {
-    async fn a_subscription_keeps_one_reservation_at_a_time(ground) {
+    async fn a_subscription_keeps_one_reservation_at_a_time(ground: &TestDatabase) {
         let (_, subs) = subscriptions(ground, 2).await;
         for first in [Status::Pending, Status::Authorized, Status::Unknown] {
             let open = of(&subs[0], first);
@@ -66,7 +66,7 @@ on_both! {
         insert(ground, &[of(&subs[0], Status::Declined), of(&subs[0], Status::Used), of(&subs[1], Status::Pending)]).await;
     }
 
-    async fn what_is_to_be_looked_at_comes_in_order_and_once(ground) {
+    async fn what_is_to_be_looked_at_comes_in_order_and_once(ground: &TestDatabase) {
         let (ada, subs) = subscriptions(ground, 3).await;
         let due = ground.write(async |tx: &mut Tx| store::authorizations::due(tx, Timeline::Wall, samples::minute(1), 10).await).await;
         assert_eq!(due, subs[..2]);
@@ -82,7 +82,7 @@ on_both! {
         assert_eq!(now.authorize_at, Some(subs[0].updated_at));
     }
 
-    async fn everything_that_a_decision_needs_is_found(ground) {
+    async fn everything_that_a_decision_needs_is_found(ground: &TestDatabase) {
         let (ada, subs) = subscriptions(ground, 3).await;
         let ids: Vec<_> = subs.iter().map(|sub| sub.id).collect();
         let rows = [of(&subs[0], Status::Authorized), of(&subs[0], Status::Voiding), of(&subs[1], Status::Declined), of(&subs[1], Status::Used)];
@@ -118,7 +118,7 @@ on_both! {
         assert!(payers.len() == 3 && payers.iter().all(|payer| payer.gateway.is_none()), "nobody is asked whose issuer has stopped it");
     }
 
-    async fn claims_and_leases_end_as_those_of_payments_do(ground) {
+    async fn claims_and_leases_end_as_those_of_payments_do(ground: &TestDatabase) {
         let (_, subs) = subscriptions(ground, 4).await;
         let leased = |sub, owner: &str, expires| Authorization {
             lease_owner: Some(owner.into()), lease_expires_at: Some(samples::minute(expires)), ..of(sub, Status::Pending)
@@ -149,7 +149,7 @@ on_both! {
         assert_eq!(claim(None).await.len(), 3);
     }
 
-    async fn what_could_not_be_captured_is_given_free(ground) {
+    async fn what_could_not_be_captured_is_given_free(ground: &TestDatabase) {
         let (_, subs) = subscriptions(ground, 2).await;
         let rows = [of(&subs[0], Status::Used), of(&subs[1], Status::Voided)];
         insert(ground, &rows).await;
@@ -160,7 +160,7 @@ on_both! {
         assert_eq!(read(ground, &rows[1]).await, rows[1]);
     }
 
-    async fn a_refund_is_read_by_its_id(ground) {
+    async fn a_refund_is_read_by_its_id(ground: &TestDatabase) {
         let ada = samples::customer();
         let invoice = samples::invoice(ada.id);
         let payment = samples::payment(&invoice);

@@ -11,15 +11,15 @@ use rebilld::{
     store::{self, Tx},
 };
 
-use super::{Ground, on_both, samples};
+use super::{TestDatabase, on_both, samples};
 
-async fn awaited(ground: &Ground) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
+async fn awaited(ground: &TestDatabase) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
     let look_up = store::awaited::lookup(&ground.db).await.expect("read");
     (look_up, store::awaited::request(&ground.db, Timeline::Wall).await.expect("read"))
 }
 
 on_both! {
-    async fn the_first_of_all_is_awaited(ground) {
+    async fn the_first_of_all_is_awaited(ground: &TestDatabase) {
         assert_eq!(awaited(ground).await, (None, None));
         let ada = samples::customer();
         let (subscription, invoice) = (samples::subscription(ada.id), samples::invoice(ada.id));

@@ -17,7 +17,7 @@ use rebilld::{
     store::{self, Db, Tx},
 };
 
-use super::{Ground, on_both, samples};
+use super::{TestDatabase, on_both, samples};
 
 const ROWS: i64 = 2000;
 const LIMIT: i64 = 70;
@@ -64,13 +64,13 @@ macro_rules! until_empty {
     }};
 }
 
-async fn customer(ground: &Ground) -> Customer {
+async fn customer(ground: &TestDatabase) -> Customer {
     let customer = samples::customer();
     ground.write(async |tx: &mut Tx| store::customers::insert(tx, &customer).await).await;
     customer
 }
 
-async fn invoices(ground: &Ground, due: bool) -> Vec<Invoice> {
+async fn invoices(ground: &TestDatabase, due: bool) -> Vec<Invoice> {
     let ada = customer(ground).await;
     let rows: Vec<Invoice> =
         (0..ROWS).map(|i| Invoice { next_attempt_at: due.then(|| samples::minute(-i)), ..samples::invoice(ada.id) }).collect();
@@ -78,7 +78,7 @@ async fn invoices(ground: &Ground, due: bool) -> Vec<Invoice> {
     rows
 }
 
-async fn unknown_payments(ground: &Ground) -> Vec<Payment> {
+async fn unknown_payments(ground: &TestDatabase) -> Vec<Payment> {
     let invoices = invoices(ground, false).await;
     let row = |(i, invoice): (usize, &Invoice)| Payment {
         status: PaymentStatus::Unknown,
@@ -91,7 +91,7 @@ async fn unknown_payments(ground: &Ground) -> Vec<Payment> {
 }
 
 /// What is due, in the transaction that holds it. PostgreSQL hears of a rollback a moment after the transaction is dropped.
-async fn soon_due(ground: &Ground) -> (Tx, Vec<Subscription>) {
+async fn soon_due(ground: &TestDatabase) -> (Tx, Vec<Subscription>) {
     for _ in 0..200 {
         let mut tx = ground.db.begin().await.expect("begun");
         let due = store::subscriptions::due(&mut tx, Timeline::Wall, samples::noon(), LIMIT).await.expect("due");
@@ -105,7 +105,7 @@ async fn soon_due(ground: &Ground) -> (Tx, Vec<Subscription>) {
 }
 
 on_both! {
-    async fn due_subscriptions_are_billed_by_one_daemon_each(ground) {
+    async fn due_subscriptions_are_billed_by_one_daemon_each(ground: &TestDatabase) {
         let ada = customer(ground).await;
         let other = Timeline::Test(samples::id());
         let rows: Vec<Subscription> = (0..ROWS).map(|i| Subscription { due_at: Some(samples::minute(-i)), ..samples::subscription(ada.id) }).collect();
@@ -134,7 +134,7 @@ on_both! {
         }
     }
 
-    async fn a_claim_that_is_rolled_back_is_due_again(ground) {
+    async fn a_claim_that_is_rolled_back_is_due_again(ground: &TestDatabase) {
         let ada = customer(ground).await;
         let row = Subscription { due_at: Some(samples::noon()), ..samples::subscription(ada.id) };
         ground.write(async |tx: &mut Tx| store::subscriptions::insert(tx, std::slice::from_ref(&row)).await).await;
@@ -153,7 +153,7 @@ on_both! {
         }
     }
 
-    async fn due_invoices_are_collected_by_one_daemon_each(ground) {
+    async fn due_invoices_are_collected_by_one_daemon_each(ground: &TestDatabase) {
         let rows = invoices(ground, true).await;
         let got = race(&ground.db, |db, _| async move {
             until_empty!(db, |tx| {
@@ -170,7 +170,7 @@ on_both! {
         assert_eq!(tried.0, ROWS);
     }
 
-    async fn payments_are_looked_up_by_one_daemon_each(ground) {
+    async fn payments_are_looked_up_by_one_daemon_each(ground: &TestDatabase) {
         let rows = unknown_payments(ground).await;
         let got = race(&ground.db, |db, owner| async move {
             until_empty!(db, |tx| store::payments::claim_lookups(&mut tx, &owner, Some(Timeline::Wall), samples::noon(), samples::minute(5), LIMIT).await.expect("claimed"))
@@ -180,7 +180,7 @@ on_both! {
         assert_eq!(tokens, (1, 1), "every claim raises the fencing token");
     }
 
-    async fn refunds_are_looked_up_by_one_daemon_each(ground) {
+    async fn refunds_are_looked_up_by_one_daemon_each(ground: &TestDatabase) {
         let payments = unknown_payments(ground).await;
         let rows: Vec<Refund> = payments.iter().enumerate().map(|(i, payment)| Refund {
             status: RefundStatus::Unknown,
@@ -194,7 +194,7 @@ on_both! {
         assert_eq!(got.into_iter().collect::<HashSet<_>>(), rows.iter().map(|row| row.id).collect());
     }
 
-    async fn clocks_are_moved_by_one_daemon_each(ground) {
+    async fn clocks_are_moved_by_one_daemon_each(ground: &TestDatabase) {
         let row = |_| TestClock { status: ClockStatus::Advancing, target_at: Some(samples::minute(9)), ..samples::clock() };
         let rows: Vec<TestClock> = (0..ROWS).map(row).collect();
         ground.write(async |tx: &mut Tx| tx.insert_rows(&rows).await).await;
@@ -206,7 +206,7 @@ on_both! {
         assert_eq!(owned.0, ROWS);
     }
 
-    async fn invoice_numbers_are_given_out_once(ground) {
+    async fn invoice_numbers_are_given_out_once(ground: &TestDatabase) {
         let got = race(&ground.db, |db, _| async move {
             let mut numbers = Vec::new();
             for count in 1..20 {

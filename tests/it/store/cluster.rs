@@ -8,11 +8,11 @@ use rebilld::{
     store::{self, Db, Tx, instances::Instance, occurrences::Claim},
 };
 
-use super::{Ground, on_both, samples};
+use super::{TestDatabase, on_both, samples};
 use crate::world::On;
 
 /// Payments that can be looked up, and whose leases have ended.
-async fn fill(ground: &Ground, status: PaymentStatus) {
+async fn fill(ground: &TestDatabase, status: PaymentStatus) {
     let ada = samples::customer();
     let invoices: Vec<Invoice> = (0..700).map(|_| samples::invoice(ada.id)).collect();
     let unknown = status == PaymentStatus::Unknown;
@@ -36,7 +36,7 @@ async fn fill(ground: &Ground, status: PaymentStatus) {
 /// Under a planner that is left with nothing but the plan that asks a subquery again for each row.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_plan_makes_a_claim_exceed_its_limit() {
-    let Some(ground) = Ground::new(On::Postgres).await else { return };
+    let Some(ground) = TestDatabase::migrated(On::Postgres).await else { return };
     fill(&ground, PaymentStatus::Unknown).await;
     let off = ["hashjoin", "mergejoin", "hashagg", "sort", "incremental_sort", "material", "memoize"];
     let options: Vec<String> = off.iter().map(|name| format!("options[enable_{name}]=off")).collect();
@@ -67,7 +67,7 @@ fn claim(owner: &str, occurs: i64, now: i64, again: bool) -> Claim<'_> {
 }
 
 on_both! {
-    async fn an_occurrence_is_taken_by_one_and_kept_by_that_one(ground) {
+    async fn an_occurrence_is_taken_by_one_and_kept_by_that_one(ground: &TestDatabase) {
         let take = async |owner: &str, occurs: i64, now: i64, again: bool| {
             ground.write(async |tx: &mut Tx| store::occurrences::claim(tx, claim(owner, occurs, now, again)).await).await
         };
@@ -89,7 +89,7 @@ on_both! {
         assert!(take("c", 60, 12, false).await);
     }
 
-    async fn an_instance_is_known_by_its_latest_life(ground) {
+    async fn an_instance_is_known_by_its_latest_life(ground: &TestDatabase) {
         let life = |token: &str, now: i64| Instance {
             name: "a".into(), token: token.into(), version: "1".into(), started_at: samples::minute(now), seen_at: samples::minute(now), stopped_at: None,
         };
@@ -109,7 +109,7 @@ on_both! {
         assert_eq!(ground.write(async |tx: &mut Tx| store::instances::remove_older(tx, samples::minute(4)).await).await, 1);
     }
 
-    async fn a_name_is_held_by_one_connection(ground) {
+    async fn a_name_is_held_by_one_connection(ground: &TestDatabase) {
         let db: &Db = &ground.db;
         let mut first = db.hold("a").await.expect("asked").expect("free");
         assert!(first.is_kept().await);

@@ -10,7 +10,7 @@ use rebilld::{
     store::{self, Error, Tx},
 };
 
-use super::{Ground, on_both, samples};
+use super::{TestDatabase, on_both, samples};
 
 /// Column by column, what its CHECK must refuse.
 const REFUSED: &[(&str, &str, &[&str])] = &[
@@ -111,7 +111,7 @@ const REFUSED: &[(&str, &str, &[&str])] = &[
 ];
 
 /// One row in every table; the subscription and the invoice have something due.
-async fn one_of_each(ground: &Ground) -> (Payment, Refund) {
+async fn one_of_each(ground: &TestDatabase) -> (Payment, Refund) {
     let ada = samples::customer();
     let subscription =
         rebilld::domain::subscription::Subscription { due_at: Some(samples::noon()), ..samples::subscription(ada.id) };
@@ -157,7 +157,7 @@ fn conflict(error: Error) {
 }
 
 on_both! {
-    async fn checks_refuse_what_the_types_forbid(ground) {
+    async fn checks_refuse_what_the_types_forbid(ground: &TestDatabase) {
         one_of_each(ground).await;
         for (table, column, values) in REFUSED {
             for value in *values {
@@ -168,7 +168,7 @@ on_both! {
         }
     }
 
-    async fn types_hold_on_sqlite_too(ground) {
+    async fn types_hold_on_sqlite_too(ground: &TestDatabase) {
         one_of_each(ground).await;
         for (table, column, value) in [
             ("plans", "amount", "'ten'"),
@@ -192,7 +192,7 @@ on_both! {
         }
     }
 
-    async fn an_invoice_per_cycle_and_number(ground) {
+    async fn an_invoice_per_cycle_and_number(ground: &TestDatabase) {
         let ada = samples::customer();
         let subscription = samples::subscription(ada.id);
         let of_cycle = |cycle| {
@@ -214,7 +214,7 @@ on_both! {
         assert_eq!(ground.count("invoices").await, 5);
     }
 
-    async fn one_open_payment_per_invoice(ground) {
+    async fn one_open_payment_per_invoice(ground: &TestDatabase) {
         let (open, _) = one_of_each(ground).await;
         let another = |status| Payment { id: samples::id(), reference: samples::id::<AddOn>().to_string(), status, ..open.clone() };
         for first in PaymentStatus::ALL.iter().filter(|status| status.is_open()) {
@@ -230,7 +230,7 @@ on_both! {
         conflict(ground.refused(async |tx: &mut Tx| store::payments::insert(tx, &[twin]).await).await);
     }
 
-    async fn one_open_refund_per_payment(ground) {
+    async fn one_open_refund_per_payment(ground: &TestDatabase) {
         let (_, open) = one_of_each(ground).await;
         let another = |status| Refund { id: samples::id(), status, ..open.clone() };
         let is_open = |status: RefundStatus| matches!(status, RefundStatus::Pending | RefundStatus::Unknown | RefundStatus::Parked);
@@ -245,7 +245,7 @@ on_both! {
         }
     }
 
-    async fn one_open_request_of_collection_per_invoice(ground) {
+    async fn one_open_request_of_collection_per_invoice(ground: &TestDatabase) {
         use rebilld::domain::payment_request::{PaymentRequest, RequestStatus, Role};
         one_of_each(ground).await;
         let invoice: rebilld::domain::invoice::Invoice = ground.db.query("select * from invoices").one().await.expect("the invoice");
@@ -265,7 +265,7 @@ on_both! {
         conflict(ground.refused(async |tx: &mut Tx| store::payment_requests::insert(tx, &[twin, other]).await).await);
     }
 
-    async fn what_a_request_brought_is_booked_once(ground) {
+    async fn what_a_request_brought_is_booked_once(ground: &TestDatabase) {
         one_of_each(ground).await;
         let invoice: rebilld::domain::invoice::Invoice = ground.db.query("select * from invoices").one().await.expect("the invoice");
         let of = |request, transaction: &str| Payment {
@@ -280,7 +280,7 @@ on_both! {
         conflict(ground.refused(async |tx: &mut Tx| store::payments::insert(tx, &[of(first, "a")]).await).await);
     }
 
-    async fn one_default_method_and_one_of_each_name(ground) {
+    async fn one_default_method_and_one_of_each_name(ground: &TestDatabase) {
         let (ada, bob) = (samples::customer(), samples::customer());
         ground.write(async |tx: &mut Tx| {
             store::customers::insert(tx, &ada).await?;
@@ -305,7 +305,7 @@ on_both! {
         conflict(ground.refused(async |tx: &mut Tx| store::api_keys::insert(tx, samples::full_api_key()).await).await);
     }
 
-    async fn nothing_hangs_in_the_air(ground) {
+    async fn nothing_hangs_in_the_air(ground: &TestDatabase) {
         let nobody = samples::customer();
         let ghost = samples::invoice(nobody.id);
         for error in [

@@ -9,10 +9,10 @@ use rebilld::{
     store::{self, Error, Tx},
 };
 
-use super::{Ground, on_both, samples};
+use super::{TestDatabase, on_both, samples};
 
 /// So many payments of one invoice that took money.
-async fn payments(ground: &Ground, count: usize) -> Vec<Payment> {
+async fn payments(ground: &TestDatabase, count: usize) -> Vec<Payment> {
     let ada = samples::customer();
     let invoice = samples::invoice(ada.id);
     let rows: Vec<Payment> =
@@ -28,7 +28,7 @@ async fn payments(ground: &Ground, count: usize) -> Vec<Payment> {
 }
 
 on_both! {
-    async fn payments_are_walked_along_in_their_order(ground) {
+    async fn payments_are_walked_along_in_their_order(ground: &TestDatabase) {
         let mut rows = payments(ground, 4).await;
         rows.sort_by_key(|payment| payment.id);
         let declined = Payment { status: PaymentStatus::Declined, ..rows[1].clone() };
@@ -54,7 +54,7 @@ on_both! {
         assert_eq!(store::disputes::amount_of_invoice(&ground.db, samples::id()).await.expect("read"), 0);
     }
 
-    async fn a_payment_has_one_open_dispute(ground) {
+    async fn a_payment_has_one_open_dispute(ground: &TestDatabase) {
         let rows = payments(ground, 1).await;
         let first = samples::dispute(&rows[0]);
         ground.write(async |tx: &mut Tx| store::disputes::insert(tx, std::slice::from_ref(&first)).await).await;

@@ -13,10 +13,10 @@ use rebilld::{
     store::{self, Tx},
 };
 
-use super::{on_both, samples};
+use super::{TestDatabase, on_both, samples};
 
 on_both! {
-    async fn policies_are_kept_found_and_removed(ground) {
+    async fn policies_are_kept_found_and_removed(ground: &TestDatabase) {
         let (plain, default) = (Policy { reference: Some("plain".into()), ..samples::policy() }, samples::full_policy());
         for policy in [&plain, &default] {
             ground.write(async |tx: &mut Tx| store::dunning_policies::insert(tx, policy).await).await;
@@ -41,7 +41,7 @@ on_both! {
         assert_eq!(store::dunning_policies::find(&ground.db, "plain").await.expect("read"), None);
     }
 
-    async fn what_is_under_a_policy_is_known_until_it_ends(ground) {
+    async fn what_is_under_a_policy_is_known_until_it_ends(ground: &TestDatabase) {
         let ada = samples::customer();
         ground.write(async |tx: &mut Tx| store::customers::insert(tx, &ada).await).await;
         let users = [samples::id(), samples::id(), samples::id(), samples::id()];
@@ -61,7 +61,7 @@ on_both! {
         assert_eq!(found, [Some(plan.id.to_string()), Some(sub.id.to_string()), Some(inst.id.to_string()), None]);
     }
 
-    async fn attempts_are_counted_by_credential_timeline_and_time(ground) {
+    async fn attempts_are_counted_by_credential_timeline_and_time(ground: &TestDatabase) {
         let ada = samples::customer();
         let invoices = [samples::invoice(ada.id), samples::invoice(ada.id), samples::invoice(ada.id), samples::invoice(ada.id)];
         let of = |invoice: usize, credential: &str, status, class, minute| Payment {
@@ -106,7 +106,7 @@ on_both! {
         assert_eq!(tried.len(), 6, "without the gateway's fault");
     }
 
-    async fn methods_are_read_locked_and_closed_by_the_crowd(ground) {
+    async fn methods_are_read_locked_and_closed_by_the_crowd(ground: &TestDatabase) {
         let (ada, bob) = (samples::customer(), samples::customer());
         let second = PaymentMethod { is_default: false, priority: 2, ..samples::method(ada.id) };
         let first = PaymentMethod { is_default: false, priority: 1, ..samples::method(ada.id) };

@@ -10,14 +10,14 @@ use rebilld::{
     store::{self, Error, Tx, gateways::GatewayPause},
 };
 
-use super::{Ground, on_both, samples};
+use super::{TestDatabase, on_both, samples};
 
 fn pause(gateway: &str) -> GatewayPause {
     GatewayPause { gateway: gateway.into(), reason: samples::hard(), actor: "system".into(), paused_at: samples::noon() }
 }
 
 /// A customer with a default method of this gateway, and an invoice that is due.
-async fn owing(ground: &Ground, gateway: &str, minute: i64) -> Invoice {
+async fn owing(ground: &TestDatabase, gateway: &str, minute: i64) -> Invoice {
     let customer: Customer = samples::customer();
     let method = PaymentMethod { gateway: gateway.into(), ..samples::method(customer.id) };
     let mut invoice = samples::invoice(customer.id);
@@ -34,7 +34,7 @@ async fn owing(ground: &Ground, gateway: &str, minute: i64) -> Invoice {
 }
 
 on_both! {
-    async fn a_gateway_is_paused_once(ground) {
+    async fn a_gateway_is_paused_once(ground: &TestDatabase) {
         ground.write(async |tx: &mut Tx| store::gateways::pause(tx, pause("fluid")).await).await;
         assert!(matches!(ground.refused(async |tx: &mut Tx| store::gateways::pause(tx, pause("fluid")).await).await, Error::Conflict));
         assert_eq!(store::gateways::paused(&ground.db).await.expect("read"), [pause("fluid")]);
@@ -43,7 +43,7 @@ on_both! {
         assert_eq!(ground.write(async |tx: &mut Tx| store::gateways::resume(tx, "fluid").await).await, None);
     }
 
-    async fn what_waits_for_a_gateway_is_brought_forward_and_nothing_else(ground) {
+    async fn what_waits_for_a_gateway_is_brought_forward_and_nothing_else(ground: &TestDatabase) {
         let (now, until) = (samples::noon(), samples::minute(15));
         let waits = |postponed_by, next_attempt_at, timeline| async move {
             let invoice = owing(ground, "fluid", 0).await;
@@ -67,7 +67,7 @@ on_both! {
         }
     }
 
-    async fn payments_at_a_gateway_that_answers_again_are_looked_up_at_once(ground) {
+    async fn payments_at_a_gateway_that_answers_again_are_looked_up_at_once(ground: &TestDatabase) {
         let mut payments: Vec<Payment> = Vec::new();
         for (gateway, owner) in [("fluid", None), ("fluid", Some("busy")), ("paylike", None)] {
             let invoice = owing(ground, gateway, 0).await;

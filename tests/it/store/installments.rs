@@ -9,10 +9,10 @@ use rebilld::{
     store::{self, Tx, installments::Standing},
 };
 
-use super::{Ground, on_both, people::saved_all_but, samples};
+use super::{TestDatabase, on_both, people::saved_all_but, samples};
 
 /// A plan of so many installments, the first of which fall due at noon, a minute later and so on.
-async fn plan_of(ground: &Ground, plan: InstallmentPlan, count: i64) -> InstallmentSchedule {
+async fn plan_of(ground: &TestDatabase, plan: InstallmentPlan, count: i64) -> InstallmentSchedule {
     let part = |number| Installment { due_at: samples::minute(number), ..samples::installment(plan.id, number) };
     let schedule = InstallmentSchedule { installments: (0..count).map(part).collect(), plan };
     ground.write(async |tx: &mut Tx| store::installments::insert(tx, &schedule).await).await;
@@ -20,7 +20,7 @@ async fn plan_of(ground: &Ground, plan: InstallmentPlan, count: i64) -> Installm
 }
 
 on_both! {
-    async fn a_plan_is_found_by_id_or_reference_and_saved_in_two_halves(ground) {
+    async fn a_plan_is_found_by_id_or_reference_and_saved_in_two_halves(ground: &TestDatabase) {
         let (ada, bob) = (samples::customer(), samples::customer());
         ground.write(async |tx: &mut Tx| {
             store::customers::insert(tx, &ada).await?;
@@ -49,7 +49,7 @@ on_both! {
         assert_eq!((&parts[0], &parts[2]), (&plain.installments[0], &plain.installments[2]));
     }
 
-    async fn many_plans_are_written_at_once_and_known_again_by_reference(ground) {
+    async fn many_plans_are_written_at_once_and_known_again_by_reference(ground: &TestDatabase) {
         let ada = samples::customer();
         ground.write(async |tx: &mut Tx| store::customers::insert(tx, &ada).await).await;
         let named = |reference: Option<&str>| InstallmentPlan { reference: reference.map(str::to_owned), ..samples::installment_plan(ada.id) };
@@ -65,7 +65,7 @@ on_both! {
         assert!(matches!(again, store::Error::Conflict), "{again:?}");
     }
 
-    async fn what_is_due_is_found_on_its_timeline_with_what_is_to_come(ground) {
+    async fn what_is_due_is_found_on_its_timeline_with_what_is_to_come(ground: &TestDatabase) {
         let (ada, test) = (samples::customer(), Timeline::Test(samples::id()));
         ground.write(async |tx: &mut Tx| store::customers::insert(tx, &ada).await).await;
         assert_eq!(store::awaited::bill(&ground.db, test).await.expect("read"), None);
@@ -91,7 +91,7 @@ on_both! {
         assert_eq!(standing, [Standing { plan_id: ids[0], owed: 1, paid: 1 }, Standing { plan_id: ids[1], owed: 2, paid: 0 }]);
     }
 
-    async fn what_came_for_a_plan_is_summed_by_what_became_of_its_invoices(ground) {
+    async fn what_came_for_a_plan_is_summed_by_what_became_of_its_invoices(ground: &TestDatabase) {
         let ada = samples::customer();
         ground.write(async |tx: &mut Tx| store::customers::insert(tx, &ada).await).await;
         let plan = plan_of(ground, samples::installment_plan(ada.id), 4).await.plan;

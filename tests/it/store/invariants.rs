@@ -15,15 +15,15 @@ use rebilld::{
     },
 };
 
-use super::{Ground, on_both, samples};
+use super::{TestDatabase, on_both, samples};
 
-async fn customer(ground: &Ground) -> Customer {
+async fn customer(ground: &TestDatabase) -> Customer {
     let customer = samples::customer();
     ground.write(async |tx: &mut Tx| store::customers::insert(tx, &customer).await).await;
     customer
 }
 
-async fn invoice(ground: &Ground, change: impl FnOnce(&mut Invoice)) -> Invoice {
+async fn invoice(ground: &TestDatabase, change: impl FnOnce(&mut Invoice)) -> Invoice {
     let mut invoice = samples::invoice(customer(ground).await.id);
     change(&mut invoice);
     ground.write(async |tx: &mut Tx| store::invoices::insert(tx, std::slice::from_ref(&invoice)).await).await;
@@ -31,7 +31,7 @@ async fn invoice(ground: &Ground, change: impl FnOnce(&mut Invoice)) -> Invoice 
 }
 
 on_both! {
-    async fn a_breach_is_kept_once_until_it_is_over(ground) {
+    async fn a_breach_is_kept_once_until_it_is_over(ground: &TestDatabase) {
         let violation = |name: &str| Violation { name: name.into(), count: 2, broken_at: samples::noon() };
         ground.write(async |tx: &mut Tx| store::invariants::broken(tx, &[violation("b"), violation("a")]).await).await;
         assert_eq!(ground.write(async |tx: &mut Tx| store::invariants::violations(tx).await).await, [violation("a"), violation("b")]);
@@ -44,7 +44,7 @@ on_both! {
         assert_eq!(ground.write(async |tx: &mut Tx| store::invariants::violations(tx).await).await, [violation("b")]);
     }
 
-    async fn what_nothing_will_ever_touch_is_found(ground) {
+    async fn what_nothing_will_ever_touch_is_found(ground: &TestDatabase) {
         let ada = customer(ground).await;
         let due = Subscription { next_bill_at: Some(samples::noon()), due_at: Some(samples::noon()), ..samples::subscription(ada.id) };
         let adrift = Subscription { id: samples::id(), due_at: None, ..due.clone() };
@@ -71,7 +71,7 @@ on_both! {
         assert_eq!(store::invariants::invoices_stuck(&ground.db).await.expect("read"), [stuck.id]);
     }
 
-    async fn cycles_are_counted_by_their_last_three(ground) {
+    async fn cycles_are_counted_by_their_last_three(ground: &TestDatabase) {
         let ada = customer(ground).await;
         let of = |next_cycle| Subscription { next_cycle, ..samples::subscription(ada.id) };
         let (new, whole, short) = (of(0), of(5), of(5));
@@ -92,7 +92,7 @@ on_both! {
         assert_eq!(store::invariants::cycles_without_invoice(&ground.db, &ids).await.expect("read"), [short.id]);
     }
 
-    async fn sums_are_of_what_was_made_since_then(ground) {
+    async fn sums_are_of_what_was_made_since_then(ground: &TestDatabase) {
         let owed = invoice(ground, |invoice| (invoice.amount_paid, invoice.amount_refunded) = (700, 200)).await;
         let payment = Payment { status: PaymentStatus::Succeeded, amount_captured: 700, amount_refunded: 200, ..samples::payment(&owed) };
         let refund = |amount, status| Refund { amount, status, lease_expires_at: Some(samples::noon()), ..samples::refund(payment.id, owed.id) };

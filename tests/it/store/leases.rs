@@ -10,10 +10,10 @@ use rebilld::{
     store::{self, Tx},
 };
 
-use super::{Ground, on_both, samples};
+use super::{TestDatabase, on_both, samples};
 
 /// Payments on invoices of their own.
-async fn payments(ground: &Ground, rows: Vec<Payment>) -> Vec<Payment> {
+async fn payments(ground: &TestDatabase, rows: Vec<Payment>) -> Vec<Payment> {
     let ada = samples::customer();
     let invoices: Vec<Invoice> =
         rows.iter().map(|payment| Invoice { id: payment.invoice_id, ..samples::invoice(ada.id) }).collect();
@@ -37,12 +37,12 @@ fn payment(status: PaymentStatus, owner: Option<&str>, expires: Option<i64>, loo
     }
 }
 
-async fn read(ground: &Ground, payment: &Payment) -> Payment {
+async fn read(ground: &TestDatabase, payment: &Payment) -> Payment {
     store::payments::get(&ground.db, payment.id).await.expect("read").expect("payment")
 }
 
 on_both! {
-    async fn a_silent_daemons_payments_become_unknown(ground) {
+    async fn a_silent_daemons_payments_become_unknown(ground: &TestDatabase) {
         use PaymentStatus::*;
         let rows = payments(ground, vec![
             payment(Pending, Some("a"), Some(0), None),
@@ -72,7 +72,7 @@ on_both! {
         assert_eq!(store::payments::undecided(&ground.db, Timeline::Test(samples::id())).await.expect("count"), 0);
     }
 
-    async fn a_lease_is_renewed_by_its_holder_only(ground) {
+    async fn a_lease_is_renewed_by_its_holder_only(ground: &TestDatabase) {
         let rows = payments(ground, vec![
             payment(PaymentStatus::Pending, Some("a"), Some(1), None),
             payment(PaymentStatus::Unknown, Some("a"), None, Some(0)),
@@ -85,7 +85,7 @@ on_both! {
         assert_eq!(&read(ground, &rows[1]).await, &rows[1]);
     }
 
-    async fn a_look_up_falls_due_again_if_its_claimer_dies(ground) {
+    async fn a_look_up_falls_due_again_if_its_claimer_dies(ground: &TestDatabase) {
         use PaymentStatus::*;
         let test = Timeline::Test(samples::id());
         let rows = payments(ground, vec![
@@ -116,7 +116,7 @@ on_both! {
         assert_eq!(again, [0, 1, 2]);
     }
 
-    async fn a_look_up_is_kept_by_its_claimer_only(ground) {
+    async fn a_look_up_is_kept_by_its_claimer_only(ground: &TestDatabase) {
         use PaymentStatus::*;
         let rows = payments(ground, vec![
             payment(Unknown, Some("a"), None, Some(0)),
@@ -134,7 +134,7 @@ on_both! {
         }
     }
 
-    async fn the_oldest_look_up_comes_first(ground) {
+    async fn the_oldest_look_up_comes_first(ground: &TestDatabase) {
         let rows = payments(ground, [5, -3, 1, -8, 0].map(|at| payment(PaymentStatus::Unknown, None, None, Some(at))).to_vec()).await;
         let claimed = ground.write(async |tx: &mut Tx| store::payments::claim_lookups(tx, "a", None, samples::noon(), samples::minute(5), 2).await).await;
         let mut ids: Vec<_> = claimed.iter().map(|payment| payment.id).collect();
@@ -142,7 +142,7 @@ on_both! {
         assert_eq!(ids, [rows[1].id, rows[3].id]);
     }
 
-    async fn a_silent_daemons_refunds_become_unknown(ground) {
+    async fn a_silent_daemons_refunds_become_unknown(ground: &TestDatabase) {
         let payments = payments(ground, (0..5).map(|_| payment(PaymentStatus::Succeeded, None, None, None)).collect()).await;
         let refund = |i: usize, status, owner: &str, expires: Option<i64>, look_up: Option<i64>| Refund {
             status,
@@ -170,7 +170,7 @@ on_both! {
         assert_eq!(ground.write(async |tx: &mut Tx| store::refunds::claim_lookups(tx, "d", samples::minute(3), samples::minute(5), 1).await).await[0].id, rows[4].id);
     }
 
-    async fn a_restarted_daemons_refunds_are_looked_up_at_once(ground) {
+    async fn a_restarted_daemons_refunds_are_looked_up_at_once(ground: &TestDatabase) {
         let payments = payments(ground, (0..3).map(|_| payment(PaymentStatus::Succeeded, None, None, None)).collect()).await;
         let refund = |i: usize, owner: &str, status, look_up: Option<i64>| Refund {
             status,
@@ -189,7 +189,7 @@ on_both! {
         assert_eq!(claimed.iter().map(|refund| refund.id).collect::<Vec<_>>(), [rows[0].id]);
     }
 
-    async fn a_clocks_claim_is_renewed_by_its_holder_only(ground) {
+    async fn a_clocks_claim_is_renewed_by_its_holder_only(ground: &TestDatabase) {
         let row = TestClock { lease_owner: Some("a".into()), lease_expires_at: Some(samples::minute(1)), ..samples::clock() };
         ground.write(async |tx: &mut Tx| store::clocks::insert(tx, row.clone()).await).await;
         for (id, owner, renewed) in [(row.id, "b", false), (samples::id(), "a", false), (row.id, "a", true)] {
@@ -199,7 +199,7 @@ on_both! {
         assert_eq!(now, Some(TestClock { lease_expires_at: Some(samples::minute(9)), ..row }));
     }
 
-    async fn clocks_are_freed_by_time_and_by_a_restart(ground) {
+    async fn clocks_are_freed_by_time_and_by_a_restart(ground: &TestDatabase) {
         let on_its_way = |owner: Option<&str>, expires: Option<i64>| TestClock {
             status: ClockStatus::Advancing,
             target_at: Some(samples::minute(99)),
@@ -220,7 +220,7 @@ on_both! {
         assert_eq!(claim("d").await, [rows[2].id]);
     }
 
-    async fn one_at_a_time_moves_a_clock(ground) {
+    async fn one_at_a_time_moves_a_clock(ground: &TestDatabase) {
         let row = samples::clock();
         ground.write(async |tx: &mut Tx| store::clocks::insert(tx, row.clone()).await).await;
         let mut first = ground.db.begin().await.expect("begun");
@@ -241,7 +241,7 @@ on_both! {
         assert_eq!(store::clocks::get(&ground.db, row.id).await.expect("read").expect("clock").now_at, samples::minute(6), "no move is lost");
     }
 
-    async fn a_clock_stands_still_while_it_is_read(ground) {
+    async fn a_clock_stands_still_while_it_is_read(ground: &TestDatabase) {
         let row = samples::clock();
         ground.write(async |tx: &mut Tx| store::clocks::insert(tx, row.clone()).await).await;
         let mut reader = ground.db.begin().await.expect("begun");
@@ -266,7 +266,7 @@ on_both! {
         assert_eq!(store::clocks::get(&ground.db, row.id).await.expect("read").expect("clock").now_at, samples::minute(5));
     }
 
-    async fn an_idle_clock_with_work_is_claimed_by_one(ground) {
+    async fn an_idle_clock_with_work_is_claimed_by_one(ground: &TestDatabase) {
         let of = |owner: Option<&str>, expires: Option<i64>| TestClock { lease_owner: owner.map(str::to_owned), lease_expires_at: expires.map(samples::minute), ..samples::clock() };
         let rows = [of(None, None), of(None, None), of(None, None), of(Some("a"), Some(1)), of(Some("a"), Some(0)),
             TestClock { status: ClockStatus::Advancing, target_at: Some(samples::minute(9)), ..of(None, None) }];
@@ -299,7 +299,7 @@ on_both! {
         assert!(ground.write(async |tx: &mut Tx| store::clocks::hold_idle(tx, rows[0].id).await).await.is_none(), "somebody works on it");
     }
 
-    async fn a_clock_sets_out_once_and_is_kept_from_it(ground) {
+    async fn a_clock_sets_out_once_and_is_kept_from_it(ground: &TestDatabase) {
         let row = samples::clock();
         ground.write(async |tx: &mut Tx| store::clocks::insert(tx, row.clone()).await).await;
         assert!(ground.write(async |tx: &mut Tx| store::clocks::hold_idle(tx, row.id).await).await.is_some());

@@ -7,19 +7,19 @@ use rebilld::{
     store::{self, Db, Error, Tx},
 };
 
-use super::{Ground, samples};
+use super::{TestDatabase, samples};
 use crate::world::On;
 
-async fn both(bare: bool) -> Vec<Ground> {
+async fn both(bare: bool) -> Vec<TestDatabase> {
     let mut grounds = Vec::new();
     for on in [On::Sqlite, On::Postgres] {
-        grounds.extend(if bare { Ground::bare(on).await } else { Ground::new(on).await });
+        grounds.extend(if bare { TestDatabase::bare(on).await } else { TestDatabase::migrated(on).await });
     }
     grounds
 }
 
 /// `table.column` and its type, `not null` or not.
-async fn columns(ground: &Ground) -> BTreeMap<String, (String, bool)> {
+async fn columns(ground: &TestDatabase) -> BTreeMap<String, (String, bool)> {
     let sql = if ground.db.is_postgres() {
         "select cast(table_name || '.' || column_name as text), cast(data_type as text), is_nullable = 'NO' from information_schema.columns
          where table_schema = 'public'"
@@ -32,7 +32,7 @@ async fn columns(ground: &Ground) -> BTreeMap<String, (String, bool)> {
 }
 
 /// Indexes that have names of their own.
-async fn indexes(ground: &Ground) -> BTreeSet<String> {
+async fn indexes(ground: &TestDatabase) -> BTreeSet<String> {
     let sql = if ground.db.is_postgres() {
         "select cast(indexname as text) from pg_indexes where schemaname = 'public' and indexname not like '%key' and indexname not like '%pkey'"
     } else {

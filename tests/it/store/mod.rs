@@ -25,36 +25,12 @@ mod round_trips;
 mod samples;
 mod scans;
 
-use rebilld::store::{Db, Error, Result, Tx};
-use tempfile::TempDir;
+use rebilld::store::{Error, Result, Tx};
 
-use crate::{postgres, world::On};
+use crate::database::TestDatabase;
+pub(crate) use crate::database::on_both;
 
-/// A migrated database of its own.
-pub struct Ground {
-    pub db: Db,
-    pub url: String,
-    _folder: TempDir,
-}
-
-impl Ground {
-    /// Nothing in it, not even tables. None where PostgreSQL is left out.
-    pub async fn bare(on: On) -> Option<Self> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let url = match on {
-            On::Sqlite => format!("sqlite://{}", folder.path().join("rebilld.db").display()),
-            On::Postgres => postgres::fresh_database().await?,
-        };
-        let db = Db::open(&url, 12, true).await.expect("database");
-        Some(Self { db, url, _folder: folder })
-    }
-
-    pub async fn new(on: On) -> Option<Self> {
-        let ground = Self::bare(on).await?;
-        ground.db.migrate().await.expect("migrated");
-        Some(ground)
-    }
-
+impl TestDatabase {
     /// One transaction, committed.
     pub async fn write<T>(&self, work: impl AsyncFnOnce(&mut Tx) -> Result<T>) -> T {
         let mut tx = self.db.begin().await.expect("begun");
@@ -84,29 +60,3 @@ impl Ground {
         row.0
     }
 }
-
-/// Two tests of one body, one for each database.
-macro_rules! on_both {
-    ($(async fn $name:ident($ground:ident) $body:block)+) => {$(
-        mod $name {
-            use super::*;
-
-            async fn proof($ground: &crate::store::Ground) $body
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sqlite() {
-                if let Some(ground) = crate::store::Ground::new(crate::world::On::Sqlite).await {
-                    proof(&ground).await;
-                }
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn postgres() {
-                if let Some(ground) = crate::store::Ground::new(crate::world::On::Postgres).await {
-                    proof(&ground).await;
-                }
-            }
-        }
-    )+};
-}
-pub(crate) use on_both;

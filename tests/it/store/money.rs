@@ -12,17 +12,17 @@ use rebilld::{
     store::{self, Tx, health::Finding, idempotency::Kept, runs::JobRun},
 };
 
-use super::{Ground, on_both, people::saved_all_but, samples};
+use super::{TestDatabase, on_both, people::saved_all_but, samples};
 use crate::world::at;
 
-async fn ada(ground: &Ground) -> Customer {
+async fn ada(ground: &TestDatabase) -> Customer {
     let ada = samples::customer();
     ground.write(async |tx: &mut Tx| store::customers::insert(tx, &ada).await).await;
     ada
 }
 
 on_both! {
-    async fn subscriptions_are_saved_whole_or_in_progress_only(ground) {
+    async fn subscriptions_are_saved_whole_or_in_progress_only(ground: &TestDatabase) {
         let ada = ada(ground).await;
         let before = Subscription { metadata: serde_json::Map::new(), ..samples::subscription(ada.id) };
         let changed = Subscription { id: before.id, ..samples::full_subscription(samples::id()) };
@@ -74,7 +74,7 @@ on_both! {
         assert_eq!(ground.write(async |tx: &mut Tx| store::subscriptions::lock(tx, samples::id()).await).await, None);
     }
 
-    async fn invoices_are_saved_and_found(ground) {
+    async fn invoices_are_saved_and_found(ground: &TestDatabase) {
         let ada = ada(ground).await;
         let (sub, other) = (samples::subscription(ada.id), samples::subscription(ada.id));
         let of = |cycle, status, period_end| {
@@ -125,7 +125,7 @@ on_both! {
         saved_all_but(&rows[5], &other_customer, &after, &fixed);
     }
 
-    async fn an_invoice_is_charged_to_its_own_method_or_the_default(ground) {
+    async fn an_invoice_is_charged_to_its_own_method_or_the_default(ground: &TestDatabase) {
         let (ada, bob, eve) = (ada(ground).await, samples::customer(), samples::customer());
         let method = |customer, priority, is_default| PaymentMethod {
             priority,
@@ -163,7 +163,7 @@ on_both! {
         }
     }
 
-    async fn payments_are_saved_and_found(ground) {
+    async fn payments_are_saved_and_found(ground: &TestDatabase) {
         let ada = ada(ground).await;
         let sub = samples::subscription(ada.id);
         let invoices = [Invoice { subscription_id: Some(sub.id), ..samples::invoice(ada.id) }, samples::invoice(ada.id), samples::invoice(ada.id)];
@@ -215,7 +215,7 @@ on_both! {
         saved_all_but(&rows[3], &changed, &after, &fixed);
     }
 
-    async fn refunds_are_saved_and_found(ground) {
+    async fn refunds_are_saved_and_found(ground: &TestDatabase) {
         let ada = ada(ground).await;
         let invoice = samples::invoice(ada.id);
         let payment = samples::payment(&invoice);
@@ -238,7 +238,7 @@ on_both! {
         saved_all_but(&first, &changed, &after, &["payment_id", "invoice_id", "timeline", "amount", "returned_before", "currency", "reason", "created_at"]);
     }
 
-    async fn a_repeat_gets_what_was_kept(ground) {
+    async fn a_repeat_gets_what_was_kept(ground: &TestDatabase) {
         let (owner, other) = (samples::id(), samples::id());
         let never = samples::minute(-1440);
         let take = async |owner, key: &str, digest: &str, now, expired| ground.write(async |tx: &mut Tx| store::idempotency::take(tx, owner, key, digest, now, expired).await).await;
@@ -258,7 +258,7 @@ on_both! {
         assert_eq!(ground.write(async |tx: &mut Tx| store::idempotency::remove_expired(tx, samples::minute(5)).await).await, 1);
     }
 
-    async fn old_runs_are_removed_by_their_ids(ground) {
+    async fn old_runs_are_removed_by_their_ids(ground: &TestDatabase) {
         let at = |minutes: i64| -> RunId { Id::from_bits((samples::minute(minutes).timestamp_millis() as u128) << 80 | 7) };
         for minutes in [-2, -1, 0, 1] {
             ground.write(async |tx: &mut Tx| store::runs::insert(tx, JobRun { id: at(minutes), ..samples::job_run() }).await).await;
@@ -269,7 +269,7 @@ on_both! {
         assert_eq!(ground.count("job_runs").await, 2);
     }
 
-    async fn an_operator_is_told_of_what_is_stuck(ground) {
+    async fn an_operator_is_told_of_what_is_stuck(ground: &TestDatabase) {
         let db = &ground.db;
         let none = Finding::default();
         let gauges = store::health::gauges(db).await.expect("gauges");

@@ -10,10 +10,10 @@ use rebilld::{
     store::{self, Tx, health::Finding},
 };
 
-use super::{Ground, on_both, people::saved_all_but, samples};
+use super::{TestDatabase, on_both, people::saved_all_but, samples};
 
 /// Requests of invoices of their own.
-async fn stored(ground: &Ground, rows: Vec<PaymentRequest>) -> Vec<PaymentRequest> {
+async fn stored(ground: &TestDatabase, rows: Vec<PaymentRequest>) -> Vec<PaymentRequest> {
     let ada = samples::customer();
     let invoices: Vec<Invoice> =
         rows.iter().filter_map(|row| Some(Invoice { id: row.invoice_id?, ..samples::invoice(ada.id) })).collect();
@@ -36,12 +36,12 @@ fn due(status: RequestStatus, check: i64) -> PaymentRequest {
     PaymentRequest { next_check_at: Some(samples::minute(check)), ..request(status) }
 }
 
-async fn read(ground: &Ground, row: &PaymentRequest) -> PaymentRequest {
+async fn read(ground: &TestDatabase, row: &PaymentRequest) -> PaymentRequest {
     store::payment_requests::get(&ground.db, row.id).await.expect("read").expect("there")
 }
 
 on_both! {
-    async fn the_gateways_own_ids_are_known(ground) {
+    async fn the_gateways_own_ids_are_known(ground: &TestDatabase) {
         let asked = PaymentRequest { request_id: Some("145510OO".into()), ..request(RequestStatus::Sent) };
         let rows = stored(ground, vec![asked, request(RequestStatus::Unknown), request(RequestStatus::Sent)]).await;
         let ids: Vec<_> = rows[..2].iter().map(|row| row.id).collect();
@@ -50,7 +50,7 @@ on_both! {
         assert_eq!(store::payment_requests::request_ids(&ground.db, &[]).await.expect("read"), []);
     }
 
-    async fn they_are_saved_and_found(ground) {
+    async fn they_are_saved_and_found(ground: &TestDatabase) {
         let rows = stored(ground, vec![request(RequestStatus::Sent), request(RequestStatus::Paid)]).await;
         let (invoice, db) = (rows[0].invoice_id.expect("an invoice"), &ground.db);
         assert_eq!(store::payment_requests::of_invoice(db, invoice).await.expect("read"), [rows[0].clone()]);
@@ -69,7 +69,7 @@ on_both! {
         saved_all_but(&rows[0], &changed, &after, &fixed);
     }
 
-    async fn each_is_claimed_once_until_its_time_and_freed_by_the_next_life(ground) {
+    async fn each_is_claimed_once_until_its_time_and_freed_by_the_next_life(ground: &TestDatabase) {
         let elsewhere = Timeline::Test(samples::id());
         let rows = stored(ground, vec![
             due(RequestStatus::Sent, 0),
@@ -93,7 +93,7 @@ on_both! {
         assert_eq!(claim("c", None, 5, 10).await.len(), 4, "whoever dies is relieved");
     }
 
-    async fn what_is_open_ends_with_its_invoice_or_its_time(ground) {
+    async fn what_is_open_ends_with_its_invoice_or_its_time(ground: &TestDatabase) {
         let rows = stored(ground, vec![
             PaymentRequest { next_reminder_at: Some(samples::minute(-1)), ..request(RequestStatus::Sent) },
             PaymentRequest { ending: Some(Ending::Expired), ..request(RequestStatus::Sent) },
@@ -119,7 +119,7 @@ on_both! {
         assert_eq!(store::awaited::request(db, Timeline::Wall).await.expect("read"), Some(samples::minute(9)));
     }
 
-    async fn parked_ones_are_shown_and_open_ones_counted(ground) {
+    async fn parked_ones_are_shown_and_open_ones_counted(ground: &TestDatabase) {
         let rows = stored(ground, vec![request(RequestStatus::Parked), request(RequestStatus::Sent), request(RequestStatus::Expired)]).await;
         let gauges = store::health::gauges(&ground.db).await.expect("gauges");
         assert_eq!((gauges.payment_requests_open, gauges.payment_requests_parked), (1, 1));
@@ -129,7 +129,7 @@ on_both! {
         assert_eq!((shown.len(), shown[0].id, &shown[0].reference), (1, rows[0].id, &rows[0].reference));
     }
 
-    async fn a_surplus_is_claimed_once_and_failures_are_counted(ground) {
+    async fn a_surplus_is_claimed_once_and_failures_are_counted(ground: &TestDatabase) {
         let rows = stored(ground, vec![PaymentRequest { role: Role::Extra, ..request(RequestStatus::Paid) }]).await;
         let invoice = Invoice { id: rows[0].invoice_id.expect("an invoice"), ..samples::invoice(rows[0].customer_id) };
         let paid = |at: i64| Payment {
@@ -160,7 +160,7 @@ on_both! {
         }
     }
 
-    async fn who_was_charged_last_and_who_can_be_asked(ground) {
+    async fn who_was_charged_last_and_who_can_be_asked(ground: &TestDatabase) {
         let ada = samples::customer();
         let bob = samples::customer();
         let invoices = [samples::invoice(ada.id), samples::invoice(ada.id), Invoice { status: InvoiceStatus::Void, ..samples::invoice(bob.id) }];

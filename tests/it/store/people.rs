@@ -19,7 +19,7 @@ use rebilld::{
 };
 use serde_json::Value;
 
-use super::{Ground, on_both, samples};
+use super::{TestDatabase, on_both, samples};
 
 fn fields<T: Row>(row: &T) -> serde_json::Map<String, Value> {
     match serde_json::to_value(row).expect("json") {
@@ -40,7 +40,7 @@ pub fn saved_all_but<T: Row>(before: &T, changed: &T, after: &T, kept: &[&str]) 
     assert_eq!(kept.iter().filter(|name| equal(name)).count(), 0, "{}: the samples must differ in what is kept", T::TABLE);
 }
 
-async fn shelf<K: CatalogKind>(ground: &Ground)
+async fn shelf<K: CatalogKind>(ground: &TestDatabase)
 where
     Entry<K>: Record,
 {
@@ -72,7 +72,7 @@ where
 }
 
 on_both! {
-    async fn keys_are_found_by_digest_and_revoked_once(ground) {
+    async fn keys_are_found_by_digest_and_revoked_once(ground: &TestDatabase) {
         let key = |name: &str| ApiKey { name: name.into(), scope: Scope::Admin, ..samples::api_key() };
         let keys = [key("boot"), key("boot"), key("boot"), key("other")];
         for key in &keys {
@@ -96,12 +96,12 @@ on_both! {
         }
     }
 
-    async fn both_shelves_of_the_catalog(ground) {
+    async fn both_shelves_of_the_catalog(ground: &TestDatabase) {
         shelf::<AddOn>(ground).await;
         shelf::<Discount>(ground).await;
     }
 
-    async fn plans_are_found_saved_and_deleted(ground) {
+    async fn plans_are_found_saved_and_deleted(ground: &TestDatabase) {
         let (plain, full) = (samples::plan(), Plan { reference: Some("gold".into()), ..samples::full_plan() });
         ground.write(async |tx: &mut Tx| {
             store::plans::insert(tx, &plain).await?;
@@ -122,7 +122,7 @@ on_both! {
         assert_eq!(ground.count("plans").await, 1);
     }
 
-    async fn customers_are_found_saved_and_deleted(ground) {
+    async fn customers_are_found_saved_and_deleted(ground: &TestDatabase) {
         let (plain, full) = (samples::customer(), Customer { reference: Some("ada".into()), ..samples::full_customer() });
         ground.write(async |tx: &mut Tx| {
             store::customers::insert(tx, &plain).await?;
@@ -157,7 +157,7 @@ on_both! {
         assert_eq!((ground.count("customers").await, ground.count("credits").await), (1, 0));
     }
 
-    async fn a_customer_is_tied_down_by_what_runs_and_what_was_billed(ground) {
+    async fn a_customer_is_tied_down_by_what_runs_and_what_was_billed(ground: &TestDatabase) {
         let ada = samples::customer();
         ground.write(async |tx: &mut Tx| store::customers::insert(tx, &ada).await).await;
         for status in SubscriptionStatus::ALL {
@@ -174,7 +174,7 @@ on_both! {
         assert!(!ground.write(async |tx: &mut Tx| store::customers::has_invoices(tx, samples::id()).await).await);
     }
 
-    async fn methods_come_default_first_then_by_priority(ground) {
+    async fn methods_come_default_first_then_by_priority(ground: &TestDatabase) {
         let (ada, bob) = (samples::customer(), samples::customer());
         let of = |priority, is_default| PaymentMethod { priority, is_default, ..samples::method(ada.id) };
         let methods = [of(5, false), of(9, true), of(-1, false), of(5, false)];
@@ -216,7 +216,7 @@ on_both! {
         assert_eq!(ground.write(async |tx: &mut Tx| store::payment_methods::lock(tx, methods[0].id).await).await, None);
     }
 
-    async fn a_clock_goes_with_everything_on_it_and_nothing_else(ground) {
+    async fn a_clock_goes_with_everything_on_it_and_nothing_else(ground: &TestDatabase) {
         let clock = samples::clock();
         let on_it = Customer { timeline: Timeline::Test(clock.id), ..samples::customer() };
         let beside = samples::customer();

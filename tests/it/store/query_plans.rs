@@ -17,7 +17,7 @@ use rebilld::{
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row as _, SqliteConnection};
 
-use super::{Ground, on_both, samples};
+use super::{TestDatabase, on_both, samples};
 use crate::rust_text::Text;
 
 const ROWS: i64 = 20_000;
@@ -47,7 +47,7 @@ const READ_ALL: &[(&str, &str)] = &[
 ];
 
 /// 20,000 of each, of which a handful are due, as in life.
-async fn fill(ground: &Ground) {
+async fn fill(ground: &TestDatabase) {
     let referred = |i| Customer { reference: Some(format!("ref-{i}")), ..samples::customer() };
     let customers: Vec<Customer> = (0..ROWS).map(referred).collect();
     let handful = |i: usize| i.is_multiple_of(200).then(|| samples::minute(-(i as i64)));
@@ -243,7 +243,7 @@ fn read_whole(sql: &str, plan: &str, postgres: bool) -> Vec<String> {
 }
 
 on_both! {
-    async fn no_statement_reads_a_whole_table(ground) {
+    async fn no_statement_reads_a_whole_table(ground: &TestDatabase) {
         fill(ground).await;
         let mut slow = Vec::new();
         let postgres = ground.db.is_postgres();
@@ -264,7 +264,7 @@ on_both! {
 }
 
 on_both! {
-    async fn due_scans_use_their_partial_index(ground) {
+    async fn due_scans_use_their_partial_index(ground: &TestDatabase) {
         fill(ground).await;
         let postgres = ground.db.is_postgres();
         let mut lite = if postgres { None } else { Some(SqliteConnection::connect(&ground.url).await.expect("connected")) };

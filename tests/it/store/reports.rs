@@ -14,10 +14,10 @@ use rebilld::{
     },
 };
 
-use super::{on_both, samples};
+use super::{TestDatabase, on_both, samples};
 
 on_both! {
-    async fn figures_are_those_of_their_span_timeline_and_currency(ground) {
+    async fn figures_are_those_of_their_span_timeline_and_currency(ground: &TestDatabase) {
         let (ada, test) = (samples::customer(), Timeline::Test(samples::id()));
         let yen: Currency = "JPY".parse().expect("currency");
         let invoice = |timeline, currency| Invoice { timeline, currency, ..samples::invoice(ada.id) };

@@ -13,14 +13,14 @@ use rebilld::{
 };
 use serde_json::json;
 
-use super::{Ground, on_both, samples};
+use super::{TestDatabase, on_both, samples};
 
-async fn hold(ground: &Ground, subscriptions: &[Subscription]) {
+async fn hold(ground: &TestDatabase, subscriptions: &[Subscription]) {
     ground.write(async |tx: &mut Tx| store::subscriptions::insert(tx, subscriptions).await).await;
 }
 
 on_both! {
-    async fn one_runs_at_a_time_and_is_taken_by_one(ground) {
+    async fn one_runs_at_a_time_and_is_taken_by_one(ground: &TestDatabase) {
         let first = samples::roll_out();
         ground.write(async |tx: &mut Tx| store::roll_outs::insert(tx, &first).await).await;
         let second = RollOut { id: samples::id(), ..first.clone() };
@@ -43,7 +43,7 @@ on_both! {
         ground.write(async |tx: &mut Tx| store::roll_outs::insert(tx, &second).await).await;
     }
 
-    async fn what_is_running_comes_once_each_by_id(ground) {
+    async fn what_is_running_comes_once_each_by_id(ground: &TestDatabase) {
         let ada = samples::customer();
         ground.write(async |tx: &mut Tx| store::customers::insert(tx, &ada).await).await;
         let (plan, other, entry) = (samples::id(), samples::id(), samples::id::<AddOn>().to_string());
@@ -88,7 +88,7 @@ on_both! {
         }).await;
     }
 
-    async fn many_are_asked_for_what_one_would_be(ground) {
+    async fn many_are_asked_for_what_one_would_be(ground: &TestDatabase) {
         let (ada, bob, clock) = (samples::customer(), samples::customer(), samples::clock());
         let billed = |customer| Subscription { next_cycle: 2, period_end: Some("2026-07-01".parse().expect("date")), ..samples::subscription(customer) };
         let (one, two) = (billed(ada.id), billed(bob.id));

@@ -23,7 +23,7 @@ use rebilld::{
 };
 use serde_json::{Map, Value};
 
-use super::{Ground, on_both, samples};
+use super::{TestDatabase, on_both, samples};
 
 /// Columns that are null in a row.
 fn nulls<T: Row>(row: &T) -> BTreeSet<String> {
@@ -33,7 +33,7 @@ fn nulls<T: Row>(row: &T) -> BTreeSet<String> {
     fields.into_iter().filter(|(_, value)| value.is_null()).map(|(name, _)| name).collect()
 }
 
-async fn nullable(ground: &Ground, table: &'static str) -> BTreeSet<String> {
+async fn nullable(ground: &TestDatabase, table: &'static str) -> BTreeSet<String> {
     let sql = if ground.db.is_postgres() {
         "select cast(column_name as text) from information_schema.columns
          where table_schema = 'public' and table_name = $1 and is_nullable = 'YES'"
@@ -45,7 +45,7 @@ async fn nullable(ground: &Ground, table: &'static str) -> BTreeSet<String> {
 }
 
 /// Writes the rows and reads them back. Between them every column that may be null is so once, and set once.
-async fn kept<T: Row + Record + Debug>(ground: &Ground, rows: Vec<T>) {
+async fn kept<T: Row + Record + Debug>(ground: &TestDatabase, rows: Vec<T>) {
     let may_be_null = nullable(ground, T::TABLE).await;
     let null_somewhere: BTreeSet<String> = rows.iter().flat_map(nulls).collect();
     assert_eq!(null_somewhere, may_be_null, "{}: columns that are null in some row", T::TABLE);
@@ -64,12 +64,12 @@ async fn kept<T: Row + Record + Debug>(ground: &Ground, rows: Vec<T>) {
     assert!(!found.has_more);
 }
 
-async fn batch<T: Batched>(ground: &Ground, sql: &'static str) -> Vec<T> {
+async fn batch<T: Batched>(ground: &TestDatabase, sql: &'static str) -> Vec<T> {
     ground.db.query(sql).batch().await.expect("read")
 }
 
 on_both! {
-    async fn every_column_is_kept(ground) {
+    async fn every_column_is_kept(ground: &TestDatabase) {
         kept(ground, vec![samples::clock(), samples::full_clock()]).await;
         kept(ground, vec![samples::api_key(), samples::full_api_key()]).await;
         kept(ground, vec![samples::entry::<AddOn>(), samples::full_entry()]).await;
@@ -113,7 +113,7 @@ on_both! {
         kept(ground, vec![samples::job_run(), run]).await;
     }
 
-    async fn a_batch_holds_the_same_rows_in_the_same_order(ground) {
+    async fn a_batch_holds_the_same_rows_in_the_same_order(ground: &TestDatabase) {
         let (ada, bob) = (samples::customer(), samples::full_customer());
         ground.write(async |tx: &mut Tx| tx.insert_rows(&[ada.clone(), bob.clone()]).await).await;
         assert_eq!(batch::<Subscription>(ground, "select * from subscriptions").await, vec![]);
@@ -128,7 +128,7 @@ on_both! {
         assert_eq!(batch::<Invoice>(ground, "select * from invoices order by id").await, invoices);
     }
 
-    async fn a_batch_does_not_tell_what_it_cannot_read(ground) {
+    async fn a_batch_does_not_tell_what_it_cannot_read(ground: &TestDatabase) {
         let ada = samples::customer();
         let row = samples::subscription(ada.id);
         ground.write(async |tx: &mut Tx| tx.insert_rows(std::slice::from_ref(&ada)).await).await;
@@ -138,7 +138,7 @@ on_both! {
         assert!(refused.contains("what this version cannot read") && !refused.contains("4711"), "{refused}");
     }
 
-    async fn every_word_of_every_enum_is_taken(ground) {
+    async fn every_word_of_every_enum_is_taken(ground: &TestDatabase) {
         let ada = samples::customer();
         ground.write(async |tx: &mut Tx| store::customers::insert(tx, &ada).await).await;
         for status in SubscriptionStatus::ALL {
@@ -200,7 +200,7 @@ on_both! {
         }
     }
 
-    async fn instants_sort_as_they_pass(ground) {
+    async fn instants_sort_as_they_pass(ground: &TestDatabase) {
         // Texts of different lengths on SQLite: without a fraction, with three digits, with six.
         let texts = ["0001-01-01T00:00:00Z", "1969-12-31T23:59:59.999999Z", "2026-06-01T11:59:59.999Z", "2026-06-01T12:00:00Z",
             "2026-06-01T12:00:00.000001Z", "2026-06-01T12:00:00.001Z", "2026-06-01T12:00:00.001001Z", "2026-06-01T12:00:01Z", "9999-12-31T23:59:59.999999Z"];
@@ -219,7 +219,7 @@ on_both! {
         assert_eq!(store::clocks::get(&ground.db, clocks[0].id).await.expect("read").expect("clock").now_at, samples::noon());
     }
 
-    async fn a_percentage_stays_what_it_was(ground) {
+    async fn a_percentage_stays_what_it_was(ground: &TestDatabase) {
         let entry = samples::full_entry::<AddOn>();
         assert_eq!(entry.adjustment(), Adjustment::Amount(0), "beyond any percentage, and kept all the same");
         let entry = rebilld::domain::catalog::Entry { percentage: Some(12_345), ..entry };

@@ -8,22 +8,22 @@ use rebilld::{
     },
 };
 
-use super::{Ground, on_both, samples};
+use super::{TestDatabase, on_both, samples};
 
-async fn append(ground: &Ground, count: usize, kind: &str) -> Vec<EventId> {
+async fn append(ground: &TestDatabase, count: usize, kind: &str) -> Vec<EventId> {
     let events: Vec<Event> = (0..count).map(|_| samples::event(kind, "x")).collect();
     ground.write(async |tx: &mut Tx| store::events::append(tx, &events).await).await;
     events.iter().map(|event| event.id).collect()
 }
 
-async fn page(ground: &Ground, cursor: Cursor, limit: i64, filters: &[(&'static str, &str)]) -> (Vec<EventId>, bool) {
+async fn page(ground: &TestDatabase, cursor: Cursor, limit: i64, filters: &[(&'static str, &str)]) -> (Vec<EventId>, bool) {
     let filters = filters.iter().map(|(column, value)| (*column, (*value).to_owned())).collect();
     let found = page::list::<Event>(&ground.db, Request { filters, cursor, limit }).await.expect("page");
     (found.rows.iter().map(|event| event.id).collect(), found.has_more)
 }
 
 on_both! {
-    async fn pages_have_no_gap_and_no_overlap_while_rows_come_in(ground) {
+    async fn pages_have_no_gap_and_no_overlap_while_rows_come_in(ground: &TestDatabase) {
         let mut there = append(ground, 300, "a").await;
         let (mut seen, mut cursor) = (Vec::new(), Cursor::Newest);
         loop {
@@ -60,7 +60,7 @@ on_both! {
         assert_eq!(seen, newer);
     }
 
-    async fn filters_and_limits_are_exact(ground) {
+    async fn filters_and_limits_are_exact(ground: &TestDatabase) {
         let first = append(ground, 10, "a").await;
         let second = append(ground, 10, "b").await;
         let newest = |ids: &[EventId]| ids.iter().rev().copied().collect::<Vec<_>>();
@@ -75,7 +75,7 @@ on_both! {
         assert_eq!(page(ground, Cursor::Newest, 10, &[("type", samples::HARD)]).await, (vec![], false));
     }
 
-    async fn the_earliest_comes_first_on_its_timeline(ground) {
+    async fn the_earliest_comes_first_on_its_timeline(ground: &TestDatabase) {
         let (ada, test) = (samples::customer(), Timeline::Test(samples::id()));
         let of = |timeline, due: &[i64]| due.iter().map(|at| Subscription { timeline, due_at: Some(samples::minute(*at)), ..samples::subscription(ada.id) }).collect::<Vec<_>>();
         let owed = |timeline, due: &[i64]| due.iter().map(|at| Invoice { timeline, next_attempt_at: Some(samples::minute(*at)), ..samples::invoice(ada.id) }).collect::<Vec<_>>();

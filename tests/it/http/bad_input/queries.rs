@@ -6,7 +6,7 @@ use form_urlencoded::byte_serialize;
 use serde_json::Value;
 
 use super::{
-    super::on_both,
+    super::{TestServer, on_both},
     stage::Stage,
     sweep::{address, document, named, operations},
     wrong::resolved,
@@ -42,7 +42,7 @@ fn encoded(text: &str) -> String {
 }
 
 on_both! {
-    async fn every_parameter_of_every_query_refuses_what_is_wrong(door) {
+    async fn every_parameter_of_every_query_refuses_what_is_wrong(door: &TestServer) {
         let stage = Stage::set(door).await;
         let document = document(door).await;
         let before = stage.fingerprint(door).await;
@@ -76,7 +76,7 @@ on_both! {
         assert!(tried.len() > 300, "only {}", tried.len());
     }
 
-    async fn an_unknown_id_in_a_path_is_404_for_every_operation(door) {
+    async fn an_unknown_id_in_a_path_is_404_for_every_operation(door: &TestServer) {
         let stage = Stage::set(door).await;
         let document = document(door).await;
         let before = stage.fingerprint(door).await;

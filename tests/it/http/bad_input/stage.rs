@@ -25,7 +25,7 @@ use rebilld::{
 };
 use serde_json::{Value, json};
 
-use crate::http::Door;
+use crate::http::TestServer;
 
 /// Ids by name: `{sub}` in a path or body is put in for it.
 pub struct Stage {
@@ -43,7 +43,7 @@ pub fn installment_plan() -> Value {
 }
 
 impl Stage {
-    pub async fn set(door: &Door) -> Self {
+    pub async fn set(door: &TestServer) -> Self {
         let mut names = BTreeMap::new();
         let clock = door.clock("2026-06-01T00:00:00Z").await;
         let plain = json!({"name": "Ada", "reference": "ada", "clock_id": clock, "email": "ada@example.com"});
@@ -100,7 +100,7 @@ impl Stage {
     }
 
     /// What only gateways and accidents bring about.
-    async fn money(&mut self, door: &Door) {
+    async fn money(&mut self, door: &TestServer) {
         let invoices = door.invoices().await;
         let of = |name: &str| {
             invoices
@@ -219,7 +219,7 @@ impl Stage {
     }
 
     /// Every row of every table but those that keep answers for repeats.
-    pub async fn fingerprint(&self, door: &Door) -> Vec<String> {
+    pub async fn fingerprint(&self, door: &TestServer) -> Vec<String> {
         let rows: Vec<(String,)> = door.app.db.query(self.fingerprint).all().await.expect("rows");
         rows.into_iter().map(|row| row.0).collect()
     }

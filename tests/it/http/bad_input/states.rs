@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{super::on_both, stage::Stage};
+use super::{
+    super::{TestServer, on_both},
+    stage::Stage,
+};
 
 on_both! {
-    async fn an_action_out_of_place_is_409_and_changes_nothing(door) {
+    async fn an_action_out_of_place_is_409_and_changes_nothing(door: &TestServer) {
         let stage = Stage::set(door).await;
         let before = stage.fingerprint(door).await;
         let actions: &[(&str, Value)] = &[
@@ -73,7 +76,7 @@ on_both! {
         assert!(stage.fingerprint(door).await == before);
     }
 
-    async fn a_clock_on_its_way_refuses_another_errand(door) {
+    async fn a_clock_on_its_way_refuses_another_errand(door: &TestServer) {
         let stage = Stage::set(door).await;
         // Nobody moves clocks here, so it stays on its way.
         let advance = stage.fill("/v1/clocks/{clk}/advance");
@@ -84,7 +87,7 @@ on_both! {
         assert!(stage.fingerprint(door).await == before);
     }
 
-    async fn a_method_in_use_stays(door) {
+    async fn a_method_in_use_stays(door: &TestServer) {
         let stage = Stage::set(door).await;
         let body = json!({"customer": {"id": "ada"}, "amount": 1, "billing_frequency": "monthly", "payment_method_id": stage.names["pm"]});
         door.made("/v1/subscriptions", body).await;

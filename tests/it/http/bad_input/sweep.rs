@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::{
-    super::{Answer, Door, on_both},
+    super::{Answer, TestServer, on_both},
     stage::Stage,
     wrong::{self, has_type, resolved},
 };
@@ -122,7 +122,7 @@ pub fn address(path: &str) -> String {
     named
 }
 
-pub async fn document(door: &Door) -> Value {
+pub async fn document(door: &TestServer) -> Value {
     door.get("/openapi.json").await.ok(200)
 }
 
@@ -357,7 +357,7 @@ pub fn named(answer: &Answer, field: &str, sent: &str) {
 }
 
 on_both! {
-    async fn every_field_of_every_body_refuses_what_is_wrong(door) {
+    async fn every_field_of_every_body_refuses_what_is_wrong(door: &TestServer) {
         let stage = Stage::set(door).await;
         let document = document(door).await;
         let before = stage.fingerprint(door).await;
@@ -396,7 +396,7 @@ on_both! {
         assert!(seen.len() >= 30 && tried > 2000, "only {} operations, {tried} bodies", seen.len());
     }
 
-    async fn every_good_body_is_good(door) {
+    async fn every_good_body_is_good(door: &TestServer) {
         // Else the sweep would prove nothing.
         let stage = Stage::set(door).await;
         for (method, path, _) in operations(&document(door).await, &["post", "patch"]) {

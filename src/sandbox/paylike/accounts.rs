@@ -11,8 +11,8 @@ use super::{
         body::Body,
         ids::{RawId, object_id},
     },
-    books::{App, Merchant},
     refusal::{Faults, Refusal},
+    state::{App, Merchant},
 };
 use crate::domain::money::Currency;
 

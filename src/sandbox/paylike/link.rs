@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::{
     super::{State, body::Body, ids::object_id},
-    books::Transaction,
     refusal::Decline,
+    state::Transaction,
     transactions,
 };
 use crate::domain::money::{Currency, MAX_AMOUNT_MINOR};

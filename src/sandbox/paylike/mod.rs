@@ -1,10 +1,10 @@
 //! The pretend Paylike: its paths at the root, its keys, and what a fault can be aimed at.
 
 mod accounts;
-mod books;
 mod link;
 mod list;
 mod refusal;
+mod state;
 mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,13 +22,13 @@ use super::{
     reply::Reply,
 };
 use crate::domain::money::Currency;
-use books::{Action, Line, Merchant, SavedCard, Trail, Transaction};
 use list::{Window, lines};
 use refusal::{Faults, Refusal};
+use state::{Action, Line, Merchant, SavedCard, Trail, Transaction};
 
-pub use books::Books;
 pub use link::pay;
 pub use refusal::CODES;
+pub use state::Books;
 pub use transactions::dispute;
 
 /// Answers one call. `decline` is the code of a decline fault.

@@ -11,8 +11,8 @@ use super::{
         ids::{RawId, object_id, parse_object_id},
         ledger,
     },
-    books::{Action, Line, Trail, Transaction},
     refusal::{Decline, Faults, Refusal},
+    state::{Action, Line, Trail, Transaction},
 };
 use crate::domain::money::{Currency, MAX_AMOUNT_MINOR};
 

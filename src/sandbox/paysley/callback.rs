@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::books::{Payment, Request, major, transaction_id};
+use super::state::{Payment, Request, major, transaction_id};
 
 /// One call to be made.
 #[derive(Debug, Clone)]

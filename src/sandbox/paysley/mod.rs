@@ -1,10 +1,10 @@
 //! The pretend Paysley (and Kurv, its other name, without the `/v2`): customers are asked by e-mail, SMS or link, and pay by hand.
 
-mod books;
 mod callback;
 mod payments;
 mod refusal;
 mod requests;
+mod state;
 
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -17,9 +17,9 @@ use super::{
 };
 use refusal::Refusal;
 
-pub use books::{Asked, Books};
 pub use callback::Callback;
 pub use payments::{Pay, dispute, pay, run_schedules};
+pub use state::{Asked, Books};
 
 /// Whether a path without `/v2` is one of Paysley's.
 pub fn owns(path: &str) -> bool {

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::{
     super::{State, body::Body, call::Gateway, ledger},
-    books::{Books, Payment, Schedule, date, major},
     callback::Callback,
     refusal::Refusal,
+    state::{Books, Payment, Schedule, date, major},
 };
 use crate::domain::money::Currency;
 
@@ -72,7 +72,7 @@ pub fn pay_by_itself(state: &mut State, now: DateTime<Utc>) {
     let token = request.fields.get("email").and_then(Value::as_str).unwrap_or_default().to_owned();
     let declined = state.scripts.next(&format!("{token} {}", request.reference), request.amount, 202) != Some(0);
     let outcome = Some(if declined { Outcome::Decline } else { Outcome::Approve });
-    let chosen = Pay { transaction_id: Some(super::books::transaction_id(*number)), outcome, ..Pay::default() };
+    let chosen = Pay { transaction_id: Some(super::state::transaction_id(*number)), outcome, ..Pay::default() };
     // It was made a moment ago: nothing hinders its payment.
     let _ = pay(state, &chosen, now);
 }

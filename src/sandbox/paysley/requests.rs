@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     super::body::Body,
-    books::{Books, Payment, Request, Schedule, date, major, transaction_id},
     refusal::Refusal,
+    state::{Books, Payment, Request, Schedule, date, major, transaction_id},
 };
 use crate::domain::money::Currency;
 

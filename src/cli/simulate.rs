@@ -24,7 +24,7 @@ use crate::{
     daemon::{self, Signals},
     domain::{customer::Timeline, money::Percentage},
     jobs::rehearsal,
-    sandbox::{self, Anyone, Running},
+    sandbox::{self, Anyone, SandboxServer},
     store::{self, Db},
     telemetry,
 };
@@ -129,7 +129,7 @@ async fn copy(config: &Config, file: &Path, now: DateTime<Utc>) -> anyhow::Resul
 }
 
 /// Every gateway keeps its name and kind and nothing else: no address and no key of a real one is left.
-fn replace_gateways(config: &mut Config, sandbox: &Running) {
+fn replace_gateways(config: &mut Config, sandbox: &SandboxServer) {
     for gateway in config.gateways.values_mut() {
         let (base_url, api_key, merchant_id) = match gateway.kind {
             GatewayKind::Paylike => (sandbox.url(), sandbox::PAYLIKE_KEY, sandbox::PAYLIKE_MERCHANT),
@@ -152,7 +152,7 @@ fn replace_gateways(config: &mut Config, sandbox: &Running) {
     }
 }
 
-async fn show(app: &Arc<App>, sandbox: &Running, from: DateTime<Utc>, until: DateTime<Utc>) -> anyhow::Result<ExitCode> {
+async fn show(app: &Arc<App>, sandbox: &SandboxServer, from: DateTime<Utc>, until: DateTime<Utc>) -> anyhow::Result<ExitCode> {
     let mut progress = Progress::new(from.date_naive(), until.date_naive());
     rehearsal::rehearse(app, until, |now, counts| progress.arrived(now, counts)).await?;
     progress.done();

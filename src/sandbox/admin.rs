@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use super::{
     Sandbox,
-    call::Gateway,
-    chaos::{Chaos, Settings},
+    call::SandboxGateway,
+    chaos::{Chaos, ChaosSettings},
     faults::Rule,
     fixtures, fluidpay, paylike,
     scripts::Script,
@@ -26,13 +26,12 @@ use super::{
 /// The most tokens one request makes.
 const MAX_TOKENS: usize = 1_000_000;
 
-type Shared = State<Arc<Sandbox>>;
-type Answer = Result<Json<Value>, Refused>;
+type AdminResult = Result<Json<Value>, AdminError>;
 
 /// A request to the switches that makes no sense; the text says why.
-pub struct Refused(String);
+pub struct AdminError(String);
 
-impl IntoResponse for Refused {
+impl IntoResponse for AdminError {
     fn into_response(self) -> Response {
         (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "error": self.0 }))).into_response()
     }
@@ -56,9 +55,9 @@ pub fn routes(sandbox: Arc<Sandbox>) -> Router {
 }
 
 /// Reads a JSON body whatever its content type; nothing at all is an empty object.
-fn read<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Refused> {
+fn read<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, AdminError> {
     let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
-    serde_json::from_slice(bytes).map_err(|error| Refused(error.to_string()))
+    serde_json::from_slice(bytes).map_err(|error| AdminError(error.to_string()))
 }
 
 #[derive(Deserialize)]
@@ -66,15 +65,18 @@ fn read<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Refused> {
 struct LedgerQuery {
     #[serde(default)]
     summary: bool,
-    gateway: Option<Gateway>,
+    gateway: Option<SandboxGateway>,
     reference: Option<String>,
     #[serde(default)]
     offset: usize,
     limit: Option<usize>,
 }
 
-async fn ledger(State(sandbox): Shared, query: Result<Query<LedgerQuery>, axum::extract::rejection::QueryRejection>) -> Answer {
-    let Query(query) = query.map_err(|error| Refused(error.body_text()))?;
+async fn ledger(
+    State(sandbox): State<Arc<Sandbox>>,
+    query: Result<Query<LedgerQuery>, axum::extract::rejection::QueryRejection>,
+) -> AdminResult {
+    let Query(query) = query.map_err(|error| AdminError(error.body_text()))?;
     let state = sandbox.state();
     if query.summary {
         let summary = state.ledger.summary();
@@ -95,37 +97,37 @@ async fn ledger(State(sandbox): Shared, query: Result<Query<LedgerQuery>, axum::
     Ok(Json(json!({ "data": entries })))
 }
 
-async fn list_faults(State(sandbox): Shared) -> Json<Value> {
+async fn list_faults(State(sandbox): State<Arc<Sandbox>>) -> Json<Value> {
     Json(json!({ "data": sandbox.state().faults.rules() }))
 }
 
-async fn add_fault(State(sandbox): Shared, body: Bytes) -> Answer {
+async fn add_fault(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> AdminResult {
     let rule: Rule = read(&body)?;
     let shown = json!({ "data": rule });
     sandbox.add_fault(rule);
     Ok(Json(shown))
 }
 
-async fn clear_faults(State(sandbox): Shared) -> Json<Value> {
+async fn clear_faults(State(sandbox): State<Arc<Sandbox>>) -> Json<Value> {
     sandbox.clear_faults();
     Json(json!({ "data": [] }))
 }
 
-async fn show_chaos(State(sandbox): Shared) -> Json<Value> {
+async fn show_chaos(State(sandbox): State<Arc<Sandbox>>) -> Json<Value> {
     let state = sandbox.state();
     let chaos = state.chaos.as_ref();
     Json(json!({ "data": chaos.map(|chaos| json!({ "settings": chaos.settings(), "struck": chaos.struck() })) }))
 }
 
-async fn start_chaos(State(sandbox): Shared, body: Bytes) -> Answer {
-    let settings: Settings = read(&body)?;
+async fn start_chaos(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> AdminResult {
+    let settings: ChaosSettings = read(&body)?;
     let shown = json!({ "data": settings });
-    let chaos = Chaos::new(settings).map_err(Refused)?;
+    let chaos = Chaos::new(settings).map_err(AdminError)?;
     sandbox.state().chaos = Some(chaos);
     Ok(Json(shown))
 }
 
-async fn stop_chaos(State(sandbox): Shared) -> Json<Value> {
+async fn stop_chaos(State(sandbox): State<Arc<Sandbox>>) -> Json<Value> {
     let chaos = sandbox.state().chaos.take();
     Json(json!({ "data": chaos.map(|chaos| json!({ "settings": chaos.settings(), "struck": chaos.struck() })) }))
 }
@@ -137,7 +139,7 @@ struct Settle {
     at_once: Option<bool>,
 }
 
-async fn settle(State(sandbox): Shared, body: Bytes) -> Answer {
+async fn settle(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> AdminResult {
     let asked: Settle = read(&body)?;
     if let Some(at_once) = asked.at_once {
         sandbox.state().fluidpay.settle_at_once(at_once);
@@ -145,12 +147,12 @@ async fn settle(State(sandbox): Shared, body: Bytes) -> Answer {
     Ok(Json(json!({ "data": { "settled": sandbox.settle() } })))
 }
 
-async fn asked(State(sandbox): Shared) -> Json<Value> {
+async fn asked(State(sandbox): State<Arc<Sandbox>>) -> Json<Value> {
     Json(json!({ "data": sandbox.asked() }))
 }
 
-async fn pay(State(sandbox): Shared, body: Bytes) -> Answer {
-    let payment_id = sandbox.pay(read(&body)?).await.map_err(Refused)?;
+async fn pay(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> AdminResult {
+    let payment_id = sandbox.pay(read(&body)?).await.map_err(AdminError)?;
     Ok(Json(json!({ "data": { "payment_id": payment_id } })))
 }
 
@@ -162,9 +164,9 @@ struct PayLink {
     decline: Option<u16>,
 }
 
-async fn pay_link(State(sandbox): Shared, body: Bytes) -> Answer {
+async fn pay_link(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> AdminResult {
     let PayLink { link, decline } = read(&body)?;
-    let transaction_id = sandbox.pay_link(&link, decline).map_err(Refused)?;
+    let transaction_id = sandbox.pay_link(&link, decline).map_err(AdminError)?;
     Ok(Json(json!({ "data": { "transaction_id": transaction_id } })))
 }
 
@@ -174,7 +176,7 @@ struct ClockTo {
     now: DateTime<Utc>,
 }
 
-async fn run_schedules(State(sandbox): Shared, body: Bytes) -> Answer {
+async fn run_schedules(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> AdminResult {
     let ClockTo { now } = read(&body)?;
     Ok(Json(json!({ "data": { "payments": sandbox.run_schedules(now).await } })))
 }
@@ -187,10 +189,10 @@ struct Dispute {
     amount: i64,
 }
 
-async fn dispute(State(sandbox): Shared, body: Bytes) -> Answer {
+async fn dispute(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> AdminResult {
     let Dispute { transaction_id, amount } = read(&body)?;
     if !sandbox.dispute(&transaction_id, amount) {
-        return Err(Refused("no settled or captured transaction of this id has so much that can be disputed".to_owned()));
+        return Err(AdminError("no settled or captured transaction of this id has so much that can be disputed".to_owned()));
     }
     Ok(Json(json!({ "data": { "transaction_id": transaction_id, "amount": amount } })))
 }
@@ -199,7 +201,7 @@ async fn dispute(State(sandbox): Shared, body: Bytes) -> Answer {
 #[serde(deny_unknown_fields)]
 struct Tokens {
     #[serde(default = "default_gateway")]
-    gateway: Gateway,
+    gateway: SandboxGateway,
     count: usize,
     /// FluidPay only: how the ids begin.
     #[serde(default)]
@@ -211,30 +213,30 @@ struct Tokens {
     script: Option<Script>,
 }
 
-fn default_gateway() -> Gateway {
-    Gateway::FluidPay
+fn default_gateway() -> SandboxGateway {
+    SandboxGateway::FluidPay
 }
 
 fn approved_card() -> String {
     fixtures::APPROVED_CARD.to_owned()
 }
 
-async fn make_tokens(State(sandbox): Shared, body: Bytes) -> Answer {
+async fn make_tokens(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> AdminResult {
     let asked: Tokens = read(&body)?;
     if asked.count > MAX_TOKENS {
-        return Err(Refused(format!("count must be at most {MAX_TOKENS}")));
+        return Err(AdminError(format!("count must be at most {MAX_TOKENS}")));
     }
     if !fluidpay::TEST_CARDS.iter().any(|(number, _)| *number == asked.card) {
-        return Err(Refused("card must be one of the test cards".to_owned()));
+        return Err(AdminError("card must be one of the test cards".to_owned()));
     }
-    if asked.gateway == Gateway::Paysley {
-        return Err(Refused("Paysley keeps no tokens: its customers are asked".to_owned()));
+    if asked.gateway == SandboxGateway::Paysley {
+        return Err(AdminError("Paysley keeps no tokens: its customers are asked".to_owned()));
     }
     let now = (sandbox.now)();
     let mut state = sandbox.state();
     let ids = match asked.gateway {
-        Gateway::FluidPay => fluidpay::make_tokens(&mut state, asked.count, &asked.prefix, &asked.card, now),
-        Gateway::Paylike | Gateway::Paysley => paylike::make_tokens(&mut state, asked.count, now),
+        SandboxGateway::FluidPay => fluidpay::make_tokens(&mut state, asked.count, &asked.prefix, &asked.card, now),
+        SandboxGateway::Paylike | SandboxGateway::Paysley => paylike::make_tokens(&mut state, asked.count, now),
     };
     if let Some(script) = asked.script {
         for id in &ids {
@@ -245,13 +247,13 @@ async fn make_tokens(State(sandbox): Shared, body: Bytes) -> Answer {
     Ok(Json(json!({ "data": ids })))
 }
 
-async fn set_script(State(sandbox): Shared, Path(token): Path<String>, body: Bytes) -> Answer {
+async fn set_script(State(sandbox): State<Arc<Sandbox>>, Path(token): Path<String>, body: Bytes) -> AdminResult {
     let script: Script = read(&body)?;
     sandbox.set_script(&token, script);
     Ok(Json(json!({ "data": { "token": token } })))
 }
 
-async fn remove_script(State(sandbox): Shared, Path(token): Path<String>) -> Json<Value> {
+async fn remove_script(State(sandbox): State<Arc<Sandbox>>, Path(token): Path<String>) -> Json<Value> {
     let removed = sandbox.state().scripts.remove(&token);
     Json(json!({ "data": { "token": token, "removed": removed } }))
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 /// A parsed body or query. A form holds only texts, so numbers and flags are read from text there, and only there.
 #[derive(Debug, Clone, Default)]
-pub struct Body {
+pub struct WireBody {
     fields: Map<String, Value>,
     form: bool,
 }
@@ -14,7 +14,7 @@ pub struct Body {
 #[derive(Debug, PartialEq, Eq)]
 pub struct WrongType(pub &'static str);
 
-impl Body {
+impl WireBody {
     /// Reads a body by its content type. Nothing at all is an empty object.
     pub fn parse(content_type: &str, bytes: &[u8]) -> Result<Self, String> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn brackets_nest_and_yes_is_true() {
-        let body = Body::form(b"currency=DKK&company[country]=DK&test=yes&amount=250&custom[a][b]=x%20y&list[]=1&list[]=2");
+        let body = WireBody::form(b"currency=DKK&company[country]=DK&test=yes&amount=250&custom[a][b]=x%20y&list[]=1&list[]=2");
         assert_eq!(body.nested("company").text("country"), Ok(Some("DK")));
         assert_eq!(body.flag("test"), Ok(Some(true)));
         assert_eq!(body.integer("amount"), Ok(Some(250)));
@@ -146,18 +146,18 @@ mod tests {
 
     #[test]
     fn json_texts_are_not_numbers() {
-        let body = Body::parse("application/json", br#"{"amount":"100","part":1.5,"flag":"yes","gone":null}"#).expect("json");
+        let body = WireBody::parse("application/json", br#"{"amount":"100","part":1.5,"flag":"yes","gone":null}"#).expect("json");
         assert!(body.integer("amount").is_err() && body.integer("part").is_err() && body.flag("flag").is_err());
         assert_eq!(body.integer("gone"), Ok(None));
-        assert!(Body::parse("application/json", b"{").is_err());
-        assert!(Body::parse("application/vnd.api+json", b"").is_ok());
-        assert!(Body::parse("application/json", b"[1]").is_err());
+        assert!(WireBody::parse("application/json", b"{").is_err());
+        assert!(WireBody::parse("application/vnd.api+json", b"").is_ok());
+        assert!(WireBody::parse("application/json", b"[1]").is_err());
     }
 
     #[test]
     fn contradictory_brackets_do_not_panic() {
         for odd in ["a=1&a[b]=2", "a[]=1&a[b]=2", "[=1", "a[[b]]=1", "=x", "a[b]=1&a=2", "&&&"] {
-            let _ = Body::form(odd.as_bytes());
+            let _ = WireBody::form(odd.as_bytes());
         }
     }
 }

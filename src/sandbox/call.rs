@@ -3,17 +3,17 @@
 use std::fmt;
 
 use axum::{
-    body::{Body as HttpBody, to_bytes},
+    body::{Body, to_bytes},
     http::{Method, Request, header},
 };
 use serde::{Deserialize, Serialize};
 
-use super::body::Body;
+use super::body::WireBody;
 
 /// Which gateway's wire format was spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Gateway {
+pub enum SandboxGateway {
     FluidPay,
     Paylike,
     Paysley,
@@ -22,7 +22,7 @@ pub enum Gateway {
 /// What a call does to money; faults are aimed by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Operation {
+pub enum CallOperation {
     Charge,
     Authorize,
     Capture,
@@ -48,13 +48,13 @@ pub struct Target {
 
 /// A request as the gateways see it.
 #[derive(Debug)]
-pub struct Call {
-    pub gateway: Gateway,
+pub struct IncomingCall {
+    pub gateway: SandboxGateway,
     pub method: Method,
     /// The path as sent, prefix and all.
     pub path: String,
-    pub query: Body,
-    pub body: Body,
+    pub query: WireBody,
+    pub body: WireBody,
     /// Why the body could not be read.
     pub malformed: Option<String>,
     pub authorization: String,
@@ -64,25 +64,25 @@ pub struct Call {
 /// No gateway call is longer than this.
 const MAX_BODY_BYTES: usize = 1 << 20;
 
-impl Call {
-    pub async fn read(gateway: Gateway, request: Request<HttpBody>) -> Self {
+impl IncomingCall {
+    pub async fn read(gateway: SandboxGateway, request: Request<Body>) -> Self {
         let (parts, body) = request.into_parts();
         let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         let content_type = header(header::CONTENT_TYPE);
         let body = match to_bytes(body, MAX_BODY_BYTES).await {
             // Some clients send `{}` with a GET; it means nothing there.
-            Ok(_) if parts.method == Method::GET => Ok(Body::default()),
-            Ok(bytes) => Body::parse(&content_type, &bytes),
+            Ok(_) if parts.method == Method::GET => Ok(WireBody::default()),
+            Ok(bytes) => WireBody::parse(&content_type, &bytes),
             Err(_) => Err("the body could not be read".to_owned()),
         };
         let (body, malformed) = match body {
             Ok(body) => (body, None),
-            Err(reason) => (Body::default(), Some(reason)),
+            Err(reason) => (WireBody::default(), Some(reason)),
         };
         Self {
             gateway,
             path: parts.uri.path().to_owned(),
-            query: Body::form(parts.uri.query().unwrap_or_default().as_bytes()),
+            query: WireBody::form(parts.uri.query().unwrap_or_default().as_bytes()),
             body,
             malformed,
             authorization: header(header::AUTHORIZATION),
@@ -95,9 +95,9 @@ impl Call {
     pub fn segments(&self) -> Vec<&str> {
         let mut parts: Vec<&str> = self.path.split('/').filter(|part| !part.is_empty()).collect();
         let prefix = match self.gateway {
-            Gateway::FluidPay => Some(&"api"),
-            Gateway::Paysley => Some(&"v2"),
-            Gateway::Paylike => None,
+            SandboxGateway::FluidPay => Some(&"api"),
+            SandboxGateway::Paysley => Some(&"v2"),
+            SandboxGateway::Paylike => None,
         };
         if prefix.is_some() && parts.first() == prefix {
             parts.remove(0);
@@ -106,7 +106,7 @@ impl Call {
     }
 }
 
-impl fmt::Display for Gateway {
+impl fmt::Display for SandboxGateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::FluidPay => "fluidpay",

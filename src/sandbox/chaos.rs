@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    call::{Gateway, Operation},
+    call::{CallOperation, SandboxGateway},
     faults::Fault,
 };
 
@@ -26,7 +26,7 @@ pub struct Rates {
 /// What is posted to `/_sandbox/chaos`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
+pub struct ChaosSettings {
     #[serde(default)]
     pub seed: u64,
     pub rates: Rates,
@@ -55,22 +55,22 @@ fn insufficient_at_paylike() -> u16 {
 /// A running storm.
 #[derive(Debug)]
 pub struct Chaos {
-    settings: Settings,
+    settings: ChaosSettings,
     random: StdRng,
     struck: BTreeMap<&'static str, u64>,
 }
 
 impl Chaos {
     /// Refuses rates that add up to more than every call.
-    pub fn new(settings: Settings) -> Result<Self, String> {
-        let total: u32 = table(&settings, Gateway::FluidPay).iter().map(|(_, rate, _)| u32::from(*rate)).sum();
+    pub fn new(settings: ChaosSettings) -> Result<Self, String> {
+        let total: u32 = table(&settings, SandboxGateway::FluidPay).iter().map(|(_, rate, _)| u32::from(*rate)).sum();
         if total > 1000 {
             return Err(format!("rates add up to {total} thousandths of the calls"));
         }
         Ok(Self { random: StdRng::seed_from_u64(settings.seed), settings, struck: BTreeMap::new() })
     }
 
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &ChaosSettings {
         &self.settings
     }
 
@@ -81,10 +81,10 @@ impl Chaos {
 
     /// The fault for this call. Charges, authorizations and captures meet all of them (a capture asks no card, so it is
     /// never declined), lookups only lost connections and 5xx.
-    pub fn strike(&mut self, gateway: Gateway, operation: Operation) -> Option<Fault> {
-        let asks_card = matches!(operation, Operation::Charge | Operation::Authorize);
-        let moves_money = asks_card || matches!(operation, Operation::Capture | Operation::Request);
-        if !moves_money && operation != Operation::Lookup {
+    pub fn strike(&mut self, gateway: SandboxGateway, operation: CallOperation) -> Option<Fault> {
+        let asks_card = matches!(operation, CallOperation::Charge | CallOperation::Authorize);
+        let moves_money = asks_card || matches!(operation, CallOperation::Capture | CallOperation::Request);
+        if !moves_money && operation != CallOperation::Lookup {
             return None;
         }
         let mut draw: u16 = self.random.random_range(0..1000);
@@ -108,9 +108,9 @@ impl Chaos {
     }
 }
 
-fn table(settings: &Settings, gateway: Gateway) -> [(&'static str, u16, Fault); 7] {
+fn table(settings: &ChaosSettings, gateway: SandboxGateway) -> [(&'static str, u16, Fault); 7] {
     let rates = &settings.rates;
-    let code = if gateway == Gateway::FluidPay { settings.fluidpay_code } else { settings.paylike_code };
+    let code = if gateway == SandboxGateway::FluidPay { settings.fluidpay_code } else { settings.paylike_code };
     [
         ("drop_before", rates.drop_before, Fault::DropBefore),
         ("drop_after", rates.drop_after, Fault::DropAfter),
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     fn chaos(rates: Rates) -> Chaos {
-        let settings = Settings { seed: 7, rates, delay_ms: 50, fluidpay_code: 202, paylike_code: 7 };
+        let settings = ChaosSettings { seed: 7, rates, delay_ms: 50, fluidpay_code: 202, paylike_code: 7 };
         Chaos::new(settings).expect("rates fit")
     }
 
@@ -136,7 +136,7 @@ mod tests {
         let rates = Rates { drop_before: 100, drop_after: 100, decline: 300, ..Rates::default() };
         let run = || {
             let mut chaos = chaos(rates);
-            (0..500).map(|_| chaos.strike(Gateway::FluidPay, Operation::Charge)).collect::<Vec<_>>()
+            (0..500).map(|_| chaos.strike(SandboxGateway::FluidPay, CallOperation::Charge)).collect::<Vec<_>>()
         };
         let first = run();
         assert_eq!(first, run());
@@ -147,15 +147,15 @@ mod tests {
     #[test]
     fn lookups_meet_no_declines_and_accounts_meet_nothing() {
         let mut storm = chaos(Rates { decline: 500, delay: 500, ..Rates::default() });
-        assert!((0..100).all(|_| storm.strike(Gateway::Paylike, Operation::Lookup).is_none()));
+        assert!((0..100).all(|_| storm.strike(SandboxGateway::Paylike, CallOperation::Lookup).is_none()));
         let mut storm = chaos(Rates { drop_after: 1000, ..Rates::default() });
-        assert_eq!(storm.strike(Gateway::Paylike, Operation::Account), None);
-        assert_eq!(storm.strike(Gateway::Paylike, Operation::Lookup), Some(Fault::DropAfter));
+        assert_eq!(storm.strike(SandboxGateway::Paylike, CallOperation::Account), None);
+        assert_eq!(storm.strike(SandboxGateway::Paylike, CallOperation::Lookup), Some(Fault::DropAfter));
     }
 
     #[test]
     fn rates_beyond_every_call_are_refused() {
         let rates = Rates { drop_before: 600, drop_after: 600, ..Rates::default() };
-        assert!(Chaos::new(Settings { rates, ..chaos(Rates::default()).settings }).is_err());
+        assert!(Chaos::new(ChaosSettings { rates, ..chaos(Rates::default()).settings }).is_err());
     }
 }

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize, de};
 use serde_json::Value;
 
-use super::call::{Gateway, Operation, Target};
+use super::call::{CallOperation, SandboxGateway, Target};
 
 /// One thing that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,10 +30,10 @@ pub enum Fault {
 
 impl Fault {
     /// Declines only make sense where a card is asked, duplicates where the gateway calls; the rest can hit any call.
-    fn applies_to(self, operation: Operation) -> bool {
+    fn applies_to(self, operation: CallOperation) -> bool {
         match self {
-            Self::Decline { .. } => matches!(operation, Operation::Charge | Operation::Authorize),
-            Self::Duplicate => operation == Operation::Callback,
+            Self::Decline { .. } => matches!(operation, CallOperation::Charge | CallOperation::Authorize),
+            Self::Duplicate => operation == CallOperation::Callback,
             _ => true,
         }
     }
@@ -74,9 +74,9 @@ pub enum Match {
 #[serde(default, deny_unknown_fields)]
 pub struct Criteria {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub gateway: Option<Gateway>,
+    pub gateway: Option<SandboxGateway>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub operation: Option<Operation>,
+    pub operation: Option<CallOperation>,
     /// The stored customer or the earlier transaction that pays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
@@ -92,8 +92,8 @@ pub struct Criteria {
 /// A call as faults see it.
 #[derive(Debug)]
 pub struct Aim<'a> {
-    pub gateway: Gateway,
-    pub operation: Operation,
+    pub gateway: SandboxGateway,
+    pub operation: CallOperation,
     pub path: &'a str,
     pub target: Target,
 }
@@ -167,11 +167,11 @@ fn read_fault<'de, D: de::Deserializer<'de>>(deserializer: D) -> Result<Fault, D
 
 /// The switches that are set, oldest first; the first that matches strikes.
 #[derive(Debug, Default)]
-pub struct Faults {
+pub struct FaultRules {
     rules: Vec<Rule>,
 }
 
-impl Faults {
+impl FaultRules {
     pub fn add(&mut self, rule: Rule) {
         self.rules.push(rule);
     }
@@ -212,12 +212,12 @@ mod tests {
 
     fn charge(reference: &str) -> Aim<'static> {
         let target = Target { reference: Some(reference.to_owned()), amount: Some(100), ..Target::default() };
-        Aim { gateway: Gateway::FluidPay, operation: Operation::Charge, path: "/api/transaction", target }
+        Aim { gateway: SandboxGateway::FluidPay, operation: CallOperation::Charge, path: "/api/transaction", target }
     }
 
     #[test]
     fn a_rule_strikes_as_often_as_asked() {
-        let mut faults = Faults::default();
+        let mut faults = FaultRules::default();
         faults.add(rule(json!({"match": {"reference": "A"}, "fault": "drop_after", "times": 2})).expect("rule"));
         faults.add(rule(json!({"match": "transaction", "fault": {"kind": "delay", "ms": 5}, "times": 0})).expect("rule"));
         let struck: Vec<_> = ["B", "A", "A", "A"].map(|reference| faults.strike(&charge(reference))).into();
@@ -259,9 +259,9 @@ mod tests {
 
     #[test]
     fn declines_spare_captures_and_lookups() {
-        let mut faults = Faults::default();
+        let mut faults = FaultRules::default();
         faults.add(rule(json!({"fault": "decline:202"})).expect("rule"));
-        let capture = Aim { operation: Operation::Capture, ..charge("A") };
+        let capture = Aim { operation: CallOperation::Capture, ..charge("A") };
         assert_eq!(faults.strike(&capture), None);
         assert_eq!(faults.strike(&charge("A")), Some(Fault::Decline { code: 202 }));
         assert!(faults.is_empty());

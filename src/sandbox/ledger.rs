@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::call::Gateway;
+use super::call::SandboxGateway;
 use crate::domain::money::Currency;
 
 /// How money moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum Movement {
     /// A FluidPay sale, or a Paysley request that was paid.
     Charge,
     /// An authorization turned into money.
@@ -27,7 +27,7 @@ pub enum Kind {
     Credit,
 }
 
-impl Kind {
+impl Movement {
     fn sign(self) -> i64 {
         match self {
             Self::Charge | Self::Capture | Self::DisputeWon => 1,
@@ -38,9 +38,9 @@ impl Kind {
 
 /// One movement of money.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Entry {
-    pub gateway: Gateway,
-    pub kind: Kind,
+pub struct LedgerEntry {
+    pub gateway: SandboxGateway,
+    pub kind: Movement,
     /// The transaction charged, also for its refunds and voids.
     pub transaction_id: String,
     /// The caller's own: FluidPay's `order_id`, Paylike's `custom.reference`, Paysley's `reference_number`; empty when none was sent.
@@ -55,7 +55,7 @@ pub struct Entry {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Summary {
     pub entries: usize,
-    pub counts: BTreeMap<Kind, u64>,
+    pub counts: BTreeMap<Movement, u64>,
     /// Charges and captures less refunds, voids and credits, in minor units.
     pub net: BTreeMap<String, i64>,
     /// References charged through more than one transaction: each of them is a double charge.
@@ -65,15 +65,15 @@ pub struct Summary {
 /// Entries in the order in which money moved.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    entries: Vec<Entry>,
+    entries: Vec<LedgerEntry>,
 }
 
 impl Ledger {
-    pub fn record(&mut self, entry: Entry) {
+    pub fn record(&mut self, entry: LedgerEntry) {
         self.entries.push(entry);
     }
 
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[LedgerEntry] {
         &self.entries
     }
 
@@ -83,7 +83,7 @@ impl Ledger {
         for entry in &self.entries {
             *summary.counts.entry(entry.kind).or_default() += 1;
             *summary.net.entry(entry.currency.to_string()).or_default() += entry.kind.sign() * entry.amount;
-            if matches!(entry.kind, Kind::Charge | Kind::Capture) && !entry.reference.is_empty() {
+            if matches!(entry.kind, Movement::Charge | Movement::Capture) && !entry.reference.is_empty() {
                 let first = charged.entry(&entry.reference).or_insert(&entry.transaction_id);
                 if *first != entry.transaction_id {
                     summary.charged_twice.push(entry.reference.clone());
@@ -102,8 +102,8 @@ mod tests {
     fn the_summary_nets_and_names_double_charges() {
         let mut ledger = Ledger::default();
         let mut record = |kind, transaction_id: &str, reference: &str, amount| {
-            ledger.record(Entry {
-                gateway: Gateway::FluidPay,
+            ledger.record(LedgerEntry {
+                gateway: SandboxGateway::FluidPay,
                 kind,
                 transaction_id: transaction_id.to_owned(),
                 reference: reference.to_owned(),
@@ -112,12 +112,12 @@ mod tests {
                 at: DateTime::UNIX_EPOCH,
             });
         };
-        record(Kind::Charge, "t1", "A", 100);
-        record(Kind::Charge, "t2", "A", 100);
-        record(Kind::Capture, "t3", "B", 60);
-        record(Kind::Capture, "t3", "B", 40);
-        record(Kind::Void, "t2", "A", 100);
-        record(Kind::Refund, "t3", "B", 30);
+        record(Movement::Charge, "t1", "A", 100);
+        record(Movement::Charge, "t2", "A", 100);
+        record(Movement::Capture, "t3", "B", 60);
+        record(Movement::Capture, "t3", "B", 40);
+        record(Movement::Void, "t2", "A", 100);
+        record(Movement::Refund, "t3", "B", 30);
         let summary = ledger.summary();
         assert_eq!((summary.entries, summary.net["USD"]), (6, 170));
         assert_eq!(summary.charged_twice, ["A"]);

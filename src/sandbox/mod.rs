@@ -42,21 +42,21 @@ use serde_json::json;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-pub use call::Gateway;
+pub use call::SandboxGateway;
 pub use faults::{Fault, Rule};
 pub use fixtures::{FLUIDPAY_KEY, PAYLIKE_KEY, PAYLIKE_MERCHANT, PAYSLEY_KEY};
 pub use latency::Latency;
-pub use ledger::{Entry, Kind, Summary};
-pub use paysley::{Asked, Pay};
+pub use ledger::{LedgerEntry, Movement, Summary};
+pub use paysley::{AskedPayment, Pay};
 pub use scripts::{Anyone, Script};
-pub use server::{Running, serve, start};
+pub use server::{SandboxServer, serve, start};
 
-use call::{Call, Operation, Target};
+use call::{CallOperation, IncomingCall, Target};
 use chaos::Chaos;
-use faults::{Aim, Faults};
+use faults::{Aim, FaultRules};
 use ids::Ids;
 use ledger::Ledger;
-use reply::{Dropped, Ending, Reply};
+use reply::{CallEnding, Dropped, Reply};
 use scripts::Scripts;
 
 /// Where the sandbox gets its time from. It keeps wall time, whatever clock the daemon is on.
@@ -92,12 +92,12 @@ pub struct Sandbox {
 struct State {
     ids: Ids,
     ledger: Ledger,
-    faults: Faults,
+    faults: FaultRules,
     chaos: Option<Chaos>,
     scripts: Scripts,
-    fluidpay: fluidpay::Books,
-    paylike: paylike::Books,
-    paysley: paysley::Books,
+    fluidpay: fluidpay::FluidpayState,
+    paylike: paylike::PaylikeState,
+    paysley: paysley::PaysleyState,
 }
 
 impl Sandbox {
@@ -113,7 +113,7 @@ impl Sandbox {
     }
 
     /// Every movement of money so far, in order.
-    pub fn ledger(&self) -> Vec<Entry> {
+    pub fn ledger(&self) -> Vec<LedgerEntry> {
         self.state().ledger.entries().to_vec()
     }
 
@@ -207,13 +207,13 @@ impl Sandbox {
     }
 
     /// What Paysley's customers were asked for, oldest first.
-    pub fn asked(&self) -> Vec<Asked> {
+    pub fn asked(&self) -> Vec<AskedPayment> {
         self.state().paysley.asked()
     }
 
     async fn call_back(self: Arc<Self>, callback: paysley::Callback) {
         let target = Target { reference: Some(callback.reference.clone()), ..Target::default() };
-        let aim = Aim { gateway: Gateway::Paysley, operation: Operation::Callback, path: &callback.url, target };
+        let aim = Aim { gateway: SandboxGateway::Paysley, operation: CallOperation::Callback, path: &callback.url, target };
         let fault = self.state().faults.strike(&aim);
         let times = match fault {
             Some(Fault::DropBefore) => 0,
@@ -240,26 +240,26 @@ impl Sandbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fault_for(&self, call: &Call) -> Option<Fault> {
+    fn fault_for(&self, call: &IncomingCall) -> Option<Fault> {
         let mut state = self.state();
         if state.faults.is_empty() && state.chaos.is_none() {
             return None;
         }
         let (operation, target) = match call.gateway {
-            Gateway::FluidPay => fluidpay::aim(&state.fluidpay, call),
-            Gateway::Paylike => paylike::aim(&state.paylike, call),
-            Gateway::Paysley => paysley::aim(&state.paysley, call),
+            SandboxGateway::FluidPay => fluidpay::aim(&state.fluidpay, call),
+            SandboxGateway::Paylike => paylike::aim(&state.paylike, call),
+            SandboxGateway::Paysley => paysley::aim(&state.paysley, call),
         };
         let aim = Aim { gateway: call.gateway, operation, path: &call.path, target };
         let chosen = state.faults.strike(&aim);
         chosen.or_else(|| state.chaos.as_mut().and_then(|chaos| chaos.strike(call.gateway, operation)))
     }
 
-    async fn process(self: Arc<Self>, call: Call) -> Ending {
+    async fn process(self: Arc<Self>, call: IncomingCall) -> CallEnding {
         let fault = self.fault_for(&call);
         match fault {
-            Some(Fault::DropBefore) => return Ending::Dropped,
-            Some(Fault::Status { status, retry_after }) => return Ending::Answer(fault_reply(status, retry_after)),
+            Some(Fault::DropBefore) => return CallEnding::Dropped,
+            Some(Fault::Status { status, retry_after }) => return CallEnding::Answer(fault_reply(status, retry_after)),
             Some(Fault::Delay { ms }) => tokio::time::sleep(Duration::from_millis(ms)).await,
             _ => {}
         }
@@ -269,14 +269,14 @@ impl Sandbox {
         }
         let decline = if let Some(Fault::Decline { code }) = fault { Some(code) } else { None };
         let reply = match call.gateway {
-            Gateway::FluidPay => fluidpay::answer(&self, &call, decline),
-            Gateway::Paylike => paylike::answer(&self, &call, decline),
-            Gateway::Paysley => paysley::answer(&self, &call),
+            SandboxGateway::FluidPay => fluidpay::answer(&self, &call, decline),
+            SandboxGateway::Paylike => paylike::answer(&self, &call, decline),
+            SandboxGateway::Paysley => paysley::answer(&self, &call),
         };
         match fault {
-            Some(Fault::DropAfter) => Ending::Dropped,
-            Some(Fault::StatusAfter { status }) => Ending::Answer(fault_reply(status, None)),
-            _ => Ending::Answer(reply),
+            Some(Fault::DropAfter) => CallEnding::Dropped,
+            Some(Fault::StatusAfter { status }) => CallEnding::Answer(fault_reply(status, None)),
+            _ => CallEnding::Answer(reply),
         }
     }
 }
@@ -295,12 +295,12 @@ fn fault_reply(status: u16, retry_after: Option<u64>) -> Reply {
 
 /// All routes. Served by anything but [`serve`], a dropped connection is only a 502: no handler can cut the line.
 pub fn router(sandbox: Arc<Sandbox>) -> Router {
-    let fluidpay = gateway(Gateway::FluidPay, Arc::clone(&sandbox));
-    let paysley = gateway(Gateway::Paysley, Arc::clone(&sandbox));
+    let fluidpay = gateway(SandboxGateway::FluidPay, Arc::clone(&sandbox));
+    let paysley = gateway(SandboxGateway::Paysley, Arc::clone(&sandbox));
     let root = any({
         let sandbox = Arc::clone(&sandbox);
         move |request: Request| {
-            let gateway = if paysley::owns(request.uri().path()) { Gateway::Paysley } else { Gateway::Paylike };
+            let gateway = if paysley::owns(request.uri().path()) { SandboxGateway::Paysley } else { SandboxGateway::Paylike };
             serve_call(sandbox, gateway, request)
         }
     });
@@ -320,17 +320,17 @@ pub async fn answer(router: Router, request: Request) -> Option<Response> {
     response.extensions().get::<Dropped>().is_none().then_some(response)
 }
 
-fn gateway(gateway: Gateway, sandbox: Arc<Sandbox>) -> axum::routing::MethodRouter {
+fn gateway(gateway: SandboxGateway, sandbox: Arc<Sandbox>) -> axum::routing::MethodRouter {
     any(move |request: Request| serve_call(sandbox, gateway, request))
 }
 
-async fn serve_call(sandbox: Arc<Sandbox>, gateway: Gateway, request: Request) -> Response<Body> {
-    let call = Call::read(gateway, request).await;
+async fn serve_call(sandbox: Arc<Sandbox>, gateway: SandboxGateway, request: Request) -> Response<Body> {
+    let call = IncomingCall::read(gateway, request).await;
     // A task of its own: the money moves even when the client hangs up now.
     let at_once = sandbox.at_once.fetch_add(1, Ordering::Relaxed) + 1;
     sandbox.most_at_once.fetch_max(at_once, Ordering::Relaxed);
     let task = sandbox.calls.spawn(Arc::clone(&sandbox).process(call));
-    let ending = task.await.unwrap_or(Ending::Dropped);
+    let ending = task.await.unwrap_or(CallEnding::Dropped);
     sandbox.at_once.fetch_sub(1, Ordering::Relaxed);
     Response::<Body>::from(ending)
 }

@@ -43,7 +43,7 @@ impl Reply {
 
 /// How one gateway call ends.
 #[derive(Debug)]
-pub enum Ending {
+pub enum CallEnding {
     Answer(Reply),
     /// The connection is closed without a single byte.
     Dropped,
@@ -54,10 +54,10 @@ pub enum Ending {
 #[error("connection dropped on purpose")]
 pub struct Dropped;
 
-impl From<Ending> for Response<Body> {
-    fn from(ending: Ending) -> Self {
+impl From<CallEnding> for Response<Body> {
+    fn from(ending: CallEnding) -> Self {
         match ending {
-            Ending::Answer(reply) => {
+            CallEnding::Answer(reply) => {
                 let mut response = Response::new(Body::from(reply.body));
                 *response.status_mut() = reply.status;
                 for (name, value) in reply.headers {
@@ -67,7 +67,7 @@ impl From<Ending> for Response<Body> {
                 }
                 response
             }
-            Ending::Dropped => {
+            CallEnding::Dropped => {
                 let mut response = Response::new(Body::empty());
                 *response.status_mut() = StatusCode::BAD_GATEWAY;
                 response.extensions_mut().insert(Dropped);

@@ -21,7 +21,7 @@ pub struct Script {
 }
 
 #[derive(Debug)]
-struct Running {
+struct ActiveScript {
     script: Script,
     attempts: u64,
 }
@@ -37,7 +37,7 @@ pub struct Anyone {
 /// Scripts by token: a FluidPay customer id, or the id of an earlier Paylike transaction.
 #[derive(Debug, Default)]
 pub struct Scripts {
-    by_token: HashMap<String, Running>,
+    by_token: HashMap<String, ActiveScript>,
     anyone: Option<Anyone>,
     /// Attempts of tokens without a script, by token and amount.
     attempts: HashMap<(String, i64), u64>,
@@ -54,7 +54,7 @@ impl Scripts {
     }
 
     pub fn set(&mut self, token: String, script: Script) {
-        self.by_token.insert(token, Running { script, attempts: 0 });
+        self.by_token.insert(token, ActiveScript { script, attempts: 0 });
     }
 
     pub fn remove(&mut self, token: &str) -> bool {

@@ -15,13 +15,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{Entry, Now, Options, Sandbox, Summary, reply::Dropped, router};
+use super::{LedgerEntry, Now, Options, Sandbox, Summary, reply::Dropped, router};
 
 /// How long a stop waits for open connections and for calls being processed.
 const STOP_WAIT: Duration = Duration::from_secs(10);
 
 /// A sandbox that is listening. Dropping it stops it without waiting.
-pub struct Running {
+pub struct SandboxServer {
     addr: SocketAddr,
     sandbox: Arc<Sandbox>,
     stopping: CancellationToken,
@@ -29,19 +29,19 @@ pub struct Running {
 }
 
 /// Starts a new sandbox on this address; port 0 takes a free one.
-pub async fn start(listen: SocketAddr, now: Now, options: Options) -> io::Result<Running> {
+pub async fn start(listen: SocketAddr, now: Now, options: Options) -> io::Result<SandboxServer> {
     serve(TcpListener::bind(listen).await?, Sandbox::new(now, options))
 }
 
 /// Serves a sandbox on a listener that is already bound. Needs a Tokio runtime around it.
-pub fn serve(listener: TcpListener, sandbox: Arc<Sandbox>) -> io::Result<Running> {
+pub fn serve(listener: TcpListener, sandbox: Arc<Sandbox>) -> io::Result<SandboxServer> {
     let addr = listener.local_addr()?;
     let stopping = CancellationToken::new();
     let listening = tokio::spawn(accept(listener, router(Arc::clone(&sandbox)), stopping.clone()));
-    Ok(Running { addr, sandbox, stopping, listening: Some(listening) })
+    Ok(SandboxServer { addr, sandbox, stopping, listening: Some(listening) })
 }
 
-impl Running {
+impl SandboxServer {
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -55,7 +55,7 @@ impl Running {
         &self.sandbox
     }
 
-    pub fn ledger(&self) -> Vec<Entry> {
+    pub fn ledger(&self) -> Vec<LedgerEntry> {
         self.sandbox.ledger()
     }
 
@@ -76,7 +76,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for SandboxServer {
     fn drop(&mut self) {
         self.stopping.cancel();
     }

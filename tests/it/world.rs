@@ -21,7 +21,7 @@ use rebilld::{
     },
     gateway::Gateways,
     jobs,
-    sandbox::{self, Options, Running},
+    sandbox::{self, Options, SandboxServer},
     store::{self, Db},
 };
 use serde_json::{Map, json};
@@ -38,7 +38,7 @@ pub const PAYLIKE_MERCHANT: &str = "55006bdfe0308c4cbfdbd0e1";
 
 pub struct World {
     pub app: Arc<App>,
-    pub sandbox: Running,
+    pub sandbox: SandboxServer,
     pub clock: ClockId,
     pub url: String,
     database: TestDatabase,

@@ -23,7 +23,7 @@ use rebilld::{
         payment::{Finding, MethodKind, Payment},
         plan::{CatchUp, WhilePastDue},
     },
-    sandbox::Kind,
+    sandbox::Movement,
     store::db::Record,
 };
 
@@ -253,8 +253,9 @@ impl Operation {
 /// As an operator does who looks into the gateway's own books.
 pub async fn resolve(app: &App, world: &World, payment: &Payment) -> Result<()> {
     let ledger = world.sandbox.ledger();
-    let taken =
-        ledger.iter().find(|entry| entry.reference == payment.reference && matches!(entry.kind, Kind::Charge | Kind::Capture));
+    let taken = ledger
+        .iter()
+        .find(|entry| entry.reference == payment.reference && matches!(entry.kind, Movement::Charge | Movement::Capture));
     let finding = if taken.is_some() { Finding::Succeeded } else { Finding::NotProcessed };
     let transaction_id = taken.map(|entry| entry.transaction_id.clone());
     invoices::resolve(app, &ACTOR, payment.id, finding, transaction_id, None, "looked at the gateway").await?;

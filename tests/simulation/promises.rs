@@ -13,14 +13,14 @@ use rebilld::{
         plan::{CatchUp, WhilePastDue},
         subscription::{Subscription, SubscriptionStatus},
     },
-    sandbox::{Entry, Kind},
+    sandbox::{LedgerEntry, Movement},
     store::db::Record,
 };
 
 use super::world::World;
 
 struct Books {
-    ledger: Vec<Entry>,
+    ledger: Vec<LedgerEntry>,
     payments: Vec<Payment>,
     invoices: Vec<Invoice>,
     refunds: Vec<Refund>,
@@ -77,7 +77,7 @@ fn money_agrees(books: &Books, broken: &mut Vec<String>) {
     let mut theirs: BTreeMap<&str, i64> = BTreeMap::new();
     let mut moves: BTreeMap<&str, usize> = BTreeMap::new();
     for entry in &books.ledger {
-        let taken = matches!(entry.kind, Kind::Charge | Kind::Capture);
+        let taken = matches!(entry.kind, Movement::Charge | Movement::Capture);
         *theirs.entry(&entry.reference).or_default() += if taken { entry.amount } else { -entry.amount };
         *moves.entry(&entry.reference).or_default() += usize::from(taken);
     }

@@ -4,7 +4,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::{START, endpoint::Endpoint};
-use crate::sandbox::{Running, Script};
+use crate::sandbox::{SandboxServer, Script};
 
 pub const FLUID: &str = "fluid";
 pub const PAYLIKE: &str = "paylike";
@@ -52,7 +52,7 @@ fn gateway_of(index: usize) -> &'static str {
 }
 
 /// Creates everything on this clock; answers one customer's id, for people to look at.
-pub async fn create(api: &Endpoint, sandbox: &Running, clock: &str) -> anyhow::Result<String> {
+pub async fn create(api: &Endpoint, sandbox: &SandboxServer, clock: &str) -> anyhow::Result<String> {
     let offers = plans(api).await?;
     let total: usize = OFFERS.iter().map(|offer| offer.3).sum();
     let of_paylike = (0..total).filter(|index| gateway_of(*index) == PAYLIKE).count();

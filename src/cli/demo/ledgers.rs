@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use crate::{
     domain::money::Currency,
-    sandbox::{Entry, Kind},
+    sandbox::{LedgerEntry, Movement},
     store::reports::Taken,
 };
 
@@ -21,7 +21,7 @@ pub struct Verdict {
 const SHOWN: usize = 10;
 
 /// Compares by reference, transaction, amount and currency. A payment that stands in a ledger twice is a difference, too.
-pub fn compare(ours: &[Taken], theirs: &[Entry]) -> Verdict {
+pub fn compare(ours: &[Taken], theirs: &[LedgerEntry]) -> Verdict {
     type Line<'a> = (&'a str, &'a str, i64, Currency);
     let mut verdict = Verdict { charges: ours.len(), ..Verdict::default() };
     let mut counts: BTreeMap<Line, (usize, usize)> = BTreeMap::new();
@@ -31,7 +31,7 @@ pub fn compare(ours: &[Taken], theirs: &[Entry]) -> Verdict {
         counts.entry((&taken.reference, transaction, taken.amount_captured, taken.currency)).or_default().0 += 1;
     }
     for entry in theirs {
-        if matches!(entry.kind, Kind::Charge | Kind::Capture) {
+        if matches!(entry.kind, Movement::Charge | Movement::Capture) {
             counts.entry((&entry.reference, &entry.transaction_id, entry.amount, entry.currency)).or_default().1 += 1;
         } else {
             verdict.differences.push(format!(
@@ -62,7 +62,7 @@ fn times(count: usize) -> String {
     }
 }
 
-fn kind(kind: Kind) -> String {
+fn kind(kind: Movement) -> String {
     format!("{kind:?}").to_lowercase()
 }
 
@@ -107,10 +107,10 @@ mod tests {
         }
     }
 
-    fn entry(reference: &str, amount: i64) -> Entry {
-        Entry {
-            gateway: crate::sandbox::Gateway::FluidPay,
-            kind: Kind::Charge,
+    fn entry(reference: &str, amount: i64) -> LedgerEntry {
+        LedgerEntry {
+            gateway: crate::sandbox::SandboxGateway::FluidPay,
+            kind: Movement::Charge,
             transaction_id: format!("t-{reference}"),
             reference: reference.into(),
             amount,
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn equal_sums_are_not_enough() {
-        let text = |ours: &[Taken], theirs: &[Entry]| compare(ours, theirs).to_string();
+        let text = |ours: &[Taken], theirs: &[LedgerEntry]| compare(ours, theirs).to_string();
         assert_eq!(
             text(&[taken("a", 100), taken("b", 250)], &[entry("b", 250), entry("a", 100)]),
             "ledgers agree: 2 charges, 3.50 USD on both sides"
@@ -145,12 +145,12 @@ mod tests {
 
     #[test]
     fn other_kinds_currencies_and_transactions_are_differences() {
-        let refund = Entry { kind: Kind::Refund, ..entry("a", 100) };
+        let refund = LedgerEntry { kind: Movement::Refund, ..entry("a", 100) };
         let said = compare(&[taken("a", 100)], &[entry("a", 100), refund]).to_string();
         assert_eq!(said, "ledgers differ in 1 place:\n  - the gateway's ledger has a refund of a that nobody asked for");
-        let euro = Entry { currency: "EUR".parse().expect("currency"), ..entry("a", 100) };
+        let euro = LedgerEntry { currency: "EUR".parse().expect("currency"), ..entry("a", 100) };
         assert!(!compare(&[taken("a", 100)], &[euro]).agrees());
-        let other = Entry { transaction_id: "t-b".into(), ..entry("a", 100) };
+        let other = LedgerEntry { transaction_id: "t-b".into(), ..entry("a", 100) };
         assert!(!compare(&[taken("a", 100)], &[other]).agrees());
         assert_eq!(compare(&[], &[]).to_string(), "ledgers agree: 0 charges, nothing on both sides");
         let many: Vec<Taken> = (0..15).map(|n| taken(&n.to_string(), 1)).collect();

@@ -22,7 +22,7 @@ use crate::{
     config::{Caps, Config, GatewayConfig, GatewayKind, Mode},
     daemon::{self, Daemon, Signals},
     domain::{customer::Timeline, id::ClockId},
-    sandbox::{self, Running},
+    sandbox::{self, SandboxServer},
     telemetry,
 };
 
@@ -88,7 +88,7 @@ fn prepare(folder: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// The defaults, with an embedded database, free ports, and both gateways in test mode.
-fn settings(database: &Path, sandbox: &Running, key: &str) -> Config {
+fn settings(database: &Path, sandbox: &SandboxServer, key: &str) -> Config {
     let mut config = Config::defaults();
     config.database.url = format!("sqlite://{}", database.display()).into();
     config.admin.listen = ([127, 0, 0, 1], 0).into();
@@ -119,7 +119,7 @@ struct Shown {
     next_steps: String,
 }
 
-async fn show(daemon: &Daemon, sandbox: &Running, key: &str) -> anyhow::Result<Shown> {
+async fn show(daemon: &Daemon, sandbox: &SandboxServer, key: &str) -> anyhow::Result<Shown> {
     let url = format!("http://{}", daemon.addr);
     let api = Endpoint::new(&url, key)?;
     println!("A daemon is up at {url}, with an embedded database and two pretend gateways at {}.", sandbox.url());

@@ -4,8 +4,8 @@ use axum::http::Method;
 use serde_json::{Value, json};
 
 use super::{
-    super::{call::Call, fixtures},
-    envelope::{Answer, Refusal, list, one},
+    super::{call::IncomingCall, fixtures},
+    envelope::{FluidpayRefusal, FluidpayResult, list, one},
 };
 
 /// The merchant's only user.
@@ -14,13 +14,13 @@ pub const USER_ID: &str = "testmerchant12345678";
 /// When the merchant was made.
 const SINCE: &str = "2017-11-20T00:26:06Z";
 
-pub fn answer(call: &Call, path: &[&str]) -> Answer {
+pub fn answer(call: &IncomingCall, path: &[&str]) -> FluidpayResult {
     match (&call.method, path) {
         (&Method::GET, ["user"] | ["user", USER_ID]) => one(user()),
         (&Method::GET, ["users"]) => list(&[user()], 1),
         // The seed's sample posts where its text says GET.
         (&Method::GET | &Method::POST, ["terminals"]) => list(&[terminal()], 1),
-        _ => Err(Refusal::missing("page")),
+        _ => Err(FluidpayRefusal::missing("page")),
     }
 }
 

@@ -5,11 +5,17 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    super::{State, body::or_default, call::Gateway, fixtures, ledger},
+    super::{
+        State,
+        body::or_default,
+        call::SandboxGateway,
+        fixtures,
+        ledger::{LedgerEntry, Movement},
+    },
     customers,
-    envelope::Refusal,
-    instrument::{AchAsk, Behaviour, CardAsk, Face},
-    transaction::{Address, Kind, Particulars, Status, Transaction},
+    envelope::FluidpayRefusal,
+    instrument::{AchBody, Behaviour, CardBody, Face},
+    transaction::{Address, FluidpayTransaction, Particulars, TransactionKind, TransactionStatus},
 };
 use crate::domain::money::Currency;
 
@@ -23,7 +29,7 @@ const MAX_DESCRIPTION: usize = 255;
 
 /// The request. Unknown fields are ignored, as the gateway does.
 #[derive(Deserialize)]
-pub struct Ask {
+pub struct TransactionBody {
     #[serde(rename = "type", default, deserialize_with = "or_default")]
     kind: String,
     amount: Option<i64>,
@@ -35,7 +41,7 @@ pub struct Ask {
     #[serde(default, deserialize_with = "or_default")]
     payment_adjustment: Adjustment,
     #[serde(default, deserialize_with = "or_default")]
-    payment_method: MethodAsk,
+    payment_method: MethodBody,
     #[serde(default, deserialize_with = "or_default")]
     billing_address: Address,
     #[serde(default, deserialize_with = "or_default")]
@@ -55,16 +61,16 @@ struct Adjustment {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct MethodAsk {
-    card: Option<CardAsk>,
-    customer: Option<CustomerAsk>,
+struct MethodBody {
+    card: Option<CardBody>,
+    customer: Option<CustomerBody>,
     terminal: Option<Value>,
     token: Option<String>,
-    ach: Option<AchAsk>,
+    ach: Option<AchBody>,
 }
 
 #[derive(Deserialize)]
-struct CustomerAsk {
+struct CustomerBody {
     /// One client sends it capitalised.
     #[serde(alias = "Id")]
     id: String,
@@ -82,30 +88,35 @@ struct Payer {
 }
 
 /// Makes the transaction, or replays the one its idempotency key already made.
-pub fn submit(state: &mut State, ask: Ask, forced: Option<u16>, now: DateTime<Utc>) -> Result<Transaction, Refusal> {
+pub fn submit(
+    state: &mut State,
+    ask: TransactionBody,
+    forced: Option<u16>,
+    now: DateTime<Utc>,
+) -> Result<FluidpayTransaction, FluidpayRefusal> {
     let key = ask.idempotency_key.clone().unwrap_or_default();
     if let Some(original) = state.fluidpay.transactions.replay(&key, now) {
         return Ok(original.clone());
     }
     let kind = match ask.kind.as_str() {
-        "sale" => Kind::Sale,
-        "authorize" => Kind::Authorize,
-        "credit" => Kind::Credit,
-        "verification" => Kind::Verification,
-        _ => return Err(Refusal::bad("type must be sale, authorize, credit or verification")),
+        "sale" => TransactionKind::Sale,
+        "authorize" => TransactionKind::Authorize,
+        "credit" => TransactionKind::Credit,
+        "verification" => TransactionKind::Verification,
+        _ => return Err(FluidpayRefusal::bad("type must be sale, authorize, credit or verification")),
     };
-    let amount = ask.amount.ok_or_else(|| Refusal::bad("amount is required"))?;
-    if amount < 0 || (amount == 0 && kind != Kind::Verification) {
-        return Err(Refusal::bad("amount must be a positive number of cents"));
+    let amount = ask.amount.ok_or_else(|| FluidpayRefusal::bad("amount is required"))?;
+    if amount < 0 || (amount == 0 && kind != TransactionKind::Verification) {
+        return Err(FluidpayRefusal::bad("amount must be a positive number of cents"));
     }
     let currency = match ask.currency.as_deref() {
         None | Some("") => Currency::USD,
-        Some(code) => code.parse().map_err(|_| Refusal::bad("currency is invalid"))?,
+        Some(code) => code.parse().map_err(|_| FluidpayRefusal::bad("currency is invalid"))?,
     };
     check(&ask)?;
     let payer = find_payer(state, &ask.payment_method)?;
 
-    let mut transaction = Transaction::blank(state.ids.fluidpay(now), kind, amount, currency, now);
+    let mut transaction = FluidpayTransaction::blank(state.ids.fluidpay(now), kind, amount, currency, now);
     transaction.idempotency_key = key;
     transaction.idempotency_time = match ask.idempotency_time {
         Some(seconds) if seconds > 0 => seconds.min(MAX_IDEMPOTENCY_SECONDS),
@@ -136,13 +147,13 @@ pub fn submit(state: &mut State, ask: Ask, forced: Option<u16>, now: DateTime<Ut
     Ok(state.fluidpay.transactions.add(transaction).clone())
 }
 
-fn check(ask: &Ask) -> Result<(), Refusal> {
+fn check(ask: &TransactionBody) -> Result<(), FluidpayRefusal> {
     let particulars = &ask.particulars;
     for (field, value) in [("order_id", &particulars.order_id), ("po_number", &particulars.po_number)] {
         check_reference(field, value)?;
     }
     if particulars.description.chars().count() > MAX_DESCRIPTION {
-        return Err(Refusal::bad("description must have at most 255 characters"));
+        return Err(FluidpayRefusal::bad("description must have at most 255 characters"));
     }
     let method = &ask.payment_method;
     let given = [
@@ -153,19 +164,19 @@ fn check(ask: &Ask) -> Result<(), Refusal> {
         method.ach.is_some(),
     ];
     if given.iter().filter(|given| **given).count() != 1 {
-        return Err(Refusal::bad("payment_method must hold exactly one of card, customer, terminal, token or ach"));
+        return Err(FluidpayRefusal::bad("payment_method must hold exactly one of card, customer, terminal, token or ach"));
     }
     Ok(())
 }
 
-pub fn check_reference(field: &str, value: &str) -> Result<(), Refusal> {
+pub fn check_reference(field: &str, value: &str) -> Result<(), FluidpayRefusal> {
     if value.len() > MAX_REFERENCE || !value.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return Err(Refusal::bad(format!("{field} must be at most 17 alphanumeric characters")));
+        return Err(FluidpayRefusal::bad(format!("{field} must be at most 17 alphanumeric characters")));
     }
     Ok(())
 }
 
-fn find_payer(state: &State, ask: &MethodAsk) -> Result<Payer, Refusal> {
+fn find_payer(state: &State, ask: &MethodBody) -> Result<Payer, FluidpayRefusal> {
     let direct =
         |(behaviour, face), method| Payer { behaviour, face: Some(face), method, kind: method, customer_id: String::new() };
     if let Some(card) = &ask.card {
@@ -179,7 +190,7 @@ fn find_payer(state: &State, ask: &MethodAsk) -> Result<Payer, Refusal> {
         return Ok(Payer { behaviour: Behaviour::Approve, face: None, method: "customer", kind: "card", customer_id });
     }
     if let Some(wanted) = &ask.customer {
-        let customer = state.fluidpay.customers.get(&wanted.id).ok_or_else(|| Refusal::missing("customer"))?;
+        let customer = state.fluidpay.customers.get(&wanted.id).ok_or_else(|| FluidpayRefusal::missing("customer"))?;
         let instrument = customer.payer(&wanted.payment_method_id)?;
         return Ok(Payer {
             behaviour: instrument.behaviour,
@@ -194,7 +205,7 @@ fn find_payer(state: &State, ask: &MethodAsk) -> Result<Payer, Refusal> {
 }
 
 /// A fault beats a script, a script beats a magic amount, a magic amount beats the card.
-fn decide(state: &mut State, transaction: &mut Transaction, behaviour: Behaviour, forced: Option<u16>) {
+fn decide(state: &mut State, transaction: &mut FluidpayTransaction, behaviour: Behaviour, forced: Option<u16>) {
     let scripted = || state.scripts.next(&transaction.customer_id, transaction.amount, 202);
     let code = match forced.or_else(scripted) {
         Some(0) => 100,
@@ -212,19 +223,19 @@ fn decide(state: &mut State, transaction: &mut Transaction, behaviour: Behaviour
     let approved = if code == 110 { transaction.amount / 2 } else { transaction.amount };
     transaction.amount_authorized = approved;
     match transaction.kind {
-        Kind::Authorize | Kind::Verification => transaction.status = Status::Authorized,
-        Kind::Sale | Kind::Credit | Kind::Refund => {
-            transaction.status = Status::PendingSettlement;
+        TransactionKind::Authorize | TransactionKind::Verification => transaction.status = TransactionStatus::Authorized,
+        TransactionKind::Sale | TransactionKind::Credit | TransactionKind::Refund => {
+            transaction.status = TransactionStatus::PendingSettlement;
             transaction.amount_captured = approved;
             transaction.captured_at = Some(transaction.created_at);
         }
     }
 }
 
-fn record(state: &mut State, transaction: &Transaction, now: DateTime<Utc>) {
+fn record(state: &mut State, transaction: &FluidpayTransaction, now: DateTime<Utc>) {
     let kind = match transaction.kind {
-        Kind::Sale => ledger::Kind::Charge,
-        Kind::Credit => ledger::Kind::Credit,
+        TransactionKind::Sale => Movement::Charge,
+        TransactionKind::Credit => Movement::Credit,
         _ => return,
     };
     if transaction.amount_captured > 0 {
@@ -233,9 +244,9 @@ fn record(state: &mut State, transaction: &Transaction, now: DateTime<Utc>) {
 }
 
 /// Writes a movement of this transaction's money into the ledger.
-pub fn write(state: &mut State, transaction: &Transaction, kind: ledger::Kind, amount: i64, now: DateTime<Utc>) {
-    state.ledger.record(ledger::Entry {
-        gateway: Gateway::FluidPay,
+pub fn write(state: &mut State, transaction: &FluidpayTransaction, kind: Movement, amount: i64, now: DateTime<Utc>) {
+    state.ledger.record(LedgerEntry {
+        gateway: SandboxGateway::FluidPay,
         kind,
         transaction_id: transaction.id.clone(),
         reference: transaction.particulars.order_id.clone(),

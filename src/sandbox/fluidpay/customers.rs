@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
-    super::{State, body::Body},
-    envelope::Refusal,
-    instrument::{AchAsk, Behaviour, CardAsk, Face, Instrument},
+    super::{State, body::WireBody},
+    envelope::FluidpayRefusal,
+    instrument::{AchBody, Behaviour, CardBody, Face, Instrument},
     search,
     transaction::Address,
 };
@@ -32,7 +32,7 @@ pub struct Defaults {
 
 /// A stored customer; its id is the token that is charged.
 #[derive(Debug, Clone)]
-pub struct Customer {
+pub struct StoredCustomer {
     pub id: String,
     pub description: String,
     pub notes: String,
@@ -44,7 +44,7 @@ pub struct Customer {
     pub updated_at: DateTime<Utc>,
 }
 
-impl Customer {
+impl StoredCustomer {
     pub fn new(id: String, now: DateTime<Utc>) -> Self {
         Self {
             id,
@@ -60,17 +60,20 @@ impl Customer {
     }
 
     /// The payment method asked for, or the default one.
-    pub fn payer(&self, payment_method_id: &str) -> Result<&Instrument, Refusal> {
+    pub fn payer(&self, payment_method_id: &str) -> Result<&Instrument, FluidpayRefusal> {
         let id = if payment_method_id.is_empty() { &self.defaults.payment_method_id } else { payment_method_id };
-        self.instruments.iter().find(|instrument| instrument.id == *id).ok_or_else(|| Refusal::missing("payment method"))
+        self.instruments.iter().find(|instrument| instrument.id == *id).ok_or_else(|| FluidpayRefusal::missing("payment method"))
     }
 
-    pub fn instrument_mut(&mut self, id: &str) -> Result<&mut Instrument, Refusal> {
-        self.instruments.iter_mut().find(|instrument| instrument.id == id).ok_or_else(|| Refusal::missing("payment method"))
+    pub fn instrument_mut(&mut self, id: &str) -> Result<&mut Instrument, FluidpayRefusal> {
+        self.instruments
+            .iter_mut()
+            .find(|instrument| instrument.id == id)
+            .ok_or_else(|| FluidpayRefusal::missing("payment method"))
     }
 
-    pub fn address_mut(&mut self, id: &str) -> Result<&mut StoredAddress, Refusal> {
-        self.addresses.iter_mut().find(|stored| stored.id == id).ok_or_else(|| Refusal::missing("address"))
+    pub fn address_mut(&mut self, id: &str) -> Result<&mut StoredAddress, FluidpayRefusal> {
+        self.addresses.iter_mut().find(|stored| stored.id == id).ok_or_else(|| FluidpayRefusal::missing("address"))
     }
 
     /// Adds a payment method; the first one is the default.
@@ -93,7 +96,7 @@ impl Customer {
         self.updated_at = now;
     }
 
-    pub fn remove_instrument(&mut self, id: &str) -> Result<(), Refusal> {
+    pub fn remove_instrument(&mut self, id: &str) -> Result<(), FluidpayRefusal> {
         self.instrument_mut(id)?;
         self.instruments.retain(|instrument| instrument.id != id);
         if self.defaults.payment_method_id == id {
@@ -102,7 +105,7 @@ impl Customer {
         Ok(())
     }
 
-    pub fn remove_address(&mut self, id: &str) -> Result<(), Refusal> {
+    pub fn remove_address(&mut self, id: &str) -> Result<(), FluidpayRefusal> {
         self.address_mut(id)?;
         self.addresses.retain(|stored| stored.id != id);
         let first = self.addresses.first().map_or_else(String::new, |first| first.id.clone());
@@ -118,7 +121,7 @@ impl Customer {
 /// All customers, by id and in order of creation.
 #[derive(Debug, Default)]
 pub struct Customers {
-    by_id: HashMap<String, Customer>,
+    by_id: HashMap<String, StoredCustomer>,
     order: Vec<String>,
     /// How many ids were made with each prefix.
     numbered: HashMap<String, usize>,
@@ -140,33 +143,33 @@ impl Customers {
         ids
     }
 
-    pub fn get(&self, id: &str) -> Option<&Customer> {
+    pub fn get(&self, id: &str) -> Option<&StoredCustomer> {
         self.by_id.get(id)
     }
 
-    pub fn find(&self, id: &str) -> Result<&Customer, Refusal> {
-        self.get(id).ok_or_else(|| Refusal::missing("customer"))
+    pub fn find(&self, id: &str) -> Result<&StoredCustomer, FluidpayRefusal> {
+        self.get(id).ok_or_else(|| FluidpayRefusal::missing("customer"))
     }
 
-    pub fn find_mut(&mut self, id: &str) -> Result<&mut Customer, Refusal> {
-        self.by_id.get_mut(id).ok_or_else(|| Refusal::missing("customer"))
+    pub fn find_mut(&mut self, id: &str) -> Result<&mut StoredCustomer, FluidpayRefusal> {
+        self.by_id.get_mut(id).ok_or_else(|| FluidpayRefusal::missing("customer"))
     }
 
-    pub fn add(&mut self, customer: Customer) -> Result<(), Refusal> {
+    pub fn add(&mut self, customer: StoredCustomer) -> Result<(), FluidpayRefusal> {
         if self.by_id.contains_key(&customer.id) {
-            return Err(Refusal::bad("customer id is taken"));
+            return Err(FluidpayRefusal::bad("customer id is taken"));
         }
         self.order.push(customer.id.clone());
         self.by_id.insert(customer.id.clone(), customer);
         Ok(())
     }
 
-    pub fn remove(&mut self, id: &str) -> Result<(), Refusal> {
-        self.by_id.remove(id).map(drop).ok_or_else(|| Refusal::missing("customer"))
+    pub fn remove(&mut self, id: &str) -> Result<(), FluidpayRefusal> {
+        self.by_id.remove(id).map(drop).ok_or_else(|| FluidpayRefusal::missing("customer"))
     }
 
     /// One page of matching customers, newest first, and how many there are in all.
-    pub fn search(&self, body: &Body) -> Result<(Vec<Customer>, usize), Refusal> {
+    pub fn search(&self, body: &WireBody) -> Result<(Vec<StoredCustomer>, usize), FluidpayRefusal> {
         let (limit, offset) = search::page(body)?;
         let (from, to) = search::dates(body.get("created_at"))?.unwrap_or_default();
         let wanted = |field: &str| body.get(field).and_then(|test| test["value"].as_str()).filter(|text| !text.is_empty());
@@ -174,7 +177,7 @@ impl Customers {
             .into_iter()
             .filter_map(|field| wanted(field).map(|value| (field, value)))
             .collect();
-        let matches = |customer: &&Customer| {
+        let matches = |customer: &&StoredCustomer| {
             from.is_none_or(|from| customer.created_at >= from)
                 && to.is_none_or(|to| customer.created_at <= to)
                 && tests.iter().all(|(field, value)| match *field {
@@ -185,7 +188,7 @@ impl Customers {
                     _ => customer.addresses.iter().any(|stored| stored.address.email == *value),
                 })
         };
-        let found: Vec<&Customer> = match wanted("id") {
+        let found: Vec<&StoredCustomer> = match wanted("id") {
             Some(id) => self.get(id).into_iter().filter(matches).collect(),
             None => self.order.iter().rev().filter_map(|id| self.get(id)).filter(matches).collect(),
         };
@@ -196,7 +199,7 @@ impl Customers {
 /// Stores a customer with this one payment method and returns its id.
 pub fn store(state: &mut State, behaviour: Behaviour, face: Face, now: DateTime<Utc>) -> String {
     let (id, instrument_id) = (state.ids.fluidpay(now), state.ids.fluidpay(now));
-    let mut customer = Customer::new(id.clone(), now);
+    let mut customer = StoredCustomer::new(id.clone(), now);
     customer.add_instrument(instrument_id, (behaviour, face), now);
     // A fresh id is never taken.
     let _ = state.fluidpay.customers.add(customer);
@@ -204,19 +207,19 @@ pub fn store(state: &mut State, behaviour: Behaviour, face: Face, now: DateTime<
 }
 
 /// Reads a payment method of this type out of a body's field or of the body itself.
-pub fn read_instrument(kind: &str, body: Value) -> Result<(Behaviour, Face), Refusal> {
-    let broken = |error: serde_json::Error| Refusal::bad(error.to_string());
+pub fn read_instrument(kind: &str, body: Value) -> Result<(Behaviour, Face), FluidpayRefusal> {
+    let broken = |error: serde_json::Error| FluidpayRefusal::bad(error.to_string());
     match kind {
-        "card" => serde_json::from_value::<CardAsk>(body).map_err(broken)?.read(),
-        "ach" => serde_json::from_value::<AchAsk>(body).map_err(broken)?.read(),
+        "card" => serde_json::from_value::<CardBody>(body).map_err(broken)?.read(),
+        "ach" => serde_json::from_value::<AchBody>(body).map_err(broken)?.read(),
         // A tokenizer's token: the number never came here.
-        "token" => CardAsk::new(super::super::fixtures::APPROVED_CARD, "12/99").read(),
-        _ => Err(Refusal::bad("payment method type must be card, ach or token")),
+        "token" => CardBody::new(super::super::fixtures::APPROVED_CARD, "12/99").read(),
+        _ => Err(FluidpayRefusal::bad("payment method type must be card, ach or token")),
     }
 }
 
-pub fn read_address(body: Value) -> Result<Address, Refusal> {
-    serde_json::from_value(body).map_err(|error| Refusal::bad(error.to_string()))
+pub fn read_address(body: Value) -> Result<Address, FluidpayRefusal> {
+    serde_json::from_value(body).map_err(|error| FluidpayRefusal::bad(error.to_string()))
 }
 
 /// The fields of a payment method, with its id and dates.

@@ -7,12 +7,12 @@ use super::super::reply::Reply;
 
 /// A request that failed, as opposed to a payment that was declined.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct FluidpayRefusal {
     status: StatusCode,
     msg: String,
 }
 
-pub type Answer = Result<Reply, Refusal>;
+pub type FluidpayResult = Result<Reply, FluidpayRefusal>;
 
 #[derive(Serialize)]
 struct Envelope<'a, T: Serialize> {
@@ -31,25 +31,25 @@ fn envelope(data: impl Serialize, total: Option<usize>) -> Reply {
     Reply::json(StatusCode::OK, &body)
 }
 
-pub fn one(data: impl Serialize) -> Answer {
+pub fn one(data: impl Serialize) -> FluidpayResult {
     Ok(envelope(data, None))
 }
 
 /// An array of one, where the clients decode an array.
-pub fn array_of_one(data: impl Serialize) -> Answer {
+pub fn array_of_one(data: impl Serialize) -> FluidpayResult {
     Ok(envelope([data], Some(1)))
 }
 
 /// A page of a list; no matches at all are `null`.
-pub fn list<T: Serialize>(data: &[T], total: usize) -> Answer {
+pub fn list<T: Serialize>(data: &[T], total: usize) -> FluidpayResult {
     Ok(envelope(if total == 0 { None } else { Some(data) }, Some(total)))
 }
 
-pub fn nothing() -> Answer {
+pub fn nothing() -> FluidpayResult {
     one(())
 }
 
-impl Refusal {
+impl FluidpayRefusal {
     pub fn bad(msg: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, msg: msg.into() }
     }

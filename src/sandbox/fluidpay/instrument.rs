@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::super::body::or_default;
-use super::envelope::Refusal;
+use super::envelope::FluidpayRefusal;
 
 /// What a payment method does when it is asked for money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Instrument {
 /// A card as sent: `number` in transactions and in the vault, `card_number` at the old customer paths.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-pub struct CardAsk {
+pub struct CardBody {
     #[serde(alias = "card_number", deserialize_with = "or_default")]
     number: String,
     #[serde(deserialize_with = "or_default")]
@@ -70,7 +70,7 @@ pub struct CardAsk {
 /// A bank account as sent.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-pub struct AchAsk {
+pub struct AchBody {
     #[serde(deserialize_with = "or_default")]
     routing_number: String,
     #[serde(deserialize_with = "or_default")]
@@ -81,16 +81,16 @@ pub struct AchAsk {
     sec_code: String,
 }
 
-impl CardAsk {
+impl CardBody {
     pub fn new(number: &str, expiration_date: &str) -> Self {
         Self { number: number.to_owned(), expiration_date: expiration_date.to_owned() }
     }
 
     /// Keeps the first six and the last four digits and the behaviour.
-    pub fn read(&self) -> Result<(Behaviour, Face), Refusal> {
+    pub fn read(&self) -> Result<(Behaviour, Face), FluidpayRefusal> {
         let digits: String = self.number.chars().filter(|c| !matches!(c, ' ' | '-')).collect();
         if !(12..=19).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(Refusal::bad("card number is invalid"));
+            return Err(FluidpayRefusal::bad("card number is invalid"));
         }
         let expiration_date = month_and_year(&self.expiration_date)?;
         let behaviour = TEST_CARDS.iter().find(|(number, _)| *number == digits).map_or(Behaviour::Approve, |(_, does)| *does);
@@ -107,11 +107,11 @@ impl CardAsk {
     }
 }
 
-impl AchAsk {
-    pub fn read(&self) -> Result<(Behaviour, Face), Refusal> {
+impl AchBody {
+    pub fn read(&self) -> Result<(Behaviour, Face), FluidpayRefusal> {
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if self.routing_number.len() != 9 || !digits(&self.routing_number) || !digits(&self.account_number) {
-            return Err(Refusal::bad("ach routing or account number is invalid"));
+            return Err(FluidpayRefusal::bad("ach routing or account number is invalid"));
         }
         let behaviour = if self.routing_number == DECLINED_ROUTING { Behaviour::Decline(200) } else { Behaviour::Approve };
         let last = &self.account_number[self.account_number.len().saturating_sub(4)..];
@@ -126,11 +126,11 @@ impl AchAsk {
 }
 
 /// `MM/YY` or `MMYY`, kept as `MM/YY`.
-fn month_and_year(text: &str) -> Result<String, Refusal> {
+fn month_and_year(text: &str) -> Result<String, FluidpayRefusal> {
     let digits: String = text.chars().filter(|c| *c != '/').collect();
     let month: u8 = digits.get(..2).and_then(|month| month.parse().ok()).unwrap_or_default();
     if digits.len() != 4 || !digits.bytes().all(|byte| byte.is_ascii_digit()) || !(1..=12).contains(&month) {
-        return Err(Refusal::bad("expiration date must be MM/YY"));
+        return Err(FluidpayRefusal::bad("expiration date must be MM/YY"));
     }
     Ok(format!("{}/{}", &digits[..2], &digits[2..]))
 }
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_of_a_card_but_its_ends() {
-        let (behaviour, face) = CardAsk::new("4000 0000 0000 9995", "1230").read().expect("card");
+        let (behaviour, face) = CardBody::new("4000 0000 0000 9995", "1230").read().expect("card");
         assert_eq!(behaviour, Behaviour::Decline(202));
         let kept = format!("{face:?}");
         assert!(kept.contains("400000******9995") && kept.contains("12/30") && !kept.contains("4000000000009995"), "{kept}");
@@ -152,7 +152,7 @@ mod tests {
         for (number, date) in
             [("", "12/30"), ("41111111x1111111", "12/30"), ("4111111111111111", "13/30"), ("4111111111111111", "")]
         {
-            assert!(CardAsk::new(number, date).read().is_err(), "{number} {date}");
+            assert!(CardBody::new(number, date).read().is_err(), "{number} {date}");
         }
     }
 }

@@ -18,11 +18,11 @@ use serde_json::Value;
 
 use super::{
     Sandbox, State,
-    call::{Call, Operation, Target},
+    call::{CallOperation, IncomingCall, Target},
     fixtures,
     reply::Reply,
 };
-use envelope::{Answer, Refusal, list, one};
+use envelope::{FluidpayRefusal, FluidpayResult, list, one};
 
 pub use instrument::{Behaviour, DECLINED_ROUTING, TEST_CARDS};
 pub use settlement::dispute;
@@ -30,17 +30,18 @@ pub use transaction::RESPONSE_CODES;
 
 /// Everything FluidPay knows.
 #[derive(Debug, Default)]
-pub struct Books {
+pub struct FluidpayState {
     transactions: transaction::Transactions,
     customers: customers::Customers,
     recurring: recurring::Recurring,
 }
 
-impl Books {
+impl FluidpayState {
     /// What is still reserved, oldest first.
     pub fn reserved(&self) -> Vec<(String, i64)> {
-        let held = |transaction: &&transaction::Transaction| {
-            transaction.kind == transaction::Kind::Authorize && transaction.status == transaction::Status::Authorized
+        let held = |transaction: &&transaction::FluidpayTransaction| {
+            transaction.kind == transaction::TransactionKind::Authorize
+                && transaction.status == transaction::TransactionStatus::Authorized
         };
         let all = self.transactions.all.iter().filter(held);
         all.map(|transaction| (transaction.particulars.order_id.clone(), transaction.amount_authorized)).collect()
@@ -56,22 +57,22 @@ impl Books {
 }
 
 /// Answers one call. `decline` is the code of a decline fault.
-pub fn answer(sandbox: &Sandbox, call: &Call, decline: Option<u16>) -> Reply {
-    let reply = route(sandbox, call, decline).unwrap_or_else(Refusal::into_reply);
+pub fn answer(sandbox: &Sandbox, call: &IncomingCall, decline: Option<u16>) -> Reply {
+    let reply = route(sandbox, call, decline).unwrap_or_else(FluidpayRefusal::into_reply);
     let correlation = { sandbox.state().ids.fluidpay((sandbox.now)()) };
     reply.with_header(envelope::CORRELATION, correlation)
 }
 
-fn route(sandbox: &Sandbox, call: &Call, decline: Option<u16>) -> Answer {
+fn route(sandbox: &Sandbox, call: &IncomingCall, decline: Option<u16>) -> FluidpayResult {
     authenticate(&call.authorization)?;
     if let Some(reason) = &call.malformed {
-        return Err(Refusal::bad(reason.clone()));
+        return Err(FluidpayRefusal::bad(reason.clone()));
     }
     let now = (sandbox.now)();
     let segments = call.segments();
     match (&call.method, segments.as_slice()) {
         (&Method::POST, ["transaction"]) => {
-            let ask = call.body.read().map_err(Refusal::bad)?;
+            let ask = call.body.read().map_err(FluidpayRefusal::bad)?;
             let transaction = charge::submit(&mut sandbox.state(), ask, decline, now)?;
             one(transaction)
         }
@@ -81,7 +82,7 @@ fn route(sandbox: &Sandbox, call: &Call, decline: Option<u16>) -> Answer {
         }
         (&Method::GET, ["transaction", id]) => {
             let found = sandbox.state().fluidpay.transactions.get(id).cloned();
-            one(found.ok_or_else(|| Refusal::missing("transaction"))?)
+            one(found.ok_or_else(|| FluidpayRefusal::missing("transaction"))?)
         }
         (&Method::POST, ["transaction", id, "capture"]) => {
             let transaction = settlement::capture(&mut sandbox.state(), id, &call.body, now)?;
@@ -103,13 +104,13 @@ fn route(sandbox: &Sandbox, call: &Call, decline: Option<u16>) -> Answer {
 }
 
 /// The key stands in the header as it is; `Bearer` is accepted too.
-fn authenticate(header: &str) -> Result<(), Refusal> {
+fn authenticate(header: &str) -> Result<(), FluidpayRefusal> {
     let key = header.strip_prefix("Bearer ").unwrap_or(header);
-    if key == fixtures::FLUIDPAY_KEY { Ok(()) } else { Err(Refusal::unauthorized()) }
+    if key == fixtures::FLUIDPAY_KEY { Ok(()) } else { Err(FluidpayRefusal::unauthorized()) }
 }
 
 /// What this call does, to what.
-pub fn aim(books: &Books, call: &Call) -> (Operation, Target) {
+pub fn aim(state: &FluidpayState, call: &IncomingCall) -> (CallOperation, Target) {
     let mut target = Target { amount: call.body.integer("amount").ok().flatten(), ..Target::default() };
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let segments = call.segments();
@@ -118,39 +119,39 @@ pub fn aim(books: &Books, call: &Call) -> (Operation, Target) {
             target.reference = call.body.get("order_id").and_then(text);
             target.token = call.body.get("payment_method").and_then(|method| text(&method["customer"]["id"]));
             match call.body.get("type").and_then(Value::as_str) {
-                Some("sale") => Operation::Charge,
-                Some("authorize") => Operation::Authorize,
-                _ => Operation::Account,
+                Some("sale") => CallOperation::Charge,
+                Some("authorize") => CallOperation::Authorize,
+                _ => CallOperation::Account,
             }
         }
         (&Method::POST, ["transaction", "search"]) => {
             target.reference = call.body.get("order_id").and_then(|test| text(&test["value"]));
             target.transaction_id = call.body.get("transaction_id").and_then(|test| text(&test["value"]));
-            Operation::Lookup
+            CallOperation::Lookup
         }
         (method, ["transaction", id, action @ ..]) => {
             target.transaction_id = Some((*id).to_owned());
-            if let Some(transaction) = books.transactions.get(id) {
+            if let Some(transaction) = state.transactions.get(id) {
                 target.reference = Some(transaction.particulars.order_id.clone());
                 target.token = Some(transaction.customer_id.clone());
             }
             match (method, action) {
-                (&Method::GET, []) => Operation::Lookup,
-                (_, ["capture"]) => Operation::Capture,
-                (_, ["void"]) => Operation::Void,
-                (_, ["refund"]) => Operation::Refund,
-                _ => Operation::Account,
+                (&Method::GET, []) => CallOperation::Lookup,
+                (_, ["capture"]) => CallOperation::Capture,
+                (_, ["void"]) => CallOperation::Void,
+                (_, ["refund"]) => CallOperation::Refund,
+                _ => CallOperation::Account,
             }
         }
-        _ => Operation::Account,
+        _ => CallOperation::Account,
     };
     (operation, target)
 }
 
 /// Stores a customer under a chosen id with this card.
 pub fn make_customer(state: &mut State, id: &str, card_number: &str, behaviour: Option<Behaviour>, now: DateTime<Utc>) {
-    let Ok((by_number, face)) = instrument::CardAsk::new(card_number, "12/99").read() else { return };
-    let mut customer = customers::Customer::new(id.to_owned(), now);
+    let Ok((by_number, face)) = instrument::CardBody::new(card_number, "12/99").read() else { return };
+    let mut customer = customers::StoredCustomer::new(id.to_owned(), now);
     let instrument_id = state.ids.fluidpay(now);
     customer.add_instrument(instrument_id, (behaviour.unwrap_or(by_number), face), now);
     // A fixture that is there already stays as it is.

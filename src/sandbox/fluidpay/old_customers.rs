@@ -4,19 +4,19 @@ use axum::http::Method;
 use serde_json::{Value, json};
 
 use super::{
-    super::{Sandbox, call::Call},
-    customers::{Customer, StoredAddress, read_address, read_instrument, show_instrument},
-    envelope::{Answer, Refusal, list, nothing, one},
+    super::{Sandbox, call::IncomingCall},
+    customers::{StoredAddress, StoredCustomer, read_address, read_instrument, show_instrument},
+    envelope::{FluidpayRefusal, FluidpayResult, list, nothing, one},
 };
 
-pub fn answer(sandbox: &Sandbox, call: &Call, path: &[&str]) -> Answer {
+pub fn answer(sandbox: &Sandbox, call: &IncomingCall, path: &[&str]) -> FluidpayResult {
     let now = (sandbox.now)();
     let mut guard = sandbox.state();
     let state = &mut *guard;
     let body = || Value::Object(call.body.fields().clone());
     match (&call.method, path) {
         (&Method::POST, []) => {
-            let mut customer = Customer::new(state.ids.fluidpay(now), now);
+            let mut customer = StoredCustomer::new(state.ids.fluidpay(now), now);
             let description = call.body.text("description").ok().flatten();
             description.unwrap_or_default().clone_into(&mut customer.description);
             for (kind, method) in call.body.get("payment_method").and_then(Value::as_object).into_iter().flatten() {
@@ -102,7 +102,7 @@ pub fn answer(sandbox: &Sandbox, call: &Call, path: &[&str]) -> Answer {
             state.fluidpay.customers.find_mut(id)?.remove_instrument(instrument)?;
             nothing()
         }
-        _ => Err(Refusal::missing("page")),
+        _ => Err(FluidpayRefusal::missing("page")),
     }
 }
 
@@ -111,7 +111,7 @@ fn nested(mut body: Value, kind: &str) -> Value {
     if body[kind].is_object() { body[kind].take() } else { body }
 }
 
-fn update(customer: &mut Customer, call: &Call) -> Result<(), Refusal> {
+fn update(customer: &mut StoredCustomer, call: &IncomingCall) -> Result<(), FluidpayRefusal> {
     let text = |field| call.body.text(field).ok().flatten().filter(|text| !text.is_empty());
     if let Some(id) = text("payment_method_id") {
         customer.instrument_mut(id)?;
@@ -131,7 +131,7 @@ fn update(customer: &mut Customer, call: &Call) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn show(customer: &Customer) -> Value {
+fn show(customer: &StoredCustomer) -> Value {
     let address = |id: &str| {
         let stored = customer.addresses.iter().find(|stored| stored.id == id);
         stored.map(|stored| show_address(&customer.id, stored))

@@ -8,8 +8,8 @@ use chrono::NaiveDate;
 use serde_json::{Map, Value, json};
 
 use super::{
-    super::{Sandbox, body::Body, call::Call},
-    envelope::{Answer, Refusal, array_of_one, list, nothing, one},
+    super::{Sandbox, body::WireBody, call::IncomingCall},
+    envelope::{FluidpayRefusal, FluidpayResult, array_of_one, list, nothing, one},
     search,
 };
 
@@ -19,18 +19,18 @@ const STATUSES: [&str; 5] = ["active", "paused", "past_due", "cancelled", "compl
 /// Stored objects by kind and id; ids rise, so a map in their order is in order of creation.
 #[derive(Debug, Default)]
 pub struct Recurring {
-    objects: HashMap<Kind, BTreeMap<String, Value>>,
+    objects: HashMap<ObjectKind, BTreeMap<String, Value>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Kind {
+enum ObjectKind {
     AddOn,
     Discount,
     Plan,
     Subscription,
 }
 
-impl Kind {
+impl ObjectKind {
     fn named(word: &str) -> Option<(Self, bool)> {
         let (word, plural) = word.strip_suffix('s').map_or((word, false), |singular| (singular, true));
         let kind = match word {
@@ -45,23 +45,23 @@ impl Kind {
 }
 
 impl Recurring {
-    fn find(&mut self, kind: Kind, id: &str) -> Result<&mut Value, Refusal> {
+    fn find(&mut self, kind: ObjectKind, id: &str) -> Result<&mut Value, FluidpayRefusal> {
         let found = self.objects.get_mut(&kind).and_then(|objects| objects.get_mut(id));
-        found.ok_or_else(|| Refusal::missing("recurring object"))
+        found.ok_or_else(|| FluidpayRefusal::missing("recurring object"))
     }
 
-    fn all(&self, kind: Kind) -> impl DoubleEndedIterator<Item = &Value> {
+    fn all(&self, kind: ObjectKind) -> impl DoubleEndedIterator<Item = &Value> {
         self.objects.get(&kind).into_iter().flat_map(|objects| objects.values())
     }
 
     /// The add-ons or discounts of a plan or subscription: the referenced item, overridden by what the request repeats.
-    fn resolve(&self, kind: Kind, given: Option<&Value>) -> Result<Value, Refusal> {
+    fn resolve(&self, kind: ObjectKind, given: Option<&Value>) -> Result<Value, FluidpayRefusal> {
         let Some(given) = given.and_then(Value::as_array).filter(|given| !given.is_empty()) else { return Ok(Value::Null) };
         let mut resolved = Vec::new();
         for item in given {
             let id = item["id"].as_str().unwrap_or_default();
             let known = self.objects.get(&kind).and_then(|objects| objects.get(id));
-            let mut merged = known.cloned().ok_or_else(|| Refusal::missing("add on or discount"))?;
+            let mut merged = known.cloned().ok_or_else(|| FluidpayRefusal::missing("add on or discount"))?;
             for field in ["name", "description", "duration"] {
                 if !item[field].is_null() {
                     merged[field] = item[field].clone();
@@ -81,18 +81,18 @@ impl Recurring {
     }
 }
 
-pub fn answer(sandbox: &Sandbox, call: &Call, path: &[&str]) -> Answer {
+pub fn answer(sandbox: &Sandbox, call: &IncomingCall, path: &[&str]) -> FluidpayResult {
     let now = (sandbox.now)();
     let mut guard = sandbox.state();
     let state = &mut *guard;
-    let [word, rest @ ..] = path else { return Err(Refusal::missing("page")) };
-    let (kind, plural) = Kind::named(word).ok_or_else(|| Refusal::missing("page"))?;
+    let [word, rest @ ..] = path else { return Err(FluidpayRefusal::missing("page")) };
+    let (kind, plural) = ObjectKind::named(word).ok_or_else(|| FluidpayRefusal::missing("page"))?;
     let customers = &state.fluidpay.customers;
-    let books = &mut state.fluidpay.recurring;
+    let objects = &mut state.fluidpay.recurring;
     match (&call.method, rest) {
         // The seed's samples send POST where its text says GET.
         (&Method::GET | &Method::POST, []) if plural => {
-            let all: Vec<&Value> = books.all(kind).rev().collect();
+            let all: Vec<&Value> = objects.all(kind).rev().collect();
             list(&all, all.len())
         }
         (&Method::POST, ["search"]) => {
@@ -100,7 +100,7 @@ pub fn answer(sandbox: &Sandbox, call: &Call, path: &[&str]) -> Answer {
             let wanted = |field: &str| call.body.get(field).and_then(|test| test["value"].as_str()).filter(|v| !v.is_empty());
             let (id, customer, plan) = (wanted("id"), wanted("customer_id"), wanted("plan_id"));
             let same = |wanted: Option<&str>, found: &Value| wanted.is_none_or(|wanted| found == wanted);
-            let all: Vec<&Value> = books
+            let all: Vec<&Value> = objects
                 .all(kind)
                 .rev()
                 .filter(|o| same(id, &o["id"]) && same(customer, &o["customer"]["id"]) && same(plan, &o["plan_id"]))
@@ -108,40 +108,40 @@ pub fn answer(sandbox: &Sandbox, call: &Call, path: &[&str]) -> Answer {
             list(&all.iter().skip(offset).take(limit).collect::<Vec<_>>(), all.len())
         }
         (&Method::POST, []) => {
-            let mut object = read(books, kind, &call.body, None)?;
-            if kind == Kind::Subscription {
+            let mut object = read(objects, kind, &call.body, None)?;
+            if kind == ObjectKind::Subscription {
                 customers.find(object["customer"]["id"].as_str().unwrap_or_default())?;
             }
             let id = state.ids.fluidpay(now);
             object["id"] = json!(id);
             object["created_at"] = json!(now);
             object["updated_at"] = json!(now);
-            books.objects.entry(kind).or_default().insert(id, object.clone());
+            objects.objects.entry(kind).or_default().insert(id, object.clone());
             one(object)
         }
         (&Method::POST, [id]) => {
-            let before = books.find(kind, id)?.clone();
-            let mut object = read(books, kind, &call.body, Some(&before))?;
+            let before = objects.find(kind, id)?.clone();
+            let mut object = read(objects, kind, &call.body, Some(&before))?;
             object["id"] = json!(id);
             object["created_at"] = before["created_at"].clone();
             object["updated_at"] = json!(now);
-            *books.find(kind, id)? = object.clone();
+            *objects.find(kind, id)? = object.clone();
             one(object)
         }
         (&Method::GET, [id]) => {
-            let object = books.find(kind, id)?.clone();
+            let object = objects.find(kind, id)?.clone();
             // The old Go client decodes a subscription as an array, the Java client as an object.
-            let object_wanted = kind == Kind::Subscription && !call.user_agent.starts_with("Go-http-client");
+            let object_wanted = kind == ObjectKind::Subscription && !call.user_agent.starts_with("Go-http-client");
             if object_wanted { one(object) } else { array_of_one(object) }
         }
         (&Method::DELETE, [id]) => {
-            books.find(kind, id)?;
-            books.objects.entry(kind).or_default().remove(*id);
+            objects.find(kind, id)?;
+            objects.objects.entry(kind).or_default().remove(*id);
             nothing()
         }
         // A GET that changes things: so the gateway's clients do it.
-        (&Method::GET, [id, "status", status]) if kind == Kind::Subscription && STATUSES.contains(status) => {
-            let subscription = books.find(kind, id)?;
+        (&Method::GET, [id, "status", status]) if kind == ObjectKind::Subscription && STATUSES.contains(status) => {
+            let subscription = objects.find(kind, id)?;
             if let Ok(Some(date)) = call.query.text("next_bill_date") {
                 subscription["next_bill_date"] = json!(check_date(date)?);
             }
@@ -149,12 +149,12 @@ pub fn answer(sandbox: &Sandbox, call: &Call, path: &[&str]) -> Answer {
             subscription["updated_at"] = json!(now);
             one(subscription.clone())
         }
-        _ => Err(Refusal::missing("page")),
+        _ => Err(FluidpayRefusal::missing("page")),
     }
 }
 
-fn read(books: &Recurring, kind: Kind, body: &Body, before: Option<&Value>) -> Result<Value, Refusal> {
-    let bad = |field: &str, reason: &str| Refusal::bad(format!("{field} {reason}"));
+fn read(objects: &Recurring, kind: ObjectKind, body: &WireBody, before: Option<&Value>) -> Result<Value, FluidpayRefusal> {
+    let bad = |field: &str, reason: &str| FluidpayRefusal::bad(format!("{field} {reason}"));
     let integer = |field: &'static str, default: i64| match body.integer(field) {
         Ok(number) => Ok(number.or_else(|| before.and_then(|old| old[field].as_i64())).unwrap_or(default)),
         Err(wrong) => Err(bad(field, wrong.0)),
@@ -166,7 +166,7 @@ fn read(books: &Recurring, kind: Kind, body: &Body, before: Option<&Value>) -> R
     let mut object = Map::new();
     object.insert("description".to_owned(), json!(text("description")?));
     object.insert("duration".to_owned(), json!(integer("duration", 0)?));
-    if matches!(kind, Kind::AddOn | Kind::Discount) {
+    if matches!(kind, ObjectKind::AddOn | ObjectKind::Discount) {
         object.insert("name".to_owned(), json!(text("name")?));
         let given = |field| body.get(field).or_else(|| before.map(|old| &old[field])).filter(|value| !value.is_null());
         // What the request names wins over what was stored.
@@ -196,14 +196,14 @@ fn read(books: &Recurring, kind: Kind, body: &Body, before: Option<&Value>) -> R
     object.insert("billing_frequency".to_owned(), json!(frequency));
     object.insert("billing_days".to_owned(), json!(text("billing_days")?));
     let parts = |field| body.get(field).or_else(|| before.map(|old| &old[field]));
-    let add_ons = books.resolve(Kind::AddOn, parts("add_ons"))?;
-    let discounts = books.resolve(Kind::Discount, parts("discounts"))?;
-    let total_name = if kind == Kind::Plan { "total_add_ons" } else { "total_adds" };
+    let add_ons = objects.resolve(ObjectKind::AddOn, parts("add_ons"))?;
+    let discounts = objects.resolve(ObjectKind::Discount, parts("discounts"))?;
+    let total_name = if kind == ObjectKind::Plan { "total_add_ons" } else { "total_adds" };
     object.insert(total_name.to_owned(), json!(total(&add_ons)));
     object.insert("total_discounts".to_owned(), json!(total(&discounts)));
     object.insert("add_ons".to_owned(), add_ons);
     object.insert("discounts".to_owned(), discounts);
-    if kind == Kind::Plan {
+    if kind == ObjectKind::Plan {
         object.insert("name".to_owned(), json!(text("name")?));
         return Ok(Value::Object(object));
     }
@@ -217,8 +217,8 @@ fn read(books: &Recurring, kind: Kind, body: &Body, before: Option<&Value>) -> R
     Ok(Value::Object(object))
 }
 
-fn check_date(text: &str) -> Result<NaiveDate, Refusal> {
-    text.parse().map_err(|_| Refusal::bad("next_bill_date must be YYYY-MM-DD"))
+fn check_date(text: &str) -> Result<NaiveDate, FluidpayRefusal> {
+    text.parse().map_err(|_| FluidpayRefusal::bad("next_bill_date must be YYYY-MM-DD"))
 }
 
 fn total(items: &Value) -> i64 {

@@ -6,9 +6,9 @@ use chrono::{DateTime, Months, Utc};
 use serde_json::{Map, Value, json};
 
 use super::{
-    super::body::Body,
-    envelope::Refusal,
-    transaction::{Transaction, Transactions},
+    super::body::WireBody,
+    envelope::FluidpayRefusal,
+    transaction::{FluidpayTransaction, Transactions},
 };
 
 const DEFAULT_LIMIT: i64 = 10;
@@ -17,26 +17,30 @@ const MAX_LIMIT: i64 = 100;
 const DEFAULT_MONTHS: Months = Months::new(4);
 
 /// Reads `limit` (0 to 100; 0 means all) and `offset`.
-pub fn page(body: &Body) -> Result<(usize, usize), Refusal> {
+pub fn page(body: &WireBody) -> Result<(usize, usize), FluidpayRefusal> {
     let integer = |field, default| match body.integer(field) {
         Ok(number) => Ok(number.unwrap_or(default)),
-        Err(wrong) => Err(Refusal::bad(format!("{field} {}", wrong.0))),
+        Err(wrong) => Err(FluidpayRefusal::bad(format!("{field} {}", wrong.0))),
     };
     let (limit, offset) = (integer("limit", DEFAULT_LIMIT)?, integer("offset", 0)?);
     if !(0..=MAX_LIMIT).contains(&limit) || offset < 0 {
-        return Err(Refusal::bad("limit must be from 0 to 100 and offset must not be negative"));
+        return Err(FluidpayRefusal::bad("limit must be from 0 to 100 and offset must not be negative"));
     }
     Ok((if limit == 0 { usize::MAX } else { limit as usize }, offset as usize))
 }
 
 /// One page of the matches, newest first, and how many there are in all.
-pub fn search(books: &Transactions, body: &Body, now: DateTime<Utc>) -> Result<(Vec<Transaction>, usize), Refusal> {
+pub fn search(
+    transactions: &Transactions,
+    body: &WireBody,
+    now: DateTime<Utc>,
+) -> Result<(Vec<FluidpayTransaction>, usize), FluidpayRefusal> {
     let (limit, offset) = page(body)?;
     let (from, to) = dates(body.get("created_at"))?.unwrap_or((now.checked_sub_months(DEFAULT_MONTHS), None));
     let tests = Tests::read(body.fields())?;
     let mut matches = Vec::new();
     let mut total = 0;
-    let mut consider = |transaction: &Transaction| {
+    let mut consider = |transaction: &FluidpayTransaction| {
         let dated = from.is_none_or(|from| transaction.created_at >= from) && to.is_none_or(|to| transaction.created_at <= to);
         if dated && tests.hold(transaction) {
             total += 1;
@@ -46,14 +50,14 @@ pub fn search(books: &Transactions, body: &Body, now: DateTime<Utc>) -> Result<(
         }
     };
     if let Some(id) = tests.exact("transaction_id") {
-        books.get(id).into_iter().for_each(&mut consider);
+        transactions.get(id).into_iter().for_each(&mut consider);
     } else if let Some(order) = tests.exact("order_id") {
-        books.of_order(order).iter().rev().for_each(|index| consider(&books.all[*index]));
+        transactions.of_order(order).iter().rev().for_each(|index| consider(&transactions.all[*index]));
     } else if let Some(customer) = tests.exact("customer_id") {
-        books.of_customer(customer).iter().rev().for_each(|index| consider(&books.all[*index]));
+        transactions.of_customer(customer).iter().rev().for_each(|index| consider(&transactions.all[*index]));
     } else {
-        let start = from.map_or(0, |from| books.all.partition_point(|transaction| transaction.created_at < from));
-        books.all[start..].iter().rev().for_each(&mut consider);
+        let start = from.map_or(0, |from| transactions.all.partition_point(|transaction| transaction.created_at < from));
+        transactions.all[start..].iter().rev().for_each(&mut consider);
     }
     Ok((matches, total))
 }
@@ -61,13 +65,13 @@ pub fn search(books: &Transactions, body: &Body, now: DateTime<Utc>) -> Result<(
 type Dates = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
 
 /// Reads `{start_date, end_date}`; both empty is as good as nothing.
-pub fn dates(range: Option<&Value>) -> Result<Option<Dates>, Refusal> {
+pub fn dates(range: Option<&Value>) -> Result<Option<Dates>, FluidpayRefusal> {
     let Some(range) = range else { return Ok(None) };
     let date = |field: &str| match range[field].as_str() {
         None | Some("") => Ok(None),
         Some(text) => DateTime::parse_from_rfc3339(text)
             .map(|date| Some(date.to_utc()))
-            .map_err(|_| Refusal::bad(format!("{field} must look like 2017-11-01T00:00:00Z"))),
+            .map_err(|_| FluidpayRefusal::bad(format!("{field} must look like 2017-11-01T00:00:00Z"))),
     };
     let (start, end) = (date("start_date")?, date("end_date")?);
     Ok(if start.is_none() && end.is_none() { None } else { Some((start, end)) })
@@ -83,7 +87,7 @@ struct Test {
 struct Tests(Vec<Test>);
 
 impl Tests {
-    fn read(fields: &Map<String, Value>) -> Result<Self, Refusal> {
+    fn read(fields: &Map<String, Value>) -> Result<Self, FluidpayRefusal> {
         let mut tests = Vec::new();
         for (name, criterion) in fields {
             match name.as_str() {
@@ -105,7 +109,7 @@ impl Tests {
         test.value.as_str()
     }
 
-    fn hold(&self, transaction: &Transaction) -> bool {
+    fn hold(&self, transaction: &FluidpayTransaction) -> bool {
         if self.0.is_empty() {
             return true;
         }
@@ -121,7 +125,7 @@ impl Tests {
     }
 }
 
-fn read_test(path: Vec<String>, criterion: &Value) -> Result<Option<Test>, Refusal> {
+fn read_test(path: Vec<String>, criterion: &Value) -> Result<Option<Test>, FluidpayRefusal> {
     if let ["captured_at" | "settled_at"] = path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         // Dates other than created_at: kept as a range test.
         let operator = "within".to_owned();
@@ -139,7 +143,7 @@ fn read_test(path: Vec<String>, criterion: &Value) -> Result<Option<Test>, Refus
         _ => false,
     };
     if !known {
-        return Err(Refusal::bad(format!("{} cannot be searched with operator {operator}", path.join("."))));
+        return Err(FluidpayRefusal::bad(format!("{} cannot be searched with operator {operator}", path.join("."))));
     }
     Ok(Some(Test { path, operator: operator.to_owned(), value: value.clone() }))
 }

@@ -3,40 +3,40 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    super::{State, body::Body, ledger},
+    super::{State, body::WireBody, ledger::Movement},
     charge::{check_reference, write},
-    envelope::Refusal,
-    transaction::{Kind, Status, Transaction},
+    envelope::FluidpayRefusal,
+    transaction::{FluidpayTransaction, TransactionKind, TransactionStatus},
 };
 
-fn amount_asked(body: &Body) -> Result<Option<i64>, Refusal> {
-    let amount = body.integer("amount").map_err(|wrong| Refusal::bad(format!("amount {}", wrong.0)))?;
+fn amount_asked(body: &WireBody) -> Result<Option<i64>, FluidpayRefusal> {
+    let amount = body.integer("amount").map_err(|wrong| FluidpayRefusal::bad(format!("amount {}", wrong.0)))?;
     match amount {
-        Some(amount) if amount <= 0 => Err(Refusal::bad("amount must be a positive number of cents")),
+        Some(amount) if amount <= 0 => Err(FluidpayRefusal::bad("amount must be a positive number of cents")),
         amount => Ok(amount),
     }
 }
 
-fn index_of(state: &State, id: &str) -> Result<usize, Refusal> {
-    state.fluidpay.transactions.index_of(id).ok_or_else(|| Refusal::missing("transaction"))
+fn index_of(state: &State, id: &str) -> Result<usize, FluidpayRefusal> {
+    state.fluidpay.transactions.index_of(id).ok_or_else(|| FluidpayRefusal::missing("transaction"))
 }
 
 /// Turns an authorization into money, once, whole or in part.
-pub fn capture(state: &mut State, id: &str, body: &Body, now: DateTime<Utc>) -> Result<Transaction, Refusal> {
+pub fn capture(state: &mut State, id: &str, body: &WireBody, now: DateTime<Utc>) -> Result<FluidpayTransaction, FluidpayRefusal> {
     let index = index_of(state, id)?;
     let asked = amount_asked(body)?;
     let order_id = body.text("order_id").ok().flatten().unwrap_or_default().to_owned();
     check_reference("order_id", &order_id)?;
     let transactions = &mut state.fluidpay.transactions;
     let transaction = &mut transactions.all[index];
-    if transaction.kind != Kind::Authorize || transaction.status != Status::Authorized {
-        return Err(Refusal::bad("only an authorized transaction can be captured"));
+    if transaction.kind != TransactionKind::Authorize || transaction.status != TransactionStatus::Authorized {
+        return Err(FluidpayRefusal::bad("only an authorized transaction can be captured"));
     }
     let amount = asked.unwrap_or(transaction.amount_authorized);
     if amount > transaction.amount_authorized {
-        return Err(Refusal::bad("capture amount is more than the authorized amount"));
+        return Err(FluidpayRefusal::bad("capture amount is more than the authorized amount"));
     }
-    transaction.status = Status::PendingSettlement;
+    transaction.status = TransactionStatus::PendingSettlement;
     transaction.amount_captured = amount;
     transaction.captured_at = Some(now);
     transaction.updated_at = now;
@@ -46,46 +46,46 @@ pub fn capture(state: &mut State, id: &str, body: &Body, now: DateTime<Utc>) -> 
     }
     transactions.settle_or_queue(index);
     let transaction = transactions.all[index].clone();
-    write(state, &transaction, ledger::Kind::Capture, amount, now);
+    write(state, &transaction, Movement::Capture, amount, now);
     Ok(transaction)
 }
 
 /// Takes back what has not settled yet. Only captured money comes back; a mere authorization moved none.
-pub fn void(state: &mut State, id: &str, now: DateTime<Utc>) -> Result<Transaction, Refusal> {
+pub fn void(state: &mut State, id: &str, now: DateTime<Utc>) -> Result<FluidpayTransaction, FluidpayRefusal> {
     let index = index_of(state, id)?;
     let transaction = &mut state.fluidpay.transactions.all[index];
-    if !matches!(transaction.kind, Kind::Sale | Kind::Authorize | Kind::Verification) {
-        return Err(Refusal::bad("only sales and authorizations can be voided"));
+    if !matches!(transaction.kind, TransactionKind::Sale | TransactionKind::Authorize | TransactionKind::Verification) {
+        return Err(FluidpayRefusal::bad("only sales and authorizations can be voided"));
     }
-    if !matches!(transaction.status, Status::PendingSettlement | Status::Authorized) {
-        return Err(Refusal::bad("only a transaction that is pending settlement can be voided"));
+    if !matches!(transaction.status, TransactionStatus::PendingSettlement | TransactionStatus::Authorized) {
+        return Err(FluidpayRefusal::bad("only a transaction that is pending settlement can be voided"));
     }
-    transaction.status = Status::Voided;
+    transaction.status = TransactionStatus::Voided;
     transaction.updated_at = now;
     let transaction = transaction.clone();
     if transaction.amount_captured > 0 {
-        write(state, &transaction, ledger::Kind::Void, transaction.amount_captured, now);
+        write(state, &transaction, Movement::Void, transaction.amount_captured, now);
     }
     Ok(transaction)
 }
 
 /// Gives settled money back, whole or in parts; answers the new transaction of type refund.
-pub fn refund(state: &mut State, id: &str, body: &Body, now: DateTime<Utc>) -> Result<Transaction, Refusal> {
+pub fn refund(state: &mut State, id: &str, body: &WireBody, now: DateTime<Utc>) -> Result<FluidpayTransaction, FluidpayRefusal> {
     let index = index_of(state, id)?;
     let asked = amount_asked(body)?;
     let refund_id = state.ids.fluidpay(now);
     let part_id = state.ids.fluidpay(now);
     let original = &mut state.fluidpay.transactions.all[index];
-    let refundable = matches!(original.kind, Kind::Sale | Kind::Authorize);
-    if !refundable || !matches!(original.status, Status::Settled | Status::PartiallyRefunded) {
-        return Err(Refusal::bad("only a settled transaction can be refunded"));
+    let refundable = matches!(original.kind, TransactionKind::Sale | TransactionKind::Authorize);
+    if !refundable || !matches!(original.status, TransactionStatus::Settled | TransactionStatus::PartiallyRefunded) {
+        return Err(FluidpayRefusal::bad("only a settled transaction can be refunded"));
     }
     let left = original.amount_settled - original.amount_refunded;
     let amount = asked.unwrap_or(left);
     if amount > left {
-        return Err(Refusal::bad("refund amount is more than the settled amount that is left"));
+        return Err(FluidpayRefusal::bad("refund amount is more than the settled amount that is left"));
     }
-    let mut refund = Transaction::blank(refund_id, Kind::Refund, amount, original.currency, now);
+    let mut refund = FluidpayTransaction::blank(refund_id, TransactionKind::Refund, amount, original.currency, now);
     refund.particulars = original.particulars.clone();
     refund.payment_method = original.payment_method;
     refund.payment_type = original.payment_type;
@@ -95,11 +95,14 @@ pub fn refund(state: &mut State, id: &str, body: &Body, now: DateTime<Utc>) -> R
     let approved = !original.refuses_refunds;
     if approved {
         original.amount_refunded += amount;
-        original.status =
-            if original.amount_refunded == original.amount_settled { Status::Refunded } else { Status::PartiallyRefunded };
+        original.status = if original.amount_refunded == original.amount_settled {
+            TransactionStatus::Refunded
+        } else {
+            TransactionStatus::PartiallyRefunded
+        };
         original.updated_at = now;
         refund.response_code = 100;
-        refund.status = Status::PendingSettlement;
+        refund.status = TransactionStatus::PendingSettlement;
         refund.amount_authorized = amount;
         refund.amount_captured = amount;
         refund.captured_at = Some(now);
@@ -107,7 +110,7 @@ pub fn refund(state: &mut State, id: &str, body: &Body, now: DateTime<Utc>) -> R
     let original = original.clone();
     refund.describe_response(None, (&part_id, "REFUND"));
     if approved {
-        write(state, &original, ledger::Kind::Refund, amount, now);
+        write(state, &original, Movement::Refund, amount, now);
     }
     Ok(state.fluidpay.transactions.add(refund).clone())
 }
@@ -117,8 +120,10 @@ pub fn dispute(state: &mut State, id: &str, amount: i64, now: DateTime<Utc>) -> 
     let Some(index) = state.fluidpay.transactions.index_of(id) else { return false };
     let transaction = &mut state.fluidpay.transactions.all[index];
     let (kind, status) = match (transaction.status, amount) {
-        (Status::Settled, amount) if amount == transaction.amount_settled => (ledger::Kind::Dispute, Status::Returned),
-        (Status::Returned, 0) => (ledger::Kind::DisputeWon, Status::Settled),
+        (TransactionStatus::Settled, amount) if amount == transaction.amount_settled => {
+            (Movement::Dispute, TransactionStatus::Returned)
+        }
+        (TransactionStatus::Returned, 0) => (Movement::DisputeWon, TransactionStatus::Settled),
         _ => return false,
     };
     transaction.status = status;

@@ -12,7 +12,7 @@ use crate::domain::money::Currency;
 /// What a transaction is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum TransactionKind {
     Sale,
     Authorize,
     Credit,
@@ -23,7 +23,7 @@ pub enum Kind {
 /// Where a transaction stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Status {
+pub enum TransactionStatus {
     Declined,
     Authorized,
     PendingSettlement,
@@ -107,13 +107,13 @@ pub struct Particulars {
 
 /// A transaction as kept; its serialized form is what the gateway answers.
 #[derive(Debug, Clone, Serialize)]
-pub struct Transaction {
+pub struct FluidpayTransaction {
     pub id: String,
     pub user_id: &'static str,
     pub idempotency_key: String,
     pub idempotency_time: i64,
     #[serde(rename = "type")]
-    pub kind: Kind,
+    pub kind: TransactionKind,
     pub amount: i64,
     pub amount_authorized: i64,
     pub amount_captured: i64,
@@ -134,7 +134,7 @@ pub struct Transaction {
     pub subscription_id: String,
     pub referenced_transaction_id: String,
     pub response_body: Value,
-    pub status: Status,
+    pub status: TransactionStatus,
     pub response: &'static str,
     pub response_code: u16,
     pub billing_address: Address,
@@ -152,9 +152,9 @@ fn lower_case<S: Serializer>(currency: &Currency, serializer: S) -> Result<S::Ok
     serializer.serialize_str(&currency.code().to_ascii_lowercase())
 }
 
-impl Transaction {
+impl FluidpayTransaction {
     /// A transaction that is nothing yet: declined, with no money on it.
-    pub fn blank(id: String, kind: Kind, amount: i64, currency: Currency, now: DateTime<Utc>) -> Self {
+    pub fn blank(id: String, kind: TransactionKind, amount: i64, currency: Currency, now: DateTime<Utc>) -> Self {
         Self {
             id,
             user_id: USER_ID,
@@ -179,7 +179,7 @@ impl Transaction {
             subscription_id: String::new(),
             referenced_transaction_id: String::new(),
             response_body: Value::Null,
-            status: Status::Declined,
+            status: TransactionStatus::Declined,
             response: "declined",
             response_code: 200,
             billing_address: Address::default(),
@@ -255,7 +255,7 @@ fn meaning(code: u16) -> &'static str {
 /// All transactions, oldest first, and the ways to find one without reading the others.
 #[derive(Debug, Default)]
 pub struct Transactions {
-    pub all: Vec<Transaction>,
+    pub all: Vec<FluidpayTransaction>,
     by_id: HashMap<String, usize>,
     by_order: HashMap<String, Vec<usize>>,
     by_customer: HashMap<String, Vec<usize>>,
@@ -266,7 +266,7 @@ pub struct Transactions {
 
 impl Transactions {
     /// Adds a transaction; its idempotency key, if any, replays it from now on.
-    pub fn add(&mut self, mut transaction: Transaction) -> &Transaction {
+    pub fn add(&mut self, mut transaction: FluidpayTransaction) -> &FluidpayTransaction {
         // `all` is searched by date, so dates must not fall, even when the wall clock steps back.
         if let Some(last) = self.all.last() {
             transaction.created_at = transaction.created_at.max(last.created_at);
@@ -287,7 +287,7 @@ impl Transactions {
     }
 
     /// The transaction this idempotency key made, while its window lasts.
-    pub fn replay(&self, key: &str, now: DateTime<Utc>) -> Option<&Transaction> {
+    pub fn replay(&self, key: &str, now: DateTime<Utc>) -> Option<&FluidpayTransaction> {
         let (index, ends) = self.by_key.get(key)?;
         (now < *ends).then(|| &self.all[*index])
     }
@@ -296,7 +296,7 @@ impl Transactions {
         self.by_id.get(id).copied()
     }
 
-    pub fn get(&self, id: &str) -> Option<&Transaction> {
+    pub fn get(&self, id: &str) -> Option<&FluidpayTransaction> {
         self.index_of(id).map(|index| &self.all[index])
     }
 
@@ -316,7 +316,7 @@ impl Transactions {
 
     /// Called whenever a transaction may have become pending settlement.
     pub fn settle_or_queue(&mut self, index: usize) {
-        if self.all[index].status != Status::PendingSettlement {
+        if self.all[index].status != TransactionStatus::PendingSettlement {
             return;
         }
         if self.settle_at_once {
@@ -333,7 +333,7 @@ impl Transactions {
         for index in std::mem::take(&mut self.unsettled) {
             let transaction = &mut self.all[index];
             // Voided since it was queued.
-            if transaction.status == Status::PendingSettlement {
+            if transaction.status == TransactionStatus::PendingSettlement {
                 settle(transaction, now);
                 settled += 1;
             }
@@ -342,8 +342,8 @@ impl Transactions {
     }
 }
 
-fn settle(transaction: &mut Transaction, now: DateTime<Utc>) {
-    transaction.status = Status::Settled;
+fn settle(transaction: &mut FluidpayTransaction, now: DateTime<Utc>) {
+    transaction.status = TransactionStatus::Settled;
     transaction.amount_settled = transaction.amount_captured;
     transaction.settled_at = Some(now);
     transaction.updated_at = now;

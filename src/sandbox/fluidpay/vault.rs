@@ -5,17 +5,17 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
-    super::{Sandbox, State, call::Call},
+    super::{Sandbox, State, call::IncomingCall},
     account::USER_ID,
-    customers::{Customer, read_address, read_instrument},
-    envelope::{Answer, Refusal, list, nothing, one},
+    customers::{StoredCustomer, read_address, read_instrument},
+    envelope::{FluidpayRefusal, FluidpayResult, list, nothing, one},
     instrument::{Face, Instrument},
 };
 
 /// Kinds of payment methods that have a path of their own.
 const KINDS: [&str; 3] = ["card", "ach", "token"];
 
-pub fn answer(sandbox: &Sandbox, call: &Call, path: &[&str]) -> Answer {
+pub fn answer(sandbox: &Sandbox, call: &IncomingCall, path: &[&str]) -> FluidpayResult {
     let now = (sandbox.now)();
     let mut guard = sandbox.state();
     let state = &mut *guard;
@@ -43,7 +43,7 @@ pub fn answer(sandbox: &Sandbox, call: &Call, path: &[&str]) -> Answer {
             let customer = state.fluidpay.customers.find_mut(id)?;
             let address = read_address(body())?;
             if customer.addresses.iter().any(|stored| stored.address == address) {
-                return Err(Refusal::bad("address is a duplicate"));
+                return Err(FluidpayRefusal::bad("address is a duplicate"));
             }
             customer.add_address(address_id.clone(), address, now);
             created(customer, "created_address_id", &address_id)
@@ -76,18 +76,18 @@ pub fn answer(sandbox: &Sandbox, call: &Call, path: &[&str]) -> Answer {
             state.fluidpay.customers.find_mut(id)?.remove_instrument(instrument)?;
             nothing()
         }
-        _ => Err(Refusal::missing("page")),
+        _ => Err(FluidpayRefusal::missing("page")),
     }
 }
 
-fn create(state: &mut State, call: &Call, now: DateTime<Utc>) -> Answer {
+fn create(state: &mut State, call: &IncomingCall, now: DateTime<Utc>) -> FluidpayResult {
     let text = |field| call.body.text(field).ok().flatten().unwrap_or_default().to_owned();
     let id = match text("id") {
         id if id.is_empty() => state.ids.fluidpay(now),
         id if (2..=40).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_^".contains(&b)) => id,
-        _ => return Err(Refusal::bad("id must be 2 to 40 letters, digits, dots, dashes, underscores or carets")),
+        _ => return Err(FluidpayRefusal::bad("id must be 2 to 40 letters, digits, dots, dashes, underscores or carets")),
     };
-    let mut customer = Customer::new(id, now);
+    let mut customer = StoredCustomer::new(id, now);
     customer.description = text("description");
     customer.flags = flags(call).unwrap_or_default();
     for (kind, method) in call.body.get("default_payment").and_then(Value::as_object).into_iter().flatten() {
@@ -108,11 +108,11 @@ fn create(state: &mut State, call: &Call, now: DateTime<Utc>) -> Answer {
     one(shown)
 }
 
-fn flags(call: &Call) -> Option<Vec<String>> {
+fn flags(call: &IncomingCall) -> Option<Vec<String>> {
     call.body.get("flags").and_then(|flags| serde_json::from_value(flags.clone()).ok())
 }
 
-fn update(customer: &mut Customer, call: &Call) -> Result<(), Refusal> {
+fn update(customer: &mut StoredCustomer, call: &IncomingCall) -> Result<(), FluidpayRefusal> {
     let defaults = call.body.nested("defaults");
     let chosen = |field| defaults.text(field).ok().flatten().filter(|text| !text.is_empty());
     if let Some(id) = chosen("payment_method_id") {
@@ -139,13 +139,13 @@ fn update(customer: &mut Customer, call: &Call) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn created(customer: &Customer, field: &str, id: &str) -> Answer {
+fn created(customer: &StoredCustomer, field: &str, id: &str) -> FluidpayResult {
     let mut shown = show(customer);
     shown[field] = json!(id);
     one(shown)
 }
 
-fn show(customer: &Customer) -> Value {
+fn show(customer: &StoredCustomer) -> Value {
     let addresses: Vec<Value> = customer
         .addresses
         .iter()

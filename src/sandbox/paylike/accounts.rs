@@ -8,19 +8,19 @@ use serde_json::{Value, json};
 use super::{
     super::{
         State,
-        body::Body,
+        body::WireBody,
         ids::{RawId, object_id},
     },
-    refusal::{Faults, Refusal},
-    state::{App, Merchant},
+    refusal::{InvalidFields, PaylikeRefusal},
+    state::{Merchant, PaylikeApp},
 };
 use crate::domain::money::Currency;
 
 /// Makes an app with a fresh key; needs no key itself.
-pub fn create_app(state: &mut State, body: &Body, now: DateTime<Utc>) -> Result<Value, Refusal> {
-    let mut faults = Faults::default();
-    let name = faults.take("name", body.text("name")).map(str::to_owned);
-    faults.check()?;
+pub fn create_app(state: &mut State, body: &WireBody, now: DateTime<Utc>) -> Result<Value, PaylikeRefusal> {
+    let mut invalid = InvalidFields::default();
+    let name = invalid.take("name", body.text("name")).map(str::to_owned);
+    invalid.check()?;
     let (id, secret) = (state.ids.next(now), object_id(state.ids.next(now)));
     let key = format!("{}-{}-4000-8000-{}", &secret[..8], &secret[8..12], &secret[12..]);
     let shown = json!({ "app": { "id": object_id(id), "name": name, "key": key } });
@@ -29,25 +29,25 @@ pub fn create_app(state: &mut State, body: &Body, now: DateTime<Utc>) -> Result<
 }
 
 pub fn add_app(state: &mut State, id: RawId, key: String, name: Option<String>, now: DateTime<Utc>) {
-    state.paylike.apps.insert(id, App { name, created: now, merchants: BTreeSet::new() });
+    state.paylike.apps.insert(id, PaylikeApp { name, created: now, merchants: BTreeSet::new() });
     state.paylike.keys.insert(key, id);
 }
 
 /// Makes a merchant that belongs to the app which asked.
-pub fn create_merchant(state: &mut State, app: RawId, body: &Body, now: DateTime<Utc>) -> Result<Value, Refusal> {
-    let mut faults = Faults::default();
-    let currency: Option<Currency> = faults.require("currency", body.text("currency")).parse().ok();
+pub fn create_merchant(state: &mut State, app: RawId, body: &WireBody, now: DateTime<Utc>) -> Result<Value, PaylikeRefusal> {
+    let mut invalid = InvalidFields::default();
+    let currency: Option<Currency> = invalid.require("currency", body.text("currency")).parse().ok();
     if currency.is_none() && body.get("currency").is_some() {
-        faults.add("currency", "must be a three letter ISO code");
+        invalid.add("currency", "must be a three letter ISO code");
     }
-    let email = faults.require("email", body.text("email")).to_owned();
-    let website = faults.require("website", body.text("website")).to_owned();
-    let descriptor = faults.require("descriptor", body.text("descriptor")).to_owned();
+    let email = invalid.require("email", body.text("email")).to_owned();
+    let website = invalid.require("website", body.text("website")).to_owned();
+    let descriptor = invalid.require("descriptor", body.text("descriptor")).to_owned();
     let company = body.nested("company");
-    faults.require("company.country", company.text("country"));
-    let name = faults.take("name", body.text("name")).map(str::to_owned);
-    let test = faults.take("test", body.flag("test")).unwrap_or_default();
-    faults.check()?;
+    invalid.require("company.country", company.text("country"));
+    let name = invalid.take("name", body.text("name")).map(str::to_owned);
+    let test = invalid.take("test", body.flag("test")).unwrap_or_default();
+    invalid.check()?;
     let merchant = Merchant {
         name,
         currency: currency.unwrap_or(Currency::USD),
@@ -81,10 +81,10 @@ pub fn link(state: &mut State, app: RawId, merchant: RawId) {
     }
 }
 
-pub fn unlink(state: &mut State, app: RawId, merchant: RawId) -> Result<(), Refusal> {
+pub fn unlink(state: &mut State, app: RawId, merchant: RawId) -> Result<(), PaylikeRefusal> {
     let apps = state.paylike.merchants.get_mut(&merchant).map(|merchant| &mut merchant.apps);
     if !apps.is_some_and(|apps| apps.remove(&app)) {
-        return Err(Refusal::NotFound);
+        return Err(PaylikeRefusal::NotFound);
     }
     if let Some(app) = state.paylike.apps.get_mut(&app) {
         app.merchants.remove(&merchant);
@@ -93,12 +93,12 @@ pub fn unlink(state: &mut State, app: RawId, merchant: RawId) -> Result<(), Refu
 }
 
 /// Changes what of a merchant may change: name, email, descriptor.
-pub fn update_merchant(merchant: &mut Merchant, body: &Body) -> Result<(), Refusal> {
-    let mut faults = Faults::default();
-    let name = faults.take("name", body.text("name"));
-    let email = faults.take("email", body.text("email"));
-    let descriptor = faults.take("descriptor", body.text("descriptor"));
-    faults.check()?;
+pub fn update_merchant(merchant: &mut Merchant, body: &WireBody) -> Result<(), PaylikeRefusal> {
+    let mut invalid = InvalidFields::default();
+    let name = invalid.take("name", body.text("name"));
+    let email = invalid.take("email", body.text("email"));
+    let descriptor = invalid.take("descriptor", body.text("descriptor"));
+    invalid.check()?;
     if let Some(name) = name {
         merchant.name = Some(name.to_owned());
     }
@@ -112,12 +112,12 @@ pub fn update_merchant(merchant: &mut Merchant, body: &Body) -> Result<(), Refus
 }
 
 /// Invites a user; inviting again changes nothing.
-pub fn add_user(state: &mut State, merchant: RawId, body: &Body, now: DateTime<Utc>) -> Result<Value, Refusal> {
-    let mut faults = Faults::default();
-    let email = faults.require("email", body.text("email")).to_owned();
-    faults.check()?;
+pub fn add_user(state: &mut State, merchant: RawId, body: &WireBody, now: DateTime<Utc>) -> Result<Value, PaylikeRefusal> {
+    let mut invalid = InvalidFields::default();
+    let email = invalid.require("email", body.text("email")).to_owned();
+    invalid.check()?;
     let id = state.ids.next(now);
-    let merchant = state.paylike.merchants.get_mut(&merchant).ok_or(Refusal::NotFound)?;
+    let merchant = state.paylike.merchants.get_mut(&merchant).ok_or(PaylikeRefusal::NotFound)?;
     if !merchant.users.values().any(|known| *known == email) {
         merchant.users.insert(id, email);
         merchant.user_ids.insert(id);
@@ -125,7 +125,7 @@ pub fn add_user(state: &mut State, merchant: RawId, body: &Body, now: DateTime<U
     Ok(json!({}))
 }
 
-pub fn remove_user(merchant: &mut Merchant, id: RawId) -> Result<(), Refusal> {
+pub fn remove_user(merchant: &mut Merchant, id: RawId) -> Result<(), PaylikeRefusal> {
     merchant.user_ids.remove(&id);
-    merchant.users.remove(&id).map(drop).ok_or(Refusal::NotFound)
+    merchant.users.remove(&id).map(drop).ok_or(PaylikeRefusal::NotFound)
 }

@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{
-    super::{State, body::Body, ids::object_id},
-    refusal::Decline,
-    state::Transaction,
+    super::{State, body::WireBody, ids::object_id},
+    refusal::ProcessingError,
+    state::PaylikeTransaction,
     transactions,
 };
 use crate::domain::money::{Currency, MAX_AMOUNT_MINOR};
@@ -14,7 +14,7 @@ use crate::domain::money::{Currency, MAX_AMOUNT_MINOR};
 /// Pays by a link, or says why the page would not. Answers the transaction's id; nothing is captured yet.
 pub fn pay(state: &mut State, link: &str, decline: Option<u16>, now: DateTime<Utc>) -> Result<String, String> {
     let query = link.strip_prefix("https://pos.paylike.io/?").ok_or("this is no payment link")?;
-    let query = Body::form(query.as_bytes());
+    let query = WireBody::form(query.as_bytes());
     let text = |field: &str| query.text(field).ok().flatten().unwrap_or_default().to_owned();
     let key = text("key");
     let merchant = state.paylike.merchants.iter().find(|(id, merchant)| merchant.show(id)["key"] == json!(key));
@@ -25,7 +25,7 @@ pub fn pay(state: &mut State, link: &str, decline: Option<u16>, now: DateTime<Ut
     }
     let currency: Currency = text("currency").parse().map_err(|_| "the currency is not valid".to_owned())?;
     let amount = currency.minor(&text("value")).filter(|amount| (1..=MAX_AMOUNT_MINOR).contains(amount));
-    let transaction = Transaction {
+    let transaction = PaylikeTransaction {
         merchant: id,
         test,
         created: now,
@@ -38,7 +38,7 @@ pub fn pay(state: &mut State, link: &str, decline: Option<u16>, now: DateTime<Ut
         disputed: 0,
         custom: Some(json!({ "reference": text("reference") })),
         recurring: text("recurring") == "y",
-        error: decline.map(Decline::of),
+        error: decline.map(ProcessingError::of),
         decline: None,
         trail: Vec::new(),
     };

@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use super::{
     super::{
-        body::{Body, yes_or_no},
+        body::{WireBody, yes_or_no},
         ids::{RawId, parse_object_id},
         reply::Reply,
     },
-    refusal::{Faults, Refusal},
+    refusal::{InvalidFields, PaylikeRefusal},
 };
 
 /// The part of a list that was asked for.
@@ -28,22 +28,22 @@ pub struct Window {
 
 impl Window {
     /// Reads `limit` (required), `before`, `after` and `filter[…]`.
-    pub fn read(query: &Body) -> Result<Self, Refusal> {
-        let mut faults = Faults::default();
-        let limit = faults.require("limit", query.integer("limit"));
+    pub fn read(query: &WireBody) -> Result<Self, PaylikeRefusal> {
+        let mut invalid = InvalidFields::default();
+        let limit = invalid.require("limit", query.integer("limit"));
         if limit < 0 {
-            faults.add("limit", "must not be negative");
+            invalid.add("limit", "must not be negative");
         }
         let mut cursor = |field: &str| {
-            let text = faults.take(field, query.text(field))?;
+            let text = invalid.take(field, query.text(field))?;
             let id = parse_object_id(text);
             if id.is_none() {
-                faults.add(field, "must be an id");
+                invalid.add(field, "must be an id");
             }
             id
         };
         let (before, after) = (cursor("before"), cursor("after"));
-        faults.check()?;
+        invalid.check()?;
         let filter = query.nested("filter");
         let filter =
             filter.fields().iter().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect();

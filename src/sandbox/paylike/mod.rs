@@ -16,29 +16,29 @@ use serde_json::{Value, json};
 
 use super::{
     Sandbox, State,
-    call::{Call, Operation, Target},
+    call::{CallOperation, IncomingCall, Target},
     fixtures,
     ids::{RawId, object_id, parse_object_id},
     reply::Reply,
 };
 use crate::domain::money::Currency;
 use list::{Window, lines};
-use refusal::{Faults, Refusal};
-use state::{Action, Line, Merchant, SavedCard, Trail, Transaction};
+use refusal::{InvalidFields, PaylikeRefusal};
+use state::{Action, BalanceLine, Merchant, PaylikeTransaction, SavedCard, Trail};
 
 pub use link::pay;
 pub use refusal::CODES;
-pub use state::Books;
+pub use state::PaylikeState;
 pub use transactions::dispute;
 
 /// Answers one call. `decline` is the code of a decline fault.
-pub fn answer(sandbox: &Sandbox, call: &Call, decline: Option<u16>) -> Reply {
-    route(sandbox, call, decline).unwrap_or_else(Refusal::into_reply)
+pub fn answer(sandbox: &Sandbox, call: &IncomingCall, decline: Option<u16>) -> Reply {
+    route(sandbox, call, decline).unwrap_or_else(PaylikeRefusal::into_reply)
 }
 
-fn route(sandbox: &Sandbox, call: &Call, decline: Option<u16>) -> Result<Reply, Refusal> {
+fn route(sandbox: &Sandbox, call: &IncomingCall, decline: Option<u16>) -> Result<Reply, PaylikeRefusal> {
     if let Some(reason) = &call.malformed {
-        return Err(Refusal::field("", reason));
+        return Err(PaylikeRefusal::field("", reason));
     }
     let now = (sandbox.now)();
     let mut guard = sandbox.state();
@@ -50,14 +50,14 @@ fn route(sandbox: &Sandbox, call: &Call, decline: Option<u16>) -> Result<Reply, 
     let app_id = authenticate(&state.paylike, &call.authorization)?;
     match (&call.method, segments.as_slice()) {
         (&Method::GET, ["me"]) => {
-            let app = state.paylike.apps.get(&app_id).ok_or(Refusal::Unauthorized)?;
+            let app = state.paylike.apps.get(&app_id).ok_or(PaylikeRefusal::Unauthorized)?;
             Ok(shown(&json!({ "identity": app.show(&app_id) })))
         }
         (&Method::GET, ["identities", id, "merchants"]) => {
             if read_id(id)? != app_id {
-                return Err(Refusal::Forbidden);
+                return Err(PaylikeRefusal::Forbidden);
             }
-            let app = state.paylike.apps.get(&app_id).ok_or(Refusal::Unauthorized)?;
+            let app = state.paylike.apps.get(&app_id).ok_or(PaylikeRefusal::Unauthorized)?;
             let show = |id: &RawId| state.paylike.merchants.get(id).map(|merchant| merchant.show(id));
             Ok(Window::read(&call.query)?.page(&app.merchants, show))
         }
@@ -69,51 +69,52 @@ fn route(sandbox: &Sandbox, call: &Call, decline: Option<u16>) -> Result<Reply, 
         }
         (method, ["transactions", id, rest @ ..]) => {
             let id = read_id(id)?;
-            let transaction = state.paylike.transactions.get(&id).ok_or(Refusal::NotFound)?;
+            let transaction = state.paylike.transactions.get(&id).ok_or(PaylikeRefusal::NotFound)?;
             allowed(&state.paylike, app_id, transaction.merchant)?;
             let action = match (method, rest) {
                 (&Method::GET, []) => return Ok(shown(&json!({ "transaction": transaction.show(&id) }))),
                 (&Method::POST, ["captures"]) => Action::Capture,
                 (&Method::POST, ["refunds"]) => Action::Refund,
                 (&Method::POST, ["voids"]) => Action::Void,
-                _ => return Err(Refusal::NotFound),
+                _ => return Err(PaylikeRefusal::NotFound),
             };
             transactions::act(state, id, action, &call.body, now)?;
-            let transaction = state.paylike.transactions.get(&id).ok_or(Refusal::NotFound)?;
+            let transaction = state.paylike.transactions.get(&id).ok_or(PaylikeRefusal::NotFound)?;
             Ok(created(&json!({ "transaction": transaction.show(&id) })))
         }
         (&Method::GET, ["cards", id]) => {
             let id = read_id(id)?;
-            let card = state.paylike.cards.get(&id).ok_or(Refusal::NotFound)?;
+            let card = state.paylike.cards.get(&id).ok_or(PaylikeRefusal::NotFound)?;
             allowed(&state.paylike, app_id, card.merchant)?;
             Ok(shown(&json!({ "card": card.show(&id) })))
         }
         (&Method::GET, ["lines", id]) => {
             let id = read_id(id)?;
-            let line = state.paylike.lines.get(&id).ok_or(Refusal::NotFound)?;
+            let line = state.paylike.lines.get(&id).ok_or(PaylikeRefusal::NotFound)?;
             allowed(&state.paylike, app_id, line.merchant)?;
             Ok(shown(&line.show(&id)))
         }
         // Nobody disputes anything in the sandbox.
         (&Method::GET, ["disputes" | "frauds"]) => {
             let window = Window::read(&call.query)?;
-            let merchant = window.filter("merchantId").ok_or_else(|| Refusal::field("filter.merchantId", "is required"))?;
+            let merchant =
+                window.filter("merchantId").ok_or_else(|| PaylikeRefusal::field("filter.merchantId", "is required"))?;
             allowed(&state.paylike, app_id, read_id(merchant)?)?;
             Ok(lines(&[]))
         }
-        _ => Err(Refusal::NotFound),
+        _ => Err(PaylikeRefusal::NotFound),
     }
 }
 
 fn of_merchant(
     state: &mut State,
-    call: &Call,
+    call: &IncomingCall,
     id: RawId,
     rest: &[&str],
     decline: Option<u16>,
     now: DateTime<Utc>,
-) -> Result<Reply, Refusal> {
-    let merchant = state.paylike.merchants.get_mut(&id).ok_or(Refusal::NotFound)?;
+) -> Result<Reply, PaylikeRefusal> {
+    let merchant = state.paylike.merchants.get_mut(&id).ok_or(PaylikeRefusal::NotFound)?;
     match (&call.method, rest) {
         (&Method::GET, []) => Ok(shown(&json!({ "merchant": merchant.show(&id) }))),
         (&Method::PUT, []) => {
@@ -137,11 +138,11 @@ fn of_merchant(
             Ok(Window::read(&call.query)?.page(&state.paylike.merchants[&id].apps, show))
         }
         (&Method::POST, ["apps"]) => {
-            let mut faults = Faults::default();
-            let app = faults.require("appId", call.body.text("appId")).to_owned();
-            faults.check()?;
+            let mut invalid = InvalidFields::default();
+            let app = invalid.require("appId", call.body.text("appId")).to_owned();
+            invalid.check()?;
             let app = read_id(&app).ok().filter(|app| state.paylike.apps.contains_key(app));
-            accounts::link(state, app.ok_or_else(|| Refusal::field("appId", "is not known"))?, id);
+            accounts::link(state, app.ok_or_else(|| PaylikeRefusal::field("appId", "is not known"))?, id);
             Ok(created(&json!({})))
         }
         (&Method::DELETE, ["apps", app]) => {
@@ -158,22 +159,22 @@ fn of_merchant(
             Ok(Reply::no_content())
         }
         (&Method::POST, ["cards"]) => save_card(state, id, call, now),
-        _ => Err(Refusal::NotFound),
+        _ => Err(PaylikeRefusal::NotFound),
     }
 }
 
-fn save_card(state: &mut State, merchant: RawId, call: &Call, now: DateTime<Utc>) -> Result<Reply, Refusal> {
-    let mut faults = Faults::default();
-    let token = faults.require("transactionId", call.body.text("transactionId"));
-    let notes = faults.take("notes", call.body.text("notes")).map(str::to_owned);
+fn save_card(state: &mut State, merchant: RawId, call: &IncomingCall, now: DateTime<Utc>) -> Result<Reply, PaylikeRefusal> {
+    let mut invalid = InvalidFields::default();
+    let token = invalid.require("transactionId", call.body.text("transactionId"));
+    let notes = invalid.take("notes", call.body.text("notes")).map(str::to_owned);
     let transaction = parse_object_id(token)
         .filter(|id| state.paylike.transactions.get(id).is_some_and(|transaction| transaction.merchant == merchant));
     if !token.is_empty() && transaction.is_none() {
-        faults.add("transactionId", "is not known at this merchant");
+        invalid.add("transactionId", "is not known at this merchant");
     }
-    faults.check()?;
+    invalid.check()?;
     let id = state.ids.next(now);
-    let transaction = transaction.ok_or(Refusal::NotFound)?;
+    let transaction = transaction.ok_or(PaylikeRefusal::NotFound)?;
     state.paylike.cards.insert(id, SavedCard { merchant, transaction, notes });
     Ok(created(&json!({ "card": { "id": object_id(id) } })))
 }
@@ -186,25 +187,25 @@ fn created(body: &Value) -> Reply {
     Reply::json(StatusCode::CREATED, body)
 }
 
-fn read_id(text: &str) -> Result<RawId, Refusal> {
-    parse_object_id(text).filter(|_| text.len() == 24).ok_or(Refusal::NotFound)
+fn read_id(text: &str) -> Result<RawId, PaylikeRefusal> {
+    parse_object_id(text).filter(|_| text.len() == 24).ok_or(PaylikeRefusal::NotFound)
 }
 
 /// Basic authentication with an empty user; the key is the password.
-fn authenticate(books: &Books, header: &str) -> Result<RawId, Refusal> {
+fn authenticate(paylike: &PaylikeState, header: &str) -> Result<RawId, PaylikeRefusal> {
     let credentials = header.strip_prefix("Basic ").and_then(|encoded| BASE64_STANDARD.decode(encoded.trim()).ok());
-    let credentials = credentials.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(Refusal::Unauthorized)?;
-    let key = credentials.strip_prefix(':').ok_or(Refusal::Unauthorized)?;
-    books.keys.get(key).copied().ok_or(Refusal::Unauthorized)
+    let credentials = credentials.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(PaylikeRefusal::Unauthorized)?;
+    let key = credentials.strip_prefix(':').ok_or(PaylikeRefusal::Unauthorized)?;
+    paylike.keys.get(key).copied().ok_or(PaylikeRefusal::Unauthorized)
 }
 
-fn allowed(books: &Books, app: RawId, merchant: RawId) -> Result<(), Refusal> {
-    let merchant = books.merchants.get(&merchant).ok_or(Refusal::NotFound)?;
-    if merchant.apps.contains(&app) { Ok(()) } else { Err(Refusal::Forbidden) }
+fn allowed(paylike: &PaylikeState, app: RawId, merchant: RawId) -> Result<(), PaylikeRefusal> {
+    let merchant = paylike.merchants.get(&merchant).ok_or(PaylikeRefusal::NotFound)?;
+    if merchant.apps.contains(&app) { Ok(()) } else { Err(PaylikeRefusal::Forbidden) }
 }
 
 /// What this call does, to what.
-pub fn aim(books: &Books, call: &Call) -> (Operation, Target) {
+pub fn aim(paylike: &PaylikeState, call: &IncomingCall) -> (CallOperation, Target) {
     let mut target = Target { amount: call.body.integer("amount").ok().flatten(), ..Target::default() };
     let segments = call.segments();
     let operation = match (&call.method, segments.as_slice()) {
@@ -212,22 +213,22 @@ pub fn aim(books: &Books, call: &Call) -> (Operation, Target) {
             let token = ["transactionId", "authorizationId", "cardId"].into_iter().find_map(|field| call.body.get(field));
             target.token = token.and_then(Value::as_str).map(str::to_owned);
             target.reference = call.body.nested("custom").text("reference").ok().flatten().map(str::to_owned);
-            Operation::Authorize
+            CallOperation::Authorize
         }
-        (&Method::GET, ["merchants", _, "transactions"]) => Operation::Lookup,
+        (&Method::GET, ["merchants", _, "transactions"]) => CallOperation::Lookup,
         (method, ["transactions", id, action @ ..]) => {
             target.transaction_id = Some((*id).to_owned());
-            let known = parse_object_id(id).and_then(|id| books.transactions.get(&id));
-            target.reference = known.map(Transaction::reference);
+            let known = parse_object_id(id).and_then(|id| paylike.transactions.get(&id));
+            target.reference = known.map(PaylikeTransaction::reference);
             match (method, action) {
-                (&Method::GET, []) => Operation::Lookup,
-                (_, ["captures"]) => Operation::Capture,
-                (_, ["refunds"]) => Operation::Refund,
-                (_, ["voids"]) => Operation::Void,
-                _ => Operation::Account,
+                (&Method::GET, []) => CallOperation::Lookup,
+                (_, ["captures"]) => CallOperation::Capture,
+                (_, ["refunds"]) => CallOperation::Refund,
+                (_, ["voids"]) => CallOperation::Void,
+                _ => CallOperation::Account,
             }
         }
-        _ => Operation::Account,
+        _ => CallOperation::Account,
     };
     (operation, target)
 }
@@ -269,7 +270,7 @@ fn make_prior(state: &mut State, id: RawId, decline: Option<u16>, now: DateTime<
     let merchant = parse_object_id(fixtures::PAYLIKE_MERCHANT).unwrap_or_default();
     let line = state.ids.next(now);
     let trail = Trail { action: Action::Capture, amount: AMOUNT, created: now, descriptor: None, line: Some(line) };
-    let transaction = Transaction {
+    let transaction = PaylikeTransaction {
         merchant,
         test: true,
         created: now,
@@ -287,7 +288,7 @@ fn make_prior(state: &mut State, id: RawId, decline: Option<u16>, now: DateTime<
         trail: vec![trail],
     };
     transactions::insert(state, id, transaction);
-    let entry = Line { merchant, transaction: id, action: Action::Capture, test: true, created: now, amount: AMOUNT };
+    let entry = BalanceLine { merchant, transaction: id, action: Action::Capture, test: true, created: now, amount: AMOUNT };
     state.paylike.lines.insert(line, entry);
     if let Some(merchant) = state.paylike.merchants.get_mut(&merchant) {
         merchant.lines.insert(line);

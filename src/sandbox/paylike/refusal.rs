@@ -8,11 +8,11 @@ use super::super::{body::WrongType, reply::Reply};
 
 /// Why a call was refused.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum PaylikeRefusal {
     /// 400 with an array of these.
-    Invalid(Vec<Fault>),
+    Invalid(Vec<InvalidField>),
     /// 400 with an object: the card was asked and said no.
-    Declined(Decline),
+    Declined(ProcessingError),
     Unauthorized,
     Forbidden,
     NotFound,
@@ -22,14 +22,20 @@ pub enum Refusal {
 
 /// One field that is wrong.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Fault {
+pub struct InvalidField {
     pub field: String,
     pub message: String,
 }
 
+impl InvalidField {
+    fn new(field: &str, message: &str) -> Self {
+        Self { field: field.to_owned(), message: message.to_owned() }
+    }
+}
+
 /// A processing error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Decline {
+pub struct ProcessingError {
     pub code: u16,
     pub message: &'static str,
     /// The payer can do something about it.
@@ -73,22 +79,22 @@ pub const CODES: [(u16, &str, char); 31] = [
     (31, "3-D Secure failed", 'c'),
 ];
 
-impl Decline {
+impl ProcessingError {
     pub fn of(code: u16) -> Self {
         let (message, side) = CODES.iter().find(|known| known.0 == code).map_or(("Declined", 'c'), |known| (known.1, known.2));
         Self { code, message, client: side == 'c', merchant: side == 'm' }
     }
 }
 
-impl Refusal {
+impl PaylikeRefusal {
     pub fn field(field: &str, message: &str) -> Self {
-        Self::Invalid(vec![fault(field, message)])
+        Self::Invalid(vec![InvalidField::new(field, message)])
     }
 
     pub fn into_reply(self) -> Reply {
         let plain = |status, message: &str| Reply::json(status, &json!({ "message": message }));
         match self {
-            Self::Invalid(faults) => Reply::json(StatusCode::BAD_REQUEST, &faults),
+            Self::Invalid(fields) => Reply::json(StatusCode::BAD_REQUEST, &fields),
             Self::Declined(decline) => Reply::json(StatusCode::BAD_REQUEST, &decline),
             Self::Unauthorized => plain(StatusCode::UNAUTHORIZED, "a key is required"),
             Self::Forbidden => plain(StatusCode::FORBIDDEN, "not yours"),
@@ -98,17 +104,13 @@ impl Refusal {
     }
 }
 
-fn fault(field: &str, message: &str) -> Fault {
-    Fault { field: field.to_owned(), message: message.to_owned() }
-}
-
 /// Collects everything wrong with a body, so that one answer names it all.
 #[derive(Debug, Default)]
-pub struct Faults(Vec<Fault>);
+pub struct InvalidFields(Vec<InvalidField>);
 
-impl Faults {
+impl InvalidFields {
     pub fn add(&mut self, field: &str, message: &str) {
-        self.0.push(fault(field, message));
+        self.0.push(InvalidField::new(field, message));
     }
 
     /// The value, or its default and a note.
@@ -119,7 +121,7 @@ impl Faults {
         })
     }
 
-    /// As [`Faults::take`], and absence is a fault too.
+    /// As [`InvalidFields::take`], and absence is a fault too.
     pub fn require<T: Default>(&mut self, field: &str, read: Result<Option<T>, WrongType>) -> T {
         self.take(field, read).unwrap_or_else(|| {
             self.add(field, "is required");
@@ -127,7 +129,7 @@ impl Faults {
         })
     }
 
-    pub fn check(self) -> Result<(), Refusal> {
-        if self.0.is_empty() { Ok(()) } else { Err(Refusal::Invalid(self.0)) }
+    pub fn check(self) -> Result<(), PaylikeRefusal> {
+        if self.0.is_empty() { Ok(()) } else { Err(PaylikeRefusal::Invalid(self.0)) }
     }
 }

@@ -7,24 +7,24 @@ use serde_json::{Map, Value, json};
 
 use super::{
     super::ids::{RawId, object_id},
-    refusal::Decline,
+    refusal::ProcessingError,
 };
 use crate::domain::money::Currency;
 
 /// Everything Paylike knows.
 #[derive(Debug, Default)]
-pub struct Books {
-    pub apps: HashMap<RawId, App>,
+pub struct PaylikeState {
+    pub apps: HashMap<RawId, PaylikeApp>,
     pub keys: HashMap<String, RawId>,
     pub merchants: HashMap<RawId, Merchant>,
-    pub transactions: HashMap<RawId, Transaction>,
-    pub lines: HashMap<RawId, Line>,
+    pub transactions: HashMap<RawId, PaylikeTransaction>,
+    pub lines: HashMap<RawId, BalanceLine>,
     pub cards: HashMap<RawId, SavedCard>,
 }
 
 /// A machine with a key.
 #[derive(Debug)]
-pub struct App {
+pub struct PaylikeApp {
     pub name: Option<String>,
     pub created: DateTime<Utc>,
     pub merchants: BTreeSet<RawId>,
@@ -51,7 +51,7 @@ pub struct Merchant {
 
 /// What may be known of a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CardFace {
+pub struct CardDetails {
     pub bin: &'static str,
     pub last4: &'static str,
     pub expiry: &'static str,
@@ -59,7 +59,7 @@ pub struct CardFace {
 }
 
 /// The one card behind every transaction of the sandbox.
-pub const CARD: CardFace = CardFace { bin: "410000", last4: "0000", expiry: "2066-08-31T23:59:59.999Z", scheme: "visa" };
+pub const CARD: CardDetails = CardDetails { bin: "410000", last4: "0000", expiry: "2066-08-31T23:59:59.999Z", scheme: "visa" };
 
 /// A saved card; only its origin matters.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ pub struct SavedCard {
 
 /// An authorization and what became of it.
 #[derive(Debug)]
-pub struct Transaction {
+pub struct PaylikeTransaction {
     pub merchant: RawId,
     pub test: bool,
     pub created: DateTime<Utc>,
@@ -84,7 +84,7 @@ pub struct Transaction {
     pub disputed: i64,
     pub custom: Option<Value>,
     pub recurring: bool,
-    pub error: Option<Decline>,
+    pub error: Option<ProcessingError>,
     /// What later transactions from this one get, unless something else decides.
     pub decline: Option<u16>,
     pub trail: Vec<Trail>,
@@ -110,7 +110,7 @@ pub struct Trail {
 
 /// An entry on a merchant's balance.
 #[derive(Debug)]
-pub struct Line {
+pub struct BalanceLine {
     pub merchant: RawId,
     pub transaction: RawId,
     pub action: Action,
@@ -119,7 +119,7 @@ pub struct Line {
     pub amount: i64,
 }
 
-impl Books {
+impl PaylikeState {
     /// What is still reserved under somebody's own reference.
     pub fn reserved(&self) -> Vec<(String, i64)> {
         let mut found: Vec<_> = self.transactions.iter().filter(|(_, transaction)| transaction.pending() > 0).collect();
@@ -152,7 +152,7 @@ pub fn date(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-impl App {
+impl PaylikeApp {
     pub fn show(&self, id: &RawId) -> Value {
         json!({ "id": object_id(*id), "name": self.name, "created": date(self.created) })
     }
@@ -194,7 +194,7 @@ impl SavedCard {
     }
 }
 
-impl Line {
+impl BalanceLine {
     pub fn show(&self, id: &RawId) -> Value {
         let mut shown = json!({
             "id": object_id(*id),
@@ -211,7 +211,7 @@ impl Line {
     }
 }
 
-impl Transaction {
+impl PaylikeTransaction {
     /// What can still be captured or voided.
     pub fn pending(&self) -> i64 {
         if self.error.is_some() { 0 } else { self.amount - self.captured - self.voided }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::state::{Payment, Request, major, transaction_id};
+use super::state::{PaysleyPayment, PaysleyRequest, major, transaction_id};
 
 /// One call to be made.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ pub struct Callback {
 
 impl Callback {
     /// None where nobody wants to be called.
-    pub fn about(payment: &Payment, request: &Request) -> Option<Self> {
+    pub fn about(payment: &PaysleyPayment, request: &PaysleyRequest) -> Option<Self> {
         if request.response_url.is_empty() {
             return None;
         }

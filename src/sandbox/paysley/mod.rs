@@ -11,15 +11,15 @@ use serde_json::{Value, json};
 
 use super::{
     Sandbox,
-    call::{Call, Operation, Target},
+    call::{CallOperation, IncomingCall, Target},
     fixtures,
     reply::Reply,
 };
-use refusal::Refusal;
+use refusal::PaysleyRefusal;
 
 pub use callback::Callback;
 pub use payments::{Pay, dispute, pay, run_schedules};
-pub use state::{Asked, Books};
+pub use state::{AskedPayment, PaysleyState};
 
 /// Whether a path without `/v2` is one of Paysley's.
 pub fn owns(path: &str) -> bool {
@@ -27,7 +27,7 @@ pub fn owns(path: &str) -> bool {
     matches!(first, Some("payment-requests" | "payments" | "refunds" | "captures"))
 }
 
-pub fn answer(sandbox: &Sandbox, call: &Call) -> Reply {
+pub fn answer(sandbox: &Sandbox, call: &IncomingCall) -> Reply {
     match route(sandbox, call) {
         Ok(mut body) => {
             // Its plugins look for either word.
@@ -42,13 +42,13 @@ pub fn answer(sandbox: &Sandbox, call: &Call) -> Reply {
     }
 }
 
-fn route(sandbox: &Sandbox, call: &Call) -> Result<Value, Refusal> {
+fn route(sandbox: &Sandbox, call: &IncomingCall) -> Result<Value, PaysleyRefusal> {
     let key = call.authorization.strip_prefix("Bearer ").unwrap_or_default();
     if key != fixtures::PAYSLEY_KEY {
-        return Err(Refusal::Forbidden);
+        return Err(PaysleyRefusal::Forbidden);
     }
     if let Some(reason) = &call.malformed {
-        return Err(Refusal::field("", reason));
+        return Err(PaysleyRefusal::field("", reason));
     }
     let now = (sandbox.now)();
     let mut guard = sandbox.state();
@@ -69,39 +69,39 @@ fn route(sandbox: &Sandbox, call: &Call) -> Result<Value, Refusal> {
         (&Method::DELETE, ["payments", "subscription", id]) => payments::stop_schedule(&mut state.paysley, id),
         (&Method::POST, ["refunds", id]) => payments::refund(state, id, &call.body, now),
         (&Method::POST, ["captures", id]) => payments::capture(state, id, &call.body, now),
-        _ => Err(Refusal::missing("Not found.")),
+        _ => Err(PaysleyRefusal::missing("Not found.")),
     }
 }
 
 /// What this call does, to what.
-pub fn aim(books: &Books, call: &Call) -> (Operation, Target) {
-    let text = |body: &super::body::Body, name: &str| body.text(name).ok().flatten().map(str::to_owned);
+pub fn aim(state: &PaysleyState, call: &IncomingCall) -> (CallOperation, Target) {
+    let text = |body: &super::body::WireBody, name: &str| body.text(name).ok().flatten().map(str::to_owned);
     let mut target = Target { reference: text(&call.body, "reference_number"), ..Target::default() };
     let operation = match (&call.method, call.segments().as_slice()) {
         (&Method::POST | &Method::PUT, ["payment-requests"]) => {
             target.transaction_id = text(&call.body, "transaction_id");
-            Operation::Request
+            CallOperation::Request
         }
         (method, ["payment-requests", id]) => {
-            target.reference = books.request(id).map(|request| request.reference.clone());
+            target.reference = state.request(id).map(|request| request.reference.clone());
             target.transaction_id = Some((*id).to_owned());
-            if *method == Method::GET { Operation::Lookup } else { Operation::Request }
+            if *method == Method::GET { CallOperation::Lookup } else { CallOperation::Request }
         }
         (&Method::GET, ["payments"]) => {
             target.reference = text(&call.query, "keywords");
-            Operation::Lookup
+            CallOperation::Lookup
         }
         (method, [kind, .., id]) => {
             target.transaction_id = Some((*id).to_owned());
-            target.reference = books.payment(id).map(|payment| payment.reference.clone());
+            target.reference = state.payment(id).map(|payment| payment.reference.clone());
             match (method, *kind) {
-                (_, "refunds") => Operation::Refund,
-                (_, "captures") => Operation::Capture,
-                (&Method::GET, _) => Operation::Lookup,
-                _ => Operation::Request,
+                (_, "refunds") => CallOperation::Refund,
+                (_, "captures") => CallOperation::Capture,
+                (&Method::GET, _) => CallOperation::Lookup,
+                _ => CallOperation::Request,
             }
         }
-        _ => Operation::Account,
+        _ => CallOperation::Account,
     };
     (operation, target)
 }

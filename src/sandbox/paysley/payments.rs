@@ -5,10 +5,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    super::{State, body::Body, call::Gateway, ledger},
+    super::{
+        State,
+        body::WireBody,
+        call::SandboxGateway,
+        ledger::{Ledger, LedgerEntry, Movement},
+    },
     callback::Callback,
-    refusal::Refusal,
-    state::{Books, Payment, Schedule, date, major},
+    refusal::PaysleyRefusal,
+    state::{PaysleyPayment, PaysleySchedule, PaysleyState, date, major},
 };
 use crate::domain::money::Currency;
 
@@ -20,7 +25,7 @@ pub struct Pay {
     /// The newest link with this reference that is still there.
     pub reference: Option<String>,
     /// `approve` when left out, or `decline`.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<PayOutcome>,
     /// Minor units, where the customer pays another amount than was asked.
     pub amount: Option<i64>,
     pub currency: Option<Currency>,
@@ -28,31 +33,31 @@ pub struct Pay {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum PayOutcome {
     Approve,
     Decline,
 }
 
 /// Pays, or says why nobody could. Answers the payment's id and whom to tell.
 pub fn pay(state: &mut State, pay: &Pay, now: DateTime<Utc>) -> Result<(String, Option<Callback>), String> {
-    let books = &state.paysley;
+    let paysley = &state.paysley;
     let number = match (&pay.transaction_id, &pay.reference) {
-        (Some(id), _) => books.number(id),
+        (Some(id), _) => paysley.number(id),
         (None, Some(reference)) => {
-            let there = books.requests.iter().rev().find(|(_, request)| request.reference == *reference && !request.deleted);
+            let there = paysley.requests.iter().rev().find(|(_, request)| request.reference == *reference && !request.deleted);
             there.map(|(number, _)| *number)
         }
         (None, None) => return Err("name a transaction_id or a reference".to_owned()),
     };
     let number = number.ok_or("there is no such link, or it was withdrawn")?;
-    let request = &books.requests[&number];
+    let request = &paysley.requests[&number];
     if request.expires.is_some_and(|expires| expires <= now) {
         return Err("the link has expired".to_owned());
     }
-    if books.is_paid(number) || request.schedule.as_ref().is_some_and(|schedule| schedule.running) {
+    if paysley.is_paid(number) || request.schedule.as_ref().is_some_and(|schedule| schedule.running) {
         return Err("the link is paid".to_owned());
     }
-    let approved = pay.outcome != Some(Outcome::Decline);
+    let approved = pay.outcome != Some(PayOutcome::Decline);
     let asked = match &request.schedule {
         Some(schedule) => schedule.initial.unwrap_or(0),
         None => request.amount,
@@ -71,7 +76,7 @@ pub fn pay_by_itself(state: &mut State, now: DateTime<Utc>) {
     let Some((number, request)) = state.paysley.requests.last_key_value() else { return };
     let token = request.fields.get("email").and_then(Value::as_str).unwrap_or_default().to_owned();
     let declined = state.scripts.next(&format!("{token} {}", request.reference), request.amount, 202) != Some(0);
-    let outcome = Some(if declined { Outcome::Decline } else { Outcome::Approve });
+    let outcome = Some(if declined { PayOutcome::Decline } else { PayOutcome::Approve });
     let chosen = Pay { transaction_id: Some(super::state::transaction_id(*number)), outcome, ..Pay::default() };
     // It was made a moment ago: nothing hinders its payment.
     let _ = pay(state, &chosen, now);
@@ -92,7 +97,7 @@ fn record(
     let request = &state.paysley.requests[&number];
     let reference = request.reference.clone();
     let captured = if approved && kind == "CC.DB" { amount } else { 0 };
-    let payment = Payment {
+    let payment = PaysleyPayment {
         id: id.clone(),
         request: number,
         reference,
@@ -108,16 +113,16 @@ fn record(
         at,
     };
     if captured > 0 {
-        book(&mut state.ledger, ledger::Kind::Charge, &payment, captured, at);
+        book(&mut state.ledger, Movement::Charge, &payment, captured, at);
     }
     let callback = Callback::about(&payment, request);
     state.paysley.payments.push(payment);
     (id, callback)
 }
 
-fn book(ledger: &mut ledger::Ledger, kind: ledger::Kind, payment: &Payment, amount: i64, at: DateTime<Utc>) {
-    ledger.record(ledger::Entry {
-        gateway: Gateway::Paysley,
+fn book(ledger: &mut Ledger, kind: Movement, payment: &PaysleyPayment, amount: i64, at: DateTime<Utc>) {
+    ledger.record(LedgerEntry {
+        gateway: SandboxGateway::Paysley,
         kind,
         transaction_id: payment.id.clone(),
         reference: payment.reference.clone(),
@@ -144,7 +149,7 @@ pub fn run_schedules(state: &mut State, until: DateTime<Utc>) -> Vec<(String, Op
         .collect()
 }
 
-fn next(schedule: &Schedule) -> Option<DateTime<Utc>> {
+fn next(schedule: &PaysleySchedule) -> Option<DateTime<Utc>> {
     if !schedule.running {
         return None;
     }
@@ -158,57 +163,61 @@ fn next(schedule: &Schedule) -> Option<DateTime<Utc>> {
 }
 
 /// The history, newest first. Keywords are searched for in reference, e-mail and mobile number, anywhere in them.
-pub fn list(books: &Books, query: &Body) -> Result<Value, Refusal> {
+pub fn list(state: &PaysleyState, query: &WireBody) -> Result<Value, PaysleyRefusal> {
     let text = |field: &str| query.text(field).ok().flatten().filter(|text| !text.is_empty());
     let number = |field: &str, default: usize| match text(field) {
         None => Ok(default),
-        Some(text) => text.parse().ok().filter(|n| *n > 0).ok_or_else(|| Refusal::field(field, format!("{field} is not valid."))),
+        Some(text) => {
+            text.parse().ok().filter(|n| *n > 0).ok_or_else(|| PaysleyRefusal::field(field, format!("{field} is not valid.")))
+        }
     };
     let (limit, page) = (number("limit", 10)?, number("page", 1)?);
     if text("start_date").is_some() && text("end_date").is_none() {
-        return Err(Refusal::field("end_date", "end_date is required."));
+        return Err(PaysleyRefusal::field("end_date", "end_date is required."));
     }
     let keywords = text("keywords").map(str::to_lowercase);
-    let matches = |payment: &&Payment| {
-        let Some(request) = books.requests.get(&payment.request) else { return false };
+    let matches = |payment: &&PaysleyPayment| {
+        let Some(request) = state.requests.get(&payment.request) else { return false };
         let day = payment.at.date_naive().to_string();
         let inside = text("start_date").is_none_or(|start| start <= &*day) && text("end_date").is_none_or(|end| &*day <= end);
         let said = [&payment.reference, request.text("email"), request.text("mobile_number")];
         inside && keywords.as_ref().is_none_or(|word| said.iter().any(|text| text.to_lowercase().contains(word)))
     };
-    let found: Vec<&Payment> = books.payments.iter().rev().filter(matches).collect();
+    let found: Vec<&PaysleyPayment> = state.payments.iter().rev().filter(matches).collect();
     let shown: Vec<Value> = found
         .iter()
         .skip((page - 1) * limit)
         .take(limit)
-        .filter_map(|payment| Some(payment.show(books.requests.get(&payment.request)?)))
+        .filter_map(|payment| Some(payment.show(state.requests.get(&payment.request)?)))
         .collect();
     Ok(
         json!({ "limit": limit.to_string(), "page": page.to_string(), "page_count": found.len().div_ceil(limit), "payments": shown }),
     )
 }
 
-pub fn get(books: &Books, id: &str) -> Result<Value, Refusal> {
-    let payment = books.payment(id).ok_or_else(|| Refusal::missing("Your Payment history data not found"))?;
-    Ok(json!({ "payment": payment.show(&books.requests[&payment.request]) }))
+pub fn get(state: &PaysleyState, id: &str) -> Result<Value, PaysleyRefusal> {
+    let payment = state.payment(id).ok_or_else(|| PaysleyRefusal::missing("Your Payment history data not found"))?;
+    Ok(json!({ "payment": payment.show(&state.requests[&payment.request]) }))
 }
 
 /// Money on its way: what is asked for must be a number and still be there.
-fn amount_of(body: &Body, payment: &Payment, left: i64) -> Result<i64, Refusal> {
-    let Some(Value::Number(number)) = body.get("amount") else { return Err(Refusal::field("amount", "amount is required.")) };
+fn amount_of(body: &WireBody, payment: &PaysleyPayment, left: i64) -> Result<i64, PaysleyRefusal> {
+    let Some(Value::Number(number)) = body.get("amount") else {
+        return Err(PaysleyRefusal::field("amount", "amount is required."));
+    };
     let amount = payment.currency.minor(&number.to_string()).filter(|amount| (1..=left).contains(amount));
-    amount.ok_or_else(|| Refusal::field("amount", format!("amount must be at most {}.", payment.currency.major(left))))
+    amount.ok_or_else(|| PaysleyRefusal::field("amount", format!("amount must be at most {}.", payment.currency.major(left))))
 }
 
-pub fn refund(state: &mut State, id: &str, body: &Body, now: DateTime<Utc>) -> Result<Value, Refusal> {
-    let missing = || Refusal::missing("Payment not found.");
+pub fn refund(state: &mut State, id: &str, body: &WireBody, now: DateTime<Utc>) -> Result<Value, PaysleyRefusal> {
+    let missing = || PaysleyRefusal::missing("Payment not found.");
     let refund_id = state.ids.fluidpay(now);
     let payment = state.paysley.payment_mut(id).filter(|payment| payment.approved && payment.of.is_none()).ok_or_else(missing)?;
     let amount = amount_of(body, payment, payment.captured - payment.refunded - payment.charged_back)?;
     payment.refunded += amount;
     let payment = payment.clone();
-    book(&mut state.ledger, ledger::Kind::Refund, &payment, amount, now);
-    let refund = Payment {
+    book(&mut state.ledger, Movement::Refund, &payment, amount, now);
+    let refund = PaysleyPayment {
         id: refund_id,
         kind: "CC.RF",
         amount,
@@ -245,19 +254,19 @@ pub fn dispute(state: &mut State, id: &str, amount: i64, now: DateTime<Utc>) -> 
     }
     payment.charged_back = amount;
     let payment = payment.clone();
-    let kind = if more > 0 { ledger::Kind::Dispute } else { ledger::Kind::DisputeWon };
+    let kind = if more > 0 { Movement::Dispute } else { Movement::DisputeWon };
     book(&mut state.ledger, kind, &payment, more.abs(), now);
     true
 }
 
 /// Turns a preauthorized payment into money, once.
-pub fn capture(state: &mut State, id: &str, body: &Body, now: DateTime<Utc>) -> Result<Value, Refusal> {
+pub fn capture(state: &mut State, id: &str, body: &WireBody, now: DateTime<Utc>) -> Result<Value, PaysleyRefusal> {
     let payment = state.paysley.payment_mut(id).filter(|payment| payment.approved && payment.kind == "CC.PA");
-    let payment = payment.ok_or_else(|| Refusal::missing("Payment not found."))?;
+    let payment = payment.ok_or_else(|| PaysleyRefusal::missing("Payment not found."))?;
     let left = if payment.captured > 0 { 0 } else { payment.amount };
     payment.captured = amount_of(body, payment, left)?;
     let payment = payment.clone();
-    book(&mut state.ledger, ledger::Kind::Capture, &payment, payment.captured, now);
+    book(&mut state.ledger, Movement::Capture, &payment, payment.captured, now);
     Ok(json!({
         "payment_id": id,
         "captured_amount": major(payment.captured, payment.currency),
@@ -270,10 +279,10 @@ pub fn capture(state: &mut State, id: &str, body: &Body, now: DateTime<Utc>) -> 
     }))
 }
 
-pub fn stop_schedule(books: &mut Books, id: &str) -> Result<Value, Refusal> {
-    let missing = || Refusal::missing("Payment is not found.");
-    let payment = books.payment(id).filter(|payment| payment.scheduled).cloned().ok_or_else(missing)?;
-    if let Some(schedule) = books.requests.get_mut(&payment.request).and_then(|request| request.schedule.as_mut()) {
+pub fn stop_schedule(state: &mut PaysleyState, id: &str) -> Result<Value, PaysleyRefusal> {
+    let missing = || PaysleyRefusal::missing("Payment is not found.");
+    let payment = state.payment(id).filter(|payment| payment.scheduled).cloned().ok_or_else(missing)?;
+    if let Some(schedule) = state.requests.get_mut(&payment.request).and_then(|request| request.schedule.as_mut()) {
         schedule.running = false;
     }
     Ok(json!({

@@ -7,7 +7,7 @@ use super::super::reply::Reply;
 
 /// Why a call was refused.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum PaysleyRefusal {
     Forbidden,
     /// 400, naming the field.
     Field {
@@ -18,7 +18,7 @@ pub enum Refusal {
     Missing(&'static str),
 }
 
-impl Refusal {
+impl PaysleyRefusal {
     pub fn field(field: &str, message: impl Into<String>) -> Self {
         Self::Field { field: field.to_owned(), message: message.into() }
     }

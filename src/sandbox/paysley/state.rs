@@ -10,17 +10,17 @@ use crate::domain::money::Currency;
 
 /// Everything Paysley knows.
 #[derive(Debug, Default)]
-pub struct Books {
+pub struct PaysleyState {
     /// By the number in their transaction id.
-    pub requests: BTreeMap<u64, Request>,
+    pub requests: BTreeMap<u64, PaysleyRequest>,
     /// Oldest first.
-    pub payments: Vec<Payment>,
+    pub payments: Vec<PaysleyPayment>,
     pub last: u64,
 }
 
 /// A link that somebody was sent.
 #[derive(Debug)]
-pub struct Request {
+pub struct PaysleyRequest {
     /// What was sent, to be echoed.
     pub fields: Map<String, Value>,
     pub reference: String,
@@ -33,13 +33,13 @@ pub struct Request {
     pub modified: Option<DateTime<Utc>>,
     /// Messages sent, over all channels.
     pub messages: u64,
-    pub schedule: Option<Schedule>,
+    pub schedule: Option<PaysleySchedule>,
     pub deleted: bool,
 }
 
 /// Payments that the gateway makes by itself once the customer has agreed.
 #[derive(Debug, Clone)]
-pub struct Schedule {
+pub struct PaysleySchedule {
     pub frequency: String,
     pub start: DateTime<Utc>,
     pub initial: Option<i64>,
@@ -52,7 +52,7 @@ pub struct Schedule {
 
 /// An entry of the payment history.
 #[derive(Debug, Clone)]
-pub struct Payment {
+pub struct PaysleyPayment {
     pub id: String,
     pub request: u64,
     pub reference: String,
@@ -73,7 +73,7 @@ pub struct Payment {
 
 /// What a customer was asked for, as the switches show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Asked {
+pub struct AskedPayment {
     pub transaction_id: String,
     pub reference: String,
     /// Minor units.
@@ -101,25 +101,25 @@ pub fn major(amount: i64, currency: Currency) -> Value {
     currency.major(amount).parse::<Number>().map_or(Value::Null, Value::Number)
 }
 
-impl Books {
+impl PaysleyState {
     pub fn number(&self, transaction_id: &str) -> Option<u64> {
         let number = transaction_id.strip_suffix("OO")?.parse().ok()?;
         self.requests.get(&number).filter(|request| !request.deleted).map(|_| number)
     }
 
-    pub fn request(&self, transaction_id: &str) -> Option<&Request> {
+    pub fn request(&self, transaction_id: &str) -> Option<&PaysleyRequest> {
         self.requests.get(&self.number(transaction_id)?)
     }
 
-    pub fn payment(&self, id: &str) -> Option<&Payment> {
+    pub fn payment(&self, id: &str) -> Option<&PaysleyPayment> {
         self.payments.iter().find(|payment| payment.id == id)
     }
 
-    pub fn payment_mut(&mut self, id: &str) -> Option<&mut Payment> {
+    pub fn payment_mut(&mut self, id: &str) -> Option<&mut PaysleyPayment> {
         self.payments.iter_mut().find(|payment| payment.id == id)
     }
 
-    pub fn of_request(&self, number: u64) -> impl DoubleEndedIterator<Item = &Payment> {
+    pub fn of_request(&self, number: u64) -> impl DoubleEndedIterator<Item = &PaysleyPayment> {
         self.payments.iter().filter(move |payment| payment.request == number)
     }
 
@@ -128,8 +128,8 @@ impl Books {
         self.of_request(number).any(|payment| payment.approved && payment.of.is_none())
     }
 
-    pub fn asked(&self) -> Vec<Asked> {
-        let one = |(number, request): (&u64, &Request)| Asked {
+    pub fn asked(&self) -> Vec<AskedPayment> {
+        let one = |(number, request): (&u64, &PaysleyRequest)| AskedPayment {
             transaction_id: transaction_id(*number),
             reference: request.reference.clone(),
             amount: request.amount,
@@ -144,7 +144,7 @@ impl Books {
     }
 }
 
-impl Request {
+impl PaysleyRequest {
     pub fn channels(&self) -> impl Iterator<Item = &str> {
         self.fields.get("request_methods").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
     }
@@ -172,8 +172,8 @@ impl Request {
     }
 }
 
-impl Payment {
-    pub fn show(&self, request: &Request) -> Value {
+impl PaysleyPayment {
+    pub fn show(&self, request: &PaysleyRequest) -> Value {
         let captured = self.kind == "CC.PA" && self.captured > 0;
         json!({
             "captured_amount": captured.then(|| major(self.captured, self.currency)),

@@ -12,7 +12,7 @@ use rebilld::{
         subscription::{Subscription, SubscriptionStatus},
     },
     gateway::{Charge, Mandate, ReturnOutcome, Source},
-    sandbox::{Kind, Rule},
+    sandbox::{Movement, Rule},
     store,
 };
 use serde_json::json;
@@ -51,11 +51,11 @@ pub(super) fn reserved(world: &World) -> Vec<i64> {
 }
 
 pub(super) fn captured(world: &World) -> Vec<i64> {
-    world.sandbox.ledger().iter().filter(|entry| entry.kind == Kind::Capture).map(|entry| entry.amount).collect()
+    world.sandbox.ledger().iter().filter(|entry| entry.kind == Movement::Capture).map(|entry| entry.amount).collect()
 }
 
 fn charged(world: &World) -> usize {
-    world.sandbox.ledger().iter().filter(|entry| entry.kind == Kind::Charge).count()
+    world.sandbox.ledger().iter().filter(|entry| entry.kind == Movement::Charge).count()
 }
 
 pub(super) async fn told(world: &World, kind: &str) -> usize {

@@ -1,6 +1,6 @@
 //! `rebilld serve` and its signals: up from defaults, stopping without losing or repeating a charge, reloading without a pause.
 
-use rebilld::sandbox::{self, Fault, Kind, Options, Rule};
+use rebilld::sandbox::{self, Fault, Movement, Options, Rule};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -8,7 +8,7 @@ use tokio::{
 
 use super::*;
 
-async fn pretend() -> sandbox::Running {
+async fn pretend() -> sandbox::SandboxServer {
     rebilld::gateway::http::install_tls();
     let wall = rebilld::clock::Clock::System;
     let now: sandbox::Now = std::sync::Arc::new(move || wall.now());
@@ -16,14 +16,14 @@ async fn pretend() -> sandbox::Running {
 }
 
 /// One charge is delayed by this; answers its token.
-fn slow(sandbox: &sandbox::Running, ms: u64) -> String {
+fn slow(sandbox: &sandbox::SandboxServer, ms: u64) -> String {
     let rule = json!({"match": {"operation": "charge"}, "fault": Fault::Delay { ms }, "times": 1});
     sandbox.sandbox().add_fault(serde_json::from_value::<Rule>(rule).expect("rule"));
     sandbox.sandbox().fluidpay_tokens(1, "slow").remove(0)
 }
 
-fn charges(sandbox: &sandbox::Running) -> usize {
-    sandbox.ledger().iter().filter(|entry| entry.kind == Kind::Charge).count()
+fn charges(sandbox: &sandbox::SandboxServer) -> usize {
+    sandbox.ledger().iter().filter(|entry| entry.kind == Movement::Charge).count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,7 +15,7 @@ use rebilld::{
         http::{Settings, install_tls},
         paylike::Paylike,
     },
-    sandbox::{self, Kind, Options, Running},
+    sandbox::{self, Movement, Options, SandboxServer},
 };
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ const LATE_MS: u64 = 900;
 
 /// A gateway to be tested, and the sandbox that plays its other side.
 struct Bench {
-    sandbox: Running,
+    sandbox: SandboxServer,
     adapter: Box<dyn Gateway>,
     charge: fn(&str, &str) -> Charge,
     token: String,
@@ -38,12 +38,12 @@ struct Bench {
     authorize: Option<(String, String)>,
 }
 
-async fn sandbox() -> Running {
+async fn sandbox() -> SandboxServer {
     let now = std::sync::Arc::new(|| Clock::System.now());
     sandbox::start(SocketAddr::from(([127, 0, 0, 1], 0)), now, Options::default()).await.expect("free port")
 }
 
-async fn fixtures(sandbox: &Running) -> Value {
+async fn fixtures(sandbox: &SandboxServer) -> Value {
     let url = format!("{}/_sandbox/fixtures", sandbox.url());
     client().get(url).send().await.expect("reachable").json().await.expect("JSON")
 }
@@ -114,7 +114,7 @@ impl Bench {
         let entries = self.sandbox.ledger();
         let ours = entries.iter().filter(|entry| entry.reference == reference);
         ours.fold((0, 0), |(taken, back), entry| match entry.kind {
-            Kind::Charge | Kind::Capture => (taken + entry.amount, back),
+            Movement::Charge | Movement::Capture => (taken + entry.amount, back),
             _ => (taken, back + entry.amount),
         })
     }

@@ -14,7 +14,7 @@ use rebilld::{
     clock::Clock,
     domain::payment::Outcome,
     gateway::{Charge, Found, Gateway, fluidpay::FluidPay, paylike::Paylike},
-    sandbox::{self, FLUIDPAY_KEY, Options, PAYLIKE_KEY, PAYLIKE_MERCHANT, Rule, Running},
+    sandbox::{self, FLUIDPAY_KEY, Options, PAYLIKE_KEY, PAYLIKE_MERCHANT, Rule, SandboxServer},
 };
 use serde_json::json;
 use tokio::{
@@ -27,7 +27,7 @@ use super::{fluidpay as fluidpay_at, paylike as paylike_at, prior_charge, sent, 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A sandbox whose clock can be put ahead by so many days.
-async fn sandbox() -> (Running, Arc<AtomicI64>) {
+async fn sandbox() -> (SandboxServer, Arc<AtomicI64>) {
     rebilld::gateway::http::install_tls();
     let days = Arc::new(AtomicI64::new(0));
     let ahead = days.clone();
@@ -35,7 +35,7 @@ async fn sandbox() -> (Running, Arc<AtomicI64>) {
     (sandbox::start(SocketAddr::from(([127, 0, 0, 1], 0)), now, Options::default()).await.expect("free port"), days)
 }
 
-fn both(sandbox: &Running) -> [(Box<dyn Gateway>, Charge); 2] {
+fn both(sandbox: &SandboxServer) -> [(Box<dyn Gateway>, Charge); 2] {
     let fluid = rebilld::gateway::http::Settings {
         api_key: FLUIDPAY_KEY.to_owned().into(),
         ..settings(&format!("{}/api", sandbox.url()), TIMEOUT)

@@ -17,7 +17,7 @@ use rebilld::{
         paysley::Paysley,
         requests::{Ask, Asked, Outstanding, Polled, Received, Requests, Withdrawn},
     },
-    sandbox::{self, Kind, Options, PAYLIKE_KEY, PAYLIKE_MERCHANT, PAYSLEY_KEY, Pay, Running},
+    sandbox::{self, Movement, Options, PAYLIKE_KEY, PAYLIKE_MERCHANT, PAYSLEY_KEY, Pay, SandboxServer},
 };
 use serde_json::{Value, json};
 
@@ -26,14 +26,14 @@ const TIMEOUT: Duration = Duration::from_millis(500);
 const LATE_MS: u64 = 900;
 
 struct Bench {
-    sandbox: Running,
+    sandbox: SandboxServer,
     adapter: Box<dyn Gateway>,
     started: DateTime<Utc>,
     /// Paysley keeps requests and sends them; Paylike only has a link.
     keeps: bool,
 }
 
-async fn sandbox() -> Running {
+async fn sandbox() -> SandboxServer {
     rebilld::gateway::http::install_tls();
     let now = std::sync::Arc::new(|| Clock::System.now());
     sandbox::start(SocketAddr::from(([127, 0, 0, 1], 0)), now, Options::default()).await.expect("free port")
@@ -134,7 +134,7 @@ impl Bench {
     fn books(&self, reference: &str) -> (i64, i64) {
         let entries = self.sandbox.ledger();
         entries.iter().filter(|entry| entry.reference == reference).fold((0, 0), |(taken, back), entry| match entry.kind {
-            Kind::Charge | Kind::Capture => (taken + entry.amount, back),
+            Movement::Charge | Movement::Capture => (taken + entry.amount, back),
             _ => (taken, back + entry.amount),
         })
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rebilld::{
     billing::{authorize, collect_due, invoice_due::invoice_due, look_up},
     domain::{customer::Timeline, subscription::Subscription},
-    sandbox::Kind,
+    sandbox::Movement,
     store,
 };
 
@@ -69,6 +69,6 @@ on_both! {
             }
         }
         assert!(deaths > 50, "only {deaths} lives ended early");
-        assert!(world.sandbox.ledger().iter().all(|entry| entry.kind == Kind::Capture), "charged beside what was reserved");
+        assert!(world.sandbox.ledger().iter().all(|entry| entry.kind == Movement::Capture), "charged beside what was reserved");
     }
 }

@@ -11,7 +11,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use rebilld::{
     clock::Clock,
-    sandbox::{self, Options, Running},
+    sandbox::{self, Options, SandboxServer},
 };
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ pub const APPROVE: &str = "approve0000000000000";
 
 /// A sandbox on a free port and a client for it.
 pub struct World {
-    pub running: Running,
+    pub running: SandboxServer,
     pub client: Client,
 }
 

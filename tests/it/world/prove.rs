@@ -12,10 +12,10 @@ use rebilld::{
         payment_request::{PaymentRequest, RequestStatus},
         subscription::Subscription,
     },
-    sandbox::{self, Kind},
+    sandbox::{self, Movement},
 };
 
-pub async fn prove(app: &App, ledger: &[sandbox::Entry]) -> usize {
+pub async fn prove(app: &App, ledger: &[sandbox::LedgerEntry]) -> usize {
     let payments: Vec<Payment> = app.db.query("select * from payments").all().await.expect("payments");
     // What customers paid by hand goes by the gateway's own ids: several links may bear one reference.
     let by_hand = |payment: &&Payment| payment.kind == MethodKind::PaymentRequest;
@@ -24,11 +24,11 @@ pub async fn prove(app: &App, ledger: &[sandbox::Entry]) -> usize {
     let mut theirs: BTreeMap<String, i64> = BTreeMap::new();
     let mut moves: BTreeMap<String, usize> = BTreeMap::new();
     for entry in ledger {
-        let sign = if matches!(entry.kind, Kind::Charge | Kind::Capture | Kind::DisputeWon) { 1 } else { -1 };
-        let manual = entry.gateway == sandbox::Gateway::Paysley || by_hand.contains(&entry.transaction_id);
+        let sign = if matches!(entry.kind, Movement::Charge | Movement::Capture | Movement::DisputeWon) { 1 } else { -1 };
+        let manual = entry.gateway == sandbox::SandboxGateway::Paysley || by_hand.contains(&entry.transaction_id);
         let name = if manual { &entry.transaction_id } else { &entry.reference };
         *theirs.entry(name.clone()).or_default() += sign * entry.amount;
-        *moves.entry(name.clone()).or_default() += usize::from(matches!(entry.kind, Kind::Charge | Kind::Capture));
+        *moves.entry(name.clone()).or_default() += usize::from(matches!(entry.kind, Movement::Charge | Movement::Capture));
     }
     let name = |payment: &Payment| match payment.kind {
         MethodKind::PaymentRequest => payment.transaction_id.clone().unwrap_or_default(),

@@ -15,11 +15,12 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    Sandbox,
     call::SandboxGateway,
     chaos::{Chaos, ChaosSettings},
     faults::Rule,
-    fixtures, fluidpay, paylike,
+    fixtures, fluidpay,
+    handle::Sandbox,
+    paylike, paysley,
     scripts::Script,
 };
 
@@ -42,7 +43,7 @@ pub fn routes(sandbox: Arc<Sandbox>) -> Router {
         .route("/ledger", get(ledger))
         .route("/faults", get(list_faults).post(add_fault).delete(clear_faults))
         .route("/chaos", get(show_chaos).post(start_chaos).delete(stop_chaos))
-        .route("/fixtures", get(async || Json(fixtures::describe())))
+        .route("/fixtures", get(list_fixtures))
         .route("/settle", post(settle))
         .route("/paylike/pay", post(pay_link))
         .route("/paysley", get(asked))
@@ -95,6 +96,11 @@ async fn ledger(
         .collect();
     drop(state);
     Ok(Json(json!({ "data": entries })))
+}
+
+/// Everything a test or a person needs to know to use the sandbox.
+async fn list_fixtures() -> Json<Value> {
+    Json(json!({ "fluidpay": fluidpay::describe(), "paylike": paylike::describe(), "paysley": paysley::describe() }))
 }
 
 async fn list_faults(State(sandbox): State<Arc<Sandbox>>) -> Json<Value> {

@@ -15,7 +15,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{LedgerEntry, Now, Options, Sandbox, Summary, reply::Dropped, router};
+use super::{
+    handle::{Now, Options, Sandbox},
+    ledger::{LedgerEntry, Summary},
+    reply::Dropped,
+    router::router,
+};
 
 /// How long a stop waits for open connections and for calls being processed.
 const STOP_WAIT: Duration = Duration::from_secs(10);

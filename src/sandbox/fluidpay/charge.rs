@@ -6,15 +6,15 @@ use serde_json::Value;
 
 use super::{
     super::{
-        State,
         body::or_default,
         call::SandboxGateway,
         fixtures,
         ledger::{LedgerEntry, Movement},
+        state::State,
     },
-    customers,
     envelope::FluidpayRefusal,
     instrument::{AchBody, Behaviour, CardBody, Face},
+    tokens,
     transaction::{Address, FluidpayTransaction, Particulars, TransactionKind, TransactionStatus},
 };
 use crate::domain::money::Currency;
@@ -141,7 +141,7 @@ pub fn submit(
         && transaction.customer_id.is_empty()
         && let Some(face) = payer.face
     {
-        transaction.customer_id = customers::store(state, payer.behaviour, face, now);
+        transaction.customer_id = tokens::store(state, payer.behaviour, face, now);
     }
     record(state, &transaction, now);
     Ok(state.fluidpay.transactions.add(transaction).clone())

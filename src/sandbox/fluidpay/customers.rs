@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
-    super::{State, body::WireBody},
+    super::{body::WireBody, fixtures},
     envelope::FluidpayRefusal,
     instrument::{AchBody, Behaviour, CardBody, Face, Instrument},
     search,
@@ -196,16 +196,6 @@ impl Customers {
     }
 }
 
-/// Stores a customer with this one payment method and returns its id.
-pub fn store(state: &mut State, behaviour: Behaviour, face: Face, now: DateTime<Utc>) -> String {
-    let (id, instrument_id) = (state.ids.fluidpay(now), state.ids.fluidpay(now));
-    let mut customer = StoredCustomer::new(id.clone(), now);
-    customer.add_instrument(instrument_id, (behaviour, face), now);
-    // A fresh id is never taken.
-    let _ = state.fluidpay.customers.add(customer);
-    id
-}
-
 /// Reads a payment method of this type out of a body's field or of the body itself.
 pub fn read_instrument(kind: &str, body: Value) -> Result<(Behaviour, Face), FluidpayRefusal> {
     let broken = |error: serde_json::Error| FluidpayRefusal::bad(error.to_string());
@@ -213,7 +203,7 @@ pub fn read_instrument(kind: &str, body: Value) -> Result<(Behaviour, Face), Flu
         "card" => serde_json::from_value::<CardBody>(body).map_err(broken)?.read(),
         "ach" => serde_json::from_value::<AchBody>(body).map_err(broken)?.read(),
         // A tokenizer's token: the number never came here.
-        "token" => CardBody::new(super::super::fixtures::APPROVED_CARD, "12/99").read(),
+        "token" => CardBody::new(fixtures::APPROVED_CARD, "12/99").read(),
         _ => Err(FluidpayRefusal::bad("payment method type must be card, ach or token")),
     }
 }

@@ -1,18 +1,16 @@
 //! The seed's own customer paths, `/customer…`: flat customers, `card_number`, `address_line_1`, lists with `count`.
 
 use axum::http::Method;
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
-    super::{Sandbox, call::IncomingCall},
+    super::{call::IncomingCall, state::State},
     customers::{StoredAddress, StoredCustomer, read_address, read_instrument, show_instrument},
     envelope::{FluidpayRefusal, FluidpayResult, list, nothing, one},
 };
 
-pub fn answer(sandbox: &Sandbox, call: &IncomingCall, path: &[&str]) -> FluidpayResult {
-    let now = (sandbox.now)();
-    let mut guard = sandbox.state();
-    let state = &mut *guard;
+pub fn answer(state: &mut State, call: &IncomingCall, path: &[&str], now: DateTime<Utc>) -> FluidpayResult {
     let body = || Value::Object(call.body.fields().clone());
     match (&call.method, path) {
         (&Method::POST, []) => {

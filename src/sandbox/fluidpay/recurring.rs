@@ -1,29 +1,23 @@
-//! FluidPay's own recurring objects: add-ons, discounts, plans and subscriptions, stored and answered. The sandbox bills nobody
-//! by itself.
+//! FluidPay's own recurring objects as they are kept: add-ons, discounts, plans and subscriptions. The sandbox bills nobody by itself.
 
 use std::collections::{BTreeMap, HashMap};
 
-use axum::http::Method;
 use chrono::NaiveDate;
 use serde_json::{Map, Value, json};
 
-use super::{
-    super::{Sandbox, body::WireBody, call::IncomingCall},
-    envelope::{FluidpayRefusal, FluidpayResult, array_of_one, list, nothing, one},
-    search,
-};
+use super::{super::body::WireBody, envelope::FluidpayRefusal};
 
 const FREQUENCIES: [&str; 3] = ["daily", "twice_monthly", "monthly"];
-const STATUSES: [&str; 5] = ["active", "paused", "past_due", "cancelled", "completed"];
 
 /// Stored objects by kind and id; ids rise, so a map in their order is in order of creation.
 #[derive(Debug, Default)]
 pub struct Recurring {
-    objects: HashMap<ObjectKind, BTreeMap<String, Value>>,
+    pub objects: HashMap<ObjectKind, BTreeMap<String, Value>>,
 }
 
+/// Which kind of object a path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum ObjectKind {
+pub enum ObjectKind {
     AddOn,
     Discount,
     Plan,
@@ -31,7 +25,8 @@ enum ObjectKind {
 }
 
 impl ObjectKind {
-    fn named(word: &str) -> Option<(Self, bool)> {
+    /// The kind that a path names, and whether the path names it in the plural.
+    pub fn named(word: &str) -> Option<(Self, bool)> {
         let (word, plural) = word.strip_suffix('s').map_or((word, false), |singular| (singular, true));
         let kind = match word {
             "addon" => Self::AddOn,
@@ -45,12 +40,12 @@ impl ObjectKind {
 }
 
 impl Recurring {
-    fn find(&mut self, kind: ObjectKind, id: &str) -> Result<&mut Value, FluidpayRefusal> {
+    pub fn find(&mut self, kind: ObjectKind, id: &str) -> Result<&mut Value, FluidpayRefusal> {
         let found = self.objects.get_mut(&kind).and_then(|objects| objects.get_mut(id));
         found.ok_or_else(|| FluidpayRefusal::missing("recurring object"))
     }
 
-    fn all(&self, kind: ObjectKind) -> impl DoubleEndedIterator<Item = &Value> {
+    pub fn all(&self, kind: ObjectKind) -> impl DoubleEndedIterator<Item = &Value> {
         self.objects.get(&kind).into_iter().flat_map(|objects| objects.values())
     }
 
@@ -81,79 +76,8 @@ impl Recurring {
     }
 }
 
-pub fn answer(sandbox: &Sandbox, call: &IncomingCall, path: &[&str]) -> FluidpayResult {
-    let now = (sandbox.now)();
-    let mut guard = sandbox.state();
-    let state = &mut *guard;
-    let [word, rest @ ..] = path else { return Err(FluidpayRefusal::missing("page")) };
-    let (kind, plural) = ObjectKind::named(word).ok_or_else(|| FluidpayRefusal::missing("page"))?;
-    let customers = &state.fluidpay.customers;
-    let objects = &mut state.fluidpay.recurring;
-    match (&call.method, rest) {
-        // The seed's samples send POST where its text says GET.
-        (&Method::GET | &Method::POST, []) if plural => {
-            let all: Vec<&Value> = objects.all(kind).rev().collect();
-            list(&all, all.len())
-        }
-        (&Method::POST, ["search"]) => {
-            let (limit, offset) = search::page(&call.body)?;
-            let wanted = |field: &str| call.body.get(field).and_then(|test| test["value"].as_str()).filter(|v| !v.is_empty());
-            let (id, customer, plan) = (wanted("id"), wanted("customer_id"), wanted("plan_id"));
-            let same = |wanted: Option<&str>, found: &Value| wanted.is_none_or(|wanted| found == wanted);
-            let all: Vec<&Value> = objects
-                .all(kind)
-                .rev()
-                .filter(|o| same(id, &o["id"]) && same(customer, &o["customer"]["id"]) && same(plan, &o["plan_id"]))
-                .collect();
-            list(&all.iter().skip(offset).take(limit).collect::<Vec<_>>(), all.len())
-        }
-        (&Method::POST, []) => {
-            let mut object = read(objects, kind, &call.body, None)?;
-            if kind == ObjectKind::Subscription {
-                customers.find(object["customer"]["id"].as_str().unwrap_or_default())?;
-            }
-            let id = state.ids.fluidpay(now);
-            object["id"] = json!(id);
-            object["created_at"] = json!(now);
-            object["updated_at"] = json!(now);
-            objects.objects.entry(kind).or_default().insert(id, object.clone());
-            one(object)
-        }
-        (&Method::POST, [id]) => {
-            let before = objects.find(kind, id)?.clone();
-            let mut object = read(objects, kind, &call.body, Some(&before))?;
-            object["id"] = json!(id);
-            object["created_at"] = before["created_at"].clone();
-            object["updated_at"] = json!(now);
-            *objects.find(kind, id)? = object.clone();
-            one(object)
-        }
-        (&Method::GET, [id]) => {
-            let object = objects.find(kind, id)?.clone();
-            // The old Go client decodes a subscription as an array, the Java client as an object.
-            let object_wanted = kind == ObjectKind::Subscription && !call.user_agent.starts_with("Go-http-client");
-            if object_wanted { one(object) } else { array_of_one(object) }
-        }
-        (&Method::DELETE, [id]) => {
-            objects.find(kind, id)?;
-            objects.objects.entry(kind).or_default().remove(*id);
-            nothing()
-        }
-        // A GET that changes things: so the gateway's clients do it.
-        (&Method::GET, [id, "status", status]) if kind == ObjectKind::Subscription && STATUSES.contains(status) => {
-            let subscription = objects.find(kind, id)?;
-            if let Ok(Some(date)) = call.query.text("next_bill_date") {
-                subscription["next_bill_date"] = json!(check_date(date)?);
-            }
-            subscription["status"] = json!(status);
-            subscription["updated_at"] = json!(now);
-            one(subscription.clone())
-        }
-        _ => Err(FluidpayRefusal::missing("page")),
-    }
-}
-
-fn read(objects: &Recurring, kind: ObjectKind, body: &WireBody, before: Option<&Value>) -> Result<Value, FluidpayRefusal> {
+/// Reads an object out of a body; an update keeps what the body leaves out as it was `before`.
+pub fn read(objects: &Recurring, kind: ObjectKind, body: &WireBody, before: Option<&Value>) -> Result<Value, FluidpayRefusal> {
     let bad = |field: &str, reason: &str| FluidpayRefusal::bad(format!("{field} {reason}"));
     let integer = |field: &'static str, default: i64| match body.integer(field) {
         Ok(number) => Ok(number.or_else(|| before.and_then(|old| old[field].as_i64())).unwrap_or(default)),
@@ -217,7 +141,7 @@ fn read(objects: &Recurring, kind: ObjectKind, body: &WireBody, before: Option<&
     Ok(Value::Object(object))
 }
 
-fn check_date(text: &str) -> Result<NaiveDate, FluidpayRefusal> {
+pub fn check_date(text: &str) -> Result<NaiveDate, FluidpayRefusal> {
     text.parse().map_err(|_| FluidpayRefusal::bad("next_bill_date must be YYYY-MM-DD"))
 }
 

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    super::{State, body::WireBody, ledger::Movement},
+    super::{body::WireBody, ledger::Movement, state::State},
     charge::{check_reference, write},
     envelope::FluidpayRefusal,
     transaction::{FluidpayTransaction, TransactionKind, TransactionStatus},

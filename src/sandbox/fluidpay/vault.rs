@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
-    super::{Sandbox, State, call::IncomingCall},
+    super::{call::IncomingCall, state::State},
     account::USER_ID,
     customers::{StoredCustomer, read_address, read_instrument},
     envelope::{FluidpayRefusal, FluidpayResult, list, nothing, one},
@@ -15,10 +15,7 @@ use super::{
 /// Kinds of payment methods that have a path of their own.
 const KINDS: [&str; 3] = ["card", "ach", "token"];
 
-pub fn answer(sandbox: &Sandbox, call: &IncomingCall, path: &[&str]) -> FluidpayResult {
-    let now = (sandbox.now)();
-    let mut guard = sandbox.state();
-    let state = &mut *guard;
+pub fn answer(state: &mut State, call: &IncomingCall, path: &[&str], now: DateTime<Utc>) -> FluidpayResult {
     let body = || Value::Object(call.body.fields().clone());
     match (&call.method, path) {
         (&Method::POST, ["customer"]) => create(state, call, now),

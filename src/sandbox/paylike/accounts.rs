@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        State,
         body::WireBody,
         ids::{RawId, object_id},
+        state::State,
     },
     refusal::{InvalidFields, PaylikeRefusal},
     state::{Merchant, PaylikeApp},

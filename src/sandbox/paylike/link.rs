@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{
-    super::{State, body::WireBody, ids::object_id},
+    super::{body::WireBody, ids::object_id, state::State},
     refusal::ProcessingError,
     state::PaylikeTransaction,
     transactions,

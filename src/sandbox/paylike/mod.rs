@@ -4,10 +4,9 @@ mod accounts;
 mod link;
 mod list;
 mod refusal;
-mod state;
+pub(super) mod state;
+mod tokens;
 mod transactions;
-
-use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::{Method, StatusCode};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -15,34 +14,28 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
-    Sandbox, State,
     call::{CallOperation, IncomingCall, Target},
-    fixtures,
     ids::{RawId, object_id, parse_object_id},
     reply::Reply,
+    state::State,
 };
-use crate::domain::money::Currency;
 use list::{Window, lines};
 use refusal::{InvalidFields, PaylikeRefusal};
-use state::{Action, BalanceLine, Merchant, PaylikeTransaction, SavedCard, Trail};
+use state::{Action, PaylikeState, PaylikeTransaction, SavedCard};
 
 pub use link::pay;
-pub use refusal::CODES;
-pub use state::PaylikeState;
+pub use tokens::{describe, install, make_tokens};
 pub use transactions::dispute;
 
 /// Answers one call. `decline` is the code of a decline fault.
-pub fn answer(sandbox: &Sandbox, call: &IncomingCall, decline: Option<u16>) -> Reply {
-    route(sandbox, call, decline).unwrap_or_else(PaylikeRefusal::into_reply)
+pub fn answer(state: &mut State, call: &IncomingCall, decline: Option<u16>, now: DateTime<Utc>) -> Reply {
+    route(state, call, decline, now).unwrap_or_else(PaylikeRefusal::into_reply)
 }
 
-fn route(sandbox: &Sandbox, call: &IncomingCall, decline: Option<u16>) -> Result<Reply, PaylikeRefusal> {
+fn route(state: &mut State, call: &IncomingCall, decline: Option<u16>, now: DateTime<Utc>) -> Result<Reply, PaylikeRefusal> {
     if let Some(reason) = &call.malformed {
         return Err(PaylikeRefusal::field("", reason));
     }
-    let now = (sandbox.now)();
-    let mut guard = sandbox.state();
-    let state = &mut *guard;
     let segments = call.segments();
     if let (&Method::POST, ["apps"]) = (&call.method, segments.as_slice()) {
         return Ok(created(&accounts::create_app(state, &call.body, now)?));
@@ -231,77 +224,4 @@ pub fn aim(paylike: &PaylikeState, call: &IncomingCall) -> (CallOperation, Targe
         _ => CallOperation::Account,
     };
     (operation, target)
-}
-
-/// Installs the app, the two test merchants and their earlier transactions.
-pub fn install(state: &mut State, now: DateTime<Utc>) {
-    let id = |text: &str| parse_object_id(text).unwrap_or_default();
-    let app = id(fixtures::PAYLIKE_APP);
-    accounts::add_app(state, app, fixtures::PAYLIKE_KEY.to_owned(), Some("Sandbox".to_owned()), now);
-    for (text, name) in [(fixtures::PAYLIKE_MERCHANT, "Sandbox"), (fixtures::PAYLIKE_OTHER_MERCHANT, "Other sandbox")] {
-        let merchant = Merchant {
-            name: Some(name.to_owned()),
-            currency: "DKK".parse().unwrap_or(Currency::USD),
-            test: true,
-            email: "merchant@example.com".to_owned(),
-            website: "https://example.com".to_owned(),
-            descriptor: name.to_owned(),
-            company: json!({ "country": "DK" }),
-            bank: json!({}),
-            created: now,
-            apps: BTreeSet::new(),
-            users: BTreeMap::new(),
-            user_ids: BTreeSet::new(),
-            transactions: BTreeSet::new(),
-            lines: BTreeSet::new(),
-        };
-        state.paylike.merchants.insert(id(text), merchant);
-        accounts::link(state, app, id(text));
-    }
-    make_prior(state, id(fixtures::PAYLIKE_TRANSACTION), None, now);
-    for (code, _, _) in CODES {
-        make_prior(state, id(&fixtures::paylike_prior(code)), Some(code), now);
-    }
-}
-
-/// A first payment the customer made by hand, captured long ago: a token for later ones. It is no entry in the ledger.
-fn make_prior(state: &mut State, id: RawId, decline: Option<u16>, now: DateTime<Utc>) {
-    const AMOUNT: i64 = 100;
-    let merchant = parse_object_id(fixtures::PAYLIKE_MERCHANT).unwrap_or_default();
-    let line = state.ids.next(now);
-    let trail = Trail { action: Action::Capture, amount: AMOUNT, created: now, descriptor: None, line: Some(line) };
-    let transaction = PaylikeTransaction {
-        merchant,
-        test: true,
-        created: now,
-        currency: "EUR".parse().unwrap_or(Currency::USD),
-        amount: AMOUNT,
-        descriptor: "Sandbox".to_owned(),
-        captured: AMOUNT,
-        refunded: 0,
-        voided: 0,
-        disputed: 0,
-        custom: None,
-        recurring: false,
-        error: None,
-        decline,
-        trail: vec![trail],
-    };
-    transactions::insert(state, id, transaction);
-    let entry = BalanceLine { merchant, transaction: id, action: Action::Capture, test: true, created: now, amount: AMOUNT };
-    state.paylike.lines.insert(line, entry);
-    if let Some(merchant) = state.paylike.merchants.get_mut(&merchant) {
-        merchant.lines.insert(line);
-    }
-}
-
-/// Stores `count` earlier transactions of the fixture merchant that can be charged again.
-pub fn make_tokens(state: &mut State, count: usize, now: DateTime<Utc>) -> Vec<String> {
-    (0..count)
-        .map(|_| {
-            let id = state.ids.next(now);
-            make_prior(state, id, None, now);
-            object_id(id)
-        })
-        .collect()
 }

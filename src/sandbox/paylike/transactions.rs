@@ -4,12 +4,12 @@ use chrono::{DateTime, Utc};
 
 use super::{
     super::{
-        State,
         body::WireBody,
         call::SandboxGateway,
         fixtures,
         ids::{RawId, object_id, parse_object_id},
         ledger::{LedgerEntry, Movement},
+        state::State,
     },
     refusal::{InvalidFields, PaylikeRefusal, ProcessingError},
     state::{Action, BalanceLine, PaylikeTransaction, Trail},
@@ -39,7 +39,7 @@ pub fn create(
     if state.scripts.knows_anyone() {
         let named = body.text("transactionId").ok().flatten().filter(|token| token.len() == 24).and_then(parse_object_id);
         if let Some(id) = named.filter(|id| !state.paylike.transactions.contains_key(id)) {
-            super::make_prior(state, id, None, now);
+            make_prior(state, id, None, now);
         }
     }
     let prior = prior_transaction(state, merchant_id, body, &mut invalid);
@@ -86,6 +86,37 @@ pub fn insert(state: &mut State, id: RawId, transaction: PaylikeTransaction) {
         merchant.transactions.insert(id);
     }
     state.paylike.transactions.insert(id, transaction);
+}
+
+/// Stores a first payment that the customer made by hand and that was captured: a token for later ones. The ledger has no entry of it.
+pub fn make_prior(state: &mut State, id: RawId, decline: Option<u16>, now: DateTime<Utc>) {
+    const AMOUNT: i64 = 100;
+    let merchant = parse_object_id(fixtures::PAYLIKE_MERCHANT).unwrap_or_default();
+    let line = state.ids.next(now);
+    let trail = Trail { action: Action::Capture, amount: AMOUNT, created: now, descriptor: None, line: Some(line) };
+    let transaction = PaylikeTransaction {
+        merchant,
+        test: true,
+        created: now,
+        currency: "EUR".parse().unwrap_or(Currency::USD),
+        amount: AMOUNT,
+        descriptor: "Sandbox".to_owned(),
+        captured: AMOUNT,
+        refunded: 0,
+        voided: 0,
+        disputed: 0,
+        custom: None,
+        recurring: false,
+        error: None,
+        decline,
+        trail: vec![trail],
+    };
+    insert(state, id, transaction);
+    let entry = BalanceLine { merchant, transaction: id, action: Action::Capture, test: true, created: now, amount: AMOUNT };
+    state.paylike.lines.insert(line, entry);
+    if let Some(merchant) = state.paylike.merchants.get_mut(&merchant) {
+        merchant.lines.insert(line);
+    }
 }
 
 fn check_amount(invalid: &mut InvalidFields, amount: i64, body: &WireBody) {

@@ -4,22 +4,24 @@ mod callback;
 mod payments;
 mod refusal;
 mod requests;
-mod state;
+pub(super) mod state;
 
 use axum::http::{Method, StatusCode};
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
-    Sandbox,
     call::{CallOperation, IncomingCall, Target},
     fixtures,
     reply::Reply,
+    state::State,
 };
 use refusal::PaysleyRefusal;
+use state::PaysleyState;
 
 pub use callback::Callback;
 pub use payments::{Pay, dispute, pay, run_schedules};
-pub use state::{AskedPayment, PaysleyState};
+pub use state::AskedPayment;
 
 /// Whether a path without `/v2` is one of Paysley's.
 pub fn owns(path: &str) -> bool {
@@ -27,8 +29,20 @@ pub fn owns(path: &str) -> bool {
     matches!(first, Some("payment-requests" | "payments" | "refunds" | "captures"))
 }
 
-pub fn answer(sandbox: &Sandbox, call: &IncomingCall) -> Reply {
-    match route(sandbox, call) {
+/// What `/_sandbox/fixtures` says about Paysley, which keeps nothing from the start.
+pub fn describe() -> Value {
+    json!({
+        "base_path": "/v2",
+        "api_key": fixtures::PAYSLEY_KEY,
+        "asked": "GET /_sandbox/paysley lists what customers were asked for",
+        "pay": "POST /_sandbox/paysley/pay {transaction_id | reference, outcome?: approve | decline} plays the customer",
+        "clock": "POST /_sandbox/paysley/clock {now} makes the recurring payments due by then",
+    })
+}
+
+/// Answers one call.
+pub fn answer(state: &mut State, call: &IncomingCall, now: DateTime<Utc>) -> Reply {
+    match route(state, call, now) {
         Ok(mut body) => {
             // Its plugins look for either word.
             for (field, word) in [("result", "success"), ("status", "success")] {
@@ -42,7 +56,7 @@ pub fn answer(sandbox: &Sandbox, call: &IncomingCall) -> Reply {
     }
 }
 
-fn route(sandbox: &Sandbox, call: &IncomingCall) -> Result<Value, PaysleyRefusal> {
+fn route(state: &mut State, call: &IncomingCall, now: DateTime<Utc>) -> Result<Value, PaysleyRefusal> {
     let key = call.authorization.strip_prefix("Bearer ").unwrap_or_default();
     if key != fixtures::PAYSLEY_KEY {
         return Err(PaysleyRefusal::Forbidden);
@@ -50,9 +64,6 @@ fn route(sandbox: &Sandbox, call: &IncomingCall) -> Result<Value, PaysleyRefusal
     if let Some(reason) = &call.malformed {
         return Err(PaysleyRefusal::field("", reason));
     }
-    let now = (sandbox.now)();
-    let mut guard = sandbox.state();
-    let state = &mut *guard;
     match (&call.method, call.segments().as_slice()) {
         (&Method::POST, ["payment-requests"]) => {
             let shown = requests::create(&mut state.paysley, &call.body, now)?;

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        State,
         body::WireBody,
         call::SandboxGateway,
         ledger::{Ledger, LedgerEntry, Movement},
+        state::State,
     },
     callback::Callback,
     refusal::PaysleyRefusal,

@@ -76,10 +76,10 @@ impl Sandbox {
     }
 
     /// References and amounts that are authorized, neither captured nor voided, oldest first.
-    pub fn reserved(&self) -> Vec<(String, i64)> {
+    pub fn authorized(&self) -> Vec<(String, i64)> {
         let state = self.state();
-        let mut authorized = state.fluidpay.reserved();
-        authorized.extend(state.paylike.reserved());
+        let mut authorized = state.fluidpay.authorized();
+        authorized.extend(state.paylike.authorized());
         authorized
     }
 

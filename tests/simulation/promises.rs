@@ -248,7 +248,7 @@ fn only_issuers_spend_steps(world: &World, books: &Books, broken: &mut Vec<Strin
 const LEASE: TimeDelta = TimeDelta::seconds(60);
 
 fn nothing_is_reserved_in_vain(world: &World, books: &Books, broken: &mut Vec<String>) {
-    let reserved = world.sandbox.reserved();
+    let reserved = world.sandbox.authorized();
     for authorization in &books.authorizations {
         let (reference, status) = (&authorization.reference, authorization.status);
         let held = reserved.iter().filter(|(of, _)| of == reference).count();

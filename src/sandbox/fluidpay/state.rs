@@ -18,7 +18,7 @@ pub struct FluidpayState {
 
 impl FluidpayState {
     /// References and amounts that are authorized, neither captured nor voided, oldest first.
-    pub fn reserved(&self) -> Vec<(String, i64)> {
+    pub fn authorized(&self) -> Vec<(String, i64)> {
         let held = |transaction: &&FluidpayTransaction| {
             transaction.kind == TransactionKind::Authorize && transaction.status == TransactionStatus::Authorized
         };

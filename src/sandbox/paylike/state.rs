@@ -121,7 +121,7 @@ pub struct BalanceLine {
 
 impl PaylikeState {
     /// References and amounts that are authorized, neither captured nor voided, oldest first; without a reference nobody asks for them.
-    pub fn reserved(&self) -> Vec<(String, i64)> {
+    pub fn authorized(&self) -> Vec<(String, i64)> {
         let mut found: Vec<_> = self.transactions.iter().filter(|(_, transaction)| transaction.pending() > 0).collect();
         found.sort_unstable_by_key(|(id, _)| **id);
         let named = found.into_iter().map(|(_, transaction)| (transaction.reference(), transaction.pending()));

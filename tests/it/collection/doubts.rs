@@ -87,7 +87,7 @@ on_both! {
             let events = world.events(Some(payment.id.to_string())).await;
             assert!(events.ends_with(&["payment.taken_twice".into(), "payment.parked".into()]), "{events:?}");
             assert_eq!(world.sandbox.ledger().len(), moved);
-            assert!(world.sandbox.sandbox().reserved().is_empty(), "what was only reserved is given free");
+            assert!(world.sandbox.sandbox().authorized().is_empty(), "what was only reserved is given free");
             let stays = ids.remove(0);
             let resolved = invoices::resolve(&world.app, &Actor::System, payment.id, Finding::Succeeded, Some(stays.clone()), None, "gave the other back")
                 .await
@@ -134,9 +134,9 @@ on_both! {
     async fn of_two_reservations_one_is_captured_and_the_other_given_free(world: World) {
         let payment = in_doubt(&world, true, "drop_after").await;
         by_hand(&world, &payment, 1000, payment.currency, false).await;
-        assert_eq!(world.sandbox.sandbox().reserved().len(), 2);
+        assert_eq!(world.sandbox.sandbox().authorized().len(), 2);
         assert_eq!(looked_up(&world, &payment).await.status, PaymentStatus::Succeeded);
-        assert!(world.sandbox.sandbox().reserved().is_empty());
+        assert!(world.sandbox.sandbox().authorized().is_empty());
         assert_eq!(world.prove().await, 1);
     }
 }

@@ -47,7 +47,7 @@ pub(super) async fn statuses(world: &World) -> Vec<Status> {
 
 /// All that is reserved at the gateways, minor units.
 pub(super) fn reserved(world: &World) -> Vec<i64> {
-    world.sandbox.sandbox().reserved().into_iter().map(|(_, amount)| amount).collect()
+    world.sandbox.sandbox().authorized().into_iter().map(|(_, amount)| amount).collect()
 }
 
 pub(super) fn captured(world: &World) -> Vec<i64> {
@@ -183,7 +183,7 @@ on_both! {
     async fn more_to_pay_is_reserved_anew_and_less_is_captured_in_part(world: World) {
         for (paylike, amount) in [(false, 1500), (false, 600), (true, 1500), (true, 600)] {
             let sub = early(&world, paylike, "2026-01-10").await;
-            if world.sandbox.sandbox().reserved().is_empty() {
+            if world.sandbox.sandbox().authorized().is_empty() {
                 world.advance("2026-01-08T00:00:00Z").await;
             }
             settle_down(&world).await;

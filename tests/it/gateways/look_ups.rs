@@ -118,7 +118,7 @@ async fn a_partial_approval_that_got_lost_is_found_with_its_true_amount() {
         Charge { reference: "HALF3".into(), idempotency_key: "HALF3".into(), ..vault_charge("HALF3", "partial1100000000000") };
     let part = adapter.authorize(&charge).await;
     assert!(matches!(part, Outcome::Declined { .. }), "{part:?}");
-    assert_eq!(sandbox.sandbox().reserved(), []);
+    assert_eq!(sandbox.sandbox().authorized(), []);
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn money_reserved_is_captured_once_and_its_rest_given_free() {
         let released = adapter.void(&transaction_id, &charge).await;
         assert!(matches!(released, rebilld::gateway::ReturnOutcome::Refused { .. }), "what was captured stays: {released:?}");
     }
-    assert_eq!(sandbox.sandbox().reserved(), []);
+    assert_eq!(sandbox.sandbox().authorized(), []);
     assert_eq!(sandbox.ledger().iter().map(|entry| entry.amount).sum::<i64>(), all);
 }
 

@@ -64,7 +64,7 @@ on_both! {
                     charges += 1;
                     let died = format!("died at {first:?} and {second:?}, Paylike: {paylike}");
                     assert_eq!(world.prove().await, charges, "{died}");
-                    assert_eq!(world.sandbox.sandbox().reserved(), [], "{died}");
+                    assert_eq!(world.sandbox.sandbox().authorized(), [], "{died}");
                 }
             }
         }

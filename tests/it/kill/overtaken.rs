@@ -155,7 +155,7 @@ on_both! {
                 look(&fresh).await;
             }
             assert_eq!(world.payments().await[index].next_lookup_at, None);
-            assert!(world.sandbox.sandbox().reserved().is_empty(), "what was reserved is free again");
+            assert!(world.sandbox.sandbox().authorized().is_empty(), "what was reserved is free again");
             assert_eq!(world.prove().await, 1, "what was taken is in the books");
         }
         let told = world.events(None).await;

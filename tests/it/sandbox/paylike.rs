@@ -94,7 +94,7 @@ async fn amounts_are_tracked_and_only_captures_and_refunds_reach_the_ledger() {
 }
 
 #[tokio::test]
-async fn concurrent_captures_never_take_more_than_was_reserved() {
+async fn concurrent_captures_never_take_more_than_was_authorized() {
     let world = Arc::new(World::new().await);
     let id = world.authorize("R1", 300).await;
     let tasks: Vec<_> = (0..50)

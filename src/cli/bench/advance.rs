@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::{
     Advance,
+    database::{GATEWAY, Ground, gateway},
     figures::{Report, per_second},
-    ground::{GATEWAY, Ground, gateway},
     population::{self, Due},
     processes::Process,
 };

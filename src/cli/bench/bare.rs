@@ -13,8 +13,8 @@ use anyhow::{Context, bail};
 use tokio::task::JoinSet;
 
 use super::{
+    database::{GATEWAY, gateway},
     figures::per_second,
-    ground::{GATEWAY, gateway},
     population,
     processes::Process,
 };

@@ -14,8 +14,8 @@ use serde_json::Value;
 use super::{
     BillRun,
     bare::{self, Marker, Written},
+    database::{Ground, gateway},
     figures::{Report, efficiency, median, per_second, percentile},
-    ground::{Ground, gateway},
     population::{self, Due},
     processes::{Effort, Process},
 };

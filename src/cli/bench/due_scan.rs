@@ -8,8 +8,8 @@ use anyhow::ensure;
 
 use super::{
     DueScan,
+    database::Ground,
     figures::{Report, median, percentile},
-    ground::Ground,
     population::{self, Due},
 };
 use crate::{

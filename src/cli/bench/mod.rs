@@ -6,9 +6,9 @@
 mod advance;
 mod bare;
 mod bill_run;
+mod database;
 mod due_scan;
 mod figures;
-mod ground;
 mod population;
 mod processes;
 mod schedule;

@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 use chrono::{DateTime, Days, Months, NaiveDate, Timelike, Utc};
 use serde_json::json;
 
-use super::ground::GATEWAY;
+use super::database::GATEWAY;
 use crate::{
     billing::{App, measure::Rows},
     domain::{

@@ -11,7 +11,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::{ground::GATEWAY, population::PREFIX};
+use super::{database::GATEWAY, population::PREFIX};
 use crate::{
     config::{Config, GatewayConfig},
     sandbox::Latency,

@@ -11,14 +11,14 @@ use crate::domain::{breaker::Rules, dunning::FinalAction, money::Currency, plan:
 
 mod changes;
 mod dunning;
-mod faults;
 mod parse;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod validate;
 
 pub use dunning::{Caps, DunningConfig};
-pub use faults::{Fault, Severity};
+pub use validate::{Fault, Severity};
 
 /// `config/rebilld.toml`: every key with its default and a comment.
 pub const DEFAULTS: &str = include_str!("../config/rebilld.toml");

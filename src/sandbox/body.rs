@@ -56,6 +56,11 @@ impl WireBody {
         &self.fields
     }
 
+    /// The whole body as a JSON object.
+    pub fn value(&self) -> Value {
+        Value::Object(self.fields.clone())
+    }
+
     /// A body inside this one, such as `company` or `filter`.
     pub fn nested(&self, name: &str) -> Self {
         let fields = self.get(name).and_then(Value::as_object).cloned().unwrap_or_default();
@@ -93,7 +98,7 @@ impl WireBody {
 
     /// The whole body as a typed request; unknown fields are ignored, as the gateways do.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, String> {
-        serde_json::from_value(Value::Object(self.fields.clone())).map_err(|error| error.to_string())
+        serde_json::from_value(self.value()).map_err(|error| error.to_string())
     }
 }
 

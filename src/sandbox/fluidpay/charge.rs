@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     super::{
-        body::or_default,
+        body::{WireBody, or_default},
         call::SandboxGateway,
         fixtures,
         ledger::{LedgerEntry, Movement},
@@ -29,7 +29,7 @@ const MAX_DESCRIPTION: usize = 255;
 
 /// The request. Unknown fields are ignored, as the gateway does.
 #[derive(Deserialize)]
-pub struct TransactionBody {
+struct TransactionBody {
     #[serde(rename = "type", default, deserialize_with = "or_default")]
     kind: String,
     amount: Option<i64>,
@@ -90,53 +90,54 @@ struct Payer {
 /// Makes the transaction, or replays the one its idempotency key already made.
 pub fn submit(
     state: &mut State,
-    ask: TransactionBody,
+    body: &WireBody,
     forced: Option<u16>,
     now: DateTime<Utc>,
 ) -> Result<FluidpayTransaction, FluidpayRefusal> {
-    let key = ask.idempotency_key.clone().unwrap_or_default();
+    let sent: TransactionBody = body.read().map_err(FluidpayRefusal::bad)?;
+    let key = sent.idempotency_key.clone().unwrap_or_default();
     if let Some(original) = state.fluidpay.transactions.replay(&key, now) {
         return Ok(original.clone());
     }
-    let kind = match ask.kind.as_str() {
+    let kind = match sent.kind.as_str() {
         "sale" => TransactionKind::Sale,
         "authorize" => TransactionKind::Authorize,
         "credit" => TransactionKind::Credit,
         "verification" => TransactionKind::Verification,
         _ => return Err(FluidpayRefusal::bad("type must be sale, authorize, credit or verification")),
     };
-    let amount = ask.amount.ok_or_else(|| FluidpayRefusal::bad("amount is required"))?;
+    let amount = sent.amount.ok_or_else(|| FluidpayRefusal::bad("amount is required"))?;
     if amount < 0 || (amount == 0 && kind != TransactionKind::Verification) {
         return Err(FluidpayRefusal::bad("amount must be a positive number of cents"));
     }
-    let currency = match ask.currency.as_deref() {
+    let currency = match sent.currency.as_deref() {
         None | Some("") => Currency::USD,
         Some(code) => code.parse().map_err(|_| FluidpayRefusal::bad("currency is invalid"))?,
     };
-    check(&ask)?;
-    let payer = find_payer(state, &ask.payment_method)?;
+    check(&sent)?;
+    let payer = find_payer(state, &sent.payment_method)?;
 
     let mut transaction = FluidpayTransaction::blank(state.ids.fluidpay(now), kind, amount, currency, now);
     transaction.idempotency_key = key;
-    transaction.idempotency_time = match ask.idempotency_time {
+    transaction.idempotency_time = match sent.idempotency_time {
         Some(seconds) if seconds > 0 => seconds.min(MAX_IDEMPOTENCY_SECONDS),
         _ => IDEMPOTENCY_SECONDS,
     };
-    transaction.payment_adjustment_type = ask.payment_adjustment.kind;
-    transaction.payment_adjustment_value = ask.payment_adjustment.value;
-    transaction.particulars = ask.particulars;
+    transaction.payment_adjustment_type = sent.payment_adjustment.kind;
+    transaction.payment_adjustment_value = sent.payment_adjustment.value;
+    transaction.particulars = sent.particulars;
     transaction.payment_method = payer.method;
     transaction.payment_type = payer.kind;
     transaction.customer_id = payer.customer_id;
-    transaction.billing_address = ask.billing_address;
-    transaction.shipping_address = ask.shipping_address;
+    transaction.billing_address = sent.billing_address;
+    transaction.shipping_address = sent.shipping_address;
     transaction.refuses_refunds = payer.behaviour == Behaviour::RefuseRefunds;
 
     decide(state, &mut transaction, payer.behaviour, forced);
     let part_id = state.ids.fluidpay(now);
     let auth_code = format!("TAS{}", &part_id[17..]).to_ascii_uppercase();
     transaction.describe_response(payer.face.as_ref(), (&part_id, &auth_code));
-    if ask.create_vault_record
+    if sent.create_vault_record
         && transaction.response == "approved"
         && transaction.customer_id.is_empty()
         && let Some(face) = payer.face
@@ -147,15 +148,15 @@ pub fn submit(
     Ok(state.fluidpay.transactions.add(transaction).clone())
 }
 
-fn check(ask: &TransactionBody) -> Result<(), FluidpayRefusal> {
-    let particulars = &ask.particulars;
+fn check(sent: &TransactionBody) -> Result<(), FluidpayRefusal> {
+    let particulars = &sent.particulars;
     for (field, value) in [("order_id", &particulars.order_id), ("po_number", &particulars.po_number)] {
         check_reference(field, value)?;
     }
     if particulars.description.chars().count() > MAX_DESCRIPTION {
         return Err(FluidpayRefusal::bad("description must have at most 255 characters"));
     }
-    let method = &ask.payment_method;
+    let method = &sent.payment_method;
     let given = [
         method.card.is_some(),
         method.customer.is_some(),
@@ -176,20 +177,20 @@ pub fn check_reference(field: &str, value: &str) -> Result<(), FluidpayRefusal> 
     Ok(())
 }
 
-fn find_payer(state: &State, ask: &MethodBody) -> Result<Payer, FluidpayRefusal> {
+fn find_payer(state: &State, sent: &MethodBody) -> Result<Payer, FluidpayRefusal> {
     let direct =
         |(behaviour, face), method| Payer { behaviour, face: Some(face), method, kind: method, customer_id: String::new() };
-    if let Some(card) = &ask.card {
+    if let Some(card) = &sent.card {
         return Ok(direct(card.read()?, "card"));
     }
-    if let Some(ach) = &ask.ach {
+    if let Some(ach) = &sent.ach {
         return Ok(direct(ach.read()?, "ach"));
     }
-    if let Some(wanted) = ask.customer.as_ref().filter(|_| state.scripts.knows_anyone()) {
+    if let Some(wanted) = sent.customer.as_ref().filter(|_| state.scripts.knows_anyone()) {
         let customer_id = wanted.id.clone();
         return Ok(Payer { behaviour: Behaviour::Approve, face: None, method: "customer", kind: "card", customer_id });
     }
-    if let Some(wanted) = &ask.customer {
+    if let Some(wanted) = &sent.customer {
         let customer = state.fluidpay.customers.get(&wanted.id).ok_or_else(|| FluidpayRefusal::missing("customer"))?;
         let instrument = customer.payer(&wanted.payment_method_id)?;
         return Ok(Payer {
@@ -200,7 +201,7 @@ fn find_payer(state: &State, ask: &MethodBody) -> Result<Payer, FluidpayRefusal>
             customer_id: wanted.id.clone(),
         });
     }
-    let method = if ask.terminal.is_some() { "terminal" } else { "token" };
+    let method = if sent.terminal.is_some() { "terminal" } else { "token" };
     Ok(Payer { behaviour: Behaviour::Approve, face: None, method, kind: "card", customer_id: String::new() })
 }
 

@@ -96,6 +96,26 @@ impl StoredCustomer {
         self.updated_at = now;
     }
 
+    /// Puts another card or account under the id of a stored one.
+    pub fn replace_instrument(
+        &mut self,
+        id: &str,
+        (behaviour, face): (Behaviour, Face),
+        now: DateTime<Utc>,
+    ) -> Result<(), FluidpayRefusal> {
+        let stored = self.instrument_mut(id)?;
+        (stored.behaviour, stored.face, stored.updated_at) = (behaviour, face, now);
+        Ok(())
+    }
+
+    /// Puts the address of a body under the id of a stored one.
+    pub fn replace_address(&mut self, id: &str, body: Value, now: DateTime<Utc>) -> Result<(), FluidpayRefusal> {
+        let stored = self.address_mut(id)?;
+        stored.address = read_address(body)?;
+        stored.updated_at = now;
+        Ok(())
+    }
+
     pub fn remove_instrument(&mut self, id: &str) -> Result<(), FluidpayRefusal> {
         self.instrument_mut(id)?;
         self.instruments.retain(|instrument| instrument.id != id);

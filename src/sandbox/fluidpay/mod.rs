@@ -46,31 +46,17 @@ fn route(state: &mut State, call: &IncomingCall, decline: Option<u16>, now: Date
     }
     let segments = call.segments();
     match (&call.method, segments.as_slice()) {
-        (&Method::POST, ["transaction"]) => {
-            let ask = call.body.read().map_err(FluidpayRefusal::bad)?;
-            let transaction = charge::submit(state, ask, decline, now)?;
-            one(transaction)
-        }
+        (&Method::POST, ["transaction"]) => one(charge::submit(state, &call.body, decline, now)?),
         (&Method::POST, ["transaction", "search"]) => {
             let (found, total) = search::search(&state.fluidpay.transactions, &call.body, now)?;
             list(&found, total)
         }
         (&Method::GET, ["transaction", id]) => {
-            let found = state.fluidpay.transactions.get(id).cloned();
-            one(found.ok_or_else(|| FluidpayRefusal::missing("transaction"))?)
+            one(state.fluidpay.transactions.get(id).ok_or_else(|| FluidpayRefusal::missing("transaction"))?)
         }
-        (&Method::POST, ["transaction", id, "capture"]) => {
-            let transaction = settlement::capture(state, id, &call.body, now)?;
-            one(transaction)
-        }
-        (&Method::POST, ["transaction", id, "void"]) => {
-            let transaction = settlement::void(state, id, now)?;
-            one(transaction)
-        }
-        (&Method::POST, ["transaction", id, "refund"]) => {
-            let transaction = settlement::refund(state, id, &call.body, now)?;
-            one(transaction)
-        }
+        (&Method::POST, ["transaction", id, "capture"]) => one(settlement::capture(state, id, &call.body, now)?),
+        (&Method::POST, ["transaction", id, "void"]) => one(settlement::void(state, id, now)?),
+        (&Method::POST, ["transaction", id, "refund"]) => one(settlement::refund(state, id, &call.body, now)?),
         (_, ["customer", rest @ ..]) => old_customers::answer(state, call, rest, now),
         (_, ["vault", rest @ ..]) => vault::answer(state, call, rest, now),
         (_, ["recurring", rest @ ..]) => recurring_paths::answer(state, call, rest, now),

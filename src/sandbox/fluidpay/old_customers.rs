@@ -5,103 +5,134 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
-    super::{call::IncomingCall, state::State},
+    super::{body::WireBody, call::IncomingCall, state::State},
     customers::{StoredAddress, StoredCustomer, read_address, read_instrument, show_instrument},
     envelope::{FluidpayRefusal, FluidpayResult, list, nothing, one},
 };
 
 pub fn answer(state: &mut State, call: &IncomingCall, path: &[&str], now: DateTime<Utc>) -> FluidpayResult {
-    let body = || Value::Object(call.body.fields().clone());
+    let body = &call.body;
     match (&call.method, path) {
-        (&Method::POST, []) => {
-            let mut customer = StoredCustomer::new(state.ids.fluidpay(now), now);
-            let description = call.body.text("description").ok().flatten();
-            description.unwrap_or_default().clone_into(&mut customer.description);
-            for (kind, method) in call.body.get("payment_method").and_then(Value::as_object).into_iter().flatten() {
-                if !method.is_null() {
-                    customer.add_instrument(state.ids.fluidpay(now), read_instrument(kind, method.clone())?, now);
-                }
-            }
-            for field in ["billing_address", "shipping_address"] {
-                if let Some(address) = call.body.get(field) {
-                    customer.add_address(state.ids.fluidpay(now), read_address(address.clone())?, now);
-                }
-            }
-            if customer.addresses.len() > 1 {
-                customer.defaults.shipping_address_id.clone_from(&customer.addresses[1].id);
-            }
-            let shown = show(&customer);
-            state.fluidpay.customers.add(customer)?;
-            one(shown)
-        }
-        (&Method::POST, ["search"]) => {
-            let (found, total) = state.fluidpay.customers.search(&call.body)?;
-            list(&found.iter().map(show).collect::<Vec<_>>(), total)
-        }
+        (&Method::POST, []) => create(state, body, now),
+        (&Method::POST, ["search"]) => search(state, body),
         (&Method::GET, [id]) => one(show(state.fluidpay.customers.find(id)?)),
-        (&Method::POST, [id]) => {
-            let customer = state.fluidpay.customers.find_mut(id)?;
-            update(customer, call)?;
-            customer.updated_at = now;
-            nothing()
-        }
-        (&Method::DELETE, [id]) => {
-            state.fluidpay.customers.remove(id)?;
-            nothing()
-        }
-        (&Method::GET, [id, "addresses"]) => {
-            let customer = state.fluidpay.customers.find(id)?;
-            let addresses: Vec<_> = customer.addresses.iter().map(|stored| show_address(&customer.id, stored)).collect();
-            list(&addresses, addresses.len())
-        }
-        (&Method::POST, [id, "address"]) => {
-            let address_id = state.ids.fluidpay(now);
-            let customer = state.fluidpay.customers.find_mut(id)?;
-            customer.add_address(address_id.clone(), read_address(body())?, now);
-            one(show_address(id, customer.address_mut(&address_id)?))
-        }
-        (&Method::GET, [id, "address", address]) => {
-            let customer = state.fluidpay.customers.find_mut(id)?;
-            list(&[show_address(id, customer.address_mut(address)?)], 1)
-        }
-        (&Method::POST, [id, "address", address]) => {
-            let stored = state.fluidpay.customers.find_mut(id)?.address_mut(address)?;
-            stored.address = read_address(body())?;
-            stored.updated_at = now;
-            nothing()
-        }
-        (&Method::DELETE, [id, "address", address]) => {
-            state.fluidpay.customers.find_mut(id)?.remove_address(address)?;
-            nothing()
-        }
-        (&Method::GET, [id, "paymentmethod", kind]) => {
-            let customer = state.fluidpay.customers.find(id)?;
-            let of_kind = customer.instruments.iter().filter(|instrument| instrument.kind() == *kind);
-            let shown: Vec<_> = of_kind.map(show_instrument).collect();
-            list(&shown, shown.len())
-        }
-        (&Method::POST, [id, "paymentmethod", kind]) => {
-            let instrument_id = state.ids.fluidpay(now);
-            let customer = state.fluidpay.customers.find_mut(id)?;
-            customer.add_instrument(instrument_id.clone(), read_instrument(kind, nested(body(), kind))?, now);
-            one(json!({ (*kind): show_instrument(customer.instrument_mut(&instrument_id)?) }))
-        }
-        (&Method::GET, [id, "paymentmethod", _, instrument]) => {
-            let instrument = state.fluidpay.customers.find_mut(id)?.instrument_mut(instrument)?;
-            list(&[show_instrument(instrument)], 1)
-        }
-        (&Method::POST, [id, "paymentmethod", kind, instrument]) => {
-            let (behaviour, face) = read_instrument(kind, nested(body(), kind))?;
-            let stored = state.fluidpay.customers.find_mut(id)?.instrument_mut(instrument)?;
-            (stored.behaviour, stored.face, stored.updated_at) = (behaviour, face, now);
-            nothing()
-        }
-        (&Method::DELETE, [id, "paymentmethod", _, instrument]) => {
-            state.fluidpay.customers.find_mut(id)?.remove_instrument(instrument)?;
-            nothing()
-        }
+        (&Method::POST, [id]) => change(state, id, body, now),
+        (&Method::DELETE, [id]) => remove(state, id),
+        (&Method::GET, [id, "addresses"]) => list_addresses(state, id),
+        (&Method::POST, [id, "address"]) => add_address(state, id, body, now),
+        (&Method::GET, [id, "address", address]) => find_address(state, id, address),
+        (&Method::POST, [id, "address", address]) => replace_address(state, (id, address), body, now),
+        (&Method::DELETE, [id, "address", address]) => remove_address(state, id, address),
+        (&Method::GET, [id, "paymentmethod", kind]) => list_instruments(state, id, kind),
+        (&Method::POST, [id, "paymentmethod", kind]) => add_instrument(state, id, kind, body, now),
+        (&Method::GET, [id, "paymentmethod", _, instrument]) => find_instrument(state, id, instrument),
+        (&Method::POST, [id, "paymentmethod", kind, instrument]) => replace_instrument(state, (id, instrument), kind, body, now),
+        (&Method::DELETE, [id, "paymentmethod", _, instrument]) => remove_instrument(state, id, instrument),
         _ => Err(FluidpayRefusal::missing("page")),
     }
+}
+
+fn create(state: &mut State, body: &WireBody, now: DateTime<Utc>) -> FluidpayResult {
+    let mut customer = StoredCustomer::new(state.ids.fluidpay(now), now);
+    let description = body.text("description").ok().flatten();
+    description.unwrap_or_default().clone_into(&mut customer.description);
+    for (kind, method) in body.get("payment_method").and_then(Value::as_object).into_iter().flatten() {
+        if !method.is_null() {
+            customer.add_instrument(state.ids.fluidpay(now), read_instrument(kind, method.clone())?, now);
+        }
+    }
+    for field in ["billing_address", "shipping_address"] {
+        if let Some(address) = body.get(field) {
+            customer.add_address(state.ids.fluidpay(now), read_address(address.clone())?, now);
+        }
+    }
+    if customer.addresses.len() > 1 {
+        customer.defaults.shipping_address_id.clone_from(&customer.addresses[1].id);
+    }
+    let shown = show(&customer);
+    state.fluidpay.customers.add(customer)?;
+    one(shown)
+}
+
+fn search(state: &State, body: &WireBody) -> FluidpayResult {
+    let (found, total) = state.fluidpay.customers.search(body)?;
+    list(&found.iter().map(show).collect::<Vec<_>>(), total)
+}
+
+fn change(state: &mut State, id: &str, body: &WireBody, now: DateTime<Utc>) -> FluidpayResult {
+    let customer = state.fluidpay.customers.find_mut(id)?;
+    update(customer, body)?;
+    customer.updated_at = now;
+    nothing()
+}
+
+fn remove(state: &mut State, id: &str) -> FluidpayResult {
+    state.fluidpay.customers.remove(id)?;
+    nothing()
+}
+
+fn list_addresses(state: &State, id: &str) -> FluidpayResult {
+    let customer = state.fluidpay.customers.find(id)?;
+    let addresses: Vec<_> = customer.addresses.iter().map(|stored| show_address(&customer.id, stored)).collect();
+    list(&addresses, addresses.len())
+}
+
+fn add_address(state: &mut State, id: &str, body: &WireBody, now: DateTime<Utc>) -> FluidpayResult {
+    let address_id = state.ids.fluidpay(now);
+    let customer = state.fluidpay.customers.find_mut(id)?;
+    customer.add_address(address_id.clone(), read_address(body.value())?, now);
+    one(show_address(id, customer.address_mut(&address_id)?))
+}
+
+fn find_address(state: &mut State, id: &str, address: &str) -> FluidpayResult {
+    let customer = state.fluidpay.customers.find_mut(id)?;
+    list(&[show_address(id, customer.address_mut(address)?)], 1)
+}
+
+fn replace_address(state: &mut State, (id, address): (&str, &str), body: &WireBody, now: DateTime<Utc>) -> FluidpayResult {
+    state.fluidpay.customers.find_mut(id)?.replace_address(address, body.value(), now)?;
+    nothing()
+}
+
+fn remove_address(state: &mut State, id: &str, address: &str) -> FluidpayResult {
+    state.fluidpay.customers.find_mut(id)?.remove_address(address)?;
+    nothing()
+}
+
+fn list_instruments(state: &State, id: &str, kind: &str) -> FluidpayResult {
+    let customer = state.fluidpay.customers.find(id)?;
+    let of_kind = customer.instruments.iter().filter(|instrument| instrument.kind() == kind);
+    let shown: Vec<_> = of_kind.map(show_instrument).collect();
+    list(&shown, shown.len())
+}
+
+fn add_instrument(state: &mut State, id: &str, kind: &str, body: &WireBody, now: DateTime<Utc>) -> FluidpayResult {
+    let instrument_id = state.ids.fluidpay(now);
+    let customer = state.fluidpay.customers.find_mut(id)?;
+    customer.add_instrument(instrument_id.clone(), read_instrument(kind, nested(body.value(), kind))?, now);
+    one(json!({ (kind): show_instrument(customer.instrument_mut(&instrument_id)?) }))
+}
+
+fn find_instrument(state: &mut State, id: &str, instrument: &str) -> FluidpayResult {
+    let instrument = state.fluidpay.customers.find_mut(id)?.instrument_mut(instrument)?;
+    list(&[show_instrument(instrument)], 1)
+}
+
+fn replace_instrument(
+    state: &mut State,
+    (id, instrument): (&str, &str),
+    kind: &str,
+    body: &WireBody,
+    now: DateTime<Utc>,
+) -> FluidpayResult {
+    let read = read_instrument(kind, nested(body.value(), kind))?;
+    state.fluidpay.customers.find_mut(id)?.replace_instrument(instrument, read, now)?;
+    nothing()
+}
+
+fn remove_instrument(state: &mut State, id: &str, instrument: &str) -> FluidpayResult {
+    state.fluidpay.customers.find_mut(id)?.remove_instrument(instrument)?;
+    nothing()
 }
 
 /// The body is the card itself, or `{"card": {…}}` in the update sample.
@@ -109,8 +140,8 @@ fn nested(mut body: Value, kind: &str) -> Value {
     if body[kind].is_object() { body[kind].take() } else { body }
 }
 
-fn update(customer: &mut StoredCustomer, call: &IncomingCall) -> Result<(), FluidpayRefusal> {
-    let text = |field| call.body.text(field).ok().flatten().filter(|text| !text.is_empty());
+fn update(customer: &mut StoredCustomer, body: &WireBody) -> Result<(), FluidpayRefusal> {
+    let text = |field| body.text(field).ok().flatten().filter(|text| !text.is_empty());
     if let Some(id) = text("payment_method_id") {
         customer.instrument_mut(id)?;
         id.clone_into(&mut customer.defaults.payment_method_id);

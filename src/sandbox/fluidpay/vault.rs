@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
-    super::{call::IncomingCall, state::State},
+    super::{body::WireBody, call::IncomingCall, state::State},
     account::USER_ID,
     customers::{StoredCustomer, read_address, read_instrument},
     envelope::{FluidpayRefusal, FluidpayResult, list, nothing, one},
@@ -16,69 +16,92 @@ use super::{
 const KINDS: [&str; 3] = ["card", "ach", "token"];
 
 pub fn answer(state: &mut State, call: &IncomingCall, path: &[&str], now: DateTime<Utc>) -> FluidpayResult {
-    let body = || Value::Object(call.body.fields().clone());
+    let body = &call.body;
     match (&call.method, path) {
-        (&Method::POST, ["customer"]) => create(state, call, now),
-        (&Method::POST, ["customer", "search"]) => {
-            let (found, total) = state.fluidpay.customers.search(&call.body)?;
-            list(&found.iter().map(show).collect::<Vec<_>>(), total)
-        }
-        // The SDKs read and delete without the word `customer`; both are accepted.
+        (&Method::POST, ["customer"]) => create(state, body, now),
+        (&Method::POST, ["customer", "search"]) => search(state, body),
+        // The SDKs read and delete without the word `customer`; the gateway accepts both.
         (&Method::GET, [id] | ["customer", id]) => one(show(state.fluidpay.customers.find(id)?)),
-        (&Method::DELETE, [id] | ["customer", id]) => {
-            state.fluidpay.customers.remove(id)?;
-            nothing()
-        }
-        (&Method::POST, ["customer", id]) => {
-            let customer = state.fluidpay.customers.find_mut(id)?;
-            update(customer, call)?;
-            customer.updated_at = now;
-            one(show(customer))
-        }
-        (&Method::POST, ["customer", id, "address"]) => {
-            let address_id = state.ids.fluidpay(now);
-            let customer = state.fluidpay.customers.find_mut(id)?;
-            let address = read_address(body())?;
-            if customer.addresses.iter().any(|stored| stored.address == address) {
-                return Err(FluidpayRefusal::bad("address is a duplicate"));
-            }
-            customer.add_address(address_id.clone(), address, now);
-            created(customer, "created_address_id", &address_id)
-        }
-        (&Method::POST, ["customer", id, "address", address]) => {
-            let customer = state.fluidpay.customers.find_mut(id)?;
-            let stored = customer.address_mut(address)?;
-            stored.address = read_address(body())?;
-            stored.updated_at = now;
-            one(show(customer))
-        }
-        (&Method::DELETE, ["customer", id, "address", address]) => {
-            state.fluidpay.customers.find_mut(id)?.remove_address(address)?;
-            nothing()
-        }
-        (&Method::POST, ["customer", id, kind]) if KINDS.contains(kind) => {
-            let instrument_id = state.ids.fluidpay(now);
-            let customer = state.fluidpay.customers.find_mut(id)?;
-            customer.add_instrument(instrument_id.clone(), read_instrument(kind, body())?, now);
-            created(customer, "created_payment_method_id", &instrument_id)
-        }
+        (&Method::DELETE, [id] | ["customer", id]) => remove(state, id),
+        (&Method::POST, ["customer", id]) => change(state, id, body, now),
+        (&Method::POST, ["customer", id, "address"]) => add_address(state, id, body, now),
+        (&Method::POST, ["customer", id, "address", address]) => replace_address(state, (id, address), body, now),
+        (&Method::DELETE, ["customer", id, "address", address]) => remove_address(state, id, address),
+        (&Method::POST, ["customer", id, kind]) if KINDS.contains(kind) => add_instrument(state, id, kind, body, now),
         (&Method::POST, ["customer", id, kind, instrument]) if KINDS.contains(kind) => {
-            let (behaviour, face) = read_instrument(kind, body())?;
-            let customer = state.fluidpay.customers.find_mut(id)?;
-            let stored = customer.instrument_mut(instrument)?;
-            (stored.behaviour, stored.face, stored.updated_at) = (behaviour, face, now);
-            one(show(customer))
+            replace_instrument(state, (id, instrument), kind, body, now)
         }
-        (&Method::DELETE, ["customer", id, kind, instrument]) if KINDS.contains(kind) => {
-            state.fluidpay.customers.find_mut(id)?.remove_instrument(instrument)?;
-            nothing()
-        }
+        (&Method::DELETE, ["customer", id, kind, instrument]) if KINDS.contains(kind) => remove_instrument(state, id, instrument),
         _ => Err(FluidpayRefusal::missing("page")),
     }
 }
 
-fn create(state: &mut State, call: &IncomingCall, now: DateTime<Utc>) -> FluidpayResult {
-    let text = |field| call.body.text(field).ok().flatten().unwrap_or_default().to_owned();
+fn search(state: &State, body: &WireBody) -> FluidpayResult {
+    let (found, total) = state.fluidpay.customers.search(body)?;
+    list(&found.iter().map(show).collect::<Vec<_>>(), total)
+}
+
+fn remove(state: &mut State, id: &str) -> FluidpayResult {
+    state.fluidpay.customers.remove(id)?;
+    nothing()
+}
+
+fn change(state: &mut State, id: &str, body: &WireBody, now: DateTime<Utc>) -> FluidpayResult {
+    let customer = state.fluidpay.customers.find_mut(id)?;
+    update(customer, body)?;
+    customer.updated_at = now;
+    one(show(customer))
+}
+
+fn add_address(state: &mut State, id: &str, body: &WireBody, now: DateTime<Utc>) -> FluidpayResult {
+    let address_id = state.ids.fluidpay(now);
+    let customer = state.fluidpay.customers.find_mut(id)?;
+    let address = read_address(body.value())?;
+    if customer.addresses.iter().any(|stored| stored.address == address) {
+        return Err(FluidpayRefusal::bad("address is a duplicate"));
+    }
+    customer.add_address(address_id.clone(), address, now);
+    created(customer, "created_address_id", &address_id)
+}
+
+fn replace_address(state: &mut State, (id, address): (&str, &str), body: &WireBody, now: DateTime<Utc>) -> FluidpayResult {
+    let customer = state.fluidpay.customers.find_mut(id)?;
+    customer.replace_address(address, body.value(), now)?;
+    one(show(customer))
+}
+
+fn remove_address(state: &mut State, id: &str, address: &str) -> FluidpayResult {
+    state.fluidpay.customers.find_mut(id)?.remove_address(address)?;
+    nothing()
+}
+
+fn add_instrument(state: &mut State, id: &str, kind: &str, body: &WireBody, now: DateTime<Utc>) -> FluidpayResult {
+    let instrument_id = state.ids.fluidpay(now);
+    let customer = state.fluidpay.customers.find_mut(id)?;
+    customer.add_instrument(instrument_id.clone(), read_instrument(kind, body.value())?, now);
+    created(customer, "created_payment_method_id", &instrument_id)
+}
+
+fn replace_instrument(
+    state: &mut State,
+    (id, instrument): (&str, &str),
+    kind: &str,
+    body: &WireBody,
+    now: DateTime<Utc>,
+) -> FluidpayResult {
+    let read = read_instrument(kind, body.value())?;
+    let customer = state.fluidpay.customers.find_mut(id)?;
+    customer.replace_instrument(instrument, read, now)?;
+    one(show(customer))
+}
+
+fn remove_instrument(state: &mut State, id: &str, instrument: &str) -> FluidpayResult {
+    state.fluidpay.customers.find_mut(id)?.remove_instrument(instrument)?;
+    nothing()
+}
+
+fn create(state: &mut State, body: &WireBody, now: DateTime<Utc>) -> FluidpayResult {
+    let text = |field| body.text(field).ok().flatten().unwrap_or_default().to_owned();
     let id = match text("id") {
         id if id.is_empty() => state.ids.fluidpay(now),
         id if (2..=40).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_^".contains(&b)) => id,
@@ -86,14 +109,14 @@ fn create(state: &mut State, call: &IncomingCall, now: DateTime<Utc>) -> Fluidpa
     };
     let mut customer = StoredCustomer::new(id, now);
     customer.description = text("description");
-    customer.flags = flags(call).unwrap_or_default();
-    for (kind, method) in call.body.get("default_payment").and_then(Value::as_object).into_iter().flatten() {
+    customer.flags = flags(body).unwrap_or_default();
+    for (kind, method) in body.get("default_payment").and_then(Value::as_object).into_iter().flatten() {
         if !method.is_null() && *method != json!("") {
             customer.add_instrument(state.ids.fluidpay(now), read_instrument(kind, method.clone())?, now);
         }
     }
     for field in ["default_billing_address", "default_shipping_address"] {
-        if let Some(address) = call.body.get(field) {
+        if let Some(address) = body.get(field) {
             customer.add_address(state.ids.fluidpay(now), read_address(address.clone())?, now);
         }
     }
@@ -105,12 +128,12 @@ fn create(state: &mut State, call: &IncomingCall, now: DateTime<Utc>) -> Fluidpa
     one(shown)
 }
 
-fn flags(call: &IncomingCall) -> Option<Vec<String>> {
-    call.body.get("flags").and_then(|flags| serde_json::from_value(flags.clone()).ok())
+fn flags(body: &WireBody) -> Option<Vec<String>> {
+    body.get("flags").and_then(|flags| serde_json::from_value(flags.clone()).ok())
 }
 
-fn update(customer: &mut StoredCustomer, call: &IncomingCall) -> Result<(), FluidpayRefusal> {
-    let defaults = call.body.nested("defaults");
+fn update(customer: &mut StoredCustomer, body: &WireBody) -> Result<(), FluidpayRefusal> {
+    let defaults = body.nested("defaults");
     let chosen = |field| defaults.text(field).ok().flatten().filter(|text| !text.is_empty());
     if let Some(id) = chosen("payment_method_id") {
         customer.instrument_mut(id)?;
@@ -124,13 +147,13 @@ fn update(customer: &mut StoredCustomer, call: &IncomingCall) -> Result<(), Flui
         customer.address_mut(id)?;
         id.clone_into(&mut customer.defaults.shipping_address_id);
     }
-    if let Ok(Some(description)) = call.body.text("description") {
+    if let Ok(Some(description)) = body.text("description") {
         description.clone_into(&mut customer.description);
     }
-    if let Ok(Some(notes)) = call.body.text("notes") {
+    if let Ok(Some(notes)) = body.text("notes") {
         notes.clone_into(&mut customer.notes);
     }
-    if let Some(flags) = flags(call) {
+    if let Some(flags) = flags(body) {
         customer.flags = flags;
     }
     Ok(())

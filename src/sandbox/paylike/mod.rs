@@ -14,6 +14,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
+    body::WireBody,
     call::{CallOperation, IncomingCall, Target},
     ids::{RawId, object_id, parse_object_id},
     reply::Reply,
@@ -37,64 +38,30 @@ fn route(state: &mut State, call: &IncomingCall, decline: Option<u16>, now: Date
         return Err(PaylikeRefusal::field("", reason));
     }
     let segments = call.segments();
-    if let (&Method::POST, ["apps"]) = (&call.method, segments.as_slice()) {
+    let path = segments.as_slice();
+    if let (&Method::POST, ["apps"]) = (&call.method, path) {
+        // The only call without a key: it makes the key.
         return Ok(created(&accounts::create_app(state, &call.body, now)?));
     }
-    let app_id = authenticate(&state.paylike, &call.authorization)?;
-    match (&call.method, segments.as_slice()) {
-        (&Method::GET, ["me"]) => {
-            let app = state.paylike.apps.get(&app_id).ok_or(PaylikeRefusal::Unauthorized)?;
-            Ok(shown(&json!({ "identity": app.show(&app_id) })))
-        }
-        (&Method::GET, ["identities", id, "merchants"]) => {
-            if read_id(id)? != app_id {
-                return Err(PaylikeRefusal::Forbidden);
-            }
-            let app = state.paylike.apps.get(&app_id).ok_or(PaylikeRefusal::Unauthorized)?;
-            let show = |id: &RawId| state.paylike.merchants.get(id).map(|merchant| merchant.show(id));
-            Ok(Window::read(&call.query)?.page(&app.merchants, show))
-        }
-        (&Method::POST, ["merchants"]) => Ok(created(&accounts::create_merchant(state, app_id, &call.body, now)?)),
+    let app = authenticate(&state.paylike, &call.authorization)?;
+    match (&call.method, path) {
+        (&Method::GET, ["me"]) => identity(&state.paylike, app),
+        (&Method::GET, ["identities", id, "merchants"]) => merchants_of(&state.paylike, app, id, &call.query),
+        (&Method::POST, ["merchants"]) => Ok(created(&accounts::create_merchant(state, app, &call.body, now)?)),
         (_, ["merchants", id, rest @ ..]) => {
             let id = read_id(id)?;
-            allowed(&state.paylike, app_id, id)?;
+            allowed(&state.paylike, app, id)?;
             of_merchant(state, call, id, rest, decline, now)
         }
-        (method, ["transactions", id, rest @ ..]) => {
+        (_, ["transactions", id, rest @ ..]) => {
             let id = read_id(id)?;
             let transaction = state.paylike.transactions.get(&id).ok_or(PaylikeRefusal::NotFound)?;
-            allowed(&state.paylike, app_id, transaction.merchant)?;
-            let action = match (method, rest) {
-                (&Method::GET, []) => return Ok(shown(&json!({ "transaction": transaction.show(&id) }))),
-                (&Method::POST, ["captures"]) => Action::Capture,
-                (&Method::POST, ["refunds"]) => Action::Refund,
-                (&Method::POST, ["voids"]) => Action::Void,
-                _ => return Err(PaylikeRefusal::NotFound),
-            };
-            transactions::act(state, id, action, &call.body, now)?;
-            let transaction = state.paylike.transactions.get(&id).ok_or(PaylikeRefusal::NotFound)?;
-            Ok(created(&json!({ "transaction": transaction.show(&id) })))
+            allowed(&state.paylike, app, transaction.merchant)?;
+            of_transaction(state, call, id, rest, now)
         }
-        (&Method::GET, ["cards", id]) => {
-            let id = read_id(id)?;
-            let card = state.paylike.cards.get(&id).ok_or(PaylikeRefusal::NotFound)?;
-            allowed(&state.paylike, app_id, card.merchant)?;
-            Ok(shown(&json!({ "card": card.show(&id) })))
-        }
-        (&Method::GET, ["lines", id]) => {
-            let id = read_id(id)?;
-            let line = state.paylike.lines.get(&id).ok_or(PaylikeRefusal::NotFound)?;
-            allowed(&state.paylike, app_id, line.merchant)?;
-            Ok(shown(&line.show(&id)))
-        }
-        // Nobody disputes anything in the sandbox.
-        (&Method::GET, ["disputes" | "frauds"]) => {
-            let window = Window::read(&call.query)?;
-            let merchant =
-                window.filter("merchantId").ok_or_else(|| PaylikeRefusal::field("filter.merchantId", "is required"))?;
-            allowed(&state.paylike, app_id, read_id(merchant)?)?;
-            Ok(lines(&[]))
-        }
+        (&Method::GET, ["cards", id]) => card(&state.paylike, app, id),
+        (&Method::GET, ["lines", id]) => line(&state.paylike, app, id),
+        (&Method::GET, ["disputes" | "frauds"]) => no_disputes(&state.paylike, app, &call.query),
         _ => Err(PaylikeRefusal::NotFound),
     }
 }
@@ -110,10 +77,7 @@ fn of_merchant(
     let merchant = state.paylike.merchants.get_mut(&id).ok_or(PaylikeRefusal::NotFound)?;
     match (&call.method, rest) {
         (&Method::GET, []) => Ok(shown(&json!({ "merchant": merchant.show(&id) }))),
-        (&Method::PUT, []) => {
-            accounts::update_merchant(merchant, &call.body)?;
-            Ok(Reply::no_content())
-        }
+        (&Method::PUT, []) => accounts::update_merchant(merchant, &call.body).map(|()| Reply::no_content()),
         (&Method::POST, ["transactions"]) => {
             let made = transactions::create(state, id, &call.body, decline, now)?;
             Ok(created(&json!({ "transaction": { "id": object_id(made) } })))
@@ -130,30 +94,86 @@ fn of_merchant(
             let show = |id: &RawId| state.paylike.apps.get(id).map(|app| app.show(id));
             Ok(Window::read(&call.query)?.page(&state.paylike.merchants[&id].apps, show))
         }
-        (&Method::POST, ["apps"]) => {
-            let mut invalid = InvalidFields::default();
-            let app = invalid.require("appId", call.body.text("appId")).to_owned();
-            invalid.check()?;
-            let app = read_id(&app).ok().filter(|app| state.paylike.apps.contains_key(app));
-            accounts::link(state, app.ok_or_else(|| PaylikeRefusal::field("appId", "is not known"))?, id);
-            Ok(created(&json!({})))
-        }
-        (&Method::DELETE, ["apps", app]) => {
-            accounts::unlink(state, read_id(app)?, id)?;
-            Ok(Reply::no_content())
-        }
+        (&Method::POST, ["apps"]) => add_app(state, id, call),
+        (&Method::DELETE, ["apps", app]) => accounts::unlink(state, read_id(app)?, id).map(|()| Reply::no_content()),
         (&Method::GET, ["users"]) => {
             let show = |id: &RawId| merchant.users.get(id).map(|email| json!({ "id": object_id(*id), "email": email }));
             Ok(Window::read(&call.query)?.page(&merchant.user_ids, show))
         }
         (&Method::POST, ["users"]) => Ok(created(&accounts::add_user(state, id, &call.body, now)?)),
-        (&Method::DELETE, ["users", user]) => {
-            accounts::remove_user(merchant, read_id(user)?)?;
-            Ok(Reply::no_content())
-        }
+        (&Method::DELETE, ["users", user]) => accounts::remove_user(merchant, read_id(user)?).map(|()| Reply::no_content()),
         (&Method::POST, ["cards"]) => save_card(state, id, call, now),
         _ => Err(PaylikeRefusal::NotFound),
     }
+}
+
+/// The paths below a transaction of a merchant that the app may use.
+fn of_transaction(
+    state: &mut State,
+    call: &IncomingCall,
+    id: RawId,
+    rest: &[&str],
+    now: DateTime<Utc>,
+) -> Result<Reply, PaylikeRefusal> {
+    let action = match (&call.method, rest) {
+        (&Method::GET, []) => return show_transaction(&state.paylike, id).map(|body| shown(&body)),
+        (&Method::POST, ["captures"]) => Action::Capture,
+        (&Method::POST, ["refunds"]) => Action::Refund,
+        (&Method::POST, ["voids"]) => Action::Void,
+        _ => return Err(PaylikeRefusal::NotFound),
+    };
+    transactions::act(state, id, action, &call.body, now)?;
+    show_transaction(&state.paylike, id).map(|body| created(&body))
+}
+
+fn show_transaction(paylike: &PaylikeState, id: RawId) -> Result<Value, PaylikeRefusal> {
+    let transaction = paylike.transactions.get(&id).ok_or(PaylikeRefusal::NotFound)?;
+    Ok(json!({ "transaction": transaction.show(&id) }))
+}
+
+fn identity(paylike: &PaylikeState, app: RawId) -> Result<Reply, PaylikeRefusal> {
+    let found = paylike.apps.get(&app).ok_or(PaylikeRefusal::Unauthorized)?;
+    Ok(shown(&json!({ "identity": found.show(&app) })))
+}
+
+fn merchants_of(paylike: &PaylikeState, app: RawId, id: &str, query: &WireBody) -> Result<Reply, PaylikeRefusal> {
+    if read_id(id)? != app {
+        return Err(PaylikeRefusal::Forbidden);
+    }
+    let app = paylike.apps.get(&app).ok_or(PaylikeRefusal::Unauthorized)?;
+    let show = |id: &RawId| paylike.merchants.get(id).map(|merchant| merchant.show(id));
+    Ok(Window::read(query)?.page(&app.merchants, show))
+}
+
+fn card(paylike: &PaylikeState, app: RawId, id: &str) -> Result<Reply, PaylikeRefusal> {
+    let id = read_id(id)?;
+    let card = paylike.cards.get(&id).ok_or(PaylikeRefusal::NotFound)?;
+    allowed(paylike, app, card.merchant)?;
+    Ok(shown(&json!({ "card": card.show(&id) })))
+}
+
+fn line(paylike: &PaylikeState, app: RawId, id: &str) -> Result<Reply, PaylikeRefusal> {
+    let id = read_id(id)?;
+    let line = paylike.lines.get(&id).ok_or(PaylikeRefusal::NotFound)?;
+    allowed(paylike, app, line.merchant)?;
+    Ok(shown(&line.show(&id)))
+}
+
+/// An empty list: a dispute shows in the transaction's `disputedAmount` only.
+fn no_disputes(paylike: &PaylikeState, app: RawId, query: &WireBody) -> Result<Reply, PaylikeRefusal> {
+    let window = Window::read(query)?;
+    let merchant = window.filter("merchantId").ok_or_else(|| PaylikeRefusal::field("filter.merchantId", "is required"))?;
+    allowed(paylike, app, read_id(merchant)?)?;
+    Ok(lines(&[]))
+}
+
+fn add_app(state: &mut State, merchant: RawId, call: &IncomingCall) -> Result<Reply, PaylikeRefusal> {
+    let mut invalid = InvalidFields::default();
+    let app = invalid.require("appId", call.body.text("appId")).to_owned();
+    invalid.check()?;
+    let app = read_id(&app).ok().filter(|app| state.paylike.apps.contains_key(app));
+    accounts::link(state, app.ok_or_else(|| PaylikeRefusal::field("appId", "is not known"))?, merchant);
+    Ok(created(&json!({})))
 }
 
 fn save_card(state: &mut State, merchant: RawId, call: &IncomingCall, now: DateTime<Utc>) -> Result<Reply, PaylikeRefusal> {

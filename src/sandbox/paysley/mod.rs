@@ -65,13 +65,7 @@ fn route(state: &mut State, call: &IncomingCall, now: DateTime<Utc>) -> Result<V
         return Err(PaysleyRefusal::field("", reason));
     }
     match (&call.method, call.segments().as_slice()) {
-        (&Method::POST, ["payment-requests"]) => {
-            let shown = requests::create(&mut state.paysley, &call.body, now)?;
-            if state.scripts.knows_anyone() {
-                payments::pay_by_itself(state, now);
-            }
-            Ok(shown)
-        }
+        (&Method::POST, ["payment-requests"]) => create(state, call, now),
         (&Method::PUT, ["payment-requests"]) => requests::update(&mut state.paysley, &call.body, now),
         (&Method::GET, ["payment-requests", id]) => requests::get(&state.paysley, id),
         (&Method::DELETE, ["payment-requests", id]) => requests::delete(&mut state.paysley, id),
@@ -84,7 +78,15 @@ fn route(state: &mut State, call: &IncomingCall, now: DateTime<Utc>) -> Result<V
     }
 }
 
-/// What this call does, to what.
+fn create(state: &mut State, call: &IncomingCall, now: DateTime<Utc>) -> Result<Value, PaysleyRefusal> {
+    let shown = requests::create(&mut state.paysley, &call.body, now)?;
+    if state.scripts.knows_anyone() {
+        payments::pay_by_itself(state, now);
+    }
+    Ok(shown)
+}
+
+/// What this call does, and which transaction and reference it is about.
 pub fn aim(state: &PaysleyState, call: &IncomingCall) -> (CallOperation, Target) {
     let text = |body: &super::body::WireBody, name: &str| body.text(name).ok().flatten().map(str::to_owned);
     let mut target = Target { reference: text(&call.body, "reference_number"), ..Target::default() };

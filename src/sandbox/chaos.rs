@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_gives_the_same_storm() {
+    fn the_same_seed_gives_the_same_faults() {
         let rates = Rates { drop_before: 100, drop_after: 100, decline: 300, ..Rates::default() };
         let run = || {
             let mut chaos = chaos(rates);
@@ -146,11 +146,11 @@ mod tests {
 
     #[test]
     fn lookups_meet_no_declines_and_accounts_meet_nothing() {
-        let mut storm = chaos(Rates { decline: 500, delay: 500, ..Rates::default() });
-        assert!((0..100).all(|_| storm.strike(SandboxGateway::Paylike, CallOperation::Lookup).is_none()));
-        let mut storm = chaos(Rates { drop_after: 1000, ..Rates::default() });
-        assert_eq!(storm.strike(SandboxGateway::Paylike, CallOperation::Account), None);
-        assert_eq!(storm.strike(SandboxGateway::Paylike, CallOperation::Lookup), Some(Fault::DropAfter));
+        let mut running = chaos(Rates { decline: 500, delay: 500, ..Rates::default() });
+        assert!((0..100).all(|_| running.strike(SandboxGateway::Paylike, CallOperation::Lookup).is_none()));
+        let mut running = chaos(Rates { drop_after: 1000, ..Rates::default() });
+        assert_eq!(running.strike(SandboxGateway::Paylike, CallOperation::Account), None);
+        assert_eq!(running.strike(SandboxGateway::Paylike, CallOperation::Lookup), Some(Fault::DropAfter));
     }
 
     #[test]

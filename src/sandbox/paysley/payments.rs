@@ -82,7 +82,7 @@ pub fn pay_by_itself(state: &mut State, now: DateTime<Utc>) {
     let _ = pay(state, &chosen, now);
 }
 
-#[expect(clippy::too_many_arguments, reason = "one line of a ledger")]
+#[expect(clippy::too_many_arguments, reason = "the fields of one payment")]
 fn record(
     state: &mut State,
     number: u64,
@@ -113,14 +113,14 @@ fn record(
         at,
     };
     if captured > 0 {
-        book(&mut state.ledger, Movement::Charge, &payment, captured, at);
+        write_entry(&mut state.ledger, Movement::Charge, &payment, captured, at);
     }
     let callback = Callback::about(&payment, request);
     state.paysley.payments.push(payment);
     (id, callback)
 }
 
-fn book(ledger: &mut Ledger, kind: Movement, payment: &PaysleyPayment, amount: i64, at: DateTime<Utc>) {
+fn write_entry(ledger: &mut Ledger, kind: Movement, payment: &PaysleyPayment, amount: i64, at: DateTime<Utc>) {
     ledger.record(LedgerEntry {
         gateway: SandboxGateway::Paysley,
         kind,
@@ -216,7 +216,7 @@ pub fn refund(state: &mut State, id: &str, body: &WireBody, now: DateTime<Utc>) 
     let amount = amount_of(body, payment, payment.captured - payment.refunded - payment.charged_back)?;
     payment.refunded += amount;
     let payment = payment.clone();
-    book(&mut state.ledger, Movement::Refund, &payment, amount, now);
+    write_entry(&mut state.ledger, Movement::Refund, &payment, amount, now);
     let refund = PaysleyPayment {
         id: refund_id,
         kind: "CC.RF",
@@ -255,7 +255,7 @@ pub fn dispute(state: &mut State, id: &str, amount: i64, now: DateTime<Utc>) -> 
     payment.charged_back = amount;
     let payment = payment.clone();
     let kind = if more > 0 { Movement::Dispute } else { Movement::DisputeWon };
-    book(&mut state.ledger, kind, &payment, more.abs(), now);
+    write_entry(&mut state.ledger, kind, &payment, more.abs(), now);
     true
 }
 
@@ -266,7 +266,7 @@ pub fn capture(state: &mut State, id: &str, body: &WireBody, now: DateTime<Utc>)
     let left = if payment.captured > 0 { 0 } else { payment.amount };
     payment.captured = amount_of(body, payment, left)?;
     let payment = payment.clone();
-    book(&mut state.ledger, Movement::Capture, &payment, payment.captured, now);
+    write_entry(&mut state.ledger, Movement::Capture, &payment, payment.captured, now);
     Ok(json!({
         "payment_id": id,
         "captured_amount": major(payment.captured, payment.currency),

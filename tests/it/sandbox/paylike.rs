@@ -64,7 +64,7 @@ async fn lists_are_paged_by_id_and_after_turns_them_round() {
 async fn amounts_are_tracked_and_only_captures_and_refunds_reach_the_ledger() {
     let world = World::new().await;
     let id = world.authorize("T1", 300).await;
-    assert!(world.ledger().is_empty(), "an authorization only reserves");
+    assert!(world.ledger().is_empty(), "an authorization moves no money");
     let act = async |action: &str, body: Value| {
         let (status, body) = world.paylike("POST", &format!("/transactions/{id}/{action}"), body).await;
         (status.as_u16(), body)

@@ -7,7 +7,7 @@ use tokio::process::Command;
 use super::World;
 
 /// How long an installation or a script may take.
-const PATIENCE: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 const SCRIPT: &str = include_str!("paylike_client.js");
 /// Loaded before the package's own suite, which knows no address but the real one.
 const REDIRECT: &str = include_str!("paylike_redirect.js");
@@ -21,7 +21,7 @@ fn left_out(reason: &str) {
 async fn run(program: &str, arguments: &[&str], folder: &Path, url: &str) -> Result<String, String> {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(folder).env("PAYLIKE_URL", url).stdin(Stdio::null()).kill_on_drop(true);
-    let output = tokio::time::timeout(PATIENCE, command.output()).await.map_err(|_| format!("{program} did not end"))?;
+    let output = tokio::time::timeout(TIMEOUT, command.output()).await.map_err(|_| format!("{program} did not end"))?;
     let output = output.map_err(|error| format!("{program}: {error}"))?;
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     if output.status.success() { Ok(text) } else { Err(text) }

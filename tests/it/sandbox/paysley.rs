@@ -146,7 +146,7 @@ async fn the_history_is_paged_and_its_keywords_are_fuzzy() {
 }
 
 #[tokio::test]
-async fn refunds_never_exceed_the_payment_and_a_reservation_is_captured_once() {
+async fn refunds_never_exceed_the_payment_and_an_authorization_is_captured_once() {
     let world = World::new().await;
     asked(&world, "R1", json!({"amount": 10})).await;
     let id =
@@ -171,7 +171,7 @@ async fn refunds_never_exceed_the_payment_and_a_reservation_is_captured_once() {
     asked(&world, "R2", json!({"payment_type": "PA", "amount": 10})).await;
     let id =
         world.switch("POST", "/paysley/pay", json!({"reference": "R2"})).await["payment_id"].as_str().expect("id").to_owned();
-    assert_eq!(world.ledger(), ["charge R1 1000", "refund R1 400", "refund R1 600"], "a reservation is no money");
+    assert_eq!(world.ledger(), ["charge R1 1000", "refund R1 400", "refund R1 600"], "an authorization moves no money");
     assert_eq!(act("captures", &id, json!(10)).await.1["status"], "capture");
     assert_eq!(act("captures", &id, json!(10)).await.0, 400);
     assert_eq!(world.ledger()[3..], ["capture R2 1000".to_owned()]);

@@ -18,7 +18,7 @@ mod tests;
 mod validate;
 
 pub use dunning::{Caps, DunningConfig};
-pub use validate::{Fault, Severity};
+pub use validate::{ConfigProblem, Severity};
 
 /// `config/rebilld.toml`: every key with its default and a comment.
 pub const DEFAULTS: &str = include_str!("../config/rebilld.toml");

@@ -15,7 +15,7 @@ pub async fn run(settings: &Settings) -> ExitCode {
         Ok(config) => config,
         Err(error) => return report(&error.sentences),
     };
-    for warning in config.validate().iter().filter(|fault| fault.severity == Severity::Warning) {
+    for warning in config.validate().iter().filter(|problem| problem.severity == Severity::Warning) {
         eprintln!("warning: {warning}");
     }
     report(&faults(&config).await)

@@ -172,9 +172,9 @@ async fn show(app: &Arc<App>, sandbox: &SandboxServer, from: DateTime<Utc>, unti
         gauges.invoices_open, gauges.payments_parked, gauges.subscriptions_parked
     );
     let ours = store::reports::taken_since(&app.db, Timeline::Wall, from).await?;
-    let verdict = ledgers::compare(&ours, &sandbox.ledger());
-    println!("{verdict}");
-    Ok(if verdict.agrees() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let comparison = ledgers::compare(&ours, &sandbox.ledger());
+    println!("{comparison}");
+    Ok(if comparison.agrees() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// A bar on a terminal, a line for each month elsewhere; on stderr, so that stdout is the result alone.

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{
     Advance,
-    database::{GATEWAY, Ground, gateway},
+    database::{BenchDatabase, GATEWAY, gateway},
     figures::{Report, per_second},
     population::{self, Due},
     processes::Process,
@@ -31,27 +31,27 @@ use crate::{
 
 const CHUNK: usize = 500;
 
-struct Journey {
+struct AdvanceRun {
     renewals: usize,
     took: Duration,
 }
 
 pub async fn measure(asked: &Advance) -> anyhow::Result<Report> {
-    let mut ground = Ground::prepare(asked.place.database.as_deref()).await?;
+    let mut database = BenchDatabase::prepare(asked.shared.database.as_deref()).await?;
     let sandbox = Process::sandbox(Latency::default(), asked.subscriptions).await?;
-    ground.config.gateways = [(GATEWAY.to_owned(), gateway(sandbox.url(), asked.in_flight))].into();
+    database.config.gateways = [(GATEWAY.to_owned(), gateway(sandbox.url(), asked.in_flight))].into();
     let due = Due::before(crate::clock::Clock::System.now(), Timeline::Wall, asked.subscriptions)?;
-    ground.config.billing.bill_at = due.at.time();
-    let mut app = Arc::new(ground.open().await?);
-    let with_http = journey(asked, &app).await?;
-    measure::without_http(Arc::get_mut(&mut app).context("the journey goes on")?, GATEWAY);
-    let without = journey(asked, &app).await?;
+    database.config.billing.bill_at = due.at.time();
+    let mut app = Arc::new(database.open().await?);
+    let with_http = advance(asked, &app).await?;
+    measure::without_http(Arc::get_mut(&mut app).context("the app is still in use")?, GATEWAY);
+    let without = advance(asked, &app).await?;
     app.db.close().await;
     sandbox.kill().await?;
 
     let years = asked.subscriptions as usize * asked.years as usize;
     let mut report = Report::default();
-    report.add("database", ground.kind, "with its full durability");
+    report.add("database", database.kind, "with its full durability");
     report.add("subscriptions", asked.subscriptions, "of mixed frequencies, on one clock");
     report.add("years", asked.years, "of simulated time");
     report.add("renewals", without.renewals, "in them");
@@ -62,8 +62,8 @@ pub async fn measure(asked: &Advance) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Takes new subscriptions on a new clock through the years.
-async fn journey(asked: &Advance, app: &Arc<App>) -> anyhow::Result<Journey> {
+/// Stores new subscriptions on a new clock, then advances the clock by the years.
+async fn advance(asked: &Advance, app: &Arc<App>) -> anyhow::Result<AdvanceRun> {
     let wall = Due::before(app.clock.now(), Timeline::Wall, asked.subscriptions)?;
     let clock = clocks::create(app, &Actor::System, "bench", wall.at).await?;
     let timeline = Timeline::Test(clock.id);
@@ -92,5 +92,5 @@ async fn journey(asked: &Advance, app: &Arc<App>) -> anyhow::Result<Journey> {
     let arrived = store::clocks::get(&app.db, clock.id).await?.context("the clock")?;
     ensure!(arrived.now_at == target, "the clock stopped at {} before {target}", arrived.now_at);
     let renewals = arrived.counts.get("payments").and_then(Value::as_u64).unwrap_or(0) as usize;
-    Ok(Journey { renewals, took })
+    Ok(AdvanceRun { renewals, took })
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{
     BillRun,
     bare::{self, Marker, Written},
-    database::{Ground, gateway},
+    database::{BenchDatabase, gateway},
     figures::{Report, efficiency, median, per_second, percentile},
     population::{self, Due},
     processes::{Effort, Process},
@@ -35,16 +35,16 @@ const FEW: u32 = 10_000;
 const STEADY: Duration = Duration::from_secs(10);
 
 pub async fn measure(asked: &BillRun) -> anyhow::Result<Report> {
-    let ground = Ground::prepare(asked.place.database.as_deref()).await?;
-    let app = ground.open().await?;
-    let measured = Bench { asked, ground: &ground, app: &app, loaded: 0, load_time: Duration::ZERO }.run().await;
+    let database = BenchDatabase::prepare(asked.shared.database.as_deref()).await?;
+    let app = database.open().await?;
+    let measured = Bench { asked, database: &database, app: &app, loaded: 0, load_time: Duration::ZERO }.run().await;
     app.db.close().await;
     measured
 }
 
 struct Bench<'a> {
     asked: &'a BillRun,
-    ground: &'a Ground,
+    database: &'a BenchDatabase,
     app: &'a App,
     /// Subscriptions so far: each has a number of its own.
     loaded: u32,
@@ -87,7 +87,7 @@ impl Bench<'_> {
         }
         let rate = median_of(&rounds, |round| round.burst.renewals_per_s);
         let (steady_per_s, lateness) = self.steady(rate / 2.0).await?;
-        let mut report = self.told(&rounds, &lateness, steady_per_s);
+        let mut report = self.report(&rounds, &lateness, steady_per_s);
         if !few.is_empty() {
             report.figure("stored_ratio", median(&few) / rate, "time for each with all stored over that with 10,000 stored");
         }
@@ -97,19 +97,19 @@ impl Bench<'_> {
         Ok(report)
     }
 
-    fn told(&self, rounds: &[Round], lateness: &[f64], steady_per_s: f64) -> Report {
+    fn report(&self, rounds: &[Round], lateness: &[f64], steady_per_s: f64) -> Report {
         let asked = self.asked;
         let count = f64::from(asked.subscriptions);
         let each = |of: fn(&Effort) -> u64| median_of(rounds, |round| of(&round.burst.effort) as f64) / count;
         let mut report = Report::default();
-        report.add("database", self.ground.kind, "with its full durability");
+        report.add("database", self.database.kind, "with its full durability");
         report.add("subscriptions", asked.subscriptions, "due at one instant, in each round");
         report.add("stored", asked.stored, "others, not due");
         report.add("history", asked.history, "cycles billed before, where that is compared");
         report.add("rounds", asked.rounds, "the figures are their medians");
         report.figure("latency_ms", asked.latency.mean().as_secs_f64() * 1000.0, "of the gateway, in the mean");
         report.add("in_flight", asked.in_flight, "gateway calls at a time");
-        report.figure("renewals_per_s", median_of(rounds, |round| round.burst.renewals_per_s), "billed and in the books");
+        report.figure("renewals_per_s", median_of(rounds, |round| round.burst.renewals_per_s), "billed and recorded");
         report.figure("bare_http_per_s", median_of(rounds, |round| round.bare_http_per_s), "the same calls with nothing else");
         report.figure(
             "bare_db_per_s",
@@ -130,7 +130,7 @@ impl Bench<'_> {
             "of the daemon alone",
         );
         report.figure("lateness_at_per_s", steady_per_s, "falling due steadily, at half the rate above:");
-        report.figure("lateness_p50_ms", percentile(lateness, 50), "from the due instant until it is in the books");
+        report.figure("lateness_p50_ms", percentile(lateness, 50), "from the due instant until it is recorded");
         report.figure("lateness_p99_ms", percentile(lateness, 99), "");
         report.add(
             "ledger_agrees",
@@ -165,7 +165,7 @@ impl Bench<'_> {
         self.app.db.settle_down().await?;
         let marker = Marker::now(self.app);
         let sandbox = Process::sandbox(asked.latency, asked.subscriptions).await?;
-        let mut daemon = Process::daemon(&self.ground.config, &gateway(sandbox.url(), asked.in_flight), due.at).await?;
+        let mut daemon = Process::daemon(&self.database.config, &gateway(sandbox.url(), asked.in_flight), due.at).await?;
         let ended = self.quiet(&mut daemon).await?;
         let effort = daemon.effort().await?;
         daemon.kill().await?;
@@ -227,7 +227,7 @@ impl Bench<'_> {
         self.app.db.settle_down().await?;
         let marker = Marker::now(self.app);
         let sandbox = Process::sandbox(self.asked.latency, self.asked.subscriptions).await?;
-        let mut daemon = Process::daemon(&self.ground.config, &gateway(sandbox.url(), self.asked.in_flight), due.at).await?;
+        let mut daemon = Process::daemon(&self.database.config, &gateway(sandbox.url(), self.asked.in_flight), due.at).await?;
         if self.app.clock.now() > first {
             bail!("loading took longer than foreseen, so lateness cannot be measured: try again on a quieter machine");
         }
@@ -245,7 +245,7 @@ impl Bench<'_> {
         };
         let lateness: Vec<f64> = written.payments.iter().filter_map(late).collect();
         if lateness.len() != count as usize {
-            bail!("{} of {count} steady charges are in the books", lateness.len());
+            bail!("{} of {count} steady charges are recorded", lateness.len());
         }
         Ok((1.0 / apart, lateness))
     }

@@ -15,16 +15,16 @@ use crate::{
 /// The one gateway there is.
 pub const GATEWAY: &str = "bench";
 
-/// Removed when it goes out of scope if it is temporary, thus on every way out.
-pub struct Ground {
+/// The database of a benchmark. Dropping it removes a temporary one, however the benchmark ends.
+pub struct BenchDatabase {
     pub config: Config,
     /// `sqlite` or `postgres`.
     pub kind: &'static str,
     _folder: Option<TempDir>,
 }
 
-impl Ground {
-    /// Settings of a daemon on this database; what is missing of the tables is made.
+impl BenchDatabase {
+    /// Settings of a daemon on this database. Missing tables are created.
     pub async fn prepare(database: Option<&str>) -> anyhow::Result<Self> {
         let folder = match database {
             Some(_) => None,

@@ -8,7 +8,7 @@ use anyhow::ensure;
 
 use super::{
     DueScan,
-    database::Ground,
+    database::BenchDatabase,
     figures::{Report, median, percentile},
     population::{self, Due},
 };
@@ -30,14 +30,14 @@ const CHUNK: u32 = 2000;
 const FEW: u32 = 10_000;
 
 pub async fn measure(asked: &DueScan) -> anyhow::Result<Report> {
-    let ground = Ground::prepare(asked.place.database.as_deref()).await?;
-    let app = Arc::new(ground.open().await?);
-    let measured = scan(asked, &ground, &app).await;
+    let database = BenchDatabase::prepare(asked.shared.database.as_deref()).await?;
+    let app = Arc::new(database.open().await?);
+    let measured = scan(asked, &database, &app).await;
     app.db.close().await;
     measured
 }
 
-async fn scan(asked: &DueScan, ground: &Ground, app: &Arc<App>) -> anyhow::Result<Report> {
+async fn scan(asked: &DueScan, database: &BenchDatabase, app: &Arc<App>) -> anyhow::Result<Report> {
     let due = Due::before(app.clock.now(), Timeline::Wall, asked.stored + NEXT)?;
     let few = asked.stored.min(FEW);
     load(app, &due, 0, few, |number| 1 + number % 28).await?;
@@ -56,7 +56,7 @@ async fn scan(asked: &DueScan, ground: &Ground, app: &Arc<App>) -> anyhow::Resul
         ensure!(found == NEXT as usize, "{found} were found instead of {NEXT}");
     }
     let mut report = Report::default();
-    report.add("database", ground.kind, "");
+    report.add("database", database.kind, "");
     report.add("stored", asked.stored, "subscriptions that are not due");
     report.add("found", NEXT, "due, found and locked together");
     report.figure("median_ms", median(&scans), "to find them");

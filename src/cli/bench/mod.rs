@@ -34,7 +34,7 @@ enum Command {
     /// The nth dates of every frequency, for a second
     Schedule {
         #[command(flatten)]
-        printed: Printed,
+        output: OutputOptions,
     },
     /// How long it takes to find the next 500 due among many, and how long a tick that finds nothing
     DueScan(DueScan),
@@ -44,16 +44,16 @@ enum Command {
 
 /// Where, and how it is told.
 #[derive(Debug, Args)]
-struct Place {
+struct BenchOptions {
     /// `sqlite://` or `postgres://`, with nothing in it, and left full; without it, a temporary SQLite file
     #[arg(long, value_name = "URL")]
     database: Option<String>,
     #[command(flatten)]
-    printed: Printed,
+    output: OutputOptions,
 }
 
 #[derive(Debug, Args)]
-struct Printed {
+struct OutputOptions {
     /// Print the line of JSON alone
     #[arg(long)]
     json: bool,
@@ -62,7 +62,7 @@ struct Printed {
 #[derive(Debug, Args)]
 struct BillRun {
     #[command(flatten)]
-    place: Place,
+    shared: BenchOptions,
     /// How many are due at one instant, in each round
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     subscriptions: u32,
@@ -86,7 +86,7 @@ struct BillRun {
 #[derive(Debug, Args)]
 struct DueScan {
     #[command(flatten)]
-    place: Place,
+    shared: BenchOptions,
     /// Subscriptions that are not due
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(..=20_000_000))]
     stored: u32,
@@ -95,7 +95,7 @@ struct DueScan {
 #[derive(Debug, Args)]
 struct Advance {
     #[command(flatten)]
-    place: Place,
+    shared: BenchOptions,
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     subscriptions: u32,
     /// Simulated time
@@ -113,11 +113,11 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
         match options.command {
             None => {
                 let report = bill_run::measure(&options.bill_run).await?;
-                report.print(options.bill_run.place.printed.json)
+                report.print(options.bill_run.shared.output.json)
             }
-            Some(Command::Schedule { printed }) => schedule::measure()?.print(printed.json),
-            Some(Command::DueScan(asked)) => due_scan::measure(&asked).await?.print(asked.place.printed.json),
-            Some(Command::Advance(asked)) => advance::measure(&asked).await?.print(asked.place.printed.json),
+            Some(Command::Schedule { output }) => schedule::measure()?.print(output.json),
+            Some(Command::DueScan(asked)) => due_scan::measure(&asked).await?.print(asked.shared.output.json),
+            Some(Command::Advance(asked)) => advance::measure(&asked).await?.print(asked.shared.output.json),
         }
     };
     tokio::select! {

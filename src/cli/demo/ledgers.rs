@@ -10,7 +10,7 @@ use crate::{
 
 /// What a comparison came to.
 #[derive(Debug, Default)]
-pub struct Verdict {
+pub struct Comparison {
     charges: usize,
     totals: BTreeMap<Currency, i64>,
     /// One sentence for each.
@@ -20,13 +20,13 @@ pub struct Verdict {
 /// The most differences that are worth reading.
 const SHOWN: usize = 10;
 
-/// Compares by reference, transaction, amount and currency. A payment that stands in a ledger twice is a difference, too.
-pub fn compare(ours: &[Taken], theirs: &[LedgerEntry]) -> Verdict {
+/// Compares by reference, transaction, amount and currency. A payment that is in a ledger twice is a difference too.
+pub fn compare(ours: &[Taken], theirs: &[LedgerEntry]) -> Comparison {
     type Line<'a> = (&'a str, &'a str, i64, Currency);
-    let mut verdict = Verdict { charges: ours.len(), ..Verdict::default() };
+    let mut comparison = Comparison { charges: ours.len(), ..Comparison::default() };
     let mut counts: BTreeMap<Line, (usize, usize)> = BTreeMap::new();
     for taken in ours {
-        *verdict.totals.entry(taken.currency).or_default() += taken.amount_captured;
+        *comparison.totals.entry(taken.currency).or_default() += taken.amount_captured;
         let transaction = taken.transaction_id.as_deref().unwrap_or_default();
         counts.entry((&taken.reference, transaction, taken.amount_captured, taken.currency)).or_default().0 += 1;
     }
@@ -34,7 +34,7 @@ pub fn compare(ours: &[Taken], theirs: &[LedgerEntry]) -> Verdict {
         if matches!(entry.kind, Movement::Charge | Movement::Capture) {
             counts.entry((&entry.reference, &entry.transaction_id, entry.amount, entry.currency)).or_default().1 += 1;
         } else {
-            verdict.differences.push(format!(
+            comparison.differences.push(format!(
                 "the gateway's ledger has a {} of {} that nobody asked for",
                 kind(entry.kind),
                 entry.reference
@@ -44,14 +44,14 @@ pub fn compare(ours: &[Taken], theirs: &[LedgerEntry]) -> Verdict {
     for ((reference, transaction, amount, currency), (here, there)) in counts {
         if (here, there) != (1, 1) {
             let amount = currency.major(amount);
-            verdict.differences.push(format!(
+            comparison.differences.push(format!(
                 "{amount} {currency} with reference {reference}, transaction {transaction}: {} in our records, {} in the gateway's ledger",
                 times(here),
                 times(there)
             ));
         }
     }
-    verdict
+    comparison
 }
 
 fn times(count: usize) -> String {
@@ -66,13 +66,13 @@ fn kind(kind: Movement) -> String {
     format!("{kind:?}").to_lowercase()
 }
 
-impl Verdict {
+impl Comparison {
     pub fn agrees(&self) -> bool {
         self.differences.is_empty()
     }
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.agrees() {
             let totals: Vec<String> =

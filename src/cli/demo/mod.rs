@@ -65,7 +65,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
         shown = show(&daemon, &sandbox, &key) => shown,
         () = signals.stop() => Err(anyhow::anyhow!("stopped before the year was over")),
     };
-    if let Ok(Shown { agrees: true, next_steps }) = &shown
+    if let Ok(DemoResult { agrees: true, next_steps }) = &shown
         && !options.exit
     {
         print!("{next_steps}");
@@ -114,12 +114,12 @@ fn settings(database: &Path, sandbox: &SandboxServer, key: &str) -> Config {
 }
 
 /// How the year ended.
-struct Shown {
+struct DemoResult {
     agrees: bool,
     next_steps: String,
 }
 
-async fn show(daemon: &Daemon, sandbox: &SandboxServer, key: &str) -> anyhow::Result<Shown> {
+async fn show(daemon: &Daemon, sandbox: &SandboxServer, key: &str) -> anyhow::Result<DemoResult> {
     let url = format!("http://{}", daemon.addr);
     let api = Endpoint::new(&url, key)?;
     println!("A daemon is up at {url}, with an embedded database and two pretend gateways at {}.", sandbox.url());
@@ -143,10 +143,10 @@ async fn show(daemon: &Daemon, sandbox: &SandboxServer, key: &str) -> anyhow::Re
     }
     println!("{}", picture::table(&months, daemon.app.config.billing.currency, "year"));
     let ours = crate::store::reports::taken(db, timeline).await?;
-    let verdict = ledgers::compare(&ours, &sandbox.ledger());
-    println!("\n{verdict}");
+    let comparison = ledgers::compare(&ours, &sandbox.ledger());
+    println!("\n{comparison}");
     let next_steps = picture::next_steps(&url, key, &sandbox.url(), &clock, &customer);
-    Ok(Shown { agrees: verdict.agrees(), next_steps })
+    Ok(DemoResult { agrees: comparison.agrees(), next_steps })
 }
 
 fn month_start(months: u32) -> NaiveDate {

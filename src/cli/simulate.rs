@@ -91,7 +91,7 @@ async fn simulate(
     replace_gateways(&mut config, &sandbox);
     let mut seed = [0; 32];
     seed[..8].copy_from_slice(&anyone.seed.to_le_bytes());
-    let app = Arc::new(daemon::rehearse(config, copy, clock, seed)?);
+    let app = Arc::new(daemon::assemble(config, copy, clock, seed)?);
     println!("Decline rate {}.{} %, seed {}.", anyone.decline_per_mille / 10, anyone.decline_per_mille % 10, anyone.seed);
     let shown = show(&app, &sandbox, now, until).await;
     app.db.close().await;

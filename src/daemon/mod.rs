@@ -64,9 +64,9 @@ pub async fn run(file: Option<PathBuf>) -> anyhow::Result<()> {
     let replaced = daemon.replaced.clone();
     loop {
         tokio::select! {
-            wish = signals.next() => match wish {
-                Wish::Reload => supervisor::reloading(reload::reload(&daemon.app, file.as_deref())).await,
-                Wish::Stop => break,
+            action = signals.next() => match action {
+                SignalAction::Reload => supervisor::reloading(reload::reload(&daemon.app, file.as_deref())).await,
+                SignalAction::Stop => break,
             },
             () = replaced.cancelled() => {
                 tracing::error!(instance = daemon.app.instance, "another daemon has taken this one's name: stopping");
@@ -88,8 +88,8 @@ pub async fn run(file: Option<PathBuf>) -> anyhow::Result<()> {
 
 /// Starts everything. Order matters: what can fail without touching anything comes first, the database file last.
 pub async fn start(mut config: Config, seed: [u8; 32]) -> anyhow::Result<Daemon> {
-    for fault in config.validate().iter().filter(|fault| fault.severity == Severity::Warning) {
-        tracing::warn!("configuration: {fault}");
+    for problem in config.validate().iter().filter(|problem| problem.severity == Severity::Warning) {
+        tracing::warn!("configuration: {problem}");
     }
     // Opens no connection, so a gateway that cannot be set up is found before anything is touched.
     let gateways = Gateways::connect(&config.gateways)?;
@@ -166,7 +166,7 @@ impl Daemon {
             }
         };
         if !matches!(tokio::time::timeout(Duration::from_secs(5), leaving).await, Ok(Ok(()))) {
-            tracing::warn!("the end of this life could not be written down");
+            tracing::warn!("the end of this run could not be recorded");
         }
         // An open connection of something that had to be left must not hold us up.
         let _ = tokio::time::timeout(Duration::from_secs(5), app.db.close()).await;
@@ -217,8 +217,8 @@ pub async fn idle(config: Config) -> anyhow::Result<App> {
     Ok(App::new(db, Clock::System, config, Gateways::default(), seed()?))
 }
 
-/// Everything but the doors, on a clock and a database that are not the daemon's own. Opens no connection to a gateway.
-pub fn rehearse(config: Config, db: Db, clock: Clock, seed: [u8; 32]) -> anyhow::Result<App> {
+/// An app without interfaces, on a clock and a database of the caller's choice. Opens no connection to a gateway.
+pub fn assemble(config: Config, db: Db, clock: Clock, seed: [u8; 32]) -> anyhow::Result<App> {
     let gateways = Gateways::connect(&config.gateways)?;
     Ok(App::new(db, clock, config, gateways, seed))
 }
@@ -241,7 +241,7 @@ fn named(config: &Config, error: store::Error) -> anyhow::Error {
 }
 
 /// What a signal asks for.
-enum Wish {
+enum SignalAction {
     Stop,
     Reload,
 }
@@ -263,16 +263,16 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Wish {
+    async fn next(&mut self) -> SignalAction {
         tokio::select! {
-            _ = self.terminate.recv() => Wish::Stop,
-            _ = self.interrupt.recv() => Wish::Stop,
-            _ = self.hang_up.recv() => Wish::Reload,
+            _ = self.terminate.recv() => SignalAction::Stop,
+            _ = self.interrupt.recv() => SignalAction::Stop,
+            _ = self.hang_up.recv() => SignalAction::Reload,
         }
     }
 
     /// Waits for SIGTERM or SIGINT.
     pub async fn stop(&mut self) {
-        while matches!(self.next().await, Wish::Reload) {}
+        while matches!(self.next().await, SignalAction::Reload) {}
     }
 }

@@ -7,7 +7,7 @@ use sd_notify::NotifyState;
 use crate::jobs::cron::Pulses;
 
 /// How long a message to systemd may take.
-const PATIENCE: Duration = Duration::from_secs(1);
+const NOTIFY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Only once the database is open, the listener bound and the jobs turning.
 pub fn ready(addr: SocketAddr) {
@@ -30,9 +30,9 @@ pub async fn reloading(reload: impl Future<Output = ()>) {
 
 /// Pings the watchdog while every loop turns; for ever, if there is one.
 pub async fn watch(pulses: Pulses) {
-    let Some(patience) = sd_notify::watchdog_enabled() else { return };
-    // Half of it, as systemd advises.
-    let mut ping = tokio::time::interval((patience / 2).max(Duration::from_millis(10)));
+    let Some(timeout) = sd_notify::watchdog_enabled() else { return };
+    // systemd advises to ping at half of its timeout.
+    let mut ping = tokio::time::interval((timeout / 2).max(Duration::from_millis(10)));
     loop {
         ping.tick().await;
         let still = pulses.still();
@@ -47,12 +47,12 @@ pub async fn watch(pulses: Pulses) {
 /// Sent from a thread of its own: a socket that nobody reads blocks, and must not keep us from stopping.
 fn notify(states: &[NotifyState]) {
     let text = states.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-    let (done, told) = mpsc::channel();
+    let (done, sent) = mpsc::channel();
     std::thread::spawn(move || {
         // Whoever waited may have gone on by now.
         let _ = done.send(sd_notify::notify(&[NotifyState::Custom(&text)]));
     });
-    match told.recv_timeout(PATIENCE) {
+    match sent.recv_timeout(NOTIFY_TIMEOUT) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "systemd could not be told"),
         Err(_) => tracing::warn!("systemd does not read what it is told"),

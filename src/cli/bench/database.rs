@@ -47,7 +47,7 @@ impl BenchDatabase {
     /// Everything but the doors, to load rows with and to look at them.
     pub async fn open(&self) -> anyhow::Result<App> {
         let db = daemon::open_existing(&self.config).await?;
-        daemon::rehearse(self.config.clone(), db, Clock::System, daemon::seed()?)
+        daemon::assemble(self.config.clone(), db, Clock::System, daemon::seed()?)
     }
 }
 

@@ -101,7 +101,7 @@ pub async fn run(mut options: Options) -> anyhow::Result<ExitCode> {
     let unread = of_customers.filter_map(|fault| fault.unread.clone()).collect();
     let rows = Rows { customers, subscriptions, installment_plans, unread };
     let db = daemon::open_existing(&config).await?;
-    let app = daemon::rehearse(config, db, Clock::System, daemon::seed()?)?;
+    let app = daemon::assemble(config, db, Clock::System, daemon::seed()?)?;
     let done = import(&app, &options, rows, faults).await;
     app.db.close().await;
     done

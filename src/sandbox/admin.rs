@@ -1,4 +1,4 @@
-//! `/_sandbox`: the ledger, the fault switches, the fixtures, settlement and tokens. Faults never hit these.
+//! `/_sandbox`: the ledger, the fault switches, the fixtures, settlement and tokens. No fault ever hits these calls.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ const MAX_TOKENS: usize = 1_000_000;
 
 type AdminResult = Result<Json<Value>, AdminError>;
 
-/// A request to the switches that makes no sense; the text says why.
+/// Why a call to the switches was refused.
 pub struct AdminError(String);
 
 impl IntoResponse for AdminError {
@@ -55,7 +55,7 @@ pub fn routes(sandbox: Arc<Sandbox>) -> Router {
         .with_state(sandbox)
 }
 
-/// Reads a JSON body whatever its content type; nothing at all is an empty object.
+/// Reads a JSON body whatever its content type. No bytes at all count as an empty object.
 fn read<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, AdminError> {
     let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
     serde_json::from_slice(bytes).map_err(|error| AdminError(error.to_string()))
@@ -191,7 +191,7 @@ async fn run_schedules(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> Admi
 #[serde(deny_unknown_fields)]
 struct Dispute {
     transaction_id: String,
-    /// Minor units; 0 ends it.
+    /// Minor units; 0 ends the dispute.
     amount: i64,
 }
 
@@ -215,7 +215,7 @@ struct Tokens {
     /// FluidPay only: a test card.
     #[serde(default = "approved_card")]
     card: String,
-    /// Set on each of them.
+    /// Set for each of the tokens.
     script: Option<Script>,
 }
 

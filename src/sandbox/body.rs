@@ -1,9 +1,9 @@
-//! Request bodies: JSON, and urlencoded forms whose brackets nest; both are read through the same field readers.
+//! Request bodies: JSON, and urlencoded forms with nested brackets. One set of field readers serves both.
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-/// A parsed body or query. A form holds only texts, so numbers and flags are read from text there, and only there.
+/// A parsed body or query. A form holds texts only, so numbers and flags are read from text in forms, never in JSON.
 #[derive(Debug, Clone, Default)]
 pub struct WireBody {
     fields: Map<String, Value>,
@@ -15,7 +15,7 @@ pub struct WireBody {
 pub struct WrongType(pub &'static str);
 
 impl WireBody {
-    /// Reads a body by its content type. Nothing at all is an empty object.
+    /// Reads a body by its content type. No bytes at all count as an empty object.
     pub fn parse(content_type: &str, bytes: &[u8]) -> Result<Self, String> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self::default());
@@ -75,7 +75,7 @@ impl WireBody {
         }
     }
 
-    /// A whole number. JSON texts such as `"100"` are refused, as the gateways do; forms have nothing else.
+    /// A whole number. JSON texts such as `"100"` are refused, as the gateways refuse them; a form has only texts.
     pub fn integer(&self, name: &str) -> Result<Option<i64>, WrongType> {
         let wrong = WrongType("must be an integer");
         match self.get(name) {
@@ -96,7 +96,7 @@ impl WireBody {
         }
     }
 
-    /// The whole body as a typed request; unknown fields are ignored, as the gateways do.
+    /// The whole body as a typed request. Unknown fields are ignored, as the gateways ignore them.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, String> {
         serde_json::from_value(self.value()).map_err(|error| error.to_string())
     }
@@ -129,7 +129,8 @@ fn entry<'a>(slot: &'a mut Value, part: &str) -> &'a mut Value {
     }
 }
 
-/// For `#[serde(deserialize_with)]`: `null` reads as the default, as clients send it for fields they leave out.
+/// For `#[serde(deserialize_with)]`: reads `null` as the default, because some
+/// clients send `null` for a field that they leave out.
 pub fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

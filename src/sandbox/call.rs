@@ -1,4 +1,4 @@
-//! One request to a pretend gateway, read whole, so that it can be processed whether or not the client stays.
+//! One request to a pretend gateway, read to its end first, so that it is processed even if the client disconnects.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub enum SandboxGateway {
     Paysley,
 }
 
-/// What a call does to money; faults are aimed by it.
+/// What a call does to money. A fault can be limited to one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallOperation {
@@ -29,15 +29,15 @@ pub enum CallOperation {
     Refund,
     Void,
     Lookup,
-    /// Asks a customer to pay, asks again, or takes that back.
+    /// Sends, changes or withdraws a payment request.
     Request,
     /// The gateway's own call to the merchant.
     Callback,
-    /// Everything that moves and finds no money: customers, merchants, plans.
+    /// Everything else: customers, merchants, plans.
     Account,
 }
 
-/// What a fault can be aimed by.
+/// What a call is about. A fault can be limited to calls about one token, transaction, reference or amount.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Target {
     pub token: Option<String>,
@@ -70,7 +70,7 @@ impl IncomingCall {
         let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         let content_type = header(header::CONTENT_TYPE);
         let body = match to_bytes(body, MAX_BODY_BYTES).await {
-            // Some clients send `{}` with a GET; it means nothing there.
+            // Some clients send `{}` with a GET. A GET has no body here.
             Ok(_) if parts.method == Method::GET => Ok(WireBody::default()),
             Ok(bytes) => WireBody::parse(&content_type, &bytes),
             Err(_) => Err("the body could not be read".to_owned()),
@@ -91,7 +91,7 @@ impl IncomingCall {
         }
     }
 
-    /// The path below the gateway's prefix, without empty parts: a trailing slash changes nothing.
+    /// The parts of the path below the gateway's prefix. Empty parts are left out, so a trailing slash changes nothing.
     pub fn segments(&self) -> Vec<&str> {
         let mut parts: Vec<&str> = self.path.split('/').filter(|part| !part.is_empty()).collect();
         let prefix = match self.gateway {

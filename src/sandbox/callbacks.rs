@@ -12,8 +12,8 @@ use super::{
 };
 
 impl Sandbox {
-    /// Plays the customer who opens a payment link, as `POST /_sandbox/paysley/pay` does. Answers once the merchant has been
-    /// called back, or the reason why nothing could be paid.
+    /// Plays the customer who opens a payment link, as `POST /_sandbox/paysley/pay` does. Returns the payment's id after the
+    /// callback was sent, or why the link could not be paid.
     pub async fn pay(self: &Arc<Self>, pay: Pay) -> Result<String, String> {
         let (payment_id, callback) = paysley::pay(&mut self.state(), &pay, (self.now)())?;
         if let Some(callback) = callback {
@@ -22,7 +22,7 @@ impl Sandbox {
         Ok(payment_id)
     }
 
-    /// Takes Paysley's own clock to an instant: recurring payments that fall due by then are made. Answers their ids.
+    /// Moves Paysley's own clock to an instant and makes the recurring payments that fall due by then. Returns their ids.
     pub async fn run_schedules(self: &Arc<Self>, until: DateTime<Utc>) -> Vec<String> {
         let made = paysley::run_schedules(&mut self.state(), until);
         let mut ids = Vec::with_capacity(made.len());
@@ -55,7 +55,7 @@ impl Sandbox {
         };
         let task = late.calls.spawn(deliver);
         if !matches!(fault, Some(Fault::Delay { .. })) {
-            // A panic there is a callback that never arrived.
+            // Fails if the task panicked; that counts as a callback that did not arrive.
             let _ = task.await;
         }
     }

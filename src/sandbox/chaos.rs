@@ -1,4 +1,4 @@
-//! Random faults from a seed: what a run meets in production, in quantity and again the same.
+//! Random faults from a seed: many faults of the kinds that production sees, and the same ones in every run with that seed.
 
 use std::collections::BTreeMap;
 
@@ -52,7 +52,7 @@ fn insufficient_at_paylike() -> u16 {
     7
 }
 
-/// A running storm.
+/// Random faults that are switched on.
 #[derive(Debug)]
 pub struct Chaos {
     settings: ChaosSettings,
@@ -79,8 +79,8 @@ impl Chaos {
         &self.struck
     }
 
-    /// The fault for this call. Charges, authorizations and captures meet all of them (a capture asks no card, so it is
-    /// never declined), lookups only lost connections and 5xx.
+    /// The fault for this call, if one strikes. Charges, authorizations and requests meet every kind of fault; captures are never
+    /// declined, since they ask no card; lookups meet only lost connections and 5xx.
     pub fn strike(&mut self, gateway: SandboxGateway, operation: CallOperation) -> Option<Fault> {
         let asks_card = matches!(operation, CallOperation::Charge | CallOperation::Authorize);
         let moves_money = asks_card || matches!(operation, CallOperation::Capture | CallOperation::Request);

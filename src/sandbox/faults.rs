@@ -14,9 +14,9 @@ use super::call::{CallOperation, SandboxGateway, Target};
 pub enum Fault {
     /// The connection closes and nothing has happened.
     DropBefore,
-    /// The call is processed, the answer is lost.
+    /// The call is processed; its answer is lost.
     DropAfter,
-    /// Sleeps, then processes, also when the client has gone away by then.
+    /// Sleeps, then processes the call, even if the client has disconnected by then.
     Delay { ms: u64 },
     /// Answers with this status and processes nothing.
     Status { status: u16, retry_after: Option<u64> },
@@ -24,12 +24,12 @@ pub enum Fault {
     StatusAfter { status: u16 },
     /// Declines a charge or an authorization with the gateway's own code.
     Decline { code: u16 },
-    /// Calls the merchant twice with the same news.
+    /// Sends a callback to the merchant twice.
     Duplicate,
 }
 
 impl Fault {
-    /// Declines only make sense where a card is asked, duplicates where the gateway calls; the rest can hit any call.
+    /// A decline needs a call that asks a card, a duplicate needs a callback. Every other fault can hit any call.
     fn applies_to(self, operation: CallOperation) -> bool {
         match self {
             Self::Decline { .. } => matches!(operation, CallOperation::Charge | CallOperation::Authorize),
@@ -69,7 +69,7 @@ pub enum Match {
     Fields(Criteria),
 }
 
-/// Every criterion given must hold; none given means every call.
+/// Every criterion that is given must hold. Without any, the fault hits every call.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Criteria {
@@ -117,7 +117,7 @@ impl Match {
     }
 }
 
-/// A fault, its aim and its ammunition, as posted to `/_sandbox/faults`.
+/// A fault, the calls that it hits, and how often, as posted to `/_sandbox/faults`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
@@ -125,10 +125,10 @@ pub struct Rule {
     pub matching: Match,
     #[serde(deserialize_with = "read_fault")]
     pub fault: Fault,
-    /// How often it strikes: left out means once, 0 means until deleted.
+    /// How often the fault strikes: once if left out, until it is deleted if 0.
     #[serde(default = "once")]
     pub times: u64,
-    /// How often it has struck.
+    /// How often the fault has struck.
     #[serde(default, skip_deserializing)]
     pub used: u64,
 }
@@ -165,7 +165,7 @@ fn read_fault<'de, D: de::Deserializer<'de>>(deserializer: D) -> Result<Fault, D
     }
 }
 
-/// The switches that are set, oldest first; the first that matches strikes.
+/// The fault switches that are set, oldest first. The first that matches a call strikes.
 #[derive(Debug, Default)]
 pub struct FaultRules {
     rules: Vec<Rule>,
@@ -188,7 +188,7 @@ impl FaultRules {
         self.rules.is_empty()
     }
 
-    /// The fault for this call. One that has struck often enough is forgotten.
+    /// The fault for this call, if one matches. A fault that has struck as often as it should is removed.
     pub fn strike(&mut self, aim: &Aim<'_>) -> Option<Fault> {
         let index = self.rules.iter().position(|rule| rule.fault.applies_to(aim.operation) && rule.matching.holds(aim))?;
         let rule = &mut self.rules[index];

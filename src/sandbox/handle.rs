@@ -1,4 +1,4 @@
-//! The sandbox as tests, the demo and the switches hold it: look at the ledger, set a switch, play a customer.
+//! The sandbox as tests, the demo and the switches use it: read the ledger, set a switch, play a customer.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -19,17 +19,17 @@ use super::{
     state::State,
 };
 
-/// Where the sandbox gets its time from. It keeps wall time, whatever clock the daemon is on.
+/// Where the sandbox reads the time. A test clock of the daemon does not move it.
 pub type Now = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
-/// How the sandbox behaves when nobody has set a switch.
+/// How the sandbox behaves as long as no switch is set.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
     /// How long every gateway call takes, at least.
     pub latency: Latency,
     /// FluidPay settles each transaction as it is made: nothing can be voided, everything can be refunded.
     pub settle_at_once: bool,
-    /// Every token is known.
+    /// Every token counts as known, see [`Anyone`].
     pub anyone: Option<Anyone>,
 }
 
@@ -39,11 +39,12 @@ pub struct Sandbox {
     pub(super) options: Options,
     /// How many calls have been answered or are being answered.
     pub(super) called: AtomicU64,
-    /// Calls under way, and the most there have been at a time.
+    /// Calls in flight.
     pub(super) at_once: AtomicUsize,
+    /// The most calls that were in flight at one time.
     pub(super) most_at_once: AtomicUsize,
     pub(super) state: Mutex<State>,
-    /// Calls being processed; they finish even when their client has gone.
+    /// The tasks of calls in flight. They finish even if the client disconnects.
     pub(super) calls: TaskTracker,
 }
 
@@ -66,8 +67,8 @@ impl Sandbox {
         self.state().ledger.entries().to_vec()
     }
 
-    /// From now on so much of a transaction is disputed, minor units; 0 ends it, and the money is back. FluidPay knows only the whole.
-    /// False if there is no such transaction with so much on it.
+    /// Disputes this amount of a transaction, in minor units; 0 ends the dispute, and the money comes back. FluidPay can only
+    /// dispute the whole amount. False if no transaction of this id has so much that can be disputed.
     pub fn dispute(&self, transaction_id: &str, amount: i64) -> bool {
         let (mut state, now) = (self.state(), (self.now)());
         fluidpay::dispute(&mut state, transaction_id, amount, now)
@@ -75,7 +76,7 @@ impl Sandbox {
             || paysley::dispute(&mut state, transaction_id, amount, now)
     }
 
-    /// References and amounts that are authorized, neither captured nor voided, oldest first.
+    /// Authorizations that are neither captured nor voided: reference and amount, oldest first for each gateway.
     pub fn authorized(&self) -> Vec<(String, i64)> {
         let state = self.state();
         let mut authorized = state.fluidpay.authorized();
@@ -102,7 +103,7 @@ impl Sandbox {
         self.state().faults.rules().iter().map(|rule| rule.used).sum()
     }
 
-    /// The most calls there have been at a time.
+    /// The most calls that were in flight at one time.
     pub fn most_at_once(&self) -> usize {
         self.most_at_once.load(Ordering::Relaxed)
     }
@@ -117,17 +118,17 @@ impl Sandbox {
         paylike::make_tokens(&mut self.state(), count, (self.now)())
     }
 
-    /// Sets what a token's next attempts will get, as `POST /_sandbox/tokens/{token}/script` does.
+    /// Sets how a token's next attempts end, as `POST /_sandbox/tokens/{token}/script` does.
     pub fn set_script(&self, token: &str, script: Script) {
         self.state().scripts.set(token.to_owned(), script);
     }
 
-    /// Settles every FluidPay transaction that is pending settlement; returns how many.
+    /// Settles every FluidPay transaction that is pending settlement; returns their number.
     pub fn settle(&self) -> usize {
         self.state().fluidpay.settle((self.now)())
     }
 
-    /// Plays the customer who opens a Paylike payment link, as `POST /_sandbox/paylike/pay` does. Answers the transaction's id.
+    /// Plays the customer who opens a Paylike payment link, as `POST /_sandbox/paylike/pay` does. Returns the transaction's id.
     pub fn pay_link(&self, link: &str, decline: Option<u16>) -> Result<String, String> {
         paylike::pay(&mut self.state(), link, decline, (self.now)())
     }

@@ -1,8 +1,8 @@
-//! Ids in the gateways' own shapes, always rising, so that lists can be paged by them.
+//! Ids in the gateways' own formats. They always rise, so that lists can be paged by id.
 
 use chrono::{DateTime, Utc};
 
-/// Four bytes of seconds and eight of a counter, big end first: text order is the order of creation.
+/// Four bytes of seconds and eight of a counter, big-endian, so that sorting by text sorts by creation.
 pub type RawId = [u8; 12];
 
 /// Hands out ids. They rise even when the clock stands still or steps back.
@@ -40,7 +40,7 @@ pub fn object_id(id: RawId) -> String {
     id.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
-/// Reads an ObjectId. Shorter hexadecimal texts count as cursors and are filled with zeros.
+/// Reads an ObjectId. A shorter hexadecimal text is a cursor, and is filled up with zeros.
 pub fn parse_object_id(text: &str) -> Option<RawId> {
     if text.is_empty() || text.len() > 24 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;

@@ -1,4 +1,4 @@
-//! How long a pretend gateway takes over a call: always as long, or anything between two bounds.
+//! How long a pretend gateway takes to answer a call: a fixed time, or a random time between two bounds.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-/// Every length between the bounds is equally likely.
+/// The bounds. Every time between them is equally likely.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Latency {
     shortest: Duration,
@@ -14,7 +14,7 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// Of one call, by its number: the same numbers wait the same in every run.
+    /// How long the call with this number waits. A number waits equally long in every run.
     pub fn of(self, call: u64) -> Duration {
         let span = self.longest.saturating_sub(self.shortest).as_micros() as u64;
         let mut hasher = DefaultHasher::new();

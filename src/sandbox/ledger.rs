@@ -1,4 +1,4 @@
-//! The sandbox's own books: every movement of money, in order. Tests compare ours with these.
+//! The sandbox's own ledger: every movement of money, in order. Tests compare the daemon's payments with it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,11 +17,11 @@ pub enum Movement {
     /// An authorization turned into money.
     Capture,
     Refund,
-    /// An unsettled FluidPay sale or capture taken back whole. Releasing a mere reservation moves nothing.
+    /// An unsettled FluidPay sale or capture, taken back whole. Voiding an authorization moves no money and is not recorded.
     Void,
-    /// Taken back by the customer's bank.
+    /// The customer's bank took the money back.
     Dispute,
-    /// The same, back again.
+    /// The merchant won the dispute, and the money came back.
     DisputeWon,
     /// Money sent to a card without a sale before it.
     Credit,
@@ -41,9 +41,10 @@ impl Movement {
 pub struct LedgerEntry {
     pub gateway: SandboxGateway,
     pub kind: Movement,
-    /// The transaction charged, also for its refunds and voids.
+    /// The transaction that was charged. Its refunds and voids carry this id too.
     pub transaction_id: String,
-    /// The caller's own: FluidPay's `order_id`, Paylike's `custom.reference`, Paysley's `reference_number`; empty when none was sent.
+    /// The caller's own reference: FluidPay's `order_id`, Paylike's `custom.reference`, Paysley's `reference_number`; empty when
+    /// none was sent.
     pub reference: String,
     /// Minor units, always positive.
     pub amount: i64,
@@ -58,7 +59,7 @@ pub struct Summary {
     pub counts: BTreeMap<Movement, u64>,
     /// Charges and captures less refunds, voids and credits, in minor units.
     pub net: BTreeMap<String, i64>,
-    /// References charged through more than one transaction: each of them is a double charge.
+    /// References that more than one transaction charged. Each is a double charge.
     pub charged_twice: Vec<String>,
 }
 

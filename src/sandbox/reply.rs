@@ -1,4 +1,4 @@
-//! What the sandbox sends back: one finished answer, or no answer at all.
+//! How a call ends: with a finished answer, or with a closed connection.
 
 use axum::{
     body::Body,
@@ -27,8 +27,8 @@ impl Reply {
         Self { status, body, headers: vec![(header::CONTENT_TYPE, "application/json".to_owned())] }
     }
 
-    /// Nothing, and the connection closes: the node client never reads an empty answer to its end, and its process only exits
-    /// once the connection is gone.
+    /// An empty answer that also closes the connection: the node client never reads an empty answer to its end, and its process
+    /// exits only after the connection is closed.
     pub fn no_content() -> Self {
         let headers = vec![(header::CONNECTION, "close".to_owned())];
         Self { status: StatusCode::NO_CONTENT, body: Vec::new(), headers }
@@ -49,7 +49,7 @@ pub enum CallEnding {
     Dropped,
 }
 
-/// Marks a response that must never reach the wire; the server closes the connection instead.
+/// Marks a response that must never be sent: the server closes the connection instead.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("connection dropped on purpose")]
 pub struct Dropped;

@@ -22,7 +22,7 @@ use super::{
     reply::{CallEnding, Dropped},
 };
 
-/// All routes. Served by anything but [`super::serve`], a dropped connection is only a 502: no handler can close it.
+/// All routes. A handler cannot close a connection: only [`super::serve`] does; any other server sends a 502 instead.
 pub fn router(sandbox: Arc<Sandbox>) -> Router {
     let fluidpay = gateway(SandboxGateway::FluidPay, Arc::clone(&sandbox));
     let paysley = gateway(SandboxGateway::Paysley, Arc::clone(&sandbox));
@@ -42,7 +42,7 @@ pub fn router(sandbox: Arc<Sandbox>) -> Router {
         .fallback_service(Router::new().fallback(root))
 }
 
-/// One request answered within this process; none where the connection is cut.
+/// Answers one request within this process. None: the connection would be closed.
 pub async fn answer(router: Router, request: Request) -> Option<Response> {
     let answered: Result<Response, Infallible> = router.oneshot(request).await;
     let Ok(response) = answered;
@@ -55,7 +55,7 @@ fn gateway(gateway: SandboxGateway, sandbox: Arc<Sandbox>) -> MethodRouter {
 
 async fn serve_call(sandbox: Arc<Sandbox>, gateway: SandboxGateway, request: Request) -> Response<Body> {
     let call = IncomingCall::read(gateway, request).await;
-    // A task of its own: the money moves even when the client hangs up now.
+    // A task of its own, so that the money moves even if the client disconnects now.
     let at_once = sandbox.at_once.fetch_add(1, Ordering::Relaxed) + 1;
     sandbox.most_at_once.fetch_max(at_once, Ordering::Relaxed);
     let task = sandbox.calls.spawn(Arc::clone(&sandbox).process(call));

@@ -1,4 +1,4 @@
-//! Decline scripts: what a token's next attempts will get, so that a demo can show a card that fails and recovers.
+//! Decline scripts: how a token's next attempts end, so that a demo can show a card that fails and recovers.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,11 +11,11 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Script {
-    /// One for each coming attempt: a decline code, or 0 to let it through. Then the token behaves as before.
+    /// One code for each coming attempt: a decline code, or 0 to approve. After them the token behaves as before.
     pub declines: VecDeque<u16>,
-    /// After those, this many thousandths of the attempts are declined.
+    /// After `declines`, this many thousandths of the attempts are declined.
     pub decline_per_mille: u16,
-    /// Codes of the random declines; the gateway's "insufficient funds" when empty.
+    /// Codes of the random declines; if empty, the gateway's "insufficient funds".
     pub codes: Vec<u16>,
     pub seed: u64,
 }
@@ -26,7 +26,7 @@ struct ActiveScript {
     attempts: u64,
 }
 
-/// For a simulation: every token there may be is known, and its attempts are declined at random, whatever the amount or card.
+/// For a simulation: every token counts as known, and its attempts are declined at random, whatever the amount or card.
 #[derive(Debug, Clone, Copy)]
 pub struct Anyone {
     /// Thousandths of all attempts.
@@ -39,7 +39,7 @@ pub struct Anyone {
 pub struct Scripts {
     by_token: HashMap<String, ActiveScript>,
     anyone: Option<Anyone>,
-    /// Attempts of tokens without a script, by token and amount.
+    /// How often a token without a script was charged an amount.
     attempts: HashMap<(String, i64), u64>,
 }
 
@@ -48,7 +48,7 @@ impl Scripts {
         self.anyone = anyone;
     }
 
-    /// Whether a token that nobody has made is good nevertheless.
+    /// Whether every token counts as known.
     pub fn knows_anyone(&self) -> bool {
         self.anyone.is_some()
     }
@@ -61,13 +61,14 @@ impl Scripts {
         self.by_token.remove(token).is_some()
     }
 
-    /// Spends one attempt of the token. `Some(0)` lets it through whatever the token's card is; `None` leaves it to the card.
+    /// Counts one attempt of the token and says how it ends: `Some(0)` approves
+    /// it whatever the card, `None` leaves it to the card.
     pub fn next(&mut self, token: &str, amount: i64, default_code: u16) -> Option<u16> {
         let Some(running) = self.by_token.get_mut(token) else {
             let anyone = self.anyone?;
             let attempt = self.attempts.entry((token.to_owned(), amount)).or_default();
             *attempt += 1;
-            // With the amount, since two charges of one token at one instant arrive in any order.
+            // The amount is part of the draw, since two charges of one token at one instant arrive in any order.
             let declined = draw(anyone.seed, &format!("{token} {amount}"), *attempt) % 1000 < u64::from(anyone.decline_per_mille);
             return Some(if declined { default_code } else { 0 });
         };
@@ -80,7 +81,7 @@ impl Scripts {
             self.by_token.remove(token);
             return None;
         }
-        // From the seed, the token and the attempt alone: other tokens' traffic does not change the draw.
+        // The draw depends on seed, token and attempt alone, so calls with other tokens do not change it.
         let draw = draw(script.seed, token, running.attempts);
         if draw % 1000 >= u64::from(script.decline_per_mille) {
             return Some(0);

@@ -1,4 +1,4 @@
-//! The listening end: one task per connection, real hang-ups, and a stop that lets calls in flight finish.
+//! The listener: one task per connection, connections that are really closed, and a stop that lets calls in flight finish.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ use super::{
     router::router,
 };
 
-/// How long a stop waits for open connections and for calls being processed.
+/// How long a stop waits for open connections, and then for calls in flight.
 const STOP_WAIT: Duration = Duration::from_secs(10);
 
 /// A sandbox that is listening. Dropping it stops it without waiting.
@@ -68,11 +68,11 @@ impl SandboxServer {
         self.sandbox.summary()
     }
 
-    /// Stops listening, waits for open connections and for calls being processed, at most ten seconds.
+    /// Stops listening, then waits for open connections and for calls in flight, ten seconds at most for each.
     pub async fn stop(mut self) {
         self.stopping.cancel();
         if let Some(listening) = self.listening.take() {
-            // A panic in the accept loop has nothing left to stop.
+            // Fails if the accept loop panicked; then nothing is left to stop.
             let _ = listening.await;
         }
         self.sandbox.calls.close();
@@ -107,11 +107,11 @@ async fn accept(listener: TcpListener, router: Router, stopping: CancellationTok
 }
 
 async fn connection(stream: TcpStream, router: Router, watcher: Watcher) {
-    // Small answers must not wait for acknowledgements; without this the sandbox is only slower.
+    // So that small answers do not wait for acknowledgements. If it fails, the sandbox is slower and nothing else.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request: hyper::Request<Incoming>| answer(router.clone(), request));
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    // An error here is a client that left, or a line cut on purpose.
+    // An error is a client that disconnected, or a connection that was closed on purpose.
     let _ = watcher.watch(connection).await;
 }
 

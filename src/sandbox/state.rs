@@ -5,7 +5,7 @@ use super::{
     paysley::state::PaysleyState, scripts::Scripts,
 };
 
-/// Everything behind the one lock. Whoever holds it decides alone, so no amount can be spent twice.
+/// What the one lock protects. A call holds the lock from its checks to its changes, so no amount is spent twice.
 #[derive(Default)]
 pub struct State {
     pub ids: Ids,

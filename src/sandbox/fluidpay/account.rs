@@ -1,4 +1,4 @@
-//! The merchant's own account: its user and its terminal, as clients ask for them before anything else.
+//! The merchant's own account: its user and its terminal. Clients ask for them first.
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -11,14 +11,14 @@ use super::{
 /// The merchant's only user.
 pub const USER_ID: &str = "testmerchant12345678";
 
-/// When the merchant was made.
+/// When the merchant was created.
 const SINCE: &str = "2017-11-20T00:26:06Z";
 
 pub fn answer(call: &IncomingCall, path: &[&str]) -> FluidpayResult {
     match (&call.method, path) {
         (&Method::GET, ["user"] | ["user", USER_ID]) => one(user()),
         (&Method::GET, ["users"]) => list(&[user()], 1),
-        // The seed's sample posts where its text says GET.
+        // The seed's sample sends POST where its text says GET.
         (&Method::GET | &Method::POST, ["terminals"]) => list(&[terminal()], 1),
         _ => Err(FluidpayRefusal::missing("page")),
     }

@@ -19,15 +19,15 @@ use super::{
 };
 use crate::domain::money::Currency;
 
-/// How long a key replays when the request does not say.
+/// How long an idempotency key replays if the request does not say.
 const IDEMPOTENCY_SECONDS: i64 = 300;
-/// However long a request asks for: a year.
+/// The longest that an idempotency key replays, whatever the request asks for: a year.
 const MAX_IDEMPOTENCY_SECONDS: i64 = 31_536_000;
 /// The longest `order_id` and `po_number`.
 const MAX_REFERENCE: usize = 17;
 const MAX_DESCRIPTION: usize = 255;
 
-/// The request. Unknown fields are ignored, as the gateway does.
+/// The request. Unknown fields are ignored, as the gateway ignores them.
 #[derive(Deserialize)]
 struct TransactionBody {
     #[serde(rename = "type", default, deserialize_with = "or_default")]
@@ -71,14 +71,14 @@ struct MethodBody {
 
 #[derive(Deserialize)]
 struct CustomerBody {
-    /// One client sends it capitalised.
+    /// One client spells the field `Id`.
     #[serde(alias = "Id")]
     id: String,
     #[serde(default, deserialize_with = "or_default")]
     payment_method_id: String,
 }
 
-/// What will pay.
+/// The payment method that pays, and whose it is.
 struct Payer {
     behaviour: Behaviour,
     face: Option<Face>,
@@ -87,7 +87,7 @@ struct Payer {
     customer_id: String,
 }
 
-/// Makes the transaction, or replays the one its idempotency key already made.
+/// Makes the transaction, or returns the one that the same idempotency key has already made.
 pub fn submit(
     state: &mut State,
     body: &WireBody,
@@ -205,7 +205,8 @@ fn find_payer(state: &State, sent: &MethodBody) -> Result<Payer, FluidpayRefusal
     Ok(Payer { behaviour: Behaviour::Approve, face: None, method, kind: "card", customer_id: String::new() })
 }
 
-/// A fault beats a script, a script beats a magic amount, a magic amount beats the card.
+/// Decides the response code: a decline fault wins over a script, a script over
+/// a declined amount, a declined amount over the card.
 fn decide(state: &mut State, transaction: &mut FluidpayTransaction, behaviour: Behaviour, forced: Option<u16>) {
     let scripted = || state.scripts.next(&transaction.customer_id, transaction.amount, 202);
     let code = match forced.or_else(scripted) {

@@ -1,4 +1,4 @@
-//! Stored customers: who pays, with what, from where. Both families of paths read and write these.
+//! Stored customers with their payment methods and addresses. The old and the new customer paths share them.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use super::{
     transaction::Address,
 };
 
-/// An address in a customer's book.
+/// A stored address of a customer.
 #[derive(Debug, Clone)]
 pub struct StoredAddress {
     pub id: String,
@@ -22,7 +22,7 @@ pub struct StoredAddress {
     pub updated_at: DateTime<Utc>,
 }
 
-/// What a transaction uses that names nothing else.
+/// What a transaction uses if it names nothing else.
 #[derive(Debug, Clone, Default)]
 pub struct Defaults {
     pub payment_method_id: String,
@@ -59,7 +59,7 @@ impl StoredCustomer {
         }
     }
 
-    /// The payment method asked for, or the default one.
+    /// The payment method of this id, or the default one if the id is empty.
     pub fn payer(&self, payment_method_id: &str) -> Result<&Instrument, FluidpayRefusal> {
         let id = if payment_method_id.is_empty() { &self.defaults.payment_method_id } else { payment_method_id };
         self.instruments.iter().find(|instrument| instrument.id == *id).ok_or_else(|| FluidpayRefusal::missing("payment method"))
@@ -148,7 +148,7 @@ pub struct Customers {
 }
 
 impl Customers {
-    /// So many new ids of 20 characters: the prefix, zeros, a number that rises from 0 and never repeats.
+    /// Makes `count` new ids of 20 characters: the prefix, zeros, and a number that rises from 0 and never repeats.
     pub fn new_ids(&mut self, count: usize, prefix: &str) -> Vec<String> {
         let width = 20 - prefix.len();
         let next = self.numbered.entry(prefix.to_owned()).or_default();
@@ -216,13 +216,13 @@ impl Customers {
     }
 }
 
-/// Reads a payment method of this type out of a body's field or of the body itself.
+/// Reads a payment method of this kind: card, account or token.
 pub fn read_instrument(kind: &str, body: Value) -> Result<(Behaviour, Face), FluidpayRefusal> {
     let broken = |error: serde_json::Error| FluidpayRefusal::bad(error.to_string());
     match kind {
         "card" => serde_json::from_value::<CardBody>(body).map_err(broken)?.read(),
         "ach" => serde_json::from_value::<AchBody>(body).map_err(broken)?.read(),
-        // A tokenizer's token: the number never came here.
+        // A tokenizer's token. The card number never reached the gateway.
         "token" => CardBody::new(fixtures::APPROVED_CARD, "12/99").read(),
         _ => Err(FluidpayRefusal::bad("payment method type must be card, ach or token")),
     }

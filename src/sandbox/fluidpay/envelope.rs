@@ -1,4 +1,4 @@
-//! FluidPay's envelope: `{status, msg, data, total_count}`, and its failures.
+//! FluidPay's envelope `{status, msg, data, total_count}` around answers and failures.
 
 use axum::http::{HeaderName, StatusCode};
 use serde::Serialize;
@@ -21,7 +21,7 @@ struct Envelope<'a, T: Serialize> {
     data: T,
     #[serde(skip_serializing_if = "Option::is_none")]
     total_count: Option<usize>,
-    /// Old customer lists count under this name.
+    /// Lists at the old customer paths name the total `count`.
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<usize>,
 }
@@ -35,12 +35,12 @@ pub fn one(data: impl Serialize) -> FluidpayResult {
     Ok(envelope(data, None))
 }
 
-/// An array of one, where the clients decode an array.
+/// An array with one element, for clients that decode an array.
 pub fn array_of_one(data: impl Serialize) -> FluidpayResult {
     Ok(envelope([data], Some(1)))
 }
 
-/// A page of a list; no matches at all are `null`.
+/// A page of a list. Without any match, `data` is `null`.
 pub fn list<T: Serialize>(data: &[T], total: usize) -> FluidpayResult {
     Ok(envelope(if total == 0 { None } else { Some(data) }, Some(total)))
 }

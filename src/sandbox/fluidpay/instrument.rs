@@ -1,4 +1,4 @@
-//! Cards and bank accounts: what a number behaves like and what may be kept of it. The number itself is dropped here.
+//! Cards and bank accounts: how a number behaves, and the masked parts that may be kept. The number itself is dropped here.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::super::body::or_default;
 use super::envelope::FluidpayRefusal;
 
-/// What a payment method does when it is asked for money.
+/// How a payment method behaves when it is charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
     Approve,
@@ -30,7 +30,7 @@ pub const TEST_CARDS: [(&str, Behaviour); 6] = [
 /// The routing number that is always declined.
 pub const DECLINED_ROUTING: &str = "000000000";
 
-/// What may be known of a payment method.
+/// The masked parts of a payment method that may be kept and shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Face {
@@ -57,7 +57,7 @@ impl Instrument {
     }
 }
 
-/// A card as sent: `number` in transactions and in the vault, `card_number` at the old customer paths.
+/// A card as it is sent: `number` in transactions and in the vault, `card_number` at the old customer paths.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct CardBody {
@@ -67,7 +67,7 @@ pub struct CardBody {
     expiration_date: String,
 }
 
-/// A bank account as sent.
+/// A bank account as it is sent.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct AchBody {
@@ -86,7 +86,7 @@ impl CardBody {
         Self { number: number.to_owned(), expiration_date: expiration_date.to_owned() }
     }
 
-    /// Keeps the first six and the last four digits and the behaviour.
+    /// Reads how the card behaves, and the first six and last four digits.
     pub fn read(&self) -> Result<(Behaviour, Face), FluidpayRefusal> {
         let digits: String = self.number.chars().filter(|c| !matches!(c, ' ' | '-')).collect();
         if !(12..=19).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -125,7 +125,7 @@ impl AchBody {
     }
 }
 
-/// `MM/YY` or `MMYY`, kept as `MM/YY`.
+/// Reads `MM/YY` or `MMYY`; returns `MM/YY`.
 fn month_and_year(text: &str) -> Result<String, FluidpayRefusal> {
     let digits: String = text.chars().filter(|c| *c != '/').collect();
     let month: u8 = digits.get(..2).and_then(|month| month.parse().ok()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The pretend FluidPay: its paths, its key, and what a fault can be aimed at.
+//! The pretend FluidPay: its paths, its key, and what a call is about, so that faults can be limited to it.
 
 mod account;
 mod charge;
@@ -64,13 +64,13 @@ fn route(state: &mut State, call: &IncomingCall, decline: Option<u16>, now: Date
     }
 }
 
-/// The key stands in the header as it is; `Bearer` is accepted too.
+/// The header holds the bare key; `Bearer` before it is accepted too.
 fn authenticate(header: &str) -> Result<(), FluidpayRefusal> {
     let key = header.strip_prefix("Bearer ").unwrap_or(header);
     if key == fixtures::FLUIDPAY_KEY { Ok(()) } else { Err(FluidpayRefusal::unauthorized()) }
 }
 
-/// What this call does, to what.
+/// What this call does, and which token, transaction, reference and amount it is about.
 pub fn aim(state: &FluidpayState, call: &IncomingCall) -> (CallOperation, Target) {
     let mut target = Target { amount: call.body.integer("amount").ok().flatten(), ..Target::default() };
     let text = |value: &Value| value.as_str().map(str::to_owned);

@@ -1,4 +1,4 @@
-//! FluidPay's own recurring objects as they are kept: add-ons, discounts, plans and subscriptions. The sandbox bills nobody by itself.
+//! FluidPay's own add-ons, discounts, plans and subscriptions as they are stored. The sandbox never bills anybody by them.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,7 +9,7 @@ use super::{super::body::WireBody, envelope::FluidpayRefusal};
 
 const FREQUENCIES: [&str; 3] = ["daily", "twice_monthly", "monthly"];
 
-/// Stored objects by kind and id; ids rise, so a map in their order is in order of creation.
+/// Stored objects by kind and id. Ids rise, so the order of the map is the order of creation.
 #[derive(Debug, Default)]
 pub struct Recurring {
     pub objects: HashMap<ObjectKind, BTreeMap<String, Value>>,
@@ -49,7 +49,8 @@ impl Recurring {
         self.objects.get(&kind).into_iter().flat_map(|objects| objects.values())
     }
 
-    /// The add-ons or discounts of a plan or subscription: the referenced item, overridden by what the request repeats.
+    /// The add-ons or discounts of a plan or subscription: each referenced item, with
+    /// the fields that the request gives in place of its own.
     fn resolve(&self, kind: ObjectKind, given: Option<&Value>) -> Result<Value, FluidpayRefusal> {
         let Some(given) = given.and_then(Value::as_array).filter(|given| !given.is_empty()) else { return Ok(Value::Null) };
         let mut resolved = Vec::new();
@@ -93,7 +94,7 @@ pub fn read(objects: &Recurring, kind: ObjectKind, body: &WireBody, before: Opti
     if matches!(kind, ObjectKind::AddOn | ObjectKind::Discount) {
         object.insert("name".to_owned(), json!(text("name")?));
         let given = |field| body.get(field).or_else(|| before.map(|old| &old[field])).filter(|value| !value.is_null());
-        // What the request names wins over what was stored.
+        // The request wins over what is stored.
         let (amount, percentage) = match (body.get("amount"), body.get("percentage")) {
             (None, None) => (given("amount"), given("percentage")),
             named => named,

@@ -13,7 +13,7 @@ use super::{
 
 const DEFAULT_LIMIT: i64 = 10;
 const MAX_LIMIT: i64 = 100;
-/// How far back a search reaches that names no dates.
+/// How far back a search without dates reaches.
 const DEFAULT_MONTHS: Months = Months::new(4);
 
 /// Reads `limit` (0 to 100; 0 means all) and `offset`.
@@ -29,7 +29,7 @@ pub fn page(body: &WireBody) -> Result<(usize, usize), FluidpayRefusal> {
     Ok((if limit == 0 { usize::MAX } else { limit as usize }, offset as usize))
 }
 
-/// One page of the matches, newest first, and how many there are in all.
+/// One page of the matches, newest first, and the number of all matches.
 pub fn search(
     transactions: &Transactions,
     body: &WireBody,
@@ -64,7 +64,7 @@ pub fn search(
 
 type Dates = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
 
-/// Reads `{start_date, end_date}`; both empty is as good as nothing.
+/// Reads `{start_date, end_date}`. None if both are empty.
 pub fn dates(range: Option<&Value>) -> Result<Option<Dates>, FluidpayRefusal> {
     let Some(range) = range else { return Ok(None) };
     let date = |field: &str| match range[field].as_str() {
@@ -77,7 +77,7 @@ pub fn dates(range: Option<&Value>) -> Result<Option<Dates>, FluidpayRefusal> {
     Ok(if start.is_none() && end.is_none() { None } else { Some((start, end)) })
 }
 
-/// One `{operator, value}` on one field.
+/// One criterion, `{operator, value}`, for one field.
 struct Test {
     path: Vec<String>,
     operator: String,
@@ -103,7 +103,7 @@ impl Tests {
         Ok(Self(tests))
     }
 
-    /// The text a field must equal, when it must.
+    /// The text that this field must equal, if there is such a criterion.
     fn exact(&self, field: &str) -> Option<&str> {
         let test = self.0.iter().find(|test| test.path == [field] && test.operator == "=")?;
         test.value.as_str()
@@ -119,7 +119,7 @@ impl Tests {
                 "transaction_id" => value.get("id"),
                 part => value.get(part),
             });
-            // A field the sandbox does not keep cannot tell transactions apart.
+            // A criterion for a field that the sandbox does not keep matches every transaction.
             found.is_none_or(|found| test.holds(found))
         })
     }
@@ -127,12 +127,12 @@ impl Tests {
 
 fn read_test(path: Vec<String>, criterion: &Value) -> Result<Option<Test>, FluidpayRefusal> {
     if let ["captured_at" | "settled_at"] = path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        // Dates other than created_at: kept as a range test.
+        // The dates besides `created_at` become a criterion with a range.
         let operator = "within".to_owned();
         return Ok(dates(Some(criterion))?.map(|(start, end)| Test { path, operator, value: json!([start, end]) }));
     }
     let operator = criterion["operator"].as_str().unwrap_or_default();
-    // Old clients send every search field, most of them empty.
+    // Old clients send every search field, most of them empty. An empty criterion is none.
     if operator.is_empty() {
         return Ok(None);
     }

@@ -1,4 +1,4 @@
-//! What happens to a transaction afterwards: capture, void before settlement, refund after it.
+//! What happens to a transaction after it was made: capture, void before settlement, refund after settlement, dispute.
 
 use chrono::{DateTime, Utc};
 
@@ -21,7 +21,7 @@ fn index_of(state: &State, id: &str) -> Result<usize, FluidpayRefusal> {
     state.fluidpay.transactions.index_of(id).ok_or_else(|| FluidpayRefusal::missing("transaction"))
 }
 
-/// Turns an authorization into money, once, whole or in part.
+/// Captures an authorization, once, whole or in part.
 pub fn capture(state: &mut State, id: &str, body: &WireBody, now: DateTime<Utc>) -> Result<FluidpayTransaction, FluidpayRefusal> {
     let index = index_of(state, id)?;
     let asked = amount_asked(body)?;
@@ -50,7 +50,7 @@ pub fn capture(state: &mut State, id: &str, body: &WireBody, now: DateTime<Utc>)
     Ok(transaction)
 }
 
-/// Takes back what has not settled yet. Only captured money comes back; a mere authorization moved none.
+/// Voids a transaction that has not settled. The ledger records captured money only: an authorization moved none.
 pub fn void(state: &mut State, id: &str, now: DateTime<Utc>) -> Result<FluidpayTransaction, FluidpayRefusal> {
     let index = index_of(state, id)?;
     let transaction = &mut state.fluidpay.transactions.all[index];
@@ -69,7 +69,7 @@ pub fn void(state: &mut State, id: &str, now: DateTime<Utc>) -> Result<FluidpayT
     Ok(transaction)
 }
 
-/// Gives settled money back, whole or in parts; answers the new transaction of type refund.
+/// Refunds settled money, whole or in parts. Returns the new transaction of type refund.
 pub fn refund(state: &mut State, id: &str, body: &WireBody, now: DateTime<Utc>) -> Result<FluidpayTransaction, FluidpayRefusal> {
     let index = index_of(state, id)?;
     let asked = amount_asked(body)?;
@@ -115,7 +115,7 @@ pub fn refund(state: &mut State, id: &str, body: &WireBody, now: DateTime<Utc>) 
     Ok(state.fluidpay.transactions.add(refund).clone())
 }
 
-/// The customer's bank takes the whole back, or with 0 gives it back.
+/// Disputes the whole amount of a settled transaction; 0 ends the dispute in the merchant's favour.
 pub fn dispute(state: &mut State, id: &str, amount: i64, now: DateTime<Utc>) -> bool {
     let Some(index) = state.fluidpay.transactions.index_of(id) else { return false };
     let transaction = &mut state.fluidpay.transactions.all[index];

@@ -8,7 +8,7 @@ use super::{
     transaction::{FluidpayTransaction, TransactionKind, TransactionStatus, Transactions},
 };
 
-/// Everything FluidPay knows.
+/// What FluidPay remembers.
 #[derive(Debug, Default)]
 pub struct FluidpayState {
     pub transactions: Transactions,
@@ -17,7 +17,7 @@ pub struct FluidpayState {
 }
 
 impl FluidpayState {
-    /// References and amounts that are authorized, neither captured nor voided, oldest first.
+    /// Authorizations that are neither captured nor voided: reference and amount, oldest first.
     pub fn authorized(&self) -> Vec<(String, i64)> {
         let held = |transaction: &&FluidpayTransaction| {
             transaction.kind == TransactionKind::Authorize && transaction.status == TransactionStatus::Authorized

@@ -1,4 +1,4 @@
-//! Stored customers that no call made: one for each outcome from the start, any number on request, one for a charge that asks for it.
+//! Customers that are stored without a call to a customer path: fixtures, tokens in bulk, and the vault record of a charge.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ fn make_customer(state: &mut State, id: &str, card_number: &str, behaviour: Opti
     let mut customer = StoredCustomer::new(id.to_owned(), now);
     let instrument_id = state.ids.fluidpay(now);
     customer.add_instrument(instrument_id, (behaviour.unwrap_or(by_number), face), now);
-    // A fixture that is there already stays as it is.
+    // A customer of this id that exists already stays as it is.
     let _ = state.fluidpay.customers.add(customer);
 }
 

@@ -1,4 +1,4 @@
-//! FluidPay transactions as kept and as answered, with the indexes that make every look-up flat.
+//! FluidPay transactions as they are stored and answered, with indexes, so that no look-up reads them all.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{super::body::or_default, account::USER_ID, instrument::Face};
 use crate::domain::money::Currency;
 
-/// What a transaction is.
+/// The type of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TransactionKind {
@@ -20,7 +20,7 @@ pub enum TransactionKind {
     Verification,
 }
 
-/// Where a transaction stands.
+/// The status of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TransactionStatus {
@@ -31,7 +31,7 @@ pub enum TransactionStatus {
     Voided,
     Refunded,
     PartiallyRefunded,
-    /// Taken back by the customer's bank.
+    /// The customer's bank took the money back.
     Returned,
 }
 
@@ -65,7 +65,7 @@ pub struct Address {
     pub email: String,
 }
 
-/// The parts of a transaction that are kept and echoed just as they were sent.
+/// The fields of a transaction that are stored and echoed as they were sent.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Particulars {
@@ -105,7 +105,7 @@ pub struct Particulars {
     pub billing_method: String,
 }
 
-/// A transaction as kept; its serialized form is what the gateway answers.
+/// A stored transaction. Its serialized form is the gateway's answer.
 #[derive(Debug, Clone, Serialize)]
 pub struct FluidpayTransaction {
     pub id: String,
@@ -153,7 +153,7 @@ fn lower_case<S: Serializer>(currency: &Currency, serializer: S) -> Result<S::Ok
 }
 
 impl FluidpayTransaction {
-    /// A transaction that is nothing yet: declined, with no money on it.
+    /// A new transaction before it is decided: declined, without any money.
     pub fn blank(id: String, kind: TransactionKind, amount: i64, currency: Currency, now: DateTime<Utc>) -> Self {
         Self {
             id,
@@ -252,7 +252,7 @@ fn meaning(code: u16) -> &'static str {
     RESPONSE_CODES.iter().find(|(known, _)| *known == code).map_or("DECLINE", |(_, text)| text)
 }
 
-/// All transactions, oldest first, and the ways to find one without reading the others.
+/// All transactions, oldest first, with indexes by id, order, customer and idempotency key.
 #[derive(Debug, Default)]
 pub struct Transactions {
     pub all: Vec<FluidpayTransaction>,
@@ -265,9 +265,9 @@ pub struct Transactions {
 }
 
 impl Transactions {
-    /// Adds a transaction; its idempotency key, if any, replays it from now on.
+    /// Adds a transaction. From now on its idempotency key, if it has one, replays it.
     pub fn add(&mut self, mut transaction: FluidpayTransaction) -> &FluidpayTransaction {
-        // `all` is searched by date, so dates must not fall, even when the wall clock steps back.
+        // `all` is searched by date, so dates must never fall, even if the wall clock steps back.
         if let Some(last) = self.all.last() {
             transaction.created_at = transaction.created_at.max(last.created_at);
         }
@@ -286,7 +286,7 @@ impl Transactions {
         &self.all[index]
     }
 
-    /// The transaction this idempotency key made, while its window lasts.
+    /// The transaction that this idempotency key made, as long as the key replays.
     pub fn replay(&self, key: &str, now: DateTime<Utc>) -> Option<&FluidpayTransaction> {
         let (index, ends) = self.by_key.get(key)?;
         (now < *ends).then(|| &self.all[*index])
@@ -314,7 +314,7 @@ impl Transactions {
         }
     }
 
-    /// Called whenever a transaction may have become pending settlement.
+    /// To be called after each change that may have made a transaction pending settlement.
     pub fn settle_or_queue(&mut self, index: usize) {
         if self.all[index].status != TransactionStatus::PendingSettlement {
             return;
@@ -327,12 +327,12 @@ impl Transactions {
         }
     }
 
-    /// Settles everything that is pending; returns how many.
+    /// Settles everything that is pending settlement; returns the number.
     pub fn settle(&mut self, now: DateTime<Utc>) -> usize {
         let mut settled = 0;
         for index in std::mem::take(&mut self.unsettled) {
             let transaction = &mut self.all[index];
-            // Voided since it was queued.
+            // Otherwise it was voided after it was queued.
             if transaction.status == TransactionStatus::PendingSettlement {
                 settle(transaction, now);
                 settled += 1;

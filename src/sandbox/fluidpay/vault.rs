@@ -182,7 +182,7 @@ fn show(customer: &StoredCustomer) -> Value {
         .collect();
     let of_kind = |kind| {
         let shown: Vec<_> = customer.instruments.iter().filter(|i| i.kind() == kind).map(show_instrument).collect();
-        // Clients choke on an empty list of bank accounts.
+        // Clients fail on an empty list of bank accounts.
         if shown.is_empty() { Value::Null } else { Value::Array(shown) }
     };
     json!({

@@ -1,4 +1,4 @@
-//! Paylike's accounts: apps and their keys, merchants, who may use them.
+//! Paylike's accounts: apps with their keys, merchants, and which app may use which merchant.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::domain::money::Currency;
 
-/// Makes an app with a fresh key; needs no key itself.
+/// Makes an app with a fresh key.
 pub fn create_app(state: &mut State, body: &WireBody, now: DateTime<Utc>) -> Result<Value, PaylikeRefusal> {
     let mut invalid = InvalidFields::default();
     let name = invalid.take("name", body.text("name")).map(str::to_owned);
@@ -33,7 +33,7 @@ pub fn add_app(state: &mut State, id: RawId, key: String, name: Option<String>, 
     state.paylike.keys.insert(key, id);
 }
 
-/// Makes a merchant that belongs to the app which asked.
+/// Makes a merchant that the calling app may use.
 pub fn create_merchant(state: &mut State, app: RawId, body: &WireBody, now: DateTime<Utc>) -> Result<Value, PaylikeRefusal> {
     let mut invalid = InvalidFields::default();
     let currency: Option<Currency> = invalid.require("currency", body.text("currency")).parse().ok();
@@ -92,7 +92,7 @@ pub fn unlink(state: &mut State, app: RawId, merchant: RawId) -> Result<(), Payl
     Ok(())
 }
 
-/// Changes what of a merchant may change: name, email, descriptor.
+/// Changes the fields of a merchant that may change: name, email, descriptor.
 pub fn update_merchant(merchant: &mut Merchant, body: &WireBody) -> Result<(), PaylikeRefusal> {
     let mut invalid = InvalidFields::default();
     let name = invalid.take("name", body.text("name"));
@@ -111,7 +111,7 @@ pub fn update_merchant(merchant: &mut Merchant, body: &WireBody) -> Result<(), P
     Ok(())
 }
 
-/// Invites a user; inviting again changes nothing.
+/// Invites a user. A second invitation changes nothing.
 pub fn add_user(state: &mut State, merchant: RawId, body: &WireBody, now: DateTime<Utc>) -> Result<Value, PaylikeRefusal> {
     let mut invalid = InvalidFields::default();
     let email = invalid.require("email", body.text("email")).to_owned();

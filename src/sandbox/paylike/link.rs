@@ -1,4 +1,4 @@
-//! The customer at Paylike's payment page, played by a switch: opens a link and reserves what it says.
+//! The customer at Paylike's payment page, played by a switch: opens a payment link and authorizes its amount.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::domain::money::{Currency, MAX_AMOUNT_MINOR};
 
-/// Pays by a link, or says why the page would not. Answers the transaction's id; nothing is captured yet.
+/// Authorizes the amount of a payment link and returns the transaction's id, or says why the page would refuse. Captures nothing.
 pub fn pay(state: &mut State, link: &str, decline: Option<u16>, now: DateTime<Utc>) -> Result<String, String> {
     let query = link.strip_prefix("https://pos.paylike.io/?").ok_or("this is no payment link")?;
     let query = WireBody::form(query.as_bytes());

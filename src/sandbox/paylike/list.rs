@@ -1,4 +1,4 @@
-//! Paylike's lists: paged by id, newest first, one element on each line, as the line-reading clients need them.
+//! Paylike's lists: paged by id, newest first, one element on each line, because its clients read line by line.
 
 use std::{
     collections::BTreeSet,
@@ -17,7 +17,7 @@ use super::{
     refusal::{InvalidFields, PaylikeRefusal},
 };
 
-/// The part of a list that was asked for.
+/// The part of a list that a call asks for.
 #[derive(Debug)]
 pub struct Window {
     limit: usize,
@@ -50,7 +50,7 @@ impl Window {
         Ok(Self { limit: usize::try_from(limit).unwrap_or_default(), before, after, filter })
     }
 
-    /// Walks the ids of this window and shows what the filter keeps. `after` alone turns the order round.
+    /// Shows the elements of this window that pass the filter, newest first. With `after` alone, oldest first.
     pub fn page(&self, ids: &BTreeSet<RawId>, show: impl Fn(&RawId) -> Option<Value>) -> Reply {
         let range = ids.range((self.after.map_or(Unbounded, Excluded), self.before.map_or(Unbounded, Excluded)));
         let kept = |id: &RawId| show(id).filter(|element| self.keeps(element));
@@ -76,7 +76,7 @@ impl Window {
     }
 }
 
-/// `[`, one element per line, `]`. The empty list keeps its line break: the node client reads `[]` as one element.
+/// `[`, one element per line, `]`. The empty list has a line break too: without it the node client reads `[]` as one element.
 pub fn lines(elements: &[Value]) -> Reply {
     let mut body = String::from("[\n");
     for (place, element) in elements.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The pretend Paylike: its paths at the root, its keys, and what a fault can be aimed at.
+//! The pretend Paylike: its paths at the root, its keys, and what a call is about, so that faults can be limited to it.
 
 mod accounts;
 mod link;
@@ -66,6 +66,7 @@ fn route(state: &mut State, call: &IncomingCall, decline: Option<u16>, now: Date
     }
 }
 
+/// The paths below a merchant that the app may use.
 fn of_merchant(
     state: &mut State,
     call: &IncomingCall,
@@ -217,7 +218,7 @@ fn allowed(paylike: &PaylikeState, app: RawId, merchant: RawId) -> Result<(), Pa
     if merchant.apps.contains(&app) { Ok(()) } else { Err(PaylikeRefusal::Forbidden) }
 }
 
-/// What this call does, to what.
+/// What this call does, and which token, transaction, reference and amount it is about.
 pub fn aim(paylike: &PaylikeState, call: &IncomingCall) -> (CallOperation, Target) {
     let mut target = Target { amount: call.body.integer("amount").ok().flatten(), ..Target::default() };
     let segments = call.segments();

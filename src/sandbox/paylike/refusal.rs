@@ -1,4 +1,4 @@
-//! Paylike's failures: the two shapes of a 400, and the plain ones.
+//! Paylike's failures: the two forms of a 400, and failures with a message only.
 
 use axum::http::StatusCode;
 use serde::Serialize;
@@ -9,14 +9,14 @@ use super::super::{body::WrongType, reply::Reply};
 /// Why a call was refused.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PaylikeRefusal {
-    /// 400 with an array of these.
+    /// 400 with an array: each field that is wrong.
     Invalid(Vec<InvalidField>),
-    /// 400 with an object: the card was asked and said no.
+    /// 400 with an object: the card was declined.
     Declined(ProcessingError),
     Unauthorized,
     Forbidden,
     NotFound,
-    /// What was asked has already happened.
+    /// The call asks for something that has already happened.
     Conflict(&'static str),
 }
 
@@ -33,18 +33,18 @@ impl InvalidField {
     }
 }
 
-/// A processing error.
+/// Why a card was declined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ProcessingError {
     pub code: u16,
     pub message: &'static str,
-    /// The payer can do something about it.
+    /// Whether the payer can solve it.
     pub client: bool,
-    /// The merchant can.
+    /// Whether the merchant can solve it.
     pub merchant: bool,
 }
 
-/// Processing errors by code: the text, and whose turn it is (`c` payer, `m` merchant).
+/// Processing errors: code, text, and who can solve it (`c` the payer, `m` the merchant).
 pub const CODES: [(u16, &str, char); 31] = [
     (1, "Invalid card details", 'c'),
     (2, "Invalid card number", 'c'),
@@ -104,7 +104,7 @@ impl PaylikeRefusal {
     }
 }
 
-/// Collects everything wrong with a body, so that one answer names it all.
+/// Collects every wrong field of a body, so that one answer names them all.
 #[derive(Debug, Default)]
 pub struct InvalidFields(Vec<InvalidField>);
 
@@ -113,7 +113,7 @@ impl InvalidFields {
         self.0.push(InvalidField::new(field, message));
     }
 
-    /// The value, or its default and a note.
+    /// The value of a field. If its type is wrong, notes that and returns the default.
     pub fn take<T: Default>(&mut self, field: &str, read: Result<Option<T>, WrongType>) -> Option<T> {
         read.unwrap_or_else(|wrong| {
             self.add(field, wrong.0);
@@ -121,7 +121,7 @@ impl InvalidFields {
         })
     }
 
-    /// As [`InvalidFields::take`], and absence is a fault too.
+    /// Like [`InvalidFields::take`], for a field that must not be missing.
     pub fn require<T: Default>(&mut self, field: &str, read: Result<Option<T>, WrongType>) -> T {
         self.take(field, read).unwrap_or_else(|| {
             self.add(field, "is required");

@@ -1,4 +1,4 @@
-//! What Paylike knows: apps, merchants, transactions, lines, saved cards, each under its rising id.
+//! What Paylike keeps: apps, merchants, transactions, balance lines and saved cards, each under its rising id.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::domain::money::Currency;
 
-/// Everything Paylike knows.
+/// What Paylike remembers.
 #[derive(Debug, Default)]
 pub struct PaylikeState {
     pub apps: HashMap<RawId, PaylikeApp>,
@@ -22,7 +22,7 @@ pub struct PaylikeState {
     pub cards: HashMap<RawId, SavedCard>,
 }
 
-/// A machine with a key.
+/// A program that calls Paylike with a key.
 #[derive(Debug)]
 pub struct PaylikeApp {
     pub name: Option<String>,
@@ -30,7 +30,7 @@ pub struct PaylikeApp {
     pub merchants: BTreeSet<RawId>,
 }
 
-/// A merchant account and what belongs to it.
+/// A merchant account, its users, and the ids of what belongs to it.
 #[derive(Debug)]
 pub struct Merchant {
     pub name: Option<String>,
@@ -49,7 +49,7 @@ pub struct Merchant {
     pub lines: BTreeSet<RawId>,
 }
 
-/// What may be known of a card.
+/// The parts of a card that may be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CardDetails {
     pub bin: &'static str,
@@ -61,7 +61,7 @@ pub struct CardDetails {
 /// The one card behind every transaction of the sandbox.
 pub const CARD: CardDetails = CardDetails { bin: "410000", last4: "0000", expiry: "2066-08-31T23:59:59.999Z", scheme: "visa" };
 
-/// A saved card; only its origin matters.
+/// A saved card: the transaction that it was saved from, which pays for it.
 #[derive(Debug)]
 pub struct SavedCard {
     pub merchant: RawId,
@@ -69,7 +69,7 @@ pub struct SavedCard {
     pub notes: Option<String>,
 }
 
-/// An authorization and what became of it.
+/// An authorization, and what was captured, refunded, voided and disputed of it.
 #[derive(Debug)]
 pub struct PaylikeTransaction {
     pub merchant: RawId,
@@ -85,7 +85,7 @@ pub struct PaylikeTransaction {
     pub custom: Option<Value>,
     pub recurring: bool,
     pub error: Option<ProcessingError>,
-    /// What later transactions from this one get, unless something else decides.
+    /// The code that later transactions from this one are declined with, if neither fault, script nor amount decides.
     pub decline: Option<u16>,
     pub trail: Vec<Trail>,
 }
@@ -98,7 +98,7 @@ pub enum Action {
     Void,
 }
 
-/// One thing that happened to an authorization.
+/// A record of one action on an authorization.
 #[derive(Debug)]
 pub struct Trail {
     pub action: Action,
@@ -120,7 +120,7 @@ pub struct BalanceLine {
 }
 
 impl PaylikeState {
-    /// References and amounts that are authorized, neither captured nor voided, oldest first; without a reference nobody asks for them.
+    /// Authorizations with a reference that are neither captured nor voided: reference and amount, oldest first.
     pub fn authorized(&self) -> Vec<(String, i64)> {
         let mut found: Vec<_> = self.transactions.iter().filter(|(_, transaction)| transaction.pending() > 0).collect();
         found.sort_unstable_by_key(|(id, _)| **id);
@@ -138,7 +138,7 @@ impl Action {
         }
     }
 
-    /// What it does to the merchant's balance; the sandbox takes no fees.
+    /// The change to the merchant's balance. The sandbox takes no fees.
     fn balance(self, amount: i64) -> i64 {
         match self {
             Self::Capture => amount,
@@ -159,7 +159,7 @@ impl PaylikeApp {
 }
 
 impl Merchant {
-    /// The public key, made from the id: the sandbox never checks it.
+    /// Shows a merchant. Its public key is made from its id.
     pub fn show(&self, id: &RawId) -> Value {
         let id = object_id(*id);
         json!({

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::domain::money::Currency;
 
-/// Installs the app, the two test merchants and their earlier transactions.
+/// Stores the app, the two test merchants and their earlier transactions.
 pub fn install(state: &mut State, now: DateTime<Utc>) {
     let id = |text: &str| parse_object_id(text).unwrap_or_default();
     let app = id(fixtures::PAYLIKE_APP);

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::domain::money::{Currency, MAX_AMOUNT_MINOR};
 
-/// Reserves money on the card behind an earlier transaction. A declined attempt is kept too, and listed as unsuccessful.
+/// Authorizes money on the card of an earlier transaction. A declined attempt is stored too, and listed as unsuccessful.
 pub fn create(
     state: &mut State,
     merchant_id: RawId,
@@ -52,7 +52,7 @@ pub fn create(
     };
     let inherited = prior.decline;
     let (test, descriptor) = (merchant.test, descriptor.unwrap_or_else(|| merchant.descriptor.clone()));
-    // A fault beats a script, a script beats a magic amount, a magic amount beats the card.
+    // A decline fault wins over a script, a script over a declined amount, a declined amount over the card.
     let code = match forced.or_else(|| state.scripts.next(&token, amount, 7)) {
         Some(0) => None,
         Some(code) => Some(code),
@@ -80,7 +80,7 @@ pub fn create(
     code.map_or(Ok(id), |code| Err(PaylikeRefusal::Declined(ProcessingError::of(code))))
 }
 
-/// Files a transaction under its merchant.
+/// Stores a transaction and lists it at its merchant.
 pub fn insert(state: &mut State, id: RawId, transaction: PaylikeTransaction) {
     if let Some(merchant) = state.paylike.merchants.get_mut(&transaction.merchant) {
         merchant.transactions.insert(id);
@@ -88,7 +88,8 @@ pub fn insert(state: &mut State, id: RawId, transaction: PaylikeTransaction) {
     state.paylike.transactions.insert(id, transaction);
 }
 
-/// Stores a first payment that the customer made by hand and that was captured: a token for later ones. The ledger has no entry of it.
+/// Stores a first payment, made by hand and captured, as a token for later ones.
+/// It is not in the ledger: the daemon did not ask for it.
 pub fn make_prior(state: &mut State, id: RawId, decline: Option<u16>, now: DateTime<Utc>) {
     const AMOUNT: i64 = 100;
     let merchant = parse_object_id(fixtures::PAYLIKE_MERCHANT).unwrap_or_default();
@@ -125,7 +126,7 @@ fn check_amount(invalid: &mut InvalidFields, amount: i64, body: &WireBody) {
     }
 }
 
-/// The token sent and the transaction behind it. `authorizationId` is another name for `transactionId`.
+/// The token that was sent, and the transaction that it names. `authorizationId` is another name for `transactionId`.
 fn prior_transaction(state: &State, merchant: RawId, body: &WireBody, invalid: &mut InvalidFields) -> Option<(String, RawId)> {
     let paylike = &state.paylike;
     let field = ["transactionId", "authorizationId", "cardId"].into_iter().find(|field| body.get(field).is_some());
@@ -146,7 +147,7 @@ fn prior_transaction(state: &State, merchant: RawId, body: &WireBody, invalid: &
     Some((token, owned?))
 }
 
-/// Captures, refunds or voids a part of a transaction. All amounts are settled here, under the caller's lock.
+/// Captures, refunds or voids an amount of a transaction.
 pub fn act(state: &mut State, id: RawId, action: Action, body: &WireBody, now: DateTime<Utc>) -> Result<(), PaylikeRefusal> {
     let mut invalid = InvalidFields::default();
     let amount = invalid.require("amount", body.integer("amount"));
@@ -177,7 +178,7 @@ pub fn act(state: &mut State, id: RawId, action: Action, body: &WireBody, now: D
     let moved = match action {
         Action::Capture => Some(Movement::Capture),
         Action::Refund => Some(Movement::Refund),
-        // Only a reservation is released.
+        // A void moves no money: it only ends an authorization.
         Action::Void => None,
     };
     let line_id = moved.map(|_| state.ids.next(now));
@@ -201,7 +202,7 @@ pub fn act(state: &mut State, id: RawId, action: Action, body: &WireBody, now: D
     Ok(())
 }
 
-/// From now on so much is disputed; 0 ends it.
+/// Disputes this amount of a transaction; 0 ends the dispute. False if it has not so much that can be disputed.
 pub fn dispute(state: &mut State, id: &str, amount: i64, now: DateTime<Utc>) -> bool {
     let Some(id) = parse_object_id(id) else { return false };
     let Some(transaction) = state.paylike.transactions.get_mut(&id) else { return false };

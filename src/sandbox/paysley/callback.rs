@@ -1,4 +1,4 @@
-//! Paysley's call to the merchant: a form with one field, `response`, holding JSON. Unsigned, as the real one is.
+//! Paysley's call to the merchant: a form whose one field, `response`, holds JSON. It is not signed, like the real one.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::state::{PaysleyPayment, PaysleyRequest, major, transaction_id};
 
-/// One call to be made.
+/// A call to the merchant, ready to be sent.
 #[derive(Debug, Clone)]
 pub struct Callback {
     pub url: String,
@@ -15,7 +15,7 @@ pub struct Callback {
 }
 
 impl Callback {
-    /// None where nobody wants to be called.
+    /// The call about a payment. None if the request names no address.
     pub fn about(payment: &PaysleyPayment, request: &PaysleyRequest) -> Option<Self> {
         if request.response_url.is_empty() {
             return None;
@@ -41,7 +41,7 @@ impl Callback {
         Some(Self { url: request.response_url.clone(), reference: payment.reference.clone(), body })
     }
 
-    /// Sends it once. Nobody hears whether it arrived.
+    /// Sends the call once, and ignores whether it arrives.
     pub async fn send(&self) {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let Ok(client) = reqwest::Client::builder().timeout(Duration::from_secs(5)).build() else { return };

@@ -1,4 +1,5 @@
-//! The pretend Paysley (and Kurv, its other name, without the `/v2`): customers are asked by e-mail, SMS or link, and pay by hand.
+//! The pretend Paysley (and Kurv, its other name, without the `/v2`):
+//! customers are asked by e-mail, SMS or link, and pay by hand.
 
 mod callback;
 mod payments;
@@ -23,7 +24,7 @@ pub use callback::Callback;
 pub use payments::{Pay, dispute, pay, run_schedules};
 pub use state::AskedPayment;
 
-/// Whether a path without `/v2` is one of Paysley's.
+/// Whether a path without `/v2` belongs to Paysley.
 pub fn owns(path: &str) -> bool {
     let first = path.split('/').find(|part| !part.is_empty());
     matches!(first, Some("payment-requests" | "payments" | "refunds" | "captures"))
@@ -44,7 +45,7 @@ pub fn describe() -> Value {
 pub fn answer(state: &mut State, call: &IncomingCall, now: DateTime<Utc>) -> Reply {
     match route(state, call, now) {
         Ok(mut body) => {
-            // Its plugins look for either word.
+            // Paysley's plugins look for either word.
             for (field, word) in [("result", "success"), ("status", "success")] {
                 if body.get(field).is_none() {
                     body[field] = json!(word);

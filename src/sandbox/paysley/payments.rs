@@ -1,4 +1,5 @@
-//! Payments made through links: by the customer, whom the switches play, and by the gateway's own schedules; refunds and captures.
+//! Payments through payment links: by customers, whom the switches play, and
+//! by the gateway's own schedules; refunds and captures.
 
 use chrono::{DateTime, Months, TimeDelta, Utc};
 use serde::Deserialize;
@@ -22,11 +23,11 @@ use crate::domain::money::Currency;
 #[serde(default, deny_unknown_fields)]
 pub struct Pay {
     pub transaction_id: Option<String>,
-    /// The newest link with this reference that is still there.
+    /// Names the newest link with this reference that was not deleted.
     pub reference: Option<String>,
-    /// `approve` when left out, or `decline`.
+    /// `approve` if left out, or `decline`.
     pub outcome: Option<PayOutcome>,
-    /// Minor units, where the customer pays another amount than was asked.
+    /// Minor units, if the customer pays another amount than the link asks for.
     pub amount: Option<i64>,
     pub currency: Option<Currency>,
 }
@@ -38,7 +39,7 @@ pub enum PayOutcome {
     Decline,
 }
 
-/// Pays, or says why nobody could. Answers the payment's id and whom to tell.
+/// Pays a link, or says why it cannot be paid. Returns the payment's id and the call to the merchant, if one is wanted.
 pub fn pay(state: &mut State, pay: &Pay, now: DateTime<Utc>) -> Result<(String, Option<Callback>), String> {
     let paysley = &state.paysley;
     let number = match (&pay.transaction_id, &pay.reference) {
@@ -71,14 +72,14 @@ pub fn pay(state: &mut State, pay: &Pay, now: DateTime<Utc>) -> Result<(String, 
     Ok(record(state, number, kind, amount, currency, approved, scheduled, now))
 }
 
-/// Where every token is known, every customer who is asked pays at once, or is declined as often as the others. Nobody is called back.
+/// In a simulation every customer pays a new link at once, or is declined at the simulation's rate. The merchant is not called.
 pub fn pay_by_itself(state: &mut State, now: DateTime<Utc>) {
     let Some((number, request)) = state.paysley.requests.last_key_value() else { return };
     let token = request.fields.get("email").and_then(Value::as_str).unwrap_or_default().to_owned();
     let declined = state.scripts.next(&format!("{token} {}", request.reference), request.amount, 202) != Some(0);
     let outcome = Some(if declined { PayOutcome::Decline } else { PayOutcome::Approve });
     let chosen = Pay { transaction_id: Some(super::state::transaction_id(*number)), outcome, ..Pay::default() };
-    // It was made a moment ago: nothing hinders its payment.
+    // Cannot fail: the link is new, so it is neither paid nor expired.
     let _ = pay(state, &chosen, now);
 }
 
@@ -132,7 +133,7 @@ fn write_entry(ledger: &mut Ledger, kind: Movement, payment: &PaysleyPayment, am
     });
 }
 
-/// Makes the recurring payments that fall due by an instant. Answers their ids and whom to tell.
+/// Makes the recurring payments that fall due by an instant. Returns their ids and the calls to the merchants.
 pub fn run_schedules(state: &mut State, until: DateTime<Utc>) -> Vec<(String, Option<Callback>)> {
     let mut due = Vec::new();
     for (number, request) in &mut state.paysley.requests {
@@ -162,7 +163,7 @@ fn next(schedule: &PaysleySchedule) -> Option<DateTime<Utc>> {
     schedule.start.checked_add_months(Months::new(months * schedule.made))
 }
 
-/// The history, newest first. Keywords are searched for in reference, e-mail and mobile number, anywhere in them.
+/// The payment history, newest first. Keywords match anywhere in reference, e-mail and mobile number.
 pub fn list(state: &PaysleyState, query: &WireBody) -> Result<Value, PaysleyRefusal> {
     let text = |field: &str| query.text(field).ok().flatten().filter(|text| !text.is_empty());
     let number = |field: &str, default: usize| match text(field) {
@@ -200,7 +201,7 @@ pub fn get(state: &PaysleyState, id: &str) -> Result<Value, PaysleyRefusal> {
     Ok(json!({ "payment": payment.show(&state.requests[&payment.request]) }))
 }
 
-/// Money on its way: what is asked for must be a number and still be there.
+/// The amount that a refund or capture asks for: a number, at most `left`.
 fn amount_of(body: &WireBody, payment: &PaysleyPayment, left: i64) -> Result<i64, PaysleyRefusal> {
     let Some(Value::Number(number)) = body.get("amount") else {
         return Err(PaysleyRefusal::field("amount", "amount is required."));
@@ -243,7 +244,7 @@ pub fn refund(state: &mut State, id: &str, body: &WireBody, now: DateTime<Utc>) 
     }))
 }
 
-/// From now on the customer's bank has so much back; 0 ends it.
+/// Charges this amount of a payment back; 0 ends the dispute. False if it has not so much that can be disputed.
 pub fn dispute(state: &mut State, id: &str, amount: i64, now: DateTime<Utc>) -> bool {
     let Some(payment) = state.paysley.payment_mut(id).filter(|payment| payment.approved && payment.of.is_none()) else {
         return false;
@@ -259,7 +260,7 @@ pub fn dispute(state: &mut State, id: &str, amount: i64, now: DateTime<Utc>) -> 
     true
 }
 
-/// Turns a preauthorized payment into money, once.
+/// Captures a preauthorized payment, once.
 pub fn capture(state: &mut State, id: &str, body: &WireBody, now: DateTime<Utc>) -> Result<Value, PaysleyRefusal> {
     let payment = state.paysley.payment_mut(id).filter(|payment| payment.approved && payment.kind == "CC.PA");
     let payment = payment.ok_or_else(|| PaysleyRefusal::missing("Payment not found."))?;

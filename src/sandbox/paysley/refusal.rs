@@ -1,4 +1,4 @@
-//! Paysley's failures: a field that is wrong, or a bare message.
+//! Paysley's failures: a field that is wrong, or a message only.
 
 use axum::http::StatusCode;
 use serde_json::json;
@@ -9,7 +9,7 @@ use super::super::reply::Reply;
 #[derive(Debug, PartialEq, Eq)]
 pub enum PaysleyRefusal {
     Forbidden,
-    /// 400, naming the field.
+    /// 400 with the name of the field.
     Field {
         field: String,
         message: String,

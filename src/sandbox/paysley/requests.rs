@@ -1,4 +1,4 @@
-//! Payment requests: made, changed and sent again, shown, taken back. Wrong fields are refused as the live system does.
+//! Payment requests: create, update and send again, show, delete. Wrong fields are refused as the live system refuses them.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
@@ -45,7 +45,7 @@ pub fn delete(state: &mut PaysleyState, id: &str) -> Result<Value, PaysleyRefusa
     Ok(json!({ "transaction_id": id }))
 }
 
-/// A request that anybody has tried to pay stays as it is.
+/// Refuses to change a request that somebody has tried to pay.
 fn unpaid(state: &PaysleyState, number: u64) -> Result<(), PaysleyRefusal> {
     if state.of_request(number).next().is_none() {
         return Ok(());
@@ -156,7 +156,7 @@ fn clone((name, value): (&String, &Value)) -> (String, Value) {
     (name.clone(), value.clone())
 }
 
-/// Only a JSON number is an amount; texts are refused, as the live system does.
+/// Reads an amount. Only a JSON number is one; the live system refuses texts too.
 fn money(body: &WireBody, field: &str, currency: Currency) -> Result<Option<i64>, PaysleyRefusal> {
     match body.get(field) {
         None => Ok(None),

@@ -1,4 +1,4 @@
-//! What Paysley knows: requests under their links, and the payments made through them.
+//! What Paysley keeps: payment requests, and the payments made through their links.
 
 use std::collections::BTreeMap;
 
@@ -8,20 +8,20 @@ use serde_json::{Map, Number, Value, json};
 
 use crate::domain::money::Currency;
 
-/// Everything Paysley knows.
+/// What Paysley remembers.
 #[derive(Debug, Default)]
 pub struct PaysleyState {
-    /// By the number in their transaction id.
+    /// Payment requests by the number in their transaction id.
     pub requests: BTreeMap<u64, PaysleyRequest>,
     /// Oldest first.
     pub payments: Vec<PaysleyPayment>,
     pub last: u64,
 }
 
-/// A link that somebody was sent.
+/// A payment request: a link that a customer was sent.
 #[derive(Debug)]
 pub struct PaysleyRequest {
-    /// What was sent, to be echoed.
+    /// The fields of the request as they were sent, to be echoed.
     pub fields: Map<String, Value>,
     pub reference: String,
     pub amount: i64,
@@ -43,7 +43,7 @@ pub struct PaysleySchedule {
     pub frequency: String,
     pub start: DateTime<Utc>,
     pub initial: Option<i64>,
-    /// None: until stopped.
+    /// The number of payments; none: until somebody stops them.
     pub total: Option<u32>,
     pub made: u32,
     /// The customer has agreed, and nobody has stopped it.
@@ -63,15 +63,15 @@ pub struct PaysleyPayment {
     pub approved: bool,
     pub captured: i64,
     pub refunded: i64,
-    /// What the customer's bank took back.
+    /// The amount that the customer's bank took back.
     pub charged_back: i64,
-    /// The payment that a refund is of.
+    /// The payment that this entry refunds; none if it is no refund.
     pub of: Option<String>,
     pub scheduled: bool,
     pub at: DateTime<Utc>,
 }
 
-/// What a customer was asked for, as the switches show it.
+/// A payment request as `/_sandbox/paysley` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AskedPayment {
     pub transaction_id: String,
@@ -80,7 +80,7 @@ pub struct AskedPayment {
     pub amount: i64,
     pub currency: Currency,
     pub channels: Vec<String>,
-    /// Messages sent: each channel but WEB, each time.
+    /// Messages sent over every channel but WEB.
     pub messages: u64,
     pub deleted: bool,
     pub paid: bool,
@@ -123,7 +123,7 @@ impl PaysleyState {
         self.payments.iter().filter(move |payment| payment.request == number)
     }
 
-    /// Whether somebody has paid by this link, so that it takes no other payment.
+    /// Whether this link was paid. It takes no second payment.
     pub fn is_paid(&self, number: u64) -> bool {
         self.of_request(number).any(|payment| payment.approved && payment.of.is_none())
     }
@@ -153,7 +153,7 @@ impl PaysleyRequest {
         self.fields.get(field).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// The answer to a create or an update: the echo, with the amount as a text.
+    /// The answer to a create or an update: the fields as sent, with the amount as a text.
     pub fn show_created(&self, number: u64) -> Value {
         let mut shown = self.fields.clone();
         let id = transaction_id(number);

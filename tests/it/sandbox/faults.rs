@@ -1,4 +1,4 @@
-//! Faults as a client meets them on the wire: an answer that never comes must not be an answer.
+//! Faults as a client sees them on the wire: a dropped answer must not send a single byte.
 
 use std::time::Duration;
 

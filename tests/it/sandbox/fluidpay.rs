@@ -19,7 +19,7 @@ fn with(mut body: Value, field: &str, value: impl Into<Value>) -> Value {
 #[tokio::test]
 async fn fifty_requests_with_one_key_make_one_charge() {
     let world = Arc::new(World::new().await);
-    // One of them is held up before processing: it must find what the others did.
+    // One of the calls is delayed before it is processed: it must see what the others did.
     world.switch("POST", "/faults", json!({ "fault": "delay:100" })).await;
     let body = with(sale(APPROVE, "IDEM", 900), "idempotency_key", "5e0c6b5e-8f4e-4d7c-9a53-2f1c3f7a0b11");
     let tasks: Vec<_> = (0..50)
@@ -177,7 +177,7 @@ async fn customers_behave_by_their_test_card_and_their_number_is_forgotten() {
     let id = old["data"]["id"].as_str().expect("id").to_owned();
     assert_eq!(world.sale(&id, "C1", 100).await["response_code"], 202);
 
-    // A second card, made the default, pays from then on.
+    // A second card becomes the default and pays from then on.
     let (_, added) =
         world.fluidpay("POST", &format!("/customer/{id}/paymentmethod/card"), card("4111111111111111")["card"].clone()).await;
     let update = json!({ "payment_method_id": added["data"]["card"]["id"] });

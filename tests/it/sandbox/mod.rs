@@ -39,7 +39,7 @@ impl World {
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
         let now = Arc::new(|| Clock::System.now());
         let running = sandbox::start(free, now, options).await.expect("a free port");
-        // A second installation fails, and the first is as good.
+        // A second installation fails; the first one serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().timeout(Duration::from_secs(20)).build().expect("client");
         Self { running, client }
@@ -51,25 +51,25 @@ impl World {
         if body.is_null() { request } else { request.json(body) }.send().await
     }
 
-    /// A FluidPay call that is answered: the status and the body.
+    /// Makes a FluidPay call that must be answered. Returns status and body.
     pub async fn fluidpay(&self, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
         let method = method.parse().expect("method");
         read(self.send(method, &format!("/api{path}"), FLUIDPAY_KEY, &body).await.expect("answer")).await
     }
 
-    /// A Paylike call that is answered: the status and the body.
+    /// Makes a Paylike call that must be answered. Returns status and body.
     pub async fn paylike(&self, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
         let method = method.parse().expect("method");
         read(self.send(method, path, &paylike_authorization(), &body).await.expect("answer")).await
     }
 
-    /// A Paysley call that is answered: the status and the body. The path has its prefix, where it has one.
+    /// Makes a Paysley call that must be answered. Returns status and body. The path includes the prefix, if any.
     pub async fn paysley(&self, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
         let method = method.parse().expect("method");
         read(self.send(method, path, &format!("Bearer {PAYSLEY_KEY}"), &body).await.expect("answer")).await
     }
 
-    /// A call to the switches that must succeed; its `data`.
+    /// Makes a call to the switches that must succeed. Returns its `data`.
     pub async fn switch(&self, method: &str, path: &str, body: Value) -> Value {
         let method = method.parse().expect("method");
         let answer = self.send(method, &format!("/_sandbox{path}"), "", &body).await.expect("answer");
@@ -78,14 +78,14 @@ impl World {
         body.get("data").cloned().unwrap_or(body)
     }
 
-    /// A sale on this token that must be answered: `data`.
+    /// Makes a sale with this token that must be answered. Returns its `data`.
     pub async fn sale(&self, token: &str, order_id: &str, amount: i64) -> Value {
         let (status, body) = self.fluidpay("POST", "/transaction", sale(token, order_id, amount)).await;
         assert_eq!((status, &body["status"]), (StatusCode::OK, &json!("success")), "{body}");
         body["data"].clone()
     }
 
-    /// A Paylike authorization that must be approved: its id.
+    /// Makes a Paylike authorization that must be approved. Returns its id.
     pub async fn authorize(&self, reference: &str, amount: i64) -> String {
         let path = format!("/merchants/{MERCHANT}/transactions");
         let (status, body) = self.paylike("POST", &path, authorization(PRIOR, reference, amount)).await;

@@ -1,4 +1,4 @@
-//! The pretend Paylike: lists byte by byte, amounts that cannot be spent twice, both shapes of a 400.
+//! The pretend Paylike: lists byte by byte, amounts that cannot be spent twice, both forms of a 400.
 
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ async fn lists_are_paged_by_id_and_after_turns_them_round() {
     assert_eq!(page(&format!("limit=2&before={}", ids[3])).await, [2, 1]);
     assert_eq!(page(&format!("limit=2&after={}", ids[1])).await, [2, 3]);
     assert_eq!(page(&format!("limit=9&after={}&before={}", ids[0], ids[4])).await, [3, 2, 1]);
-    // An id made from a date alone is a cursor too.
+    // An id that is made from a date alone is a cursor too.
     assert_eq!(page(&format!("limit=9&after={}0000000000000000", &ids[0][..8])).await, [0, 1, 2, 3, 4]);
     let (status, faults) = world.paylike("GET", &transactions(), Value::Null).await;
     assert_eq!((status, &faults[0]["field"]), (BAD, &json!("limit")));
@@ -121,7 +121,7 @@ async fn a_400_is_a_list_of_fields_or_a_processing_error() {
     let (status, error) = world.paylike("POST", &transactions(), declined).await;
     assert_eq!((status, &error["code"], &error["client"], &error["merchant"]), (BAD, &json!(7), &json!(true), &json!(false)));
     assert_eq!(world.paylike("POST", &transactions(), authorization(PRIOR, "E2", 3_000_006)).await.1["code"], 6);
-    // A declined attempt is on record, and cannot be captured.
+    // A declined attempt is stored, and cannot be captured.
     let (_, listed) = world.paylike("GET", &format!("{}?limit=1", transactions()), Value::Null).await;
     assert_eq!((&listed[0]["successful"], &listed[0]["custom"]["reference"]), (&json!(false), &json!("E2")));
     let path = format!("/transactions/{}/captures", listed[0]["id"].as_str().expect("id"));

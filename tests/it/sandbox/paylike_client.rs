@@ -9,10 +9,10 @@ use super::World;
 /// How long an installation or a script may take.
 const TIMEOUT: Duration = Duration::from_secs(90);
 const SCRIPT: &str = include_str!("paylike_client.js");
-/// Loaded before the package's own suite, which knows no address but the real one.
+/// Loaded before the package's own suite, which calls the real address; this sends the calls to the sandbox.
 const REDIRECT: &str = include_str!("paylike_redirect.js");
 
-/// Says that the test was left out; where it must run, fails.
+/// Reports that the test was skipped; fails where it must run.
 fn left_out(reason: &str) {
     assert!(env::var("CI").as_deref() != Ok("true"), "the Paylike client test must run here: {reason}");
     println!("left out: the unmodified Paylike node client ({reason})");

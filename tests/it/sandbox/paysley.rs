@@ -1,4 +1,4 @@
-//! The pretend Paysley: both styles of path, amounts as it writes and takes them, the customer's part, the unsigned callback.
+//! The pretend Paysley: both styles of path, its format of amounts, the customer who pays, the unsigned callback.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn asked(world: &World, reference: &str, more: Value) -> String {
     body["transaction_id"].as_str().expect("id").to_owned()
 }
 
-/// A merchant's own server: what it is called with.
+/// A merchant's own server, which records the calls that it gets.
 async fn merchant() -> (String, mpsc::UnboundedReceiver<String>) {
     let (sender, heard) = mpsc::unbounded_channel();
     let hear = async |State(sender): State<mpsc::UnboundedSender<String>>, body: String| sender.send(body).expect("heard");

@@ -33,7 +33,7 @@ async fn faults(config: &Config) -> Vec<String> {
     faults
 }
 
-/// Without its calendar, a subscription would be charged on bank holidays and nobody would notice.
+/// Calendars that the database names and the settings lack: without them, subscriptions would be charged on bank holidays.
 async fn missing_calendars(config: &Config, db: &Db) -> store::Result<Vec<String>> {
     let mut named = store::calendars::in_use(db).await?;
     named.retain(|name| !config.billing.holidays.contains_key(name));

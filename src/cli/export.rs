@@ -53,7 +53,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let read = tables::read(&db, wanted, |table, row| sheets.write(table, row)).await;
     db.close().await;
     match read.and_then(|()| sheets.close()) {
-        // Whoever reads our stdout has seen enough.
+        // The reader of our stdout has stopped reading: no fault.
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) => Ok(()),
         done => done,
     }
@@ -68,10 +68,10 @@ fn chosen(name: Option<&str>) -> anyhow::Result<Vec<&'static Table>> {
     Ok(found)
 }
 
-/// Where rows go: one sheet for each table, or a single one for all.
+/// Where rows go: one sheet for each table, or one sheet for all tables.
 struct Sheets {
     sheets: Vec<(&'static str, Sheet)>,
-    /// Files by their names for the time being and at the end.
+    /// Each file by its temporary and its final name.
     files: Vec<(PathBuf, PathBuf)>,
     rows: u64,
 }
@@ -108,7 +108,7 @@ impl Sheets {
         self.sheets[place].1.write(table, &row)
     }
 
-    /// Puts everything in its place.
+    /// Completes every sheet and gives each file its final name.
     fn close(self) -> anyhow::Result<()> {
         for (_, sheet) in self.sheets {
             match sheet {
@@ -126,7 +126,7 @@ impl Sheets {
     }
 }
 
-/// Names and tokens of customers are for their owner's eyes only.
+/// A new file that only its owner can read: it holds names and tokens of customers.
 fn private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }

@@ -1,4 +1,4 @@
-//! `rebilld keys`: API keys made and revoked on the machine itself, for the first one and for when all are lost.
+//! `rebilld keys`: creates and revokes API keys on the machine itself: the first key, or a new one when all are lost.
 
 use clap::Subcommand;
 

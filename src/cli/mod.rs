@@ -1,4 +1,4 @@
-//! The door of the command line: one sentence for each fault on stderr, and an exit code that scripts can rely on.
+//! The command line: one sentence for each fault on stderr, and an exit code that scripts can rely on.
 
 mod bench;
 mod check;
@@ -108,7 +108,7 @@ impl Cli {
 }
 
 async fn pretend(listen: SocketAddr, latency: sandbox::Latency) -> anyhow::Result<()> {
-    // Before anybody learns that there is something to stop.
+    // First, so that a signal that arrives during the start is not lost.
     let mut signals = daemon::Signals::new()?;
     let now: sandbox::Now = Arc::new(|| Clock::System.now());
     let running = sandbox::start(listen, now, sandbox::Options { latency, ..sandbox::Options::default() })

@@ -63,9 +63,9 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut config = options.settings.load()?;
     "error".clone_into(&mut config.log.level);
     telemetry::init(&config.log)?;
-    // From the first, so that no signal can leave the copy behind.
+    // First, so that no signal can leave the copy behind.
     let mut signals = Signals::new()?;
-    // Removed when it goes out of scope, thus on every way out.
+    // Dropping the folder removes it, however this function ends.
     let folder = tempfile::Builder::new().prefix("rebilld-simulate-").tempdir()?;
     tokio::select! {
         shown = simulate(config, folder.path(), anyone, now, until) => shown,
@@ -82,7 +82,7 @@ async fn simulate(
 ) -> anyhow::Result<ExitCode> {
     let copy = copy(&config, &folder.join("copy.db"), now).await?;
     let clock = Clock::manual(now);
-    // The gateways live by the same clock: what they are asked about later must not be long ago to them.
+    // The gateways use the same clock: a look-up must find its transaction within the time that a search covers.
     let gateways_clock = clock.clone();
     let options = sandbox::Options { anyone: Some(anyone), ..sandbox::Options::default() };
     let sandbox = sandbox::start(([127, 0, 0, 1], 0).into(), Arc::new(move || gateways_clock.now()), options)
@@ -108,7 +108,7 @@ fn end(until: NaiveDate, now: DateTime<Utc>) -> anyhow::Result<DateTime<Utc>> {
     Ok(midnight(until))
 }
 
-/// Reads what is alive in the database into a file of its own.
+/// Copies the rows that can still lead to a charge into a file of its own.
 async fn copy(config: &Config, file: &Path, now: DateTime<Utc>) -> anyhow::Result<Db> {
     let source = daemon::open_existing(config).await?;
     let copied = async {
@@ -128,7 +128,7 @@ async fn copy(config: &Config, file: &Path, now: DateTime<Utc>) -> anyhow::Resul
     Ok(copy)
 }
 
-/// Every gateway keeps its name and kind and nothing else: no address and no key of a real one is left.
+/// Points every gateway at the sandbox. Name, kind and caps stay; no address and no key of a real gateway is left.
 fn replace_gateways(config: &mut Config, sandbox: &SandboxServer) {
     for gateway in config.gateways.values_mut() {
         let (base_url, api_key, merchant_id) = match gateway.kind {
@@ -198,7 +198,7 @@ impl Progress {
         }
         self.said = Some(step);
         let payments = counts.get("payments").and_then(serde_json::Value::as_i64).unwrap_or(0);
-        // Nobody is there to read it: no reason to stop.
+        // A closed stderr is no reason to stop.
         let mut err = std::io::stderr();
         let _ = if self.terminal {
             write!(err, "\r{}", picture::bar(self.from, date, self.to, payments))

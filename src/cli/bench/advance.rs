@@ -70,7 +70,7 @@ async fn advance(asked: &Advance, app: &Arc<App>) -> anyhow::Result<AdvanceRun> 
     let due = Due { timeline, ..wall };
     let mut rows = Rows::default();
     for number in 0..asked.subscriptions {
-        // On each day of four weeks some.
+        // Spread evenly over four weeks.
         population::add(&mut rows, app, &due, number, 1 + number % 28, 0)?;
         if rows.subscriptions.len() == CHUNK {
             measure::write(&app.db, &std::mem::take(&mut rows)).await?;

@@ -1,4 +1,4 @@
-//! What the machine does by itself: the same calls with nothing around them, the same rows with nothing but their commits.
+//! What the machine can do without the daemon: the same calls with nothing around them, and the same rows with commits only.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -35,12 +35,12 @@ use crate::{
     store::{self, Db, page::Cursor},
 };
 
-/// Subscriptions of one commit.
+/// Subscriptions per commit.
 const BATCH: usize = 500;
-/// The most that is measured; a rate does not change after that many.
+/// The most calls or row sets that are measured; a rate does not change after that many.
 pub const MOST: usize = 20_000;
 
-/// Calls a second, as many at a time as the daemon may make, to a sandbox of their own.
+/// Calls per second to a sandbox of their own, with as many in flight as the daemon may have.
 pub async fn http_per_s(app: &App, latency: Latency, in_flight: u32, calls: usize) -> anyhow::Result<f64> {
     let sandbox = Process::sandbox(latency, 1).await?;
     let client = BareClient::new(GATEWAY, &gateway(sandbox.url(), in_flight)).map_err(anyhow::Error::msg)?;
@@ -81,16 +81,16 @@ pub struct Written {
 }
 
 impl Written {
-    /// Everything with an id after this one, the oldest first, at most so many invoices and what belongs to them.
+    /// Everything with an id after the marker, oldest first: at most `most` invoices with their payments and events.
     pub async fn since(db: &Db, marker: &Marker, most: usize) -> anyhow::Result<Self> {
         let invoices: Vec<Invoice> = after(db, marker.invoice.clone(), most).await?;
         let payments = after(db, marker.payment.clone(), most).await?;
-        // Each invoice is opened and paid, each payment succeeds.
+        // Three events each: the invoice is opened and paid, the payment succeeds.
         let events = after(db, marker.event.clone(), 3 * most + 100).await?;
         Ok(Self { invoices, payments, events })
     }
 
-    /// One sentence if any of these is not paid.
+    /// Fails if an invoice is not paid.
     pub fn refuse_unpaid(&self) -> anyhow::Result<()> {
         let open = self.invoices.iter().filter(|invoice| invoice.status != InvoiceStatus::Paid).count();
         let failed = self.payments.iter().filter(|payment| payment.status != PaymentStatus::Succeeded).count();
@@ -155,8 +155,8 @@ macro_rules! keyed {
 }
 keyed! { Invoice Payment Event }
 
-/// Row sets a second: what a bill run wrote, each row once and as it ended, again for these others in batches of 500. The same
-/// tables, indexes and values but for the ids.
+/// Row sets per second: writes what a bill run wrote once more, for `twins`, in batches of 500. Each row is written once, in its
+/// final state; tables, indexes and values are those of the run, only the ids differ.
 pub async fn db_per_s(app: &App, written: &Written, twins: &[Subscription]) -> anyhow::Result<f64> {
     let batches = copies(app, written, twins).await?;
     let sets: usize = batches.iter().map(|batch| batch.invoices.len()).sum();
@@ -199,7 +199,7 @@ async fn copies(app: &App, written: &Written, twins: &[Subscription]) -> anyhow:
     Ok(batches)
 }
 
-/// The twin where its original stands after the run.
+/// The twin, advanced to where its original is after the run.
 async fn moved(app: &App, original: SubscriptionId, twin: &Subscription) -> anyhow::Result<Subscription> {
     let original = store::subscriptions::get(&app.db, original).await?.context("what was billed is there")?;
     Ok(Subscription { id: twin.id, customer_id: twin.customer_id, ..original })

@@ -1,4 +1,4 @@
-//! `bench`: the bill run of a real daemon, in rounds, each beside the bare calls and the bare rows that it is made of.
+//! `bench`: the bill run of a real daemon, in rounds. Each round also measures the bare calls and the bare rows of a bill run.
 
 #![expect(clippy::float_arithmetic, reason = "rates and ratios of measured times; no money")]
 
@@ -29,7 +29,7 @@ use crate::{
 
 /// Rows of one kind in one commit while loading.
 const CHUNK: u32 = 1000;
-/// What more stored subscriptions are compared with.
+/// The number of stored subscriptions that a larger number is compared with.
 const FEW: u32 = 10_000;
 /// For how long due instants are spread when lateness is measured.
 const STEADY: Duration = Duration::from_secs(10);
@@ -46,16 +46,16 @@ struct Bench<'a> {
     asked: &'a BillRun,
     database: &'a BenchDatabase,
     app: &'a App,
-    /// Subscriptions so far: each has a number of its own.
+    /// How many subscriptions were stored so far; their numbers are below this one.
     loaded: u32,
-    /// How long storing one of them takes here.
+    /// How long storing one subscription takes on this machine.
     load_time: Duration,
 }
 
 /// One bill run of everything due at one instant.
 struct Burst {
     renewals_per_s: f64,
-    /// Whether books and the gateway's ledger tell the same.
+    /// Whether our payments and the gateway's ledger agree.
     agrees: bool,
     effort: Effort,
 }
@@ -140,12 +140,12 @@ impl Bench<'_> {
         report
     }
 
-    /// Due now, each with a card of its own.
+    /// A due instant of now, and a card for each subscription.
     fn due(&self) -> anyhow::Result<Due> {
         Due::before(self.app.clock.now(), Timeline::Wall, self.asked.subscriptions)
     }
 
-    /// A bill run, and beside it what the machine does by itself: calls before, rows after, calls again.
+    /// One round: bare calls, a bill run, bare rows, bare calls again.
     async fn round(&mut self) -> anyhow::Result<Round> {
         let asked = self.asked;
         let count = (asked.subscriptions as usize).min(bare::MOST);
@@ -181,7 +181,7 @@ impl Bench<'_> {
         Ok((Burst { renewals_per_s: per_second(asked.subscriptions as usize, took), agrees, effort }, written))
     }
 
-    /// Waits until nothing is due and nothing under way; answers when that was.
+    /// Waits until nothing is due and nothing is in flight; returns when that was.
     async fn quiet(&self, daemon: &mut Process) -> anyhow::Result<DateTime<Utc>> {
         loop {
             let now = self.app.clock.now();
@@ -195,7 +195,8 @@ impl Bench<'_> {
         }
     }
 
-    /// Due instants spread evenly over some seconds; answers at which rate, and how late each was in the books, in milliseconds.
+    /// Bills subscriptions whose due instants are spread evenly over some seconds. Returns the rate, and how many milliseconds
+    /// after its due instant each payment was recorded.
     async fn steady(&mut self, per_s: f64) -> anyhow::Result<(f64, Vec<f64>)> {
         let count = ((per_s * STEADY.as_secs_f64()) as u32).clamp(1, self.asked.subscriptions);
         let due = self.due()?;
@@ -211,7 +212,7 @@ impl Bench<'_> {
         self.loaded += count;
         let settling = Instant::now();
         self.app.db.settle_down().await?;
-        // Far enough away that all of them are stored before the first is due, and the daemon is up.
+        // Late enough that all are stored and the daemon is up before the first is due.
         let loading = 3 * (self.load_time * count + settling.elapsed()) + Duration::from_secs(3);
         let first = self.app.clock.now() + TimeDelta::from_std(loading)?;
         let apart = STEADY.as_secs_f64().min(f64::from(count) / per_s) / f64::from(count);
@@ -255,14 +256,14 @@ impl Bench<'_> {
         let mut left = count;
         while left > 0 {
             let some = left.min(50_000);
-            // Over four weeks, one day after another.
+            // Spread over four weeks, one day after another.
             self.load(some, &due, 1 + (left / 50_000) % 28, 0).await?;
             left -= some;
         }
         Ok(())
     }
 
-    /// Stores subscriptions that fall due after so many days and were billed so many times before.
+    /// Stores `count` subscriptions that fall due in `in_days` days and were billed `billed` times before.
     async fn load(&mut self, count: u32, due: &Due, in_days: u32, billed: u32) -> anyhow::Result<Vec<Subscription>> {
         let mut all = Vec::new();
         let chunk = (CHUNK / (billed + 1)).max(10);
@@ -299,7 +300,7 @@ fn median_of(rounds: &[Round], of: impl Fn(&Round) -> f64) -> f64 {
     median(&rounds.iter().map(of).collect::<Vec<_>>())
 }
 
-/// Whether the gateway took just what the books say, from nobody twice.
+/// Whether the gateway charged exactly our payments, and nobody twice.
 async fn agrees(sandbox: &Process, written: &Written) -> anyhow::Result<bool> {
     let answer: Value = serde_json::from_str(&sandbox.get("/_sandbox/ledger?summary=true").await?)?;
     let summary = answer.get("data").context("a ledger")?;

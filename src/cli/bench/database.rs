@@ -12,7 +12,7 @@ use crate::{
     store::tables::TABLES,
 };
 
-/// The one gateway there is.
+/// The name of the only gateway.
 pub const GATEWAY: &str = "bench";
 
 /// The database of a benchmark. Dropping it removes a temporary one, however the benchmark ends.
@@ -44,7 +44,7 @@ impl BenchDatabase {
         Ok(Self { config, kind, _folder: folder })
     }
 
-    /// Everything but the doors, to load rows with and to look at them.
+    /// An app on this database, to store rows and to read them.
     pub async fn open(&self) -> anyhow::Result<App> {
         let db = daemon::open_existing(&self.config).await?;
         daemon::assemble(self.config.clone(), db, Clock::System, daemon::seed()?)
@@ -60,7 +60,7 @@ pub fn gateway(sandbox: &str, in_flight: u32) -> GatewayConfig {
         api_key: sandbox::FLUIDPAY_KEY.to_owned().into(),
         api_key_file: String::new(),
         merchant_id: String::new(),
-        // Longer than the longest latency that may be asked for, shorter than a lease.
+        // Longer than the longest latency that an option allows, shorter than a lease.
         timeout: std::time::Duration::from_secs(50),
         max_in_flight: in_flight as usize,
         authorization_lifetime: std::time::Duration::from_hours(7 * 24),

@@ -21,12 +21,12 @@ use crate::{
     jobs::{JOBS, Schedule},
 };
 
-/// How many are looked for, as by the bill run.
+/// How many due subscriptions a scan looks for, as the bill run does.
 const NEXT: u32 = 500;
 const SCANS: usize = 101;
 const TICKS: usize = 51;
 const CHUNK: u32 = 2000;
-/// What a tick among all is compared with.
+/// The number of stored subscriptions that a tick among all of them is compared with.
 const FEW: u32 = 10_000;
 
 pub async fn measure(asked: &DueScan) -> anyhow::Result<Report> {
@@ -79,7 +79,7 @@ async fn load(app: &App, due: &Due, from: u32, count: u32, in_days: impl Fn(u32)
     Ok(())
 }
 
-/// Milliseconds of ticks that find nothing: every job that a tick rings, and the claim of test clocks.
+/// Milliseconds of ticks that find nothing: every job that runs at each tick, and the claim of test clocks.
 async fn idle_ticks(app: &Arc<App>) -> anyhow::Result<Vec<f64>> {
     let mut took = Vec::new();
     for _ in 0..TICKS {

@@ -6,7 +6,7 @@ use std::{io::Write, time::Duration};
 
 use serde_json::{Map, Value};
 
-/// The middle one; the mean of the two in the middle of an even number. 0 of none.
+/// The middle value, or the mean of the two middle values. 0 for no values.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -17,7 +17,7 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// The smallest value that so many of a hundred do not exceed. 0 of none.
+/// The smallest value that this percentage of the values does not exceed. 0 for no values.
 pub fn percentile(values: &[f64], hundredths: usize) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -34,7 +34,7 @@ pub fn efficiency(bare_http_per_s: f64, bare_db_per_s: f64, renewals_per_s: f64)
     renewals_per_s * (1.0 / bare_http_per_s.max(1e-9) + 1.0 / bare_db_per_s.max(1e-9))
 }
 
-/// What was measured, in the order in which it is told.
+/// What was measured, in the order in which it is printed.
 #[derive(Debug, Default)]
 pub struct Report {
     lines: Vec<(&'static str, Value, &'static str)>,
@@ -45,7 +45,7 @@ impl Report {
         self.lines.push((key, value.into(), about));
     }
 
-    /// With four digits that count, which is more than a second run confirms.
+    /// Adds a figure with four significant digits, which is more than a second run confirms.
     pub fn figure(&mut self, key: &'static str, value: f64, about: &'static str) {
         self.add(key, rounded(value), about);
     }

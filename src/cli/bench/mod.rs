@@ -1,7 +1,7 @@
 //! `rebilld bench`: how fast this program is on this machine, always beside what the machine itself can do, in one run.
 //!
-//! Guards "as fast as the gateway": the bill run is the real daemon, a process of its own with its usual durability; the gateway is
-//! another. What is compared is measured in turns, so that a busy machine slows down both.
+//! Guards "as fast as the gateway". The bill run is the real daemon, a process of its own with its usual durability; the gateway
+//! is a second process. Two figures that are compared are measured in turns, so that a busy machine slows down both.
 
 mod advance;
 mod bare;
@@ -42,7 +42,7 @@ enum Command {
     Advance(Advance),
 }
 
-/// Where, and how it is told.
+/// The database, and how the result is printed.
 #[derive(Debug, Args)]
 struct BenchOptions {
     /// `sqlite://` or `postgres://`, with nothing in it, and left full; without it, a temporary SQLite file
@@ -107,7 +107,7 @@ struct Advance {
 }
 
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    // From the first, so that no signal can leave a folder or a process behind.
+    // First, so that no signal can leave a folder or a process behind.
     let mut signals = Signals::new()?;
     let measure = async {
         match options.command {

@@ -1,4 +1,5 @@
-//! Who is billed: one customer with a stored card for each subscription, of mixed frequencies, many with add-ons and discounts.
+//! The rows that a benchmark bills: subscriptions of mixed frequencies, many with
+//! add-ons and discounts, each with its customer and card.
 
 use anyhow::{Context, ensure};
 use chrono::{DateTime, Days, Months, NaiveDate, Timelike, Utc};
@@ -20,7 +21,7 @@ use crate::{
     },
 };
 
-/// What the ids begin with that the sandbox gives to the benchmark's customers.
+/// The prefix of the customer ids that the sandbox makes for a benchmark.
 pub const PREFIX: &str = "bench";
 
 const WELCOME: Percentage = match Percentage::from_thousandths(12_500) {
@@ -31,13 +32,13 @@ const WELCOME: Percentage = match Percentage::from_thousandths(12_500) {
 const FREQUENCIES: [Frequency; 6] =
     [Frequency::Monthly, Frequency::Weekly, Frequency::Yearly, Frequency::TwiceMonthly, Frequency::Quarterly, Frequency::Daily];
 
-/// The instant at which those are due that are due.
+/// When subscriptions fall due, and by which rules.
 #[derive(Debug, Clone)]
 pub struct Due {
     pub at: DateTime<Utc>,
     pub timeline: Timeline,
     pub rules: Rules,
-    /// So many cards the sandbox keeps. Customers with consecutive numbers have different ones.
+    /// How many cards the sandbox keeps. Customers with consecutive numbers have different cards.
     pub cards: u32,
 }
 
@@ -59,8 +60,8 @@ impl Due {
     }
 }
 
-/// One customer with a method and a subscription whose next cycle is due on the day after so many days, and that was billed so
-/// many times before.
+/// Adds one customer with a payment method and a subscription. Its next cycle is due
+/// in `in_days` days, and `billed` cycles were billed before.
 pub fn add(rows: &mut Rows, app: &App, due: &Due, number: u32, in_days: u32, billed: u32) -> anyhow::Result<()> {
     let date = due.date() + Days::new(u64::from(in_days));
     let customer = customer(app, due, number);
@@ -139,7 +140,8 @@ fn subscription(app: &App, customer: &Customer, due: &Due, number: u32, date: Na
     }
 }
 
-/// As if it had begun so many cycles ago. One whose dates do not fall on this day, such as a 31st half a year later, becomes weekly.
+/// Dates the subscription back, as if it had begun `billed` cycles ago. If its dates then miss this day, such as a 31st half a
+/// year earlier, it becomes weekly.
 fn move_on(subscription: &mut Subscription, date: NaiveDate, billed: u32) -> Option<()> {
     let start = match subscription.billing_frequency {
         Frequency::Daily => date.checked_sub_days(Days::new(u64::from(billed))),
@@ -161,7 +163,7 @@ fn move_on(subscription: &mut Subscription, date: NaiveDate, billed: u32) -> Opt
     Some(())
 }
 
-/// What a cycle that was billed and paid left behind: invoice, payment, events.
+/// Adds the rows of a cycle that was billed and paid: invoice, payment, events.
 pub fn add_cycle(rows: &mut Rows, app: &App, due: &Due, subscription: &Subscription, cycle: u32) -> anyhow::Result<()> {
     let schedule = subscription.schedule().context("a schedule")?;
     let (start, end) = schedule.period(u64::from(cycle)).context("a period")?;
@@ -218,7 +220,7 @@ pub fn add_cycle(rows: &mut Rows, app: &App, due: &Due, subscription: &Subscript
     Ok(())
 }
 
-/// The payment that paid an invoice whole.
+/// A payment that paid an invoice whole.
 pub fn paid(app: &App, invoice: &Invoice, card: String, at: DateTime<Utc>) -> Payment {
     let id: PaymentId = app.id();
     Payment {

@@ -17,14 +17,14 @@ use crate::{
     sandbox::Latency,
 };
 
-/// Killed when it goes out of scope: its books die with it.
+/// A process that is killed when it is dropped. What a sandbox remembers is lost with it.
 pub struct Process {
     child: Child,
     url: String,
     client: Client,
 }
 
-/// What a daemon asked of its database so far, and the most memory it ever had.
+/// What a daemon has asked of its database so far, and its peak memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
     pub statements: u64,
@@ -34,7 +34,7 @@ pub struct Effort {
 }
 
 impl Process {
-    /// A pretend gateway that keeps so many cards.
+    /// Starts a pretend gateway with this many cards.
     pub async fn sandbox(latency: Latency, cards: u32) -> anyhow::Result<Self> {
         let latency = latency.to_string();
         let arguments = ["sandbox", "--listen", "127.0.0.1:0", "--latency", &latency];
@@ -46,7 +46,7 @@ impl Process {
         Ok(sandbox)
     }
 
-    /// A daemon whose bill dates fall due at this time of day, with one gateway. Its wakeups ring as it comes up.
+    /// Starts a daemon with one gateway, whose bill dates fall due at this time of day. Its jobs run as soon as it is up.
     pub async fn daemon(config: &Config, gateway: &GatewayConfig, bill_at: DateTime<Utc>) -> anyhow::Result<Self> {
         let gateways = GATEWAY.to_uppercase();
         let mut settings = vec![
@@ -72,7 +72,7 @@ impl Process {
     async fn start(arguments: &[&str], settings: &[(String, String)], ready: &str) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("this program cannot find its own file")?;
         let mut command = Command::new(program);
-        // No setting of whoever runs the benchmark, so that two runs measure the same.
+        // Settings in the caller's environment are dropped, so that two runs measure the same.
         command.args(arguments).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         command.envs(settings.iter().map(|(key, value)| (format!("REBILLD_{key}"), value)));
         let what = format!("`rebilld {}`", arguments.join(" "));
@@ -81,7 +81,7 @@ impl Process {
         while let Some(line) = lines.next_line().await? {
             if let Some((_, url)) = line.split_once(ready) {
                 let url = url.to_owned();
-                // What it says later is read, or its output would fill up and stop it.
+                // Later output is read and dropped, or the full pipe would block the process.
                 tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
                 let client = Client::builder().no_proxy().timeout(std::time::Duration::from_mins(2)).build()?;
                 return Ok(Self { child, url, client });
@@ -99,7 +99,7 @@ impl Process {
         Ok(answer.error_for_status()?.text().await?)
     }
 
-    /// Whether it has ended by itself, which it must not.
+    /// Whether the process has ended by itself, which is a fault.
     pub fn has_ended(&mut self) -> anyhow::Result<bool> {
         Ok(self.child.try_wait()?.is_some())
     }

@@ -1,4 +1,4 @@
-//! `bench schedule`: how many nth dates of a schedule one core works out in a second.
+//! `bench schedule`: how many nth dates of a schedule one core computes per second.
 
 use std::{
     hint::black_box,
@@ -20,7 +20,7 @@ const FREQUENCIES: [(Frequency, &str); 6] = [
     (Frequency::Yearly, "yearly_per_s"),
 ];
 const FOR_EACH: Duration = Duration::from_millis(150);
-/// Dates of one schedule, then again from the first: 83 years of months.
+/// How many dates of a schedule are computed before it starts again: 83 years of months.
 const SLOTS: u64 = 1000;
 
 pub fn measure() -> anyhow::Result<Report> {

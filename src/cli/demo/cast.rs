@@ -1,4 +1,4 @@
-//! Who plays in the demo: six plans, sixty customers in five zones, and the cards that will make trouble.
+//! The data of the demo: six plans, sixty customers in five time zones, and the cards that are declined.
 
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -9,10 +9,10 @@ use crate::sandbox::{SandboxServer, Script};
 pub const FLUID: &str = "fluid";
 pub const PAYLIKE: &str = "paylike";
 
-/// Of every random decline.
+/// The seed of every random decline.
 const SEED: u64 = 2026;
 
-/// Name, amount in minor units, terms, subscribers, and how it is told.
+/// Name, amount in minor units, terms, number of subscribers, and the text for the reader.
 type Offer = (&'static str, i64, &'static [(&'static str, &'static str)], usize, &'static str);
 const OFFERS: [Offer; 6] = [
     ("Gym", 3900, &[("billing_frequency", "monthly")], 22, "every month, with a locker (+5.00) and 10 % off for three months"),
@@ -29,7 +29,7 @@ const FIRST_NAMES: [&str; 12] =
     ["Ada", "Ben", "Chiara", "David", "Emi", "Farid", "Grace", "Hana", "Ivan", "Jola", "Kofi", "Lena"];
 const LAST_NAMES: [&str; 5] = ["Hopper", "Meyer", "Tanaka", "Ngata", "Rivera"];
 
-/// What befalls a card: which customer, the codes of its coming attempts (0 = approved), and how it is told.
+/// A card that is declined: the customer's number, the codes of its coming attempts (0 = approved), and the text for the reader.
 type Trouble = (usize, &'static [u16], &'static str);
 const TROUBLES: [Trouble; 9] = [
     (1, &[0, 0, 202], "short of money once; the retry a day later goes through"),
@@ -42,7 +42,7 @@ const TROUBLES: [Trouble; 9] = [
     (39, &[0, 0, 0, 0, 0, 0, 0, 7, 7], "Paylike: short of money twice; recovers"),
     (45, &[0, 0, 0, 0, 0, 6], "Paylike: expired, then lost"),
 ];
-/// These are declined at random, one attempt in eight.
+/// Customers whose attempts are declined at random, one in eight.
 const UNRELIABLE: [usize; 7] = [2, 8, 31, 35, 40, 44, 56];
 const DECLINES_PER_MILLE: u16 = 125;
 
@@ -51,7 +51,7 @@ fn gateway_of(index: usize) -> &'static str {
     if index.is_multiple_of(3) { PAYLIKE } else { FLUID }
 }
 
-/// Creates everything on this clock; answers one customer's id, for people to look at.
+/// Creates everything on this clock. Returns the id of a customer with a decline, as an example for the reader.
 pub async fn create(api: &Endpoint, sandbox: &SandboxServer, clock: &str) -> anyhow::Result<String> {
     let offers = plans(api).await?;
     let total: usize = OFFERS.iter().map(|offer| offer.3).sum();
@@ -80,7 +80,7 @@ pub async fn create(api: &Endpoint, sandbox: &SandboxServer, clock: &str) -> any
     Ok(example)
 }
 
-/// Makes add-on, discount and plans; answers the plans' ids.
+/// Creates add-on, discount and plans. Returns the plans' ids.
 async fn plans(api: &Endpoint) -> anyhow::Result<Vec<String>> {
     let locker = json!({ "name": "Locker", "description": "a locker of one's own", "amount": 500, "duration": 0 });
     let welcome = json!({ "name": "Welcome", "description": "the first three months", "percentage": 10, "duration": 3 });
@@ -103,7 +103,7 @@ async fn plans(api: &Endpoint) -> anyhow::Result<Vec<String>> {
     Ok(ids)
 }
 
-/// One customer with a payment method and a subscription; answers the customer's id.
+/// Creates one customer with a payment method and a subscription. Returns the customer's id.
 async fn subscribe(api: &Endpoint, clock: &str, index: usize, plan: &str, gateway: &str, token: &str) -> anyhow::Result<String> {
     let name = format!("{} {}", FIRST_NAMES[index % FIRST_NAMES.len()], LAST_NAMES[index % LAST_NAMES.len()]);
     let email = format!("{}@example.com", name.to_lowercase().replace(' ', "."));
@@ -116,7 +116,7 @@ async fn subscribe(api: &Endpoint, clock: &str, index: usize, plan: &str, gatewa
         json!({ "gateway": gateway, "kind": "vault_token", "customer_token": token, "default": true })
     };
     api.post(&format!("/v1/customers/{customer}/payment-methods"), &method).await?;
-    // Spread over January; the first is the second, which no zone has behind it at midnight UTC.
+    // Spread over January, from the 2nd: at midnight UTC no time zone is past that day.
     let first = START + chrono::Days::new(1 + (index as u64 * 5) % 26);
     let subscription = json!({ "plan_id": plan, "customer": { "id": customer }, "next_bill_date": first.to_string() });
     api.post("/v1/subscriptions", &subscription).await?;
@@ -152,7 +152,7 @@ mod tests {
             assert_eq!(gateway_of(index), if paylike { PAYLIKE } else { FLUID }, "customer {index}");
             assert!(index < count);
         }
-        // Paylike's tokens differ from run to run, and with them the draws.
+        // A random decline depends on the token, and Paylike's tokens differ from run to run.
         assert!(UNRELIABLE.iter().all(|index| gateway_of(*index) == FLUID && *index < count));
     }
 }

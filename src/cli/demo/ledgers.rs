@@ -1,4 +1,4 @@
-//! The proof: every movement in the sandbox's ledger against every payment in ours, one by one, not only the sums.
+//! Compares every movement in the sandbox's ledger with every payment in ours, one by one, not only the sums.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -8,16 +8,16 @@ use crate::{
     store::reports::Taken,
 };
 
-/// What a comparison came to.
+/// The result of a comparison.
 #[derive(Debug, Default)]
 pub struct Comparison {
     charges: usize,
     totals: BTreeMap<Currency, i64>,
-    /// One sentence for each.
+    /// One sentence for each difference.
     differences: Vec<String>,
 }
 
-/// The most differences that are worth reading.
+/// The most differences that are printed.
 const SHOWN: usize = 10;
 
 /// Compares by reference, transaction, amount and currency. A payment that is in a ledger twice is a difference too.

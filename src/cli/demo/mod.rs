@@ -1,6 +1,6 @@
-//! `rebilld demo`: a year of billing in a few seconds, with everything it needs in one process, asked for over real HTTP.
+//! `rebilld demo`: a year of billing in a few seconds. Daemon, database and gateways are in one process, and speak real HTTP.
 //!
-//! The same every time: dates, customers and declines follow from constants. Only ids and keys differ.
+//! Every run is alike: dates, customers and declines follow from constants. Only ids and keys differ.
 
 mod cast;
 mod endpoint;
@@ -43,9 +43,9 @@ const START: NaiveDate = NaiveDate::from_ymd_opt(2026, 1, 1).expect("a date");
 const MONTHS: u32 = 12;
 
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    // From the first, so that no signal can leave the folder behind.
+    // First, so that no signal can leave the folder behind.
     let mut signals = Signals::new()?;
-    // Removed when it goes out of scope, thus on every way out.
+    // Dropping the folder removes it, however this function ends.
     let temporary = options.data.is_none().then(|| tempfile::Builder::new().prefix("rebilld-demo-").tempdir()).transpose()?;
     let folder = match (&options.data, &temporary) {
         (Some(folder), _) => folder.clone(),
@@ -77,7 +77,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     Ok(if shown?.agrees { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The database file; its folder exists afterwards.
+/// The path of the database file. Creates the folder; refuses a folder that has a database.
 fn prepare(folder: &Path) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     let database = folder.join("rebilld.db");

@@ -15,7 +15,7 @@ use crate::{domain::money::Currency, store::reports::Figures};
 const BAR_WIDTH: i64 = 40;
 const POLL: Duration = Duration::from_millis(100);
 
-/// Watches a clock on its way: a bar on a terminal, a line for each month elsewhere.
+/// Follows a clock while it advances: draws a bar on a terminal, prints a line for each month elsewhere.
 pub async fn watch(api: &Endpoint, clock: &str, from: NaiveDate, to: NaiveDate) -> anyhow::Result<()> {
     let terminal = std::io::stdout().is_terminal();
     let mut said = None;
@@ -49,8 +49,8 @@ pub fn bar(from: NaiveDate, date: NaiveDate, to: NaiveDate, payments: i64) -> St
     format!("{month:>14}  {}{}  {:>3} %  {payments:>4} payments", "█".repeat(full), "░".repeat(empty), gone * 100 / all)
 }
 
-/// A row for each month and currency with anything to say, one for a month without, and a sum for each currency that appears; `all`
-/// is what the sum is called.
+/// A row for each month and currency with figures, one row for a month without,
+/// and a row of sums for each currency; `all` names the sums.
 pub fn table(months: &[(NaiveDate, BTreeMap<Currency, Figures>)], fallback: Currency, all: &str) -> String {
     let mut currencies: Vec<Currency> = months.iter().flat_map(|(_, figures)| figures.keys().copied()).collect();
     currencies.sort();

@@ -23,7 +23,7 @@ pub use validate::{ConfigProblem, Severity};
 /// `config/rebilld.toml`: every key with its default and a comment.
 pub const DEFAULTS: &str = include_str!("../config/rebilld.toml");
 
-/// All settings. Field for field the text of `config/rebilld.toml`, where each is explained.
+/// All settings, in the order of `config/rebilld.toml`, which explains each.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -38,14 +38,14 @@ pub struct Config {
     pub jobs: JobsConfig,
     pub instance: InstanceConfig,
     pub log: LogConfig,
-    /// By name. `BTreeMap`, so that everything that lists gateways does it in one order.
+    /// Gateways by name. A `BTreeMap`, so that every list of gateways has one order.
     pub gateways: BTreeMap<String, GatewayConfig>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseConfig {
-    /// Secret, since a PostgreSQL URL may hold a password; [`DatabaseConfig::shown`] is for people.
+    /// Secret, since a PostgreSQL URL may hold a password. Show [`DatabaseConfig::shown`] instead.
     #[serde(deserialize_with = "parse::secret")]
     pub url: SecretString,
     pub url_file: String,
@@ -76,7 +76,7 @@ pub struct AdminConfig {
     #[serde(deserialize_with = "parse::secret")]
     pub bootstrap_key: SecretString,
     pub bootstrap_key_file: String,
-    /// Without a slash at the end; empty: nobody outside reaches us.
+    /// Without a slash at the end. Empty: the daemon has no public address.
     #[serde(deserialize_with = "parse::base_url")]
     pub public_url: String,
 }
@@ -100,7 +100,7 @@ pub struct BillingConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InstallmentsConfig {
-    /// Of plans that do not say it themselves; 0 = never.
+    /// For plans without a value of their own; 0 = never.
     pub default_after: u16,
 }
 
@@ -118,10 +118,10 @@ pub struct CollectionConfig {
     /// Days after the first decline, rising.
     pub retry_days: Vec<u32>,
     pub final_action: FinalAction,
-    /// The policy that holds where none is named; empty: the one that an operator made the default, else `retry_days`.
+    /// The policy where none is named. Empty: the default that an operator has set, else `retry_days`.
     #[serde(deserialize_with = "parse::text")]
     pub dunning_policy: String,
-    /// For each credential; a gateway may have its own.
+    /// Caps for each credential. A gateway may have its own.
     pub caps: Caps,
     /// Empty: none.
     pub payment_request_gateway: String,
@@ -184,31 +184,31 @@ pub enum LogFormat {
 pub struct GatewayConfig {
     pub kind: GatewayKind,
     pub mode: Mode,
-    /// Without a slash at the end, whatever was written.
+    /// A slash at the end is removed.
     #[serde(deserialize_with = "parse::base_url")]
     pub base_url: String,
     #[serde(default, deserialize_with = "parse::secret")]
     pub api_key: SecretString,
     #[serde(default)]
     pub api_key_file: String,
-    /// Only Paylike has one; empty elsewhere.
+    /// Paylike only; empty for other gateways.
     #[serde(default, deserialize_with = "parse::text")]
     pub merchant_id: String,
     #[serde(default = "default_timeout", with = "humantime_serde")]
     pub timeout: Duration,
     #[serde(default = "default_in_flight")]
     pub max_in_flight: usize,
-    /// How long reserved money stays reserved; then it must be authorized anew.
+    /// How long an authorization can be captured. After that the money must be authorized again.
     #[serde(default = "default_lifetime", with = "humantime_serde")]
     pub authorization_lifetime: Duration,
-    /// Over `collection.caps`, time by time.
+    /// Override `collection.caps`, for each length of time.
     #[serde(default)]
     pub caps: Caps,
     #[serde(default)]
     pub breaker: BreakerConfig,
 }
 
-/// When a gateway is left alone for a while. 0 faults and a ratio of 0: never.
+/// When the circuit breaker stops calls to a gateway. With 0 faults and a ratio of 0 it never does.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BreakerConfig {
@@ -272,7 +272,7 @@ pub enum Mode {
     Test,
 }
 
-/// Why the settings cannot be used: one sentence for each fault, none of them showing a secret.
+/// Why the settings cannot be used: one sentence for each fault. No sentence shows a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     pub sentences: Vec<String>,
@@ -299,7 +299,7 @@ pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
     load_from(file, std::env::vars_os(), credentials.as_deref().map(Path::new))
 }
 
-/// [`load`] with everything it reads as an argument.
+/// Like [`load`], with everything that is read as an argument.
 pub fn load_from<N, V>(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (N, V)>,
@@ -323,7 +323,7 @@ impl Config {
         load_from(None, nothing, None).expect("config/rebilld.toml is whole: a test holds it to that")
     }
 
-    /// The name by which this daemon's claims are known: the configured one, or host and port.
+    /// The name under which this daemon claims work: the configured name, or host and port.
     pub fn instance_name(&self) -> String {
         if !self.instance.name.is_empty() {
             return self.instance.name.clone();
@@ -334,7 +334,7 @@ impl Config {
         format!("{host}:{}", self.admin.listen.port())
     }
 
-    /// Puts the contents of every `*_file` in place of the value it stands for; what could not be read comes back as sentences.
+    /// Replaces values by the contents of their `*_file`. Returns a sentence for each file that cannot be read.
     fn read_files(&mut self, credentials: Option<&Path>) -> Vec<String> {
         let mut faults = Vec::new();
         let mut read = |key: &str, file: &str, value: &mut SecretString, exclusive: bool| {
@@ -350,7 +350,7 @@ impl Config {
                 Err(why) => faults.push(format!("{key}_file: {why}")),
             }
         };
-        // The URL has a default, so its file cannot tell whether it was set on purpose: the file wins.
+        // The URL always has a value, its default at least, so the file wins instead of being refused beside it.
         read("database.url", &self.database.url_file, &mut self.database.url, false);
         read("admin.bootstrap_key", &self.admin.bootstrap_key_file, &mut self.admin.bootstrap_key, true);
         for (name, gateway) in &mut self.gateways {

@@ -1,4 +1,4 @@
-//! Logs and metrics. Logs go to stderr only, in the shape its reader wants; every metric is declared in one table here.
+//! Logs and metrics. Logs go to stderr only, in the format that fits its reader. One table here declares every metric.
 
 use std::{fmt, io::IsTerminal, os::unix::fs::MetadataExt, sync::OnceLock};
 
@@ -15,7 +15,7 @@ use tracing_subscriber::{
 
 use crate::config::{LogConfig, LogFormat};
 
-/// Cycles opened, thus invoices made.
+/// Billing cycles opened, each with its invoice.
 pub const CYCLES_OPENED: &str = "rebilld_cycles_opened_total";
 pub const INSTALLMENTS_OPENED: &str = "rebilld_installments_opened_total";
 /// Payments that reached an outcome. Labels `gateway`, `status`.
@@ -30,19 +30,19 @@ pub const GATEWAY_CALL_SECONDS: &str = "rebilld_gateway_call_seconds";
 pub const GATEWAY_STATE: &str = "rebilld_gateway_state";
 /// Label `gateway`.
 pub const GATEWAY_IN_FLIGHT: &str = "rebilld_gateway_in_flight";
-/// Calls that the gateway did not answer by its own word. Labels `gateway`, `kind`.
+/// Calls that met no answer, 5xx or 429. Labels `gateway`, `kind`.
 pub const GATEWAY_FAULTS: &str = "rebilld_gateway_faults_total";
 pub const INVOICES_OPEN: &str = "rebilld_invoices_open";
 pub const PAYMENTS_UNKNOWN: &str = "rebilld_payments_unknown";
 pub const PAYMENTS_PARKED: &str = "rebilld_payments_parked";
 pub const SUBSCRIPTIONS_PARKED: &str = "rebilld_subscriptions_parked";
-/// What breaks an invariant, as the job last found it. Label `invariant`.
+/// Violations of an invariant that the last check found. Label `invariant`.
 pub const INVARIANT_VIOLATIONS: &str = "rebilld_invariant_violations";
 /// Runs that ended. Labels `job`, `result`.
 pub const JOB_RUNS: &str = "rebilld_job_runs_total";
 /// Duration of one run. Label `job`.
 pub const JOB_SECONDS: &str = "rebilld_job_seconds";
-/// What the daemon asked of its database, since it started.
+/// What the daemon has asked of its database since it started.
 pub const DATABASE_STATEMENTS: &str = "rebilld_database_statements_total";
 pub const DATABASE_COMMITS: &str = "rebilld_database_commits_total";
 pub const DATABASE_ROWS: &str = "rebilld_database_rows_written_total";
@@ -55,9 +55,9 @@ enum Shape {
     Histogram(&'static [f64]),
 }
 
-/// Gateways answer within milliseconds (sandbox) to the time-out (30 s).
+/// A gateway answers after milliseconds (the sandbox) up to the timeout (30 s).
 const CALL_BUCKETS_S: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
-/// A run may do nothing or bill a million.
+/// A run may find nothing to do, or bill a million.
 const RUN_BUCKETS_S: &[f64] = &[0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0];
 
 /// Every metric there is, and the HELP line an operator reads.
@@ -85,7 +85,7 @@ const TABLE: &[(&str, Shape, &str)] = &[
     (BUILD_INFO, Shape::Gauge, "Always 1; the label says which version runs."),
 ];
 
-/// `RUST_LOG` holds something that is no filter.
+/// `RUST_LOG` is no valid filter.
 #[derive(Debug, thiserror::Error)]
 #[error("RUST_LOG must be a level or a list of filters such as \"info,rebilld::gateway=debug\": {0}")]
 pub struct BadFilter(String);
@@ -96,7 +96,7 @@ pub fn init(log: &LogConfig) -> Result<(), BadFilter> {
     let directives = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty()).unwrap_or_else(|| log.level.clone());
     let filter = filter(&directives)?;
     let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
-    // A macro, since each shape is a type of its own. Failing means that there is a logger already, and that one stays.
+    // A macro, since each format is a type of its own. If a logger is set already, it stays.
     macro_rules! start {
         ($builder:expr) => {{
             let builder = $builder.with_filter_reloading();
@@ -117,14 +117,14 @@ pub fn init(log: &LogConfig) -> Result<(), BadFilter> {
     Ok(())
 }
 
-/// The scheduler announces its own parts at `info`, which tells an operator nothing; a directive for it still wins.
+/// The filter, with the scheduler at `warn`: what it logs at `info` tells an operator nothing. A directive for it still wins.
 fn filter(directives: &str) -> Result<EnvFilter, BadFilter> {
     EnvFilter::try_new(format!("tokio_cron_scheduler=warn,{directives}")).map_err(|error| BadFilter(error.to_string()))
 }
 
 type SetFilter = Box<dyn Fn(EnvFilter) + Send + Sync>;
 
-/// Changes what the running logger lets through.
+/// Replaces the filter of the running logger.
 static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
 
 /// Sets the level of the running logger. False: `RUST_LOG` is set and wins.
@@ -141,7 +141,8 @@ pub fn set_level(log: &LogConfig) -> Result<bool, BadFilter> {
 
 /// The metrics of this process; [`PrometheusHandle::render`] is the text of `/metrics`.
 ///
-/// Samples of histograms are kept until rendered: whoever may never be scraped calls [`PrometheusHandle::run_upkeep`] now and then.
+/// Samples of histograms are kept until they are rendered. A process that may never be scraped must call
+/// [`PrometheusHandle::run_upkeep`] now and then, or they fill its memory.
 pub fn metrics() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE.get_or_init(|| {
@@ -154,7 +155,7 @@ pub fn metrics() -> &'static PrometheusHandle {
         }
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
-        // Nobody else installs a recorder: this is the only place that knows one.
+        // Nothing else in this process installs a recorder.
         metrics::set_global_recorder(recorder).unwrap_or_else(|_| unreachable!("the OnceLock admits one recorder"));
         for (name, shape, help) in TABLE {
             match shape {
@@ -181,7 +182,8 @@ fn chosen(format: LogFormat, journal: bool) -> LogFormat {
     }
 }
 
-/// Whether stderr is the journal's socket: systemd says so in `JOURNAL_STREAM`, which a child with a redirected stderr inherits, hence the check.
+/// Whether stderr is the journal's socket. systemd names the socket in `JOURNAL_STREAM`; a child with a redirected stderr
+/// inherits the variable, so the name is compared with stderr itself.
 fn is_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
     std::fs::metadata("/proc/self/fd/2").is_ok_and(|stderr| stream == format!("{}:{}", stderr.dev(), stderr.ino()))
@@ -197,7 +199,7 @@ where
     builder.with_ansi(false).event_format(Prioritized { inner })
 }
 
-/// One line for each event with its syslog priority (`<6>`), which the journal takes off. The journal has the time already.
+/// One line for each event, with its syslog priority (`<6>`), which the journal removes. Without a time: the journal adds it.
 struct Prioritized {
     inner: Format<Full, ()>,
 }
@@ -216,7 +218,7 @@ where
         };
         let mut line = String::new();
         self.inner.format_event(context, Writer::new(&mut line), event)?;
-        // A line break inside would end the event, and what follows could claim another priority.
+        // A line break would end the event, and the text after it could claim another priority.
         writeln!(writer, "<{priority}>{}", line.trim_end().replace('\n', "\\n"))
     }
 }

@@ -1,12 +1,12 @@
-//! What differs between two settings and only takes effect at a start. Names keys, never values: some are secret.
+//! Which changes of the settings need a restart. Names keys, never values: some are secret.
 
 use secrecy::ExposeSecret;
 
 use super::{CollectionConfig, Config};
 
 impl Config {
-    /// Sections, and gateways by name, in which `fresh` differs from what this daemon runs with. The log level and
-    /// the dunning policies are not among them, and neither is `admin.listen` with port 0, which only asked for any free one.
+    /// The sections and gateways in which `fresh` differs from the running settings. Leaves out the log level and the dunning
+    /// policies, which a reload takes over, and `admin.listen` with port 0, which stands for any free port.
     pub fn changes_needing_restart(&self, fresh: &Self) -> Vec<String> {
         let text = |value: &dyn std::fmt::Debug| format!("{value:?}");
         let (old_url, new_url) = (self.database.url.expose_secret(), fresh.database.url.expose_secret());
@@ -30,7 +30,7 @@ impl Config {
         names.dedup();
         for name in names {
             let same = match (self.gateways.get(name), fresh.gateways.get(name)) {
-                // The Debug text hides the key, so it is compared on its own.
+                // The Debug text hides the key, so the key is compared by itself.
                 (Some(old), Some(new)) => text(old) == text(new) && old.api_key.expose_secret() == new.api_key.expose_secret(),
                 _ => false,
             };
@@ -43,7 +43,7 @@ impl Config {
 }
 
 impl Config {
-    /// The collection settings of `fresh` with what a reload takes over put back as it was.
+    /// The collection settings of `fresh`, but the fields that a reload takes over keep their running values.
     fn reloaded(&self, fresh: &Self) -> CollectionConfig {
         let CollectionConfig { retry_days, final_action, dunning_policy, .. } = self.collection.clone();
         CollectionConfig { retry_days, final_action, dunning_policy, ..fresh.collection.clone() }

@@ -1,4 +1,4 @@
-//! The settings of dunning: policies, the ladder where none holds, caps on declined attempts.
+//! The settings of dunning: policies, the ladder where no policy applies, caps on declined attempts.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,7 +23,7 @@ pub struct DunningConfig {
     pub final_action: Option<FinalAction>,
 }
 
-/// How many declined attempts are allowed within so long a time; 0 = any number.
+/// How many declined attempts are allowed within each length of time; 0 = any number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Caps(pub BTreeMap<Duration, u32>);
 
@@ -46,7 +46,7 @@ impl<'de> Deserialize<'de> for Caps {
 const MAX_WINDOW: Duration = Duration::from_hours(365 * 24);
 
 impl CollectionConfig {
-    /// What follows a failure where no policy holds.
+    /// The ladder where no policy applies.
     pub fn dunning_rules(&self) -> DunningRules {
         DunningRules::of_days(&self.retry_days, self.final_action)
     }
@@ -63,7 +63,7 @@ impl Config {
         self.dunning.iter().map(|(name, policy)| (name.as_str(), dunning_rules(policy))).collect()
     }
 
-    /// The caps at a gateway: its own over the common ones.
+    /// The caps at a gateway: the gateway's own override the common ones.
     pub fn caps_of(&self, gateway: &str) -> Vec<Cap> {
         let mut caps = self.collection.caps.clone();
         caps.0.extend(self.gateways.get(gateway).iter().flat_map(|gateway| &gateway.caps.0));

@@ -1,4 +1,4 @@
-//! Where settings come from, and the sentence that says so when one is wrong: key, file or variable, and what is allowed.
+//! Where settings come from. If one is wrong, a sentence names its key, its file or variable, and what is allowed.
 
 use std::{
     ffi::OsStr,
@@ -16,13 +16,13 @@ use super::{Config, ConfigError, DEFAULTS};
 
 const PREFIX: &str = "REBILLD_";
 
-/// The three layers, and enough about each to say which one a fault comes from.
+/// The three layers of settings, and for each key which layer it comes from.
 pub(super) struct Sources {
     layers: Figment,
     file: Option<(PathBuf, Figment)>,
     /// Variable and key path, such as `REBILLD_LOG__LEVEL` and `log.level`.
     variables: Vec<(String, String)>,
-    /// What is wrong with the names of variables.
+    /// A sentence for each variable with a wrong name.
     slips: Vec<String>,
 }
 
@@ -39,7 +39,7 @@ impl Sources {
         }
         let (mut variables, mut slips) = (Vec::new(), Vec::new());
         for (name, value) in environment {
-            // A name that is no text cannot be one of ours.
+            // A name that is not UTF-8 cannot be a setting.
             let Some(name) = name.as_ref().to_str() else { continue };
             let key = match key_of(name, &defaults) {
                 Ok(Some(key)) => key,
@@ -56,17 +56,17 @@ impl Sources {
             layers = layers.merge((key.as_str(), typed(&key, value, &defaults)));
             variables.push((name.to_owned(), key));
         }
-        // The environment has no order of its own.
+        // The environment has no fixed order; the sentences must have one.
         slips.sort();
         Ok(Self { layers, file, variables, slips })
     }
 
-    /// The settings, and a sentence for each fault. Reading ends at the first fault: something harmless takes its place, and reading
-    /// goes on, so that all are named at once. With any sentence, the settings only serve to find more of them.
+    /// The settings, and a sentence for each fault. serde stops at the first fault, so a harmless value replaces it and reading
+    /// starts again, until every fault is named. If there is any sentence, the settings serve only to find more faults.
     pub(super) fn extract(&self) -> (Option<Config>, Vec<String>) {
         let mut sentences = self.slips.clone();
         let mut layers = self.layers.clone();
-        // Each round mends a key; there are not this many.
+        // Each round mends one key, and there are fewer keys than rounds.
         for _ in 0..100 {
             let errors = match layers.extract() {
                 Ok(config) => return (Some(config), sentences),
@@ -111,11 +111,11 @@ impl Sources {
         format!("{key} {fault}{}", self.origin(&key))
     }
 
-    /// " (from …)" for the layer that has the last word about this key.
+    /// " (from …)" with the layer that sets this key.
     fn origin(&self, key: &str) -> String {
         let speaks_of = |other: &str| {
             other == key || other.strip_prefix(key).is_some_and(|rest| rest.starts_with('.')) || {
-                // A missing key: whatever else is said in its table tells where to look.
+                // A missing key has no layer: the layer of its table tells where to look.
                 let table = key.rsplit_once('.').map_or("", |(table, _)| table);
                 table.contains('.') && other.strip_prefix(table).is_some_and(|rest| rest.starts_with('.'))
             }
@@ -141,7 +141,7 @@ fn read(path: &Path) -> Result<(PathBuf, Figment), ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| ConfigError::one(format!("cannot read the configuration file {}: {error}", path.display())))?;
     let settings = Figment::from(Toml::string(&text));
-    // Broken TOML is reported with a copy of the line, which may hold a secret: keep where and what, drop the copy.
+    // The parser copies the broken line, which may hold a secret. Keep the position and the reason, drop the line.
     if let Err(error) = settings.extract::<figment::value::Dict>() {
         let text = error.to_string();
         let lines: Vec<&str> = text
@@ -154,12 +154,12 @@ fn read(path: &Path) -> Result<(PathBuf, Figment), ConfigError> {
     Ok((path.to_owned(), settings))
 }
 
-/// The key path that a variable sets; none if it is no setting of ours. Settings have `__`; so `REBILLD_TEST_…` is free for other uses.
+/// The key path that a variable sets; none if it is no setting. A setting has `__`, so `REBILLD_TEST_…` is free for other uses.
 fn key_of(name: &str, defaults: &Figment) -> Result<Option<String>, String> {
     let Some(rest) = name.strip_prefix(PREFIX) else { return Ok(None) };
     let parts: Vec<&str> = rest.split("__").collect();
     if parts.len() == 1 {
-        // One underscore is the likeliest slip, and silence about it would run with the default.
+        // A single underscore is the likeliest mistake. If it were ignored, the daemon would run with the default.
         let slip = rest.to_ascii_lowercase();
         let meant = slip.split_once('_').filter(|(section, key)| {
             *section == "gateways"
@@ -182,7 +182,7 @@ fn key_of(name: &str, defaults: &Figment) -> Result<Option<String>, String> {
     Ok(Some(parts.join(".").to_ascii_lowercase()))
 }
 
-/// A variable's value as the key's type. Guessing by looks would turn the password `0123` into 123, so the key decides, not the value.
+/// A variable's value in the type of its key. The key decides, not the value: else the password `0123` would become 123.
 fn typed(key: &str, value: &str, defaults: &Figment) -> Value {
     let parse = |text: &str| text.parse().unwrap_or_else(|never| match never {});
     let list = |text: &str| if text.trim_start().starts_with('[') { parse(text) } else { parse(&format!("[{text}]")) };
@@ -211,7 +211,7 @@ impl Provider for Mended {
     }
 }
 
-/// Puts something that can be read, and that no check complains about, where the fault is; what is no setting at all goes.
+/// Replaces a faulty value by one that can be read and that passes every check. Removes a key that is no setting.
 fn mend(settings: &mut Dict, error: &figment::Error) {
     let mut path = error.path.clone();
     let unknown = match &error.kind {
@@ -236,7 +236,7 @@ fn mend(settings: &mut Dict, error: &figment::Error) {
             table = inner;
             continue;
         }
-        // The key at fault, or the list that holds it.
+        // The faulty key, or the list that holds it.
         let mended = match key.as_str() {
             _ if unknown && last => None,
             "kind" => Some(Value::from("sandbox")),
@@ -253,7 +253,7 @@ fn mend(settings: &mut Dict, error: &figment::Error) {
     }
 }
 
-/// What a setting has to be, for people.
+/// The expected type, as people say it.
 fn kind_of(wanted: &str) -> &str {
     match wanted {
         "u16" | "u32" | "u64" | "usize" | "i32" | "i64" => "a whole number",
@@ -266,7 +266,7 @@ fn choice(word: &str, allowed: &[&str]) -> String {
     format!("{word}: {}", allowed.join(", "))
 }
 
-/// What was found, without its text: a secret may stand in the wrong place.
+/// The type that was found, without the value: a secret may stand in the wrong place.
 fn shape(found: &Actual) -> String {
     match found {
         Actual::Str(_) | Actual::Char(_) => "a text".to_owned(),

@@ -29,7 +29,7 @@ const FLUID: [(&str, &str); 4] = [
     ("REBILLD_GATEWAYS__FLUID__API_KEY", "0123"),
 ];
 
-/// The lines `#key = …` and `#[table]`, as they would read when switched on.
+/// The lines `#key = …` and `#[table]` without their `#`.
 fn examples() -> String {
     let on =
         |line: &'static str| line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()));

@@ -1,4 +1,4 @@
-//! What is wrong with settings that can be read: all faults at once, each as a sentence that says what to write instead.
+//! What is wrong with settings that can be read: all at once, each as a sentence that says what to write instead.
 
 use std::{fmt, time::Duration};
 
@@ -15,7 +15,7 @@ pub enum Severity {
     Warning,
 }
 
-/// One fault of one key. `Display` is the whole sentence.
+/// What is wrong with one key. `Display` is the whole sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigProblem {
     pub severity: Severity,
@@ -189,7 +189,7 @@ impl Config {
 }
 
 fn is_loopback(url: &Url) -> bool {
-    // The address, not the name: what `localhost.example` resolves to is not ours to trust.
+    // Only `localhost` itself and loopback addresses: other names may resolve to anything.
     let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -37,7 +37,7 @@ use crate::{
     telemetry,
 };
 
-/// A daemon that is up: its listener answers and its jobs turn.
+/// A daemon that is up: its listener answers and its jobs run.
 pub struct Daemon {
     pub app: Arc<App>,
     pub addr: SocketAddr,
@@ -45,7 +45,7 @@ pub struct Daemon {
     server: JoinHandle<std::io::Result<()>>,
     /// Ends the listener; separate from `app.stopping`, which also ends claiming.
     closing: CancellationToken,
-    /// Gives signs of life until it is told to stop, or finds another daemon under this one's name.
+    /// Writes heartbeats until `left` is cancelled, or another daemon is found under this one's name.
     staying: JoinHandle<Presence>,
     left: CancellationToken,
     replaced: CancellationToken,
@@ -55,7 +55,7 @@ pub struct Daemon {
 pub async fn run(file: Option<PathBuf>) -> anyhow::Result<()> {
     let config = config::load(file.as_deref())?;
     telemetry::init(&config.log)?;
-    // Before anything can go on that a signal would have to interrupt.
+    // First, so that a signal that arrives during the start is not lost.
     let mut signals = Signals::new()?;
     let daemon = start(config, seed()?).await?;
     let watch = tokio::spawn(supervisor::watch(daemon.jobs.pulses()));
@@ -109,9 +109,9 @@ pub async fn start(mut config: Config, seed: [u8; 32]) -> anyhow::Result<Daemon>
 
 async fn serve(app: Arc<App>, listener: TcpListener) -> anyhow::Result<Daemon> {
     let addr = app.config.admin.listen;
-    // First, since what comes next is done in the name of an earlier life.
+    // First: recovery looks for the claims of this instance's previous run.
     let presence = instances::arrive(&app).await?;
-    // In steps, so that nobody waits long for the rows of many payments.
+    // In steps, so that no transaction locks the rows of many payments for long.
     while collect_due::recover(&app, true).await? > 0 {}
     keys::bootstrap(&app).await?;
     for change in dunning_policies::configure(&app, &app.config).await? {
@@ -133,7 +133,7 @@ async fn serve(app: Arc<App>, listener: TcpListener) -> anyhow::Result<Daemon> {
     Ok(Daemon { app, addr, jobs, server, closing, staying, left, replaced })
 }
 
-/// Holds this daemon's place among the instances until it is left.
+/// Keeps this daemon registered among the instances until `left` is cancelled.
 async fn stay(app: Arc<App>, mut presence: Presence, left: CancellationToken, replaced: CancellationToken) -> Presence {
     tokio::select! {
         () = left.cancelled() => {}
@@ -168,7 +168,7 @@ impl Daemon {
         if !matches!(tokio::time::timeout(Duration::from_secs(5), leaving).await, Ok(Ok(()))) {
             tracing::warn!("the end of this run could not be recorded");
         }
-        // An open connection of something that had to be left must not hold us up.
+        // A connection that is still open, of work that did not end in time, must not delay the exit.
         let _ = tokio::time::timeout(Duration::from_secs(5), app.db.close()).await;
         tracing::info!(took = ?begun.elapsed(), "stopped");
     }
@@ -191,7 +191,7 @@ async fn bind(addr: SocketAddr) -> anyhow::Result<TcpListener> {
     }
 }
 
-/// Opens the database, which is made if it is SQLite and missing, and applies what is missing of the migrations.
+/// Opens the database and applies the missing migrations. A missing SQLite file is created.
 pub async fn open_migrated(config: &Config) -> anyhow::Result<Db> {
     let db = open(config, true).await?;
     if let Err(error) = db.migrate().await {
@@ -201,7 +201,7 @@ pub async fn open_migrated(config: &Config) -> anyhow::Result<Db> {
     Ok(db)
 }
 
-/// Opens the database of a daemon that has been here before; changes nothing.
+/// Opens a database that exists and has every migration; changes nothing.
 pub async fn open_existing(config: &Config) -> anyhow::Result<Db> {
     let db = open(config, false).await?;
     if let Err(error) = db.check_migrated().await {
@@ -211,7 +211,7 @@ pub async fn open_existing(config: &Config) -> anyhow::Result<Db> {
     Ok(db)
 }
 
-/// Everything but the doors and the gateways, for a command that does one thing and ends.
+/// An app without interfaces and gateways, for a command that does one thing and ends.
 pub async fn idle(config: Config) -> anyhow::Result<App> {
     let db = open_existing(&config).await?;
     Ok(App::new(db, Clock::System, config, Gateways::default(), seed()?))
@@ -246,7 +246,7 @@ enum SignalAction {
     Reload,
 }
 
-/// The signals that end a program, or make it read its settings again. Listened for from the moment this is made.
+/// The signals that end the program or make it read its settings again. Listens from the moment it is created.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,

@@ -1,5 +1,5 @@
-//! SIGHUP: the settings are read again. The log level and the dunning policies change at once; for the rest the log names what
-//! needs a restart.
+//! SIGHUP: reads the settings again. The log level and the dunning policies change at
+//! once; the log names every other change, which needs a restart.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::{
     config, telemetry,
 };
 
-/// Settings with a fault change nothing.
+/// Reads the settings and applies what can change at once. Settings with a fault change nothing.
 pub async fn reload(app: &App, file: Option<&Path>) {
     let fresh = match config::load(file) {
         Ok(fresh) => fresh,

@@ -1,4 +1,5 @@
-//! What systemd is told: ready, reloading, stopping, and that the job loops turn. Without systemd all of it does nothing.
+//! Messages to systemd: ready, reloading, stopping, and the watchdog ping while
+//! the job loops run. Without systemd they do nothing.
 
 use std::{net::SocketAddr, sync::mpsc, time::Duration};
 
@@ -9,11 +10,12 @@ use crate::jobs::cron::Pulses;
 /// How long a message to systemd may take.
 const NOTIFY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Only once the database is open, the listener bound and the jobs turning.
+/// Tells systemd that the daemon is ready: the database is open, the listener bound, and the jobs run.
 pub fn ready(addr: SocketAddr) {
     notify(&[NotifyState::Ready, NotifyState::Status(&format!("listening on {addr}"))]);
 }
 
+/// Tells systemd that the daemon drains.
 pub fn stopping() {
     notify(&[NotifyState::Stopping, NotifyState::Status("finishing calls in flight")]);
 }
@@ -28,7 +30,7 @@ pub async fn reloading(reload: impl Future<Output = ()>) {
     notify(&[NotifyState::Ready]);
 }
 
-/// Pings the watchdog while every loop turns; for ever, if there is one.
+/// Pings systemd's watchdog while every job loop runs. Never returns if there is a watchdog; returns at once if there is none.
 pub async fn watch(pulses: Pulses) {
     let Some(timeout) = sd_notify::watchdog_enabled() else { return };
     // systemd advises to ping at half of its timeout.
@@ -44,12 +46,12 @@ pub async fn watch(pulses: Pulses) {
     }
 }
 
-/// Sent from a thread of its own: a socket that nobody reads blocks, and must not keep us from stopping.
+/// Sends from a thread of its own: a socket that nobody reads blocks the sender, which would keep the daemon from stopping.
 fn notify(states: &[NotifyState]) {
     let text = states.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let (done, sent) = mpsc::channel();
     std::thread::spawn(move || {
-        // Whoever waited may have gone on by now.
+        // Fails if the receiver no longer waits; then nobody wants the result.
         let _ = done.send(sd_notify::notify(&[NotifyState::Custom(&text)]));
     });
     match sent.recv_timeout(NOTIFY_TIMEOUT) {

@@ -47,7 +47,14 @@ const TOP_LEVEL: &[&str] = &[
     "tests",
     "systemd",
     "benches",
+    "docs",
     "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "justfile",
+    "deny.toml",
+    "rust-toolchain.toml",
     "LICENSE-MIT",
     "LICENSE-APACHE",
 ];
@@ -468,8 +475,8 @@ mod can_fail {
         );
         assert!(short_and_introduced("src/a.rs", "use std::fs;")[0].contains("no opening"));
         assert_eq!(
-            top_level(&["src".into(), ".ci".into(), "docs".into()]),
-            ["docs:1: not a name of the top level; put it where TOP_LEVEL in tests/it/laws.rs allows"]
+            top_level(&["src".into(), ".ci".into(), "docs".into(), "scripts".into()]),
+            ["scripts:1: not a name of the top level; put it where TOP_LEVEL in tests/it/laws.rs allows"]
         );
         let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
         assert!(

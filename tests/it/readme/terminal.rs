@@ -1,4 +1,4 @@
-//! Terminals for README.md: a checkout in a temporary folder, programs that stand in for cargo, sudo and systemd, and real shells.
+//! Terminals for a page: a checkout in a temporary folder, programs that stand in for cargo, sudo and systemd, and real shells.
 
 use std::{
     fs,
@@ -19,14 +19,14 @@ use tempfile::TempDir;
 
 use super::page;
 
-const PATIENCE: Duration = Duration::from_mins(3);
+const TIMEOUT: Duration = Duration::from_mins(3);
 
 /// cargo, as far as the page uses it to get at the program, which has been built already.
 const CARGO: &str = r#"case "$*" in
     "run --locked -- "*) shift 3; exec rebilld "$@" ;;
     "build --locked" | "build --locked --release") exit 0 ;;
 esac
-echo "cargo $*: README.md may not run this outside a block for development" >&2
+echo "cargo $*: no page may run this outside a block for development" >&2
 exit 97
 "#;
 
@@ -162,7 +162,7 @@ impl Terminal {
         let begun = Instant::now();
         while !self.printed().contains(text) {
             let ended = self.child.try_wait().expect("a state");
-            assert!(ended.is_none() && begun.elapsed() < PATIENCE, "{text:?} never came, {ended:?}:\n{}", self.printed());
+            assert!(ended.is_none() && begun.elapsed() < TIMEOUT, "{text:?} never came, {ended:?}:\n{}", self.printed());
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -177,7 +177,7 @@ impl Terminal {
             if let Some(status) = self.child.try_wait().expect("a state") {
                 return status;
             }
-            assert!(begun.elapsed() < PATIENCE, "it does not end:\n{}", self.printed());
+            assert!(begun.elapsed() < TIMEOUT, "it does not end:\n{}", self.printed());
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -219,7 +219,7 @@ impl Shell {
         self.stdin.write_all(order.as_bytes()).map_err(|error| error.to_string())?;
         let mut printed = String::new();
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            match self.lines.recv_timeout(TIMEOUT) {
                 Ok(line) if line == END => return Ok(printed),
                 Ok(line) => printed += &(line + "\n"),
                 Err(why) => return Err(format!("{why}, after:\n{printed}")),

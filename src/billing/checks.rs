@@ -20,7 +20,7 @@ use crate::{
 /// No duration, number of days or priority goes beyond this.
 pub const MAX_COUNT: i64 = 100_000;
 
-pub(super) const MAX_MODIFIERS: usize = 100;
+pub(crate) const MAX_MODIFIERS: usize = 100;
 
 /// The faults found so far.
 #[derive(Debug, Default)]

@@ -50,7 +50,7 @@ pub async fn create(app: &App, actor: &Actor, input: CustomerInput) -> Result<Cu
 }
 
 /// The customer that the input asks for. It is worth something only if no fault was found.
-pub(super) fn draft(app: &App, checks: &mut Checks, input: CustomerInput, now: DateTime<Utc>) -> Customer {
+pub(crate) fn draft(app: &App, checks: &mut Checks, input: CustomerInput, now: DateTime<Utc>) -> Customer {
     if input.name.is_none() {
         checks.fault("name", "is required");
     }
@@ -153,7 +153,7 @@ pub async fn give_credit(
 }
 
 /// Puts credit, in the customer's currency, on the balance of a customer who is locked. The caller appends the event.
-pub(super) async fn add_credit(
+pub(crate) async fn add_credit(
     tx: &mut Tx,
     app: &App,
     actor: &Actor,
@@ -168,7 +168,7 @@ pub(super) async fn add_credit(
 }
 
 /// The same before it is stored.
-pub(super) fn credited(
+pub(crate) fn credited(
     app: &App,
     actor: &Actor,
     now: DateTime<Utc>,
@@ -183,7 +183,7 @@ pub(super) fn credited(
 }
 
 /// Brings a locked customer's balance and the ledger up to a new row of it.
-pub(super) async fn book_credit(
+pub(crate) async fn book_credit(
     tx: &mut Tx,
     app: &App,
     actor: &Actor,
@@ -207,7 +207,7 @@ fn booked(app: &App, actor: &Actor, customer: &mut Customer, credit: &Credit) ->
 }
 
 /// By id or reference.
-pub(super) async fn locked(tx: &mut Tx, key: &str) -> Result<Customer> {
+pub(crate) async fn locked(tx: &mut Tx, key: &str) -> Result<Customer> {
     store::customers::lock(tx, key).await?.ok_or_else(|| BillingError::not_found("customer", key))
 }
 

@@ -131,7 +131,7 @@ async fn replace_default(app: &App, actor: &Actor, tx: &mut Tx, id: DunningPolic
 }
 
 /// The policy that a request names, held until its commit. None for one that there is not, which is noted.
-pub(super) async fn named(tx: &mut Tx, checks: &mut Checks, key: Option<&str>) -> Result<Option<DunningPolicyId>> {
+pub(crate) async fn named(tx: &mut Tx, checks: &mut Checks, key: Option<&str>) -> Result<Option<DunningPolicyId>> {
     let Some(key) = key else { return Ok(None) };
     let found = store::dunning_policies::hold(tx, key).await?;
     if found.is_none() {

@@ -1,12 +1,14 @@
 //! Gateway operations: what every call to a gateway has in common, whatever it is about.
 
+pub mod lookups;
+
 use std::{fmt::Display, panic::AssertUnwindSafe};
 
 use futures_util::FutureExt;
 
 /// Awaits a call of an adapter. A panic of the adapter becomes the outcome that `unknown` makes of a message: the call may have got as
 /// far as the gateway, and the panic must not take the other calls of the run with it.
-pub(super) async fn catch_panic<T>(
+pub(crate) async fn catch_panic<T>(
     subject: impl Display,
     gateway: &str,
     call: impl Future<Output = T>,

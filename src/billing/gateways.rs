@@ -25,7 +25,7 @@ use crate::{
 const BROUGHT_FORWARD: i64 = 10_000;
 
 /// What a claim may send to which gateway.
-pub(super) struct Admissions<'a> {
+pub(crate) struct Admissions<'a> {
     app: &'a App,
     timeline: Timeline,
     now: DateTime<Utc>,
@@ -34,14 +34,14 @@ pub(super) struct Admissions<'a> {
 }
 
 impl<'a> Admissions<'a> {
-    pub(super) async fn read(app: &'a App, tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>) -> Result<Self> {
+    pub(crate) async fn read(app: &'a App, tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>) -> Result<Self> {
         remember_pauses(app, tx).await?;
         let all = app.gateways.all().map(|(name, health)| (name, hold(app, health, timeline, now)));
         Ok(Self { app, timeline, now, holds: all.filter(|(_, hold)| *hold != Admission::Free).collect() })
     }
 
     /// Until when nothing more goes to this gateway, if it rests.
-    pub(super) fn until(&self, gateway: &str) -> Option<DateTime<Utc>> {
+    pub(crate) fn until(&self, gateway: &str) -> Option<DateTime<Utc>> {
         match self.holds.get(gateway)? {
             Admission::Free => None,
             Admission::NotBefore(until) => Some(*until),
@@ -51,7 +51,7 @@ impl<'a> Admissions<'a> {
     }
 
     /// One more goes there.
-    pub(super) fn take(&mut self, gateway: &str) {
+    pub(crate) fn take(&mut self, gateway: &str) {
         if let Some(Admission::Probes(places)) = self.holds.get_mut(gateway) {
             *places = places.saturating_sub(1);
         }
@@ -59,7 +59,7 @@ impl<'a> Admissions<'a> {
 }
 
 /// Reads what operators have paused, on whichever daemon.
-pub(super) async fn remember_pauses(app: &App, tx: &mut Tx) -> Result<()> {
+pub(crate) async fn remember_pauses(app: &App, tx: &mut Tx) -> Result<()> {
     let pauses = store::gateways::pauses(tx).await?;
     for (name, health) in app.gateways.all() {
         let pause = pauses.iter().find(|pause| pause.gateway == name);
@@ -85,7 +85,7 @@ fn first_wait(app: &App, gateway: &str, timeline: Timeline) -> TimeDelta {
 }
 
 /// Until when nothing goes to a gateway, if it rests.
-pub(super) fn rests_until(app: &App, gateway: &str, timeline: Timeline, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub(crate) fn rests_until(app: &App, gateway: &str, timeline: Timeline, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     match hold(app, app.gateways.health(gateway)?, timeline, now) {
         Admission::NotBefore(until) => Some(until),
         Admission::Free | Admission::Probes(_) => None,
@@ -94,7 +94,7 @@ pub(super) fn rests_until(app: &App, gateway: &str, timeline: Timeline, now: Dat
 
 /// What is asked of a gateway that moves money or reserves it: by whose clock, and for what.
 #[derive(Debug, Clone)]
-pub(super) struct Call {
+pub(crate) struct Call {
     gateway: String,
     timeline: Timeline,
     /// By that clock. A test clock stands still while something is under way.
@@ -103,12 +103,12 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn of(app: &App, payment: &Payment) -> Self {
+    pub(crate) fn of(app: &App, payment: &Payment) -> Self {
         let Payment { id, timeline, gateway, created_at, .. } = payment;
         Self::new(app, gateway, *timeline, *created_at, *id)
     }
 
-    pub(super) fn reserving(app: &App, authorization: &Authorization) -> Self {
+    pub(crate) fn reserving(app: &App, authorization: &Authorization) -> Self {
         let Authorization { id, timeline, gateway, created_at, .. } = authorization;
         Self::new(app, gateway, *timeline, *created_at, *id)
     }
@@ -120,7 +120,7 @@ impl Call {
 }
 
 /// Lets a payment through that may be sent again, or says when to try. `now` is of its timeline.
-pub(super) fn send_again(app: &App, payment: &Payment, now: DateTime<Utc>) -> Result<(), DateTime<Utc>> {
+pub(crate) fn send_again(app: &App, payment: &Payment, now: DateTime<Utc>) -> Result<(), DateTime<Utc>> {
     let Some(health) = app.gateways.health(&payment.gateway) else { return Ok(()) };
     match hold(app, health, payment.timeline, now) {
         Admission::Free => Ok(()),
@@ -134,11 +134,11 @@ pub(super) fn send_again(app: &App, payment: &Payment, now: DateTime<Utc>) -> Re
 }
 
 /// Gives a probe's place free when its order goes no further, however that came about.
-pub(super) struct ProbeSlot<'a>(&'a App, Call);
+pub(crate) struct ProbeSlot<'a>(&'a App, Call);
 
 impl<'a> ProbeSlot<'a> {
     /// Of a call that was claimed. With `through` it goes to the gateway: as a probe where the circuit is half open.
-    pub(super) fn of(app: &'a App, call: Call, through: bool) -> Self {
+    pub(crate) fn of(app: &'a App, call: Call, through: bool) -> Self {
         if let Some(health) = app.gateways.health(&call.gateway).filter(|_| through) {
             health.let_through(call.timeline, call.order);
         }
@@ -155,12 +155,12 @@ impl Drop for ProbeSlot<'_> {
 }
 
 /// Until when a call that waited for its turn must not be made after all: its gateway went down meanwhile.
-pub(super) fn too_late_for(app: &App, call: &Call) -> Option<DateTime<Utc>> {
+pub(crate) fn too_late_for(app: &App, call: &Call) -> Option<DateTime<Utc>> {
     rests_until(app, &call.gateway, call.timeline, call.now)
 }
 
 /// Notes what a call met. The first to open or close a circuit says so.
-pub(super) async fn note(app: &App, call: &Call, met: CallResult) {
+pub(crate) async fn note(app: &App, call: &Call, met: CallResult) {
     let Some(health) = app.gateways.health(&call.gateway) else { return };
     let change = health.note(call.timeline, call.now, &waits(app), call.order, &met);
     let Some(change) = change else { return };

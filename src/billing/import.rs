@@ -11,16 +11,16 @@ use super::{
     App, BillingError, Result,
     checks::{self, Checks, ModifierInput},
     customers::{self, CustomerInput},
-    installments::create::PlanInput,
+    installment_plans::create::PlanInput,
     payment_methods::{self, MethodInput},
-    subscribe::{self, Named, SubscribeInput},
+    subscriptions::subscribe::{self, Named, SubscribeInput},
 };
 use crate::{
     domain::{
         catalog::{AddOnEntry, DiscountEntry},
         customer::{Customer, PaymentMethod, Timeline},
         event::{Actor, Event},
-        installment::InstallmentSchedule,
+        installment_plan::InstallmentSchedule,
         plan::Plan,
         subscription::Subscription,
     },

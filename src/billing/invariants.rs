@@ -1,4 +1,4 @@
-//! The invariants: what must hold of the books at any moment, one line each, with the ids that break it. Asked by a job, which
+//! The invariants: what must hold of the batch at any moment, one line each, with the ids that break it. Asked by a job, which
 //! says when a line turns bad or good again, and by `/v1/health/billing`.
 
 use std::{

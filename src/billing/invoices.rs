@@ -1,6 +1,9 @@
 //! What an operator does with an invoice: collect it now, void it, write it off. Never while a payment for it is on its way.
 
-use super::{App, BillingError, Result, settle::Books};
+pub mod open;
+pub mod void;
+
+use super::{App, BillingError, Result, payments::SettlementBatch};
 use crate::{
     domain::{
         event::Actor,
@@ -13,9 +16,9 @@ use crate::{
 
 /// Charges an open invoice as soon as possible, whatever the ladder says.
 pub async fn collect(app: &App, actor: &Actor, id: InvoiceId) -> Result<Invoice> {
-    let (mut tx, mut books) = open(app, id, "collected").await?;
-    books.collect_now(id, actor);
-    books.close(&mut tx).await?;
+    let (mut tx, mut batch) = open(app, id, "collected").await?;
+    batch.collect_now(id, actor);
+    batch.close(&mut tx).await?;
     tx.commit().await?;
     app.wakeups.collect.notify_one();
     reread(app, id).await
@@ -23,23 +26,23 @@ pub async fn collect(app: &App, actor: &Actor, id: InvoiceId) -> Result<Invoice>
 
 /// Cancels an open invoice; credit that it had used goes back to the customer.
 pub async fn void(app: &App, actor: &Actor, id: InvoiceId, reason: &str) -> Result<Invoice> {
-    let (mut tx, mut books) = open(app, id, "voided").await?;
-    if books.invoice(id).is_some_and(|invoice| invoice.amount_paid > 0) {
+    let (mut tx, mut batch) = open(app, id, "voided").await?;
+    if batch.invoice(id).is_some_and(|invoice| invoice.amount_paid > 0) {
         return Err(BillingError::WrongState(
             "a part of the invoice is paid: refund that, or mark the rest uncollectible".to_owned(),
         ));
     }
-    books.void_now(id, reason, actor);
-    books.close(&mut tx).await?;
+    batch.void_now(id, reason, actor);
+    batch.close(&mut tx).await?;
     tx.commit().await?;
     reread(app, id).await
 }
 
 /// Gives up on an open invoice.
 pub async fn mark_uncollectible(app: &App, actor: &Actor, id: InvoiceId, reason: &str) -> Result<Invoice> {
-    let (mut tx, mut books) = open(app, id, "written off").await?;
-    books.write_off(id, reason, actor);
-    books.close(&mut tx).await?;
+    let (mut tx, mut batch) = open(app, id, "written off").await?;
+    batch.write_off(id, reason, actor);
+    batch.close(&mut tx).await?;
     tx.commit().await?;
     reread(app, id).await
 }
@@ -56,20 +59,20 @@ pub async fn resolve(
 ) -> Result<Payment> {
     let Some(seen) = store::payments::get(&app.db, id).await? else { return Err(BillingError::not_found("payment", id)) };
     let mut tx = app.db.begin().await?;
-    let mut books = Books::open(app, &mut tx, &[&seen], |_| false).await?;
-    let payment = books.resolve_parked(id, finding, transaction_id, amount, note, actor)?;
-    books.close(&mut tx).await?;
+    let mut batch = SettlementBatch::open(app, &mut tx, &[&seen], |_| false).await?;
+    let payment = batch.resolve_parked(id, finding, transaction_id, amount, note, actor)?;
+    batch.close(&mut tx).await?;
     tx.commit().await?;
     app.wakeups.collect.notify_one();
     Ok(payment)
 }
 
 /// Locks an open invoice that no payment is on its way for.
-async fn open<'a>(app: &'a App, id: InvoiceId, verb: &str) -> Result<(Tx, Books<'a>)> {
+async fn open<'a>(app: &'a App, id: InvoiceId, verb: &str) -> Result<(Tx, SettlementBatch<'a>)> {
     let Some(seen) = store::invoices::get(&app.db, id).await? else { return Err(BillingError::not_found("invoice", id)) };
     let mut tx = app.db.begin().await?;
-    let books = Books::open_invoice(app, &mut tx, &seen).await?;
-    let status = books.invoice(id).map(|invoice| invoice.status);
+    let batch = SettlementBatch::open_invoice(app, &mut tx, &seen).await?;
+    let status = batch.invoice(id).map(|invoice| invoice.status);
     if status != Some(InvoiceStatus::Open) {
         return Err(BillingError::WrongState(format!(
             "the invoice is {}: only an open one can be {verb}",
@@ -81,7 +84,7 @@ async fn open<'a>(app: &'a App, id: InvoiceId, verb: &str) -> Result<(Tx, Books<
             "a payment for the invoice is on its way or undecided: it can be {verb} once that has ended"
         )));
     }
-    Ok((tx, books))
+    Ok((tx, batch))
 }
 
 async fn reread(app: &App, id: InvoiceId) -> Result<Invoice> {

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use reqwest::{Client, Url, header::CONTENT_TYPE};
 use tokio::sync::Semaphore;
 
-use super::{App, Result, settle};
+use super::{App, Result, payments::settle};
 use crate::{
     config::GatewayConfig,
     domain::{
@@ -149,7 +149,7 @@ impl Gateway for Approving {
 /// How long a pause between two looks at a bill run may be without being seen in the figures.
 pub const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Whether everything due on the wall timeline is billed and every outcome is in the books.
+/// Whether everything due on the wall timeline is billed and every outcome is in the batch.
 pub async fn is_quiet(db: &Db, now: DateTime<Utc>) -> Result<bool> {
     let due = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at <= now);
     Ok(!due(store::awaited::bill(db, Timeline::Wall).await?)

@@ -1,49 +1,33 @@
 //! The verbs: one file per use case. They alone combine `store` and `gateway`, and they alone write.
 
-pub mod authorize;
-mod beside;
-pub mod cancel;
+pub mod api_keys;
+pub mod authorizations;
 pub mod catalog;
-pub mod change;
 pub mod checks;
-pub mod clocks;
-pub mod collect_due;
+pub mod collection;
 pub mod customers;
-pub mod dispute;
+pub mod disputes;
 pub mod dunning_policies;
-mod fallback_method;
 pub mod forecast;
-mod gateway_operations;
+pub mod gateway_operations;
 pub mod gateways;
-pub mod held;
-pub mod housekeeping;
 pub mod idempotency;
 pub mod import;
-pub mod installments;
-pub mod instances;
+pub mod installment_plans;
 pub mod invariants;
-pub mod invoice_due;
 pub mod invoices;
-pub mod keys;
-pub mod look_up;
+pub mod jobs;
 pub mod measure;
-pub mod occurrence;
-pub mod open;
-pub mod pause;
 pub mod payment_methods;
+pub mod payment_requests;
+pub mod payments;
 pub mod plans;
-pub mod refund;
-pub mod requests;
-pub mod retry;
-pub mod roll_out;
-pub mod runs;
-pub mod schedule;
-mod settle;
-pub mod subscribe;
-pub mod terms;
+pub mod refunds;
+pub mod roll_outs;
+pub mod schedules;
+pub mod subscriptions;
+mod task;
 pub mod test_clocks;
-pub mod unpark;
-mod void;
 
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -81,8 +65,8 @@ pub struct App {
     /// Marks this daemon's claims.
     pub instance: String,
     pub wakeups: Wakeups,
-    pub last_runs: runs::LastRuns,
-    pub requested_runs: runs::RequestedRuns,
+    pub last_runs: jobs::runs::LastRuns,
+    pub requested_runs: jobs::runs::RequestedRuns,
     /// How far the counting of cycles has come.
     pub cycle_scan: Mutex<invariants::CycleScan>,
     /// Cancelled when the daemon is to stop: nothing new is claimed from then on.
@@ -170,8 +154,8 @@ impl App {
             dunning_rules,
             instance,
             wakeups: Wakeups::default(),
-            last_runs: runs::LastRuns::default(),
-            requested_runs: runs::RequestedRuns::default(),
+            last_runs: jobs::runs::LastRuns::default(),
+            requested_runs: jobs::runs::RequestedRuns::default(),
             cycle_scan: Mutex::default(),
             stopping: CancellationToken::new(),
         }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::{Value, json};
 
-use super::{App, BillingError, Result, checks::Checks, customers, requests::check_channels};
+use super::{App, BillingError, Result, checks::Checks, customers, payment_requests::check_channels};
 use crate::{
     domain::{
         customer::{Customer, PaymentMethod, Timeline},
@@ -67,7 +67,7 @@ pub async fn add(app: &App, actor: &Actor, customer_key: &str, input: MethodInpu
 }
 
 /// The method that the input asks for. It is worth something only if no fault was found.
-pub(super) fn draft(
+pub(crate) fn draft(
     app: &App,
     checks: &mut Checks,
     customer: &Customer,
@@ -97,7 +97,7 @@ pub(super) fn draft(
     }
 }
 
-pub(super) fn added(app: &App, actor: &Actor, customer: &Customer, method: &PaymentMethod, now: DateTime<Utc>) -> Event {
+pub(crate) fn added(app: &App, actor: &Actor, customer: &Customer, method: &PaymentMethod, now: DateTime<Utc>) -> Event {
     app.event(customer.timeline, now, actor, "payment_method.added", method.id, json!({ "after": told(method) }))
 }
 
@@ -212,7 +212,7 @@ async fn collect_at_once(
 }
 
 /// Makes an invoice that waits due at once. Not for one whose payment is open.
-pub(super) fn collect_now(invoice: &mut Invoice, now: DateTime<Utc>) {
+pub(crate) fn collect_now(invoice: &mut Invoice, now: DateTime<Utc>) {
     invoice.next_attempt_at = Some(now);
     invoice.next_action = NextAction::Charge;
     (invoice.next_method, invoice.postponed_by) = (false, None);

@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::Settings;
 use crate::{
-    billing::{App, keys},
+    billing::{App, api_keys},
     daemon,
     domain::{
         api_key::{ApiKey, Scope},
@@ -55,7 +55,7 @@ async fn obey(app: &App, command: &Command) -> anyhow::Result<()> {
     let actor = Actor::Key("command-line".to_owned());
     match command {
         Command::Create { scope, name, .. } => {
-            let (key, text) = keys::create(app, &actor, name, *scope).await?;
+            let (key, text) = api_keys::create(app, &actor, name, *scope).await?;
             println!("{text}");
             eprintln!("{} ({}) is ready; its text is not shown again", key.id, key.scope);
         }
@@ -65,7 +65,7 @@ async fn obey(app: &App, command: &Command) -> anyhow::Result<()> {
             }
         }
         Command::Revoke { id, .. } => {
-            keys::revoke(app, &actor, *id).await?;
+            api_keys::revoke(app, &actor, *id).await?;
             println!("{id} is revoked");
         }
     }

@@ -18,7 +18,7 @@ use super::{
     demo::{ledgers, picture},
 };
 use crate::{
-    billing::{App, runs::Counts},
+    billing::{App, jobs::runs::Counts},
     clock::Clock,
     config::{Config, GatewayConfig, GatewayKind, Mode},
     daemon::{self, Signals},

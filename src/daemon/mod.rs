@@ -24,9 +24,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     billing::{
-        App, collect_due, dunning_policies,
-        instances::{self, Presence},
-        keys,
+        App, api_keys,
+        collection::run,
+        dunning_policies,
+        jobs::instances::{self, Presence},
     },
     clock::Clock,
     config::{self, Config, GatewayConfig, Severity},
@@ -112,8 +113,8 @@ async fn serve(app: Arc<App>, listener: TcpListener) -> anyhow::Result<Daemon> {
     // First: recovery looks for the claims of this instance's previous run.
     let presence = instances::arrive(&app).await?;
     // In steps, so that no transaction locks the rows of many payments for long.
-    while collect_due::recover(&app, true).await? > 0 {}
-    keys::bootstrap(&app).await?;
+    while run::recover(&app, true).await? > 0 {}
+    api_keys::bootstrap(&app).await?;
     for change in dunning_policies::configure(&app, &app.config).await? {
         tracing::info!("dunning policy {change}");
     }

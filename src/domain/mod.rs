@@ -14,7 +14,7 @@ pub mod event;
 pub mod forecast;
 pub mod frequency;
 pub mod id;
-pub mod installment;
+pub mod installment_plan;
 pub mod invoice;
 pub mod money;
 pub mod payment;

@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 
 use super::error::Problem;
 use crate::{
-    billing::{App, keys},
+    billing::{App, api_keys},
     domain::{api_key::Scope, event::Actor, id::ApiKeyId},
     store,
 };
@@ -86,7 +86,7 @@ async fn identify(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
         .map(|(_, key)| key.trim())
         .filter(|key| !key.is_empty())
         .ok_or_else(|| refused("Send `Authorization: Bearer <key>`."))?;
-    let digest = keys::digest(key);
+    let digest = api_keys::digest(key);
     // Asked every time, not cached: a revoked key must be out at once, on every daemon.
     let known = store::api_keys::by_digest(&app.db, &digest).await?;
     match known {

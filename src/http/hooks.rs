@@ -13,7 +13,7 @@ use axum::{
 };
 use serde_json::Value;
 
-use crate::billing::{App, requests};
+use crate::billing::{App, payment_requests};
 
 /// A callback is a few hundred bytes.
 const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -55,7 +55,7 @@ impl Window {
 async fn paysley(State(app): State<Arc<App>>, path: RawPathParams, body: Bytes) -> StatusCode {
     let gateway = path.iter().find_map(|(name, value)| (name == "gateway").then_some(value)).unwrap_or_default();
     let Some(reference) = reference(&body).filter(|_| app.gateways.get(gateway).is_some()) else { return StatusCode::OK };
-    match requests::poll_by_reference(&app, gateway, &reference).await {
+    match payment_requests::poll_by_reference(&app, gateway, &reference).await {
         Ok(known) => tracing::debug!(gateway, reference, known, "a gateway called"),
         // It would only call again; the next look finds what there is to find.
         Err(error) => tracing::warn!(gateway, %error, "a gateway's call could not be noted"),

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{JOBS, Ran, cron::Pulse, did_something};
 use crate::{
-    billing::{self, App, Result, runs::Counts},
+    billing::{self, App, Result, jobs::runs::Counts},
     domain::{clock::TestClock, customer::Timeline},
     store,
 };
@@ -18,7 +18,7 @@ use crate::{
 /// Moves every clock that is on its way, each in a task of its own, until the daemon stops.
 pub async fn run(app: Arc<App>, tracker: TaskTracker, pulse: Arc<Pulse>) {
     loop {
-        match billing::test_clocks::claim(&app).await {
+        match billing::test_clocks::advance::claim(&app).await {
             Ok(clocks) => {
                 for clock in clocks {
                     tracker.spawn(journey(app.clone(), clock));
@@ -45,13 +45,13 @@ async fn journey(app: Arc<App>, clock: TestClock) {
     };
     let done = tokio::select! {
         done = work => done,
-        () = billing::test_clocks::keep(&app, id) => Ok(()),
+        () = billing::test_clocks::advance::keep(&app, id) => Ok(()),
     };
     let failed = done.is_err();
     if let Err(error) = done {
         tracing::error!(clock = %id, %error, "the advance was interrupted and goes on at the next tick");
     }
-    if let Err(error) = billing::test_clocks::let_go(&app, id).await {
+    if let Err(error) = billing::test_clocks::advance::let_go(&app, id).await {
         tracing::error!(clock = %id, %error, "the clock could not be let go; its lease ends by itself");
     }
     if !failed {
@@ -69,7 +69,7 @@ pub async fn advance(app: &Arc<App>, mut clock: TestClock) -> Result<()> {
             return Ok(());
         }
         let next = earliest(app, timeline).await?.filter(|&next| next < target).unwrap_or(target);
-        match billing::test_clocks::step(app, clock.id, clock.now_at, next, &done).await? {
+        match billing::test_clocks::advance::step(app, clock.id, clock.now_at, next, &done).await? {
             Some(moved) => clock = moved,
             None => return Ok(()),
         }
@@ -92,11 +92,11 @@ async fn drain(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>) -> Result
         let authorizing = store::authorizations::undecided(&app.db, timeline).await? > 0;
         if authorizing || store::payments::undecided(&app.db, timeline).await? > 0 {
             busy = true;
-            billing::collect_due::recover(app, false).await?;
-            let asked = billing::look_up::look_up_payments(app, Some(timeline)).await?;
-            if asked + billing::authorize::look_up(app, Some(timeline)).await? == 0 {
-                let next = billing::look_up::next_lookup_in(app, timeline).await?;
-                let next = next.into_iter().chain(billing::authorize::next_lookup_in(app, timeline).await?).min();
+            billing::collection::run::recover(app, false).await?;
+            let asked = billing::gateway_operations::lookups::look_up_payments(app, Some(timeline)).await?;
+            if asked + billing::authorizations::look_up(app, Some(timeline)).await? == 0 {
+                let next = billing::gateway_operations::lookups::next_lookup_in(app, timeline).await?;
+                let next = next.into_iter().chain(billing::authorizations::next_lookup_in(app, timeline).await?).min();
                 let next = next.and_then(|wait| wait.to_std().ok());
                 // The job, another daemon or an operator may settle it meanwhile, at first most likely within milliseconds.
                 tokio::select! {
@@ -108,7 +108,7 @@ async fn drain(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>) -> Result
         } else if store::payment_requests::busy(&app.db, timeline).await? > 0 {
             // Nobody pays by what was not sent; and what is taken back may have been paid at the last moment.
             busy = true;
-            if billing::requests::work(app, Some(timeline)).await? == 0 {
+            if billing::payment_requests::work(app, Some(timeline)).await? == 0 {
                 tokio::select! {
                     () = app.stopping.cancelled() => {}
                     () = tokio::time::sleep(pause) => {}
@@ -116,7 +116,7 @@ async fn drain(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>) -> Result
                 pause = (pause * 2).min(app.config.jobs.tick);
             }
         } else if store::payments::earliest_return(&app.db, timeline).await?.is_some_and(|at| at <= app.clock.now()) {
-            busy |= billing::requests::return_overpayments(app).await? > 0;
+            busy |= billing::payment_requests::return_overpayments(app).await? > 0;
         } else {
             pause = SHORTEST_PAUSE;
         }

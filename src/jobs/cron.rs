@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{JOBS, Job, Ran, Schedule, advance, did_something, occurrences};
 use crate::{
-    billing::{App, runs},
+    billing::{App, jobs::runs},
     domain::customer::Timeline,
     telemetry,
 };

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::{
-    billing::{self, App, Result, Wakeups, runs::Counts},
+    billing::{self, App, Result, Wakeups, jobs::runs::Counts},
     domain::customer::Timeline,
     store,
 };
@@ -84,8 +84,8 @@ pub const JOBS: &[Job] = &[
         ring: |wakeups| &wakeups.bill,
         run: |app, timeline, now| {
             Box::pin(async move {
-                let opened = billing::invoice_due::invoice_due(app, timeline, now).await?;
-                let installments = billing::installments::due::open_due(app, timeline, now).await?;
+                let opened = billing::subscriptions::open_due::invoice_due(app, timeline, now).await?;
+                let installments = billing::installment_plans::open_due::open_due(app, timeline, now).await?;
                 if opened.cycles > 0 || installments > 0 {
                     app.wakeups.collect.notify_one();
                 }
@@ -105,7 +105,7 @@ pub const JOBS: &[Job] = &[
         ring: |wakeups| &wakeups.collect,
         run: |app, timeline, now| {
             Box::pin(async move {
-                let collected = billing::collect_due::collect_due(app, timeline, now).await?;
+                let collected = billing::collection::run::collect_due(app, timeline, now).await?;
                 if collected.payments > 0 {
                     app.wakeups.look_up.notify_one();
                 }
@@ -129,7 +129,7 @@ pub const JOBS: &[Job] = &[
         ring: |wakeups| &wakeups.authorize,
         run: |app, timeline, now| {
             Box::pin(async move {
-                let looked = billing::authorize::authorize_due(app, timeline, now).await?;
+                let looked = billing::authorizations::authorize_due(app, timeline, now).await?;
                 Ok(counts([("authorizations_asked", looked.asked), ("authorizations_voided", looked.voided)]))
             })
         },
@@ -144,11 +144,11 @@ pub const JOBS: &[Job] = &[
         ring: |wakeups| &wakeups.requests,
         run: |app, timeline, now| {
             Box::pin(async move {
-                let marked = billing::requests::due(app, timeline, now).await?;
+                let marked = billing::payment_requests::due(app, timeline, now).await?;
                 // Gateways live by real time: in production one run does it for every timeline.
                 let only = Some(timeline).filter(|timeline| *timeline != Timeline::Wall);
-                let called = billing::requests::work(app, only).await?;
-                let returned = billing::requests::return_overpayments(app).await?;
+                let called = billing::payment_requests::work(app, only).await?;
+                let returned = billing::payment_requests::return_overpayments(app).await?;
                 Ok(counts([("requests_due", marked), ("requests_called_about", called), ("overpayments_returned", returned)]))
             })
         },
@@ -161,10 +161,10 @@ pub const JOBS: &[Job] = &[
         ring: |wakeups| &wakeups.look_up,
         run: |app, _, _| {
             Box::pin(async move {
-                let freed = billing::collect_due::recover(app, false).await?;
-                let payments = billing::look_up::look_up_payments(app, None).await?;
-                let refunds = billing::look_up::look_up_refunds(app).await?;
-                let authorizations = billing::authorize::look_up(app, None).await?;
+                let freed = billing::collection::run::recover(app, false).await?;
+                let payments = billing::gateway_operations::lookups::look_up_payments(app, None).await?;
+                let refunds = billing::gateway_operations::lookups::look_up_refunds(app).await?;
+                let authorizations = billing::authorizations::look_up(app, None).await?;
                 Ok(counts([
                     ("claims_freed", freed as usize),
                     ("payments_looked_up", payments),
@@ -188,7 +188,9 @@ pub const JOBS: &[Job] = &[
         about: "takes catalog edits on to the subscriptions that they were asked to be rolled out to",
         schedule: Schedule::EveryTick,
         ring: |wakeups| &wakeups.roll_outs,
-        run: |app, _, _| Box::pin(async move { Ok(counts([("subscriptions_rolled_out", billing::roll_out::work(app).await?)])) }),
+        run: |app, _, _| {
+            Box::pin(async move { Ok(counts([("subscriptions_rolled_out", billing::roll_outs::work(app).await?)])) })
+        },
         // Whatever clock a subscription lives by, its roll-out was asked for on the wall's.
         earliest: Some(|app, timeline| {
             Box::pin(async move {
@@ -218,7 +220,7 @@ pub const JOBS: &[Job] = &[
         schedule: Schedule::Cron("0 23 */6 * * *"),
         ring: |wakeups| &wakeups.disputes,
         run: |app, _, _| {
-            Box::pin(async move { Ok(counts([("payments_asked_about", billing::dispute::check(app, app.clock.now()).await?)])) })
+            Box::pin(async move { Ok(counts([("payments_asked_about", billing::disputes::check(app, app.clock.now()).await?)])) })
         },
         earliest: None,
     },
@@ -229,7 +231,7 @@ pub const JOBS: &[Job] = &[
         ring: |wakeups| &wakeups.housekeeping,
         run: |app, _, _| {
             Box::pin(async move {
-                let removed = billing::housekeeping::housekeeping(app).await?;
+                let removed = billing::jobs::housekeeping::housekeeping(app).await?;
                 Ok(counts([
                     ("idempotency_keys", removed.idempotency_keys as usize),
                     ("runs", removed.runs as usize),

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::billing::{
     App,
-    occurrence::{self, Taken},
+    jobs::occurrences::{self, Taken},
 };
 
 /// When a job occurs, UTC.
@@ -77,7 +77,7 @@ pub(super) async fn answer(app: Arc<App>, job: &'static Job, timetable: Timetabl
 pub async fn take_turn(app: &Arc<App>, job: &'static Job, timetable: &Timetable) -> Option<DateTime<Utc>> {
     let now = app.clock.now();
     let asked = app.requested_runs.contains(job.name);
-    let taken = match occurrence::take(app, job.name, timetable.latest(now)?, asked).await {
+    let taken = match occurrences::take(app, job.name, timetable.latest(now)?, asked).await {
         Ok(taken) => taken,
         Err(error) => {
             tracing::warn!(job = job.name, %error, "whose turn it is could not be found out");
@@ -96,9 +96,9 @@ pub async fn take_turn(app: &Arc<App>, job: &'static Job, timetable: &Timetable)
         Taken::Ours => {
             let well = tokio::select! {
                 ran = run(app, job, now) => ran.is_some(),
-                never = occurrence::keep(app, job.name) => match never {},
+                never = occurrences::keep(app, job.name) => match never {},
             };
-            if well && let Err(error) = occurrence::finish(app, job.name).await {
+            if well && let Err(error) = occurrences::finish(app, job.name).await {
                 tracing::warn!(job = job.name, %error, "the run is done and could not be marked so; it is repeated when its lease ends");
                 return None;
             }

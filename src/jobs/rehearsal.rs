@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::advance::{do_due, earliest};
 use crate::{
-    billing::{App, Result, runs::Counts},
+    billing::{App, Result, jobs::runs::Counts},
     clock::Clock,
     domain::customer::Timeline,
 };

@@ -13,7 +13,7 @@ use crate::domain::{
     clock::TestClock,
     customer::{Customer, PaymentMethod},
     dunning::Policy,
-    installment::{Installment, InstallmentPlan},
+    installment_plan::{Installment, InstallmentPlan},
     invoice::Invoice,
     payment::Payment,
     plan::Plan,

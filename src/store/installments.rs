@@ -6,7 +6,7 @@ use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
     customer::{Timeline, Zone},
     id::{InstallmentPlanId, InvoiceId},
-    installment::{Installment, InstallmentPlan, InstallmentSchedule},
+    installment_plan::{Installment, InstallmentPlan, InstallmentSchedule},
     money::Currency,
 };
 

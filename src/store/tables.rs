@@ -16,7 +16,7 @@ use crate::domain::{
     dispute::Dispute,
     dunning::Policy,
     event::Event,
-    installment::{Installment, InstallmentPlan},
+    installment_plan::{Installment, InstallmentPlan},
     invoice::Invoice,
     payment::{Payment, Refund},
     payment_request::PaymentRequest,

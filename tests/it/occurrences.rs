@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rebilld::{
     billing::{
         self, App,
-        occurrence::{self, Taken},
+        jobs::occurrences::{self, Taken},
     },
     clock::Clock,
     domain::customer::Timeline,
@@ -74,7 +74,7 @@ on_both! {
         let (job, timetable) = housekeeping();
         let now = at("2026-05-01T10:07:00Z");
         let (dies, lives) = (daemon(&world, "dies", now), daemon(&world, "lives", now));
-        assert_eq!(occurrence::take(&dies, job.name, now, false).await.expect("taken"), Taken::Ours);
+        assert_eq!(occurrences::take(&dies, job.name, now, false).await.expect("taken"), Taken::Ours);
         let lease = TimeDelta::from_std(world.app.config.collection.lease).expect("a lease");
         assert_eq!(take_turn(&lives, job, &timetable).await, Some(now + lease), "not while it may live");
         let ended = |app: &App| app.last_runs.ended_at(job.name);
@@ -87,9 +87,9 @@ on_both! {
         take_turn(&dies, job, &timetable).await;
         assert_eq!(ended(&dies), Some(now), "ended by another");
         // It comes back, and is told that it is done.
-        occurrence::finish(&dies, job.name).await.expect("too late");
-        assert_eq!(occurrence::take(&dies, job.name, now, false).await.expect("asked"), Taken::Done);
-        assert_eq!(occurrence::take(&dies, job.name, now, true).await.expect("asked"), Taken::Ours, "by request once more");
+        occurrences::finish(&dies, job.name).await.expect("too late");
+        assert_eq!(occurrences::take(&dies, job.name, now, false).await.expect("asked"), Taken::Done);
+        assert_eq!(occurrences::take(&dies, job.name, now, true).await.expect("asked"), Taken::Ours, "by request once more");
     }
 
     async fn a_tick_that_finds_nothing_waits_for_no_writer(world: World) {
@@ -102,7 +102,7 @@ on_both! {
                 let ran = job.run_due(&world.app, Timeline::Wall, world.app.clock.now()).await.expect(job.name);
                 assert!(matches!(ran, Ran::Idle(None)), "{}: {ran:?}", job.name);
             }
-            assert!(billing::test_clocks::claim(&world.app).await.expect("asked").is_empty());
+            assert!(billing::test_clocks::advance::claim(&world.app).await.expect("asked").is_empty());
         };
         tokio::time::timeout(std::time::Duration::from_secs(20), tick).await.expect("nobody waits");
         drop(writer);

@@ -196,17 +196,17 @@ impl World {
 
     /// Does what is due about requests by real time, until nothing is busy and what came twice has gone back.
     pub async fn settle_requests(&self) {
-        billing::requests::work(&self.app, None).await.expect("worked");
-        if billing::look_up::look_up_payments(&self.app, None).await.expect("looked up") > 0 {
-            billing::requests::work(&self.app, None).await.expect("worked");
+        billing::payment_requests::work(&self.app, None).await.expect("worked");
+        if billing::gateway_operations::lookups::look_up_payments(&self.app, None).await.expect("looked up") > 0 {
+            billing::payment_requests::work(&self.app, None).await.expect("worked");
         }
-        billing::requests::return_overpayments(&self.app).await.expect("returned");
+        billing::payment_requests::return_overpayments(&self.app).await.expect("returned");
     }
 
     /// Moves the test clock, doing all due work on the way.
     pub async fn advance(&self, to: &str) {
         self.set_out(to).await;
-        for clock in billing::test_clocks::claim(&self.app).await.expect("claimed") {
+        for clock in billing::test_clocks::advance::claim(&self.app).await.expect("claimed") {
             jobs::advance::advance(&self.app, clock).await.expect("advanced");
         }
     }

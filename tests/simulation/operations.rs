@@ -3,17 +3,21 @@
 use chrono::{Days, NaiveDate};
 use rebilld::{
     billing::{
-        App, BillingError, Result, cancel,
-        change::{self, When},
+        App, BillingError, Result,
         customers::{self, CustomerInput},
         gateways,
-        installments::create::{self, PlanInput},
-        invoices, pause,
+        installment_plans::create::{self, PlanInput},
+        invoices,
         payment_methods::{self, MethodInput},
-        refund, retry,
-        subscribe::{Start, SubscribeInput, subscribe},
-        terms::TermsInput,
-        unpark::{self, Missed},
+        refunds,
+        subscriptions::{
+            cancel,
+            change::{self, When},
+            pause, retry,
+            subscribe::{Start, SubscribeInput, subscribe},
+            terms::TermsInput,
+            unpark::{self, Missed},
+        },
     },
     domain::{
         customer::Timeline,
@@ -206,11 +210,11 @@ impl Operation {
             Retry => retry::retry(app, &ACTOR, subscription(app, dice).await?).await?.id.to_string(),
             Refund => {
                 let id = paid_invoice(app, dice).await?;
-                refund::refund(app, &ACTOR, id, some_of(dice), "asked").await?.len().to_string()
+                refunds::refund(app, &ACTOR, id, some_of(dice), "asked").await?.len().to_string()
             }
             RefundToCredit => {
                 let id = paid_invoice(app, dice).await?;
-                refund::to_credit(app, &ACTOR, id, some_of(dice), "asked").await?.id.to_string()
+                refunds::to_credit(app, &ACTOR, id, some_of(dice), "asked").await?.id.to_string()
             }
             GiveCredit => {
                 let id = customer(app, dice).await?;

@@ -7,7 +7,7 @@ use rebilld::{
     domain::{
         authorization::{Authorization, AuthorizationStatus},
         customer::{Credit, Customer},
-        installment::{Installment, InstallmentPlan, InstallmentSchedule},
+        installment_plan::{Installment, InstallmentPlan, InstallmentSchedule},
         invoice::{Invoice, InvoiceStatus},
         payment::{Payment, Refund, RefundStatus, RefundTo},
         plan::{CatchUp, WhilePastDue},

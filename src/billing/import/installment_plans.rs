@@ -9,16 +9,16 @@ use crate::{
     billing::{
         App, Result,
         checks::Checks,
-        installments::create::{self, Named},
+        installment_plans::create::{self, Named},
     },
     domain::{
         event::{Actor, Event},
-        installment::{Installment, InstallmentPlan, InstallmentSchedule},
+        installment_plan::{Installment, InstallmentPlan, InstallmentSchedule},
     },
     store::{self, Tx},
 };
 
-pub(super) async fn prepare(
+pub(crate) async fn prepare(
     app: &App,
     prepared: &mut Prepared,
     rows: Vec<InstallmentPlanRow>,
@@ -57,7 +57,7 @@ pub(super) async fn prepare(
 }
 
 /// Writes them, in pages.
-pub(super) async fn store(app: &App, tx: &mut Tx, actor: &Actor, plans: &[(u64, InstallmentSchedule)]) -> store::Result<()> {
+pub(crate) async fn store(app: &App, tx: &mut Tx, actor: &Actor, plans: &[(u64, InstallmentSchedule)]) -> store::Result<()> {
     for page in plans.chunks(PAGE) {
         let plans: Vec<InstallmentPlan> = page.iter().map(|(_, schedule)| schedule.plan.clone()).collect();
         let parts: Vec<Installment> = page.iter().flat_map(|(_, schedule)| schedule.installments.clone()).collect();

@@ -19,9 +19,11 @@ use super::{
 use crate::{
     billing::{
         App,
-        clocks::{self, Goal},
         measure::{self, Rows},
-        test_clocks as steps,
+        test_clocks::{
+            advance as steps,
+            create::{self, Goal},
+        },
     },
     domain::{customer::Timeline, event::Actor},
     jobs::advance,
@@ -65,7 +67,7 @@ pub async fn measure(asked: &Advance) -> anyhow::Result<Report> {
 /// Stores new subscriptions on a new clock, then advances the clock by the years.
 async fn advance(asked: &Advance, app: &Arc<App>) -> anyhow::Result<AdvanceRun> {
     let wall = Due::before(app.clock.now(), Timeline::Wall, asked.subscriptions)?;
-    let clock = clocks::create(app, &Actor::System, "bench", wall.at).await?;
+    let clock = create::create(app, &Actor::System, "bench", wall.at).await?;
     let timeline = Timeline::Test(clock.id);
     let due = Due { timeline, ..wall };
     let mut rows = Rows::default();
@@ -79,7 +81,7 @@ async fn advance(asked: &Advance, app: &Arc<App>) -> anyhow::Result<AdvanceRun> 
     measure::write(&app.db, &rows).await?;
     app.db.settle_down().await?;
     let target = due.at.checked_add_months(Months::new(12 * asked.years)).context("years to come")?;
-    clocks::start_advance(app, &Actor::System, clock.id, Goal::To(target)).await?;
+    create::start_advance(app, &Actor::System, clock.id, Goal::To(target)).await?;
     let begun = Instant::now();
     for claimed in steps::claim(app).await? {
         let id = claimed.id;

@@ -87,7 +87,7 @@ async fn idle_ticks(app: &Arc<App>) -> anyhow::Result<Vec<f64>> {
         for job in JOBS.iter().filter(|job| job.schedule == Schedule::EveryTick) {
             job.run_due(app, Timeline::Wall, app.clock.now()).await?;
         }
-        crate::billing::test_clocks::claim(app).await?;
+        crate::billing::test_clocks::advance::claim(app).await?;
         took.push(begun.elapsed().as_secs_f64() * 1000.0);
     }
     Ok(took)

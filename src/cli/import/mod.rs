@@ -25,7 +25,7 @@ use crate::{
     daemon,
     domain::{
         event::Actor,
-        installment::{Installment, InstallmentStatus},
+        installment_plan::{Installment, InstallmentStatus},
         money::Currency,
     },
 };

@@ -1,8 +1,7 @@
 //! Dates and amounts that a subscription bills: catch-up, changes, ends; previews must equal bills.
 
 use super::*;
-use crate::domain::id::Id;
-use crate::domain::invoice::LineKind;
+use crate::domain::{id::Id, invoice::LineKind};
 
 mod proration;
 

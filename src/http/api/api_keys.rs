@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    billing::{App, keys},
+    billing::{App, api_keys},
     domain::{
         api_key::{ApiKey, Scope},
         id::{self, ApiKeyId},
@@ -73,7 +73,7 @@ async fn create(
     caller: Caller,
     Body(new): Body<NewApiKey>,
 ) -> Result<(StatusCode, Extension<KeepInstead>, Json<ApiKeyAnswer>), Problem> {
-    let (key, text) = keys::create(&app, &caller.actor, &new.name, new.scope).await?;
+    let (key, text) = api_keys::create(&app, &caller.actor, &new.name, new.scope).await?;
     let mut answer = ApiKeyAnswer::from(key);
     // A repeat is told about the key, not the key: its text is stored nowhere.
     let kept = KeepInstead(serde_json::to_string(&answer).unwrap_or_default());
@@ -84,6 +84,6 @@ async fn create(
 /// Revokes a key, at once.
 #[utoipa::path(delete, path = "/v1/api-keys/{id}", tag = "api-keys", params(("id" = String, Path)), responses((status = 204)))]
 async fn revoke(State(app): State<Arc<App>>, caller: Caller, PathId(id): PathId<id::ApiKey>) -> Result<StatusCode, Problem> {
-    keys::revoke(&app, &caller.actor, id).await?;
+    api_keys::revoke(&app, &caller.actor, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

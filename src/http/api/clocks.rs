@@ -12,7 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     billing::{
         App, BillingError,
-        clocks::{self, Goal},
+        test_clocks::create::{self, Goal},
     },
     domain::{
         clock::{ClockStatus, Span, TestClock},
@@ -97,7 +97,7 @@ async fn create(
     caller: Caller,
     Body(new): Body<NewClock>,
 ) -> Result<(StatusCode, Json<ClockAnswer>), Problem> {
-    let clock = clocks::create(&app, &caller.actor, &new.name, new.now).await?;
+    let clock = create::create(&app, &caller.actor, &new.name, new.now).await?;
     Ok((StatusCode::CREATED, Json(clock.into())))
 }
 
@@ -115,7 +115,7 @@ async fn find(app: &App, id: ClockId) -> Result<TestClock, Problem> {
 /// Removes a test clock, its customers and all that is theirs.
 #[utoipa::path(delete, path = "/v1/clocks/{id}", tag = "clocks", params(("id" = String, Path)), responses((status = 204)))]
 async fn delete(State(app): State<Arc<App>>, caller: Caller, PathId(id): PathId<id::TestClock>) -> Result<StatusCode, Problem> {
-    clocks::delete(&app, &caller.actor, id).await?;
+    create::delete(&app, &caller.actor, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -131,7 +131,7 @@ async fn advance(
     Query(waiting): Query<Waiting>,
     Body(advance): Body<Advance>,
 ) -> Result<(StatusCode, Json<ClockAnswer>), Problem> {
-    let clock = clocks::start_advance(&app, &caller.actor, id, goal(advance)?).await?;
+    let clock = create::start_advance(&app, &caller.actor, id, goal(advance)?).await?;
     if !waiting.wait {
         return Ok((StatusCode::ACCEPTED, Json(clock.into())));
     }

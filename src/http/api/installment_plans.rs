@@ -8,12 +8,12 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     billing::{
         App, Result,
-        installments::{
+        installment_plans::{
             self, Overview, change, create,
             operate::{self, Operation},
         },
     },
-    domain::{id, installment::InstallmentPlan},
+    domain::{id, installment_plan::InstallmentPlan},
     http::{
         auth::Caller,
         body::{Body, MaybeBody, PathKey, PathNumber},
@@ -70,7 +70,7 @@ async fn list(
         ("timeline", filters.clock_id.map(|id| id.to_string())),
     ];
     let found = store::page::list::<InstallmentPlan>(&app.db, page.request(wanted)).await?;
-    let data = installments::overviews(&app, found.rows).await?;
+    let data = installment_plans::overviews(&app, found.rows).await?;
     Ok(Json(List { data: data.into_iter().map(InstallmentPlanAnswer::of).collect(), has_more: found.has_more }))
 }
 
@@ -104,7 +104,7 @@ async fn preview(State(app): State<Arc<App>>, _: Caller, Body(new): Body<NewInst
     responses((status = 200, body = InstallmentPlanAnswer))
 )]
 async fn get(State(app): State<Arc<App>>, PathKey(key): PathKey) -> Shown {
-    shown(installments::overview(&app, &key).await)
+    shown(installment_plans::overview(&app, &key).await)
 }
 
 /// Changes what goes with the plan. What is left out stays; the total and its parts are not touched.

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    billing::{App, instances},
+    billing::{App, jobs::instances},
     http::{
         body::Query,
         error::Problem,

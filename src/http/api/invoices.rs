@@ -295,8 +295,8 @@ async fn refund(
 ) -> Result<Json<RefundedAnswer>, Problem> {
     let amount = order.amount.map(|amount| amount.0);
     match order.to {
-        RefundTo::Method => drop(billing::refund::refund(&app, &caller.actor, id, amount, &order.reason).await?),
-        RefundTo::Credit => drop(billing::refund::to_credit(&app, &caller.actor, id, amount, &order.reason).await?),
+        RefundTo::Method => drop(billing::refunds::refund(&app, &caller.actor, id, amount, &order.reason).await?),
+        RefundTo::Credit => drop(billing::refunds::to_credit(&app, &caller.actor, id, amount, &order.reason).await?),
     }
     shown(&app, id).await
 }

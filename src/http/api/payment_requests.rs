@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    billing::{self, App, BillingError, checks::Checks, requests::ScheduleInput},
+    billing::{self, App, BillingError, checks::Checks, payment_requests::ScheduleInput},
     domain::{
         frequency::Frequency,
         id::{self, ClockId, CustomerId, InvoiceId, PaymentMethodId, PaymentRequestId},
@@ -187,8 +187,10 @@ async fn request(
     Body(new): Body<NewRequest>,
 ) -> Result<(StatusCode, Json<PaymentRequestAnswer>), Problem> {
     let request = match wanted(new)? {
-        Wanted::Invoice(id, gateway, channels) => billing::requests::request(&app, &caller.actor, id, gateway, channels).await?,
-        Wanted::Schedule(input) => billing::requests::schedule(&app, &caller.actor, input).await?,
+        Wanted::Invoice(id, gateway, channels) => {
+            billing::payment_requests::request(&app, &caller.actor, id, gateway, channels).await?
+        }
+        Wanted::Schedule(input) => billing::payment_requests::schedule(&app, &caller.actor, input).await?,
     };
     Ok((StatusCode::CREATED, Json(request.into())))
 }
@@ -256,7 +258,7 @@ async fn withdraw(
     PathId(id): PathId<id::PaymentRequest>,
     _: MaybeBody<NoFilters>,
 ) -> Result<Json<PaymentRequestAnswer>, Problem> {
-    Ok(Json(billing::requests::withdraw(&app, &caller.actor, id).await?.into()))
+    Ok(Json(billing::payment_requests::withdraw(&app, &caller.actor, id).await?.into()))
 }
 
 /// Asks the customer once more, by the same request.
@@ -267,7 +269,7 @@ async fn remind(
     PathId(id): PathId<id::PaymentRequest>,
     _: MaybeBody<NoFilters>,
 ) -> Result<Json<PaymentRequestAnswer>, Problem> {
-    Ok(Json(billing::requests::remind(&app, &caller.actor, id).await?.into()))
+    Ok(Json(billing::payment_requests::remind(&app, &caller.actor, id).await?.into()))
 }
 
 /// Looks now at what was paid by a request, whatever its state; what is found is booked.
@@ -278,5 +280,5 @@ async fn check(
     PathId(id): PathId<id::PaymentRequest>,
     _: MaybeBody<NoFilters>,
 ) -> Result<Json<PaymentRequestAnswer>, Problem> {
-    Ok(Json(billing::requests::check(&app, id).await?.into()))
+    Ok(Json(billing::payment_requests::check(&app, id).await?.into()))
 }

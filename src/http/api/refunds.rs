@@ -77,5 +77,5 @@ async fn resolve(
 ) -> Result<Json<RefundAnswer>, Problem> {
     let RefundResolution { outcome, note, transaction_id } = resolution;
     let transaction_id = transaction_id.map(|text| text.0);
-    Ok(Json(billing::refund::resolve(&app, &caller.actor, id, outcome, transaction_id, &note).await?.into()))
+    Ok(Json(billing::refunds::resolve(&app, &caller.actor, id, outcome, transaction_id, &note).await?.into()))
 }

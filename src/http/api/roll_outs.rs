@@ -12,7 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     billing::{
         App, BillingError,
-        roll_out::{self, Listed, PlanLine, SubscriptionLine},
+        roll_outs::{self, Listed, PlanLine, SubscriptionLine},
     },
     domain::{
         id::{self, CustomerId, PlanId, RollOutId, SubscriptionId},
@@ -189,9 +189,9 @@ impl From<Listed> for ListAnswer {
     }
 }
 
-fn currencies(sums: BTreeMap<Currency, roll_out::CurrencySums>) -> Vec<CurrencyTotals> {
-    let one = |(currency, sums): (Currency, roll_out::CurrencySums)| {
-        let roll_out::CurrencySums { subscriptions, amount, credit, next_before, next_after } = sums;
+fn currencies(sums: BTreeMap<Currency, roll_outs::CurrencySums>) -> Vec<CurrencyTotals> {
+    let one = |(currency, sums): (Currency, roll_outs::CurrencySums)| {
+        let roll_outs::CurrencySums { subscriptions, amount, credit, next_before, next_after } = sums;
         CurrencyTotals { currency, subscriptions, amount, credit, next_before, next_after }
     };
     sums.into_iter().map(one).collect()
@@ -337,7 +337,7 @@ async fn roll(
     let options = Options { when, fields, overrides, keep_anchor };
     if preview {
         let limit = usize::try_from(query.limit.map_or(LIMIT, |limit| limit.0)).unwrap_or(1);
-        let listed = roll_out::list(app, entry, key, options, query.after, limit).await?;
+        let listed = roll_outs::list(app, entry, key, options, query.after, limit).await?;
         return Ok((StatusCode::OK, Json(Answer::Listed(Box::new(listed.into())))));
     }
     for (field, given) in [("limit", query.limit.is_some()), ("after", query.after.is_some())] {
@@ -345,8 +345,8 @@ async fn roll(
             return Err(BillingError::invalid(field, "only goes with preview: true").into());
         }
     }
-    let started = roll_out::start(app, &caller.actor, entry, key, options, revision.map(|text| text.0)).await?;
-    let latest = roll_out::carry_on(app, started, query.wait).await?;
+    let started = roll_outs::start(app, &caller.actor, entry, key, options, revision.map(|text| text.0)).await?;
+    let latest = roll_outs::carry_on(app, started, query.wait).await?;
     let status = if latest.status == RollOutStatus::Done { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(Answer::RollOut(Box::new(latest.into())))))
 }

@@ -15,8 +15,8 @@ use super::{
 use crate::{
     billing::{
         App,
-        schedule::{self, PreviewInput},
-        subscribe::Start,
+        schedules::{self, PreviewInput},
+        subscriptions::subscribe::Start,
     },
     domain::{calendar::BusinessDay, customer::Zone, frequency::Frequency, money::Currency, proration::FirstPeriod},
     http::{
@@ -102,5 +102,5 @@ async fn preview(State(app): State<Arc<App>>, _: Caller, Body(preview): Body<Pre
         discounts: modifiers(preview.discounts),
         count: preview.count.0,
     };
-    Ok(Json(schedule::preview(&app, input).await?.into()))
+    Ok(Json(schedules::preview(&app, input).await?.into()))
 }

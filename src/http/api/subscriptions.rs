@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    billing::{self, App, BillingError, held::ChangePreview},
+    billing::{self, App, BillingError, subscriptions::edit::ChangePreview},
     domain::{id, subscription::Subscription},
     http::{
         auth::Caller,
@@ -92,7 +92,7 @@ async fn create(
     caller: Caller,
     Body(new): Body<NewSubscription>,
 ) -> Result<(StatusCode, Json<SubscriptionAnswer>), Problem> {
-    let subscription = billing::subscribe::subscribe(&app, &caller.actor, new.into()).await?;
+    let subscription = billing::subscriptions::subscribe::subscribe(&app, &caller.actor, new.into()).await?;
     Ok((StatusCode::CREATED, shown(&app, subscription)))
 }
 
@@ -127,7 +127,8 @@ async fn update(
     let customer = patch.customer.take().map(|customer| customer.id.0);
     let next_bill_date = patch.next_bill_date.take();
     let preview = patch.preview;
-    let outcome = billing::change::update(&app, &caller.actor, id, customer, next_bill_date, patch.terms(), preview).await?;
+    let outcome =
+        billing::subscriptions::change::update(&app, &caller.actor, id, customer, next_bill_date, patch.terms(), preview).await?;
     Ok(acted(&app, outcome, preview))
 }
 
@@ -160,7 +161,7 @@ async fn change(
     Body(change): Body<ChangeBody>,
 ) -> Result<Json<ChangeAnswer>, Problem> {
     let (when, preview) = (change.when, change.preview);
-    let outcome = billing::change::change(&app, &caller.actor, id, change.terms(), when, preview).await?;
+    let outcome = billing::subscriptions::change::change(&app, &caller.actor, id, change.terms(), when, preview).await?;
     Ok(Json(ChangeAnswer::of(outcome, &app.rules)))
 }
 
@@ -171,7 +172,7 @@ async fn change(
 )]
 async fn pause(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(pause): MaybeBody<Pause>) -> Acted {
     let Pause { until, when, credit, preview } = pause;
-    let outcome = billing::pause::pause(&app, &caller.actor, id, until, when, credit, preview).await?;
+    let outcome = billing::subscriptions::pause::pause(&app, &caller.actor, id, until, when, credit, preview).await?;
     Ok(acted(&app, outcome, preview))
 }
 
@@ -181,7 +182,7 @@ async fn pause(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, 
     responses((status = 200, body = ActionAnswer))
 )]
 async fn resume(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(act): MaybeBody<Act>) -> Acted {
-    Ok(acted(&app, billing::pause::resume(&app, &caller.actor, id, act.preview).await?, act.preview))
+    Ok(acted(&app, billing::subscriptions::pause::resume(&app, &caller.actor, id, act.preview).await?, act.preview))
 }
 
 /// Passes over the next charges; they do not count toward the duration.
@@ -190,7 +191,11 @@ async fn resume(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target,
     responses((status = 200, body = ActionAnswer))
 )]
 async fn skip(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(skip): MaybeBody<Skip>) -> Acted {
-    Ok(acted(&app, billing::pause::skip(&app, &caller.actor, id, skip.cycles.0, skip.preview).await?, skip.preview))
+    Ok(acted(
+        &app,
+        billing::subscriptions::pause::skip(&app, &caller.actor, id, skip.cycles.0, skip.preview).await?,
+        skip.preview,
+    ))
 }
 
 /// Moves the next charge.
@@ -200,7 +205,8 @@ async fn skip(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, M
 )]
 async fn reschedule(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, Body(to): Body<Reschedule>) -> Acted {
     let Reschedule { next_bill_date, keep_anchor, preview } = to;
-    let outcome = billing::pause::reschedule(&app, &caller.actor, id, next_bill_date, keep_anchor, preview).await?;
+    let outcome =
+        billing::subscriptions::pause::reschedule(&app, &caller.actor, id, next_bill_date, keep_anchor, preview).await?;
     Ok(acted(&app, outcome, preview))
 }
 
@@ -211,7 +217,7 @@ async fn reschedule(State(app): State<Arc<App>>, caller: Caller, PathId(id): Tar
 )]
 async fn cancel(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, Body(cancel): Body<Cancel>) -> Acted {
     let Cancel { when, credit, preview } = cancel;
-    let outcome = billing::cancel::cancel(&app, &caller.actor, id, when, credit, preview).await?;
+    let outcome = billing::subscriptions::cancel::cancel(&app, &caller.actor, id, when, credit, preview).await?;
     Ok(acted(&app, outcome, preview))
 }
 
@@ -221,7 +227,7 @@ async fn cancel(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target,
     responses((status = 200, body = ActionAnswer))
 )]
 async fn keep(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(act): MaybeBody<Act>) -> Acted {
-    Ok(acted(&app, billing::cancel::keep(&app, &caller.actor, id, act.preview).await?, act.preview))
+    Ok(acted(&app, billing::subscriptions::cancel::keep(&app, &caller.actor, id, act.preview).await?, act.preview))
 }
 
 /// Collects now what is owed, whatever the dunning ladder had in mind.
@@ -230,7 +236,7 @@ async fn keep(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, M
     responses((status = 200, body = SubscriptionAnswer))
 )]
 async fn retry(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, _: MaybeBody<Nothing>) -> Shown {
-    Ok(shown(&app, billing::retry::retry(&app, &caller.actor, id).await?))
+    Ok(shown(&app, billing::subscriptions::retry::retry(&app, &caller.actor, id).await?))
 }
 
 /// Goes on after parking, and says what becomes of the cycles that were missed.
@@ -239,5 +245,9 @@ async fn retry(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, 
     responses((status = 200, body = ActionAnswer))
 )]
 async fn unpark(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(unpark): MaybeBody<Unpark>) -> Acted {
-    Ok(acted(&app, billing::unpark::unpark(&app, &caller.actor, id, unpark.bill, unpark.preview).await?, unpark.preview))
+    Ok(acted(
+        &app,
+        billing::subscriptions::unpark::unpark(&app, &caller.actor, id, unpark.bill, unpark.preview).await?,
+        unpark.preview,
+    ))
 }

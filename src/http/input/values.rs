@@ -10,27 +10,29 @@ use utoipa::openapi::{
 };
 
 use super::{Faults, Input};
-use crate::billing::{change::When, unpark::Missed};
-use crate::domain::{
-    api_key::Scope,
-    authorization::AuthorizationStatus,
-    calendar::BusinessDay,
-    clock::ClockStatus,
-    customer::{Timeline, Zone},
-    dispute::DisputeStatus,
-    dunning::{Channel, FinalAction, LocalTime, PolicySource},
-    forecast::Interval,
-    frequency::Frequency,
-    id::{Id, Kind},
-    installment::{InstallmentPlanStatus, change::Spread, restore::Arrears, terms::TermUnits},
-    invoice::InvoiceStatus,
-    money::{Currency, MAX_AMOUNT_MINOR, Percentage},
-    payment::{Finding, MethodKind, PaymentStatus, RefundFinding, RefundStatus, RefundTo},
-    payment_request::RequestStatus,
-    plan::{CatchUp, WhilePastDue},
-    proration::FirstPeriod,
-    roll_out::{Effect, Field, Overrides, RollOutStatus},
-    subscription::SubscriptionStatus,
+use crate::{
+    billing::subscriptions::{change::When, unpark::Missed},
+    domain::{
+        api_key::Scope,
+        authorization::AuthorizationStatus,
+        calendar::BusinessDay,
+        clock::ClockStatus,
+        customer::{Timeline, Zone},
+        dispute::DisputeStatus,
+        dunning::{Channel, FinalAction, LocalTime, PolicySource},
+        forecast::Interval,
+        frequency::Frequency,
+        id::{Id, Kind},
+        installment_plan::{InstallmentPlanStatus, change::Spread, restore::Arrears, terms::TermUnits},
+        invoice::InvoiceStatus,
+        money::{Currency, MAX_AMOUNT_MINOR, Percentage},
+        payment::{Finding, MethodKind, PaymentStatus, RefundFinding, RefundStatus, RefundTo},
+        payment_request::RequestStatus,
+        plan::{CatchUp, WhilePastDue},
+        proration::FirstPeriod,
+        roll_out::{Effect, Field, Overrides, RollOutStatus},
+        subscription::SubscriptionStatus,
+    },
 };
 
 const MAX_ELEMENTS: usize = 1000;

@@ -3,8 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::super::body::or_default;
-use super::envelope::FluidpayRefusal;
+use super::{super::body::or_default, envelope::FluidpayRefusal};
 
 /// How a payment method behaves when it is charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

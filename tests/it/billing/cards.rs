@@ -3,11 +3,9 @@
 use futures_util::future::join_all;
 use rebilld::{
     billing::{
-        cancel,
-        change::When,
         customers,
         payment_methods::{self, MethodInput, MethodPatch},
-        retry,
+        subscriptions::{cancel, change::When, retry},
     },
     domain::{
         customer::PaymentMethod,

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use rebilld::{
     billing::{
         customers,
-        open::{Draft, open_invoices},
-        subscribe::{Start, SubscribeInput, subscribe},
+        invoices::open::{Draft, open_invoices},
+        subscriptions::subscribe::{Start, SubscribeInput, subscribe},
     },
     domain::{
         customer::{Credit, Timeline},

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use rebilld::{
-    billing::{dispute, refund},
+    billing::{disputes, refunds},
     domain::{
         dispute::{Dispute, DisputeStatus},
         event::Actor,
@@ -38,7 +38,7 @@ async fn paid(world: &World) -> Vec<(Invoice, Payment)> {
 /// Asks about what is so many days old.
 async fn check(world: &World, days: i64) -> usize {
     let now = world.app.clock.now() + TimeDelta::days(days) + TimeDelta::hours(1);
-    dispute::check(&world.app, now).await.expect("asked")
+    disputes::check(&world.app, now).await.expect("asked")
 }
 
 async fn disputes(world: &World) -> Vec<Dispute> {
@@ -63,9 +63,9 @@ on_both! {
         world.prove().await;
         for (invoice, _) in &paid {
             assert_eq!(store::disputes::amount_of_invoice(&world.app.db, invoice.id).await.expect("read"), 1000);
-            let refused = refund::refund(&world.app, &OPERATOR, invoice.id, None, "unhappy").await.expect_err("refused");
+            let refused = refunds::refund(&world.app, &OPERATOR, invoice.id, None, "unhappy").await.expect_err("refused");
             assert!(refused.to_string().contains("at most 0"), "{refused}");
-            let refused = refund::to_credit(&world.app, &OPERATOR, invoice.id, Some(1), "unhappy").await.expect_err("refused");
+            let refused = refunds::to_credit(&world.app, &OPERATOR, invoice.id, Some(1), "unhappy").await.expect_err("refused");
             assert!(refused.to_string().contains("at most 0"), "{refused}");
         }
         // The merchant wins: the money is back, and may be given back.
@@ -78,7 +78,7 @@ on_both! {
         assert!(closed.iter().all(|it| it.status == DisputeStatus::Closed && it.closed_at.is_some() && it.amount == 1000));
         assert_eq!(world.events(None).await.iter().filter(|kind| *kind == "dispute.closed").count(), 2);
         for (invoice, _) in &paid {
-            refund::refund(&world.app, &OPERATOR, invoice.id, None, "unhappy").await.expect("given back");
+            refunds::refund(&world.app, &OPERATOR, invoice.id, None, "unhappy").await.expect("given back");
         }
         world.prove().await;
     }
@@ -92,9 +92,9 @@ on_both! {
         assert!(world.sandbox.sandbox().dispute(id, 400));
         check(&world, 8).await;
         assert_eq!(disputes(&world).await.iter().map(|it| it.amount).collect::<Vec<_>>(), [400]);
-        let refused = refund::refund(&world.app, &OPERATOR, invoice.id, Some(601), "unhappy").await.expect_err("refused");
+        let refused = refunds::refund(&world.app, &OPERATOR, invoice.id, Some(601), "unhappy").await.expect_err("refused");
         assert!(refused.to_string().contains("at most 600"), "{refused}");
-        let made = refund::refund(&world.app, &OPERATOR, invoice.id, None, "the rest").await.expect("given back");
+        let made = refunds::refund(&world.app, &OPERATOR, invoice.id, None, "the rest").await.expect("given back");
         assert_eq!(made.iter().map(|refund| refund.amount).sum::<i64>(), 600);
         world.prove().await;
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rebilld::{
-    billing::{BillingError, look_up, refund},
+    billing::{BillingError, gateway_operations::lookups, refunds},
     domain::{
         event::Actor,
         id::InvoiceId,
@@ -45,7 +45,7 @@ async fn of(world: &World, invoice: InvoiceId) -> Vec<Refund> {
 async fn parked(world: &World, invoice: InvoiceId) -> Refund {
     let begun = Instant::now();
     loop {
-        look_up::look_up_refunds(&world.app).await.expect("asked");
+        lookups::look_up_refunds(&world.app).await.expect("asked");
         let refund = of(world, invoice).await.pop().expect("a refund");
         if refund.status == RefundStatus::Parked {
             return refund;
@@ -58,7 +58,7 @@ async fn parked(world: &World, invoice: InvoiceId) -> Refund {
 async fn lost(world: &World, paylike: bool, fault: &str) -> Refund {
     let invoice = paid(world, paylike).await;
     world.sandbox.sandbox().add_fault(rule(fault, "refund", 1));
-    let made = refund::refund(&world.app, &OPERATOR, invoice.id, Some(400), "unhappy").await.expect("asked");
+    let made = refunds::refund(&world.app, &OPERATOR, invoice.id, Some(400), "unhappy").await.expect("asked");
     assert_eq!(made[0].status, RefundStatus::Unknown);
     world.sandbox.sandbox().add_fault(rule("500", "lookup", 0));
     let parked = parked(world, invoice.id).await;
@@ -67,7 +67,7 @@ async fn lost(world: &World, paylike: bool, fault: &str) -> Refund {
 }
 
 async fn resolve(world: &World, refund: &Refund, finding: RefundFinding) -> Result<Refund, BillingError> {
-    refund::resolve(&world.app, &OPERATOR, refund.id, finding, None, "seen there").await
+    refunds::resolve(&world.app, &OPERATOR, refund.id, finding, None, "seen there").await
 }
 
 on_both! {
@@ -75,9 +75,9 @@ on_both! {
         for paylike in [false, true] {
             let refund = lost(&world, paylike, "drop_after").await;
             // While it is in doubt nothing more goes back by that payment, and its amount is kept from credit, too.
-            let again = refund::refund(&world.app, &OPERATOR, refund.invoice_id, Some(1), "again").await.expect_err("refused");
+            let again = refunds::refund(&world.app, &OPERATOR, refund.invoice_id, Some(1), "again").await.expect_err("refused");
             assert!(again.to_string().contains("on its way"), "{again}");
-            let credit = refund::to_credit(&world.app, &OPERATOR, refund.invoice_id, Some(601), "again").await.expect_err("refused");
+            let credit = refunds::to_credit(&world.app, &OPERATOR, refund.invoice_id, Some(601), "again").await.expect_err("refused");
             assert!(credit.to_string().contains("at most 600"), "{credit}");
             let resolved = resolve(&world, &refund, RefundFinding::Succeeded).await.expect("resolved");
             assert_eq!((resolved.status, resolved.amount), (RefundStatus::Succeeded, 400));
@@ -86,7 +86,7 @@ on_both! {
             let events = world.events(Some(refund.id.to_string())).await;
             assert!(events.ends_with(&["refund.resolved".into(), "refund.succeeded".into()]), "{events:?}");
             // The rest is as refundable as ever.
-            refund::refund(&world.app, &OPERATOR, refund.invoice_id, None, "the rest").await.expect("given back");
+            refunds::refund(&world.app, &OPERATOR, refund.invoice_id, None, "the rest").await.expect("given back");
         }
         assert!(world.payments().await.iter().all(|payment| payment.status == PaymentStatus::Refunded));
         world.prove().await;
@@ -95,14 +95,14 @@ on_both! {
     async fn a_parked_refund_that_never_arrived_can_be_asked_for_again(world: World) {
         for paylike in [false, true] {
             let refund = lost(&world, paylike, "drop_before").await;
-            let named = refund::resolve(&world.app, &OPERATOR, refund.id, RefundFinding::NotProcessed, Some("t".into()), "x").await;
+            let named = refunds::resolve(&world.app, &OPERATOR, refund.id, RefundFinding::NotProcessed, Some("t".into()), "x").await;
             assert!(named.expect_err("refused").to_string().contains("transaction_id"));
             let resolved = resolve(&world, &refund, RefundFinding::NotProcessed).await.expect("resolved");
             assert_eq!((resolved.status, resolved.message.as_deref()), (RefundStatus::GatewayError, Some("seen there")));
-            let made = refund::refund(&world.app, &OPERATOR, refund.invoice_id, Some(400), "once more").await.expect("given back");
+            let made = refunds::refund(&world.app, &OPERATOR, refund.invoice_id, Some(400), "once more").await.expect("given back");
             assert_eq!(made[0].status, RefundStatus::Succeeded);
         }
-        let missing = refund::resolve(&world.app, &OPERATOR, world.app.id(), RefundFinding::Succeeded, None, "x").await;
+        let missing = refunds::resolve(&world.app, &OPERATOR, world.app.id(), RefundFinding::Succeeded, None, "x").await;
         assert!(matches!(missing, Err(BillingError::NotFound { .. })));
         world.prove().await;
     }
@@ -110,13 +110,13 @@ on_both! {
     async fn a_refund_at_a_gateway_that_left_the_configuration_is_parked_too(world: World) {
         let invoice = paid(&world, false).await;
         world.sandbox.sandbox().add_fault(rule("drop_after", "refund", 1));
-        refund::refund(&world.app, &OPERATOR, invoice.id, None, "unhappy").await.expect("asked");
+        refunds::refund(&world.app, &OPERATOR, invoice.id, None, "unhappy").await.expect("asked");
         let mut config = world.app.config.clone();
         config.gateways.clear();
         let without = app(world.app.db.clone(), config, "without");
         let begun = Instant::now();
         while of(&world, invoice.id).await[0].status != RefundStatus::Parked {
-            look_up::look_up_refunds(&without).await.expect("asked");
+            lookups::look_up_refunds(&without).await.expect("asked");
             assert!(begun.elapsed() < Duration::from_secs(30), "asked for ever");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use rebilld::{
-    billing::{BillingError, customers, look_up, refund},
+    billing::{BillingError, customers, gateway_operations::lookups, refunds},
     domain::{
         customer::{Credit, Customer},
         event::Actor,
@@ -50,11 +50,11 @@ async fn ledger(world: &World, id: CustomerId) -> Vec<(i64, String, bool)> {
 }
 
 async fn to_credit(world: &World, id: InvoiceId, amount: Option<i64>) -> Result<i64, BillingError> {
-    refund::to_credit(&world.app, &OPERATOR, id, amount, "goodwill").await.map(|refund| refund.amount)
+    refunds::to_credit(&world.app, &OPERATOR, id, amount, "goodwill").await.map(|refund| refund.amount)
 }
 
 async fn to_method(world: &World, id: InvoiceId, amount: Option<i64>) -> Result<i64, BillingError> {
-    refund::refund(&world.app, &OPERATOR, id, amount, "goodwill")
+    refunds::refund(&world.app, &OPERATOR, id, amount, "goodwill")
         .await
         .map(|refunds| refunds.iter().map(|refund| refund.amount).sum())
 }
@@ -120,7 +120,7 @@ on_both! {
         assert!(refused.contains("at most 300") && refused.contains("700 is on its way back"), "{refused}");
         assert_eq!(to_credit(&world, id, None).await.expect("credited"), 300);
         assert!(matches!(to_credit(&world, id, None).await, Err(BillingError::WrongState(_))));
-        look_up::look_up_refunds(&world.app).await.expect("looked up");
+        lookups::look_up_refunds(&world.app).await.expect("looked up");
         let seen = invoice(&world, id).await;
         assert_eq!((seen.amount_refunded, seen.amount_credited), (700, 300));
         world.prove().await;
@@ -142,15 +142,15 @@ on_both! {
                 let app = world.app.clone();
                 tokio::spawn(async move {
                     if n % 2 == 0 {
-                        refund::to_credit(&app, &OPERATOR, id, Some(170), "race").await.map(|refund| refund.amount)
+                        refunds::to_credit(&app, &OPERATOR, id, Some(170), "race").await.map(|refund| refund.amount)
                     } else {
-                        refund::refund(&app, &OPERATOR, id, Some(170), "race").await.map(|refunds| refunds.iter().map(|refund| refund.amount).sum())
+                        refunds::refund(&app, &OPERATOR, id, Some(170), "race").await.map(|refunds| refunds.iter().map(|refund| refund.amount).sum())
                     }
                 })
             });
             let done = join_all(asking).await;
             let given: i64 = done.into_iter().filter_map(|one| one.expect("joined").ok()).sum();
-            look_up::look_up_refunds(&world.app).await.expect("looked up");
+            lookups::look_up_refunds(&world.app).await.expect("looked up");
             let seen = invoice(&world, id).await;
             assert_eq!(seen.amount_refunded + seen.amount_credited, given, "what was answered is what is written");
             assert!((170..=1000).contains(&given) && seen.amount_refunded <= by_gateway, "{given}");

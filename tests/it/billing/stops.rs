@@ -1,7 +1,7 @@
 //! Pausing, resuming and cancelling while money is owed or on its way.
 
 use rebilld::{
-    billing::{
+    billing::subscriptions::{
         cancel,
         change::{self, When},
         pause,
@@ -78,8 +78,8 @@ on_both! {
         world.sandbox.sandbox().add_fault(rule("500", "lookup"));
         let now = at("2026-01-10T06:00:00Z");
         set_clock(&world, "2026-01-10T06:00:00Z").await;
-        rebilld::billing::invoice_due::invoice_due(&world.app, sub.timeline, now).await.expect("billed");
-        rebilld::billing::collect_due::collect_due(&world.app, sub.timeline, now).await.expect("collected");
+        rebilld::billing::subscriptions::open_due::invoice_due(&world.app, sub.timeline, now).await.expect("billed");
+        rebilld::billing::collection::run::collect_due(&world.app, sub.timeline, now).await.expect("collected");
         let cancelled = cancel::cancel(&world.app, &Actor::System, sub.id, When::Now, false, false).await.expect("cancelled");
         assert_eq!(cancelled.subscription.status, SubscriptionStatus::Cancelled);
         assert_eq!(world.invoices().await[0].status, InvoiceStatus::Open, "its payment's settlement decides");

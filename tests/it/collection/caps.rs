@@ -120,7 +120,7 @@ on_both! {
         let other = world.another("second").await;
         monthly(&world, customer, "2026-01-10").await;
         world.set_out("2026-01-10T08:00:00Z").await;
-        for clock in billing::test_clocks::claim(&other).await.expect("claimed") {
+        for clock in billing::test_clocks::advance::claim(&other).await.expect("claimed") {
             jobs::advance::advance(&other, clock).await.expect("advanced");
         }
         monthly(&world, customer, "2026-01-10").await;
@@ -141,11 +141,11 @@ on_both! {
         let clock = rebilld::store::clocks::lock(&mut tx, world.clock).await.expect("read").expect("clock");
         rebilld::store::clocks::save(&mut tx, rebilld::domain::clock::TestClock { now_at: now, ..clock }).await.expect("moved");
         tx.commit().await.expect("commit");
-        billing::invoice_due::invoice_due(&world.app, timeline, now).await.expect("billed");
+        billing::subscriptions::open_due::invoice_due(&world.app, timeline, now).await.expect("billed");
         let other = world.another("second").await;
         let (mine, theirs) = tokio::join!(
-            billing::collect_due::collect_due(&world.app, timeline, now),
-            billing::collect_due::collect_due(&other, timeline, now),
+            billing::collection::run::collect_due(&world.app, timeline, now),
+            billing::collection::run::collect_due(&other, timeline, now),
         );
         mine.expect("collected");
         theirs.expect("collected");
@@ -177,7 +177,7 @@ on_both! {
             monthly(&world, customer, "2026-01-10").await;
         }
         world.set_out("2026-01-10T06:00:00Z").await;
-        for clock in billing::test_clocks::claim(&own).await.expect("claimed") {
+        for clock in billing::test_clocks::advance::claim(&own).await.expect("claimed") {
             jobs::advance::advance(&own, clock).await.expect("advanced");
         }
         assert_eq!(declined(&world).await.len(), 3, "any number in 24 hours, three in 30 days");

@@ -1,7 +1,7 @@
 //! What a look-up finds that nobody asked for: the same payment taken twice, another amount, another currency, a stray reservation.
 
 use rebilld::{
-    billing::{collect_due, invoice_due::invoice_due, invoices, look_up},
+    billing::{collection::run, gateway_operations::lookups, invoices, subscriptions::open_due::invoice_due},
     domain::{
         customer::Timeline,
         event::Actor,
@@ -33,7 +33,7 @@ async fn in_doubt(world: &World, paylike: bool, fault: &str) -> Payment {
     world.set_clock("2026-01-10T06:00:00Z").await;
     world.sandbox.sandbox().add_fault(rule(fault, if paylike { "authorize" } else { "charge" }));
     invoice_due(&world.app, timeline, now).await.expect("opened");
-    collect_due::collect_due(&world.app, timeline, now).await.expect("collected");
+    run::collect_due(&world.app, timeline, now).await.expect("collected");
     world.sandbox.sandbox().clear_faults();
     let unknown = world.payments().await.into_iter().find(|payment| payment.status == PaymentStatus::Unknown);
     unknown.expect("nobody knows")
@@ -66,7 +66,7 @@ async fn by_hand(world: &World, payment: &Payment, amount: i64, currency: Curren
 }
 
 async fn looked_up(world: &World, payment: &Payment) -> Payment {
-    look_up::look_up_payments(&world.app, None).await.expect("looked up");
+    lookups::look_up_payments(&world.app, None).await.expect("looked up");
     world.payments().await.into_iter().find(|now| now.id == payment.id).expect("there")
 }
 

@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use rebilld::{
-    billing::{self, cancel::cancel, change, change::When, customers, pause, payment_methods, terms::TermsInput},
+    billing::{
+        self, customers, payment_methods,
+        subscriptions::{cancel::cancel, change, change::When, pause, terms::TermsInput},
+    },
     domain::{
         authorization::{Authorization, AuthorizationStatus as Status},
         customer::Timeline,

@@ -1,7 +1,7 @@
 //! What goes wrong on the wire, and that each charge is made once all the same.
 
 use rebilld::{
-    billing::{self, collect_due},
+    billing::{self, collection::run},
     domain::{customer::Timeline, invoice::InvoiceStatus, payment::PaymentStatus, subscription::SubscriptionStatus},
     sandbox::Rule,
     store,
@@ -66,15 +66,15 @@ on_both! {
         both_gateways(&world).await;
         let timeline = Timeline::Test(world.clock);
         let now = at("2026-01-10T06:00:00Z");
-        billing::invoice_due::invoice_due(&world.app, timeline, now).await.expect("opened");
+        billing::subscriptions::open_due::invoice_due(&world.app, timeline, now).await.expect("opened");
         // The daemon dies with its payments recorded and no call made: another life finds them pending.
         let dead = world.another("dead").await;
-        let claimed = collect_due::claim_only(&dead, timeline, now).await.expect("claimed");
+        let claimed = run::claim_only(&dead, timeline, now).await.expect("claimed");
         assert_eq!(claimed, 2);
         assert!(world.payments().await.iter().all(|payment| payment.status == PaymentStatus::Pending));
-        assert_eq!(collect_due::collect_due(&world.app, timeline, now).await.expect("nothing due").payments, 0, "nobody else may charge meanwhile");
-        assert_eq!(collect_due::recover(&dead, true).await.expect("freed"), 2);
-        billing::look_up::look_up_payments(&dead, None).await.expect("looked up");
+        assert_eq!(run::collect_due(&world.app, timeline, now).await.expect("nothing due").payments, 0, "nobody else may charge meanwhile");
+        assert_eq!(run::recover(&dead, true).await.expect("freed"), 2);
+        billing::gateway_operations::lookups::look_up_payments(&dead, None).await.expect("looked up");
         assert_eq!(world.prove().await, 2);
         assert!(world.invoices().await.iter().all(|invoice| invoice.status == InvoiceStatus::Paid));
     }
@@ -87,15 +87,15 @@ on_both! {
         let timeline = Timeline::Test(world.clock);
         let now = at("2026-01-10T06:00:00Z");
         world.sandbox.sandbox().add_fault(rule("drop_before", "charge", 1));
-        billing::invoice_due::invoice_due(&world.app, timeline, now).await.expect("opened");
-        collect_due::collect_due(&world.app, timeline, now).await.expect("collected");
+        billing::subscriptions::open_due::invoice_due(&world.app, timeline, now).await.expect("opened");
+        run::collect_due(&world.app, timeline, now).await.expect("collected");
         assert_eq!(world.payments().await[0].status, PaymentStatus::Unknown);
         let mut cancelled = world.subscription(&sub).await;
         cancelled.end(SubscriptionStatus::Cancelled, now);
         let mut tx = world.app.db.begin().await.expect("tx");
         store::subscriptions::save(&mut tx, &[cancelled]).await.expect("saved");
         tx.commit().await.expect("commit");
-        billing::look_up::look_up_payments(&world.app, None).await.expect("looked up");
+        billing::gateway_operations::lookups::look_up_payments(&world.app, None).await.expect("looked up");
         assert_eq!(world.payments().await[0].status, PaymentStatus::Unknown, "the call may still be on its way");
         let mut config = world.app.config.clone();
         config.collection.lease = std::time::Duration::ZERO;
@@ -104,7 +104,7 @@ on_both! {
         let mut tx = later.db.begin().await.expect("tx");
         store::payments::save(&mut tx, &[rebilld::domain::payment::Payment { next_lookup_at: Some(later.clock.now()), ..waiting }]).await.expect("due");
         tx.commit().await.expect("commit");
-        billing::look_up::look_up_payments(&later, None).await.expect("looked up");
+        billing::gateway_operations::lookups::look_up_payments(&later, None).await.expect("looked up");
         assert_eq!(world.prove().await, 0);
         assert_eq!((world.payments().await[0].status, world.invoices().await[0].status), (PaymentStatus::GatewayError, InvoiceStatus::Void));
     }

@@ -2,7 +2,7 @@
 //! as there are connections that do so at the same moment.
 
 use rebilld::{
-    billing::refund,
+    billing::refunds,
     domain::{event::Actor, invoice::InvoiceStatus, payment_request::RequestStatus},
     sandbox::Pay,
     store::Db,
@@ -39,7 +39,7 @@ on_both! {
         world.advance("2026-01-20T00:00:00Z").await;
         assert!(world.requests().await.iter().all(|request| request.status == RequestStatus::Paid), "{:?}", world.requests().await);
         let paid = world.invoices().await.into_iter().find(|invoice| invoice.status == InvoiceStatus::Paid).expect("paid").id;
-        refund::refund(&world.app, &Actor::System, paid, None, "a mistake").await.expect("given back");
+        refunds::refund(&world.app, &Actor::System, paid, None, "a mistake").await.expect("given back");
         world.advance("2026-03-20T00:00:00Z").await;
         assert_eq!(world.prove().await, 3 * (3 + 3 + 1), "three months, and those who are asked only pay once");
     }

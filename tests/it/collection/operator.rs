@@ -40,11 +40,11 @@ on_both! {
         }
         world.sandbox.sandbox().settle();
         for invoice in world.invoices().await {
-            billing::refund::refund(&world.app, &Actor::System, invoice.id, Some(300), "goodwill").await.expect("refunded");
-            assert!(why(billing::refund::refund(&world.app, &Actor::System, invoice.id, Some(701), "too much").await).contains("700"));
-            let refunds = billing::refund::refund(&world.app, &Actor::System, invoice.id, None, "the rest").await.expect("refunded");
+            billing::refunds::refund(&world.app, &Actor::System, invoice.id, Some(300), "goodwill").await.expect("refunded");
+            assert!(why(billing::refunds::refund(&world.app, &Actor::System, invoice.id, Some(701), "too much").await).contains("700"));
+            let refunds = billing::refunds::refund(&world.app, &Actor::System, invoice.id, None, "the rest").await.expect("refunded");
             assert_eq!((refunds[0].amount, refunds[0].voided), (700, false));
-            assert!(why(billing::refund::refund(&world.app, &Actor::System, invoice.id, None, "again").await).contains("at most 0"));
+            assert!(why(billing::refunds::refund(&world.app, &Actor::System, invoice.id, None, "again").await).contains("at most 0"));
         }
         assert!(world.payments().await.iter().all(|payment| payment.status == PaymentStatus::Refunded && payment.amount_refunded == 1000));
         world.prove().await;
@@ -53,8 +53,8 @@ on_both! {
     async fn before_settlement_the_whole_is_voided_and_a_part_has_to_wait(world: World) {
         charged_monthly(&world, false, &world.token()).await;
         let invoice = world.invoices().await.remove(0);
-        assert!(why(billing::refund::refund(&world.app, &Actor::System, invoice.id, Some(300), "goodwill").await).contains("settle"));
-        let refunds = billing::refund::refund(&world.app, &Actor::System, invoice.id, None, "mistake").await.expect("voided");
+        assert!(why(billing::refunds::refund(&world.app, &Actor::System, invoice.id, Some(300), "goodwill").await).contains("settle"));
+        let refunds = billing::refunds::refund(&world.app, &Actor::System, invoice.id, None, "mistake").await.expect("voided");
         assert!(refunds[0].voided);
         world.prove().await;
     }
@@ -67,11 +67,11 @@ on_both! {
         world.sandbox.sandbox().settle();
         for invoice in world.invoices().await {
             world.sandbox.sandbox().add_fault(rule("drop_after", "refund", 1));
-            let refunds = billing::refund::refund(&world.app, &Actor::System, invoice.id, Some(400), "goodwill").await.expect("sent");
+            let refunds = billing::refunds::refund(&world.app, &Actor::System, invoice.id, Some(400), "goodwill").await.expect("sent");
             assert_eq!(refunds[0].status, RefundStatus::Unknown);
-            let second = why(billing::refund::refund(&world.app, &Actor::System, invoice.id, Some(400), "once more").await);
+            let second = why(billing::refunds::refund(&world.app, &Actor::System, invoice.id, Some(400), "once more").await);
             assert!(second.contains("on its way"), "{second}");
-            billing::look_up::look_up_refunds(&world.app).await.expect("looked up");
+            billing::gateway_operations::lookups::look_up_refunds(&world.app).await.expect("looked up");
             let refunds = store::refunds::of_invoice(&world.app.db, invoice.id).await.expect("read");
             assert_eq!((refunds.len(), refunds[0].status), (1, RefundStatus::Succeeded));
         }
@@ -83,8 +83,8 @@ on_both! {
         world.sandbox.sandbox().settle();
         let invoice = world.invoices().await.remove(0);
         world.sandbox.sandbox().add_fault(rule("drop_before", "refund", 1));
-        billing::refund::refund(&world.app, &Actor::System, invoice.id, Some(400), "goodwill").await.expect("sent");
-        billing::look_up::look_up_refunds(&world.app).await.expect("looked up");
+        billing::refunds::refund(&world.app, &Actor::System, invoice.id, Some(400), "goodwill").await.expect("sent");
+        billing::gateway_operations::lookups::look_up_refunds(&world.app).await.expect("looked up");
         let refunds = store::refunds::of_invoice(&world.app.db, invoice.id).await.expect("read");
         assert_eq!(refunds[0].status, RefundStatus::Unknown, "the request may still be on its way");
         world.prove().await;

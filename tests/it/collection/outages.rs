@@ -158,7 +158,7 @@ on_both! {
         world.set_out("2026-01-11T00:00:00Z").await;
         let app = world.app.clone();
         let journey = tokio::spawn(async move {
-            for clock in rebilld::billing::test_clocks::claim(&app).await.expect("claimed") {
+            for clock in rebilld::billing::test_clocks::advance::claim(&app).await.expect("claimed") {
                 jobs::advance::advance(&app, clock).await.expect("advanced");
             }
         });

@@ -234,8 +234,8 @@ on_both! {
         assert_eq!(charged(&world).await, ["10 06:00 decline202 declined", "12 06:00 decline202 declined", "19 06:00 decline202 declined"]);
         // Another policy for the subscription is the same: from the next failure on, which is the fourth.
         let short = steps(&world, vec![step(1)]).await;
-        let terms = billing::terms::TermsInput { dunning_policy_id: Some(Some(short.to_string())), ..Default::default() };
-        billing::change::update(&world.app, &Actor::System, sub.id, None, None, terms, false).await.expect("patched");
+        let terms = billing::subscriptions::terms::TermsInput { dunning_policy_id: Some(Some(short.to_string())), ..Default::default() };
+        billing::subscriptions::change::update(&world.app, &Actor::System, sub.id, None, None, terms, false).await.expect("patched");
         world.advance("2026-01-31T00:00:00Z").await;
         assert_eq!(charged(&world).await[3..], ["22 06:00 decline202 declined"]);
         assert_eq!(world.subscription(&sub).await.status, SubscriptionStatus::Cancelled, "by the policy it is under then");
@@ -296,7 +296,7 @@ on_both! {
         assert_eq!((invoice.status, invoice.amount_paid), (InvoiceStatus::Uncollectible, 500));
         assert_eq!(world.subscription(&sub).await.status, SubscriptionStatus::Cancelled);
         world.sandbox.sandbox().settle();
-        let refunds = billing::refund::refund(&world.app, &Actor::System, invoice.id, None, "it was cancelled").await.expect("given back");
+        let refunds = billing::refunds::refund(&world.app, &Actor::System, invoice.id, None, "it was cancelled").await.expect("given back");
         assert_eq!(refunds[0].amount, 500);
         world.prove().await;
     }
@@ -307,12 +307,12 @@ on_both! {
         let sub = world.monthly(customer, "2026-01-10").await;
         let sub = world.add(sub).await;
         world.advance("2026-01-10T07:00:00Z").await;
-        billing::cancel::cancel(&world.app, &Actor::System, sub.id, billing::change::When::Now, false, false).await.expect("cancelled");
+        billing::subscriptions::cancel::cancel(&world.app, &Actor::System, sub.id, billing::subscriptions::change::When::Now, false, false).await.expect("cancelled");
         world.advance("2026-03-01T00:00:00Z").await;
         let invoice = world.invoices().await.remove(0);
         assert_eq!((invoice.amount_paid, invoice.next_attempt_at, world.payments().await.len()), (500, None, 1));
         world.sandbox.sandbox().settle();
-        let refunds = billing::refund::refund(&world.app, &Actor::System, invoice.id, None, "it was cancelled").await.expect("given back");
+        let refunds = billing::refunds::refund(&world.app, &Actor::System, invoice.id, None, "it was cancelled").await.expect("given back");
         assert_eq!(refunds[0].amount, 500);
         world.prove().await;
     }
@@ -321,14 +321,14 @@ on_both! {
         let customer = customer(&world, "UTC", &[SOFT]).await;
         steps(&world, vec![step(3)]).await;
         let own = policy(&world, PolicyInput { steps: Some(vec![step(2)]), reference: Some(Some("parts".into())), ..PolicyInput::default() }).await;
-        let input = billing::installments::create::PlanInput {
+        let input = billing::installment_plans::create::PlanInput {
             customer: customer.to_string(),
             amount: 900,
             schedule: Some(vec![(date("2026-01-10"), 900)]),
             dunning_policy_id: Some("parts".into()),
             ..Default::default()
         };
-        billing::installments::create::create(&world.app, &Actor::System, input).await.expect("made");
+        billing::installment_plans::create::create(&world.app, &Actor::System, input).await.expect("made");
         world.advance("2026-01-31T00:00:00Z").await;
         assert_eq!(charged(&world).await, ["10 06:00 decline202 declined", "12 06:00 decline202 declined"]);
         assert_eq!(told(&world).await[0]["dunning_policy_id"], json!(own.id));

@@ -8,7 +8,7 @@ use std::{
 
 use chrono::TimeDelta;
 use rebilld::{
-    billing::{self, App, collect_due::collect_due, look_up::look_up_payments},
+    billing::{self, App, collection::run::collect_due, gateway_operations::lookups::look_up_payments},
     clock::Clock,
     config::Config,
     domain::{
@@ -36,7 +36,7 @@ async fn due(world: &World, paylike: bool, count: usize) {
         let sub = world.monthly(customer, "2026-01-10").await;
         world.add(sub).await;
     }
-    billing::invoice_due::invoice_due(&world.app, Timeline::Test(world.clock), at(DUE)).await.expect("opened");
+    billing::subscriptions::open_due::invoice_due(&world.app, Timeline::Test(world.clock), at(DUE)).await.expect("opened");
     run(world, "update invoices set timeline = 'wall'").await;
 }
 
@@ -56,7 +56,7 @@ fn by_hand(world: &World, change: impl FnOnce(&mut Config)) -> (Arc<App>, Clock)
     (Arc::new(App::new(world.app.db.clone(), clock.clone(), config, gateways, [9; 32])), clock)
 }
 
-async fn collect(app: &Arc<App>) -> billing::collect_due::Collected {
+async fn collect(app: &Arc<App>) -> billing::collection::run::Collected {
     collect_due(app, Timeline::Wall, app.clock.now()).await.expect("collected")
 }
 
@@ -102,7 +102,7 @@ on_both! {
         for _ in 0..5 {
             let before = statements(&app);
             clock.set(clock.now() + TimeDelta::seconds(1));
-            assert_eq!(collect(&app).await, billing::collect_due::Collected::default());
+            assert_eq!(collect(&app).await, billing::collection::run::Collected::default());
             assert!(statements(&app) - before <= 6, "{} statements for nothing", statements(&app) - before);
         }
         billing::gateways::resume(&app, &Actor::System, "fluid").await.expect("resumed");
@@ -122,7 +122,7 @@ on_both! {
         let until = clock.now() + TimeDelta::seconds(600);
         assert!(world.invoices().await.iter().all(|invoice| invoice.next_attempt_at == Some(until)), "{:?}", world.invoices().await);
         clock.set(until - TimeDelta::seconds(1));
-        assert_eq!(collect(&app).await, billing::collect_due::Collected::default());
+        assert_eq!(collect(&app).await, billing::collection::run::Collected::default());
         clock.set(until);
         collect(&app).await;
         assert_eq!(world.prove().await, 20);

@@ -1,7 +1,10 @@
 //! Reservations that end otherwise than they should: not given free, taken by somebody else, late, or made twice.
 
 use rebilld::{
-    billing::{self, authorize, cancel::cancel, change::When},
+    billing::{
+        self, authorizations,
+        subscriptions::{cancel::cancel, change::When},
+    },
     domain::{
         authorization::{Authorization, AuthorizationStatus as Status},
         customer::Timeline,
@@ -48,7 +51,7 @@ on_both! {
             cancel(&world.app, &OPERATOR, sub.id, When::Now, false, false).await.expect("cancelled");
         }
         settle_down(&world).await;
-        authorize::look_up(&world.app, None).await.expect("looked up");
+        authorizations::look_up(&world.app, None).await.expect("looked up");
         let over = authorizations(&world).await;
         assert_eq!(over.iter().map(|it| (it.status, it.amount_taken)).collect::<Vec<_>>(), [(Status::Lost, Some(1000)); 2]);
         assert!(over.iter().all(|it| it.next_lookup_at.is_none()));
@@ -63,9 +66,9 @@ on_both! {
         world.sandbox.sandbox().add_fault(rule("drop_before", "authorize", 1));
         let now = at("2026-01-08T00:00:00Z");
         world.set_clock("2026-01-08T00:00:00Z").await;
-        authorize::authorize_due(&world.app, Timeline::Test(world.clock), now).await.expect("asked");
+        authorizations::authorize_due(&world.app, Timeline::Test(world.clock), now).await.expect("asked");
         cancel(&world.app, &OPERATOR, sub.id, When::Now, false, false).await.expect("cancelled");
-        authorize::look_up(&world.app, None).await.expect("looked up");
+        authorizations::look_up(&world.app, None).await.expect("looked up");
         let held = authorizations(&world).await.remove(0);
         assert_eq!((held.status, reserved(&world)), (Status::GatewayError, vec![]), "it never arrived, and is not wanted");
         assert!(held.next_lookup_at.is_some(), "it may be on its way all the same");
@@ -76,7 +79,7 @@ on_both! {
         let due = Authorization { next_lookup_at: Some(world.app.clock.now()), ..held };
         store::authorizations::save(&mut tx, &[due]).await.expect("due");
         tx.commit().await.expect("commit");
-        authorize::look_up(&world.app, None).await.expect("looked after");
+        authorizations::look_up(&world.app, None).await.expect("looked after");
         assert_eq!((reserved(&world), statuses(&world).await), (vec![], vec![Status::Voided]));
         assert_eq!(told(&world, "authorization.orphaned").await, 1);
     }
@@ -98,7 +101,7 @@ on_both! {
         let now = Authorization { next_lookup_at: Some(world.app.clock.now()), ..held };
         store::authorizations::save(&mut tx, &[now]).await.expect("due");
         tx.commit().await.expect("commit");
-        authorize::look_up(&world.app, None).await.expect("looked after");
+        authorizations::look_up(&world.app, None).await.expect("looked after");
         assert_eq!(reserved(&world), [1000], "one of them is given free");
         world.advance("2026-01-11T00:00:00Z").await;
         assert_eq!((world.prove().await, captured(&world)), (1, vec![1000]));

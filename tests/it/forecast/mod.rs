@@ -9,7 +9,7 @@ use rebilld::{
     billing::{
         customers::{self, CustomerInput},
         forecast::{ForecastInput, forecast},
-        installments::create::{DownPayment, PlanInput},
+        installment_plans::create::{DownPayment, PlanInput},
     },
     domain::{
         calendar::{BusinessDay, local_date},

@@ -14,7 +14,7 @@ use rebilld::{
     billing::{
         customers::{self, CustomerInput},
         forecast::{ForecastInput, forecast},
-        subscribe::{Start, SubscribeInput, subscribe},
+        subscriptions::subscribe::{Start, SubscribeInput, subscribe},
     },
     domain::{
         customer::Timeline, event::Actor, forecast::Interval, frequency::Frequency, id::CustomerId, payment::PaymentStatus,
@@ -181,8 +181,8 @@ on_both! {
         }
         // Opened and claimed, and then the daemon is busy elsewhere.
         let later = world.app.clock.now() + chrono::TimeDelta::days(1);
-        rebilld::billing::invoice_due::invoice_due(&world.app, Timeline::Wall, later).await.expect("billed");
-        assert_eq!(rebilld::billing::collect_due::claim_only(&world.app, Timeline::Wall, later).await.expect("claimed"), 4);
+        rebilld::billing::subscriptions::open_due::invoice_due(&world.app, Timeline::Wall, later).await.expect("billed");
+        assert_eq!(rebilld::billing::collection::run::claim_only(&world.app, Timeline::Wall, later).await.expect("claimed"), 4);
         for mut payment in world.payments().await {
             match payments.len() {
                 0 => payment.status = PaymentStatus::Unknown,

@@ -23,7 +23,7 @@ struct Client {
 
 impl Client {
     async fn of(world: &World) -> Self {
-        let (_, key) = billing::keys::create(&world.app, &Actor::System, "test", Scope::Admin).await.expect("key");
+        let (_, key) = billing::api_keys::create(&world.app, &Actor::System, "test", Scope::Admin).await.expect("key");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("address"));
         // Ends with the test's runtime.

@@ -22,8 +22,8 @@ async fn billed(world: &World) {
     world.advance("2026-02-20T00:00:00Z").await;
     world.sandbox.sandbox().settle();
     let invoices = world.invoices().await;
-    billing::refund::refund(&world.app, &Actor::System, invoices[0].id, Some(300), "unhappy").await.expect("refunded");
-    billing::refund::to_credit(&world.app, &Actor::System, invoices[1].id, Some(200), "unhappy").await.expect("credited");
+    billing::refunds::refund(&world.app, &Actor::System, invoices[0].id, Some(300), "unhappy").await.expect("refunded");
+    billing::refunds::to_credit(&world.app, &Actor::System, invoices[1].id, Some(200), "unhappy").await.expect("credited");
 }
 
 async fn run(world: &World, sql: &str) {

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use rebilld::{
-    billing::{housekeeping, idempotency},
+    billing::{idempotency, jobs::housekeeping},
     domain::id::ApiKeyId,
 };
 use serde_json::{Value, json};

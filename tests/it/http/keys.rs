@@ -59,8 +59,8 @@ on_both! {
     }
 
     async fn the_key_of_the_settings_is_there_once_however_often_it_starts(door: &TestServer) {
-        billing::keys::bootstrap(&door.app).await.expect("again");
-        billing::keys::bootstrap(&door.app).await.expect("and again");
+        billing::api_keys::bootstrap(&door.app).await.expect("again");
+        billing::api_keys::bootstrap(&door.app).await.expect("and again");
         let list = door.get("/v1/api-keys").await.ok(200);
         let named: Vec<_> = list["data"].as_array().expect("list").iter().filter(|key| key["name"] == "bootstrap").collect();
         assert_eq!(named.len(), 1, "{list}");

@@ -44,7 +44,7 @@ use rebilld::{
         dunning::Policy,
         event::{Actor, Event},
         id::{AddOn, ClockId, Discount},
-        installment::{Installment, InstallmentPlan},
+        installment_plan::{Installment, InstallmentPlan},
         invoice::Invoice,
         plan::Plan,
         roll_out::RollOut,
@@ -133,10 +133,10 @@ impl Fixture for TestServer {
         config.billing.holidays = business_days::calendars();
         let wall = Clock::manual("2026-06-01T12:00:00Z".parse().expect("instant"));
         let app = Arc::new(App::new(database.db.clone(), wall.clone(), config, gateways(), [3; 32]));
-        billing::keys::bootstrap(&app).await.expect("bootstrap key");
+        billing::api_keys::bootstrap(&app).await.expect("bootstrap key");
         let mut made = Vec::new();
         for scope in [Scope::Write, Scope::Read] {
-            made.push(billing::keys::create(&app, &Actor::System, scope.as_str(), scope).await.expect("key").1);
+            made.push(billing::api_keys::create(&app, &Actor::System, scope.as_str(), scope).await.expect("key").1);
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("address"));
@@ -259,7 +259,7 @@ impl TestServer {
             if due.is_none() {
                 return;
             }
-            billing::invoice_due::invoice_due(&self.app, timeline, now).await.expect("billed");
+            billing::subscriptions::open_due::invoice_due(&self.app, timeline, now).await.expect("billed");
         }
     }
 

@@ -56,8 +56,8 @@ on_both! {
         assert_eq!(names, jobs::JOBS.iter().map(|job| job.name).collect::<Vec<_>>());
         door.post("/v1/jobs/nonsense/run", json!({})).await.problem(404);
         let counts = Map::from_iter([("cycles_opened".to_owned(), json!(2))]);
-        billing::runs::record(&door.app, "bill_run", door.wall.now(), Ok(counts)).await.expect("kept");
-        billing::runs::record(&door.app, "collection", door.wall.now(), Err("no gateway".into())).await.expect("kept");
+        billing::jobs::runs::record(&door.app, "bill_run", door.wall.now(), Ok(counts)).await.expect("kept");
+        billing::jobs::runs::record(&door.app, "collection", door.wall.now(), Err("no gateway".into())).await.expect("kept");
         let runs = door.get("/v1/runs?job=bill_run").await.ok(200);
         assert_eq!((runs["data"].as_array().expect("data").len(), &runs["data"][0]["counts"]), (1, &json!({"cycles_opened": 2})));
         assert_eq!(door.get("/v1/runs").await.ok(200)["data"][0]["error"], "no gateway");
@@ -71,7 +71,7 @@ on_both! {
         let answering = tokio::spawn(async move {
             app.wakeups.housekeeping.notified().await;
             assert!(app.requested_runs.contains("housekeeping"));
-            billing::runs::record(&app, "housekeeping", app.clock.now(), Ok(Map::new())).await.expect("kept");
+            billing::jobs::runs::record(&app, "housekeeping", app.clock.now(), Ok(Map::new())).await.expect("kept");
         });
         let run = door.send("POST", "/v1/jobs/housekeeping/run", &door.admin, &[], None).await.ok(200);
         assert_eq!((&run["job"], &run["result"]), (&json!("housekeeping"), &json!("ok")));

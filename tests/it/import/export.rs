@@ -97,7 +97,7 @@ async fn an_export_reads_back_as_what_is_stored() {
     let desk = Desk::of(&world.url);
     let made = desk.say(&["keys", "create", "--scope", "read"]).await;
     assert!(made.ok, "{}", made.err);
-    let digest = rebilld::billing::keys::digest(made.out.trim());
+    let digest = rebilld::billing::api_keys::digest(made.out.trim());
 
     let all = desk.say(&["export", "--format", "jsonl"]).await;
     assert!(all.ok, "{}", all.err);

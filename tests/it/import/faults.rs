@@ -4,7 +4,7 @@ use rebilld::{
     billing::{
         customers::CustomerInput,
         import::{self, CustomerRow, Rows, SubscriptionRow},
-        subscribe::SubscribeInput,
+        subscriptions::subscribe::SubscribeInput,
     },
     domain::{event::Actor, frequency::Frequency},
 };

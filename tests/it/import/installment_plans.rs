@@ -3,12 +3,12 @@
 use rebilld::{
     billing::{
         import::{self, InstallmentPlanRow, Rows},
-        installments::{
+        installment_plans::{
             self, Overview,
             create::{PlanInput, TakenOver},
         },
     },
-    domain::{event::Actor, frequency::Frequency, installment::InstallmentPlan},
+    domain::{event::Actor, frequency::Frequency, installment_plan::InstallmentPlan},
 };
 
 use super::{Desk, Said, example, stored};
@@ -25,7 +25,7 @@ async fn plans(world: &World) -> Vec<InstallmentPlan> {
 }
 
 async fn overview(world: &World, reference: &str) -> Overview {
-    installments::overview(&world.app, reference).await.expect("the plan")
+    installment_plans::overview(&world.app, reference).await.expect("the plan")
 }
 
 /// What a dry run shows for each row, by line.

@@ -2,10 +2,10 @@
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rebilld::{
-    billing::{self, collect_due, installments::due},
+    billing::{self, collection::run, installment_plans::open_due},
     domain::{
         customer::Timeline,
-        installment::{
+        installment_plan::{
             InstallmentPlanStatus::{Cancelled, Paid},
             change::Spread,
             terms::TermUnits,
@@ -50,7 +50,7 @@ on_both! {
         }
         let (timeline, now) = (Timeline::Test(world.clock), at("2026-02-10T06:00:00Z"));
         let other = world.another("other").await;
-        let (here, there) = tokio::join!(due::open_due(&world.app, timeline, now), due::open_due(&other, timeline, now));
+        let (here, there) = tokio::join!(open_due::open_due(&world.app, timeline, now), open_due::open_due(&other, timeline, now));
         assert_eq!((here.expect("opened") + there.expect("opened"), world.invoices().await.len()), (40, 40));
         world.prove().await;
     }
@@ -59,8 +59,8 @@ on_both! {
         let plan = world.plan_with(&world.token(), |customer| monthly(customer, "2026-01-01", 2)).await;
         let (timeline, now) = (Timeline::Test(world.clock), at("2026-01-01T06:00:00Z"));
         world.sandbox.sandbox().add_fault(rule("drop_before", "charge"));
-        due::open_due(&world.app, timeline, now).await.expect("opened");
-        collect_due::collect_due(&world.app, timeline, now).await.expect("collected");
+        open_due::open_due(&world.app, timeline, now).await.expect("opened");
+        run::collect_due(&world.app, timeline, now).await.expect("collected");
         assert_eq!(world.payments().await[0].status, PaymentStatus::Unknown);
         let again = hands::pay(&world.app, &OPERATOR, &key(&plan), 1).await;
         assert!(again.is_err(), "never while the outcome is unknown");
@@ -70,7 +70,7 @@ on_both! {
         let mut config = world.app.config.clone();
         config.collection.lease = std::time::Duration::ZERO;
         let later = app(world.app.db.clone(), config, "later");
-        billing::look_up::look_up_payments(&later, None).await.expect("looked up");
+        billing::gateway_operations::lookups::look_up_payments(&later, None).await.expect("looked up");
         assert_eq!((world.prove().await, world.invoices().await[0].status), (0, InvoiceStatus::Void));
         assert_eq!(parts(&world.overview(&plan).await)[0], "1 2026-01-01 5000 cancelled");
     }
@@ -79,10 +79,10 @@ on_both! {
         let plan = world.plan_with(&world.token(), |customer| monthly(customer, "2026-01-01", 2)).await;
         let (timeline, now) = (Timeline::Test(world.clock), at("2026-01-01T06:00:00Z"));
         world.sandbox.sandbox().add_fault(rule("drop_after", "charge"));
-        due::open_due(&world.app, timeline, now).await.expect("opened");
-        collect_due::collect_due(&world.app, timeline, now).await.expect("collected");
+        open_due::open_due(&world.app, timeline, now).await.expect("opened");
+        run::collect_due(&world.app, timeline, now).await.expect("collected");
         hands::cancel(&world.app, &OPERATOR, &key(&plan)).await.expect("cancelled");
-        billing::look_up::look_up_payments(&world.app, None).await.expect("looked up");
+        billing::gateway_operations::lookups::look_up_payments(&world.app, None).await.expect("looked up");
         let plan = world.overview(&plan).await;
         assert_eq!((plan.schedule.plan.status, money(&plan), world.prove().await), (Cancelled, (5000, 0, 0), 1));
     }

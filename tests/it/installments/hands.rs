@@ -4,12 +4,12 @@ use chrono::NaiveDate;
 use rebilld::{
     billing::{
         App, BillingError,
-        installments::{
+        installment_plans::{
             Overview,
             operate::{Operation, operate},
         },
     },
-    domain::{event::Actor, installment::change::Spread},
+    domain::{event::Actor, installment_plan::change::Spread},
 };
 
 type Done = Result<Overview, BillingError>;

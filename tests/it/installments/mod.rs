@@ -8,7 +8,7 @@ mod sequences;
 mod through;
 
 use rebilld::{
-    billing::installments::{
+    billing::installment_plans::{
         self, Overview,
         create::{self, PlanInput},
     },
@@ -45,7 +45,7 @@ impl World {
     }
 
     pub async fn overview(&self, plan: &Overview) -> Overview {
-        installments::overview(&self.app, &key(plan)).await.expect("the plan")
+        installment_plans::overview(&self.app, &key(plan)).await.expect("the plan")
     }
 
     pub async fn move_to(&self, plan: &Overview, number: i64, to: &str) -> Overview {
@@ -63,7 +63,7 @@ pub fn key(plan: &Overview) -> String {
 
 /// `1 2026-01-31 3333 paid`, by number.
 pub fn parts(plan: &Overview) -> Vec<String> {
-    let text = |part: &rebilld::domain::installment::Installment| {
+    let text = |part: &rebilld::domain::installment_plan::Installment| {
         format!("{} {} {} {}", part.number, part.date, part.amount, part.status)
     };
     plan.schedule.installments.iter().map(text).collect()

@@ -2,13 +2,14 @@
 
 use rebilld::{
     billing::{
-        BillingError, collect_due,
-        installments::change::{self, PlanPatch},
+        BillingError,
+        collection::run,
+        installment_plans::change::{self, PlanPatch},
         payment_methods::{self, MethodInput},
     },
     domain::{
         customer::Timeline,
-        installment::{
+        installment_plan::{
             InstallmentPlanStatus::{Cancelled, Defaulted, Open, Paid},
             change::Spread,
         },
@@ -134,7 +135,7 @@ on_both! {
             priority: None,
         };
         let method = payment_methods::add(&world.app, &OPERATOR, &customer, method).await.expect("added");
-        collect_due::collect_due(&world.app, Timeline::Test(world.clock), at("2026-01-10T07:00:00Z")).await.expect("collected");
+        run::collect_due(&world.app, Timeline::Test(world.clock), at("2026-01-10T07:00:00Z")).await.expect("collected");
         let plan = world.overview(&plan).await;
         assert_eq!((plan.schedule.plan.status, money(&plan)), (Open, (5000, 0, 5000)));
 

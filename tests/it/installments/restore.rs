@@ -3,10 +3,10 @@
 use rebilld::{
     billing::{
         BillingError, customers,
-        installments::operate::{Operation, operate, preview},
+        installment_plans::operate::{Operation, operate, preview},
     },
     domain::{
-        installment::{
+        installment_plan::{
             InstallmentPlanStatus::{Defaulted, Open, Paid},
             restore::Arrears,
         },
@@ -143,8 +143,8 @@ on_both! {
         world.sandbox.sandbox().settle();
         let invoice = world.invoices().await.remove(0).id;
         let (app, why) = (&world.app, "goodwill");
-        rebilld::billing::refund::refund(app, &OPERATOR, invoice, Some(1000), why).await.expect("given back");
-        rebilld::billing::refund::to_credit(app, &OPERATOR, invoice, Some(700), why).await.expect("credited");
+        rebilld::billing::refunds::refund(app, &OPERATOR, invoice, Some(1000), why).await.expect("given back");
+        rebilld::billing::refunds::to_credit(app, &OPERATOR, invoice, Some(700), why).await.expect("credited");
         let seen = world.overview(&plan).await;
         assert_eq!((money(&seen), seen.refunded, parts(&seen)[0].as_str()), ((2500, 0, 7500), 1700, "1 2026-01-10 2500 paid"));
         // The credit pays of the next, as any does.

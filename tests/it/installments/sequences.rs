@@ -5,10 +5,10 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rebilld::{
     billing::{
         customers,
-        installments::operate::{Operation, operate, preview},
+        installment_plans::operate::{Operation, operate, preview},
     },
     domain::{
-        installment::{
+        installment_plan::{
             InstallmentPlanStatus::{Cancelled, Defaulted, Open},
             change::Spread,
             restore::Arrears,

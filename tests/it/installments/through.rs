@@ -1,10 +1,10 @@
 //! Plans that run by themselves: to the end, into default, and past failures that are not in a row.
 
 use rebilld::{
-    billing::{customers, installments::create::DownPayment},
+    billing::{customers, installment_plans::create::DownPayment},
     domain::{
         calendar::BusinessDay,
-        installment::InstallmentPlanStatus::{Cancelled, Defaulted, Open, Paid},
+        installment_plan::InstallmentPlanStatus::{Cancelled, Defaulted, Open, Paid},
         invoice::InvoiceStatus,
         money::Percentage,
         payment::Reason,

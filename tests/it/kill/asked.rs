@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use rebilld::{
     billing::{
-        App, collect_due,
-        invoice_due::invoice_due,
-        look_up,
-        requests::{check, request, return_overpayments, work},
+        App,
+        collection::run,
+        gateway_operations::lookups,
+        payment_requests::{check, request, return_overpayments, work},
+        subscriptions::open_due::invoice_due,
     },
     config::Config,
     domain::{
@@ -87,7 +88,7 @@ impl<'a> Story<'a> {
     /// One life, to its work's end or to the point where it dies; whether it died.
     async fn live(&self, point: Option<Point>, order: Order) -> bool {
         let (app, fuse) = fused(self.world, self.world.app.config.clone(), "mayfly", point, Fate::Wait);
-        while collect_due::recover(&app, true).await.expect("recovered") > 0 {}
+        while run::recover(&app, true).await.expect("recovered") > 0 {}
         tokio::select! {
             () = self.work(&app, order) => false,
             // What was under way is dropped where it stood, as a kill does.
@@ -102,9 +103,9 @@ impl<'a> Story<'a> {
         if order == Order::LinkFirst {
             check(app, self.request).await.expect("to be looked at");
             work(app, None).await.expect("heard");
-            look_up::look_up_payments(app, None).await.expect("captured");
+            lookups::look_up_payments(app, None).await.expect("captured");
         }
-        collect_due::collect_due(app, timeline, at(NOW)).await.expect("collected");
+        run::collect_due(app, timeline, at(NOW)).await.expect("collected");
         let begun = std::time::Instant::now();
         while !self.is_over().await {
             assert!(
@@ -113,12 +114,12 @@ impl<'a> Story<'a> {
                 self.world.requests().await,
                 self.world.payments().await
             );
-            collect_due::recover(app, false).await.expect("freed");
+            run::recover(app, false).await.expect("freed");
             work(app, None).await.expect("worked");
-            look_up::look_up_payments(app, None).await.expect("looked up");
-            look_up::look_up_refunds(app).await.expect("looked up");
+            lookups::look_up_payments(app, None).await.expect("looked up");
+            lookups::look_up_refunds(app).await.expect("looked up");
             return_overpayments(app).await.expect("returned");
-            collect_due::collect_due(app, timeline, at(NOW)).await.expect("collected");
+            run::collect_due(app, timeline, at(NOW)).await.expect("collected");
             self.pays().await;
             tokio::time::sleep(Duration::from_millis(2)).await;
         }

@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use rebilld::{
-    billing::{App, collect_due, invoice_due::invoice_due, look_up},
+    billing::{App, collection::run, gateway_operations::lookups, subscriptions::open_due::invoice_due},
     clock::Clock,
     config::Config,
     domain::{customer::Timeline, payment::Outcome},
@@ -185,12 +185,12 @@ async fn live(world: &World, point: Option<Point>) -> bool {
     let (app, fuse) = fused(world, world.app.config.clone(), "mayfly", point, Fate::Wait);
     let timeline = Timeline::Test(world.clock);
     let now = at("2026-01-01T06:00:00Z");
-    while collect_due::recover(&app, true).await.expect("recovered") > 0 {}
+    while run::recover(&app, true).await.expect("recovered") > 0 {}
     let work = async {
         invoice_due(&app, timeline, now).await.expect("opened");
-        collect_due::collect_due(&app, timeline, now).await.expect("collected");
+        run::collect_due(&app, timeline, now).await.expect("collected");
         while store::payments::undecided(&app.db, timeline).await.expect("counted") > 0 {
-            if look_up::look_up_payments(&app, None).await.expect("looked up") == 0 {
+            if lookups::look_up_payments(&app, None).await.expect("looked up") == 0 {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }

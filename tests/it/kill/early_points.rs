@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rebilld::{
-    billing::{authorize, collect_due, invoice_due::invoice_due, look_up},
+    billing::{authorizations, collection::run, gateway_operations::lookups, subscriptions::open_due::invoice_due},
     domain::{customer::Timeline, subscription::Subscription},
     sandbox::Movement,
     store,
@@ -19,25 +19,25 @@ const BILLED: &str = "2026-01-10T06:00:00Z";
 async fn live(world: &World, point: Option<Point>) -> bool {
     let (app, fuse) = fused(world, world.app.config.clone(), "mayfly", point, Fate::Wait);
     let timeline = Timeline::Test(world.clock);
-    while collect_due::recover(&app, true).await.expect("recovered") > 0 {}
+    while run::recover(&app, true).await.expect("recovered") > 0 {}
     let work = async {
         if app.now_of(timeline).await.expect("now") == at(AHEAD) {
-            authorize::authorize_due(&app, timeline, at(AHEAD)).await.expect("authorized");
+            authorizations::authorize_due(&app, timeline, at(AHEAD)).await.expect("authorized");
             while store::authorizations::undecided(&app.db, timeline).await.expect("counted") > 0 {
-                if authorize::look_up(&app, None).await.expect("looked up") == 0 {
+                if authorizations::look_up(&app, None).await.expect("looked up") == 0 {
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
             }
             world.set_clock(BILLED).await;
         }
         invoice_due(&app, timeline, at(BILLED)).await.expect("opened");
-        collect_due::collect_due(&app, timeline, at(BILLED)).await.expect("collected");
+        run::collect_due(&app, timeline, at(BILLED)).await.expect("collected");
         while store::payments::undecided(&app.db, timeline).await.expect("counted") > 0 {
-            if look_up::look_up_payments(&app, None).await.expect("looked up") == 0 {
+            if lookups::look_up_payments(&app, None).await.expect("looked up") == 0 {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }
-        authorize::authorize_due(&app, timeline, at(BILLED)).await.expect("looked at");
+        authorizations::authorize_due(&app, timeline, at(BILLED)).await.expect("looked at");
     };
     tokio::select! {
         () = work => false,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rebilld::billing::keys;
+use rebilld::billing::api_keys;
 use serde_json::Value;
 
 use super::Daemon;
@@ -116,7 +116,7 @@ async fn daemons_that_start_at_one_moment_do_not_stand_in_each_others_way() {
             let mut config = world.app.config.clone();
             config.admin.bootstrap_key = format!("bootstrap-key-of-round-{round:04}").into();
             let app = app(world.app.db.clone(), config, &format!("daemon-{n}"));
-            starts.spawn(async move { keys::bootstrap(&app).await });
+            starts.spawn(async move { api_keys::bootstrap(&app).await });
         }
         while let Some(started) = starts.join_next().await {
             started.expect("no panic").expect("started");

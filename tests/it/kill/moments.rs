@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rebilld::{
-    billing::{cancel::cancel, change::When},
+    billing::subscriptions::{cancel::cancel, change::When},
     domain::{event::Actor, payment::PaymentStatus},
     sandbox::Rule,
 };

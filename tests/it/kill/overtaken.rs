@@ -5,7 +5,13 @@ use std::{sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rebilld::{
-    billing::{self, App, cancel::cancel, change::When, collect_due, look_up, runs::Counts},
+    billing::{
+        self, App,
+        collection::run,
+        gateway_operations::lookups,
+        jobs::runs::Counts,
+        subscriptions::{cancel::cancel, change::When},
+    },
     domain::{
         customer::Timeline,
         event::Actor,
@@ -74,7 +80,7 @@ async fn due(world: &World, paylike: bool) -> (rebilld::domain::subscription::Su
     let sub = world.monthly(customer, "2026-01-01").await;
     let sub = world.add(sub).await;
     let now = at("2026-01-01T06:00:00Z");
-    billing::invoice_due::invoice_due(&world.app, Timeline::Test(world.clock), now).await.expect("opened");
+    billing::subscriptions::open_due::invoice_due(&world.app, Timeline::Test(world.clock), now).await.expect("opened");
     (sub, now)
 }
 
@@ -96,8 +102,8 @@ fn charge_of(payment: &Payment) -> Charge {
 
 /// What every daemon does at each tick.
 async fn look(app: &App) {
-    collect_due::recover(app, false).await.expect("recovered");
-    look_up::look_up_payments(app, None).await.expect("looked up");
+    run::recover(app, false).await.expect("recovered");
+    lookups::look_up_payments(app, None).await.expect("looked up");
 }
 
 on_both! {
@@ -105,7 +111,7 @@ on_both! {
         let (sub, now) = due(&world, false).await;
         let timeline = Timeline::Test(world.clock);
         let (stale, fuse) = hasty(&world, "stale", Some(Point(Moment::Before, Call::Charge)));
-        let task = tokio::spawn(async move { collect_due::collect_due(&stale, timeline, now).await });
+        let task = tokio::spawn(async move { run::collect_due(&stale, timeline, now).await });
         fuse.blown().await;
         cancel(&world.app, &Actor::System, sub.id, When::Now, false, false).await.expect("cancelled");
         let (fresh, _) = hasty(&world, "fresh", None);
@@ -119,7 +125,7 @@ on_both! {
         assert!(world.events(None).await.contains(&"payment.unexpected_success".to_owned()));
         // And can be given back.
         let invoice = world.invoices().await.remove(0);
-        billing::refund::refund(&world.app, &Actor::System, invoice.id, None, "not wanted").await.expect("given back");
+        billing::refunds::refund(&world.app, &Actor::System, invoice.id, None, "not wanted").await.expect("given back");
         assert_eq!(world.prove().await, 1);
     }
 
@@ -128,7 +134,7 @@ on_both! {
         for (index, paylike) in [false, true].into_iter().enumerate() {
             let (sub, now) = due(&world, paylike).await;
             let (stale, fuse) = hasty(&world, "stale", Some(Point(Moment::Before, Call::Charge)));
-            let task = tokio::spawn(async move { collect_due::collect_due(&stale, timeline, now).await });
+            let task = tokio::spawn(async move { run::collect_due(&stale, timeline, now).await });
             fuse.blown().await;
             cancel(&world.app, &Actor::System, sub.id, When::Now, false, false).await.expect("cancelled");
             let (fresh, _) = hasty(&world, "fresh", None);
@@ -166,7 +172,7 @@ on_both! {
         let (_, now) = due(&world, true).await;
         let timeline = Timeline::Test(world.clock);
         let (stale, first) = hasty(&world, "stale", Some(Point(Moment::Before, Call::Charge)));
-        let task = tokio::spawn(async move { collect_due::collect_due(&stale, timeline, now).await });
+        let task = tokio::spawn(async move { run::collect_due(&stale, timeline, now).await });
         first.blown().await;
         tokio::time::sleep(LEASE).await;
         // The other has reserved again and is about to capture when the first comes back with a reservation of its own.
@@ -185,7 +191,7 @@ on_both! {
         let (_, now) = due(&world, true).await;
         let timeline = Timeline::Test(world.clock);
         let (stale, first) = hasty(&world, "stale", Some(Point(Moment::After, Call::Charge)));
-        let task = tokio::spawn(async move { collect_due::collect_due(&stale, timeline, now).await });
+        let task = tokio::spawn(async move { run::collect_due(&stale, timeline, now).await });
         first.blown().await;
         tokio::time::sleep(LEASE).await;
         let (fresh, second) = hasty(&world, "fresh", Some(Point(Moment::After, Call::LookUp)));
@@ -203,14 +209,14 @@ on_both! {
         let (_, now) = due(&world, true).await;
         let rule = json!({ "match": { "operation": "authorize" }, "fault": "drop_before" });
         world.sandbox.sandbox().add_fault(serde_json::from_value(rule).expect("a rule"));
-        collect_due::collect_due(&world.app, Timeline::Test(world.clock), now).await.expect("collected");
+        run::collect_due(&world.app, Timeline::Test(world.clock), now).await.expect("collected");
         let (patient, fuse) = hasty(&world, "patient", Some(Point(Moment::After, Call::LookUp)));
-        let task = tokio::spawn(async move { look_up::look_up_payments(&patient, None).await });
+        let task = tokio::spawn(async move { lookups::look_up_payments(&patient, None).await });
         fuse.blown().await;
         let (other, _) = hasty(&world, "other", None);
         let begun = std::time::Instant::now();
         while begun.elapsed() < 3 * LEASE {
-            assert_eq!(look_up::look_up_payments(&other, None).await.expect("asked"), 0, "two daemons look up one payment in turns");
+            assert_eq!(lookups::look_up_payments(&other, None).await.expect("asked"), 0, "two daemons look up one payment in turns");
             tokio::time::sleep(LEASE / 10).await;
         }
         fuse.go_on();
@@ -222,14 +228,14 @@ on_both! {
         let (_, now) = due(&world, true).await;
         let rule = json!({ "match": { "operation": "capture" }, "fault": 500, "times": 0 });
         world.sandbox.sandbox().add_fault(serde_json::from_value(rule).expect("a rule"));
-        collect_due::collect_due(&world.app, Timeline::Test(world.clock), now).await.expect("collected");
-        let look = look_up::look_up_payments(&world.app, None);
+        run::collect_due(&world.app, Timeline::Test(world.clock), now).await.expect("collected");
+        let look = lookups::look_up_payments(&world.app, None);
         tokio::time::timeout(Duration::from_secs(5), look).await.expect("a look-up run ends").expect("looked up");
         let payment = world.payments().await.remove(0);
         assert!(payment.lookups > 0 && payment.next_lookup_at.is_some_and(|at| at > payment.sent_at), "{payment:?}");
         world.sandbox.sandbox().clear_faults();
         while world.payments().await[0].status.is_open() {
-            look_up::look_up_payments(&world.app, None).await.expect("looked up");
+            lookups::look_up_payments(&world.app, None).await.expect("looked up");
         }
         assert_eq!(world.prove().await, 1);
     }
@@ -252,7 +258,7 @@ on_both! {
         let other = app(world.app.db.clone(), config, "other");
         for _ in 0..30 {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            assert_eq!(billing::test_clocks::claim(&other).await.expect("asked").len(), 0, "two daemons move one clock");
+            assert_eq!(billing::test_clocks::advance::claim(&other).await.expect("asked").len(), 0, "two daemons move one clock");
         }
         world.sandbox.sandbox().clear_faults();
         while !world.arrived().await {
@@ -264,9 +270,9 @@ on_both! {
 
     async fn a_clock_is_moved_only_from_where_it_stands(world: World) {
         world.set_out("2026-06-01T00:00:00Z").await;
-        let clock = billing::test_clocks::claim(&world.app).await.expect("claimed").remove(0);
+        let clock = billing::test_clocks::advance::claim(&world.app).await.expect("claimed").remove(0);
         let step = async |from: &str, to: &str| {
-            billing::test_clocks::step(&world.app, clock.id, at(from), at(to), &Counts::new()).await.expect("asked").is_some()
+            billing::test_clocks::advance::step(&world.app, clock.id, at(from), at(to), &Counts::new()).await.expect("asked").is_some()
         };
         assert!(step("2026-01-01T00:00:00Z", "2026-03-01T00:00:00Z").await);
         assert!(!step("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z").await, "worked out for an instant that has passed");

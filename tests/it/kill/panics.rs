@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use rebilld::{
     billing::{
-        App, collect_due,
-        invoice_due::invoice_due,
-        look_up, refund,
-        requests::{request, work},
+        App,
+        collection::run,
+        gateway_operations::lookups,
+        payment_requests::{request, work},
+        refunds,
+        subscriptions::open_due::invoice_due,
     },
     domain::{
         customer::Timeline,
@@ -35,9 +37,9 @@ async fn invoice(world: &World, paylike: bool) -> InvoiceId {
 
 /// What every daemon does at each tick.
 async fn look(app: &App) {
-    collect_due::recover(app, false).await.expect("recovered");
-    look_up::look_up_payments(app, None).await.expect("looked up");
-    look_up::look_up_refunds(app).await.expect("looked up");
+    run::recover(app, false).await.expect("recovered");
+    lookups::look_up_payments(app, None).await.expect("looked up");
+    lookups::look_up_refunds(app).await.expect("looked up");
 }
 
 async fn refunds(world: &World) -> Vec<Refund> {
@@ -53,7 +55,7 @@ on_both! {
                 invoice(&world, paylike).await;
             }
             let (app, _) = fused(&world, world.app.config.clone(), "test", Some(point), Fate::Panic);
-            collect_due::collect_due(&app, Timeline::Test(world.clock), now).await.expect("collected");
+            run::collect_due(&app, Timeline::Test(world.clock), now).await.expect("collected");
             let open = world.payments().await.iter().filter(|payment| payment.status.is_open()).count();
             assert_eq!(open, 1, "all but the one that panicked at {point:?} are settled");
             while world.payments().await.iter().any(|payment| payment.status.is_open()) {
@@ -73,16 +75,16 @@ on_both! {
         for _ in points {
             invoices.push(invoice(&world, false).await);
         }
-        collect_due::collect_due(&world.app, Timeline::Test(world.clock), at(NOW)).await.expect("collected");
+        run::collect_due(&world.app, Timeline::Test(world.clock), at(NOW)).await.expect("collected");
         world.sandbox.sandbox().settle();
         for (id, point) in invoices.into_iter().zip(points) {
             let (app, _) = fused(&world, config.clone(), "test", Some(point), Fate::Panic);
-            let made = refund::refund(&app, &Actor::System, id, None, "unhappy").await.expect("recorded");
+            let made = refunds::refund(&app, &Actor::System, id, None, "unhappy").await.expect("recorded");
             assert_eq!(made[0].status, RefundStatus::Unknown, "{point:?}");
         }
         // One look-up panics as well; the other is settled by the same run, and the first by a later one.
         let (app, _) = fused(&world, config.clone(), "test", Some(Point(Moment::Before, Call::LookUpReturn)), Fate::Panic);
-        assert_eq!(look_up::look_up_refunds(&app).await.expect("looked up"), 2);
+        assert_eq!(lookups::look_up_refunds(&app).await.expect("looked up"), 2);
         for _ in 0..500 {
             if refunds(&world).await.iter().all(|refund| !matches!(refund.status, RefundStatus::Pending | RefundStatus::Unknown)) {
                 break;

@@ -48,7 +48,7 @@ on_both! {
         asked_once(world, &["EMAIL"]).await;
         world.advance("2026-01-10T07:00:00Z").await;
         for (number, request) in world.requests().await.into_iter().enumerate() {
-            assert_eq!(rebilld::billing::requests::work(&world.app, None).await.expect("worked"), 0, "nothing is due by itself");
+            assert_eq!(rebilld::billing::payment_requests::work(&world.app, None).await.expect("worked"), 0, "nothing is due by itself");
             world.sandbox.sandbox().add_fault(rule("duplicate", "callback", 1));
             world.pays(&request).await;
             world.looks_into(&request).await;
@@ -95,8 +95,8 @@ on_both! {
         asked_once(world, &["EMAIL"]).await;
         let timeline = rebilld::domain::customer::Timeline::Test(world.clock);
         let now = at("2026-01-10T06:00:00Z");
-        rebilld::billing::invoice_due::invoice_due(&world.app, timeline, now).await.expect("opened");
-        rebilld::billing::collect_due::collect_due(&world.app, timeline, now).await.expect("recorded");
+        rebilld::billing::subscriptions::open_due::invoice_due(&world.app, timeline, now).await.expect("opened");
+        rebilld::billing::collection::run::collect_due(&world.app, timeline, now).await.expect("recorded");
         world.sandbox.sandbox().add_fault(rule("drop_after", "request", 1));
         world.settle_requests().await;
         let request = world.last_request().await;
@@ -119,7 +119,7 @@ on_both! {
         let begun = std::time::Instant::now();
         for _ in 0..20 {
             assert_eq!(door.post("/hooks/paysley/paysley", forged.clone()).await, 200);
-            looks += rebilld::billing::requests::work(&world.app, None).await.expect("worked");
+            looks += rebilld::billing::payment_requests::work(&world.app, None).await.expect("worked");
         }
         assert!(looks as u64 <= 1 + begun.elapsed().as_secs(), "{looks} looks in {:?}", begun.elapsed());
         world.looks_into(&request).await;

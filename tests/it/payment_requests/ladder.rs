@@ -1,7 +1,7 @@
 //! What becomes of a request that nobody pays: reminders, expiry, the next step, the end; and of one that is not wanted any more.
 
 use rebilld::{
-    billing::{self, change::When},
+    billing::{self, subscriptions::change::When},
     domain::{
         dunning::FinalAction,
         event::Actor,
@@ -81,7 +81,7 @@ on_both! {
         asked_once(&world, &["SMS"]).await;
         world.advance("2026-01-10T07:00:00Z").await;
         let invoices = world.invoices().await;
-        billing::cancel::cancel(&world.app, &Actor::System, sub.id, When::Now, false, false).await.expect("cancelled");
+        billing::subscriptions::cancel::cancel(&world.app, &Actor::System, sub.id, When::Now, false, false).await.expect("cancelled");
         let other = invoices.iter().find(|invoice| invoice.subscription_id != Some(sub.id)).expect("the other");
         billing::invoices::void(&world.app, &Actor::System, other.id, "a mistake").await.expect("voided");
         for _ in 0..500 {
@@ -114,17 +114,17 @@ on_both! {
         asked_once(&world, &["EMAIL"]).await;
         world.advance("2026-01-10T07:00:00Z").await;
         let request = world.last_request().await;
-        billing::requests::remind(&world.app, &Actor::System, request.id).await.expect("reminded");
+        billing::payment_requests::remind(&world.app, &Actor::System, request.id).await.expect("reminded");
         world.settle_requests().await;
         assert_eq!((world.last_request().await.reminders, world.sandbox.sandbox().asked()[0].messages), (1, 2));
         billing::invoices::collect(&world.app, &Actor::System, request.invoice_id.expect("an invoice")).await.expect("collected");
         world.advance("2026-01-10T08:00:00Z").await;
         assert_eq!((world.requests().await.len(), world.last_request().await.reminders), (1, 2), "collecting asks again");
-        billing::requests::withdraw(&world.app, &Actor::System, request.id).await.expect("withdrawn");
-        let twice = billing::requests::withdraw(&world.app, &Actor::System, request.id).await.expect_err("once");
+        billing::payment_requests::withdraw(&world.app, &Actor::System, request.id).await.expect("withdrawn");
+        let twice = billing::payment_requests::withdraw(&world.app, &Actor::System, request.id).await.expect_err("once");
         assert!(twice.to_string().contains("being withdrawn"), "{twice}");
         world.request_becomes(RequestStatus::Withdrawn).await;
-        assert!(billing::requests::remind(&world.app, &Actor::System, request.id).await.is_err());
+        assert!(billing::payment_requests::remind(&world.app, &Actor::System, request.id).await.is_err());
         world.advance("2026-01-24T07:00:00Z").await;
         assert_eq!((world.requests().await.len(), world.last_request().await.status), (2, RequestStatus::Sent), "still owed: asked again in time");
     }

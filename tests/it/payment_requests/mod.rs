@@ -58,7 +58,9 @@ impl World {
 
     /// The gateway says that something has happened, and it is looked into.
     async fn hears(&self, request: &PaymentRequest) {
-        assert!(billing::requests::poll_by_reference(&self.app, &request.gateway, &request.reference).await.expect("heard"));
+        assert!(
+            billing::payment_requests::poll_by_reference(&self.app, &request.gateway, &request.reference).await.expect("heard")
+        );
         self.looks_into(request).await;
     }
 
@@ -92,7 +94,7 @@ impl World {
     async fn all_goes_back(&self) {
         for _ in 0..500 {
             self.settle_requests().await;
-            billing::look_up::look_up_refunds(&self.app).await.expect("looked up");
+            billing::gateway_operations::lookups::look_up_refunds(&self.app).await.expect("looked up");
             if self.payments().await.iter().all(|payment| payment.overpayment <= payment.amount_refunded) {
                 return;
             }

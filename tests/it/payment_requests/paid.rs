@@ -58,7 +58,7 @@ on_both! {
         let payment = world.payments().await.remove(0);
         let check = async |days| {
             let then = world.app.clock.now() + chrono::TimeDelta::days(days) + chrono::TimeDelta::hours(1);
-            billing::dispute::check(&world.app, then).await.expect("asked");
+            billing::disputes::check(&world.app, then).await.expect("asked");
             world.payments().await.remove(0).amount_disputed
         };
         assert_eq!(check(1).await, 0);
@@ -139,7 +139,7 @@ on_both! {
         assert_eq!(world.events(Some(request.id.to_string())).await.iter().filter(|kind| *kind == "payment_request.parked").count(), 1);
         assert_eq!((world.invoices().await[0].status, world.invoices().await[0].amount_paid), (InvoiceStatus::Open, 0));
         assert_eq!(world.prove().await, 1);
-        billing::requests::withdraw(&world.app, &Actor::System, request.id).await.expect("dealt with");
+        billing::payment_requests::withdraw(&world.app, &Actor::System, request.id).await.expect("dealt with");
         world.request_becomes(RequestStatus::Withdrawn).await;
     }
 
@@ -151,9 +151,9 @@ on_both! {
         world.advance("2026-01-10T07:00:00Z").await;
         let invoice = world.invoices().await.remove(0);
         let gateway = Some("paysley".to_owned());
-        let refused = billing::requests::request(&world.app, &Actor::System, invoice.id, None, None).await.expect_err("two can ask").to_string();
+        let refused = billing::payment_requests::request(&world.app, &Actor::System, invoice.id, None, None).await.expect_err("two can ask").to_string();
         assert!(refused.contains("paylike, paysley"), "{refused}");
-        let request = billing::requests::request(&world.app, &Actor::System, invoice.id, gateway, None).await.expect("asked");
+        let request = billing::payment_requests::request(&world.app, &Actor::System, invoice.id, gateway, None).await.expect("asked");
         world.settle_requests().await;
         world.advance("2026-01-12T00:00:00Z").await;
         assert_eq!(world.story().await, ["2026-01-10 declined", "2026-01-11 declined"], "the ladder goes on");
@@ -163,7 +163,7 @@ on_both! {
         assert_eq!(world.subscription(&sub).await.status, SubscriptionStatus::Active);
         assert_eq!(world.story().await.last().map(String::as_str), Some("2026-01-12 succeeded"));
         assert_eq!(world.prove().await, 1);
-        let paid = billing::requests::request(&world.app, &Actor::System, invoice.id, Some("paysley".into()), None).await;
+        let paid = billing::payment_requests::request(&world.app, &Actor::System, invoice.id, Some("paysley".into()), None).await;
         assert!(paid.expect_err("nothing is owed").to_string().contains("the invoice is paid"));
     }
 
@@ -174,7 +174,7 @@ on_both! {
         world.add(sub).await;
         world.advance("2026-01-10T07:00:00Z").await;
         let invoice = world.invoices().await.remove(0);
-        let ask = async || billing::requests::request(&world.app, &Actor::System, invoice.id, Some("paylike".into()), None).await.expect("asked");
+        let ask = async || billing::payment_requests::request(&world.app, &Actor::System, invoice.id, Some("paylike".into()), None).await.expect("asked");
         let (first, second) = (ask().await, ask().await);
         world.settle_requests().await;
         let link = async |id| store::payment_requests::get(&world.app.db, id).await.expect("read").expect("there").link.expect("a link");
@@ -188,7 +188,7 @@ on_both! {
         world.hears(&second).await;
         assert_eq!(world.last_request().await.status, RequestStatus::Withdrawn);
         assert_eq!(world.prove().await, 1);
-        billing::refund::refund(&world.app, &Actor::System, invoice.id, Some(400), "unhappy").await.expect("given back");
+        billing::refunds::refund(&world.app, &Actor::System, invoice.id, Some(400), "unhappy").await.expect("given back");
         assert_eq!(world.prove().await, 1);
         assert_eq!(world.invoices().await[0].amount_refunded, 400);
     }

@@ -1,7 +1,7 @@
 //! A link and a card, or two links, paid at the same moment: the invoice is paid once and the later money goes back.
 
 use rebilld::{
-    billing::{self, collect_due},
+    billing::{self, collection::run},
     domain::{
         customer::Timeline,
         event::Actor,
@@ -26,8 +26,9 @@ async fn a_link_beside_a_card(world: &World, gateway: &str) -> PaymentRequest {
     let now = world.app.now_of(Timeline::Test(world.clock)).await.expect("now").max(at("2026-01-10T06:00:00Z"));
     world.advance(&(now + chrono::TimeDelta::minutes(1)).to_rfc3339()).await;
     let invoice = world.invoices().await.into_iter().find(|invoice| invoice.subscription_id == Some(sub.id)).expect("billed");
-    let request =
-        billing::requests::request(&world.app, &Actor::System, invoice.id, Some(gateway.into()), None).await.expect("asked");
+    let request = billing::payment_requests::request(&world.app, &Actor::System, invoice.id, Some(gateway.into()), None)
+        .await
+        .expect("asked");
     world.settle_requests().await;
     billing::invoices::collect(&world.app, &Actor::System, invoice.id).await.expect("due again");
     request
@@ -36,7 +37,7 @@ async fn a_link_beside_a_card(world: &World, gateway: &str) -> PaymentRequest {
 async fn collect(world: &World) {
     let timeline = Timeline::Test(world.clock);
     let now = world.app.now_of(timeline).await.expect("now");
-    collect_due::collect_due(&world.app, timeline, now).await.expect("collected");
+    run::collect_due(&world.app, timeline, now).await.expect("collected");
 }
 
 /// One payment counts, the other went back whole, and both books say so.
@@ -84,9 +85,9 @@ on_both! {
         assert_eq!(one_counts(&world, 1).await, [MethodKind::PaymentRequest]);
         let request = world.last_request().await;
         assert_eq!((request.status, request.ending), (RequestStatus::Paid, None));
-        let refused = billing::refund::refund(&world.app, &Actor::System, request.invoice_id.expect("an invoice"), Some(1001), "too much").await;
+        let refused = billing::refunds::refund(&world.app, &Actor::System, request.invoice_id.expect("an invoice"), Some(1001), "too much").await;
         assert!(refused.is_err(), "only what the invoice took can be given back");
-        billing::refund::refund(&world.app, &Actor::System, request.invoice_id.expect("an invoice"), None, "unhappy").await.expect("the card's");
+        billing::refunds::refund(&world.app, &Actor::System, request.invoice_id.expect("an invoice"), None, "unhappy").await.expect("the card's");
         world.prove().await;
         assert_eq!(world.invoices().await[0].amount_refunded, 1000);
     }
@@ -104,8 +105,8 @@ on_both! {
         due_now(&world, &requests).await;
         let hearing = async {
             for request in &requests {
-                let _ = billing::requests::poll_by_reference(&world.app, "paysley", &request.reference).await.expect("heard");
-                billing::requests::work(&world.app, None).await.expect("worked");
+                let _ = billing::payment_requests::poll_by_reference(&world.app, "paysley", &request.reference).await.expect("heard");
+                billing::payment_requests::work(&world.app, None).await.expect("worked");
             }
         };
         tokio::join!(collect(&world), hearing);

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use rebilld::{
-    billing::requests::{ScheduleInput, schedule},
+    billing::payment_requests::{ScheduleInput, schedule},
     domain::{customer::Customer, event::Actor, frequency::Frequency, invoice::InvoiceStatus},
 };
 
@@ -64,7 +64,7 @@ on_both! {
         assert_eq!(world.last_request().await.status, RequestStatus::Paid);
         let events = world.events(Some(request.id.to_string())).await;
         assert_eq!(events, ["payment_request.created", "payment_request.sent", "payment_request.agreed", "payment_request.paid"]);
-        rebilld::billing::refund::refund(&world.app, &Actor::System, invoices[3].id, None, "unhappy").await.expect("given back");
+        rebilld::billing::refunds::refund(&world.app, &Actor::System, invoices[3].id, None, "unhappy").await.expect("given back");
         assert_eq!(world.prove().await, 4);
     }
 
@@ -76,9 +76,9 @@ on_both! {
         assert_eq!((world.prove().await, world.invoices().await.len()), (0, 0), "agreeing costs nothing");
         world.sandbox.sandbox().run_schedules(days_after_start(15)).await;
         // One more is made while it is being stopped, and the answer to that is lost.
-        let reminded = rebilld::billing::requests::remind(&world.app, &Actor::System, request.id).await;
+        let reminded = rebilld::billing::payment_requests::remind(&world.app, &Actor::System, request.id).await;
         assert!(reminded.expect_err("it runs").to_string().contains("nothing to remind of"));
-        rebilld::billing::requests::withdraw(&world.app, &Actor::System, request.id).await.expect("stopped");
+        rebilld::billing::payment_requests::withdraw(&world.app, &Actor::System, request.id).await.expect("stopped");
         world.sandbox.sandbox().add_fault(rule("drop_after", "request", 1));
         world.request_becomes(RequestStatus::Withdrawn).await;
         assert!(!world.sandbox.sandbox().asked()[0].recurring);
@@ -113,7 +113,7 @@ on_both! {
         let request = agreed_upon(&world, None, Some(100)).await;
         world.sandbox.sandbox().add_fault(rule("drop_after", "request", 1));
         world.request_becomes(RequestStatus::Parked).await;
-        rebilld::billing::requests::withdraw(&world.app, &Actor::System, request.id).await.expect("closed");
+        rebilld::billing::payment_requests::withdraw(&world.app, &Actor::System, request.id).await.expect("closed");
         assert_eq!(world.last_request().await.status, RequestStatus::Withdrawn);
         // We never knew of the link, so it could not be taken back; the customer has it.
         world.pays(&request).await;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use rebilld::{
-    billing::{App, BillingError, roll_out},
+    billing::{App, BillingError, roll_outs},
     config::Config,
-    domain::customer::Timeline,
     domain::{
+        customer::Timeline,
         event::Actor,
         id::PlanId,
         roll_out::{Effect, EntryType, RollOut, RollOutStatus},
@@ -57,7 +57,7 @@ on_both! {
         let first = daemon(&world, "first").await;
         let key = plan.id.to_string();
         let start = async |app: &App, revision: &str| {
-            roll_out::start(app, &Actor::System, EntryType::Plan, &key, options.clone(), Some(revision.to_owned())).await
+            roll_outs::start(app, &Actor::System, EntryType::Plan, &key, options.clone(), Some(revision.to_owned())).await
         };
         let begun = start(&first, &revision).await.expect("begun");
         // It has been asked for: what the plan is now does not matter to it.
@@ -65,11 +65,11 @@ on_both! {
         let (other, _, _) = list(&world.app, &plan, &options).await;
         let refused = start(&world.app, &other).await.expect_err("one is running");
         assert!(matches!(&refused, BillingError::WrongState(why) if why.contains("running")), "{refused:?}");
-        roll_out::step(&first, begun.id).await.expect("a batch");
+        roll_outs::step(&first, begun.id).await.expect("a batch");
         assert_eq!(now(&world, &begun).await.subscriptions_changed, 6);
         // Dropped wherever it stands: each time a little later.
         for polls in [1, 2, 3, 4, 6, 8, 12, 16, 24, 32] {
-            let mut work = Box::pin(roll_out::step(&first, begun.id));
+            let mut work = Box::pin(roll_outs::step(&first, begun.id));
             for _ in 0..polls {
                 if futures_util::poll!(&mut work).is_ready() {
                     break;
@@ -121,14 +121,14 @@ on_both! {
         let (revision, ..) = list(&world.app, &plan, &options).await;
         let app = daemon(&world, "first").await;
         let key = plan.id.to_string();
-        let begun = roll_out::start(&app, &Actor::System, EntryType::Plan, &key, options, Some(revision)).await.expect("begun");
-        roll_out::step(&app, begun.id).await.expect("a batch");
+        let begun = roll_outs::start(&app, &Actor::System, EntryType::Plan, &key, options, Some(revision)).await.expect("begun");
+        roll_outs::step(&app, begun.id).await.expect("a batch");
         let [dearer, gone] = [&crowd[20], &crowd[30]].map(|subscription| subscription.id);
-        let terms = rebilld::billing::terms::TermsInput { amount: Some(42), ..Default::default() };
-        rebilld::billing::change::update(&app, &Actor::System, dearer, None, None, terms, false).await.expect("changed");
-        let now_at_once = rebilld::billing::change::When::Now;
-        rebilld::billing::cancel::cancel(&app, &Actor::System, gone, now_at_once, false, false).await.expect("cancelled");
-        let changed = roll_out::work(&app).await.expect("worked");
+        let terms = rebilld::billing::subscriptions::terms::TermsInput { amount: Some(42), ..Default::default() };
+        rebilld::billing::subscriptions::change::update(&app, &Actor::System, dearer, None, None, terms, false).await.expect("changed");
+        let now_at_once = rebilld::billing::subscriptions::change::When::Now;
+        rebilld::billing::subscriptions::cancel::cancel(&app, &Actor::System, gone, now_at_once, false, false).await.expect("cancelled");
+        let changed = roll_outs::work(&app).await.expect("worked");
         assert_eq!(changed, CROWD - 6 - 2);
         let done = now(&world, &begun).await;
         // Who has ended since is not met any more.

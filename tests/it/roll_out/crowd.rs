@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use rebilld::{
-    billing::roll_out,
+    billing::roll_outs,
     domain::{
         customer::Timeline,
         event::Actor,
@@ -31,7 +31,7 @@ on_both! {
         // One cycle each, so that there is something to credit.
         let timeline = Timeline::Test(world.clock);
         let at = at("2026-01-20T00:00:00Z");
-        rebilld::billing::invoice_due::invoice_due(&world.app, timeline, at).await.expect("billed");
+        rebilld::billing::subscriptions::open_due::invoice_due(&world.app, timeline, at).await.expect("billed");
         let mut tx = world.app.db.begin().await.expect("tx");
         let clock = store::clocks::lock(&mut tx, world.clock).await.expect("read").expect("clock");
         store::clocks::save(&mut tx, rebilld::domain::clock::TestClock { now_at: at, ..clock }).await.expect("moved");
@@ -42,14 +42,14 @@ on_both! {
         let statements = || world.app.db.tally().statements.load(Ordering::Relaxed);
         let options = options(Effect::Now);
         let before = statements();
-        let listed = roll_out::list(&world.app, EntryType::Plan, &key, options.clone(), None, 50).await.expect("listed");
+        let listed = roll_outs::list(&world.app, EntryType::Plan, &key, options.clone(), None, 50).await.expect("listed");
         let list_cost = statements() - before;
         let totals = listed.totals.expect("totals");
         // 21 of 31 days are left: 3.39 to pay for them, 6.77 back.
         assert_eq!((totals.subscriptions, listed.lines[0].credit, listed.has_more), (CROWD, 338, true));
-        let begun = roll_out::start(&world.app, &Actor::System, EntryType::Plan, &key, options, Some(listed.revision)).await.expect("begun");
+        let begun = roll_outs::start(&world.app, &Actor::System, EntryType::Plan, &key, options, Some(listed.revision)).await.expect("begun");
         let before = statements();
-        let done = roll_out::carry_on(&world.app, begun, true).await.expect("done");
+        let done = roll_outs::carry_on(&world.app, begun, true).await.expect("done");
         let cost = statements() - before;
         assert_eq!((done.status, done.subscriptions_changed), (RollOutStatus::Done, CROWD));
         let batches = CROWD as u64 / u64::from(world.app.config.billing.batch) + 1;

@@ -7,12 +7,14 @@ use crate::world::*;
 use rebilld::{
     billing::{
         App,
-        cancel::cancel,
-        change::{When, change},
-        invoice_due::invoice_due,
-        pause::pause,
         roll_out::{self, SubscriptionLine},
-        terms::TermsInput,
+        subscriptions::{
+            cancel::cancel,
+            change::{When, change},
+            open_due::invoice_due,
+            pause::pause,
+            terms::TermsInput,
+        },
     },
     clock::Clock,
     domain::{
@@ -185,8 +187,9 @@ async fn proof(mut world: World, when: Effect) {
 
     let (before, invoiced) = (subscriptions(&world).await, world.invoices().await);
     let key = plan.id.to_string();
-    let begun = roll_out::start(&world.app, &Actor::System, EntryType::Plan, &key, options, Some(revision)).await.expect("begun");
-    let done = roll_out::carry_on(&world.app, begun, true).await.expect("done");
+    let begun =
+        roll_outs::start(&world.app, &Actor::System, EntryType::Plan, &key, options, Some(revision)).await.expect("begun");
+    let done = roll_outs::carry_on(&world.app, begun, true).await.expect("done");
     assert_eq!((done.status, done.subscriptions_changed), (RollOutStatus::Done, lines.len() as i64));
     assert_eq!(done.left_alone, totals.left_alone);
     let after = subscriptions(&world).await;

@@ -46,7 +46,7 @@ pub async fn edit(app: &Arc<App>, plan: &Plan, input: PlanInput) -> Plan {
 pub async fn list(app: &App, plan: &Plan, options: &Options) -> (String, Totals, Vec<SubscriptionLine>) {
     let (mut lines, mut totals, mut after): (Vec<SubscriptionLine>, _, _) = (Vec::new(), None, None);
     loop {
-        let page = roll_out::list(app, EntryType::Plan, &plan.id.to_string(), options.clone(), after, 7).await.expect("a page");
+        let page = roll_outs::list(app, EntryType::Plan, &plan.id.to_string(), options.clone(), after, 7).await.expect("a page");
         let Listed { revision, totals: first, lines: more, has_more, .. } = page;
         totals = totals.or(first);
         lines.extend(more);

@@ -4,7 +4,7 @@ use rebilld::{
     domain::{
         calendar::BusinessDay,
         customer::{Customer, Timeline},
-        installment::{Installment, InstallmentPlan, InstallmentPlanStatus, InstallmentSchedule, InstallmentStatus},
+        installment_plan::{Installment, InstallmentPlan, InstallmentPlanStatus, InstallmentSchedule, InstallmentStatus},
         invoice::{Invoice, InvoiceStatus},
         payment::{Payment, PaymentStatus},
         plan::Plan,

@@ -117,7 +117,7 @@ async fn one_of_each(ground: &TestDatabase) -> (Payment, Refund) {
         rebilld::domain::subscription::Subscription { due_at: Some(samples::noon()), ..samples::subscription(ada.id) };
     let invoice = rebilld::domain::invoice::Invoice { next_attempt_at: Some(samples::noon()), ..samples::invoice(ada.id) };
     let plan =
-        rebilld::domain::installment::InstallmentPlan { due_at: Some(samples::noon()), ..samples::installment_plan(ada.id) };
+        rebilld::domain::installment_plan::InstallmentPlan { due_at: Some(samples::noon()), ..samples::installment_plan(ada.id) };
     let parts = [samples::installment(plan.id, 1)];
     let payment = samples::payment(&invoice);
     let refund = samples::refund(payment.id, invoice.id);

@@ -5,7 +5,7 @@ use rebilld::{
     domain::{
         customer::{PaymentMethod, Timeline},
         dunning::Policy,
-        installment::InstallmentPlan,
+        installment_plan::InstallmentPlan,
         payment::{DeclineClass, Payment, PaymentStatus},
         plan::Plan,
         subscription::{Subscription, SubscriptionStatus},

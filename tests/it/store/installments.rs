@@ -3,7 +3,7 @@
 use rebilld::{
     domain::{
         customer::Timeline,
-        installment::{Installment, InstallmentPlan, InstallmentSchedule, InstallmentStatus},
+        installment_plan::{Installment, InstallmentPlan, InstallmentSchedule, InstallmentStatus},
         invoice::{Invoice, InvoiceStatus},
     },
     store::{self, Tx, installments::Standing},

@@ -6,7 +6,7 @@ use rebilld::{
     domain::{
         customer::Customer,
         id::Id,
-        installment::InstallmentPlan,
+        installment_plan::InstallmentPlan,
         invoice::Invoice,
         payment::{Payment, PaymentStatus},
         payment_request::{PaymentRequest, RequestStatus},

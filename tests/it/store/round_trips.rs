@@ -8,7 +8,7 @@ use rebilld::{
         customer::Timeline,
         event::Event,
         id::{AddOn, Discount},
-        installment::{Installment, InstallmentPlan, InstallmentPlanStatus, InstallmentStatus},
+        installment_plan::{Installment, InstallmentPlan, InstallmentPlanStatus, InstallmentStatus},
         invoice::{Adjustment, Invoice},
         payment::{Refund, RefundStatus, RefundTo},
         payment_request::PaymentRequest,

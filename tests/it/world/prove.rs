@@ -6,7 +6,7 @@ use rebilld::{
     billing::App,
     domain::{
         customer::{Credit, Customer},
-        installment::{Installment, InstallmentPlan, InstallmentSchedule, InstallmentStatus},
+        installment_plan::{Installment, InstallmentPlan, InstallmentSchedule, InstallmentStatus},
         invoice::{Invoice, InvoiceStatus},
         payment::{MethodKind, Payment, Refund, RefundStatus, RefundTo},
         payment_request::{PaymentRequest, RequestStatus},

@@ -5,13 +5,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    billing::installments::Overview,
+    billing::installment_plans::Overview,
     domain::{
         calendar::BusinessDay,
         customer::{Metadata, Zone},
         frequency::Frequency,
         id::{ClockId, DunningPolicyId, InstallmentPlanId, InvoiceId, PaymentMethodId},
-        installment::{Installment, InstallmentPlanStatus, InstallmentStatus},
+        installment_plan::{Installment, InstallmentPlanStatus, InstallmentStatus},
         money::Currency,
     },
     http::api::subscriptions::answers::OfCustomer,

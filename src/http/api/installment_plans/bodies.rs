@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 
 use crate::{
-    billing::installments::{
+    billing::installment_plans::{
         change::PlanPatch,
         create::{DownPayment, PlanInput},
     },
@@ -12,7 +12,7 @@ use crate::{
         customer::{Metadata, Zone},
         frequency::Frequency,
         id::{ClockId, CustomerId, PaymentMethodId},
-        installment::{InstallmentPlanStatus, change::Spread, restore::Arrears, shift::MAX_CYCLES, terms::TermUnits},
+        installment_plan::{InstallmentPlanStatus, change::Spread, restore::Arrears, shift::MAX_CYCLES, terms::TermUnits},
         money::{Currency, Percentage},
     },
     http::{

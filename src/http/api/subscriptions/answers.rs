@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    billing::held::ChangePreview,
+    billing::subscriptions::edit::ChangePreview,
     domain::{
         calendar::BusinessDay,
         customer::{Metadata, Zone},

@@ -5,7 +5,7 @@ use serde_json::Value;
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::{
-    billing::{
+    billing::subscriptions::{
         change::When,
         subscribe::{Start, SubscribeInput},
         terms::{FixedTerms, TermsInput},

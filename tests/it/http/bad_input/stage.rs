@@ -13,7 +13,7 @@ use rebilld::{
         dunning::Policy,
         event::Event,
         id::{AddOn, Discount, Id},
-        installment::{Installment, InstallmentPlan},
+        installment_plan::{Installment, InstallmentPlan},
         invoice::{Invoice, InvoiceStatus},
         payment::{MethodKind, Payment, PaymentStatus, Refund},
         payment_request::PaymentRequest,

@@ -5,7 +5,7 @@ use rebilld::domain::{
     customer::{Metadata, Timeline},
     frequency::Frequency,
     id::{CustomerId, InstallmentPlanId},
-    installment::{Installment, InstallmentPlan, InstallmentPlanStatus, InstallmentStatus},
+    installment_plan::{Installment, InstallmentPlan, InstallmentPlanStatus, InstallmentStatus},
     money::Currency,
 };
 

@@ -1,0 +1,106 @@
+//! What was reserved before the bill date, as the claim of an invoice finds it: captured in place of a charge, waited for while
+//! nobody knows, or given free.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::{
+    billing::{App, Result, authorizations::to_void},
+    domain::{
+        authorization::{Authorization, AuthorizationStatus, Credential},
+        id::InvoiceId,
+        invoice::{Invoice, NextAction},
+        payment::{MethodKind, Payment, PaymentStatus},
+    },
+    store::{self, Tx, invoices::ChosenMethod},
+};
+
+/// How long a charge waits at a time, and how long at most, for a word about a reservation: charged beside it, a card may not have
+/// enough for both.
+const WAIT: TimeDelta = TimeDelta::minutes(1);
+const AT_MOST: TimeDelta = TimeDelta::hours(1);
+
+pub(crate) enum AuthorizedStep {
+    /// What is reserved is captured.
+    Capture,
+    /// Until this instant of the invoice's own clock.
+    Wait(DateTime<Utc>),
+}
+
+/// The open authorizations of a claim.
+pub(crate) struct Authorized {
+    open: HashMap<InvoiceId, Authorization>,
+    changed: Vec<Authorization>,
+}
+
+impl Authorized {
+    pub(crate) async fn of(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Self> {
+        let open = store::authorizations::lock_of_invoices(tx, invoices).await?;
+        Ok(Self { open: open.into_iter().map(|found| (found.invoice_id, found.authorization)).collect(), changed: Vec::new() })
+    }
+
+    /// How an invoice goes on because of what was reserved for it; none if nothing was, or nothing that matters now.
+    pub(crate) fn held(
+        &mut self,
+        app: &App,
+        invoice: &Invoice,
+        method: Option<&ChosenMethod>,
+        now: DateTime<Utc>,
+        wall: DateTime<Utc>,
+    ) -> Option<AuthorizedStep> {
+        let open = self.open.get(&invoice.id).filter(|_| invoice.next_action == NextAction::Charge)?;
+        if open.status == AuthorizationStatus::Authorized {
+            let fits = match method.filter(|_| app.gateways.get(&open.gateway).is_some()) {
+                Some(method) => open.covers(invoice.balance_due(), invoice.currency, &credential(app, method), now),
+                None => Err("there is no payment method to be charged"),
+            };
+            let Err(reason) = fits else { return Some(AuthorizedStep::Capture) };
+            let open = self.open.remove(&invoice.id)?;
+            let mut voiding = to_void(app, open, reason, wall);
+            voiding.next_lookup_at = Some(wall);
+            self.changed.push(voiding);
+            return Some(AuthorizedStep::Wait(now + WAIT));
+        }
+        let patient = wall - open.called_at < AT_MOST;
+        if !patient {
+            self.open.remove(&invoice.id);
+        }
+        patient.then(|| AuthorizedStep::Wait(now + WAIT))
+    }
+
+    /// The payment of an invoice becomes the capture of what was reserved for it, if anything was.
+    pub(crate) fn capture(&mut self, invoice: InvoiceId, payment: &mut Payment) {
+        let Some(mut open) = self.open.remove(&invoice) else { return };
+        payment.authorization_id = Some(open.id);
+        payment.status = PaymentStatus::Authorized;
+        payment.transaction_id.clone_from(&open.transaction_id);
+        // The gateway knows both by one reference, and since then.
+        payment.reference.clone_from(&open.reference);
+        payment.idempotency_key.clone_from(&open.idempotency_key);
+        payment.sent_at = open.sent_at;
+        open.status = AuthorizationStatus::Used;
+        open.payment_id = Some(payment.id);
+        open.resolved_at = Some(payment.created_at);
+        self.changed.push(open);
+    }
+
+    /// Writes what became of them. Says whether any is to be given free.
+    pub(crate) async fn close(self, tx: &mut Tx) -> Result<bool> {
+        store::authorizations::save(tx, &self.changed).await?;
+        Ok(self.changed.iter().any(|authorization| authorization.status == AuthorizationStatus::Voiding))
+    }
+}
+
+fn credential(app: &App, method: &ChosenMethod) -> Credential {
+    let gateway = method.gateway.as_deref().and_then(|name| app.gateways.get(name));
+    Credential {
+        in_part: gateway.is_some_and(|gateway| gateway.adapter.capabilities().captures_in_part),
+        payment_method_id: method.payment_method_id,
+        gateway: method.gateway.clone().unwrap_or_default(),
+        kind: method.kind.unwrap_or(MethodKind::VaultToken),
+        customer_token: method.customer_token.clone(),
+        payment_method_token: method.payment_method_token.clone(),
+        prior_transaction_id: method.transaction_id.clone(),
+    }
+}

@@ -1,0 +1,109 @@
+//! How an invoice that is due goes on: to a gateway now, later, or without one. Decided inside the claim.
+
+use chrono::{DateTime, Utc};
+
+use super::allowance::Credentials;
+use crate::{
+    billing::{App, gateways::Admissions},
+    domain::{
+        cap::Allowance,
+        customer::Timeline,
+        dunning::Postponement,
+        invoice::{Invoice, NextAction},
+        payment::{DeclineClass, MethodKind},
+    },
+    store::invoices::ChosenMethod,
+};
+
+pub(crate) enum CollectionStep<'m> {
+    /// To a gateway now, by this method.
+    Charge(&'m ChosenMethod),
+    /// The customer is asked to pay.
+    Ask(&'m ChosenMethod),
+    /// Not now, and nobody is to blame: again at this instant of the invoice's own clock, no step spent.
+    Wait(DateTime<Utc>, Postponement),
+    /// Left as it is for the moment: what is under way at the same credential decides.
+    Behind,
+    /// No gateway is asked.
+    Without(NotCollectable),
+}
+
+/// Why an invoice that is due is not sent to a gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotCollectable {
+    LadderEnded,
+    NoMethod,
+    GatewayNotConfigured,
+    /// A test clock's customer must never be charged for real.
+    LiveGateway,
+    /// The issuer stopped recurring charges to the method.
+    MandateEnded,
+}
+
+impl NotCollectable {
+    pub(crate) fn class(self) -> DeclineClass {
+        match self {
+            Self::LadderEnded | Self::NoMethod | Self::MandateEnded => DeclineClass::NewCardNeeded,
+            Self::GatewayNotConfigured | Self::LiveGateway => DeclineClass::GatewayFault,
+        }
+    }
+
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::LadderEnded => "ladder_ended",
+            Self::NoMethod => "no_payment_method",
+            Self::GatewayNotConfigured => "gateway_not_configured",
+            Self::LiveGateway => "live_gateway_on_test_clock",
+            Self::MandateEnded => "mandate_ended",
+        }
+    }
+}
+
+pub(crate) fn of<'m>(
+    app: &App,
+    timeline: Timeline,
+    invoice: &Invoice,
+    method: Option<&'m ChosenMethod>,
+    credentials: &mut Credentials,
+    gateways: &mut Admissions,
+) -> CollectionStep<'m> {
+    if invoice.next_action == NextAction::GiveUp {
+        return CollectionStep::Without(NotCollectable::LadderEnded);
+    }
+    let Some(method) = method.filter(|method| method.payment_method_id.is_some()) else {
+        return CollectionStep::Without(NotCollectable::NoMethod);
+    };
+    let Some(gateway) = method.gateway.as_deref().and_then(|name| app.gateways.get(name)) else {
+        return CollectionStep::Without(NotCollectable::GatewayNotConfigured);
+    };
+    if gateway.live && timeline != Timeline::Wall {
+        return CollectionStep::Without(NotCollectable::LiveGateway);
+    }
+    if let Some(until) = gateways.until(&gateway.name) {
+        return CollectionStep::Wait(until, Postponement::Gateway);
+    }
+    if method.kind == Some(MethodKind::PaymentRequest) {
+        return CollectionStep::Ask(method);
+    }
+    if method.mandate_ended_at.is_some() {
+        return CollectionStep::Without(NotCollectable::MandateEnded);
+    }
+    match credentials.take(method) {
+        Allowance::Now => {
+            gateways.take(&gateway.name);
+            CollectionStep::Charge(method)
+        }
+        Allowance::Blocked => CollectionStep::Behind,
+        Allowance::At(until) => CollectionStep::Wait(until, Postponement::Cap),
+    }
+}
+
+/// What was approved before needs its gateway and nothing else.
+pub(crate) fn approved<'m>(method: &'m ChosenMethod, gateways: &mut Admissions) -> CollectionStep<'m> {
+    let gateway = method.gateway.as_deref().unwrap_or_default();
+    if let Some(until) = gateways.until(gateway) {
+        return CollectionStep::Wait(until, Postponement::Gateway);
+    }
+    gateways.take(gateway);
+    CollectionStep::Charge(method)
+}

@@ -1,0 +1,103 @@
+//! What an operator's hand does with the money of a plan: collect early, pay off, restore, cancel. What has failed is collected
+//! again by the invoice it has.
+
+use serde_json::json;
+
+use super::edit::InstallmentPlanEdit;
+use crate::{
+    billing::{BillingError, Result, invoices::void::void_invoices, payment_methods::collect_now},
+    domain::{
+        id::InvoiceId,
+        installment_plan::{InstallmentStatus, restore::Arrears},
+        invoice::{Invoice, InvoiceStatus},
+    },
+    store,
+};
+
+pub(crate) async fn pay(held: &mut InstallmentPlanEdit<'_>, number: i64) -> Result<()> {
+    let part = held.schedule.payable(number)?.clone();
+    let again = match part.invoice_id {
+        None => {
+            held.open(&[number]).await?;
+            Vec::new()
+        }
+        Some(invoice) => collect_again(held, |owed| owed.id == invoice).await?,
+    };
+    if part.status != InstallmentStatus::Scheduled && again.is_empty() {
+        return Err(on_its_way());
+    }
+    Ok(())
+}
+
+/// Answers the numbers of what was scheduled.
+pub(crate) async fn pay_off(held: &mut InstallmentPlanEdit<'_>) -> Result<Vec<i64>> {
+    let scheduled = held.schedule.scheduled()?;
+    let again = collect_again(held, |_| true).await?;
+    if scheduled.is_empty() && again.is_empty() {
+        return Err(on_its_way());
+    }
+    held.open(&scheduled).await?;
+    Ok(scheduled)
+}
+
+fn on_its_way() -> BillingError {
+    BillingError::WrongState("a payment for it is on its way or undecided: wait until that has ended".to_owned())
+}
+
+/// Makes invoices of the plan due now unless a payment is on its way; those that were given up on are open again.
+async fn collect_again(held: &mut InstallmentPlanEdit<'_>, wanted: impl Fn(&Invoice) -> bool) -> Result<Vec<InvoiceId>> {
+    let (owed, in_flight) = held.owed().await?;
+    let now = held.now;
+    let mut due: Vec<Invoice> = owed.into_iter().filter(|invoice| wanted(invoice) && !in_flight.contains(&invoice.id)).collect();
+    for invoice in &mut due {
+        if invoice.status == InvoiceStatus::Uncollectible {
+            // A ladder of its own, as if it were due for the first time.
+            invoice.status = InvoiceStatus::Open;
+            invoice.dunning_step = 0;
+            invoice.first_failed_at = None;
+            held.schedule.reopened(invoice.id);
+        }
+        collect_now(invoice, now);
+        let data = json!({ "installment_plan_id": held.schedule.plan.id });
+        held.events.push(held.app.event(invoice.timeline, now, held.actor, "invoice.retried", invoice.id, data));
+    }
+    store::invoices::save(&mut held.tx, &due).await?;
+    held.collect |= !due.is_empty();
+    Ok(due.iter().map(|invoice| invoice.id).collect())
+}
+
+/// Opens a defaulted plan again, and does with the invoices of what failed what is asked for.
+pub(crate) async fn restore(held: &mut InstallmentPlanEdit<'_>, arrears: Arrears) -> Result<()> {
+    let moment = held.moment();
+    held.schedule.restore(arrears, moment)?;
+    if arrears == Arrears::Collect {
+        collect_again(held, |invoice| invoice.status == InvoiceStatus::Uncollectible).await?;
+        return Ok(());
+    }
+    let moved = |invoice: &Invoice| {
+        let of = |id: Option<InvoiceId>| id == Some(invoice.id);
+        held.schedule.installments.iter().any(|part| part.status == InstallmentStatus::Moved && of(part.invoice_id))
+    };
+    let owed = store::invoices::lock_owed_of_installment_plan(&mut held.tx, held.schedule.plan.id).await?;
+    let moved: Vec<Invoice> =
+        owed.into_iter().filter(|invoice| invoice.status == InvoiceStatus::Uncollectible && moved(invoice)).collect();
+    if let Some(part_paid) = moved.iter().find(|invoice| invoice.amount_paid > 0) {
+        let message =
+            format!("{} is paid in part, so its rest cannot be owed elsewhere: say collect, or leave the plan", part_paid.number);
+        return Err(BillingError::WrongState(message));
+    }
+    let reason = "others of the plan took its installments over";
+    let events = void_invoices(&mut held.tx, held.app, held.now, held.actor, moved, reason).await?;
+    held.events.extend(events);
+    Ok(())
+}
+
+pub(crate) async fn cancel(held: &mut InstallmentPlanEdit<'_>) -> Result<()> {
+    let (owed, in_flight) = held.owed().await?;
+    held.schedule.cancel(&in_flight, held.now)?;
+    let open = owed.into_iter().filter(|invoice| invoice.status == InvoiceStatus::Open).collect();
+    let reason = "the installment plan was cancelled";
+    let events = void_invoices(&mut held.tx, held.app, held.now, held.actor, open, reason).await?;
+    held.events.extend(events);
+    Ok(())
+}

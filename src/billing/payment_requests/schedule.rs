@@ -1,0 +1,205 @@
+//! Schedules that a gateway runs by itself once the customer has agreed: its payments are found by looking, and each becomes a paid
+//! invoice of its own, once.
+
+use chrono::NaiveDate;
+
+use super::{
+    Plan, channels_for, event, may_ask,
+    operate::{check_channels, choose_gateway},
+    settle::{RequestSettlement, Step},
+};
+use crate::{
+    billing::{
+        App, BillingError, Result,
+        checks::Checks,
+        customers,
+        invoices::open::{Draft, open_as_they_are},
+    },
+    domain::{
+        calendar,
+        event::Actor,
+        frequency::Frequency,
+        invoice::{Line, LineKind},
+        money::Currency,
+        payment::PaymentStatus,
+        payment_request::{Ending, PaymentRequest, RequestStatus, Role, is_complete},
+    },
+    gateway::requests::{Received, Schedule},
+    store::{self, Tx},
+};
+
+/// What an operator asks for.
+#[derive(Debug, Clone)]
+pub struct ScheduleInput {
+    /// Id or reference.
+    pub customer: String,
+    /// Minor units.
+    pub amount: i64,
+    /// None: the customer's.
+    pub currency: Option<Currency>,
+    pub description: String,
+    pub frequency: Frequency,
+    /// In the customer's time zone, after today.
+    pub starts_on: NaiveDate,
+    pub payments: Option<i64>,
+    pub initial: Option<i64>,
+    pub gateway: Option<String>,
+    pub channels: Option<Vec<String>>,
+}
+
+/// Asks a customer to agree to a schedule that the gateway runs. It runs by real time, whatever clock the customer is on.
+pub async fn schedule(app: &App, actor: &Actor, input: ScheduleInput) -> Result<PaymentRequest> {
+    let mut tx = app.db.begin().await?;
+    let customer = customers::locked(&mut tx, &input.customer).await?;
+    let now = app.now_in(&mut tx, customer.timeline).await?;
+    let wall = app.clock.now();
+    let mut checks = Checks::default();
+    if !matches!(input.frequency, Frequency::Weekly | Frequency::Monthly | Frequency::Quarterly | Frequency::Yearly) {
+        checks.fault("payment_frequency", "must be one of weekly, monthly, quarterly, yearly");
+    }
+    if input.amount < 1 {
+        checks.fault("amount", "must be at least 1");
+    }
+    if input.initial.is_some_and(|initial| initial < 1) {
+        checks.fault("initial_payment_amount", "must be at least 1, or be left out");
+    }
+    let starts_at = calendar::instant(input.starts_on, app.rules.bill_at, customer.timezone.0);
+    if starts_at <= wall {
+        checks.fault("payment_start_date", "must be in the future: the gateway runs the schedule by real time");
+    }
+    let able = |name: &&str| {
+        let gateway = app.gateways.get(name).filter(|gateway| may_ask(gateway, customer.timeline));
+        gateway.and_then(|gateway| gateway.adapter.requests()).is_some_and(|requests| requests.runs_schedules())
+    };
+    let found = choose_gateway(app, &mut checks, input.gateway.as_deref(), able);
+    let channels = match (input.channels, found) {
+        (Some(channels), _) => {
+            check_channels(&mut checks, &customer, &channels);
+            channels
+        }
+        (None, Some(gateway)) => channels_for(gateway, &customer).unwrap_or_else(|| {
+            checks.fault("channels", "the customer has neither email nor phone");
+            Vec::new()
+        }),
+        (None, None) => Vec::new(),
+    };
+    checks.done()?;
+    let Some(gateway) = found else { return Err(BillingError::invalid("gateway", "runs no schedules")) };
+    let plan = Plan { gateway, role: Role::Schedule, channels, payment_method_id: None };
+    let mut request = super::blank(app, &customer, plan, now, wall);
+    request.amount = input.amount;
+    request.currency = input.currency.unwrap_or(customer.currency);
+    request.description = input.description;
+    request.payment_frequency = Some(input.frequency);
+    request.payment_start_at = Some(starts_at);
+    request.total_number_of_payments = input.payments;
+    request.initial_payment_amount = input.initial;
+    store::payment_requests::insert(&mut tx, std::slice::from_ref(&request)).await?;
+    store::events::append(&mut tx, &[event(app, now, actor, "created", &request)]).await?;
+    tx.commit().await?;
+    app.wakeups.requests.notify_one();
+    Ok(request)
+}
+
+/// The schedule as the gateway needs to know it.
+pub(crate) fn asked(request: &PaymentRequest) -> Option<Schedule> {
+    Some(Schedule {
+        frequency: request.payment_frequency?,
+        starts_at: request.payment_start_at?,
+        payments: request.total_number_of_payments,
+        initial_minor: request.initial_payment_amount,
+    })
+}
+
+impl RequestSettlement<'_> {
+    /// All payments of a schedule so far: those that are new get their invoices.
+    pub(crate) async fn received_by_schedule(&mut self, tx: &mut Tx, received: &[Received]) -> Result<Option<Step>> {
+        let booked = store::payments::of_request(tx, self.request.id).await?;
+        let known =
+            |money: &Received| booked.iter().any(|payment| payment.transaction_id.as_ref() == Some(&money.transaction_id));
+        let fresh: Vec<&Received> =
+            received.iter().filter(|money| !money.reserved && money.amount_minor > 0 && !known(money)).collect();
+        self.book(tx, &fresh, booked.is_empty()).await?;
+        if self.request.agreement_id.is_none()
+            && let Some(first) = received.first()
+        {
+            // Also a first payment of nothing is an agreement.
+            self.request.agreement_id = Some(first.transaction_id.clone());
+            // In time after all, unless it had ended: then it is stopped.
+            let ended = matches!(self.request.status, RequestStatus::Withdrawn | RequestStatus::Expired);
+            let withdrawn = ended || self.request.ending == Some(Ending::Withdrawn);
+            if self.request.status != RequestStatus::Paid {
+                self.request.status = RequestStatus::Running;
+                self.request.ending = withdrawn.then_some(Ending::Withdrawn);
+                self.request.remind = false;
+                self.request.next_reminder_at = None;
+                self.request.message = None;
+                self.request.resolved_at = None;
+                self.request.checks = 0;
+                self.tell("agreed");
+            }
+        }
+        let payments = (booked.len() + fresh.len()) as i64;
+        if self.request.status == RequestStatus::Running && self.is_complete(payments) {
+            self.request.status = RequestStatus::Paid;
+            self.request.ending = None;
+            self.end();
+            self.tell("paid");
+        }
+        if !self.request.status.is_open() {
+            self.watch();
+            return Ok(None);
+        }
+        if self.request.ending.is_some() {
+            return Ok(Some(Step::Withdraw));
+        }
+        Ok(match self.request.status {
+            // A second link might begin a second schedule: it is not asked for again by itself.
+            RequestStatus::Unknown | RequestStatus::Pending if self.request.asks > 0 => {
+                self.park("the customer may have been asked, and a second request might begin a second schedule: withdraw this one, or wait for the customer".to_owned());
+                None
+            }
+            RequestStatus::Unknown | RequestStatus::Pending => Some(Step::Ask),
+            _ => self.remind_or_poll(),
+        })
+    }
+
+    fn is_complete(&self, payments: i64) -> bool {
+        let PaymentRequest { payment_frequency, payment_start_at, total_number_of_payments, initial_payment_amount, .. } =
+            self.request;
+        is_complete(payment_frequency, payment_start_at, total_number_of_payments, initial_payment_amount, payments, self.wall)
+    }
+
+    async fn book(&mut self, tx: &mut Tx, fresh: &[&Received], first: bool) -> Result<()> {
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        let found = store::customers::get_many(tx, &[self.request.customer_id]).await?;
+        let Some(customer) = found.into_iter().next() else { return Ok(()) };
+        let drafts = fresh.iter().map(|money| Draft {
+            customer_id: customer.id,
+            subscription_id: None,
+            installment: None,
+            cycle: None,
+            timeline: self.request.timeline,
+            currency: money.currency,
+            timezone: customer.timezone,
+            description: self.request.description.clone(),
+            period: None,
+            lines: vec![Line::new(LineKind::Base, self.request.description.clone(), money.amount_minor)],
+            due_at: self.now,
+        });
+        // The money has come already: no credit is used for it.
+        let (invoices, events) = open_as_they_are(tx, self.app, self.now, &Actor::System, drafts.collect()).await?;
+        for event in events {
+            self.batch.tell(event);
+        }
+        for (number, (invoice, money)) in invoices.into_iter().zip(fresh).enumerate() {
+            let id = invoice.id;
+            self.batch.adopt(invoice);
+            let payment = self.payment(id, money, first && number == 0, PaymentStatus::Succeeded);
+            self.batch.receive(payment);
+        }
+        Ok(())
+    }
+}

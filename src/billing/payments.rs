@@ -1,0 +1,6 @@
+//! Payments: the calls that move money, and what their answers do to payment, invoice and subscription.
+
+mod batch;
+pub mod settle;
+
+pub(crate) use batch::SettlementBatch;

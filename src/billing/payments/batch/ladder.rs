@@ -1,0 +1,189 @@
+//! What an outcome does to the invoice and to what it belongs to: paid, the next step of the dunning ladder, or its end.
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::SettlementBatch;
+use crate::domain::{
+    dunning::{FinalAction, Next},
+    event::Actor,
+    id::InvoiceId,
+    installment_plan::InstallmentStatus,
+    invoice::{InvoiceStatus, NextAction},
+    payment::{Decline, DeclineClass, Payment},
+    subscription::SubscriptionStatus,
+};
+
+const MANDATE_ENDED: &str = "the issuer ended the mandate";
+
+impl SettlementBatch<'_> {
+    /// Money arrived.
+    pub fn succeed(&mut self, payment: &mut Payment) {
+        let data = json!({ "invoice_id": payment.invoice_id, "amount": payment.amount_captured, "currency": payment.currency, "transaction_id": payment.transaction_id });
+        self.payment_event("payment.succeeded", payment, data);
+        let now = self.now_of(payment.timeline);
+        let rest = self.take(payment);
+        let Some(invoice) = self.invoices.get_mut(&payment.invoice_id) else { return };
+        self.changed_invoices.insert(invoice.id);
+        if invoice.status != InvoiceStatus::Open {
+            // It stays closed, but what came in must be there to be given back.
+            invoice.updated_at = now;
+            self.payment_event("payment.on_closed_invoice", payment, json!({ "invoice_id": payment.invoice_id }));
+            return;
+        }
+        invoice.gateway_faults = 0;
+        invoice.updated_at = now;
+        if payment.overpayment > 0 || rest > 0 && payment.payment_request_id.is_some() {
+            let data = json!({ "invoice_id": payment.invoice_id, "asked": payment.amount, "captured": payment.amount_captured });
+            self.payment_event("payment.amount_differs", payment, data);
+        }
+        if rest > 0 && payment.payment_request_id.is_none() {
+            let decline =
+                Decline { class: DeclineClass::Soft, code: "partial".to_owned(), message: "only a part was approved".to_owned() };
+            self.decline(payment.invoice_id, &decline);
+        }
+        if rest > 0 {
+            return;
+        }
+        let Some(invoice) = self.invoices.get_mut(&payment.invoice_id) else { return };
+        invoice.status = InvoiceStatus::Paid;
+        invoice.next_attempt_at = None;
+        self.paid.extend(invoice.subscription_id);
+        let data = json!({ "payment_id": payment.id, "amount": payment.amount_captured });
+        self.event("invoice.paid", payment.invoice_id, data, &Actor::System);
+        self.end_installments(payment.invoice_id, InstallmentStatus::Paid, &Actor::System);
+    }
+
+    /// The invoice was refused: the next step of the ladder, or its end.
+    pub fn decline(&mut self, id: InvoiceId, decline: &Decline) {
+        if decline.class == DeclineClass::GatewayFault {
+            self.gateway_fault(id, None);
+            return;
+        }
+        let Some(invoice) = self.invoices.get_mut(&id) else { return };
+        if invoice.status != InvoiceStatus::Open {
+            return;
+        }
+        let now = self.nows.get(&invoice.timeline).copied().unwrap_or(self.wall);
+        self.changed_invoices.insert(id);
+        invoice.dunning_step += 1;
+        invoice.updated_at = now;
+        invoice.first_failed_at.get_or_insert(now);
+        (invoice.decline_class, invoice.decline_code) = (Some(decline.class), Some(decline.code.clone()));
+        (invoice.next_method, invoice.postponed_by) = (false, None);
+        let failed = invoice.clone();
+        let next = self.next_step(&failed, decline, now);
+        let Some(invoice) = self.invoices.get_mut(&id) else { return };
+        match next {
+            Next::RetryAt { at, next_method } => {
+                (invoice.next_attempt_at, invoice.next_action) = (Some(at), NextAction::Charge);
+                invoice.next_method = next_method;
+            }
+            Next::GiveUpAt(at) => (invoice.next_attempt_at, invoice.next_action) = (Some(at), NextAction::GiveUp),
+            Next::GiveUp | Next::Stop => {}
+        }
+        if self.stop_if_cancelled(id) {
+            return;
+        }
+        self.tell_failure(id, decline, next);
+        match next {
+            Next::GiveUp => self.give_up(id),
+            Next::Stop => {
+                self.cancel(id, MANDATE_ENDED);
+                self.default_plan(id, MANDATE_ENDED);
+            }
+            Next::RetryAt { .. } | Next::GiveUpAt(_) => self.past_due(id),
+        }
+    }
+
+    /// Nobody's money moved and nobody is to blame but the way there: a short wait, no dunning step, no word to the customer.
+    pub fn gateway_fault(&mut self, id: InvoiceId, retry_after: Option<TimeDelta>) {
+        let backoff = &self.app.config.collection.gateway_fault_backoff;
+        let Some(invoice) = self.invoices.get_mut(&id) else { return };
+        if invoice.status != InvoiceStatus::Open {
+            return;
+        }
+        let now = self.nows.get(&invoice.timeline).copied().unwrap_or(self.wall);
+        let index = usize::try_from(invoice.gateway_faults).unwrap_or(0).min(backoff.len().saturating_sub(1));
+        let wait = backoff.get(index).and_then(|delay| TimeDelta::from_std(*delay).ok()).unwrap_or(TimeDelta::minutes(1));
+        invoice.gateway_faults += 1;
+        invoice.next_attempt_at = Some(now + retry_after.map_or(wait, |asked| asked.max(wait)));
+        invoice.next_action = NextAction::Charge;
+        invoice.updated_at = now;
+        self.changed_invoices.insert(id);
+        self.stop_if_cancelled(id);
+    }
+
+    /// An invoice whose subscription or installment plan was cancelled while a payment was on its way is void now.
+    pub(crate) fn stop_if_cancelled(&mut self, id: InvoiceId) -> bool {
+        let cancelled = self.invoices.get(&id).is_some_and(|invoice| self.is_cancelled(invoice));
+        let Some(invoice) = self.invoices.get_mut(&id).filter(|_| cancelled) else { return false };
+        if invoice.status == InvoiceStatus::Open {
+            let what = if invoice.installment_plan_id.is_some() { "installment plan" } else { "subscription" };
+            invoice.next_attempt_at = None;
+            self.changed_invoices.insert(id);
+            self.voids.insert(id, (format!("the {what} was cancelled"), Actor::System));
+            self.end_installments(id, InstallmentStatus::Cancelled, &Actor::System);
+        }
+        true
+    }
+
+    pub(crate) fn past_due(&mut self, id: InvoiceId) {
+        let Some(subscription_id) = self.invoices.get(&id).and_then(|invoice| invoice.subscription_id) else { return };
+        let rules = &self.app.rules;
+        if let Some(subscription) = self.subscriptions.get_mut(&subscription_id)
+            && matches!(subscription.status, SubscriptionStatus::Active | SubscriptionStatus::Trialing)
+        {
+            subscription.status = SubscriptionStatus::PastDue;
+            subscription.refresh(rules);
+            self.changed_subscriptions.insert(subscription_id);
+            self.subscription_event("subscription.past_due", subscription_id, json!({ "invoice_id": id }));
+        }
+    }
+
+    /// The ladder is used up: its final action.
+    pub fn give_up(&mut self, id: InvoiceId) {
+        match self.final_action(id) {
+            FinalAction::Cancel => self.cancel(id, "the dunning ladder ended without payment"),
+            FinalAction::Pause => {
+                self.uncollectible(id);
+                let Some(subscription_id) = self.invoices.get(&id).and_then(|invoice| invoice.subscription_id) else { return };
+                if let Some(subscription) = self.subscriptions.get_mut(&subscription_id).filter(|s| !s.status.is_ended()) {
+                    let now = self.nows.get(&subscription.timeline).copied().unwrap_or(self.wall);
+                    subscription.pause(subscription.today(now), None);
+                    subscription.refresh(&self.app.rules);
+                    self.changed_subscriptions.insert(subscription_id);
+                    self.subscription_event(
+                        "subscription.paused",
+                        subscription_id,
+                        json!({ "reason": "the dunning ladder ended without payment" }),
+                    );
+                }
+            }
+            FinalAction::MarkUncollectible => self.give_up_for_good(id),
+            FinalAction::PaymentRequest => self.ask_at_last(id),
+        }
+    }
+
+    fn cancel(&mut self, id: InvoiceId, reason: &str) {
+        self.uncollectible(id);
+        let Some(subscription_id) = self.invoices.get(&id).and_then(|invoice| invoice.subscription_id) else { return };
+        let Some(subscription) = self.subscriptions.get_mut(&subscription_id).filter(|s| !s.status.is_ended()) else { return };
+        let now = self.nows.get(&subscription.timeline).copied().unwrap_or(self.wall);
+        subscription.end(SubscriptionStatus::Cancelled, now);
+        subscription.updated_at = now;
+        self.changed_subscriptions.insert(subscription_id);
+        self.given_up.insert(subscription_id);
+        self.subscription_event("subscription.cancelled", subscription_id, json!({ "reason": reason, "invoice_id": id }));
+    }
+
+    pub(crate) fn uncollectible(&mut self, id: InvoiceId) {
+        if let Some(invoice) = self.invoices.get_mut(&id).filter(|invoice| invoice.status == InvoiceStatus::Open) {
+            invoice.status = InvoiceStatus::Uncollectible;
+            invoice.next_attempt_at = None;
+            self.changed_invoices.insert(id);
+            self.event("invoice.uncollectible", id, json!({}), &Actor::System);
+            self.end_installments(id, InstallmentStatus::Failed, &Actor::System);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! A subscription in the hands of a verb: locked, changed in memory, and put down with its event in one transaction,
+//! or in a preview not at all.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    billing::{
+        App, BillingError, Result,
+        customers::add_credit,
+        invoices::open::{Draft, open_invoices},
+    },
+    domain::{
+        customer::Customer,
+        event::{Actor, Event, difference},
+        id::SubscriptionId,
+        invoice::{Invoice, InvoiceStatus, Line},
+        subscription::{
+            BilledDays, CycleDue, Subscription, SubscriptionStatus,
+            billed::{Bill, billed_ahead},
+            change::Changed,
+        },
+    },
+    store::{self, Tx},
+};
+
+/// How many charges to come are shown with an outcome.
+const SHOWN: usize = 3;
+
+/// What an action comes to, or in a preview would come to.
+#[derive(Debug, Clone)]
+pub struct ChangePreview {
+    pub effective_date: NaiveDate,
+    /// Of what is invoiced now; where terms wait for the next cycle, that cycle's.
+    pub lines: Vec<Line>,
+    /// Minor units, before the customer's credit is used.
+    pub amount: i64,
+    /// Goes to the customer's credit, minor units.
+    pub credit: i64,
+    /// The next few charges.
+    pub upcoming: Vec<CycleDue>,
+    pub subscription: Subscription,
+}
+
+/// Locks are taken in the order subscription, invoices, customer, as settlement takes them.
+pub(crate) struct SubscriptionEdit<'a> {
+    pub app: &'a App,
+    pub actor: &'a Actor,
+    pub tx: Tx,
+    /// By the subscription's clock.
+    pub now: DateTime<Utc>,
+    before: Subscription,
+    pub subscription: Subscription,
+    pub events: Vec<Event>,
+    /// Something is to be collected now.
+    pub collect: bool,
+}
+
+impl<'a> SubscriptionEdit<'a> {
+    pub async fn take(app: &'a App, actor: &'a Actor, id: SubscriptionId) -> Result<Self> {
+        let mut tx = app.db.begin().await?;
+        let subscription =
+            store::subscriptions::lock(&mut tx, id).await?.ok_or_else(|| BillingError::not_found("subscription", id))?;
+        // Here already, since what follows may lock the customer.
+        store::invoices::lock_open_of_subscription(&mut tx, id).await?;
+        let now = app.now_in(&mut tx, subscription.timeline).await?;
+        Ok(Self { app, actor, tx, now, before: subscription.clone(), subscription, events: Vec::new(), collect: false })
+    }
+
+    /// Refuses unless it stands in one of these.
+    pub fn must_be(&self, what: &str, allowed: &[SubscriptionStatus]) -> Result<()> {
+        let status = self.subscription.status;
+        if allowed.contains(&status) {
+            return Ok(());
+        }
+        let hint = match status {
+            SubscriptionStatus::Paused => ": resume it first",
+            SubscriptionStatus::Parked => ": unpark it first",
+            _ => "",
+        };
+        Err(BillingError::WrongState(format!("a subscription that is {status} cannot be {what}{hint}")))
+    }
+
+    /// The next charge is none to be moved or skipped while a pause waits to come before it.
+    pub fn must_not_wait_to_pause(&self) -> Result<()> {
+        if self.subscription.pause_at_period_end {
+            return Err(BillingError::WrongState("it is paused at the period's end: undo that with keep first".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Its customer, locked.
+    pub async fn customer(&mut self) -> Result<Customer> {
+        crate::billing::customers::locked(&mut self.tx, &self.subscription.customer_id.to_string()).await
+    }
+
+    pub async fn open(&mut self, drafts: Vec<Draft>) -> Result<Vec<Invoice>> {
+        let (invoices, events) = open_invoices(&mut self.tx, self.app, self.now, self.actor, drafts).await?;
+        self.events.extend(events);
+        self.collect |= invoices.iter().any(|invoice| invoice.next_attempt_at.is_some());
+        Ok(invoices)
+    }
+
+    pub fn event(&mut self, kind: &str, data: Value) {
+        let (timeline, id) = (self.subscription.timeline, self.subscription.id);
+        self.events.push(self.app.event(timeline, self.now, self.actor, kind, id, data));
+    }
+
+    /// The days from a date on that were billed.
+    pub async fn billed_ahead(&mut self, today: NaiveDate) -> Result<Vec<BilledDays>> {
+        let invoices = store::invoices::reaching_past(&mut self.tx, &[self.subscription.id], today).await?;
+        Ok(billed_days(&self.subscription, &invoices, today))
+    }
+
+    /// Puts credit on the customer's balance, which must be of the subscription's currency.
+    pub async fn give_credit(&mut self, amount: i64) -> Result<()> {
+        if amount <= 0 {
+            return Ok(());
+        }
+        let mut customer = self.customer().await?;
+        if customer.currency != self.subscription.currency {
+            let (owed, kept) = (self.subscription.currency, customer.currency);
+            return Err(BillingError::WrongState(format!("{owed} would be owed to a customer whose credit is kept in {kept}")));
+        }
+        let reason = format!("Unused days of {}", self.subscription.description);
+        let (_, event) = add_credit(&mut self.tx, self.app, self.actor, self.now, &mut customer, amount, reason).await?;
+        self.events.push(event);
+        Ok(())
+    }
+
+    /// Invoices what a change comes to, and gives the credit. Where nothing is left to pay the invoice is the record of what these
+    /// days were charged.
+    pub async fn charge(&mut self, changed: &Changed) -> Result<()> {
+        self.give_credit(changed.credit).await?;
+        if changed.lines.is_empty() {
+            return Ok(());
+        }
+        let draft = draft(&self.subscription, changed, self.now);
+        self.open(vec![draft]).await?;
+        Ok(())
+    }
+
+    /// Derives everything that follows from the change: when it is next due, whether it is past due, whether it is complete.
+    async fn settle(&mut self) -> Result<()> {
+        let open = store::invoices::lock_open_of_subscription(&mut self.tx, self.subscription.id).await?;
+        let running = matches!(self.subscription.status, SubscriptionStatus::Active | SubscriptionStatus::Trialing);
+        if running && open.iter().any(|invoice| invoice.dunning_step > 0) {
+            self.subscription.status = SubscriptionStatus::PastDue;
+        }
+        self.subscription.refresh(&self.app.rules);
+        if self.subscription.is_exhausted() && open.is_empty() {
+            self.subscription.end(SubscriptionStatus::Completed, self.now);
+            self.event("subscription.completed", json!({}));
+        }
+        self.subscription.updated_at = self.now;
+        Ok(())
+    }
+
+    /// The last step of every verb: stores it with an event of this kind that says what changed, and `more`. A preview has done all
+    /// the same until here and now forgets it.
+    pub async fn finish(mut self, preview: bool, changed: Changed, kind: &str, more: Value) -> Result<ChangePreview> {
+        self.settle().await?;
+        let Changed { effective_date, lines, amount, credit, .. } = changed;
+        let rules = &self.app.rules;
+        let upcoming = if self.subscription.next_bill_at.is_some() { self.subscription.upcoming(rules, SHOWN) } else { vec![] };
+        let subscription = if preview { self.subscription } else { self.commit(kind, more).await? };
+        Ok(ChangePreview { effective_date, lines, amount, credit, upcoming, subscription })
+    }
+
+    /// Stores it as it is.
+    pub async fn commit(mut self, kind: &str, more: Value) -> Result<Subscription> {
+        let mut data = difference(&self.before, &self.subscription);
+        if let (Value::Object(data), Value::Object(more)) = (&mut data, more) {
+            data.extend::<Map<String, Value>>(more);
+        }
+        let (timeline, id) = (self.subscription.timeline, self.subscription.id);
+        // Before what follows from it.
+        self.events.insert(0, self.app.event(timeline, self.now, self.actor, kind, id, data));
+        store::subscriptions::save(&mut self.tx, std::slice::from_ref(&self.subscription)).await?;
+        store::events::append(&mut self.tx, &self.events).await?;
+        self.tx.commit().await?;
+        if self.collect {
+            self.app.wakeups.collect.notify_one();
+        }
+        if self.subscription.due_at.is_some_and(|due| due <= self.now) {
+            self.app.wakeups.bill.notify_one();
+        }
+        Ok(self.subscription)
+    }
+}
+
+/// The days of the running period from a date on, as these invoices of the subscription billed them. Oldest first.
+pub(crate) fn billed_days<'i>(
+    subscription: &Subscription,
+    invoices: impl IntoIterator<Item = &'i Invoice>,
+    today: NaiveDate,
+) -> Vec<BilledDays> {
+    let until = subscription.running_period(today).map_or(today, |period| period.1);
+    let bills = invoices.into_iter().filter_map(|invoice| {
+        Some(Bill {
+            period: (invoice.period_start?, invoice.period_end?),
+            lines: &invoice.lines,
+            counts: matches!(invoice.status, InvoiceStatus::Open | InvoiceStatus::Paid),
+            refunded: invoice.amount_refunded + invoice.amount_credited,
+        })
+    });
+    billed_ahead(bills, today, until)
+}
+
+/// The invoice of a change at once.
+pub(crate) fn draft(subscription: &Subscription, changed: &Changed, now: DateTime<Utc>) -> Draft {
+    Draft {
+        customer_id: subscription.customer_id,
+        subscription_id: Some(subscription.id),
+        installment: None,
+        cycle: changed.cycle.as_ref().and_then(|cycle| cycle.cycle),
+        timeline: subscription.timeline,
+        currency: subscription.currency,
+        timezone: subscription.timezone,
+        description: subscription.description.clone(),
+        period: changed.period,
+        lines: changed.lines.clone(),
+        due_at: now,
+    }
+}

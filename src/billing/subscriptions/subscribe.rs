@@ -1,0 +1,302 @@
+//! Subscribe: a customer agrees to be billed again and again. The subscription gets its own copy of the terms.
+
+use chrono::{DateTime, Days, NaiveDate, Utc};
+use serde_json::json;
+
+use crate::{
+    billing::{
+        App, Result,
+        checks::{Checks, MAX_COUNT, ModifierInput, Terms, copies, entries},
+        dunning_policies,
+        invoices::open::{Draft, open_invoices},
+    },
+    domain::{
+        calendar::{self, BusinessDay},
+        catalog::Entry,
+        customer::{Customer, Metadata, PaymentMethod, Timeline, Zone},
+        event::Actor,
+        frequency::Frequency,
+        id::{AddOn, Discount, DunningPolicyId, PaymentMethodId},
+        invoice::{Line, LineKind},
+        money::Currency,
+        plan::{CatchUp, Plan, WhilePastDue},
+        proration::FirstPeriod,
+        subscription::{Subscription, SubscriptionStatus},
+    },
+    store,
+};
+
+/// The first bill date, as a date or, as Paysley writes it, an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    Date(NaiveDate),
+    At(DateTime<Utc>),
+}
+
+impl Start {
+    pub fn date(self, zone: Zone) -> NaiveDate {
+        match self {
+            Self::Date(date) => date,
+            Self::At(at) => calendar::local_date(at, zone.0),
+        }
+    }
+}
+
+/// What is told of a new subscription. None: the plan's, else the default.
+#[derive(Debug, Clone, Default)]
+pub struct SubscribeInput {
+    /// Id or reference.
+    pub customer: String,
+    /// Id or reference.
+    pub plan_id: Option<String>,
+    pub description: Option<String>,
+    pub amount: Option<i64>,
+    pub quantity: Option<i64>,
+    pub currency: Option<Currency>,
+    pub timezone: Option<Zone>,
+    pub billing_frequency: Option<Frequency>,
+    pub billing_cycle_interval: Option<i64>,
+    pub billing_days: Option<String>,
+    pub duration: Option<i64>,
+    pub next_bill_date: Option<Start>,
+    /// Lets the first bill date lie in the past: the catch-up policy then says what is billed of it.
+    pub backdated: bool,
+    /// It was charged elsewhere up to and with this day: the first charge is the first of the schedule after it. Without a
+    /// `next_bill_date` to lay the schedule from, that begins the day after; then no stub before the first billing day is charged.
+    pub paid_through: Option<NaiveDate>,
+    pub ends_on: Option<NaiveDate>,
+    pub trial_days: Option<i64>,
+    pub first_period: Option<FirstPeriod>,
+    pub initial_payment_amount: Option<i64>,
+    pub add_ons: Option<Vec<ModifierInput>>,
+    pub discounts: Option<Vec<ModifierInput>>,
+    pub payment_method_id: Option<PaymentMethodId>,
+    pub business_day: Option<BusinessDay>,
+    pub holiday_calendar: Option<String>,
+    pub catch_up: Option<CatchUp>,
+    pub while_past_due: Option<WhilePastDue>,
+    /// Id or reference. None: the plan's.
+    pub dunning_policy_id: Option<String>,
+    /// How many days before a bill date the charge is authorized: none or 0, on the bill date itself.
+    pub authorize_days_before: Option<i64>,
+    pub metadata: Option<Metadata>,
+}
+
+pub async fn subscribe(app: &App, actor: &Actor, input: SubscribeInput) -> Result<Subscription> {
+    let mut checks = Checks::default();
+    let mut tx = app.db.begin().await?;
+    let customer = store::customers::lock(&mut tx, &input.customer).await?;
+    let plan = match &input.plan_id {
+        None => None,
+        Some(key) => store::plans::find_in(&mut tx, key).await?,
+    };
+    let timeline = customer.as_ref().map_or(Timeline::Wall, |customer| customer.timeline);
+    let now = app.now_in(&mut tx, timeline).await?;
+    let amount = input.initial_payment_amount.unwrap_or(0);
+    let methods = match (&customer, input.payment_method_id) {
+        (Some(customer), Some(_)) => store::payment_methods::of_customer(&mut tx, customer.id).await?,
+        _ => Vec::new(),
+    };
+    let named = Named {
+        customer: customer.as_ref(),
+        plan: plan.as_ref(),
+        policy: dunning_policies::named(&mut tx, &mut checks, input.dunning_policy_id.as_deref()).await?,
+        methods: &methods,
+        add_ons: &entries(&mut tx, input.add_ons.as_deref().unwrap_or_default()).await?,
+        discounts: &entries(&mut tx, input.discounts.as_deref().unwrap_or_default()).await?,
+    };
+    let subscription = draft(app, &mut checks, &named, input, now);
+    checks.done()?;
+
+    store::subscriptions::insert(&mut tx, std::slice::from_ref(&subscription)).await?;
+    let mut events =
+        vec![app.event(timeline, now, actor, "subscription.created", subscription.id, json!({ "after": subscription }))];
+    if amount > 0 {
+        let draft = initial_payment(&subscription, amount, now);
+        let (_, opened) = open_invoices(&mut tx, app, now, actor, vec![draft]).await?;
+        events.extend(opened);
+    }
+    store::events::append(&mut tx, &events).await?;
+    tx.commit().await?;
+    if amount > 0 {
+        app.wakeups.collect.notify_one();
+    }
+    if subscription.due_at.is_some_and(|due| due <= now) {
+        app.wakeups.bill.notify_one();
+    }
+    Ok(subscription)
+}
+
+/// The invoice that stands beside the schedule.
+fn initial_payment(subscription: &Subscription, amount: i64, now: DateTime<Utc>) -> Draft {
+    Draft {
+        customer_id: subscription.customer_id,
+        subscription_id: Some(subscription.id),
+        installment: None,
+        cycle: None,
+        timeline: subscription.timeline,
+        currency: subscription.currency,
+        timezone: subscription.timezone,
+        description: subscription.description.clone(),
+        period: None,
+        lines: vec![Line::new(LineKind::Initial, "Initial payment", amount)],
+        due_at: now,
+    }
+}
+
+/// What an input names, as the database has it.
+pub(crate) struct Named<'a> {
+    pub customer: Option<&'a Customer>,
+    pub plan: Option<&'a Plan>,
+    pub policy: Option<DunningPolicyId>,
+    /// The customer's, if the input names one.
+    pub methods: &'a [PaymentMethod],
+    /// Those that the input names may be among more.
+    pub add_ons: &'a [Entry<AddOn>],
+    pub discounts: &'a [Entry<Discount>],
+}
+
+/// The subscription that the input asks for. It is worth something only if no fault was found.
+pub(crate) fn draft(app: &App, checks: &mut Checks, named: &Named, input: SubscribeInput, now: DateTime<Utc>) -> Subscription {
+    let &Named { customer, plan, .. } = named;
+    if customer.is_none() {
+        checks.fault("customer.id", format!("there is no customer {}", input.customer.escape_debug()));
+    }
+    if let Some(key) = input.plan_id.as_ref().filter(|_| plan.is_none()) {
+        checks.fault("plan_id", format!("there is no plan {}", key.escape_debug()));
+    }
+    if input.plan_id.is_none() {
+        for (field, missing) in [("amount", input.amount.is_none()), ("billing_frequency", input.billing_frequency.is_none())] {
+            if missing {
+                checks.fault(field, "is required without a plan_id");
+            }
+        }
+    }
+    let known = customer.map_or(Zone(app.config.billing.timezone), |customer| customer.timezone);
+    let timezone = input.timezone.unwrap_or(known);
+    let today = calendar::local_date(now, timezone.0);
+    let of_customer = customer.map_or(app.config.billing.currency, |customer| customer.currency);
+    let currency = input.currency.or(plan.map(|plan| plan.currency)).unwrap_or(of_customer);
+    if let Some(plan) = plan.filter(|plan| plan.currency != currency && input.amount.is_none()) {
+        checks.fault("currency", format!("differs from the plan's, {}: say the amount, too", plan.currency));
+    }
+    let frequency = input.billing_frequency.or(plan.map(|plan| plan.billing_frequency)).unwrap_or(Frequency::Monthly);
+    // The plan's days mean nothing to another frequency.
+    let plan_days = plan.filter(|plan| plan.billing_frequency == frequency).and_then(|plan| plan.billing_days.clone());
+    let explicit_days = input.billing_days.filter(|_| input.billing_frequency.is_some() || plan.is_some());
+
+    let day_after = input.paid_through.and_then(|day| day.succ_opt());
+    let start = input.next_bill_date.or(day_after.map(Start::Date));
+    let trial_days = trial(checks, plan, input.trial_days, start, today, timezone);
+    let starts_on = match start {
+        Some(start) => start.date(timezone),
+        None => u64::try_from(trial_days).ok().and_then(|days| today.checked_add_days(Days::new(days))).unwrap_or(today),
+    };
+    if input.paid_through.is_none() {
+        if starts_on < today && !input.backdated {
+            checks.fault("next_bill_date", format!("lies before today, {today}; say backdated: true if that is meant"));
+        }
+        if input.ends_on.is_some_and(|end| end <= starts_on) {
+            checks.fault("ends_on", format!("must be after the first bill date, {starts_on}"));
+        }
+    }
+    checks.amount("initial_payment_amount", input.initial_payment_amount.unwrap_or(0));
+    if let (Some(method), Some(_)) = (input.payment_method_id, customer)
+        && !named.methods.iter().any(|known| known.id == method)
+    {
+        checks.fault("payment_method_id", "is no payment method of this customer");
+    }
+    let add_ons = match &input.add_ons {
+        Some(inputs) => copies(checks, "add_ons", inputs, named.add_ons, plan.map_or(&[], |plan| &plan.add_ons)),
+        None => plan.map(|plan| plan.add_ons.clone()).unwrap_or_default(),
+    };
+    let discounts = match &input.discounts {
+        Some(inputs) => copies(checks, "discounts", inputs, named.discounts, plan.map_or(&[], |plan| &plan.discounts)),
+        None => plan.map(|plan| plan.discounts.clone()).unwrap_or_default(),
+    };
+    let business_day = input.business_day.or(plan.map(|plan| plan.business_day)).unwrap_or_default();
+    let plan_calendar = plan.filter(|_| business_day != BusinessDay::None).and_then(|plan| plan.holiday_calendar.clone());
+
+    let laid_from_payment = input.paid_through.is_some() && input.next_bill_date.is_none();
+    let first_period = input.first_period.unwrap_or(if laid_from_payment { FirstPeriod::Free } else { FirstPeriod::default() });
+
+    let mut subscription = Subscription {
+        plan_id: plan.map(|plan| plan.id),
+        payment_method_id: input.payment_method_id,
+        timeline: customer.map_or(Timeline::Wall, |customer| customer.timeline),
+        status: if trial_days > 0 { SubscriptionStatus::Trialing } else { SubscriptionStatus::Active },
+        description: input.description.or_else(|| plan.map(|plan| plan.name.clone())).unwrap_or_default(),
+        amount: input.amount.or(plan.map(|plan| plan.amount)).unwrap_or(0),
+        quantity: input.quantity.unwrap_or(1),
+        billing_cycle_interval: input.billing_cycle_interval.or(plan.map(|plan| plan.billing_cycle_interval)).unwrap_or(1),
+        billing_days: explicit_days.or(plan_days),
+        duration: input.duration.or(plan.map(|plan| plan.duration)).unwrap_or(0),
+        ends_on: input.ends_on,
+        trial_ends_on: (trial_days > 0).then_some(starts_on),
+        first_period,
+        catch_up: input.catch_up.or(plan.map(|plan| plan.catch_up)).unwrap_or(app.config.billing.catch_up),
+        while_past_due: input.while_past_due.or(plan.map(|plan| plan.while_past_due)).unwrap_or(WhilePastDue::Bill),
+        business_day,
+        holiday_calendar: input.holiday_calendar.or(plan_calendar),
+        initial_payment_amount: input.initial_payment_amount,
+        authorize_days_before: input.authorize_days_before.filter(|&days| days != 0),
+        dunning_policy_id: named.policy.or(plan.and_then(|plan| plan.dunning_policy_id)),
+        add_ons,
+        discounts,
+        metadata: input.metadata.unwrap_or_default(),
+        ..Subscription::beginning(
+            app.id(),
+            customer.map_or_else(|| app.id(), |customer| customer.id),
+            currency,
+            timezone,
+            frequency,
+            starts_on,
+            now,
+        )
+    };
+    let days = checks.terms(&Terms::of(&subscription), &app.rules);
+    subscription.billing_days = days;
+    if let Some(schedule) = subscription.schedule() {
+        let slot = match day_after.filter(|_| !laid_from_payment) {
+            Some(day) => schedule.slot_on_or_after(day),
+            None => subscription.first_period.first_slot(&schedule),
+        };
+        subscription.next_slot = slot.and_then(|slot| i64::try_from(slot).ok()).unwrap_or(i64::MAX);
+    }
+    subscription.refresh(&app.rules);
+    if input.paid_through.is_some() && subscription.schedule().is_some() {
+        match subscription.next_bill_date {
+            None => checks.fault("paid_through", "leaves nothing to charge by these terms"),
+            Some(first) if first < today && !input.backdated => checks.fault(
+                "paid_through",
+                format!("would bring the first charge on {first}, before today, {today}: that must be asked for as backdated"),
+            ),
+            Some(_) => {}
+        }
+    }
+    subscription
+}
+
+/// Days of trial. A first bill date that is given outright leaves no room for a plan's trial.
+fn trial(
+    checks: &mut Checks,
+    plan: Option<&Plan>,
+    asked: Option<i64>,
+    start: Option<Start>,
+    today: NaiveDate,
+    zone: Zone,
+) -> i64 {
+    let days = match (asked, start) {
+        (Some(days), _) => days,
+        (None, None) => plan.map_or(0, |plan| plan.trial_days),
+        (None, Some(_)) => 0,
+    };
+    checks.within("trial_days", days, 0..=MAX_COUNT);
+    if let (Some(days @ 1..), Some(start)) = (asked, start) {
+        let end = u64::try_from(days).ok().and_then(|days| today.checked_add_days(Days::new(days)));
+        if end != Some(start.date(zone)) {
+            checks.fault("trial_days", "ends on another day than next_bill_date: leave one of them out");
+        }
+    }
+    days
+}

@@ -10,7 +10,7 @@ use super::{App, BillingError, Result};
 use crate::{
     domain::{
         api_key::{ApiKey, Scope},
-        customer::Timeline,
+        clock::Timeline,
         event::Actor,
         id::ApiKeyId,
     },

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     domain::{
         catalog::Entry,
-        customer::Timeline,
+        clock::Timeline,
         event::{Actor, difference},
         id::{AddOn, Discount},
         invoice::Adjustment,

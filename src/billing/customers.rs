@@ -6,7 +6,9 @@ use serde_json::json;
 use super::{App, BillingError, Result, checks::Checks};
 use crate::{
     domain::{
-        customer::{Credit, Customer, Metadata, Timeline, Zone},
+        calendar::Zone,
+        clock::Timeline,
+        customer::{Credit, Customer, Metadata},
         event::{Actor, Event, difference},
         id::{ClockId, Customer as CustomerKind},
         money::{Currency, MAX_AMOUNT_MINOR},

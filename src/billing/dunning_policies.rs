@@ -8,7 +8,7 @@ use super::{App, BillingError, Result, checks::Checks};
 use crate::{
     config::Config,
     domain::{
-        customer::Timeline,
+        clock::Timeline,
         dunning::{ByClass, DunningRules, FinalAction, Policy, PolicySource, Step},
         event::{Actor, Event, difference},
         id::{DunningPolicy, DunningPolicyId},

@@ -15,7 +15,7 @@ use super::{App, BillingError, Result, checks::Checks};
 use crate::{
     domain::{
         calendar,
-        customer::Timeline,
+        clock::Timeline,
         forecast::{Interval, Range},
         money::Currency,
         subscription::{Rules, Subscription},

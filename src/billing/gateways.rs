@@ -13,7 +13,7 @@ use crate::{
     domain::{
         authorization::Authorization,
         breaker::{Admission, CallResult, Change, OperationId},
-        customer::Timeline,
+        clock::Timeline,
         event::Actor,
         payment::Payment,
     },

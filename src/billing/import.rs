@@ -18,9 +18,11 @@ use super::{
 use crate::{
     domain::{
         catalog::{AddOnEntry, DiscountEntry},
-        customer::{Customer, PaymentMethod, Timeline},
+        clock::Timeline,
+        customer::Customer,
         event::{Actor, Event},
         installment_plan::InstallmentSchedule,
+        payment_method::PaymentMethod,
         plan::Plan,
         subscription::Subscription,
     },

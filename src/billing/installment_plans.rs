@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{App, BillingError, Result, invoices::open::Draft};
 use crate::{
     domain::{
-        customer::Timeline,
+        clock::Timeline,
         event::{Actor, Event},
         id::InstallmentPlanId,
         installment_plan::{

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{App, Result};
 use crate::{
     domain::{
-        customer::Timeline,
+        clock::Timeline,
         event::Actor,
         id::{Id, SubscriptionId},
     },

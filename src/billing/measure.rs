@@ -13,10 +13,12 @@ use super::{App, Result, payments::settle};
 use crate::{
     config::GatewayConfig,
     domain::{
-        customer::{Customer, PaymentMethod, Timeline},
+        clock::Timeline,
+        customer::Customer,
         event::Event,
         invoice::Invoice,
-        payment::{MethodKind, Outcome, Payment},
+        payment::{Outcome, Payment},
+        payment_method::{MethodKind, PaymentMethod},
         subscription::Subscription,
     },
     gateway::{

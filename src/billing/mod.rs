@@ -41,7 +41,7 @@ use crate::{
     config::Config,
     domain::{
         calendar::Holidays,
-        customer::Timeline,
+        clock::Timeline,
         dunning::DunningRules,
         event::{Actor, Event},
         id::{Id, IdSource, Kind},

@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 use super::{App, BillingError, Result, checks::Checks, customers, payment_requests::check_channels};
 use crate::{
     domain::{
-        customer::{Customer, PaymentMethod, Timeline},
+        clock::Timeline,
+        customer::Customer,
         event::{Actor, Event},
         id::{CustomerId, PaymentMethodId},
         invoice::{Invoice, NextAction},
-        payment::MethodKind,
+        payment_method::{MethodKind, PaymentMethod},
     },
     store::{self, Tx},
 };

@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 use super::App;
 use crate::{
     domain::{
-        customer::{Customer, Timeline},
+        clock::Timeline,
+        customer::Customer,
         event::{Actor, Event},
         id::PaymentMethodId,
         invoice::Invoice,

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     domain::{
         calendar::BusinessDay,
-        customer::Timeline,
+        clock::Timeline,
         event::{Actor, difference},
         frequency::Frequency,
         id::{AddOn, Discount, Plan as PlanKind},

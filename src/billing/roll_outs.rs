@@ -11,7 +11,7 @@ use super::{App, BillingError, Result, catalog::Told};
 use crate::{
     domain::{
         catalog::Entry,
-        customer::Timeline,
+        clock::Timeline,
         event::{Actor, difference},
         id::{AddOn, Discount},
         plan::Plan,

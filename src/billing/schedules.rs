@@ -8,8 +8,7 @@ use super::{
     subscriptions::subscribe::Start,
 };
 use crate::domain::{
-    calendar::BusinessDay,
-    customer::Zone,
+    calendar::{BusinessDay, Zone},
     frequency::Frequency,
     id::{AddOn, Discount},
     money::Currency,

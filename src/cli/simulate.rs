@@ -22,7 +22,7 @@ use crate::{
     clock::Clock,
     config::{Config, GatewayConfig, GatewayKind, Mode},
     daemon::{self, Signals},
-    domain::{customer::Timeline, money::Percentage},
+    domain::{clock::Timeline, money::Percentage},
     jobs::rehearsal,
     sandbox::{self, Anyone, SandboxServer},
     store::{self, Db},

@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use super::{
     calendar,
-    customer::Timeline,
+    clock::Timeline,
     id::{AuthorizationId, CustomerId, PaymentId, PaymentMethodId, SubscriptionId},
     money::Currency,
-    payment::{DeclineClass, MethodKind},
+    payment::DeclineClass,
+    payment_method::MethodKind,
     subscription::{CycleDue, Rules, Subscription, SubscriptionStatus},
     text_enum,
 };

@@ -1,11 +1,36 @@
 //! Calendar dates, zones and business days: dates become instants here and nowhere else, so that no DST change moves a charge.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use chrono::{DateTime, Datelike, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone, Utc, Weekday};
 use chrono_tz::Tz;
 
-use super::text_enum;
+use super::{serde_as_text, text_enum};
+
+/// An IANA time zone, kept as its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Zone(pub Tz);
+
+/// A text that names no zone of the tz database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be an IANA time zone such as Europe/Berlin")]
+pub struct BadZone;
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.name())
+    }
+}
+
+impl FromStr for Zone {
+    type Err = BadZone;
+
+    fn from_str(text: &str) -> Result<Self, BadZone> {
+        text.parse().map(Self).map_err(|_| BadZone)
+    }
+}
+
+serde_as_text!(Zone);
 
 /// How far an instant can be from the same reading in UTC, with room to spare: no zone was ever sixteen hours off. A gap's end is
 /// no further, however wide the gap (Apia had no 30 December 2011 at all).

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{
-    customer::Timeline,
+    clock::Timeline,
     id::{CustomerId, DisputeId, InvoiceId, PaymentId},
     money::Currency,
     text_enum,

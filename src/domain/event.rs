@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{customer::Timeline, id::EventId};
+use super::{clock::Timeline, id::EventId};
 
 /// Who did it: the daemon itself, or an API key by id.
 #[derive(Debug, Clone, PartialEq, Eq)]

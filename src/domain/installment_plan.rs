@@ -4,8 +4,9 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
 use super::{
-    calendar::{self, BusinessDay, Holidays},
-    customer::{Metadata, Timeline, Zone},
+    calendar::{self, BusinessDay, Holidays, Zone},
+    clock::Timeline,
+    customer::Metadata,
     frequency::{Frequency, Recurrence},
     id::{CustomerId, DunningPolicyId, InstallmentPlanId, InvoiceId, PaymentMethodId},
     money::Currency,

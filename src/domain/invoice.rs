@@ -4,12 +4,14 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    customer::{Timeline, Zone},
+    calendar::Zone,
+    clock::Timeline,
     dunning::Postponement,
     id::{CustomerId, InstallmentPlanId, InvoiceId, SubscriptionId},
     money::{Currency, MAX_AMOUNT_MINOR, Percentage},
-    payment::{DeclineClass, RefundTo},
+    payment::DeclineClass,
     proration::Share,
+    refund::RefundTo,
     text_enum,
 };
 

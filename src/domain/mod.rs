@@ -5,6 +5,7 @@ pub mod authorization;
 pub mod breaker;
 pub mod calendar;
 pub mod cap;
+pub mod card_number;
 pub mod catalog;
 pub mod clock;
 pub mod customer;
@@ -18,9 +19,11 @@ pub mod installment_plan;
 pub mod invoice;
 pub mod money;
 pub mod payment;
+pub mod payment_method;
 pub mod payment_request;
 pub mod plan;
 pub mod proration;
+pub mod refund;
 pub mod roll_out;
 pub mod subscription;
 
@@ -95,3 +98,20 @@ macro_rules! text_enum {
     };
 }
 pub(crate) use text_enum;
+
+/// JSON of a type that is one text everywhere.
+macro_rules! serde_as_text {
+    ($($type:ty),+) => {$(
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::domain::from_text(deserializer)
+            }
+        }
+    )+};
+}
+pub(crate) use serde_as_text;

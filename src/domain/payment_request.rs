@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::{
-    customer::Timeline,
+    clock::Timeline,
     frequency::Frequency,
     id::{CustomerId, InvoiceId, PaymentMethodId, PaymentRequestId},
     money::Currency,

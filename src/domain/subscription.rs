@@ -7,8 +7,9 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    calendar::{self, BusinessDay, Holidays},
-    customer::{Metadata, Timeline, Zone},
+    calendar::{self, BusinessDay, Holidays, Zone},
+    clock::Timeline,
+    customer::Metadata,
     frequency::{BadRecurrence, Frequency, Recurrence, Schedule},
     id::{CustomerId, DunningPolicyId, PaymentMethodId, PlanId, SubscriptionId},
     invoice::{Charge, Line, Modifier, price, subtotal},
@@ -27,6 +28,14 @@ mod tests;
 
 pub use billed::BilledDays;
 pub use change::Change;
+
+text_enum! {
+    /// When a change, a pause or a cancellation takes effect.
+    pub enum When {
+        Now = "now",
+        PeriodEnd = "period_end",
+    }
+}
 
 text_enum! {
     /// Where a subscription stands.

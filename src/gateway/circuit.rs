@@ -17,7 +17,7 @@ use crate::{
     config::GatewayKind,
     domain::{
         breaker::{Admission, Breaker, CallResult, Change, Circuit, OperationId, Rules},
-        customer::Timeline,
+        clock::Timeline,
     },
 };
 

@@ -15,7 +15,10 @@ use super::{
     Capabilities, Charge, Disputed, Found, Gateway, Other, Reason, Return, ReturnFound, ReturnOutcome, Sent, Source,
     http::{Auth, Http, NoAnswer, Settings, Wire},
 };
-use crate::domain::payment::{Decline, DeclineClass, MethodKind, Outcome};
+use crate::domain::{
+    payment::{Decline, DeclineClass, Outcome},
+    payment_method::MethodKind,
+};
 
 /// How long the gateway answers a repeated idempotency key with the first transaction. Its default of 300 s would be over before the
 /// second look-up; a day covers every quick resend. Longer outages are covered by the look-up, not by this.

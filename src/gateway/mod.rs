@@ -21,10 +21,7 @@ use tokio::sync::Semaphore;
 use self::{circuit::Health, fluidpay::FluidPay, http::Settings, paylike::Paylike, paysley::Paysley, requests::Requests};
 use crate::{
     config::{BreakerConfig, GatewayConfig, GatewayKind, Mode},
-    domain::{
-        money::Currency,
-        payment::{MethodKind, Outcome},
-    },
+    domain::{money::Currency, payment::Outcome, payment_method::MethodKind},
 };
 
 pub use crate::domain::payment::Reason;

@@ -19,7 +19,10 @@ use super::{
     json::text,
     requests::Requests,
 };
-use crate::domain::payment::{Decline, DeclineClass, MethodKind, Outcome};
+use crate::domain::{
+    payment::{Decline, DeclineClass, Outcome},
+    payment_method::MethodKind,
+};
 
 /// A list is read page by page, newest first; more than this many transactions since the payment and a look-up gives up.
 const PAGE: usize = 100;

@@ -15,7 +15,10 @@ use super::{
     json::{integer, text},
     requests::{Ask, Asked, Outstanding, Polled, Received, Requests, Withdrawn},
 };
-use crate::domain::payment::{Decline, DeclineClass, MethodKind, Outcome};
+use crate::domain::{
+    payment::{Decline, DeclineClass, Outcome},
+    payment_method::MethodKind,
+};
 
 /// The history is read page by page.
 const PAGE: &str = "100";

@@ -15,7 +15,7 @@ use super::{
     input::{Faults, Structure, join, shown},
 };
 use crate::domain::{
-    customer::looks_like_card_number,
+    card_number::looks_like_card_number,
     id::{Id, Kind},
 };
 

@@ -20,7 +20,7 @@ use crate::{
         App, FieldError,
         idempotency::{self, Begun},
     },
-    domain::{customer::looks_like_card_number, id::ApiKeyId},
+    domain::{card_number::looks_like_card_number, id::ApiKeyId},
 };
 
 const HEADER: &str = "idempotency-key";

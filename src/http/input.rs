@@ -9,7 +9,7 @@ use utoipa::openapi::{
 };
 
 use super::error::Problem;
-use crate::{billing::FieldError, domain::customer::looks_like_card_number};
+use crate::{billing::FieldError, domain::card_number::looks_like_card_number};
 
 mod values;
 

@@ -25,7 +25,7 @@ use super::{
     error::Problem,
     input::{Faults, refuse_unknown},
 };
-use crate::domain::customer::looks_like_card_number;
+use crate::domain::card_number::looks_like_card_number;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Two gateway calls at their default time-out, and some.

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::{JOBS, Ran, cron::Pulse, did_something};
 use crate::{
     billing::{self, App, Result, jobs::runs::Counts},
-    domain::{clock::TestClock, customer::Timeline},
+    domain::clock::{TestClock, Timeline},
     store,
 };
 

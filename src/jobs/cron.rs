@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::{JOBS, Job, Ran, Schedule, advance, did_something, occurrences};
 use crate::{
     billing::{App, jobs::runs},
-    domain::customer::Timeline,
+    domain::clock::Timeline,
     telemetry,
 };
 

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::{
     billing::{self, App, Result, Wakeups, jobs::runs::Counts},
-    domain::customer::Timeline,
+    domain::clock::Timeline,
     store,
 };
 

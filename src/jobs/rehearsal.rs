@@ -10,7 +10,7 @@ use super::advance::{do_due, earliest};
 use crate::{
     billing::{App, Result, jobs::runs::Counts},
     clock::Clock,
-    domain::customer::Timeline,
+    domain::clock::Timeline,
 };
 
 /// Takes everything on the wall timeline to `until`; work due at that very instant is left. `arrived` hears of every instant.

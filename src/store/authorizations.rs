@@ -5,11 +5,11 @@ use chrono::{DateTime, Utc};
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
     authorization::Authorization,
-    customer::Timeline,
+    clock::Timeline,
     id::{AuthorizationId, CustomerId, InvoiceId, PaymentMethodId, SubscriptionId},
     invoice::InvoiceStatus,
     money::Currency,
-    payment::MethodKind,
+    payment_method::MethodKind,
     subscription::Subscription,
 };
 

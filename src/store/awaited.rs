@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{Db, Result};
-use crate::domain::customer::Timeline;
+use crate::domain::clock::Timeline;
 
 type At = (Option<DateTime<Utc>>,);
 

@@ -11,7 +11,8 @@ use sqlx::{
 };
 
 use crate::domain::{
-    customer::{Timeline, Zone},
+    calendar::Zone,
+    clock::Timeline,
     frequency::Frequency,
     id::{Id, Kind},
     money::Currency,

@@ -11,11 +11,12 @@ use super::{
 };
 use crate::domain::{
     clock::TestClock,
-    customer::{Customer, PaymentMethod},
+    customer::Customer,
     dunning::Policy,
     installment_plan::{Installment, InstallmentPlan},
     invoice::Invoice,
     payment::Payment,
+    payment_method::PaymentMethod,
     plan::Plan,
     roll_out::RollOut,
     subscription::Subscription,

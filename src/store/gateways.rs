@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{Db, Result, Tx, db::Row};
-use crate::domain::customer::Timeline;
+use crate::domain::clock::Timeline;
 
 /// A gateway that an operator has paused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]

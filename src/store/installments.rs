@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
-    customer::{Timeline, Zone},
+    calendar::Zone,
+    clock::Timeline,
     id::{InstallmentPlanId, InvoiceId},
     installment_plan::{Installment, InstallmentPlan, InstallmentSchedule},
     money::Currency,

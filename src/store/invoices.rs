@@ -7,10 +7,10 @@ use super::{
     db::{Batched, Row},
 };
 use crate::domain::{
-    customer::Timeline,
+    clock::Timeline,
     id::{CustomerId, InstallmentPlanId, InvoiceId, PaymentMethodId, SubscriptionId},
     invoice::Invoice,
-    payment::MethodKind,
+    payment_method::MethodKind,
 };
 
 impl Row for Invoice {

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
-    customer::PaymentMethod,
     id::{CustomerId, PaymentMethodId},
+    payment_method::PaymentMethod,
 };
 
 impl Row for PaymentMethod {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
-    customer::Timeline,
+    clock::Timeline,
     id::{InvoiceId, PaymentRequestId},
     payment_request::PaymentRequest,
 };

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
-    customer::Timeline,
+    clock::Timeline,
     id::{InstallmentPlanId, InvoiceId, PaymentId, PaymentRequestId, SubscriptionId},
     payment::{DeclineClass, Payment, PaymentStatus},
 };

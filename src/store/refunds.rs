@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
     id::{InvoiceId, PaymentId, RefundId},
-    payment::Refund,
+    refund::Refund,
 };
 
 impl Row for Refund {

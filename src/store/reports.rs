@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::{Db, Result};
-use crate::domain::{customer::Timeline, money::Currency};
+use crate::domain::{clock::Timeline, money::Currency};
 
 /// What happened in one span and currency.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use super::{
     db::{Batched, Row},
 };
 use crate::domain::{
-    customer::Timeline,
+    clock::Timeline,
     id::{CustomerId, PlanId, SubscriptionId},
     subscription::Subscription,
 };

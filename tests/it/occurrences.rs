@@ -10,7 +10,7 @@ use rebilld::{
         jobs::occurrences::{self, Taken},
     },
     clock::Clock,
-    domain::customer::Timeline,
+    domain::clock::Timeline,
     jobs::{
         self, JOBS, Job, Ran, Schedule,
         occurrences::{Timetable, take_turn},

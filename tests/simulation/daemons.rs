@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use rebilld::{
     billing::{App, Result, collection::run},
     config::Config,
-    domain::customer::Timeline,
+    domain::clock::Timeline,
     gateway::{Configured, Gateway, Gateways, fluidpay::FluidPay, http::Settings, paylike::Paylike},
     jobs::{JOBS, Schedule},
     sandbox::{FLUIDPAY_KEY, PAYLIKE_KEY, PAYLIKE_MERCHANT},

@@ -8,7 +8,7 @@ use crate::{
     billing::{App, BillingError, Result},
     domain::{
         authorization::{Authorization, AuthorizationStatus as Status},
-        customer::Timeline,
+        clock::Timeline,
         event::{Actor, Event},
         payment::{Decline, DeclineClass, Outcome},
         subscription::Subscription,

@@ -10,7 +10,7 @@ use crate::{
     billing::{App, Result},
     domain::{
         cap::{Allowance, Cap, room},
-        customer::Timeline,
+        clock::Timeline,
         id::InvoiceId,
         payment::PaymentStatus,
     },

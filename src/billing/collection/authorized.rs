@@ -11,7 +11,8 @@ use crate::{
         authorization::{Authorization, AuthorizationStatus, Credential},
         id::InvoiceId,
         invoice::{Invoice, NextAction},
-        payment::{MethodKind, Payment, PaymentStatus},
+        payment::{Payment, PaymentStatus},
+        payment_method::MethodKind,
     },
     store::{self, Tx, invoices::ChosenMethod},
 };

@@ -10,10 +10,11 @@ use crate::{
     domain::{
         calendar,
         cap::credential,
-        customer::{PaymentMethod, Timeline},
+        clock::Timeline,
         id::{CustomerId, InvoiceId},
         invoice::Invoice,
-        payment::{DeclineClass, MethodKind},
+        payment::DeclineClass,
+        payment_method::{MethodKind, PaymentMethod},
     },
     store::{self, Tx, invoices::ChosenMethod, payments::Tried},
 };

@@ -28,12 +28,13 @@ use crate::{
         task::offload,
     },
     domain::{
-        customer::Timeline,
+        clock::Timeline,
         dunning::Postponement,
         event::Actor,
         id::InvoiceId,
         invoice::Invoice,
-        payment::{MethodKind, Outcome, Payment, PaymentStatus, Reason},
+        payment::{Outcome, Payment, PaymentStatus, Reason},
+        payment_method::MethodKind,
     },
     store::{self, invoices::ChosenMethod},
 };

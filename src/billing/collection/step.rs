@@ -7,10 +7,11 @@ use crate::{
     billing::{App, gateways::Admissions},
     domain::{
         cap::Allowance,
-        customer::Timeline,
+        clock::Timeline,
         dunning::Postponement,
         invoice::{Invoice, NextAction},
-        payment::{DeclineClass, MethodKind},
+        payment::DeclineClass,
+        payment_method::MethodKind,
     },
     store::invoices::ChosenMethod,
 };

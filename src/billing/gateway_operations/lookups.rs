@@ -14,7 +14,7 @@ use crate::{
         refunds,
     },
     domain::{
-        customer::Timeline,
+        clock::Timeline,
         id::{PaymentId, RefundId},
     },
     store,

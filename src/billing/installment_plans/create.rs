@@ -6,8 +6,9 @@ use super::{Overview, edit::InstallmentPlanEdit};
 use crate::{
     billing::{App, BillingError, Result, checks::Checks, dunning_policies},
     domain::{
-        calendar::{self, BusinessDay},
-        customer::{Customer, Metadata, PaymentMethod, Timeline, Zone},
+        calendar::{self, BusinessDay, Zone},
+        clock::Timeline,
+        customer::{Customer, Metadata},
         event::Actor,
         frequency::{Frequency, Recurrence},
         id::{DunningPolicyId, InstallmentPlan as PlanKind, PaymentMethodId},
@@ -17,6 +18,7 @@ use crate::{
             terms::{TermUnits, dates, equal_parts, installments_in, installments_until, next_date},
         },
         money::{Currency, MAX_AMOUNT_MINOR, Percentage},
+        payment_method::PaymentMethod,
     },
     store::{self, Tx},
 };

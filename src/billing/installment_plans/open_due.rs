@@ -11,7 +11,7 @@ use super::{draft, end_settled, paid_event};
 use crate::{
     billing::{App, Result, invoices::open::open_invoices},
     domain::{
-        customer::Timeline,
+        clock::Timeline,
         event::Actor,
         id::InstallmentPlanId,
         installment_plan::{Installment, InstallmentPlan, InstallmentStatus},

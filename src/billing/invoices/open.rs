@@ -8,7 +8,9 @@ use serde_json::json;
 use crate::{
     billing::{App, Result},
     domain::{
-        customer::{Credit, Timeline, Zone},
+        calendar::Zone,
+        clock::Timeline,
+        customer::Credit,
         event::{Actor, Event},
         id::{CustomerId, InstallmentPlanId, SubscriptionId},
         invoice::{Invoice, InvoiceStatus, Line, NextAction, subtotal},

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     billing::{App, Result},
-    domain::{customer::Timeline, payment_request::next_reminder},
+    domain::{clock::Timeline, payment_request::next_reminder},
     store,
 };
 

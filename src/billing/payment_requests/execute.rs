@@ -11,7 +11,7 @@ use super::{
 use crate::{
     billing::{App, Result, gateway_operations::catch_panic},
     domain::{
-        customer::Timeline,
+        clock::Timeline,
         payment_request::{PaymentRequest, RequestStatus},
     },
     gateway::requests::{Ask, Asked, Outstanding, Polled, Requests, Withdrawn},

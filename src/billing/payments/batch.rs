@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     billing::{App, Result, invoices::void::void_invoices},
     domain::{
-        customer::Timeline,
+        clock::Timeline,
         event::{Actor, Event},
         id::{AuthorizationId, InstallmentPlanId, InvoiceId, PaymentId, PaymentMethodId, SubscriptionId},
         invoice::{Invoice, InvoiceStatus},

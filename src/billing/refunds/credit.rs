@@ -10,7 +10,7 @@ use crate::{
         event::Actor,
         id::InvoiceId,
         money::MAX_AMOUNT_MINOR,
-        payment::{Refund, RefundStatus, RefundTo},
+        refund::{Refund, RefundStatus, RefundTo},
     },
     store,
 };

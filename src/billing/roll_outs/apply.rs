@@ -15,7 +15,8 @@ use crate::{
         subscriptions::edit::draft,
     },
     domain::{
-        customer::{Credit, Customer, Timeline},
+        clock::Timeline,
+        customer::{Credit, Customer},
         event::{Actor, Event, difference},
         id::{CustomerId, RollOutId, SubscriptionId},
         invoice::InvoiceStatus,

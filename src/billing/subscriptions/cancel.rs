@@ -2,10 +2,7 @@
 
 use serde_json::json;
 
-use super::{
-    change::When,
-    edit::{ChangePreview, SubscriptionEdit},
-};
+use super::edit::{ChangePreview, SubscriptionEdit};
 use crate::{
     billing::{App, BillingError, Result, invoices::void::void_invoices},
     domain::{
@@ -14,6 +11,7 @@ use crate::{
         subscription::{
             BilledDays,
             SubscriptionStatus::{Active, Cancelled, Parked, PastDue, Paused, Trialing},
+            When,
             change::Changed,
         },
     },

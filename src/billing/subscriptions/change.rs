@@ -12,18 +12,12 @@ use crate::{
     domain::{
         event::Actor,
         id::SubscriptionId,
-        subscription::SubscriptionStatus::{Active, Parked, PastDue, Paused, Trialing},
-        text_enum,
+        subscription::{
+            SubscriptionStatus::{Active, Parked, PastDue, Paused, Trialing},
+            When,
+        },
     },
 };
-
-text_enum! {
-    /// When a change, a pause or a cancellation takes effect.
-    pub enum When {
-        Now = "now",
-        PeriodEnd = "period_end",
-    }
-}
 
 /// PATCH: terms from the next cycle on, without any charge now. `next_bill_date` is a reschedule.
 pub async fn update(

@@ -17,7 +17,7 @@ use crate::{
         },
     },
     domain::{
-        customer::Timeline,
+        clock::Timeline,
         event::{Actor, Event},
         id::SubscriptionId,
         invoice::InvoiceStatus,

@@ -4,7 +4,6 @@ use chrono::NaiveDate;
 use serde_json::json;
 
 use super::{
-    change::When,
     edit::{ChangePreview, SubscriptionEdit},
     open_due::draft,
 };
@@ -15,6 +14,7 @@ use crate::{
         id::SubscriptionId,
         subscription::{
             SubscriptionStatus::{Active, Parked, PastDue, Paused, Trialing},
+            When,
             change::Changed,
         },
     },

@@ -2,7 +2,6 @@
 
 use chrono::NaiveDate;
 
-use super::change::When;
 use crate::{
     billing::{
         App, Result,
@@ -10,14 +9,14 @@ use crate::{
         dunning_policies,
     },
     domain::{
-        calendar::BusinessDay,
-        customer::{Metadata, Zone},
+        calendar::{BusinessDay, Zone},
+        customer::Metadata,
         frequency::Frequency,
         id::{AddOn, Discount, PaymentMethodId},
         money::Currency,
         plan::{CatchUp, Plan, WhilePastDue},
         proration::FirstPeriod,
-        subscription::{Change, Subscription},
+        subscription::{Change, Subscription, When},
     },
     store::{self, Tx},
 };

@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     billing::{App, Result, jobs::runs::Counts},
     domain::{
-        clock::{ClockStatus, TestClock},
-        customer::Timeline,
+        clock::{ClockStatus, TestClock, Timeline},
         event::Actor,
         id::ClockId,
     },

@@ -6,8 +6,7 @@ use serde_json::{Map, json};
 use crate::{
     billing::{App, BillingError, Result},
     domain::{
-        clock::{ClockStatus, Span, TestClock},
-        customer::Timeline,
+        clock::{ClockStatus, Span, TestClock, Timeline},
         event::Actor,
         id::ClockId,
     },

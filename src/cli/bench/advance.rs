@@ -25,7 +25,7 @@ use crate::{
             create::{self, Goal},
         },
     },
-    domain::{customer::Timeline, event::Actor},
+    domain::{clock::Timeline, event::Actor},
     jobs::advance,
     sandbox::Latency,
     store,

@@ -24,7 +24,7 @@ use crate::{
         measure::{self, BareClient, Rows},
     },
     domain::{
-        customer::Timeline,
+        clock::Timeline,
         event::Event,
         id::{CustomerId, InvoiceId, SubscriptionId},
         invoice::{Invoice, InvoiceStatus},

@@ -24,7 +24,7 @@ use crate::{
         App,
         measure::{self, Rows},
     },
-    domain::{customer::Timeline, id::SubscriptionId, subscription::Subscription},
+    domain::{clock::Timeline, id::SubscriptionId, subscription::Subscription},
 };
 
 /// Rows of one kind in one commit while loading.

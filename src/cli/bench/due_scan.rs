@@ -17,7 +17,7 @@ use crate::{
         App,
         measure::{self, Rows},
     },
-    domain::customer::Timeline,
+    domain::clock::Timeline,
     jobs::{JOBS, Schedule},
 };
 

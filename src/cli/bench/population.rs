@@ -9,13 +9,16 @@ use super::database::GATEWAY;
 use crate::{
     billing::{App, measure::Rows},
     domain::{
-        customer::{Customer, Metadata, PaymentMethod, Timeline, Zone},
+        calendar::Zone,
+        clock::Timeline,
+        customer::{Customer, Metadata},
         event::{Actor, Event},
         frequency::Frequency,
         id::{AddOn, InvoiceId, PaymentId},
         invoice::{Adjustment, Invoice, InvoiceStatus, Modifier, NextAction, price, subtotal},
         money::{Currency, Percentage},
-        payment::{MethodKind, Payment, PaymentStatus, Reason},
+        payment::{Payment, PaymentStatus, Reason},
+        payment_method::{MethodKind, PaymentMethod},
         proration::Share,
         subscription::{Rules, Subscription},
     },

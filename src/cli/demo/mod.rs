@@ -21,7 +21,7 @@ use crate::{
     clock::Clock,
     config::{Caps, Config, GatewayConfig, GatewayKind, Mode},
     daemon::{self, Daemon, Signals},
-    domain::{customer::Timeline, id::ClockId},
+    domain::{clock::Timeline, id::ClockId},
     sandbox::{self, SandboxServer},
     telemetry,
 };

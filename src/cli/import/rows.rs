@@ -16,7 +16,7 @@ use crate::{
         payment_methods::MethodInput,
         subscriptions::subscribe::{Start, SubscribeInput},
     },
-    domain::{customer::Zone, frequency::Frequency, money::Currency, payment::MethodKind},
+    domain::{calendar::Zone, frequency::Frequency, money::Currency, payment_method::MethodKind},
     http::input::{Amount, Faults, Input, Name, PositiveAmount, Structure, Text, Whole, body},
 };
 

@@ -4,8 +4,9 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 use super::{Subscription, SubscriptionStatus};
 use crate::domain::{
-    calendar::BusinessDay,
-    customer::{Metadata, Timeline, Zone},
+    calendar::{BusinessDay, Zone},
+    clock::Timeline,
+    customer::Metadata,
     frequency::Frequency,
     id::{CustomerId, SubscriptionId},
     money::Currency,

@@ -5,8 +5,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{BilledDays, CycleDue, Rules, Subscription, billed::clip};
 use crate::domain::{
-    calendar::BusinessDay,
-    customer::{Metadata, Zone},
+    calendar::{BusinessDay, Zone},
+    customer::Metadata,
     frequency::Frequency,
     id::{DunningPolicyId, PaymentMethodId, PlanId},
     invoice::{Line, LineKind, Modifier, price, subtotal},

@@ -14,7 +14,8 @@ use crate::{
         customers::{self, CustomerInput},
     },
     domain::{
-        customer::{Credit, Customer, Metadata, Zone},
+        calendar::Zone,
+        customer::{Credit, Customer, Metadata},
         id::{self, ClockId, CreditId, CustomerId, InvoiceId},
         money::Currency,
     },

@@ -13,7 +13,7 @@ use crate::{
         App,
         forecast::{self, Forecast, ForecastInput},
     },
-    domain::{customer::Timeline, forecast::Interval, id::ClockId, money::Currency},
+    domain::{clock::Timeline, forecast::Interval, id::ClockId, money::Currency},
     http::{body::Query, error::Problem, input::body},
 };
 

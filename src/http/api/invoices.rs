@@ -16,7 +16,8 @@ use crate::{
         id::{self, ClockId, CustomerId, InstallmentPlanId, InvoiceId, PaymentId, RefundId, SubscriptionId},
         invoice::{Invoice, InvoiceStatus, Line, NextAction},
         money::Currency,
-        payment::{DeclineClass, Refund, RefundStatus, RefundTo},
+        payment::DeclineClass,
+        refund::{Refund, RefundStatus, RefundTo},
     },
     http::{
         auth::Caller,

@@ -15,9 +15,8 @@ use crate::{
         payment_methods::{self, MethodInput, MethodPatch},
     },
     domain::{
-        customer::PaymentMethod,
         id::{self, CustomerId, PaymentMethodId},
-        payment::MethodKind,
+        payment_method::{MethodKind, PaymentMethod},
     },
     http::{
         auth::Caller,

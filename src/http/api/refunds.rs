@@ -10,7 +10,7 @@ use crate::{
     billing::{self, App, BillingError},
     domain::{
         id::{self, InvoiceId, PaymentId},
-        payment::{Refund, RefundFinding, RefundStatus, RefundTo},
+        refund::{Refund, RefundFinding, RefundStatus, RefundTo},
     },
     http::{
         auth::Caller,

@@ -18,7 +18,12 @@ use crate::{
         schedules::{self, PreviewInput},
         subscriptions::subscribe::Start,
     },
-    domain::{calendar::BusinessDay, customer::Zone, frequency::Frequency, money::Currency, proration::FirstPeriod},
+    domain::{
+        calendar::{BusinessDay, Zone},
+        frequency::Frequency,
+        money::Currency,
+        proration::FirstPeriod,
+    },
     http::{
         auth::Caller,
         body::Body,

@@ -11,13 +11,12 @@ use utoipa::openapi::{
 
 use super::{Faults, Input};
 use crate::{
-    billing::subscriptions::{change::When, unpark::Missed},
+    billing::subscriptions::unpark::Missed,
     domain::{
         api_key::Scope,
         authorization::AuthorizationStatus,
-        calendar::BusinessDay,
-        clock::ClockStatus,
-        customer::{Timeline, Zone},
+        calendar::{BusinessDay, Zone},
+        clock::{ClockStatus, Timeline},
         dispute::DisputeStatus,
         dunning::{Channel, FinalAction, LocalTime, PolicySource},
         forecast::Interval,
@@ -26,12 +25,14 @@ use crate::{
         installment_plan::{InstallmentPlanStatus, change::Spread, restore::Arrears, terms::TermUnits},
         invoice::InvoiceStatus,
         money::{Currency, MAX_AMOUNT_MINOR, Percentage},
-        payment::{Finding, MethodKind, PaymentStatus, RefundFinding, RefundStatus, RefundTo},
+        payment::{Finding, PaymentStatus},
+        payment_method::MethodKind,
         payment_request::RequestStatus,
         plan::{CatchUp, WhilePastDue},
         proration::FirstPeriod,
+        refund::{RefundFinding, RefundStatus, RefundTo},
         roll_out::{Effect, Field, Overrides, RollOutStatus},
-        subscription::SubscriptionStatus,
+        subscription::{SubscriptionStatus, When},
     },
 };
 

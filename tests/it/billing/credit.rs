@@ -9,7 +9,8 @@ use rebilld::{
         subscriptions::subscribe::{Start, SubscribeInput, subscribe},
     },
     domain::{
-        customer::{Credit, Timeline},
+        clock::Timeline,
+        customer::Credit,
         event::Actor,
         frequency::Frequency,
         invoice::{InvoiceStatus, Line, LineKind},

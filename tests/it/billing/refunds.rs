@@ -8,7 +8,7 @@ use rebilld::{
         event::Actor,
         id::{CustomerId, InvoiceId},
         invoice::{Invoice, InvoiceStatus},
-        payment::{RefundStatus, RefundTo},
+        refund::{RefundStatus, RefundTo},
         subscription::Subscription,
     },
     sandbox::Rule,
@@ -28,7 +28,7 @@ async fn billed(world: &World, credit: i64) -> (CustomerId, InvoiceId) {
         customers::give_credit(&world.app, &OPERATOR, &customer.to_string(), credit, None, "gift".into()).await.expect("given");
     }
     world.add(Subscription { duration: 1, ..world.monthly(customer, "2026-01-10").await }).await;
-    let now = world.app.now_of(rebilld::domain::customer::Timeline::Test(world.clock)).await.expect("now");
+    let now = world.app.now_of(rebilld::domain::clock::Timeline::Test(world.clock)).await.expect("now");
     world.advance(&now.max(at("2026-01-10T07:00:00Z")).to_rfc3339()).await;
     world.sandbox.sandbox().settle();
     let invoices = world.invoices().await;

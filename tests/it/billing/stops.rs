@@ -3,7 +3,7 @@
 use rebilld::{
     billing::subscriptions::{
         cancel,
-        change::{self, When},
+        change::{self},
         pause,
         terms::TermsInput,
     },
@@ -13,7 +13,7 @@ use rebilld::{
         frequency::Frequency,
         invoice::InvoiceStatus,
         plan::WhilePastDue,
-        subscription::{Subscription, SubscriptionStatus},
+        subscription::{Subscription, SubscriptionStatus, When},
     },
     sandbox::{Rule, Script},
     store,

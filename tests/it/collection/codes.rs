@@ -124,7 +124,7 @@ on_both! {
             let rule = |fault: &str, operation: &str| serde_json::from_value(serde_json::json!({ "match": { "operation": operation, "token": token }, "fault": fault, "times": 1 })).expect("a rule");
             world.sandbox.sandbox().add_fault(rule("drop_after", "charge"));
             world.sandbox.sandbox().add_fault(rule(&format!("decline:{code}"), "charge"));
-            let now = world.app.now_of(rebilld::domain::customer::Timeline::Test(world.clock)).await.expect("now").max(at("2026-01-10T06:00:00Z"));
+            let now = world.app.now_of(rebilld::domain::clock::Timeline::Test(world.clock)).await.expect("now").max(at("2026-01-10T06:00:00Z"));
             world.advance(&(now + chrono::TimeDelta::minutes(5)).to_rfc3339()).await;
             world.sandbox.sandbox().clear_faults();
         }

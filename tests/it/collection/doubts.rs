@@ -3,7 +3,7 @@
 use rebilld::{
     billing::{collection::run, gateway_operations::lookups, invoices, subscriptions::open_due::invoice_due},
     domain::{
-        customer::Timeline,
+        clock::Timeline,
         event::Actor,
         invoice::InvoiceStatus,
         money::Currency,

@@ -4,15 +4,16 @@ use chrono::{DateTime, Utc};
 use rebilld::{
     billing::{
         self, customers, payment_methods,
-        subscriptions::{cancel::cancel, change, change::When, pause, terms::TermsInput},
+        subscriptions::{cancel::cancel, change, pause, terms::TermsInput},
     },
     domain::{
         authorization::{Authorization, AuthorizationStatus as Status},
-        customer::Timeline,
+        clock::Timeline,
         event::Actor,
         id::CustomerId,
-        payment::{MethodKind, PaymentStatus},
-        subscription::{Subscription, SubscriptionStatus},
+        payment::PaymentStatus,
+        payment_method::MethodKind,
+        subscription::{Subscription, SubscriptionStatus, When},
     },
     gateway::{Charge, Mandate, ReturnOutcome, Source},
     sandbox::{Movement, Rule},

@@ -2,7 +2,7 @@
 
 use rebilld::{
     billing::{self, collection::run},
-    domain::{customer::Timeline, invoice::InvoiceStatus, payment::PaymentStatus, subscription::SubscriptionStatus},
+    domain::{clock::Timeline, invoice::InvoiceStatus, payment::PaymentStatus, subscription::SubscriptionStatus},
     sandbox::Rule,
     store,
 };

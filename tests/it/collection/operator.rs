@@ -5,7 +5,8 @@ use rebilld::{
     domain::{
         event::Actor,
         invoice::InvoiceStatus,
-        payment::{Finding, PaymentStatus, RefundStatus},
+        payment::{Finding, PaymentStatus},
+        refund::RefundStatus,
         subscription::{Subscription, SubscriptionStatus},
     },
     sandbox::Rule,
@@ -131,7 +132,7 @@ on_both! {
             let mut sub = world.monthly(customer, "2026-01-10").await;
             sub.duration = 1;
             world.add(sub).await;
-            let now = world.app.now_of(rebilld::domain::customer::Timeline::Test(world.clock)).await.expect("now").max(at("2026-01-10T06:00:00Z"));
+            let now = world.app.now_of(rebilld::domain::clock::Timeline::Test(world.clock)).await.expect("now").max(at("2026-01-10T06:00:00Z"));
             world.advance(&(now + chrono::TimeDelta::hours(1)).to_rfc3339()).await;
             world.sandbox.sandbox().clear_faults();
             let parked = world.payments().await.into_iter().find(|payment| payment.status == PaymentStatus::Parked).expect("parked");

@@ -3,12 +3,12 @@
 use rebilld::{
     billing::{self, dunning_policies::PolicyInput},
     domain::{
-        customer::PaymentMethod,
         dunning::{ByClass, Channel, FinalAction, Override, Policy, Step},
         event::Actor,
         id::{CustomerId, DunningPolicyId},
         invoice::InvoiceStatus,
-        payment::{DeclineClass, MethodKind, PaymentStatus},
+        payment::{DeclineClass, PaymentStatus},
+        payment_method::{MethodKind, PaymentMethod},
         subscription::{Subscription, SubscriptionStatus},
     },
     sandbox::Script,
@@ -307,7 +307,7 @@ on_both! {
         let sub = world.monthly(customer, "2026-01-10").await;
         let sub = world.add(sub).await;
         world.advance("2026-01-10T07:00:00Z").await;
-        billing::subscriptions::cancel::cancel(&world.app, &Actor::System, sub.id, billing::subscriptions::change::When::Now, false, false).await.expect("cancelled");
+        billing::subscriptions::cancel::cancel(&world.app, &Actor::System, sub.id, rebilld::domain::subscription::When::Now, false, false).await.expect("cancelled");
         world.advance("2026-03-01T00:00:00Z").await;
         let invoice = world.invoices().await.remove(0);
         assert_eq!((invoice.amount_paid, invoice.next_attempt_at, world.payments().await.len()), (500, None, 1));

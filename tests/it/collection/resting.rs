@@ -12,7 +12,7 @@ use rebilld::{
     clock::Clock,
     config::Config,
     domain::{
-        customer::Timeline,
+        clock::Timeline,
         event::Actor,
         invoice::{Invoice, InvoiceStatus},
         payment::PaymentStatus,

@@ -1,14 +1,11 @@
 //! Reservations that end otherwise than they should: not given free, taken by somebody else, late, or made twice.
 
 use rebilld::{
-    billing::{
-        self, authorizations,
-        subscriptions::{cancel::cancel, change::When},
-    },
+    billing::{self, authorizations, subscriptions::cancel::cancel},
     domain::{
         authorization::{Authorization, AuthorizationStatus as Status},
-        customer::Timeline,
-        subscription::SubscriptionStatus,
+        clock::Timeline,
+        subscription::{SubscriptionStatus, When},
     },
     store,
 };

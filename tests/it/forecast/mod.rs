@@ -13,7 +13,7 @@ use rebilld::{
     },
     domain::{
         calendar::{BusinessDay, local_date},
-        customer::Timeline,
+        clock::Timeline,
         event::Actor,
         forecast::Interval,
         frequency::Frequency,

@@ -16,9 +16,7 @@ use rebilld::{
         forecast::{ForecastInput, forecast},
         subscriptions::subscribe::{Start, SubscribeInput, subscribe},
     },
-    domain::{
-        customer::Timeline, event::Actor, forecast::Interval, frequency::Frequency, id::CustomerId, payment::PaymentStatus,
-    },
+    domain::{clock::Timeline, event::Actor, forecast::Interval, frequency::Frequency, id::CustomerId, payment::PaymentStatus},
     store::{self, tables},
 };
 use tempfile::TempDir;

@@ -1,6 +1,6 @@
 //! `/v1/gateways`: what an operator sees of a gateway and does about it, and what nobody sees.
 
-use rebilld::domain::{breaker::CallResult, customer::Timeline, id::Payment};
+use rebilld::domain::{breaker::CallResult, clock::Timeline, id::Payment};
 use serde_json::json;
 
 use super::{TestServer, on_both};

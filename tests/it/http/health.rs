@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use rebilld::{
     billing::{self, invariants},
-    domain::{customer::Timeline, event::Actor},
+    domain::{clock::Timeline, event::Actor},
     jobs::JOBS,
     store::health,
 };

@@ -4,11 +4,7 @@ use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt};
 
 use rebilld::{
     domain::{
-        clock::TestClock,
-        customer::{Customer, PaymentMethod},
-        event::Event,
-        invoice::Invoice,
-        payment::Payment,
+        clock::TestClock, customer::Customer, event::Event, invoice::Invoice, payment::Payment, payment_method::PaymentMethod,
         subscription::Subscription,
     },
     store::{

@@ -13,11 +13,12 @@ use rebilld::{
         plans,
     },
     domain::{
-        customer::{Customer, PaymentMethod},
+        customer::Customer,
         event::Actor,
         forecast::Interval,
         frequency::Frequency,
         id::{AddOn, Discount},
+        payment_method::PaymentMethod,
         subscription::Subscription,
     },
 };

@@ -4,7 +4,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rebilld::{
     billing::{self, collection::run, installment_plans::open_due},
     domain::{
-        customer::Timeline,
+        clock::Timeline,
         installment_plan::{
             InstallmentPlanStatus::{Cancelled, Paid},
             change::Spread,

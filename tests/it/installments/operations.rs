@@ -8,13 +8,13 @@ use rebilld::{
         payment_methods::{self, MethodInput},
     },
     domain::{
-        customer::Timeline,
+        clock::Timeline,
         installment_plan::{
             InstallmentPlanStatus::{Cancelled, Defaulted, Open, Paid},
             change::Spread,
         },
         invoice::InvoiceStatus,
-        payment::MethodKind,
+        payment_method::MethodKind,
     },
     sandbox::Script,
 };

@@ -12,7 +12,7 @@ use rebilld::{
     },
     config::Config,
     domain::{
-        customer::Timeline,
+        clock::Timeline,
         event::Actor,
         id::{InvoiceId, PaymentRequestId},
         invoice::InvoiceStatus,

@@ -9,12 +9,13 @@ use chrono::{Days, TimeDelta};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rebilld::{
     domain::{
-        customer::{Customer, Metadata, PaymentMethod, Timeline},
+        clock::Timeline,
+        customer::{Customer, Metadata},
         dunning::Postponement,
         frequency::Frequency,
         invoice::Invoice,
         money::Currency,
-        payment::MethodKind,
+        payment_method::{MethodKind, PaymentMethod},
         subscription::Subscription,
     },
     store,

@@ -14,7 +14,7 @@ use rebilld::{
     billing::{App, collection::run, gateway_operations::lookups, subscriptions::open_due::invoice_due},
     clock::Clock,
     config::Config,
-    domain::{customer::Timeline, payment::Outcome},
+    domain::{clock::Timeline, payment::Outcome},
     gateway::{
         Capabilities, Charge, Configured, Found, Gateway, Gateways, Return, ReturnFound, ReturnOutcome, Sent,
         requests::{Ask, Asked, Outstanding, Polled, Requests, Withdrawn},

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rebilld::{
     billing::{authorizations, collection::run, gateway_operations::lookups, subscriptions::open_due::invoice_due},
-    domain::{customer::Timeline, subscription::Subscription},
+    domain::{clock::Timeline, subscription::Subscription},
     sandbox::Movement,
     store,
 };

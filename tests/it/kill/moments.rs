@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rebilld::{
-    billing::subscriptions::{cancel::cancel, change::When},
-    domain::{event::Actor, payment::PaymentStatus},
+    billing::subscriptions::cancel::cancel,
+    domain::{event::Actor, payment::PaymentStatus, subscription::When},
     sandbox::Rule,
 };
 use serde_json::json;

@@ -5,17 +5,12 @@ use std::{sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rebilld::{
-    billing::{
-        self, App,
-        collection::run,
-        gateway_operations::lookups,
-        jobs::runs::Counts,
-        subscriptions::{cancel::cancel, change::When},
-    },
+    billing::{self, App, collection::run, gateway_operations::lookups, jobs::runs::Counts, subscriptions::cancel::cancel},
     domain::{
-        customer::Timeline,
+        clock::Timeline,
         event::Actor,
         payment::{Outcome, Payment, PaymentStatus},
+        subscription::When,
     },
     gateway::{Charge, Mandate, Source},
     jobs, store,

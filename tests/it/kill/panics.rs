@@ -12,11 +12,11 @@ use rebilld::{
         subscriptions::open_due::invoice_due,
     },
     domain::{
-        customer::Timeline,
+        clock::Timeline,
         event::Actor,
         id::InvoiceId,
-        payment::{Refund, RefundStatus},
         payment_request::RequestStatus,
+        refund::{Refund, RefundStatus},
     },
 };
 

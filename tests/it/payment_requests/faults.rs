@@ -2,7 +2,7 @@
 
 use rebilld::{
     billing::{self, collection::run},
-    domain::{customer::Timeline, invoice::InvoiceStatus, payment_request::RequestStatus},
+    domain::{clock::Timeline, invoice::InvoiceStatus, payment_request::RequestStatus},
     store,
 };
 

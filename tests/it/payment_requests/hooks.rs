@@ -93,7 +93,7 @@ on_both! {
         let door = Reachable::open(world).await;
         let world = &door.world;
         asked_once(world, &["EMAIL"]).await;
-        let timeline = rebilld::domain::customer::Timeline::Test(world.clock);
+        let timeline = rebilld::domain::clock::Timeline::Test(world.clock);
         let now = at("2026-01-10T06:00:00Z");
         rebilld::billing::subscriptions::open_due::invoice_due(&world.app, timeline, now).await.expect("opened");
         rebilld::billing::collection::run::collect_due(&world.app, timeline, now).await.expect("recorded");

@@ -1,13 +1,13 @@
 //! What becomes of a request that nobody pays: reminders, expiry, the next step, the end; and of one that is not wanted any more.
 
 use rebilld::{
-    billing::{self, subscriptions::change::When},
+    billing::{self},
     domain::{
         dunning::FinalAction,
         event::Actor,
         invoice::InvoiceStatus,
         payment_request::{RequestStatus, Role},
-        subscription::SubscriptionStatus,
+        subscription::{SubscriptionStatus, When},
     },
     store,
 };

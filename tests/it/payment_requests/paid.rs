@@ -3,10 +3,7 @@
 use rebilld::{
     billing,
     domain::{
-        event::Actor,
-        invoice::InvoiceStatus,
-        payment::{MethodKind, PaymentStatus},
-        payment_request::RequestStatus,
+        event::Actor, invoice::InvoiceStatus, payment::PaymentStatus, payment_method::MethodKind, payment_request::RequestStatus,
         subscription::SubscriptionStatus,
     },
     sandbox::Pay,

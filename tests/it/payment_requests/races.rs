@@ -3,10 +3,7 @@
 use rebilld::{
     billing::{self, collection::run},
     domain::{
-        customer::Timeline,
-        event::Actor,
-        invoice::InvoiceStatus,
-        payment::{MethodKind, PaymentStatus},
+        clock::Timeline, event::Actor, invoice::InvoiceStatus, payment::PaymentStatus, payment_method::MethodKind,
         payment_request::RequestStatus,
     },
     sandbox::Pay,

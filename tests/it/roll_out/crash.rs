@@ -6,7 +6,7 @@ use rebilld::{
     billing::{App, BillingError, roll_outs},
     config::Config,
     domain::{
-        customer::Timeline,
+        clock::Timeline,
         event::Actor,
         id::PlanId,
         roll_out::{Effect, EntryType, RollOut, RollOutStatus},
@@ -126,7 +126,7 @@ on_both! {
         let [dearer, gone] = [&crowd[20], &crowd[30]].map(|subscription| subscription.id);
         let terms = rebilld::billing::subscriptions::terms::TermsInput { amount: Some(42), ..Default::default() };
         rebilld::billing::subscriptions::change::update(&app, &Actor::System, dearer, None, None, terms, false).await.expect("changed");
-        let now_at_once = rebilld::billing::subscriptions::change::When::Now;
+        let now_at_once = rebilld::domain::subscription::When::Now;
         rebilld::billing::subscriptions::cancel::cancel(&app, &Actor::System, gone, now_at_once, false, false).await.expect("cancelled");
         let changed = roll_outs::work(&app).await.expect("worked");
         assert_eq!(changed, CROWD - 6 - 2);

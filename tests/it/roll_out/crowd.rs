@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use rebilld::{
     billing::roll_outs,
     domain::{
-        customer::Timeline,
+        clock::Timeline,
         event::Actor,
         roll_out::{Effect, EntryType, RollOutStatus},
         subscription::Subscription,

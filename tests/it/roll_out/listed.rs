@@ -7,26 +7,20 @@ use crate::world::*;
 use rebilld::{
     billing::{
         App,
-        roll_out::{self, SubscriptionLine},
-        subscriptions::{
-            cancel::cancel,
-            change::{When, change},
-            open_due::invoice_due,
-            pause::pause,
-            terms::TermsInput,
-        },
+        roll_outs::{self, SubscriptionLine},
+        subscriptions::{cancel::cancel, change::change, open_due::invoice_due, pause::pause, terms::TermsInput},
     },
     clock::Clock,
     domain::{
-        clock::TestClock,
-        customer::{Customer, Timeline},
+        clock::{TestClock, Timeline},
+        customer::Customer,
         event::Actor,
         frequency::Frequency,
         id::{CustomerId, SubscriptionId},
         invoice::Invoice,
         plan::Plan,
         roll_out::{Effect, EntryType, Reason, RollOutStatus, Verdict},
-        subscription::{Subscription, SubscriptionStatus},
+        subscription::{Subscription, SubscriptionStatus, When},
     },
     store::{self, Db},
 };

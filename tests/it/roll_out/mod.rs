@@ -10,7 +10,7 @@ use rebilld::{
     billing::{
         App,
         plans::{self, PlanInput},
-        roll_out::{self, Listed, SubscriptionLine, Totals},
+        roll_outs::{self, Listed, SubscriptionLine, Totals},
     },
     domain::{
         event::Actor,

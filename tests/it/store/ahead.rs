@@ -3,7 +3,8 @@
 use rebilld::{
     domain::{
         calendar::BusinessDay,
-        customer::{Customer, Timeline},
+        clock::Timeline,
+        customer::Customer,
         installment_plan::{Installment, InstallmentPlan, InstallmentPlanStatus, InstallmentSchedule, InstallmentStatus},
         invoice::{Invoice, InvoiceStatus},
         payment::{Payment, PaymentStatus},

@@ -3,9 +3,11 @@
 use rebilld::{
     domain::{
         authorization::{Authorization, AuthorizationStatus as Status},
-        customer::{Customer, PaymentMethod, Timeline},
+        clock::Timeline,
+        customer::Customer,
         invoice::{Invoice, InvoiceStatus},
-        payment::RefundStatus,
+        payment_method::PaymentMethod,
+        refund::RefundStatus,
         subscription::Subscription,
     },
     store::{self, Error, Tx, authorizations::Standing},
@@ -164,7 +166,7 @@ on_both! {
         let ada = samples::customer();
         let invoice = samples::invoice(ada.id);
         let payment = samples::payment(&invoice);
-        let refund = rebilld::domain::payment::Refund { status: RefundStatus::Parked, ..samples::refund(payment.id, invoice.id) };
+        let refund = rebilld::domain::refund::Refund { status: RefundStatus::Parked, ..samples::refund(payment.id, invoice.id) };
         ground.write(async |tx: &mut Tx| {
             store::customers::insert(tx, &ada).await?;
             store::invoices::insert(tx, std::slice::from_ref(&invoice)).await?;

@@ -2,12 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use rebilld::{
-    domain::{
-        authorization::Authorization,
-        customer::Timeline,
-        payment::{Payment, Refund},
-        payment_request::PaymentRequest,
-    },
+    domain::{authorization::Authorization, clock::Timeline, payment::Payment, payment_request::PaymentRequest, refund::Refund},
     store::{self, Tx},
 };
 

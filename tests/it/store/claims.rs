@@ -8,10 +8,11 @@ use std::{
 
 use rebilld::{
     domain::{
-        clock::{ClockStatus, TestClock},
-        customer::{Customer, Timeline},
+        clock::{ClockStatus, TestClock, Timeline},
+        customer::Customer,
         invoice::Invoice,
-        payment::{Payment, PaymentStatus, Refund, RefundStatus},
+        payment::{Payment, PaymentStatus},
+        refund::{Refund, RefundStatus},
         subscription::Subscription,
     },
     store::{self, Db, Tx},

@@ -5,7 +5,8 @@ use std::fs;
 use rebilld::{
     domain::{
         id::{AddOn, Discount},
-        payment::{Payment, PaymentStatus, Refund, RefundStatus},
+        payment::{Payment, PaymentStatus},
+        refund::{Refund, RefundStatus},
     },
     store::{self, Error, Tx},
 };

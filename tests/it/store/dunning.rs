@@ -3,10 +3,11 @@
 use chrono::TimeDelta;
 use rebilld::{
     domain::{
-        customer::{PaymentMethod, Timeline},
+        clock::Timeline,
         dunning::Policy,
         installment_plan::InstallmentPlan,
         payment::{DeclineClass, Payment, PaymentStatus},
+        payment_method::PaymentMethod,
         plan::Plan,
         subscription::{Subscription, SubscriptionStatus},
     },

@@ -2,10 +2,12 @@
 
 use rebilld::{
     domain::{
-        customer::{Customer, PaymentMethod, Timeline},
+        clock::Timeline,
+        customer::Customer,
         dunning::Postponement,
         invoice::{Invoice, NextAction},
         payment::{Payment, PaymentStatus},
+        payment_method::PaymentMethod,
     },
     store::{self, Error, Tx, gateways::GatewayPause},
 };

@@ -2,7 +2,7 @@
 
 use rebilld::{
     domain::{
-        customer::Timeline,
+        clock::Timeline,
         installment_plan::{Installment, InstallmentPlan, InstallmentSchedule, InstallmentStatus},
         invoice::{Invoice, InvoiceStatus},
     },

@@ -5,8 +5,9 @@ use rebilld::{
         authorization::Authorization,
         customer::Customer,
         invoice::Invoice,
-        payment::{Payment, PaymentStatus, Refund, RefundStatus},
+        payment::{Payment, PaymentStatus},
         payment_request::{PaymentRequest, RequestStatus},
+        refund::{Refund, RefundStatus},
         subscription::Subscription,
     },
     store::{

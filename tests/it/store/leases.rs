@@ -2,10 +2,10 @@
 
 use rebilld::{
     domain::{
-        clock::{ClockStatus, TestClock},
-        customer::Timeline,
+        clock::{ClockStatus, TestClock, Timeline},
         invoice::Invoice,
-        payment::{Payment, PaymentStatus, Refund, RefundStatus},
+        payment::{Payment, PaymentStatus},
+        refund::{Refund, RefundStatus},
     },
     store::{self, Tx},
 };

@@ -3,10 +3,13 @@
 use chrono::Duration;
 use rebilld::{
     domain::{
-        customer::{Customer, PaymentMethod, Timeline},
+        clock::Timeline,
+        customer::Customer,
         id::{Id, RunId, SubscriptionId},
         invoice::{Invoice, InvoiceStatus},
-        payment::{MethodKind, Payment, PaymentStatus, Refund, RefundStatus},
+        payment::{Payment, PaymentStatus},
+        payment_method::{MethodKind, PaymentMethod},
+        refund::{Refund, RefundStatus},
         subscription::{Subscription, SubscriptionStatus},
     },
     store::{self, Tx, health::Finding, idempotency::Kept, runs::JobRun},

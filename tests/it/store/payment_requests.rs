@@ -2,10 +2,13 @@
 
 use rebilld::{
     domain::{
-        customer::{Customer, PaymentMethod, Timeline},
+        clock::Timeline,
+        customer::Customer,
         invoice::{Invoice, InvoiceStatus},
-        payment::{Payment, PaymentStatus, Refund, RefundStatus},
+        payment::{Payment, PaymentStatus},
+        payment_method::PaymentMethod,
         payment_request::{Ending, PaymentRequest, RequestStatus, Role},
+        refund::{Refund, RefundStatus},
     },
     store::{self, Tx, health::Finding},
 };
@@ -166,14 +169,14 @@ on_both! {
         let invoices = [samples::invoice(ada.id), samples::invoice(ada.id), Invoice { status: InvoiceStatus::Void, ..samples::invoice(bob.id) }];
         let by = |i: usize, gateway: &str| Payment { status: PaymentStatus::Declined, gateway: gateway.into(), ..samples::payment(&invoices[i]) };
         let asks = |of: &Customer, priority, is_default| PaymentMethod {
-            kind: rebilld::domain::payment::MethodKind::PaymentRequest,
+            kind: rebilld::domain::payment_method::MethodKind::PaymentRequest,
             customer_token: None,
             channels: vec!["EMAIL".into()],
             priority,
             is_default,
             ..samples::method(of.id)
         };
-        let methods = [asks(&ada, 2, false), asks(&ada, 1, false), PaymentMethod { kind: rebilld::domain::payment::MethodKind::VaultToken, customer_token: Some("t".into()), ..samples::method(ada.id) }, asks(&bob, 0, true)];
+        let methods = [asks(&ada, 2, false), asks(&ada, 1, false), PaymentMethod { kind: rebilld::domain::payment_method::MethodKind::VaultToken, customer_token: Some("t".into()), ..samples::method(ada.id) }, asks(&bob, 0, true)];
         ground.write(async |tx: &mut Tx| {
             store::customers::insert(tx, &ada).await?;
             store::customers::insert(tx, &bob).await?;

@@ -6,8 +6,10 @@ use rebilld::{
     domain::{
         api_key::{ApiKey, Scope},
         catalog::Entry,
-        customer::{Customer, PaymentMethod, Timeline},
+        clock::Timeline,
+        customer::Customer,
         id::{AddOn, Discount},
+        payment_method::PaymentMethod,
         plan::Plan,
         subscription::{Subscription, SubscriptionStatus},
     },

@@ -107,7 +107,7 @@ async fn fill(ground: &TestDatabase) {
         .iter()
         .map(|payment| {
             let mut refund = samples::refund(payment.id, payment.invoice_id);
-            refund.status = rebilld::domain::payment::RefundStatus::Succeeded;
+            refund.status = rebilld::domain::refund::RefundStatus::Succeeded;
             refund
         })
         .collect();
@@ -151,7 +151,7 @@ async fn fill(ground: &TestDatabase) {
     ground.run(keys).await.expect("keys");
     ground.run("analyze").await.expect("analyzed");
     // A store function, once: the statements below are the ones it runs.
-    assert_eq!(store::payments::undecided(&ground.db, rebilld::domain::customer::Timeline::Wall).await.expect("count"), 100);
+    assert_eq!(store::payments::undecided(&ground.db, rebilld::domain::clock::Timeline::Wall).await.expect("count"), 100);
 }
 
 /// Every statement written in the store, with its place.

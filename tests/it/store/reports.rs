@@ -2,7 +2,7 @@
 
 use rebilld::{
     domain::{
-        customer::Timeline,
+        clock::Timeline,
         event::Event,
         invoice::{Invoice, InvoiceStatus},
         money::Currency,

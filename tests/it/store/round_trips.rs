@@ -4,14 +4,13 @@ use std::{collections::BTreeSet, fmt::Debug};
 
 use rebilld::{
     domain::{
-        clock::TestClock,
-        customer::Timeline,
+        clock::{TestClock, Timeline},
         event::Event,
         id::{AddOn, Discount},
         installment_plan::{Installment, InstallmentPlan, InstallmentPlanStatus, InstallmentStatus},
         invoice::{Adjustment, Invoice},
-        payment::{Refund, RefundStatus, RefundTo},
         payment_request::PaymentRequest,
+        refund::{Refund, RefundStatus, RefundTo},
         subscription::{Subscription, SubscriptionStatus},
     },
     store::{
@@ -80,7 +79,7 @@ on_both! {
         kept(ground, vec![ada.clone(), bob.clone()]).await;
         kept(ground, vec![samples::credit(ada.id), samples::full_credit(bob.id)]).await;
         let mut prior = samples::method(ada.id);
-        prior.kind = rebilld::domain::payment::MethodKind::PriorTransaction;
+        prior.kind = rebilld::domain::payment_method::MethodKind::PriorTransaction;
         prior.transaction_id = Some(samples::hard());
         kept(ground, vec![samples::method(ada.id), samples::full_method(bob.id), prior]).await;
         let mut parked = samples::subscription(ada.id);
@@ -161,7 +160,7 @@ on_both! {
             row.status = *status;
             ground.write(async |tx: &mut Tx| store::payments::insert(tx, std::slice::from_ref(&row)).await).await;
             assert_eq!(store::payments::get(&ground.db, row.id).await.expect("read"), Some(row.clone()));
-            for status in rebilld::domain::payment::RefundStatus::ALL {
+            for status in rebilld::domain::refund::RefundStatus::ALL {
                 let mut refund = samples::refund(row.id, invoice.id);
                 refund.status = *status;
                 ground.write(async |tx: &mut Tx| store::refunds::insert(tx, refund.clone()).await).await;

@@ -1,7 +1,7 @@
 //! Finding rows: pages by cursor, what is due and when the next thing will be.
 
 use rebilld::{
-    domain::{customer::Timeline, event::Event, id::EventId, invoice::Invoice, subscription::Subscription},
+    domain::{clock::Timeline, event::Event, id::EventId, invoice::Invoice, subscription::Subscription},
     store::{
         self, Tx,
         page::{self, Cursor, Request},

@@ -12,11 +12,12 @@ use crate::{
         payment_requests::{Plan, channels_for, draft, event, may_ask},
     },
     domain::{
-        customer::{Customer, PaymentMethod},
+        customer::Customer,
         event::{Actor, Event},
         id::InvoiceId,
         invoice::{Invoice, InvoiceStatus, NextAction},
         payment::Payment,
+        payment_method::PaymentMethod,
         payment_request::{PaymentRequest, RequestStatus, Role},
     },
     gateway::Configured,

@@ -6,7 +6,7 @@ use super::SettlementBatch;
 use crate::{
     billing::gateways,
     domain::{
-        customer::Timeline,
+        clock::Timeline,
         dunning::Postponement,
         id::InvoiceId,
         invoice::{InvoiceStatus, NextAction},

@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 use crate::{
     billing::installment_plans::Overview,
     domain::{
-        calendar::BusinessDay,
-        customer::{Metadata, Zone},
+        calendar::{BusinessDay, Zone},
+        customer::Metadata,
         frequency::Frequency,
         id::{ClockId, DunningPolicyId, InstallmentPlanId, InvoiceId, PaymentMethodId},
         installment_plan::{Installment, InstallmentPlanStatus, InstallmentStatus},

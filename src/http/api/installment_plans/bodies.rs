@@ -8,8 +8,8 @@ use crate::{
         create::{DownPayment, PlanInput},
     },
     domain::{
-        calendar::BusinessDay,
-        customer::{Metadata, Zone},
+        calendar::{BusinessDay, Zone},
+        customer::Metadata,
         frequency::Frequency,
         id::{ClockId, CustomerId, PaymentMethodId},
         installment_plan::{InstallmentPlanStatus, change::Spread, restore::Arrears, shift::MAX_CYCLES, terms::TermUnits},

@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 use crate::{
     billing::subscriptions::edit::ChangePreview,
     domain::{
-        calendar::BusinessDay,
-        customer::{Metadata, Zone},
+        calendar::{BusinessDay, Zone},
+        customer::Metadata,
         frequency::Frequency,
         id::{ClockId, CustomerId, DunningPolicyId, PaymentMethodId, PlanId, SubscriptionId},
         invoice::{Line, total_of},

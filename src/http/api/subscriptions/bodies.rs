@@ -6,20 +6,19 @@ use utoipa::openapi::{RefOr, Schema};
 
 use crate::{
     billing::subscriptions::{
-        change::When,
         subscribe::{Start, SubscribeInput},
         terms::{FixedTerms, TermsInput},
         unpark::Missed,
     },
     domain::{
-        calendar::BusinessDay,
-        customer::{Metadata, Zone},
+        calendar::{BusinessDay, Zone},
+        customer::Metadata,
         frequency::Frequency,
         id::{CustomerId, PaymentMethodId, PlanId},
         money::Currency,
         plan::{CatchUp, WhilePastDue},
         proration::FirstPeriod,
-        subscription::SubscriptionStatus,
+        subscription::{SubscriptionStatus, When},
     },
     http::{
         api::catalog::{ModifierBody, modifiers},

@@ -2,13 +2,14 @@
 
 use rebilld::domain::{
     authorization::{Authorization, AuthorizationStatus},
-    customer::Timeline,
+    clock::Timeline,
     dispute::{Dispute, DisputeStatus},
     frequency::Frequency,
     id::{AuthorizationId, CustomerId, PaymentRequestId},
     invoice::Invoice,
     money::Currency,
-    payment::{DeclineClass, MethodKind, Payment},
+    payment::{DeclineClass, Payment},
+    payment_method::MethodKind,
     payment_request::{Ending, PaymentRequest, RequestStatus, Role},
     subscription::Subscription,
 };

@@ -2,7 +2,8 @@
 
 use rebilld::domain::{
     calendar::BusinessDay,
-    customer::{Metadata, Timeline},
+    clock::Timeline,
+    customer::Metadata,
     frequency::Frequency,
     id::{CustomerId, InstallmentPlanId},
     installment_plan::{Installment, InstallmentPlan, InstallmentPlanStatus, InstallmentStatus},

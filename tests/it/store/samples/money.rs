@@ -2,13 +2,15 @@
 
 use rebilld::{
     domain::{
-        customer::Timeline,
+        clock::Timeline,
         dunning::Postponement,
         event::Event,
         id::{CustomerId, InvoiceId, PaymentId},
         invoice::{Invoice, InvoiceStatus, Line, LineKind, NextAction},
         money::Currency,
-        payment::{DeclineClass, MethodKind, Payment, PaymentStatus, Reason, Refund, RefundStatus, RefundTo},
+        payment::{DeclineClass, Payment, PaymentStatus, Reason},
+        payment_method::MethodKind,
+        refund::{Refund, RefundStatus, RefundTo},
         roll_out::{self, Effect, EntryType, Field, LeftAlone, Options, Overrides, RollOut, RollOutStatus, Versions},
         subscription::Subscription,
     },

@@ -107,7 +107,7 @@ async fn look(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<Batch
         return Ok(Batch::default());
     }
     let known = Known::read(app, &mut tx, timeline, &due).await?;
-    let mut holds = Admissions::read(app, &mut tx, timeline, now).await?;
+    let mut admissions = Admissions::read(app, &mut tx, timeline, now).await?;
     let targets: Vec<Target> = known.credentials.values().map(target).collect();
     let accepted = SuccessTally::default();
     let mut credentials = Credentials::of(app, &mut tx, timeline, now, &targets, &accepted).await?;
@@ -126,7 +126,7 @@ async fn look(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<Batch
             Decision::Authorize { cycle, amount, bill_at } => {
                 if let Some(credential) = known.credentials.get(&subscription.id) {
                     // On the bill date at the latest the charge comes, if it still can.
-                    let wait = holds.until(&credential.gateway).or_else(|| match credentials.charge(target(credential)) {
+                    let wait = admissions.until(&credential.gateway).or_else(|| match credentials.charge(target(credential)) {
                         Allowance::Now => None,
                         Allowance::Blocked => Some(now + BEHIND),
                         Allowance::At(until) => Some(until),
@@ -135,7 +135,7 @@ async fn look(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<Batch
                         subscription.authorize_at = wait.filter(|until| *until < bill_at);
                         continue;
                     }
-                    holds.take(&credential.gateway);
+                    admissions.take(&credential.gateway);
                     let authorization = anew(app, subscription, credential, (cycle, amount, bill_at), now);
                     events.push(event(app, &authorization, now, "authorization.created", json!({})));
                     batch.authorize.push(authorization);

@@ -3,6 +3,8 @@
 
 use std::ops::RangeInclusive;
 
+use chrono::NaiveDate;
+
 use super::{BillingError, FieldError, Result};
 use crate::{
     domain::{
@@ -52,6 +54,16 @@ impl Checks {
     }
 
     /// Minor units.
+    /// A date to which the next charge may be moved.
+    pub fn next_bill_date(&mut self, date: NaiveDate, today: NaiveDate, ends_on: Option<NaiveDate>) {
+        if date < today {
+            self.fault("next_bill_date", format!("lies before today, {today}"));
+        }
+        if let Some(end) = ends_on.filter(|&end| date >= end) {
+            self.fault("next_bill_date", format!("must be before ends_on, {end}"));
+        }
+    }
+
     pub fn amount(&mut self, field: &str, minor: i64) {
         self.within(field, minor, 0..=MAX_AMOUNT_MINOR);
     }

@@ -1,6 +1,7 @@
 //! Gateway operations: what every call to a gateway has in common, whatever it is about.
 
 pub mod lookups;
+pub mod recover;
 
 use std::{fmt::Display, panic::AssertUnwindSafe};
 

@@ -3,9 +3,14 @@
 pub mod cancel;
 pub mod change;
 pub mod edit;
+pub mod keep;
 pub mod open_due;
 pub mod pause;
+pub mod reschedule;
+pub mod resume;
 pub mod retry;
+pub mod skip;
 pub mod subscribe;
 pub mod terms;
 pub mod unpark;
+pub mod update;

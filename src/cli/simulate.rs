@@ -23,7 +23,7 @@ use crate::{
     config::{Config, GatewayConfig, GatewayKind, Mode},
     daemon::{self, Signals},
     domain::{clock::Timeline, money::Percentage},
-    jobs::rehearsal,
+    jobs::simulate,
     sandbox::{self, Anyone, SandboxServer},
     store::{self, Db},
     telemetry,
@@ -154,7 +154,7 @@ fn replace_gateways(config: &mut Config, sandbox: &SandboxServer) {
 
 async fn show(app: &Arc<App>, sandbox: &SandboxServer, from: DateTime<Utc>, until: DateTime<Utc>) -> anyhow::Result<ExitCode> {
     let mut progress = Progress::new(from.date_naive(), until.date_naive());
-    rehearsal::rehearse(app, until, |now, counts| progress.arrived(now, counts)).await?;
+    simulate::simulate(app, until, |now, counts| progress.arrived(now, counts)).await?;
     progress.done();
 
     let mut months = Vec::new();

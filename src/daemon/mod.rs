@@ -24,9 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     billing::{
-        App, api_keys,
-        collection::run,
-        dunning_policies,
+        App, api_keys, dunning_policies,
+        gateway_operations::recover,
         jobs::instances::{self, Presence},
     },
     clock::Clock,
@@ -113,7 +112,7 @@ async fn serve(app: Arc<App>, listener: TcpListener) -> anyhow::Result<Daemon> {
     // First: recovery looks for the claims of this instance's previous run.
     let presence = instances::arrive(&app).await?;
     // In steps, so that no transaction locks the rows of many payments for long.
-    while run::recover(&app, true).await? > 0 {}
+    while recover::recover(&app, true).await? > 0 {}
     api_keys::bootstrap(&app).await?;
     for change in dunning_policies::configure(&app, &app.config).await? {
         tracing::info!("dunning policy {change}");

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::mpsc, time::Duration};
 
 use sd_notify::NotifyState;
 
-use crate::jobs::cron::Pulses;
+use crate::jobs::pulse::Pulses;
 
 /// How long a message to systemd may take.
 const NOTIFY_TIMEOUT: Duration = Duration::from_secs(1);

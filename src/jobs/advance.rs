@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
-use super::{JOBS, Ran, cron::Pulse, did_something};
+use super::{JOBS, Ran, did_something, pulse::Pulse};
 use crate::{
     billing::{self, App, Result, jobs::runs::Counts},
     domain::clock::{TestClock, Timeline},
@@ -92,7 +92,7 @@ async fn drain(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>) -> Result
         let authorizing = store::authorizations::undecided(&app.db, timeline).await? > 0;
         if authorizing || store::payments::undecided(&app.db, timeline).await? > 0 {
             busy = true;
-            billing::collection::run::recover(app, false).await?;
+            billing::gateway_operations::recover::recover(app, false).await?;
             let asked = billing::gateway_operations::lookups::look_up_payments(app, Some(timeline)).await?;
             if asked + billing::authorizations::look_up(app, Some(timeline)).await? == 0 {
                 let next = billing::gateway_operations::lookups::next_lookup_in(app, timeline).await?;

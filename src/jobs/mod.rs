@@ -16,7 +16,10 @@ use crate::{
 pub mod advance;
 pub mod cron;
 pub mod occurrences;
-pub mod rehearsal;
+pub mod pulse;
+mod run;
+pub mod simulate;
+mod tick;
 
 type Work<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
@@ -84,7 +87,7 @@ pub const JOBS: &[Job] = &[
         ring: |wakeups| &wakeups.bill,
         run: |app, timeline, now| {
             Box::pin(async move {
-                let opened = billing::subscriptions::open_due::invoice_due(app, timeline, now).await?;
+                let opened = billing::subscriptions::open_due::open_due(app, timeline, now).await?;
                 let installments = billing::installment_plans::open_due::open_due(app, timeline, now).await?;
                 if opened.cycles > 0 || installments > 0 {
                     app.wakeups.collect.notify_one();
@@ -161,7 +164,7 @@ pub const JOBS: &[Job] = &[
         ring: |wakeups| &wakeups.look_up,
         run: |app, _, _| {
             Box::pin(async move {
-                let freed = billing::collection::run::recover(app, false).await?;
+                let freed = billing::gateway_operations::recover::recover(app, false).await?;
                 let payments = billing::gateway_operations::lookups::look_up_payments(app, None).await?;
                 let refunds = billing::gateway_operations::lookups::look_up_refunds(app).await?;
                 let authorizations = billing::authorizations::look_up(app, None).await?;

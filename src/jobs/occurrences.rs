@@ -10,10 +10,7 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use croner::{Cron, parser::CronParser, parser::Seconds};
 use tokio::sync::Notify;
 
-use super::{
-    Job,
-    cron::{Pulse, run},
-};
+use super::{Job, pulse::Pulse, run::run};
 use crate::billing::{
     App,
     jobs::occurrences::{self, Taken},

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use rebilld::{
-    billing::{App, Result, collection::run},
+    billing::{App, Result, gateway_operations::recover},
     config::Config,
     domain::clock::Timeline,
     gateway::{Configured, Gateway, Gateways, fluidpay::FluidPay, http::Settings, paylike::Paylike},
@@ -101,7 +101,7 @@ impl Daemon {
         self.spawn("start", async move {
             let mut freed = 0;
             loop {
-                match run::recover(&app, true).await {
+                match recover::recover(&app, true).await {
                     Ok(0) => return Ok(format!("freed {freed}")),
                     Ok(more) => freed += more,
                     // It could not start, and whoever supervises it starts it again.

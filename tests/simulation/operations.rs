@@ -11,9 +11,7 @@ use rebilld::{
         payment_methods::{self, MethodInput},
         refunds,
         subscriptions::{
-            cancel,
-            change::{self},
-            pause, retry,
+            cancel, change, keep, pause, reschedule, resume, retry, skip,
             subscribe::{Start, SubscribeInput, subscribe},
             terms::TermsInput,
             unpark::{self, Missed},
@@ -171,7 +169,7 @@ impl Operation {
             }
             Keep => {
                 let id = subscription(app, dice).await?;
-                cancel::keep(app, &ACTOR, id, false).await?;
+                keep::keep(app, &ACTOR, id, false).await?;
                 id.to_string()
             }
             Pause => {
@@ -185,17 +183,17 @@ impl Operation {
                 let id = any::<(SubscriptionId,)>(app, dice, "select id from subscriptions where status = 'paused' order by id")
                     .await?
                     .0;
-                pause::resume(app, &ACTOR, id, false).await?;
+                resume::resume(app, &ACTOR, id, false).await?;
                 id.to_string()
             }
             Skip => {
                 let id = subscription(app, dice).await?;
-                pause::skip(app, &ACTOR, id, 1 + dice.below(2) as i64, false).await?;
+                skip::skip(app, &ACTOR, id, 1 + dice.below(2) as i64, false).await?;
                 id.to_string()
             }
             Reschedule => {
                 let id = subscription(app, dice).await?;
-                pause::reschedule(app, &ACTOR, id, later(dice), dice.chance(500), false).await?;
+                reschedule::reschedule(app, &ACTOR, id, later(dice), dice.chance(500), false).await?;
                 id.to_string()
             }
             Change => {

@@ -91,7 +91,7 @@ pub async fn collect_due(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>)
                     claimed.behind.into_iter().for_each(|credential| accepted.watch(credential));
                     calls.extend(claimed.payments.into_iter().map(|payment| {
                         let reserved = payment.status == PaymentStatus::Authorized;
-                        drive(app, payment, if reserved { Step::Capture } else { Step::Charge }, &settler)
+                        execute(app, payment, if reserved { Step::Capture } else { Step::Charge }, &settler)
                     }));
                     if count == 0 && calls.is_empty() {
                         break;
@@ -138,7 +138,7 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
     let mut methods: BTreeMap<InvoiceId, ChosenMethod> =
         store::invoices::methods_of(&mut tx, &ids).await?.into_iter().map(|method| (method.invoice_id, method)).collect();
     fallback_method::choose(app, &mut tx, now, &invoices, &mut methods).await?;
-    let mut holds = Admissions::read(app, &mut tx, timeline, now).await?;
+    let mut admissions = Admissions::read(app, &mut tx, timeline, now).await?;
     let mut credentials = Credentials::read(app, &mut tx, timeline, now, &methods, &accepted).await?;
     let mut reserved = Authorized::of(&mut tx, &ids).await?;
     let mut payments = Vec::with_capacity(invoices.len());
@@ -154,8 +154,8 @@ async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, ac
         let way = match (reserved.held(app, invoice, method, now, wall), method) {
             (Some(AuthorizedStep::Wait(until)), _) => CollectionStep::Wait(until, Postponement::Reservation),
             // What is captured was approved before: no cap stands in its way.
-            (Some(AuthorizedStep::Capture), Some(method)) => step::approved(method, &mut holds),
-            _ => step::of(app, timeline, invoice, method, &mut credentials, &mut holds),
+            (Some(AuthorizedStep::Capture), Some(method)) => step::approved(method, &mut admissions),
+            _ => step::of(app, timeline, invoice, method, &mut credentials, &mut admissions),
         };
         match way {
             CollectionStep::Charge(method) => {
@@ -260,13 +260,13 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
 
 /// Takes one claimed payment through its gateway calls. Every answer is settled before the next call. Answers the credential if
 /// money moved.
-pub(crate) fn drive<'a>(
+pub(crate) fn execute<'a>(
     app: &'a App,
     payment: Payment,
     step: Step,
     settler: &'a Settler,
 ) -> impl Future<Output = Option<String>> + 'a {
-    // Made now, so that a drive that never begins gives it back, too.
+    // Made now, so that a execute that never begins gives it back, too.
     let place = ProbeSlot::of(app, Call::of(app, &payment), step != Step::LookUp);
     async move {
         let _place = place;
@@ -290,35 +290,4 @@ async fn call_by_call(app: &App, mut payment: Payment, mut step: Step, settler: 
             None => return credential,
         }
     }
-}
-
-/// Frees what this daemon's earlier life, or a daemon that has gone silent, was doing. Their payments are looked up next.
-pub async fn recover(app: &App, starting: bool) -> Result<u64> {
-    let now = app.clock.now();
-    let reborn = starting.then_some(app.instance.as_str());
-    let mut tx = app.db.begin().await?;
-    let mut freed = store::payments::expire_leases(&mut tx, now, reborn).await?;
-    freed += store::refunds::expire_leases(&mut tx, now, reborn).await?;
-    freed += store::authorizations::expire_leases(&mut tx, now, reborn).await?;
-    if starting {
-        freed += store::payment_requests::release(&mut tx, now, &app.instance).await?;
-        freed += store::payments::release_lookups(&mut tx, now, &app.instance).await?;
-        freed += store::refunds::release_lookups(&mut tx, now, &app.instance).await?;
-        freed += store::authorizations::release_lookups(&mut tx, now, &app.instance).await?;
-        freed += store::clocks::release_claims(&mut tx, &app.instance).await?;
-        freed += store::occurrences::release(&mut tx, now, &app.instance).await?;
-    }
-    if freed > 0 {
-        let event = app.event(
-            Timeline::Wall,
-            now,
-            &Actor::System,
-            "claims.recovered",
-            &app.instance,
-            json!({ "freed": freed, "at_start": starting }),
-        );
-        store::events::append(&mut tx, &[event]).await?;
-        tx.commit().await?;
-    }
-    Ok(freed)
 }

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use crate::{
     billing::{
         App, Result,
-        collection::run::drive,
+        collection::run::execute,
         gateways,
         payments::settle::{self, Step},
         refunds,
@@ -40,7 +40,7 @@ pub async fn look_up_payments(app: &App, timeline: Option<Timeline>) -> Result<u
         let (settler, writer) = settle::channel(app);
         let calls = async {
             stream::iter(claimed)
-                .for_each_concurrent(None, |payment| async { drop(drive(app, payment, Step::LookUp, &settler).await) })
+                .for_each_concurrent(None, |payment| async { drop(execute(app, payment, Step::LookUp, &settler).await) })
                 .await;
             drop(settler);
         };

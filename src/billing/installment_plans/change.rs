@@ -32,26 +32,26 @@ pub struct PlanPatch {
 
 /// Who pays with what, and when the plan gives up; the total and what is paid stay.
 pub async fn update(app: &App, actor: &Actor, key: &str, patch: PlanPatch) -> Result<Overview> {
-    let mut held = InstallmentPlanEdit::take(app, actor, key).await?;
+    let mut edit = InstallmentPlanEdit::lock(app, actor, key).await?;
     let mut checks = Checks::default();
     checks.reference::<PlanKind>(patch.reference.as_ref().and_then(|reference| reference.as_deref()));
     checks.within("default_after", patch.default_after.unwrap_or(0), 0..=MAX_INSTALLMENTS as i64);
     if let Some(Some(method)) = patch.payment_method_id {
-        let customer = held.lock_customer().await?;
-        check_method(&mut held.tx, &mut checks, &customer, method).await?;
+        let customer = edit.lock_customer().await?;
+        check_method(&mut edit.tx, &mut checks, &customer, method).await?;
     }
     let policy = match &patch.dunning_policy_id {
-        Some(key) => Some(dunning_policies::named(&mut held.tx, &mut checks, key.as_deref()).await?),
+        Some(key) => Some(dunning_policies::named(&mut edit.tx, &mut checks, key.as_deref()).await?),
         None => None,
     };
     checks.done()?;
-    let plan = &mut held.schedule.plan;
+    let plan = &mut edit.schedule.plan;
     macro_rules! take {
         ($($field:ident),+) => {$( if let Some(value) = patch.$field { plan.$field = value; } )+};
     }
     take!(reference, description, payment_method_id, default_after, metadata);
     plan.dunning_policy_id = policy.unwrap_or(plan.dunning_policy_id);
-    plan.updated_at = held.now;
-    store::installments::save_terms(&mut held.tx, plan).await.map_err(taken)?;
-    held.commit("installment_plan.changed", json!({})).await
+    plan.updated_at = edit.now;
+    store::installments::save_terms(&mut edit.tx, plan).await.map_err(taken)?;
+    edit.commit("installment_plan.changed", json!({})).await
 }

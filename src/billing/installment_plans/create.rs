@@ -90,11 +90,11 @@ pub async fn create(app: &App, actor: &Actor, input: PlanInput) -> Result<Overvi
     let (schedule, now) = built(app, &mut tx, input).await?;
     store::installments::insert(&mut tx, &schedule).await.map_err(taken)?;
     let has_down_payment = schedule.plan.down_payment > 0;
-    let mut held = InstallmentPlanEdit::of(app, actor, tx, now, schedule);
+    let mut edit = InstallmentPlanEdit::of(app, actor, tx, now, schedule);
     if has_down_payment {
-        held.open(&[0]).await?;
+        edit.open(&[0]).await?;
     }
-    held.commit_new().await
+    edit.commit_new().await
 }
 
 /// What [`create`] would make. Nothing is stored.

@@ -34,7 +34,7 @@ pub(crate) struct InstallmentPlanEdit<'a> {
 
 impl<'a> InstallmentPlanEdit<'a> {
     /// By id or reference.
-    pub async fn take(app: &'a App, actor: &'a Actor, key: &str) -> Result<Self> {
+    pub async fn lock(app: &'a App, actor: &'a Actor, key: &str) -> Result<Self> {
         let mut tx = app.db.begin().await?;
         let schedule =
             store::installments::lock(&mut tx, key).await?.ok_or_else(|| BillingError::not_found("installment plan", key))?;
@@ -123,8 +123,8 @@ impl<'a> InstallmentPlanEdit<'a> {
         let mut overview = Overview::new(self.schedule.clone(), received, self.now);
         if self.preview {
             // Dropped without a commit: what it opened there is nowhere.
-            let held = |part: &Installment| self.before.installments.iter().any(|old| old.invoice_id == part.invoice_id);
-            for part in overview.schedule.installments.iter_mut().filter(|part| !held(part)) {
+            let edit = |part: &Installment| self.before.installments.iter().any(|old| old.invoice_id == part.invoice_id);
+            for part in overview.schedule.installments.iter_mut().filter(|part| !edit(part)) {
                 part.invoice_id = None;
             }
             return Ok(overview);

@@ -34,61 +34,61 @@ pub enum Operation {
 
 /// Does it, and answers the plan as it is then.
 pub async fn operate(app: &App, actor: &Actor, key: &str, operation: &Operation) -> Result<Overview> {
-    carry_out(InstallmentPlanEdit::take(app, actor, key).await?, operation).await
+    carry_out(InstallmentPlanEdit::lock(app, actor, key).await?, operation).await
 }
 
 /// What [`operate`] would answer now, but for the ids of invoices that it would open. Nothing is stored.
 pub async fn preview(app: &App, actor: &Actor, key: &str, operation: &Operation) -> Result<Overview> {
-    let mut held = InstallmentPlanEdit::take(app, actor, key).await?;
-    held.preview = true;
-    carry_out(held, operation).await
+    let mut edit = InstallmentPlanEdit::lock(app, actor, key).await?;
+    edit.preview = true;
+    carry_out(edit, operation).await
 }
 
-async fn carry_out(mut held: InstallmentPlanEdit<'_>, operation: &Operation) -> Result<Overview> {
-    let moment = held.moment();
+async fn carry_out(mut edit: InstallmentPlanEdit<'_>, operation: &Operation) -> Result<Overview> {
+    let moment = edit.moment();
     let (what, data): (&str, Value) = match operation {
         Operation::Change { number, date, amount, spread } => {
-            held.schedule.payable(*number)?;
+            edit.schedule.payable(*number)?;
             if date.is_none() && amount.is_none() {
                 return Err(BillingError::invalid("", "must have a date or an amount"));
             }
             if amount.is_none() && spread.is_some() {
                 return Err(BillingError::invalid("spread", "needs an amount beside it"));
             }
-            held.schedule.change(*number, *date, *amount, spread.unwrap_or_default(), moment)?;
+            edit.schedule.change(*number, *date, *amount, spread.unwrap_or_default(), moment)?;
             ("changed", json!({ "number": number }))
         }
         Operation::Split { number, parts } => {
-            held.schedule.split(*number, parts, moment)?;
+            edit.schedule.split(*number, parts, moment)?;
             ("changed", json!({ "number": number, "parts": parts.len() }))
         }
         Operation::Pay { number } => {
-            pay::pay(&mut held, *number).await?;
+            pay::pay(&mut edit, *number).await?;
             ("changed", json!({ "number": number, "paid": "early" }))
         }
         Operation::PayOff => {
-            let numbers = pay::pay_off(&mut held).await?;
+            let numbers = pay::pay_off(&mut edit).await?;
             ("changed", json!({ "numbers": numbers, "paid": "off" }))
         }
         Operation::Skip { cycles } => {
             if !(1..=MAX_CYCLES).contains(cycles) {
                 return Err(BillingError::invalid("cycles", format!("must be from 1 to {MAX_CYCLES}")));
             }
-            held.schedule.skip(*cycles, moment)?;
+            edit.schedule.skip(*cycles, moment)?;
             ("changed", json!({ "skipped": cycles }))
         }
         Operation::Reschedule { next_date } => {
-            held.schedule.reschedule(*next_date, moment)?;
+            edit.schedule.reschedule(*next_date, moment)?;
             ("changed", json!({ "next_date": next_date }))
         }
         Operation::Restore { arrears } => {
-            pay::restore(&mut held, *arrears).await?;
+            pay::restore(&mut edit, *arrears).await?;
             ("restored", json!({ "arrears": arrears }))
         }
         Operation::Cancel => {
-            pay::cancel(&mut held).await?;
+            pay::cancel(&mut edit).await?;
             ("cancelled", json!({ "reason": "by the operator" }))
         }
     };
-    held.commit(&format!("installment_plan.{what}"), data).await
+    edit.commit(&format!("installment_plan.{what}"), data).await
 }

@@ -14,14 +14,14 @@ use crate::{
     store,
 };
 
-pub(crate) async fn pay(held: &mut InstallmentPlanEdit<'_>, number: i64) -> Result<()> {
-    let part = held.schedule.payable(number)?.clone();
+pub(crate) async fn pay(edit: &mut InstallmentPlanEdit<'_>, number: i64) -> Result<()> {
+    let part = edit.schedule.payable(number)?.clone();
     let again = match part.invoice_id {
         None => {
-            held.open(&[number]).await?;
+            edit.open(&[number]).await?;
             Vec::new()
         }
-        Some(invoice) => collect_again(held, |owed| owed.id == invoice).await?,
+        Some(invoice) => collect_again(edit, |owed| owed.id == invoice).await?,
     };
     if part.status != InstallmentStatus::Scheduled && again.is_empty() {
         return Err(on_its_way());
@@ -30,13 +30,13 @@ pub(crate) async fn pay(held: &mut InstallmentPlanEdit<'_>, number: i64) -> Resu
 }
 
 /// Answers the numbers of what was scheduled.
-pub(crate) async fn pay_off(held: &mut InstallmentPlanEdit<'_>) -> Result<Vec<i64>> {
-    let scheduled = held.schedule.scheduled()?;
-    let again = collect_again(held, |_| true).await?;
+pub(crate) async fn pay_off(edit: &mut InstallmentPlanEdit<'_>) -> Result<Vec<i64>> {
+    let scheduled = edit.schedule.scheduled()?;
+    let again = collect_again(edit, |_| true).await?;
     if scheduled.is_empty() && again.is_empty() {
         return Err(on_its_way());
     }
-    held.open(&scheduled).await?;
+    edit.open(&scheduled).await?;
     Ok(scheduled)
 }
 
@@ -45,9 +45,9 @@ fn on_its_way() -> BillingError {
 }
 
 /// Makes invoices of the plan due now unless a payment is on its way; those that were given up on are open again.
-async fn collect_again(held: &mut InstallmentPlanEdit<'_>, wanted: impl Fn(&Invoice) -> bool) -> Result<Vec<InvoiceId>> {
-    let (owed, in_flight) = held.owed().await?;
-    let now = held.now;
+async fn collect_again(edit: &mut InstallmentPlanEdit<'_>, wanted: impl Fn(&Invoice) -> bool) -> Result<Vec<InvoiceId>> {
+    let (owed, in_flight) = edit.owed().await?;
+    let now = edit.now;
     let mut due: Vec<Invoice> = owed.into_iter().filter(|invoice| wanted(invoice) && !in_flight.contains(&invoice.id)).collect();
     for invoice in &mut due {
         if invoice.status == InvoiceStatus::Uncollectible {
@@ -55,30 +55,30 @@ async fn collect_again(held: &mut InstallmentPlanEdit<'_>, wanted: impl Fn(&Invo
             invoice.status = InvoiceStatus::Open;
             invoice.dunning_step = 0;
             invoice.first_failed_at = None;
-            held.schedule.reopened(invoice.id);
+            edit.schedule.reopened(invoice.id);
         }
         collect_now(invoice, now);
-        let data = json!({ "installment_plan_id": held.schedule.plan.id });
-        held.events.push(held.app.event(invoice.timeline, now, held.actor, "invoice.retried", invoice.id, data));
+        let data = json!({ "installment_plan_id": edit.schedule.plan.id });
+        edit.events.push(edit.app.event(invoice.timeline, now, edit.actor, "invoice.retried", invoice.id, data));
     }
-    store::invoices::save(&mut held.tx, &due).await?;
-    held.collect |= !due.is_empty();
+    store::invoices::save(&mut edit.tx, &due).await?;
+    edit.collect |= !due.is_empty();
     Ok(due.iter().map(|invoice| invoice.id).collect())
 }
 
 /// Opens a defaulted plan again, and does with the invoices of what failed what is asked for.
-pub(crate) async fn restore(held: &mut InstallmentPlanEdit<'_>, arrears: Arrears) -> Result<()> {
-    let moment = held.moment();
-    held.schedule.restore(arrears, moment)?;
+pub(crate) async fn restore(edit: &mut InstallmentPlanEdit<'_>, arrears: Arrears) -> Result<()> {
+    let moment = edit.moment();
+    edit.schedule.restore(arrears, moment)?;
     if arrears == Arrears::Collect {
-        collect_again(held, |invoice| invoice.status == InvoiceStatus::Uncollectible).await?;
+        collect_again(edit, |invoice| invoice.status == InvoiceStatus::Uncollectible).await?;
         return Ok(());
     }
     let moved = |invoice: &Invoice| {
         let of = |id: Option<InvoiceId>| id == Some(invoice.id);
-        held.schedule.installments.iter().any(|part| part.status == InstallmentStatus::Moved && of(part.invoice_id))
+        edit.schedule.installments.iter().any(|part| part.status == InstallmentStatus::Moved && of(part.invoice_id))
     };
-    let owed = store::invoices::lock_owed_of_installment_plan(&mut held.tx, held.schedule.plan.id).await?;
+    let owed = store::invoices::lock_owed_of_installment_plan(&mut edit.tx, edit.schedule.plan.id).await?;
     let moved: Vec<Invoice> =
         owed.into_iter().filter(|invoice| invoice.status == InvoiceStatus::Uncollectible && moved(invoice)).collect();
     if let Some(part_paid) = moved.iter().find(|invoice| invoice.amount_paid > 0) {
@@ -87,17 +87,17 @@ pub(crate) async fn restore(held: &mut InstallmentPlanEdit<'_>, arrears: Arrears
         return Err(BillingError::WrongState(message));
     }
     let reason = "others of the plan took its installments over";
-    let events = void_invoices(&mut held.tx, held.app, held.now, held.actor, moved, reason).await?;
-    held.events.extend(events);
+    let events = void_invoices(&mut edit.tx, edit.app, edit.now, edit.actor, moved, reason).await?;
+    edit.events.extend(events);
     Ok(())
 }
 
-pub(crate) async fn cancel(held: &mut InstallmentPlanEdit<'_>) -> Result<()> {
-    let (owed, in_flight) = held.owed().await?;
-    held.schedule.cancel(&in_flight, held.now)?;
+pub(crate) async fn cancel(edit: &mut InstallmentPlanEdit<'_>) -> Result<()> {
+    let (owed, in_flight) = edit.owed().await?;
+    edit.schedule.cancel(&in_flight, edit.now)?;
     let open = owed.into_iter().filter(|invoice| invoice.status == InvoiceStatus::Open).collect();
     let reason = "the installment plan was cancelled";
-    let events = void_invoices(&mut held.tx, held.app, held.now, held.actor, open, reason).await?;
-    held.events.extend(events);
+    let events = void_invoices(&mut edit.tx, edit.app, edit.now, edit.actor, open, reason).await?;
+    edit.events.extend(events);
     Ok(())
 }

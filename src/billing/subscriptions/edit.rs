@@ -57,7 +57,7 @@ pub(crate) struct SubscriptionEdit<'a> {
 }
 
 impl<'a> SubscriptionEdit<'a> {
-    pub async fn take(app: &'a App, actor: &'a Actor, id: SubscriptionId) -> Result<Self> {
+    pub async fn lock(app: &'a App, actor: &'a Actor, id: SubscriptionId) -> Result<Self> {
         let mut tx = app.db.begin().await?;
         let subscription =
             store::subscriptions::lock(&mut tx, id).await?.ok_or_else(|| BillingError::not_found("subscription", id))?;

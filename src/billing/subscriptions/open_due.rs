@@ -36,7 +36,7 @@ pub struct Opened {
 }
 
 /// Opens everything due on a timeline by `now`, until nothing is.
-pub async fn invoice_due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<Opened> {
+pub async fn open_due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<Opened> {
     let mut opened = Opened::default();
     loop {
         let batch = open_batch(app, timeline, now).await?;

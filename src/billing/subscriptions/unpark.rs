@@ -28,23 +28,23 @@ text_enum! {
 
 /// `bill` left out: what the subscription's own catch-up says.
 pub async fn unpark(app: &App, actor: &Actor, id: SubscriptionId, bill: Option<Missed>, preview: bool) -> Result<ChangePreview> {
-    let mut held = SubscriptionEdit::take(app, actor, id).await?;
-    held.must_be("unparked", &[Parked])?;
-    if held.subscription.schedule().is_none() {
+    let mut edit = SubscriptionEdit::lock(app, actor, id).await?;
+    edit.must_be("unparked", &[Parked])?;
+    if edit.subscription.schedule().is_none() {
         return Err(BillingError::WrongState("its billing terms are not valid: mend them with PATCH first".to_owned()));
     }
     let bill = match bill {
         Some(Missed::All) => CatchUp::BillAll,
         Some(Missed::Current) => CatchUp::BillCurrent,
         Some(Missed::None) => CatchUp::Skip,
-        None => held.subscription.catch_up,
+        None => edit.subscription.catch_up,
     };
-    let cycles = held.subscription.unpark(held.now, &app.rules, bill);
+    let cycles = edit.subscription.unpark(edit.now, &app.rules, bill);
     let opened = cycles.len();
-    let today = held.subscription.today(held.now);
+    let today = edit.subscription.today(edit.now);
     let lines = cycles.iter().flat_map(|cycle| cycle.lines.clone()).collect();
     let changed = Changed { lines, amount: cycles.iter().map(|cycle| cycle.amount).sum(), ..Changed::on(today) };
-    let drafts = cycles.into_iter().map(|cycle| draft(&held.subscription, cycle)).collect();
-    held.open(drafts).await?;
-    held.finish(preview, changed, "subscription.unparked", json!({ "bill": bill, "cycles": opened })).await
+    let drafts = cycles.into_iter().map(|cycle| draft(&edit.subscription, cycle)).collect();
+    edit.open(drafts).await?;
+    edit.finish(preview, changed, "subscription.unparked", json!({ "bill": bill, "cycles": opened })).await
 }

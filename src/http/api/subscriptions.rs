@@ -128,7 +128,7 @@ async fn update(
     let next_bill_date = patch.next_bill_date.take();
     let preview = patch.preview;
     let outcome =
-        billing::subscriptions::change::update(&app, &caller.actor, id, customer, next_bill_date, patch.terms(), preview).await?;
+        billing::subscriptions::update::update(&app, &caller.actor, id, customer, next_bill_date, patch.terms(), preview).await?;
     Ok(acted(&app, outcome, preview))
 }
 
@@ -182,7 +182,7 @@ async fn pause(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, 
     responses((status = 200, body = ActionAnswer))
 )]
 async fn resume(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(act): MaybeBody<Act>) -> Acted {
-    Ok(acted(&app, billing::subscriptions::pause::resume(&app, &caller.actor, id, act.preview).await?, act.preview))
+    Ok(acted(&app, billing::subscriptions::resume::resume(&app, &caller.actor, id, act.preview).await?, act.preview))
 }
 
 /// Passes over the next charges; they do not count toward the duration.
@@ -191,11 +191,7 @@ async fn resume(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target,
     responses((status = 200, body = ActionAnswer))
 )]
 async fn skip(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(skip): MaybeBody<Skip>) -> Acted {
-    Ok(acted(
-        &app,
-        billing::subscriptions::pause::skip(&app, &caller.actor, id, skip.cycles.0, skip.preview).await?,
-        skip.preview,
-    ))
+    Ok(acted(&app, billing::subscriptions::skip::skip(&app, &caller.actor, id, skip.cycles.0, skip.preview).await?, skip.preview))
 }
 
 /// Moves the next charge.
@@ -206,7 +202,7 @@ async fn skip(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, M
 async fn reschedule(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, Body(to): Body<Reschedule>) -> Acted {
     let Reschedule { next_bill_date, keep_anchor, preview } = to;
     let outcome =
-        billing::subscriptions::pause::reschedule(&app, &caller.actor, id, next_bill_date, keep_anchor, preview).await?;
+        billing::subscriptions::reschedule::reschedule(&app, &caller.actor, id, next_bill_date, keep_anchor, preview).await?;
     Ok(acted(&app, outcome, preview))
 }
 
@@ -227,7 +223,7 @@ async fn cancel(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target,
     responses((status = 200, body = ActionAnswer))
 )]
 async fn keep(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(act): MaybeBody<Act>) -> Acted {
-    Ok(acted(&app, billing::subscriptions::cancel::keep(&app, &caller.actor, id, act.preview).await?, act.preview))
+    Ok(acted(&app, billing::subscriptions::keep::keep(&app, &caller.actor, id, act.preview).await?, act.preview))
 }
 
 /// Collects now what is owed, whatever the dunning ladder had in mind.

@@ -1,12 +1,7 @@
 //! Pausing, resuming and cancelling while money is owed or on its way.
 
 use rebilld::{
-    billing::subscriptions::{
-        cancel,
-        change::{self},
-        pause,
-        terms::TermsInput,
-    },
+    billing::subscriptions::{cancel, change, pause, resume, terms::TermsInput},
     domain::{
         clock::TestClock,
         event::Actor,
@@ -40,7 +35,7 @@ on_both! {
         world.advance("2026-01-10T12:00:00Z").await;
         assert_eq!(world.subscription(&sub).await.status, SubscriptionStatus::PastDue);
         pause::pause(&world.app, &Actor::System, sub.id, None, When::Now, false, false).await.expect("paused");
-        let back = pause::resume(&world.app, &Actor::System, sub.id, false).await.expect("resumed");
+        let back = resume::resume(&world.app, &Actor::System, sub.id, false).await.expect("resumed");
         assert_eq!(back.subscription.status, SubscriptionStatus::PastDue);
         world.advance("2026-01-14T00:00:00Z").await;
         assert_eq!(world.subscription(&sub).await.status, SubscriptionStatus::Active);
@@ -78,7 +73,7 @@ on_both! {
         world.sandbox.sandbox().add_fault(rule("500", "lookup"));
         let now = at("2026-01-10T06:00:00Z");
         set_clock(&world, "2026-01-10T06:00:00Z").await;
-        rebilld::billing::subscriptions::open_due::invoice_due(&world.app, sub.timeline, now).await.expect("billed");
+        rebilld::billing::subscriptions::open_due::open_due(&world.app, sub.timeline, now).await.expect("billed");
         rebilld::billing::collection::run::collect_due(&world.app, sub.timeline, now).await.expect("collected");
         let cancelled = cancel::cancel(&world.app, &Actor::System, sub.id, When::Now, false, false).await.expect("cancelled");
         assert_eq!(cancelled.subscription.status, SubscriptionStatus::Cancelled);

@@ -136,7 +136,7 @@ on_both! {
         let clock = rebilld::store::clocks::lock(&mut tx, world.clock).await.expect("read").expect("clock");
         rebilld::store::clocks::save(&mut tx, rebilld::domain::clock::TestClock { now_at: now, ..clock }).await.expect("moved");
         tx.commit().await.expect("commit");
-        billing::subscriptions::open_due::invoice_due(&world.app, timeline, now).await.expect("billed");
+        billing::subscriptions::open_due::open_due(&world.app, timeline, now).await.expect("billed");
         let other = world.another("second").await;
         let (mine, theirs) = tokio::join!(
             billing::collection::run::collect_due(&world.app, timeline, now),

@@ -1,7 +1,7 @@
 //! What a look-up finds that nobody asked for: the same payment taken twice, another amount, another currency, a stray reservation.
 
 use rebilld::{
-    billing::{collection::run, gateway_operations::lookups, invoices, subscriptions::open_due::invoice_due},
+    billing::{collection::run, gateway_operations::lookups, invoices, subscriptions::open_due::open_due},
     domain::{
         clock::Timeline,
         event::Actor,
@@ -32,7 +32,7 @@ async fn in_doubt(world: &World, paylike: bool, fault: &str) -> Payment {
     let now = at("2026-01-10T06:00:00Z");
     world.set_clock("2026-01-10T06:00:00Z").await;
     world.sandbox.sandbox().add_fault(rule(fault, if paylike { "authorize" } else { "charge" }));
-    invoice_due(&world.app, timeline, now).await.expect("opened");
+    open_due(&world.app, timeline, now).await.expect("opened");
     run::collect_due(&world.app, timeline, now).await.expect("collected");
     world.sandbox.sandbox().clear_faults();
     let unknown = world.payments().await.into_iter().find(|payment| payment.status == PaymentStatus::Unknown);

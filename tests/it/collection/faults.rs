@@ -1,7 +1,7 @@
 //! What goes wrong on the wire, and that each charge is made once all the same.
 
 use rebilld::{
-    billing::{self, collection::run},
+    billing::{self, collection::run, gateway_operations::recover},
     domain::{clock::Timeline, invoice::InvoiceStatus, payment::PaymentStatus, subscription::SubscriptionStatus},
     sandbox::Rule,
     store,
@@ -66,14 +66,14 @@ on_both! {
         both_gateways(&world).await;
         let timeline = Timeline::Test(world.clock);
         let now = at("2026-01-10T06:00:00Z");
-        billing::subscriptions::open_due::invoice_due(&world.app, timeline, now).await.expect("opened");
+        billing::subscriptions::open_due::open_due(&world.app, timeline, now).await.expect("opened");
         // The daemon dies with its payments recorded and no call made: another life finds them pending.
         let dead = world.another("dead").await;
         let claimed = run::claim_only(&dead, timeline, now).await.expect("claimed");
         assert_eq!(claimed, 2);
         assert!(world.payments().await.iter().all(|payment| payment.status == PaymentStatus::Pending));
         assert_eq!(run::collect_due(&world.app, timeline, now).await.expect("nothing due").payments, 0, "nobody else may charge meanwhile");
-        assert_eq!(run::recover(&dead, true).await.expect("freed"), 2);
+        assert_eq!(recover::recover(&dead, true).await.expect("freed"), 2);
         billing::gateway_operations::lookups::look_up_payments(&dead, None).await.expect("looked up");
         assert_eq!(world.prove().await, 2);
         assert!(world.invoices().await.iter().all(|invoice| invoice.status == InvoiceStatus::Paid));
@@ -87,7 +87,7 @@ on_both! {
         let timeline = Timeline::Test(world.clock);
         let now = at("2026-01-10T06:00:00Z");
         world.sandbox.sandbox().add_fault(rule("drop_before", "charge", 1));
-        billing::subscriptions::open_due::invoice_due(&world.app, timeline, now).await.expect("opened");
+        billing::subscriptions::open_due::open_due(&world.app, timeline, now).await.expect("opened");
         run::collect_due(&world.app, timeline, now).await.expect("collected");
         assert_eq!(world.payments().await[0].status, PaymentStatus::Unknown);
         let mut cancelled = world.subscription(&sub).await;

@@ -235,7 +235,7 @@ on_both! {
         // Another policy for the subscription is the same: from the next failure on, which is the fourth.
         let short = steps(&world, vec![step(1)]).await;
         let terms = billing::subscriptions::terms::TermsInput { dunning_policy_id: Some(Some(short.to_string())), ..Default::default() };
-        billing::subscriptions::change::update(&world.app, &Actor::System, sub.id, None, None, terms, false).await.expect("patched");
+        billing::subscriptions::update::update(&world.app, &Actor::System, sub.id, None, None, terms, false).await.expect("patched");
         world.advance("2026-01-31T00:00:00Z").await;
         assert_eq!(charged(&world).await[3..], ["22 06:00 decline202 declined"]);
         assert_eq!(world.subscription(&sub).await.status, SubscriptionStatus::Cancelled, "by the policy it is under then");

@@ -36,7 +36,7 @@ async fn due(world: &World, paylike: bool, count: usize) {
         let sub = world.monthly(customer, "2026-01-10").await;
         world.add(sub).await;
     }
-    billing::subscriptions::open_due::invoice_due(&world.app, Timeline::Test(world.clock), at(DUE)).await.expect("opened");
+    billing::subscriptions::open_due::open_due(&world.app, Timeline::Test(world.clock), at(DUE)).await.expect("opened");
     run(world, "update invoices set timeline = 'wall'").await;
 }
 

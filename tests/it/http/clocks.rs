@@ -80,7 +80,7 @@ on_both! {
     async fn a_clock_really_travels_by_the_jobs(door: &TestServer) {
         let id = door.clock("2026-01-01T00:00:00Z").await;
         let tracker = TaskTracker::new();
-        let travelling = tokio::spawn(jobs::advance::run(door.app.clone(), tracker, jobs::cron::Pulse::new("travel")));
+        let travelling = tokio::spawn(jobs::advance::run(door.app.clone(), tracker, jobs::pulse::Pulse::new("travel")));
         let arrived = door.post(&format!("/v1/clocks/{id}/advance?wait=true"), json!({"by": "12mo"})).await.ok(200);
         assert_eq!((&arrived["now"], &arrived["status"]), (&json!("2027-01-01T00:00:00Z"), &json!("idle")));
         travelling.abort();

@@ -260,7 +260,7 @@ impl TestServer {
             if due.is_none() {
                 return;
             }
-            billing::subscriptions::open_due::invoice_due(&self.app, timeline, now).await.expect("billed");
+            billing::subscriptions::open_due::open_due(&self.app, timeline, now).await.expect("billed");
         }
     }
 

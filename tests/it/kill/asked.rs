@@ -6,9 +6,9 @@ use rebilld::{
     billing::{
         App,
         collection::run,
-        gateway_operations::lookups,
+        gateway_operations::{lookups, recover},
         payment_requests::{check, request, return_overpayments, work},
-        subscriptions::open_due::invoice_due,
+        subscriptions::open_due::open_due,
     },
     config::Config,
     domain::{
@@ -59,7 +59,7 @@ impl<'a> Story<'a> {
         let mut sub = world.monthly(customer, "2026-01-01").await;
         sub.duration = 1;
         let sub = world.add(sub).await;
-        invoice_due(&world.app, Timeline::Test(world.clock), at(NOW)).await.expect("opened");
+        open_due(&world.app, Timeline::Test(world.clock), at(NOW)).await.expect("opened");
         let invoice =
             world.invoices().await.into_iter().find(|invoice| invoice.subscription_id == Some(sub.id)).expect("billed").id;
         let asked = request(&world.app, &Actor::System, invoice, Some(gateway.to_owned()), None).await.expect("recorded");
@@ -88,7 +88,7 @@ impl<'a> Story<'a> {
     /// One life, to its work's end or to the point where it dies; whether it died.
     async fn live(&self, point: Option<Point>, order: Order) -> bool {
         let (app, fuse) = fused(self.world, self.world.app.config.clone(), "mayfly", point, Fate::Wait);
-        while run::recover(&app, true).await.expect("recovered") > 0 {}
+        while recover::recover(&app, true).await.expect("recovered") > 0 {}
         tokio::select! {
             () = self.work(&app, order) => false,
             // What was under way is dropped where it stood, as a kill does.
@@ -114,7 +114,7 @@ impl<'a> Story<'a> {
                 self.world.requests().await,
                 self.world.payments().await
             );
-            run::recover(app, false).await.expect("freed");
+            recover::recover(app, false).await.expect("freed");
             work(app, None).await.expect("worked");
             lookups::look_up_payments(app, None).await.expect("looked up");
             lookups::look_up_refunds(app).await.expect("looked up");

@@ -11,7 +11,12 @@ use std::{
 
 use async_trait::async_trait;
 use rebilld::{
-    billing::{App, collection::run, gateway_operations::lookups, subscriptions::open_due::invoice_due},
+    billing::{
+        App,
+        collection::run,
+        gateway_operations::{lookups, recover},
+        subscriptions::open_due::open_due,
+    },
     clock::Clock,
     config::Config,
     domain::{clock::Timeline, payment::Outcome},
@@ -185,9 +190,9 @@ async fn live(world: &World, point: Option<Point>) -> bool {
     let (app, fuse) = fused(world, world.app.config.clone(), "mayfly", point, Fate::Wait);
     let timeline = Timeline::Test(world.clock);
     let now = at("2026-01-01T06:00:00Z");
-    while run::recover(&app, true).await.expect("recovered") > 0 {}
+    while recover::recover(&app, true).await.expect("recovered") > 0 {}
     let work = async {
-        invoice_due(&app, timeline, now).await.expect("opened");
+        open_due(&app, timeline, now).await.expect("opened");
         run::collect_due(&app, timeline, now).await.expect("collected");
         while store::payments::undecided(&app.db, timeline).await.expect("counted") > 0 {
             if lookups::look_up_payments(&app, None).await.expect("looked up") == 0 {

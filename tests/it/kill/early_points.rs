@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use rebilld::{
-    billing::{authorizations, collection::run, gateway_operations::lookups, subscriptions::open_due::invoice_due},
+    billing::{
+        authorizations,
+        collection::run,
+        gateway_operations::{lookups, recover},
+        subscriptions::open_due::open_due,
+    },
     domain::{clock::Timeline, subscription::Subscription},
     sandbox::Movement,
     store,
@@ -19,7 +24,7 @@ const BILLED: &str = "2026-01-10T06:00:00Z";
 async fn live(world: &World, point: Option<Point>) -> bool {
     let (app, fuse) = fused(world, world.app.config.clone(), "mayfly", point, Fate::Wait);
     let timeline = Timeline::Test(world.clock);
-    while run::recover(&app, true).await.expect("recovered") > 0 {}
+    while recover::recover(&app, true).await.expect("recovered") > 0 {}
     let work = async {
         if app.now_of(timeline).await.expect("now") == at(AHEAD) {
             authorizations::authorize_due(&app, timeline, at(AHEAD)).await.expect("authorized");
@@ -30,7 +35,7 @@ async fn live(world: &World, point: Option<Point>) -> bool {
             }
             world.set_clock(BILLED).await;
         }
-        invoice_due(&app, timeline, at(BILLED)).await.expect("opened");
+        open_due(&app, timeline, at(BILLED)).await.expect("opened");
         run::collect_due(&app, timeline, at(BILLED)).await.expect("collected");
         while store::payments::undecided(&app.db, timeline).await.expect("counted") > 0 {
             if lookups::look_up_payments(&app, None).await.expect("looked up") == 0 {

@@ -5,7 +5,13 @@ use std::{sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rebilld::{
-    billing::{self, App, collection::run, gateway_operations::lookups, jobs::runs::Counts, subscriptions::cancel::cancel},
+    billing::{
+        self, App,
+        collection::run,
+        gateway_operations::{lookups, recover},
+        jobs::runs::Counts,
+        subscriptions::cancel::cancel,
+    },
     domain::{
         clock::Timeline,
         event::Actor,
@@ -75,7 +81,7 @@ async fn due(world: &World, paylike: bool) -> (rebilld::domain::subscription::Su
     let sub = world.monthly(customer, "2026-01-01").await;
     let sub = world.add(sub).await;
     let now = at("2026-01-01T06:00:00Z");
-    billing::subscriptions::open_due::invoice_due(&world.app, Timeline::Test(world.clock), now).await.expect("opened");
+    billing::subscriptions::open_due::open_due(&world.app, Timeline::Test(world.clock), now).await.expect("opened");
     (sub, now)
 }
 
@@ -97,7 +103,7 @@ fn charge_of(payment: &Payment) -> Charge {
 
 /// What every daemon does at each tick.
 async fn look(app: &App) {
-    run::recover(app, false).await.expect("recovered");
+    recover::recover(app, false).await.expect("recovered");
     lookups::look_up_payments(app, None).await.expect("looked up");
 }
 
@@ -248,7 +254,7 @@ on_both! {
         config.collection.lookup_backoff = vec![Duration::from_millis(500)];
         let holder = app(world.app.db.clone(), config.clone(), "holder");
         world.set_out("2026-01-20T00:00:00Z").await;
-        let running = tokio::spawn(jobs::advance::run(holder, TaskTracker::new(), jobs::cron::Pulse::new("travel")));
+        let running = tokio::spawn(jobs::advance::run(holder, TaskTracker::new(), jobs::pulse::Pulse::new("travel")));
         world.payment_in(PaymentStatus::Unknown).await;
         let other = app(world.app.db.clone(), config, "other");
         for _ in 0..30 {

@@ -6,10 +6,10 @@ use rebilld::{
     billing::{
         App,
         collection::run,
-        gateway_operations::lookups,
+        gateway_operations::{lookups, recover},
         payment_requests::{request, work},
         refunds,
-        subscriptions::open_due::invoice_due,
+        subscriptions::open_due::open_due,
     },
     domain::{
         clock::Timeline,
@@ -30,14 +30,14 @@ async fn invoice(world: &World, paylike: bool) -> InvoiceId {
     let token = if paylike { world.prior() } else { world.token() };
     world.method(customer, paylike, &token).await;
     let subscription = world.add(world.monthly(customer, "2026-01-01").await).await;
-    invoice_due(&world.app, Timeline::Test(world.clock), at(NOW)).await.expect("opened");
+    open_due(&world.app, Timeline::Test(world.clock), at(NOW)).await.expect("opened");
     let mut invoices = world.invoices().await.into_iter();
     invoices.find(|invoice| invoice.subscription_id == Some(subscription.id)).expect("billed").id
 }
 
 /// What every daemon does at each tick.
 async fn look(app: &App) {
-    run::recover(app, false).await.expect("recovered");
+    recover::recover(app, false).await.expect("recovered");
     lookups::look_up_payments(app, None).await.expect("looked up");
     lookups::look_up_refunds(app).await.expect("looked up");
 }

@@ -1,7 +1,7 @@
 //! What goes wrong on the wire or in the house while a customer is asked: each invoice is paid once all the same.
 
 use rebilld::{
-    billing::{self, collection::run},
+    billing::{self, collection::run, gateway_operations::recover},
     domain::{clock::Timeline, invoice::InvoiceStatus, payment_request::RequestStatus},
     store,
 };
@@ -131,7 +131,7 @@ on_both! {
         asked_once(&world, &["EMAIL"]).await;
         let timeline = Timeline::Test(world.clock);
         let now = at("2026-01-10T06:00:00Z");
-        billing::subscriptions::open_due::invoice_due(&world.app, timeline, now).await.expect("opened");
+        billing::subscriptions::open_due::open_due(&world.app, timeline, now).await.expect("opened");
         // Recorded, and it dies: another life finds it due.
         let dead = world.another("dead").await;
         assert_eq!(run::collect_due(&dead, timeline, now).await.expect("recorded").requests, 1);
@@ -140,7 +140,7 @@ on_both! {
         assert_eq!(billing::payment_requests::claim_only(&dead, timeline).await.expect("claimed"), 1);
         assert_eq!(billing::payment_requests::work(&world.app, None).await.expect("nothing due"), 0, "nobody else asks meanwhile");
         assert_eq!(run::collect_due(&world.app, timeline, now).await.expect("nothing due").requests, 0);
-        assert!(run::recover(&dead, true).await.expect("freed") >= 1);
+        assert!(recover::recover(&dead, true).await.expect("freed") >= 1);
         billing::payment_requests::work(&dead, None).await.expect("asked");
         assert_eq!((world.last_request().await.status, world.sandbox.sandbox().asked().len()), (RequestStatus::Sent, 1));
         // It dies between the customer's payment and the commit: claimed, and never settled.
@@ -148,7 +148,7 @@ on_both! {
         world.pays(&request).await;
         assert!(billing::payment_requests::poll_by_reference(&world.app, "paysley", &request.reference).await.expect("heard"));
         billing::payment_requests::claim_only(&dead, timeline).await.expect("claimed");
-        assert!(run::recover(&dead, true).await.expect("freed") >= 1);
+        assert!(recover::recover(&dead, true).await.expect("freed") >= 1);
         world.settle_requests().await;
         assert_eq!((world.prove().await, world.invoices().await[0].status), (1, InvoiceStatus::Paid));
     }

@@ -95,7 +95,7 @@ on_both! {
         asked_once(world, &["EMAIL"]).await;
         let timeline = rebilld::domain::clock::Timeline::Test(world.clock);
         let now = at("2026-01-10T06:00:00Z");
-        rebilld::billing::subscriptions::open_due::invoice_due(&world.app, timeline, now).await.expect("opened");
+        rebilld::billing::subscriptions::open_due::open_due(&world.app, timeline, now).await.expect("opened");
         rebilld::billing::collection::run::collect_due(&world.app, timeline, now).await.expect("recorded");
         world.sandbox.sandbox().add_fault(rule("drop_after", "request", 1));
         world.settle_requests().await;

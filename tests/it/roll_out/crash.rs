@@ -125,7 +125,7 @@ on_both! {
         roll_outs::step(&app, begun.id).await.expect("a batch");
         let [dearer, gone] = [&crowd[20], &crowd[30]].map(|subscription| subscription.id);
         let terms = rebilld::billing::subscriptions::terms::TermsInput { amount: Some(42), ..Default::default() };
-        rebilld::billing::subscriptions::change::update(&app, &Actor::System, dearer, None, None, terms, false).await.expect("changed");
+        rebilld::billing::subscriptions::update::update(&app, &Actor::System, dearer, None, None, terms, false).await.expect("changed");
         let now_at_once = rebilld::domain::subscription::When::Now;
         rebilld::billing::subscriptions::cancel::cancel(&app, &Actor::System, gone, now_at_once, false, false).await.expect("cancelled");
         let changed = roll_outs::work(&app).await.expect("worked");

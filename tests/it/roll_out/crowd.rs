@@ -31,7 +31,7 @@ on_both! {
         // One cycle each, so that there is something to credit.
         let timeline = Timeline::Test(world.clock);
         let at = at("2026-01-20T00:00:00Z");
-        rebilld::billing::subscriptions::open_due::invoice_due(&world.app, timeline, at).await.expect("billed");
+        rebilld::billing::subscriptions::open_due::open_due(&world.app, timeline, at).await.expect("billed");
         let mut tx = world.app.db.begin().await.expect("tx");
         let clock = store::clocks::lock(&mut tx, world.clock).await.expect("read").expect("clock");
         store::clocks::save(&mut tx, rebilld::domain::clock::TestClock { now_at: at, ..clock }).await.expect("moved");

@@ -8,7 +8,7 @@ use rebilld::{
     billing::{
         App,
         roll_outs::{self, SubscriptionLine},
-        subscriptions::{cancel::cancel, change::change, open_due::invoice_due, pause::pause, terms::TermsInput},
+        subscriptions::{cancel::cancel, change::change, open_due::open_due, pause::pause, terms::TermsInput},
     },
     clock::Clock,
     domain::{
@@ -56,7 +56,7 @@ async fn billed(world: &World, timelines: [Timeline; 3]) {
     tx.commit().await.expect("commit");
     for timeline in timelines {
         let now = world.app.now_of(timeline).await.expect("now");
-        invoice_due(&world.app, timeline, now).await.expect("billed");
+        open_due(&world.app, timeline, now).await.expect("billed");
     }
 }
 
@@ -225,7 +225,7 @@ async fn bills_as_listed(world: &World, lines: &[SubscriptionLine], stood: &BTre
         let clock = store::clocks::lock(&mut tx, world.clock).await.expect("read").expect("clock");
         store::clocks::save(&mut tx, TestClock { now_at: now, ..clock }).await.expect("moved");
         tx.commit().await.expect("commit");
-        invoice_due(&world.app, timeline, now).await.expect("billed");
+        open_due(&world.app, timeline, now).await.expect("billed");
     }
     let mut compared = 0;
     let invoices = world.invoices().await;

@@ -1,4 +1,4 @@
-//! A rehearsal: a whole database, on a wall clock that is moved by hand, taken from one due instant to the next by the same jobs.
+//! A simulation: a whole database, on a wall clock that is moved by hand, taken from one due instant to the next by the same jobs.
 //!
 //! Nobody waits here: what would be looked up later is looked up when the clock gets there.
 
@@ -14,8 +14,8 @@ use crate::{
 };
 
 /// Takes everything on the wall timeline to `until`; work due at that very instant is left. `arrived` hears of every instant.
-pub async fn rehearse(app: &Arc<App>, until: DateTime<Utc>, mut arrived: impl FnMut(DateTime<Utc>, &Counts)) -> Result<Counts> {
-    assert!(matches!(app.clock, Clock::Manual(_)), "a rehearsal must not be held on the real clock");
+pub async fn simulate(app: &Arc<App>, until: DateTime<Utc>, mut arrived: impl FnMut(DateTime<Utc>, &Counts)) -> Result<Counts> {
+    assert!(matches!(app.clock, Clock::Manual(_)), "a simulation must not move the real clock");
     let timeline = Timeline::Wall;
     let mut total = Counts::new();
     loop {

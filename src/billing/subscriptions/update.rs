@@ -1,0 +1,60 @@
+//! Update: new terms from the next cycle on, as PATCH asks for them.
+
+use chrono::NaiveDate;
+use serde_json::json;
+
+use super::{
+    edit::{ChangePreview, SubscriptionEdit},
+    terms::{TermsInput, resolve},
+};
+use crate::{
+    billing::{App, BillingError, Result, checks::Checks},
+    domain::{
+        event::Actor,
+        id::SubscriptionId,
+        subscription::SubscriptionStatus::{Active, Parked, PastDue, Paused, Trialing},
+    },
+};
+
+/// PATCH: terms from the next cycle on, without any charge now. `next_bill_date` is a reschedule.
+pub async fn update(
+    app: &App,
+    actor: &Actor,
+    id: SubscriptionId,
+    customer: Option<String>,
+    next_bill_date: Option<NaiveDate>,
+    input: TermsInput,
+    preview: bool,
+) -> Result<ChangePreview> {
+    let mut edit = SubscriptionEdit::lock(app, actor, id).await?;
+    edit.must_be("changed", &[Trialing, Active, PastDue, Paused, Parked])?;
+    let today = edit.subscription.today(edit.now);
+    let mut checks = Checks::default();
+    if let Some(key) = customer {
+        let owner = edit.customer().await?;
+        if key != owner.id.to_string() && Some(&key) != owner.reference.as_ref() {
+            checks.fault("customer.id", "cannot be changed");
+        }
+    }
+    let keep_anchor = input.keep_anchor == Some(true);
+    let change = resolve(app, &mut edit.tx, &mut checks, &edit.subscription, today, input, None).await?;
+    let subscription = &edit.subscription;
+    let stands = [subscription.next_bill_date, subscription.next_nominal_date()];
+    let moved = next_bill_date.filter(|date| !stands.contains(&Some(*date)));
+    if let Some(date) = moved {
+        let end = change.ends_on.unwrap_or(subscription.ends_on);
+        checks.next_bill_date(date, today, end);
+    }
+    checks.done()?;
+    if moved.is_some() {
+        edit.must_not_wait_to_pause()?;
+    }
+    if moved.is_some() && edit.subscription.status == Paused {
+        return Err(BillingError::WrongState("a subscription that is paused cannot be rescheduled: resume it first".to_owned()));
+    }
+    let changed = edit.subscription.change_terms(change, edit.now, &app.rules);
+    if let Some(date) = moved {
+        edit.subscription.reschedule(date, keep_anchor, &app.rules);
+    }
+    edit.finish(preview, changed, "subscription.changed", json!({ "when": "next_cycle" })).await
+}

@@ -108,7 +108,8 @@ fn cargo(folder: &Path) -> Command {
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
-    command.env("CARGO_TARGET_DIR", target()).env_remove("REBILLD_SIM_SEEDS");
+    // The next mutant differs in one place.
+    command.env("CARGO_INCREMENTAL", "1").env("CARGO_TARGET_DIR", target()).env_remove("REBILLD_SIM_SEEDS");
     command
 }
 

@@ -3,7 +3,6 @@
 mod caps;
 pub mod chaos;
 mod codes;
-mod doubts;
 mod dunning;
 mod early;
 mod faults;
@@ -14,3 +13,4 @@ mod policies;
 mod resting;
 mod schedules;
 mod strays;
+mod unknown_outcomes;

@@ -6,7 +6,7 @@ mod codes;
 mod dunning;
 mod early;
 mod faults;
-mod frugal;
+mod one_connection;
 mod operator;
 mod outages;
 mod policies;

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{
     Daemon,
     cluster::said,
-    line::{Line, Mode},
+    proxy::{Line, Mode},
 };
 use crate::{
     collection::chaos::{seed, storm},

@@ -7,9 +7,9 @@ mod cut_off;
 mod early_points;
 mod instances;
 mod kill_points;
-mod line;
 mod overtaken;
 mod panics;
+mod proxy;
 mod storm;
 
 use std::{

@@ -1,6 +1,5 @@
 //! The real program killed at any moment, while the pretend gateways live on: both books must agree to the cent all the same.
 
-mod asked;
 mod cluster;
 mod crash_points;
 mod cut_off;
@@ -9,6 +8,7 @@ mod instances;
 mod kill_points;
 mod overtaken;
 mod panics;
+mod payment_links;
 mod proxy;
 mod storm;
 

@@ -6,6 +6,7 @@ mod cut_off;
 mod early_points;
 mod instances;
 mod kill_points;
+mod lost_leases;
 mod overtaken;
 mod panics;
 mod payment_links;

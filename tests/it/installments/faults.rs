@@ -62,9 +62,9 @@ on_both! {
         open_due::open_due(&world.app, timeline, now).await.expect("opened");
         run::collect_due(&world.app, timeline, now).await.expect("collected");
         assert_eq!(world.payments().await[0].status, PaymentStatus::Unknown);
-        let again = hands::pay(&world.app, &OPERATOR, &key(&plan), 1).await;
+        let again = manual_operations::pay(&world.app, &OPERATOR, &key(&plan), 1).await;
         assert!(again.is_err(), "never while the outcome is unknown");
-        let cancelled = hands::cancel(&world.app, &OPERATOR, &key(&plan)).await.expect("cancelled");
+        let cancelled = manual_operations::cancel(&world.app, &OPERATOR, &key(&plan)).await.expect("cancelled");
         assert_eq!(parts(&cancelled), ["1 2026-01-01 5000 due", "2 2026-02-01 5000 cancelled"]);
         // A daemon for which the call has had time enough to arrive.
         let mut config = world.app.config.clone();
@@ -81,7 +81,7 @@ on_both! {
         world.sandbox.sandbox().add_fault(rule("drop_after", "charge"));
         open_due::open_due(&world.app, timeline, now).await.expect("opened");
         run::collect_due(&world.app, timeline, now).await.expect("collected");
-        hands::cancel(&world.app, &OPERATOR, &key(&plan)).await.expect("cancelled");
+        manual_operations::cancel(&world.app, &OPERATOR, &key(&plan)).await.expect("cancelled");
         billing::gateway_operations::lookups::look_up_payments(&world.app, None).await.expect("looked up");
         let plan = world.overview(&plan).await;
         assert_eq!((plan.schedule.plan.status, money(&plan), world.prove().await), (Cancelled, (5000, 0, 0), 1));
@@ -125,15 +125,15 @@ on_both! {
                 let (app, id) = (&world.app, key(plan));
                 // Most are refused, as they come too late: what matters is what is left behind.
                 let _ = match random.random_range(0..12) {
-                    0 => hands::change(app, &OPERATOR, &id, number, Some(day), Some(random.random_range(1..9000)), None).await,
-                    1 => hands::change(app, &OPERATOR, &id, number, None, Some(random.random_range(1..9000)), Some(Spread::Even)).await,
+                    0 => manual_operations::change(app, &OPERATOR, &id, number, Some(day), Some(random.random_range(1..9000)), None).await,
+                    1 => manual_operations::change(app, &OPERATOR, &id, number, None, Some(random.random_range(1..9000)), Some(Spread::Even)).await,
                     2 => {
                         let amount = plan.schedule.installments.iter().find(|part| part.number == number).map_or(2, |part| part.amount);
-                        hands::split(app, &OPERATOR, &id, number, &[(day, 1), (day, amount - 1)]).await
+                        manual_operations::split(app, &OPERATOR, &id, number, &[(day, 1), (day, amount - 1)]).await
                     }
-                    3 => hands::pay(app, &OPERATOR, &id, number).await,
-                    4 if month > 3 => hands::pay_off(app, &OPERATOR, &id).await,
-                    5 if month > 6 => hands::cancel(app, &OPERATOR, &id).await,
+                    3 => manual_operations::pay(app, &OPERATOR, &id, number).await,
+                    4 if month > 3 => manual_operations::pay_off(app, &OPERATOR, &id).await,
+                    5 if month > 6 => manual_operations::cancel(app, &OPERATOR, &id).await,
                     _ => Ok(plan.clone()),
                 };
             }

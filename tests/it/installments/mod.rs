@@ -1,7 +1,7 @@
 //! Stories of installment plans on a test clock, on both databases: each part charged once, and the total always adds up.
 
 mod faults;
-mod hands;
+mod manual_operations;
 mod operations;
 mod restore;
 mod sequences;
@@ -49,7 +49,7 @@ impl World {
     }
 
     pub async fn move_to(&self, plan: &Overview, number: i64, to: &str) -> Overview {
-        hands::change(&self.app, &OPERATOR, &key(plan), number, Some(date(to)), None, None).await.expect("moved")
+        manual_operations::change(&self.app, &OPERATOR, &key(plan), number, Some(date(to)), None, None).await.expect("moved")
     }
 
     pub async fn plan_events(&self, plan: &Overview) -> Vec<String> {

@@ -34,16 +34,16 @@ on_both! {
         world.advance("2026-12-01T00:00:00Z").await;
         assert_eq!(world.story().await, ["2026-01-15 succeeded", "2026-01-20 succeeded", "2026-03-10 succeeded"]);
         assert_eq!((world.prove().await, world.overview(&plan).await.schedule.plan.status), (3, Paid));
-        refused(hands::change(&world.app, &OPERATOR, &key(&plan), 1, Some(date("2027-01-01")), None, None).await);
+        refused(manual_operations::change(&world.app, &OPERATOR, &key(&plan), 1, Some(date("2027-01-01")), None, None).await);
     }
 
     async fn other_amounts_and_splits_still_come_to_the_total(world: World) {
         let plan = world.plan_with(&world.token(), |customer| monthly(customer, "2026-01-10", 4)).await;
         world.advance("2026-01-11T00:00:00Z").await;
         let (app, id) = (&world.app, key(&plan));
-        hands::change(app, &OPERATOR, &id, 2, None, Some(4000), None).await.expect("re-amounted");
-        hands::change(app, &OPERATOR, &id, 4, None, Some(1500), Some(Spread::Even)).await.expect("re-amounted");
-        let split = hands::split(app, &OPERATOR, &id, 3, &[(date("2026-03-10"), 1000), (date("2026-03-20"), 2000)]).await.expect("split");
+        manual_operations::change(app, &OPERATOR, &id, 2, None, Some(4000), None).await.expect("re-amounted");
+        manual_operations::change(app, &OPERATOR, &id, 4, None, Some(1500), Some(Spread::Even)).await.expect("re-amounted");
+        let split = manual_operations::split(app, &OPERATOR, &id, 3, &[(date("2026-03-10"), 1000), (date("2026-03-20"), 2000)]).await.expect("split");
         assert_eq!(parts(&split), [
             "1 2026-01-10 2500 paid", "2 2026-02-10 3000 scheduled", "3 2026-03-10 1000 scheduled", "4 2026-04-10 1500 scheduled",
             "5 2026-03-20 2000 scheduled",
@@ -56,11 +56,11 @@ on_both! {
 
     async fn paid_early_is_not_charged_again_on_its_day(world: World) {
         let plan = world.plan_with(&world.token(), |customer| monthly(customer, "2026-01-10", 3)).await;
-        let early = hands::pay(&world.app, &OPERATOR, &key(&plan), 2).await.expect("paid");
+        let early = manual_operations::pay(&world.app, &OPERATOR, &key(&plan), 2).await.expect("paid");
         assert_eq!((parts(&early)[1].as_str(), money(&early)), ("2 2026-02-10 3333 due", (0, 3333, 10_000)));
         world.advance("2026-01-02T00:00:00Z").await;
         assert_eq!(money(&world.overview(&plan).await), (3333, 0, 6667));
-        refused(hands::pay(&world.app, &OPERATOR, &key(&plan), 2).await);
+        refused(manual_operations::pay(&world.app, &OPERATOR, &key(&plan), 2).await);
         world.advance("2026-06-01T00:00:00Z").await;
         assert_eq!(world.story().await, ["2026-01-01 succeeded", "2026-01-10 succeeded", "2026-03-10 succeeded"]);
         assert_eq!((world.prove().await, world.overview(&plan).await.schedule.plan.status), (3, Paid));
@@ -69,7 +69,7 @@ on_both! {
     async fn a_pay_off_is_one_invoice_for_all_that_is_to_come(world: World) {
         let plan = world.plan_with(&world.token(), |customer| monthly(customer, "2026-01-10", 12)).await;
         world.advance("2026-02-20T00:00:00Z").await;
-        let off = hands::pay_off(&world.app, &OPERATOR, &key(&plan)).await.expect("paid off");
+        let off = manual_operations::pay_off(&world.app, &OPERATOR, &key(&plan)).await.expect("paid off");
         assert_eq!((money(&off), off.schedule.plan.due_at), ((1666, 8334, 8334), None));
         world.advance("2027-06-01T00:00:00Z").await;
         let charged: Vec<i64> = world.payments().await.iter().map(|payment| payment.amount).collect();
@@ -77,7 +77,7 @@ on_both! {
         let last = world.invoices().await.pop().expect("an invoice");
         assert_eq!((last.lines.len(), last.installment_number), (10, Some(3)));
         assert_eq!(world.overview(&plan).await.schedule.plan.status, Paid);
-        refused(hands::pay_off(&world.app, &OPERATOR, &key(&plan)).await);
+        refused(manual_operations::pay_off(&world.app, &OPERATOR, &key(&plan)).await);
     }
 
     async fn what_failed_is_collected_again_by_the_invoice_it_has(world: World) {
@@ -86,12 +86,12 @@ on_both! {
         let plan = world.plan_with(&token, |customer| monthly(customer, "2026-01-10", 4)).await;
         world.advance("2026-04-01T00:00:00Z").await;
         assert_eq!(world.overview(&plan).await.schedule.plan.status, Defaulted);
-        let again = hands::pay(&world.app, &OPERATOR, &key(&plan), 1).await.expect("again");
+        let again = manual_operations::pay(&world.app, &OPERATOR, &key(&plan), 1).await.expect("again");
         assert_eq!((parts(&again)[0].as_str(), money(&again)), ("1 2026-01-10 2500 due", (0, 2500, 10_000)));
         world.advance("2026-04-02T00:00:00Z").await;
         let still = world.overview(&plan).await;
         assert_eq!((still.schedule.plan.status, money(&still), still.schedule.plan.due_at), (Defaulted, (2500, 0, 7500), None));
-        hands::pay_off(&world.app, &OPERATOR, &key(&plan)).await.expect("paid off");
+        manual_operations::pay_off(&world.app, &OPERATOR, &key(&plan)).await.expect("paid off");
         world.advance("2026-04-03T00:00:00Z").await;
         assert_eq!((world.overview(&plan).await.schedule.plan.status, world.invoices().await.len()), (Paid, 4));
         assert_eq!(world.prove().await, 4);
@@ -102,7 +102,7 @@ on_both! {
         world.sandbox.sandbox().set_script(&token, Script { declines: [0, 202, 202].into(), ..Script::default() });
         let plan = world.plan_with(&token, |customer| monthly(customer, "2026-01-10", 3)).await;
         world.advance("2026-02-11T12:00:00Z").await;
-        let cancelled = hands::cancel(&world.app, &OPERATOR, &key(&plan)).await.expect("cancelled");
+        let cancelled = manual_operations::cancel(&world.app, &OPERATOR, &key(&plan)).await.expect("cancelled");
         assert_eq!((cancelled.schedule.plan.status, money(&cancelled)), (Cancelled, (3333, 0, 0)));
         assert_eq!(parts(&cancelled), ["1 2026-01-10 3333 paid", "2 2026-02-10 3333 cancelled", "3 2026-03-10 3334 cancelled"]);
         world.advance("2026-12-01T00:00:00Z").await;
@@ -110,9 +110,9 @@ on_both! {
         let statuses: Vec<_> = world.invoices().await.iter().map(|invoice| invoice.status).collect();
         assert_eq!((statuses, world.prove().await), (vec![InvoiceStatus::Paid, InvoiceStatus::Void], 1));
         for outcome in [
-            hands::cancel(&world.app, &OPERATOR, &key(&plan)).await,
-            hands::pay(&world.app, &OPERATOR, &key(&plan), 2).await,
-            hands::split(&world.app, &OPERATOR, &key(&plan), 2, &[]).await,
+            manual_operations::cancel(&world.app, &OPERATOR, &key(&plan)).await,
+            manual_operations::pay(&world.app, &OPERATOR, &key(&plan), 2).await,
+            manual_operations::split(&world.app, &OPERATOR, &key(&plan), 2, &[]).await,
         ] {
             refused(outcome);
         }

@@ -83,7 +83,7 @@ on_both! {
         assert_eq!((money(&back), back.repay_by), ((0, 0, 9000), Some(date("2026-09-10"))));
         world.advance("2026-12-01T00:00:00Z").await;
         assert_eq!((world.overview(&plan).await.schedule.plan.status, world.prove().await), (Paid, 6));
-        let voided = hands::pay(&world.app, &OPERATOR, &key(&plan), 1).await;
+        let voided = manual_operations::pay(&world.app, &OPERATOR, &key(&plan), 1).await;
         assert!(matches!(voided, Err(BillingError::WrongState(_))), "nobody pays for what was moved: {voided:?}");
     }
 
@@ -150,7 +150,7 @@ on_both! {
         // The credit pays of the next, as any does.
         world.advance("2026-02-11T00:00:00Z").await;
         assert_eq!(world.payments().await.iter().map(|payment| payment.amount_captured).collect::<Vec<_>>(), [2500, 1800]);
-        hands::cancel(app, &OPERATOR, &key(&plan)).await.expect("cancelled");
+        manual_operations::cancel(app, &OPERATOR, &key(&plan)).await.expect("cancelled");
         let seen = world.overview(&plan).await;
         assert_eq!((money(&seen), seen.refunded), ((5000, 0, 0), 1700), "a cancel gives nothing back by itself");
         assert_eq!(world.prove().await, 2);
@@ -168,7 +168,7 @@ on_both! {
         assert_eq!(late(&world.overview(&plan).await), [1]);
         world.advance("2026-02-20T00:00:00Z").await;
         assert_eq!(late(&world.overview(&plan).await), [1, 2]);
-        hands::cancel(&world.app, &OPERATOR, &key(&plan)).await.expect("cancelled");
+        manual_operations::cancel(&world.app, &OPERATOR, &key(&plan)).await.expect("cancelled");
         assert_eq!(late(&world.overview(&plan).await), [0; 0]);
     }
 }

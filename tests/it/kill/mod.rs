@@ -7,7 +7,6 @@ mod early_points;
 mod instances;
 mod kill_points;
 mod lost_leases;
-mod overtaken;
 mod panics;
 mod payment_links;
 mod proxy;

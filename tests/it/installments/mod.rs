@@ -5,7 +5,7 @@ mod manual_operations;
 mod operations;
 mod restore;
 mod sequences;
-mod through;
+mod whole_plans;
 
 use rebilld::{
     billing::installment_plans::{

@@ -3,7 +3,7 @@
 //! Read in this order: `domain` (the nouns, pure), `store` (the only SQL), `gateway` (money out), `billing` (the verbs),
 //! then the doors `jobs`, `http` and `cli`; `daemon` wires them, `sandbox` is the pretend outside world.
 //!
-//! The law, which `tests/it/laws.rs` checks: doors → `billing` → `store`, `gateway` → `domain`. `store` and `gateway` do not know
+//! The law, which `tests/it/architecture.rs` checks: doors → `billing` → `store`, `gateway` → `domain`. `store` and `gateway` do not know
 //! each other. Doors may read through `store`, never write. `sandbox` knows only money and ids.
 
 pub mod billing;

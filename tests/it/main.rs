@@ -1,5 +1,6 @@
 //! The one integration binary, so that this crate and the tests are linked once: stories, laws, both databases, the simulation.
 
+mod architecture;
 mod bench;
 mod billing;
 mod collection;
@@ -12,7 +13,6 @@ mod http;
 mod import;
 mod installments;
 mod kill;
-mod laws;
 mod occurrences;
 mod payment_requests;
 mod postgres;

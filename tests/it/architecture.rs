@@ -88,7 +88,7 @@ fn dependencies(file: &str, text: &Text) -> Vec<String> {
             file,
             1,
             &format!("`{here}` has no place in the law"),
-            "add it to MAY_USE in tests/it/laws.rs with a reason",
+            "add it to MAY_USE in tests/it/architecture.rs with a reason",
         )];
     };
     let mut breaches = Vec::new();
@@ -191,7 +191,12 @@ fn time_is_an_input(file: &str, text: &Text) -> Vec<String> {
             breaches.push(breach(file, i + 1, &format!("`{reader}` reads system time outside src/clock.rs"), REMEDY));
         }
         if line.contains("Instant::now") && !may_measure {
-            breaches.push(breach(file, i + 1, "`Instant::now` where nothing is measured", "see MAY_MEASURE in tests/it/laws.rs"));
+            breaches.push(breach(
+                file,
+                i + 1,
+                "`Instant::now` where nothing is measured",
+                "see MAY_MEASURE in tests/it/architecture.rs",
+            ));
         }
     }
     for (line, string) in text.strings.iter().filter(|_| file.starts_with("src/store/")) {
@@ -277,7 +282,7 @@ fn top_level(names: &[String]) -> Vec<String> {
     names
         .iter()
         .filter(|name| !fine(name))
-        .map(|name| breach(name, 1, "not a name of the top level", "put it where TOP_LEVEL in tests/it/laws.rs allows"))
+        .map(|name| breach(name, 1, "not a name of the top level", "put it where TOP_LEVEL in tests/it/architecture.rs allows"))
         .collect()
 }
 
@@ -476,7 +481,7 @@ mod can_fail {
         assert!(short_and_introduced("src/a.rs", "use std::fs;")[0].contains("no opening"));
         assert_eq!(
             top_level(&["src".into(), ".ci".into(), "docs".into(), "scripts".into()]),
-            ["scripts:1: not a name of the top level; put it where TOP_LEVEL in tests/it/laws.rs allows"]
+            ["scripts:1: not a name of the top level; put it where TOP_LEVEL in tests/it/architecture.rs allows"]
         );
         let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
         assert!(

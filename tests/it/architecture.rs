@@ -1,6 +1,6 @@
 //! The law of `src/lib.rs`, held: who may use whom, where SQL and time may be read, and how files are named and kept short.
 //!
-//! Each rule is a function from text to breaches (`file:line: what is wrong; what to do`), so that each is also tested to fail.
+//! Each rule is a function from text to violations (`file:line: what is wrong; what to do`), so that each is also tested to fail.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -63,7 +63,7 @@ const EMPTY_NAMES: &[&str] = &["utils", "util", "common", "helpers", "helper", "
 
 const MAX_LINES: usize = 500;
 
-fn breach(file: &str, line: usize, rule: &str, remedy: &str) -> String {
+fn violation(file: &str, line: usize, rule: &str, remedy: &str) -> String {
     format!("{file}:{line}: {rule}; {remedy}")
 }
 
@@ -84,30 +84,30 @@ fn dependencies(file: &str, text: &Text) -> Vec<String> {
         return Vec::new();
     }
     let Some((_, allowed)) = MAY_USE.iter().find(|(module, _)| *module == here) else {
-        return vec![breach(
+        return vec![violation(
             file,
             1,
             &format!("`{here}` has no place in the law"),
             "add it to MAY_USE in tests/it/architecture.rs with a reason",
         )];
     };
-    let mut breaches = Vec::new();
+    let mut violations = Vec::new();
     for (line, path) in crate_paths(file, text.without_tests()) {
         let Some(there) = path.first().filter(|there| MAY_USE.iter().any(|(module, _)| module == there)) else { continue };
         if there != here && !allowed.contains(&there.as_str()) {
             let remedy =
                 format!("`{here}` may use only: {}; let `billing` combine them or `daemon` hand it in", allowed.join(", "));
-            breaches.push(breach(file, line, &format!("`{here}` must not use `{there}`"), &remedy));
+            violations.push(violation(file, line, &format!("`{here}` must not use `{there}`"), &remedy));
         }
         // One line for `use crate::other::{a, b, c}`.
-        breaches.dedup();
+        violations.dedup();
         let money_or_id = path.get(1).is_some_and(|noun| noun == "money" || noun == "id");
         if here == "sandbox" && there == "domain" && !money_or_id {
             let remedy = "it stands in for somebody else's server: give it its own types";
-            breaches.push(breach(file, line, "`sandbox` may use only `domain::money` and `domain::id`", remedy));
+            violations.push(violation(file, line, "`sandbox` may use only `domain::money` and `domain::id`", remedy));
         }
     }
-    breaches
+    violations
 }
 
 fn doors_do_not_write(file: &str, text: &Text) -> Vec<String> {
@@ -119,7 +119,7 @@ fn doors_do_not_write(file: &str, text: &Text) -> Vec<String> {
     let lines = code.lines().enumerate().filter(|(_, line)| writes(line));
     lines
         .map(|(i, _)| {
-            breach(
+            violation(
                 file,
                 i + 1,
                 "a door opens a transaction",
@@ -152,7 +152,9 @@ fn domain_is_pure(file: &str, text: &Text) -> Vec<String> {
         .enumerate()
         .flat_map(|(i, line)| IMPURE.iter().filter(move |word| line.contains(**word)).map(move |word| (i, word)));
     found
-        .map(|(i, word)| breach(file, i + 1, &format!("`{word}` in `domain`"), "nouns are pure: take the value as an argument"))
+        .map(|(i, word)| {
+            violation(file, i + 1, &format!("`{word}` in `domain`"), "nouns are pure: take the value as an argument")
+        })
         .collect()
 }
 
@@ -162,7 +164,7 @@ fn sql_only_in_store(file: &str, text: &Text) -> Vec<String> {
     }
     let lines = text.strings.iter().filter(|(_, string)| is_sql(string));
     lines
-        .map(|(line, _)| breach(file, *line, "SQL outside `src/store/`", "move the statement into the noun's file there"))
+        .map(|(line, _)| violation(file, *line, "SQL outside `src/store/`", "move the statement into the noun's file there"))
         .collect()
 }
 
@@ -184,14 +186,14 @@ fn time_is_an_input(file: &str, text: &Text) -> Vec<String> {
     const REMEDY: &str = "take `now` as an argument or ask the Clock";
     const READERS: &[&str] =
         &["Utc::now", "Local::now", "SystemTime::now", "OffsetDateTime::now", "now_v7", "now_v1", "UNIX_EPOCH.elapsed"];
-    let mut breaches = Vec::new();
+    let mut violations = Vec::new();
     let may_measure = MAY_MEASURE.iter().any(|(prefix, _)| file.starts_with(prefix));
     for (i, line) in text.code.lines().enumerate() {
         for reader in READERS.iter().filter(|reader| line.contains(**reader) && file != "src/clock.rs") {
-            breaches.push(breach(file, i + 1, &format!("`{reader}` reads system time outside src/clock.rs"), REMEDY));
+            violations.push(violation(file, i + 1, &format!("`{reader}` reads system time outside src/clock.rs"), REMEDY));
         }
         if line.contains("Instant::now") && !may_measure {
-            breaches.push(breach(
+            violations.push(violation(
                 file,
                 i + 1,
                 "`Instant::now` where nothing is measured",
@@ -200,12 +202,13 @@ fn time_is_an_input(file: &str, text: &Text) -> Vec<String> {
         }
     }
     for (line, string) in text.strings.iter().filter(|_| file.starts_with("src/store/")) {
-        breaches.extend(
-            sql_clocks(string)
-                .map(|clock| breach(file, *line, &format!("SQL asks the database for the time (`{clock}`)"), "bind an instant")),
+        violations.extend(
+            sql_clocks(string).map(|clock| {
+                violation(file, *line, &format!("SQL asks the database for the time (`{clock}`)"), "bind an instant")
+            }),
         );
     }
-    breaches
+    violations
 }
 
 /// Readers of the database's clock in a piece of SQL.
@@ -239,10 +242,10 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn short_and_introduced(file: &str, text: &str) -> Vec<String> {
-    let mut breaches = Vec::new();
+    let mut violations = Vec::new();
     let count = text.lines().count();
     if count > MAX_LINES {
-        breaches.push(breach(
+        violations.push(violation(
             file,
             MAX_LINES + 1,
             &format!("{count} lines, more than {MAX_LINES}"),
@@ -250,25 +253,25 @@ fn short_and_introduced(file: &str, text: &str) -> Vec<String> {
         ));
     }
     if has_extension(file, &["rs"]) && !text.starts_with("//! ") {
-        breaches.push(breach(file, 1, "no opening `//!` sentence", "say what the file is for and which rule it guards"));
+        violations.push(violation(file, 1, "no opening `//!` sentence", "say what the file is for and which rule it guards"));
     }
-    breaches
+    violations
 }
 
 fn telling_names(file: &str, text: &Text) -> Vec<String> {
     const REMEDY: &str = "name it after what it knows";
-    let mut breaches = Vec::new();
+    let mut violations = Vec::new();
     for part in file.split('/').map(|part| part.trim_end_matches(".rs")).filter(|part| EMPTY_NAMES.contains(part)) {
-        breaches.push(breach(file, 1, &format!("a module named `{part}`"), REMEDY));
+        violations.push(violation(file, 1, &format!("a module named `{part}`"), REMEDY));
     }
     for (i, line) in text.code.lines().enumerate() {
         let line = line.trim_start().trim_start_matches("pub(crate) ").trim_start_matches("pub ");
         let name = line.strip_prefix("mod ").and_then(|rest| words(rest).next());
         if let Some(name) = name.filter(|name| EMPTY_NAMES.contains(name) && line.ends_with('{')) {
-            breaches.push(breach(file, i + 1, &format!("a module named `{name}`"), REMEDY));
+            violations.push(violation(file, i + 1, &format!("a module named `{name}`"), REMEDY));
         }
     }
-    breaches
+    violations
 }
 
 fn top_level(names: &[String]) -> Vec<String> {
@@ -282,16 +285,18 @@ fn top_level(names: &[String]) -> Vec<String> {
     names
         .iter()
         .filter(|name| !fine(name))
-        .map(|name| breach(name, 1, "not a name of the top level", "put it where TOP_LEVEL in tests/it/architecture.rs allows"))
+        .map(|name| {
+            violation(name, 1, "not a name of the top level", "put it where TOP_LEVEL in tests/it/architecture.rs allows")
+        })
         .collect()
 }
 
 fn migrations_match(sqlite: &BTreeSet<String>, postgres: &BTreeSet<String>) -> Vec<String> {
-    let mut breaches: Vec<String> = sqlite
+    let mut violations: Vec<String> = sqlite
         .symmetric_difference(postgres)
         .map(|name| {
             let missing = if sqlite.contains(name) { "postgres" } else { "sqlite" };
-            breach(
+            violation(
                 &format!("migrations/{missing}/{name}"),
                 1,
                 "missing for one of the two databases",
@@ -305,7 +310,7 @@ fn migrations_match(sqlite: &BTreeSet<String>, postgres: &BTreeSet<String>) -> V
         let number = name.split_once('_').filter(|(digits, _)| digits.len() == 4).and_then(|(digits, _)| digits.parse().ok());
         match number.filter(|number| *number > last && has_extension(name, &["sql"])) {
             Some(number) => last = number,
-            None => breaches.push(breach(
+            None => violations.push(violation(
                 &format!("migrations/sqlite/{name}"),
                 1,
                 "out of sequence",
@@ -313,7 +318,7 @@ fn migrations_match(sqlite: &BTreeSet<String>, postgres: &BTreeSet<String>) -> V
             )),
         }
     }
-    breaches
+    violations
 }
 
 /// Every file below `folder`, as a path from the project's root, with its text. Binary files have none.
@@ -341,8 +346,8 @@ fn names(folder: &str) -> BTreeSet<String> {
     entries.map(|entry| entry.file_name().to_str().expect("UTF-8").to_owned()).collect()
 }
 
-fn hold(breaches: Vec<String>) {
-    assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));
+fn hold(violations: Vec<String>) {
+    assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
 }
 
 /// One rule over every Rust file of `src/`.
@@ -380,7 +385,7 @@ fn only_the_clock_reads_time() {
         hold(
             clocks
                 .map(|(i, clock)| {
-                    breach(&file, i + 1, &format!("`{clock}` asks the database for the time"), "let the program bind it")
+                    violation(&file, i + 1, &format!("`{clock}` asks the database for the time"), "let the program bind it")
                 })
                 .collect(),
         );
@@ -391,14 +396,14 @@ fn only_the_clock_reads_time() {
 fn files_are_short_introduced_and_well_named() {
     // Recorded answers and documents are material, not something to read from the top.
     let read_by_people = |file: &str| !has_extension(file, &["json", "txt", "csv"]);
-    let mut breaches = Vec::new();
+    let mut violations = Vec::new();
     for (file, text) in files("src").into_iter().chain(files("tests")).filter(|(file, _)| read_by_people(file)) {
-        breaches.extend(short_and_introduced(&file, &text));
+        violations.extend(short_and_introduced(&file, &text));
         if has_extension(&file, &["rs"]) {
-            breaches.extend(telling_names(&file, &Text::read(&text)));
+            violations.extend(telling_names(&file, &Text::read(&text)));
         }
     }
-    hold(breaches);
+    hold(violations);
 }
 
 #[test]
@@ -412,14 +417,14 @@ fn both_databases_have_the_same_migrations() {
 }
 
 mod can_fail {
-    //! A law that cannot be broken guards nothing: each is shown a breach, and something close by that is fine.
+    //! A law that cannot be broken guards nothing: each is shown a violation, and something close by that is fine.
 
     use super::*;
 
     fn lines(rule: fn(&str, &Text) -> Vec<String>, file: &str, text: &str) -> Vec<usize> {
-        let breaches = rule(file, &Text::read(text));
-        let line = |breach: &String| breach.split(':').nth(1).and_then(|line| line.parse().ok()).expect("file:line: …; …");
-        breaches.iter().map(line).collect()
+        let violations = rule(file, &Text::read(text));
+        let line = |violation: &String| violation.split(':').nth(1).and_then(|line| line.parse().ok()).expect("file:line: …; …");
+        violations.iter().map(line).collect()
     }
 
     #[test]

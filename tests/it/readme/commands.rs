@@ -5,7 +5,7 @@ use std::fs;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::{
-    page::{Block, Kind, Page, inline_code, missing},
+    page::{Block, Kind, Page, inline_code, missing, read},
     terminal::{Machine, Shell, Terminal},
 };
 use crate::postgres;
@@ -44,6 +44,17 @@ fn every_page_with_commands_is_in_the_list() {
     assert_eq!(names, TESTED);
     let terminals = Page::read("README.md").blocks().into_iter().filter(|block| block.kind == Kind::Background).count();
     assert!(terminals >= 2, "a sandbox and a daemon");
+}
+
+/// Else a reader's checkout fails the test of the top level.
+#[test]
+fn what_a_reader_saves_is_never_committed() {
+    let ignored = read(".gitignore");
+    for block in Page::all().iter().flat_map(Page::blocks) {
+        if let Kind::File(name) = &block.kind {
+            assert!(ignored.lines().any(|line| line == format!("/{name}")), "{}: .gitignore does not have /{name}", block.place);
+        }
+    }
 }
 
 /// What a reader has running after some blocks.

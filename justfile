@@ -35,4 +35,5 @@ bench:
 release:
     .ci/run
     cargo build --locked --release
-    tar -czf target/rebilld-$(cargo pkgid | sed 's/.*[#@]//').tar.gz README.md LICENSE-MIT LICENSE-APACHE CHANGELOG.md docs config systemd -C target/release rebilld
+    tar -czf "${CARGO_TARGET_DIR:-target}"/rebilld-$(cargo pkgid | sed 's/.*[#@]//').tar.gz \
+        README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE docs config systemd -C "${CARGO_TARGET_DIR:-target}/release" rebilld

@@ -26,7 +26,7 @@ lint:
 demo:
     cargo run --locked -- demo
 
-# the pure core in nanoseconds, and the whole program beside the bare machine
+# the pure core in nanoseconds, and the whole program compared with the bare machine
 bench:
     cargo bench --locked
     cargo run --locked --release -- bench

@@ -154,7 +154,7 @@ pub const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Whether everything due on the wall timeline is billed and every outcome is in the batch.
 pub async fn is_quiet(db: &Db, now: DateTime<Utc>) -> Result<bool> {
     let due = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at <= now);
-    Ok(!due(store::awaited::bill(db, Timeline::Wall).await?)
+    Ok(!due(store::next_due::bill(db, Timeline::Wall).await?)
         && !due(store::invoices::earliest_attempt(db, Timeline::Wall).await?)
         && store::payments::undecided(db, Timeline::Wall).await? == 0)
 }

@@ -114,8 +114,8 @@ async fn copy(config: &Config, file: &Path, now: DateTime<Utc>) -> anyhow::Resul
     let copied = async {
         let copy = Db::scratch(file).await?;
         let names: Vec<&str> = config.gateways.keys().map(String::as_str).collect();
-        let rows = store::copy::living(&source, &copy, now, &names).await?;
-        for name in store::copy::gateways(&copy).await?.iter().filter(|name| !names.contains(&name.as_str())) {
+        let rows = store::simulation_copy::living(&source, &copy, now, &names).await?;
+        for name in store::simulation_copy::gateways(&copy).await?.iter().filter(|name| !names.contains(&name.as_str())) {
             eprintln!("warning: no gateway {name} is configured, so its payment methods cannot be charged");
         }
         Ok::<_, store::Error>((copy, rows))

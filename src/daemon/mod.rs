@@ -232,7 +232,7 @@ pub fn gateway_faults(config: &Config) -> Vec<String> {
 
 async fn open(config: &Config, create: bool) -> anyhow::Result<Db> {
     let url = config.database.url.expose_secret();
-    store::file::check(url, create).map_err(|why| anyhow::anyhow!("database.url: {why}"))?;
+    store::sqlite_file::check(url, create).map_err(|why| anyhow::anyhow!("database.url: {why}"))?;
     Db::open(url, config.database.max_connections, create).await.map_err(|error| named(config, error))
 }
 

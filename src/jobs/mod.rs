@@ -99,7 +99,7 @@ pub const JOBS: &[Job] = &[
                 ]))
             })
         },
-        earliest: Some(|app, timeline| Box::pin(async move { Ok(store::awaited::bill(&app.db, timeline).await?) })),
+        earliest: Some(|app, timeline| Box::pin(async move { Ok(store::next_due::bill(&app.db, timeline).await?) })),
     },
     Job {
         name: "collection",
@@ -155,7 +155,7 @@ pub const JOBS: &[Job] = &[
                 Ok(counts([("requests_due", marked), ("requests_called_about", called), ("overpayments_returned", returned)]))
             })
         },
-        earliest: Some(|app, timeline| Box::pin(async move { Ok(store::awaited::request(&app.db, timeline).await?) })),
+        earliest: Some(|app, timeline| Box::pin(async move { Ok(store::next_due::request(&app.db, timeline).await?) })),
     },
     Job {
         name: "lookups",
@@ -182,7 +182,7 @@ pub const JOBS: &[Job] = &[
                 if timeline != Timeline::Wall {
                     return Ok(None);
                 }
-                Ok(store::awaited::lookup(&app.db).await?)
+                Ok(store::next_due::lookup(&app.db).await?)
             })
         }),
     },

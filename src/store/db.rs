@@ -7,15 +7,15 @@
 //!   statement around it, and each time lock other rows, beyond the limit;
 //! - [`Tx::insert_rows`] and [`Tx::update_rows`] send any number of rows as one statement with one JSON parameter.
 
-mod batch;
+mod advisory_lock;
+mod bulk;
+mod dialect;
 mod fields;
-mod hold;
-mod rows;
+mod json_rows;
+mod maintenance;
+mod observer;
 mod snapshot;
 mod sqlite;
-mod tap;
-mod texts;
-mod upkeep;
 
 use std::{
     str::FromStr,
@@ -32,12 +32,12 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow, SqliteSynchronous},
 };
 
-pub use batch::Batched;
-pub use hold::Hold;
-pub use rows::Row;
-pub use tap::{Ask, Tap};
-use tap::{Edge, Watched, through};
-use texts::{adapt, is_away, is_missing_table, parameters, told, without_password};
+pub use advisory_lock::Hold;
+pub use bulk::Row;
+use dialect::{adapt, is_away, is_missing_table, parameters, told, without_password};
+pub use json_rows::Batched;
+pub use observer::{Ask, Tap};
+use observer::{Edge, Watched, through};
 
 /// A fault of the database, in words for an operator. Values never appear in it.
 #[derive(Debug, thiserror::Error)]
@@ -174,7 +174,7 @@ impl Db {
     pub async fn open(url: &str, max_connections: u32, create: bool) -> Result<Self> {
         let pools = if url.starts_with("sqlite:") {
             let options = SqliteConnectOptions::from_str(url).map_err(|_| Error::BadUrl)?.create_if_missing(create);
-            let connect = |error: sqlx::Error| Error::Unreachable(texts::unopened(&error));
+            let connect = |error: sqlx::Error| Error::Unreachable(dialect::unopened(&error));
             sqlite::pools(options.synchronous(SqliteSynchronous::Full)).await.map_err(connect)?
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = PgConnectOptions::from_str(url)
@@ -184,7 +184,7 @@ impl Db {
                 .application_name("rebilld")
                 .statement_cache_capacity(200);
             // The pool would try again and again, and then only say that it took too long: one connection has the reason.
-            let unreachable = |why: &str| Error::Unreachable(without_password(&texts::unanswered(why), url));
+            let unreachable = |why: &str| Error::Unreachable(without_password(&dialect::unanswered(why), url));
             match tokio::time::timeout(CONNECT_PATIENCE, PgConnection::connect_with(&options)).await {
                 Ok(Ok(connection)) => drop(connection.close().await),
                 Ok(Err(error)) => return Err(unreachable(&error.to_string())),

@@ -4,18 +4,15 @@
 
 pub mod api_keys;
 pub mod authorizations;
-pub mod awaited;
 pub mod calendars;
 pub mod catalog;
 pub mod clocks;
-mod columns;
-pub mod copy;
 pub mod customers;
 pub mod db;
 pub mod disputes;
 pub mod dunning_policies;
+mod encoding;
 pub mod events;
-pub mod file;
 pub mod gateways;
 pub mod health;
 pub mod idempotency;
@@ -23,6 +20,7 @@ pub mod installments;
 pub mod instances;
 pub mod invariants;
 pub mod invoices;
+pub mod next_due;
 pub mod occurrences;
 pub mod page;
 pub mod payment_methods;
@@ -33,6 +31,8 @@ pub mod refunds;
 pub mod reports;
 pub mod roll_outs;
 pub mod runs;
+pub mod simulation_copy;
+pub mod sqlite_file;
 pub mod subscriptions;
 pub mod tables;
 

@@ -72,7 +72,7 @@ pub fn gateway(sandbox: &str, in_flight: u32) -> GatewayConfig {
 async fn refuse_what_is_used(config: &Config) -> anyhow::Result<()> {
     let shown = config.database.shown();
     let url = config.database.url.expose_secret();
-    store::file::check(url, true).map_err(|why| anyhow::anyhow!("--database: {why}"))?;
+    store::sqlite_file::check(url, true).map_err(|why| anyhow::anyhow!("--database: {why}"))?;
     let db = store::Db::open(url, 1, true).await.map_err(|error| anyhow::anyhow!("--database {shown}: {error}"))?;
     let checked = async {
         let names = db.table_names().await?;

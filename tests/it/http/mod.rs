@@ -251,7 +251,7 @@ impl TestServer {
         let (id, to): (ClockId, DateTime<Utc>) = (clock.parse().expect("clock"), to.parse().expect("instant"));
         let timeline = Timeline::Test(id);
         loop {
-            let due = store::awaited::bill(&self.app.db, timeline).await.expect("due").filter(|due| *due <= to);
+            let due = store::next_due::bill(&self.app.db, timeline).await.expect("due").filter(|due| *due <= to);
             let mut tx = self.app.db.begin().await.expect("tx");
             let clock = store::clocks::lock(&mut tx, id).await.expect("read").expect("clock");
             let now = due.unwrap_or(to).max(clock.now_at);

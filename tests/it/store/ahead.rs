@@ -176,7 +176,7 @@ on_both! {
             .await;
         let folder = tempfile::tempdir().expect("folder");
         let copy = Db::scratch(&folder.path().join("copy.db")).await.expect("a database");
-        let rows = store::copy::living(&ground.db, &copy, samples::noon(), &["fluid"]).await.expect("copied");
+        let rows = store::simulation_copy::living(&ground.db, &copy, samples::noon(), &["fluid"]).await.expect("copied");
         // One counter, three customers with a method each, two subscriptions, two invoices with a payment each, one roll-out.
         assert_eq!(rows, 1 + 6 + 2 + 4 + 1);
         let left: Vec<Payment> = copy.query("select * from payments order by status").all().await.expect("payments");
@@ -185,7 +185,7 @@ on_both! {
         assert_eq!(left[1].next_lookup_at, Some(samples::noon()));
         let there = store::subscriptions::get(&copy, active.id).await.expect("read").expect("copied");
         assert_eq!(there, store::subscriptions::get(&ground.db, active.id).await.expect("read").expect("there"));
-        assert_eq!(store::copy::gateways(&copy).await.expect("names"), [samples::method(active.customer_id).gateway]);
+        assert_eq!(store::simulation_copy::gateways(&copy).await.expect("names"), [samples::method(active.customer_id).gateway]);
         copy.close().await;
     }
 

@@ -68,13 +68,13 @@ on_both! {
     async fn what_is_due_is_found_on_its_timeline_with_what_is_to_come(ground: &TestDatabase) {
         let (ada, test) = (samples::customer(), Timeline::Test(samples::id()));
         ground.write(async |tx: &mut Tx| store::customers::insert(tx, &ada).await).await;
-        assert_eq!(store::awaited::bill(&ground.db, test).await.expect("read"), None);
+        assert_eq!(store::next_due::bill(&ground.db, test).await.expect("read"), None);
         let due = |timeline, minute: Option<i64>| InstallmentPlan { timeline, due_at: minute.map(samples::minute), ..samples::installment_plan(ada.id) };
         let mut plans = Vec::new();
         for (timeline, minute) in [(test, Some(3)), (test, Some(-2)), (test, None), (Timeline::Wall, Some(-9)), (test, Some(0))] {
             plans.push(plan_of(ground, due(timeline, minute), 2).await);
         }
-        assert_eq!(store::awaited::bill(&ground.db, test).await.expect("read"), Some(samples::minute(-2)));
+        assert_eq!(store::next_due::bill(&ground.db, test).await.expect("read"), Some(samples::minute(-2)));
         let found = async |now, limit| ground.write(async |tx: &mut Tx| store::installments::due(tx, test, samples::minute(now), limit).await).await;
         let of = |places: &[usize]| places.iter().map(|i| plans[*i].plan.clone()).collect::<Vec<_>>();
         assert_eq!((found(3, 10).await, found(2, 10).await, found(3, 1).await, found(-3, 10).await), (of(&[1, 4, 0]), of(&[1, 4]), of(&[1]), vec![]));

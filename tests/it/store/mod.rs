@@ -3,7 +3,6 @@
 mod adapter;
 mod ahead;
 mod authorizations;
-mod awaited;
 mod claims;
 mod cluster;
 mod constraints;
@@ -16,6 +15,7 @@ mod invariants;
 mod leases;
 mod migrations;
 mod money;
+mod next_due;
 mod payment_requests;
 mod people;
 mod query_plans;

@@ -105,8 +105,8 @@ on_both! {
             PaymentRequest { expires_at: samples::minute(9), ..request(RequestStatus::Pending) },
         ]).await;
         let db = &ground.db;
-        assert_eq!(store::awaited::request(db, Timeline::Wall).await.expect("read"), Some(samples::minute(-2)));
-        assert_eq!(store::awaited::request(db, Timeline::Test(samples::id())).await.expect("read"), None);
+        assert_eq!(store::next_due::request(db, Timeline::Wall).await.expect("read"), Some(samples::minute(-2)));
+        assert_eq!(store::next_due::request(db, Timeline::Test(samples::id())).await.expect("read"), None);
         assert_eq!(store::payment_requests::busy(db, Timeline::Wall).await.expect("read"), 3);
         let due = ground.write(async |tx: &mut Tx| store::payment_requests::lock_to_remind(tx, Timeline::Wall, samples::minute(-1), 9).await).await;
         assert_eq!(due.iter().map(|row| row.id).collect::<Vec<_>>(), [rows[3].id, rows[0].id]);
@@ -119,7 +119,7 @@ on_both! {
         assert_eq!((now.ending, now.next_check_at, now.next_reminder_at), (Some(Ending::Withdrawn), Some(wall), None));
         assert_eq!(ground.write(async |tx: &mut Tx| store::payment_requests::expire(tx, Timeline::Wall, samples::minute(1), wall).await).await, 1);
         assert_eq!((read(ground, &rows[3]).await.ending, read(ground, &rows[4]).await.ending), (Some(Ending::Expired), None));
-        assert_eq!(store::awaited::request(db, Timeline::Wall).await.expect("read"), Some(samples::minute(9)));
+        assert_eq!(store::next_due::request(db, Timeline::Wall).await.expect("read"), Some(samples::minute(9)));
     }
 
     async fn parked_ones_are_shown_and_open_ones_counted(ground: &TestDatabase) {

@@ -42,7 +42,7 @@ const LARGE: &[&str] = &[
 /// Files whose statements read all they can, and why.
 const READ_ALL: &[(&str, &str)] = &[
     ("calendars.rs", "asked by `rebilld check` alone, which nobody waits for"),
-    ("copy.rs", "copies every living row, page by page, into a file for a simulation"),
+    ("simulation_copy.rs", "copies every living row, page by page, into a file for a simulation"),
     ("reports.rs", "figures over history for people, never on a hot path"),
 ];
 
@@ -310,7 +310,7 @@ on_both! {
         }
         // What each tick asks takes one step in each of these.
         let mut awaited = String::new();
-        for (_, sql) in all.iter().filter(|(place, _)| place.starts_with("awaited.rs")) {
+        for (_, sql) in all.iter().filter(|(place, _)| place.starts_with("next_due.rs")) {
             awaited += &match (&mut lite, &mut server) {
                 (Some(connection), _) => sqlite_plan(connection, sql).await,
                 (_, Some(connection)) => postgres_plan(connection, sql).await,

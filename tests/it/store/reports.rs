@@ -71,7 +71,7 @@ on_both! {
 fn a_file_is_looked_at_before_it_is_opened() {
     let folder = tempfile::tempdir().expect("folder");
     let url = format!("sqlite://{}/none.db", folder.path().display());
-    assert!(store::file::check(&url, false).is_err());
-    assert_eq!(store::file::check(&url, true), Ok(()));
+    assert!(store::sqlite_file::check(&url, false).is_err());
+    assert_eq!(store::sqlite_file::check(&url, true), Ok(()));
     assert_eq!(std::fs::read_dir(folder.path()).expect("folder").count(), 0, "looking makes nothing");
 }

@@ -82,7 +82,7 @@ on_both! {
         let (wall, other) = (of(Timeline::Wall, &[3, -2, 0, 7]), of(test, &[-9]));
         let (owed_wall, owed_other) = (owed(Timeline::Wall, &[3, -2, 0, 7]), owed(test, &[-9]));
         for timeline in [Timeline::Wall, test] {
-            assert_eq!(store::awaited::bill(&ground.db, timeline).await.expect("read"), None);
+            assert_eq!(store::next_due::bill(&ground.db, timeline).await.expect("read"), None);
             assert_eq!(store::invoices::earliest_attempt(&ground.db, timeline).await.expect("read"), None);
         }
         ground.write(async |tx: &mut Tx| {
@@ -95,7 +95,7 @@ on_both! {
             store::invoices::insert(tx, &[samples::invoice(ada.id)]).await
         }).await;
         for (timeline, earliest) in [(Timeline::Wall, Some(samples::minute(-2))), (test, Some(samples::minute(-9))), (Timeline::Test(samples::id()), None)] {
-            assert_eq!(store::awaited::bill(&ground.db, timeline).await.expect("read"), earliest);
+            assert_eq!(store::next_due::bill(&ground.db, timeline).await.expect("read"), earliest);
             assert_eq!(store::invoices::earliest_attempt(&ground.db, timeline).await.expect("read"), earliest);
         }
         let due = ground.write(async |tx: &mut Tx| store::subscriptions::due(tx, Timeline::Wall, samples::minute(3), 10).await).await;

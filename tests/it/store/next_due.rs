@@ -9,8 +9,8 @@ use rebilld::{
 use super::{TestDatabase, on_both, samples};
 
 async fn awaited(ground: &TestDatabase) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
-    let look_up = store::awaited::lookup(&ground.db).await.expect("read");
-    (look_up, store::awaited::request(&ground.db, Timeline::Wall).await.expect("read"))
+    let look_up = store::next_due::lookup(&ground.db).await.expect("read");
+    (look_up, store::next_due::request(&ground.db, Timeline::Wall).await.expect("read"))
 }
 
 on_both! {
@@ -47,7 +47,7 @@ on_both! {
         let request = PaymentRequest { timeline: elsewhere, next_check_at: at(3), ..samples::payment_request(&invoice) };
         ground.write(async |tx: &mut Tx| store::payment_requests::insert(tx, std::slice::from_ref(&request)).await).await;
         assert_eq!(awaited(ground).await, (at(4), at(3)));
-        assert_ne!(store::awaited::request(&ground.db, elsewhere).await.expect("read"), at(3), "gateways live by real time");
+        assert_ne!(store::next_due::request(&ground.db, elsewhere).await.expect("read"), at(3), "gateways live by real time");
         payment.return_at = at(2);
         ground.write(async |tx: &mut Tx| store::payments::save(tx, std::slice::from_ref(&payment)).await).await;
         assert_eq!(awaited(ground).await, (at(4), at(2)));

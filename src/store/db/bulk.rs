@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use sqlx::AssertSqlSafe;
 
-use super::{Ask, Error, Inner, Result, Tx, fields, hang, tap::through, texts::without_nul};
+use super::{Ask, Error, Inner, Result, Tx, dialect::without_nul, fields, hang, observer::through};
 
 /// A row as the bulk statements write it: its table, its columns, and its fields as JSON under the same names.
 pub trait Row: Serialize {

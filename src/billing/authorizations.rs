@@ -32,7 +32,7 @@ use crate::{
     gateway::{Charge, Configured, Found, Mandate, ReturnOutcome, Sent, Source, circuit::listening},
     store::{
         self, Tx,
-        authorizations::{Payer, Standing},
+        authorizations::{InvoiceState, Payer},
     },
 };
 
@@ -155,7 +155,7 @@ async fn look(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<Batch
 struct Known {
     open: HashMap<SubscriptionId, Authorization>,
     over: HashMap<SubscriptionId, Authorization>,
-    standings: HashMap<AuthorizationId, Standing>,
+    standings: HashMap<AuthorizationId, InvoiceState>,
     payers: HashMap<SubscriptionId, Payer>,
     credentials: HashMap<SubscriptionId, Credential>,
 }

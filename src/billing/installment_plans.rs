@@ -149,7 +149,7 @@ pub(crate) async fn end_settled(
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let standings = store::installments::standing_of(tx, &ids).await?;
+    let standings = store::installments::counts_of(tx, &ids).await?;
     let mut events = Vec::new();
     for plan in candidates {
         let Some(standing) = standings.iter().find(|standing| standing.plan_id == plan.id) else { continue };

@@ -168,13 +168,13 @@ pub async fn over_of(tx: &mut Tx, subscriptions: &[SubscriptionId]) -> Result<Ve
 
 /// The invoice of the cycle that an authorization is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
-pub struct Standing {
+pub struct InvoiceState {
     pub id: AuthorizationId,
     pub status: InvoiceStatus,
     pub attempts: i64,
 }
 
-pub async fn invoices_of(tx: &mut Tx, authorizations: &[AuthorizationId]) -> Result<Vec<Standing>> {
+pub async fn invoices_of(tx: &mut Tx, authorizations: &[AuthorizationId]) -> Result<Vec<InvoiceState>> {
     tx.query(
         "select a.id, i.status, i.attempts from authorizations a
          join invoices i on i.subscription_id = a.subscription_id and i.cycle = a.cycle where a.id in list($1)",
@@ -275,8 +275,8 @@ pub async fn claim_lookups(
     .await
 }
 
-/// Those whose daemon has gone silent, or is this one in an earlier life, are unknown from now on.
-pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, reborn: Option<&str>) -> Result<u64> {
+/// Marks as unknown the authorizations whose daemon has gone silent. `restarted_as`: and those of this daemon's previous run.
+pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, restarted_as: Option<&str>) -> Result<u64> {
     tx.query(
         "update authorizations set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null,
              lease_token = lease_token + 1
@@ -285,12 +285,12 @@ pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, reborn: Option<&str>
              and (lease_expires_at <= $1 or lease_owner = $2) limit 500 for update skip locked)",
     )
     .bind(now)
-    .bind(reborn.map(str::to_owned))
+    .bind(restarted_as.map(str::to_owned))
     .run()
     .await
 }
 
-/// Look-ups claimed by an earlier life of this daemon are due at once.
+/// Makes the lookups that the previous run of this daemon had claimed due at once.
 pub async fn release_lookups(tx: &mut Tx, now: DateTime<Utc>, owner: &str) -> Result<u64> {
     tx.query(
         "update authorizations set next_lookup_at = $1, lease_owner = null where lease_owner = $2 and next_lookup_at is not null",

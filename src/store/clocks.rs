@@ -135,7 +135,7 @@ pub async fn renew_claim(tx: &mut Tx, id: ClockId, owner: &str, until: DateTime<
     Ok(renewed > 0)
 }
 
-/// Frees what an earlier life of this daemon had claimed.
+/// Frees what the previous run of this daemon had claimed.
 pub async fn release_claims(tx: &mut Tx, owner: &str) -> Result<u64> {
     tx.query("update clocks set lease_owner = null, lease_expires_at = null where lease_owner = $1")
         .bind(owner.to_owned())

@@ -32,12 +32,12 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow, SqliteSynchronous},
 };
 
-pub use advisory_lock::Hold;
+pub use advisory_lock::AdvisoryLock;
 pub use bulk::Row;
 use dialect::{adapt, is_away, is_missing_table, parameters, told, without_password};
 pub use json_rows::Batched;
-pub use observer::{Ask, Tap};
-use observer::{Edge, Watched, through};
+use observer::{ConnectionGuard, Observer, observed};
+pub use observer::{DbObserver, DbOperation};
 
 /// A fault of the database, in words for an operator. Values never appear in it.
 #[derive(Debug, thiserror::Error)]
@@ -97,24 +97,24 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-/// How long a PostgreSQL may take to let us in.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+/// How long PostgreSQL may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// For how long after its last use a connection of the pool counts as alive.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How long it may take over one statement. A connection whose other end is gone without a word would never answer.
-const STATEMENT_PATIENCE: Duration = Duration::from_mins(5);
+/// How long PostgreSQL may take over one statement. A connection whose other end has vanished would never answer.
+const STATEMENT_TIMEOUT: Duration = Duration::from_mins(5);
 
 pub type Result<T> = std::result::Result<T, Error>;
 
 const MIGRATION_PAUSE: Duration = Duration::from_millis(200);
 
-/// What takes longer than this has no answer: without a bound a lost network would hold whoever waits for it for ever.
-async fn hang<T>(patience: Duration, work: impl Future<Output = sqlx::Result<T>>) -> Result<T> {
-    match tokio::time::timeout(patience, work).await {
+/// Fails after `timeout`. Without it, a caller would wait for ever for an answer that a lost network never brings.
+async fn with_timeout<T>(timeout: Duration, work: impl Future<Output = sqlx::Result<T>>) -> Result<T> {
+    match tokio::time::timeout(timeout, work).await {
         Ok(done) => Ok(done?),
-        Err(_) => Err(Error::Unreachable(format!("no answer within {patience:?}"))),
+        Err(_) => Err(Error::Unreachable(format!("no answer within {timeout:?}"))),
     }
 }
 
@@ -149,19 +149,19 @@ enum Pools {
 pub struct Db {
     pools: Pools,
     tally: Arc<Tally>,
-    tap: Watched,
+    observer: Observer,
     /// Of PostgreSQL; an SQLite file is always there.
-    patience: Duration,
+    timeout: Duration,
 }
 
 /// A transaction that may write. Dropped without [`Tx::commit`], it leaves no trace.
 pub struct Tx {
-    _leaving: Edge,
+    _leaving: ConnectionGuard,
     inner: Inner,
-    _left: Edge,
+    _left: ConnectionGuard,
     tally: Arc<Tally>,
-    tap: Watched,
-    patience: Duration,
+    observer: Observer,
+    timeout: Duration,
 }
 
 enum Inner {
@@ -185,14 +185,14 @@ impl Db {
                 .statement_cache_capacity(200);
             // The pool would try again and again, and then only say that it took too long: one connection has the reason.
             let unreachable = |why: &str| Error::Unreachable(without_password(&dialect::unanswered(why), url));
-            match tokio::time::timeout(CONNECT_PATIENCE, PgConnection::connect_with(&options)).await {
+            match tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await {
                 Ok(Ok(connection)) => drop(connection.close().await),
                 Ok(Err(error)) => return Err(unreachable(&error.to_string())),
                 Err(_) => return Err(unreachable("no answer within 10 s")),
             }
             let pool = PgPoolOptions::new()
                 .max_connections(max_connections)
-                .acquire_timeout(CONNECT_PATIENCE)
+                .acquire_timeout(CONNECT_TIMEOUT)
                 .test_before_acquire(false)
                 .before_acquire(|connection, used| {
                     Box::pin(async move {
@@ -210,13 +210,13 @@ impl Db {
         } else {
             return Err(Error::BadUrl);
         };
-        Ok(Self { pools, tally: Arc::default(), tap: None, patience: STATEMENT_PATIENCE })
+        Ok(Self { pools, tally: Arc::default(), observer: None, timeout: STATEMENT_TIMEOUT })
     }
 
     /// With another bound to how long PostgreSQL may take over one statement.
     #[must_use]
-    pub fn with_patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+    pub fn with_statement_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
     pub fn is_postgres(&self) -> bool {
@@ -307,14 +307,16 @@ impl Db {
 
     /// Starts a transaction that writes. On SQLite it waits here for the one writer.
     pub async fn begin(&self) -> Result<Tx> {
-        through(&self.tap, Ask::Begin, async {
+        observed(&self.observer, DbOperation::Begin, async {
             let inner = match &self.pools {
                 Pools::Sqlite { writer, .. } => Inner::Sqlite(writer.begin_with("begin immediate").await?),
                 Pools::Postgres(pool) => {
                     let pool = pool.clone();
                     // In a task of its own: whoever stops waiting must not leave a transaction open on a connection of the pool.
                     let begun = tokio::spawn(async move { pool.begin().await });
-                    Inner::Postgres(hang(self.patience, async { begun.await.map_err(|_| sqlx::Error::WorkerCrashed)? }).await?)
+                    Inner::Postgres(
+                        with_timeout(self.timeout, async { begun.await.map_err(|_| sqlx::Error::WorkerCrashed)? }).await?,
+                    )
                 }
             };
             Ok(Tx::new(inner, self))
@@ -325,8 +327,15 @@ impl Db {
 
 impl Tx {
     fn new(inner: Inner, db: &Db) -> Self {
-        let (tap, tally) = (db.tap.clone(), db.tally.clone());
-        Self { _leaving: Edge::leaving(&tap), inner, _left: Edge::left(&tap), tally, tap, patience: db.patience }
+        let (observer, tally) = (db.observer.clone(), db.tally.clone());
+        Self {
+            _leaving: ConnectionGuard::leaving(&observer),
+            inner,
+            _left: ConnectionGuard::left(&observer),
+            tally,
+            observer,
+            timeout: db.timeout,
+        }
     }
 
     pub fn query(&mut self, sql: &'static str) -> Query<'_> {
@@ -339,11 +348,11 @@ impl Tx {
 
     pub async fn commit(self) -> Result<()> {
         self.tally.commits.fetch_add(1, Ordering::Relaxed);
-        let (inner, patience) = (self.inner, self.patience);
-        through(&self.tap, Ask::Commit, async {
+        let (inner, timeout) = (self.inner, self.timeout);
+        observed(&self.observer, DbOperation::Commit, async {
             match inner {
                 Inner::Sqlite(tx) => tx.commit().await?,
-                Inner::Postgres(tx) => hang(patience, tx.commit()).await?,
+                Inner::Postgres(tx) => with_timeout(timeout, tx.commit()).await?,
             }
             Ok(())
         })
@@ -394,20 +403,20 @@ impl Query<'_> {
     }
 
     async fn fetch<T: Record>(self, sql: String) -> Result<Vec<T>> {
-        let (tap, ask) = self.asks();
-        through(&tap, ask, async {
+        let (observer, operation) = self.operation();
+        observed(&observer, operation, async {
             Ok(match (self.target, self.arguments) {
                 (Target::Db(Db { pools: Pools::Sqlite { readers, .. }, .. }), Args::Sqlite(args)) => {
                     sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(readers).await?
                 }
-                (Target::Db(Db { pools: Pools::Postgres(pool), patience, .. }), Args::Postgres(args)) => {
-                    hang(*patience, sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(pool)).await?
+                (Target::Db(Db { pools: Pools::Postgres(pool), timeout, .. }), Args::Postgres(args)) => {
+                    with_timeout(*timeout, sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(pool)).await?
                 }
                 (Target::Tx(Tx { inner: Inner::Sqlite(tx), .. }), Args::Sqlite(args)) => {
                     sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(&mut **tx).await?
                 }
-                (Target::Tx(Tx { inner: Inner::Postgres(tx), patience, .. }), Args::Postgres(args)) => {
-                    hang(*patience, sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(&mut **tx)).await?
+                (Target::Tx(Tx { inner: Inner::Postgres(tx), timeout, .. }), Args::Postgres(args)) => {
+                    with_timeout(*timeout, sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(&mut **tx)).await?
                 }
                 _ => unreachable!("arguments are made by the same database"),
             })
@@ -428,20 +437,20 @@ impl Query<'_> {
     /// Runs the statement; answers how many rows it changed.
     pub async fn run(self) -> Result<u64> {
         let sql = self.check()?;
-        let (tap, ask) = self.asks();
-        through(&tap, ask, async {
+        let (observer, operation) = self.operation();
+        observed(&observer, operation, async {
             Ok(match (self.target, self.arguments) {
                 (Target::Db(Db { pools: Pools::Sqlite { writer, .. }, .. }), Args::Sqlite(args)) => {
                     sqlx::query_with(AssertSqlSafe(sql), args).execute(writer).await?.rows_affected()
                 }
-                (Target::Db(Db { pools: Pools::Postgres(pool), patience, .. }), Args::Postgres(args)) => {
-                    hang(*patience, sqlx::query_with(AssertSqlSafe(sql), args).execute(pool)).await?.rows_affected()
+                (Target::Db(Db { pools: Pools::Postgres(pool), timeout, .. }), Args::Postgres(args)) => {
+                    with_timeout(*timeout, sqlx::query_with(AssertSqlSafe(sql), args).execute(pool)).await?.rows_affected()
                 }
                 (Target::Tx(Tx { inner: Inner::Sqlite(tx), .. }), Args::Sqlite(args)) => {
                     sqlx::query_with(AssertSqlSafe(sql), args).execute(&mut **tx).await?.rows_affected()
                 }
-                (Target::Tx(Tx { inner: Inner::Postgres(tx), patience, .. }), Args::Postgres(args)) => {
-                    hang(*patience, sqlx::query_with(AssertSqlSafe(sql), args).execute(&mut **tx)).await?.rows_affected()
+                (Target::Tx(Tx { inner: Inner::Postgres(tx), timeout, .. }), Args::Postgres(args)) => {
+                    with_timeout(*timeout, sqlx::query_with(AssertSqlSafe(sql), args).execute(&mut **tx)).await?.rows_affected()
                 }
                 _ => unreachable!("arguments are made by the same database"),
             })
@@ -453,10 +462,10 @@ impl Query<'_> {
         matches!(self.arguments, Args::Postgres(_))
     }
 
-    fn asks(&self) -> (Watched, Ask<'static>) {
+    fn operation(&self) -> (Observer, DbOperation<'static>) {
         match &self.target {
-            Target::Db(db) => (db.tap.clone(), Ask::Statement { sql: self.sql, in_transaction: false }),
-            Target::Tx(tx) => (tx.tap.clone(), Ask::Statement { sql: self.sql, in_transaction: true }),
+            Target::Db(db) => (db.observer.clone(), DbOperation::Statement { sql: self.sql, in_transaction: false }),
+            Target::Tx(tx) => (tx.observer.clone(), DbOperation::Statement { sql: self.sql, in_transaction: true }),
         }
     }
 

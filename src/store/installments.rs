@@ -165,13 +165,13 @@ pub async fn of_plans(db: &Db, plans: &[InstallmentPlanId]) -> Result<Vec<Instal
 
 /// How many installments of a plan are owed still, and how many are paid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
-pub struct Standing {
+pub struct InstallmentCounts {
     pub plan_id: InstallmentPlanId,
     pub owed: i64,
     pub paid: i64,
 }
 
-pub async fn standing_of(tx: &mut Tx, plans: &[InstallmentPlanId]) -> Result<Vec<Standing>> {
+pub async fn counts_of(tx: &mut Tx, plans: &[InstallmentPlanId]) -> Result<Vec<InstallmentCounts>> {
     tx.query(
         "select installment_plan_id as plan_id,
                 sum(case when status in ('scheduled', 'due', 'failed') then 1 else 0 end) as owed,

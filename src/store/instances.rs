@@ -1,4 +1,4 @@
-//! Instances: the daemons that work on this database, each with the token of its latest life.
+//! Instances: the daemons that work on this database, each with the token of its latest run.
 
 use chrono::{DateTime, Utc};
 

@@ -77,7 +77,7 @@ pub async fn finish(tx: &mut Tx, job: &str, owner: &str, now: DateTime<Utc>) -> 
     Ok(done > 0)
 }
 
-/// What an earlier life of this daemon had taken can be taken at once.
+/// Lets everybody take at once what the previous run of this daemon had taken.
 pub async fn release(tx: &mut Tx, now: DateTime<Utc>, owner: &str) -> Result<u64> {
     tx.query("update occurrences set lease_expires_at = $1 where lease_owner = $2 and lease_expires_at > $1")
         .bind(now)

@@ -186,7 +186,7 @@ pub async fn claim(
     Ok(claimed)
 }
 
-/// What an earlier life of this daemon had claimed is due at once.
+/// Makes what the previous run of this daemon had claimed due at once.
 pub async fn release(tx: &mut Tx, now: DateTime<Utc>, owner: &str) -> Result<u64> {
     tx.query(
         "update payment_requests set next_check_at = $1, lease_owner = null where lease_owner = $2 and next_check_at is not null",

@@ -98,7 +98,7 @@ pub async fn lock_many(tx: &mut Tx, ids: &[PaymentId]) -> Result<Vec<Payment>> {
 
 /// Locks payments that were claimed. Those that are still as their claimer knows them are answered as such, without being read.
 pub async fn lock_claimed(tx: &mut Tx, claimed: &[&Payment]) -> Result<Vec<Payment>> {
-    let found: Vec<Standing> = tx
+    let found: Vec<LeaseState> = tx
         .query(
             "select id, status, lease_token, lease_expires_at, called_at from payments where id in list($1) order by id for update",
         )
@@ -114,15 +114,15 @@ pub async fn lock_claimed(tx: &mut Tx, claimed: &[&Payment]) -> Result<Vec<Payme
         others => lock_many(tx, &others.iter().map(|row| row.id).collect::<Vec<_>>()).await?,
     };
     // Nobody but the claimer changes a claimed payment. It renews its lease without looking at the answer.
-    payments.extend(same.into_iter().filter_map(|Standing { id, lease_expires_at, called_at, .. }| {
+    payments.extend(same.into_iter().filter_map(|LeaseState { id, lease_expires_at, called_at, .. }| {
         known.get(&id).map(|known| Payment { lease_expires_at, called_at, ..(*known).clone() })
     }));
     Ok(payments)
 }
 
-/// Where a payment stands.
+/// The part of a payment that its claimer needs to know whether the claim still holds.
 #[derive(sqlx::FromRow)]
-struct Standing {
+struct LeaseState {
     id: PaymentId,
     status: PaymentStatus,
     lease_token: i64,
@@ -250,8 +250,8 @@ pub async fn keep_lookups(tx: &mut Tx, owner: &str, payments: &[PaymentId], unti
         .await
 }
 
-/// Payments whose daemon has gone silent, or is this one in an earlier life, are unknown from now on.
-pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, reborn: Option<&str>) -> Result<u64> {
+/// Marks as unknown the payments whose daemon has gone silent. `restarted_as`: and those of this daemon's previous run.
+pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, restarted_as: Option<&str>) -> Result<u64> {
     tx.query(
         "update payments set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null, lease_token = lease_token + 1, called_at = $1
          where id in once(
@@ -259,12 +259,12 @@ pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, reborn: Option<&str>
              and (lease_expires_at <= $1 or lease_owner = $2) limit 500 for update skip locked)",
     )
     .bind(now)
-    .bind(reborn.map(str::to_owned))
+    .bind(restarted_as.map(str::to_owned))
     .run()
     .await
 }
 
-/// Look-ups claimed by an earlier life of this daemon are due at once.
+/// Makes the lookups that the previous run of this daemon had claimed due at once.
 pub async fn release_lookups(tx: &mut Tx, now: DateTime<Utc>, owner: &str) -> Result<u64> {
     tx.query("update payments set next_lookup_at = $1, lease_owner = null where lease_owner = $2 and next_lookup_at is not null and status in ('unknown', 'gateway_error')")
         .bind(now)

@@ -136,8 +136,8 @@ pub async fn keep_lookups(tx: &mut Tx, owner: &str, refunds: &[RefundId], until:
         .await
 }
 
-/// Refunds whose daemon has gone silent, or is this one in an earlier life, are unknown from now on.
-pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, reborn: Option<&str>) -> Result<u64> {
+/// Marks as unknown the refunds whose daemon has gone silent. `restarted_as`: and those of this daemon's previous run.
+pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, restarted_as: Option<&str>) -> Result<u64> {
     tx.query(
         "update refunds set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null, sent_at = $1
          where id in once(
@@ -145,12 +145,12 @@ pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, reborn: Option<&str>
              and (lease_expires_at <= $1 or lease_owner = $2) limit 500 for update skip locked)",
     )
     .bind(now)
-    .bind(reborn.map(str::to_owned))
+    .bind(restarted_as.map(str::to_owned))
     .run()
     .await
 }
 
-/// Look-ups claimed by an earlier life of this daemon are due at once.
+/// Makes the lookups that the previous run of this daemon had claimed due at once.
 pub async fn release_lookups(tx: &mut Tx, now: DateTime<Utc>, owner: &str) -> Result<u64> {
     tx.query("update refunds set next_lookup_at = $1, lease_owner = null where lease_owner = $2 and next_lookup_at is not null and status = 'unknown'")
         .bind(now)

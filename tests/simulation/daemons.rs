@@ -63,7 +63,7 @@ pub fn gateways(life: &Arc<Life>, max_in_flight: usize) -> Gateways {
 
 fn app(life: &Arc<Life>, config: &Config, turn: &Arc<Semaphore>) -> Arc<App> {
     let world = &life.world;
-    let db = world.books.tapped(Watch::new(life.clone(), turn.clone()));
+    let db = world.books.observed_by(Watch::new(life.clone(), turn.clone()));
     let (seed, max_in_flight) = world.dice(|dice| (dice.bytes(), dice.pick(&[1, 2, 8])));
     let mut config = config.clone();
     config.instance.name.clone_from(&life.name);

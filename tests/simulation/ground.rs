@@ -9,7 +9,7 @@ use std::{
 
 use rebilld::store::{
     self, Db,
-    db::{Ask, Tap},
+    db::{DbObserver, DbOperation},
     tables::{LEFT_OUT, TABLES},
 };
 use tempfile::TempDir;
@@ -39,7 +39,7 @@ impl Ground {
         };
         // One list for each thread, for as long as the process.
         let empty = names.map(|name| &*statement(name).leak()).collect();
-        Self { db: db.tapped(Arc::new(Still)), empty, _folder: folder }
+        Self { db: db.observed_by(Arc::new(Still)), empty, _folder: folder }
     }
 
     pub async fn clear(&self) {
@@ -57,8 +57,8 @@ struct Still;
 
 type Wait<'a> = Pin<Box<dyn Future<Output = store::Result<()>> + Send + 'a>>;
 
-impl Tap for Still {
-    fn before<'a>(&'a self, _: Ask<'a>) -> Wait<'a> {
+impl DbObserver for Still {
+    fn before<'a>(&'a self, _: DbOperation<'a>) -> Wait<'a> {
         Box::pin(std::future::ready(Ok(())))
     }
 
@@ -66,7 +66,7 @@ impl Tap for Still {
         finish(work);
     }
 
-    fn after<'a>(&'a self, _: Ask<'a>) -> Wait<'a> {
+    fn after<'a>(&'a self, _: DbOperation<'a>) -> Wait<'a> {
         Box::pin(std::future::ready(Ok(())))
     }
 

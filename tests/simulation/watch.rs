@@ -14,7 +14,7 @@ use std::{
 
 use rebilld::store::{
     self,
-    db::{Ask, Tap},
+    db::{DbObserver, DbOperation},
 };
 use tokio::{
     runtime::{EnterGuard, Handle, Runtime},
@@ -74,12 +74,12 @@ impl Watch {
     }
 }
 
-impl Tap for Watch {
-    fn before<'a>(&'a self, ask: Ask<'a>) -> Wait<'a> {
+impl DbObserver for Watch {
+    fn before<'a>(&'a self, operation: DbOperation<'a>) -> Wait<'a> {
         Box::pin(async move {
             let world = &self.life.world;
-            match ask {
-                Ask::Begin => {
+            match operation {
+                DbOperation::Begin => {
                     world.dawdle().await;
                     let turn = self.turn.clone().acquire_owned().await.expect("never closed");
                     self.life.point("begin").await;
@@ -88,7 +88,7 @@ impl Tap for Watch {
                     }
                     *self.mine() = Some(turn);
                 }
-                Ask::Statement { sql, in_transaction } => {
+                DbOperation::Statement { sql, in_transaction } => {
                     if !in_transaction {
                         world.dawdle().await;
                     }
@@ -97,7 +97,7 @@ impl Tap for Watch {
                         return Err(store::Error::Busy);
                     }
                 }
-                Ask::Commit => {
+                DbOperation::Commit => {
                     self.life.point("commit").await;
                     if world.database_fails(&self.life.name, 5) {
                         return Err(store::Error::Unreachable("the line was lost before the commit".to_owned()));
@@ -112,12 +112,12 @@ impl Tap for Watch {
         finish(work);
     }
 
-    fn after<'a>(&'a self, ask: Ask<'a>) -> Wait<'a> {
+    fn after<'a>(&'a self, operation: DbOperation<'a>) -> Wait<'a> {
         Box::pin(async move {
-            match ask {
-                Ask::Begin => *self.mine() = None,
-                Ask::Statement { .. } => self.life.point("answered").await,
-                Ask::Commit => {
+            match operation {
+                DbOperation::Begin => *self.mine() = None,
+                DbOperation::Statement { .. } => self.life.point("answered").await,
+                DbOperation::Commit => {
                     self.life.point("committed").await;
                     if self.life.world.database_fails(&self.life.name, 5) {
                         return Err(store::Error::Unreachable("the line was lost after the commit".to_owned()));

@@ -109,7 +109,7 @@ impl<'a> Credentials<'a> {
         let Some(longest) = known.caps.values().flatten().map(|cap| cap.within).max() else { return Ok(known) };
         let all: BTreeSet<String> = targets.iter().map(|target| target.credential.clone()).collect();
         // Two daemons must not both count on the room that one credential has left.
-        let ours = tx.hold_free(all.iter().cloned().collect()).await?;
+        let ours = tx.try_lock_names(all.iter().cloned().collect()).await?;
         known.elsewhere = all;
         for credential in &ours {
             known.elsewhere.remove(credential);

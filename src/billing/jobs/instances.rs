@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use rand::{TryRng, rngs::SysRng};
 
-use crate::{
-    billing::{App, BillingError, Result},
-    store::{self, db::Hold, instances::Instance},
-};
+use super::{App, BillingError, Result};
+use crate::store::{self, db::AdvisoryLock, instances::Instance};
 
 /// Between two signs of life.
 pub const BEAT: Duration = Duration::from_secs(5);
@@ -21,7 +19,7 @@ const POLL: Duration = Duration::from_millis(50);
 pub struct Presence {
     token: String,
     /// None: a namesake's connection outlives it, such as after a power cut.
-    hold: Option<Hold>,
+    lock: Option<AdvisoryLock>,
 }
 
 /// Begins a life. Refused while another daemon of this name gives signs of life; one that has just died is no obstacle, since the
@@ -30,7 +28,7 @@ pub async fn arrive(app: &App) -> Result<Presence> {
     let mut random = [0; 16];
     SysRng.try_fill_bytes(&mut random).map_err(|error| store::Error::Database(format!("no randomness for a token: {error}")))?;
     let token = format!("{:032x}", u128::from_be_bytes(random));
-    let hold = hold(app).await?;
+    let lock = lock(app).await?;
     let now = app.clock.now();
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let instance =
@@ -38,14 +36,14 @@ pub async fn arrive(app: &App) -> Result<Presence> {
     let mut tx = app.db.begin().await?;
     store::instances::arrive(&mut tx, instance).await?;
     tx.commit().await?;
-    Ok(Presence { token, hold })
+    Ok(Presence { token, lock })
 }
 
-async fn hold(app: &App) -> Result<Option<Hold>> {
+async fn lock(app: &App) -> Result<Option<AdvisoryLock>> {
     let before = store::instances::get(&app.db, &app.instance).await?;
     for _ in 0..SILENCE.as_millis() / POLL.as_millis() {
-        if let Some(hold) = app.db.hold(&app.instance).await? {
-            return Ok(Some(hold));
+        if let Some(lock) = app.db.try_lock_name(&app.instance).await? {
+            return Ok(Some(lock));
         }
         let now = store::instances::get(&app.db, &app.instance).await?;
         if let Some(other) = now.filter(|now| before.as_ref().is_none_or(|before| before.seen_at != now.seen_at)) {
@@ -66,13 +64,13 @@ pub async fn stay(app: &App, presence: &mut Presence) {
     loop {
         tokio::time::sleep(BEAT).await;
         // The database was away, or we were: the name may be free, or somebody else's.
-        if let Some(hold) = &mut presence.hold
-            && !hold.is_kept().await
+        if let Some(lock) = &mut presence.lock
+            && !lock.is_kept().await
         {
-            presence.hold = None;
+            presence.lock = None;
         }
-        if presence.hold.is_none() {
-            presence.hold = app.db.hold(&app.instance).await.ok().flatten();
+        if presence.lock.is_none() {
+            presence.lock = app.db.try_lock_name(&app.instance).await.ok().flatten();
         }
         match beat(app, &presence.token).await {
             Ok(true) => {}
@@ -94,8 +92,8 @@ pub async fn leave(app: &App, presence: Presence) -> Result<()> {
     let mut tx = app.db.begin().await?;
     store::instances::leave(&mut tx, &app.instance, &presence.token, app.clock.now()).await?;
     tx.commit().await?;
-    if let Some(hold) = presence.hold {
-        hold.let_go().await;
+    if let Some(lock) = presence.lock {
+        lock.unlock().await;
     }
     Ok(())
 }

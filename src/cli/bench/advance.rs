@@ -79,7 +79,7 @@ async fn advance(asked: &Advance, app: &Arc<App>) -> anyhow::Result<AdvanceRun> 
         }
     }
     measure::write(&app.db, &rows).await?;
-    app.db.settle_down().await?;
+    app.db.run_maintenance().await?;
     let target = due.at.checked_add_months(Months::new(12 * asked.years)).context("years to come")?;
     create::start_advance(app, &Actor::System, clock.id, Goal::To(target)).await?;
     let begun = Instant::now();

@@ -162,7 +162,7 @@ impl Bench<'_> {
         let asked = self.asked;
         let due = self.due()?;
         self.load(asked.subscriptions, &due, 0, history).await?;
-        self.app.db.settle_down().await?;
+        self.app.db.run_maintenance().await?;
         let marker = Marker::now(self.app);
         let sandbox = Process::sandbox(asked.latency, asked.subscriptions).await?;
         let mut daemon = Process::daemon(&self.database.config, &gateway(sandbox.url(), asked.in_flight), due.at).await?;
@@ -211,8 +211,8 @@ impl Bench<'_> {
         }
         self.loaded += count;
         let settling = Instant::now();
-        self.app.db.settle_down().await?;
-        // Late enough that all are stored and the daemon is up before the first is due.
+        self.app.db.run_maintenance().await?;
+        // Far enough away that all of them are stored before the first is due, and the daemon is up.
         let loading = 3 * (self.load_time * count + settling.elapsed()) + Duration::from_secs(3);
         let first = self.app.clock.now() + TimeDelta::from_std(loading)?;
         let apart = STEADY.as_secs_f64().min(f64::from(count) / per_s) / f64::from(count);
@@ -225,7 +225,7 @@ impl Bench<'_> {
         for chunk in &rows {
             measure::write(&self.app.db, chunk).await?;
         }
-        self.app.db.settle_down().await?;
+        self.app.db.run_maintenance().await?;
         let marker = Marker::now(self.app);
         let sandbox = Process::sandbox(self.asked.latency, self.asked.subscriptions).await?;
         let mut daemon = Process::daemon(&self.database.config, &gateway(sandbox.url(), self.asked.in_flight), due.at).await?;

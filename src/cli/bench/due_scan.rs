@@ -41,13 +41,13 @@ async fn scan(asked: &DueScan, database: &BenchDatabase, app: &Arc<App>) -> anyh
     let due = Due::before(app.clock.now(), Timeline::Wall, asked.stored + NEXT)?;
     let few = asked.stored.min(FEW);
     load(app, &due, 0, few, |number| 1 + number % 28).await?;
-    app.db.settle_down().await?;
+    app.db.run_maintenance().await?;
     let tick_few = median(&idle_ticks(app).await?);
     load(app, &due, few, asked.stored - few, |number| 1 + number % 28).await?;
-    app.db.settle_down().await?;
+    app.db.run_maintenance().await?;
     let ticks = idle_ticks(app).await?;
     load(app, &due, asked.stored, NEXT, |_| 0).await?;
-    app.db.settle_down().await?;
+    app.db.run_maintenance().await?;
     let mut scans = Vec::new();
     for _ in 0..SCANS {
         let begun = Instant::now();

@@ -1,22 +1,23 @@
-//! A name that is held for as long as a connection lives: the database itself lets go of it when its holder dies.
+//! Locks on names. PostgreSQL releases a lock when the connection or the transaction that holds it ends, also when its daemon dies.
 
 use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
 
-use super::{CONNECT_PATIENCE, Db, Inner, Pools, Result, Tx, hang};
+use super::{CONNECT_TIMEOUT, Db, Inner, Pools, Result, Tx, with_timeout};
 
-/// A held name. On SQLite, which is for one daemon, everybody holds everything.
+/// A locked name. SQLite serves one daemon only, so there every name counts as locked by everybody.
 #[derive(Debug)]
-pub struct Hold(Option<PgConnection>);
+pub struct AdvisoryLock(Option<PgConnection>);
 
-/// How long a sign of life may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long PostgreSQL may take to answer a ping, or to close a connection.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Db {
-    /// Holds a name in this database and schema; none if another connection holds it. Takes a connection beside the pool's.
-    pub async fn hold(&self, name: &str) -> Result<Option<Hold>> {
-        let Pools::Postgres(pool) = &self.pools else { return Ok(Some(Hold(None))) };
+    /// Locks a name in this database and schema, unless another connection has locked it. The lock takes a connection of its own,
+    /// beside the pool.
+    pub async fn try_lock_name(&self, name: &str) -> Result<Option<AdvisoryLock>> {
+        let Pools::Postgres(pool) = &self.pools else { return Ok(Some(AdvisoryLock(None))) };
         let connecting = async {
             let mut connection = PgConnection::connect_with(&pool.connect_options()).await?;
             let (held,): (bool,) =
@@ -25,18 +26,19 @@ impl Db {
                     .fetch_one(&mut connection)
                     .await?;
             if held {
-                return Ok(Some(Hold(Some(connection))));
+                return Ok(Some(AdvisoryLock(Some(connection))));
             }
             connection.close().await?;
             Ok(None)
         };
-        hang(CONNECT_PATIENCE, connecting).await
+        with_timeout(CONNECT_TIMEOUT, connecting).await
     }
 }
 
 impl Tx {
-    /// Holds those of these names that no other transaction holds, until this one ends. On SQLite, whose writers take turns: all.
-    pub async fn hold_free(&mut self, names: Vec<String>) -> Result<Vec<String>> {
+    /// Locks those of these names that no other transaction has locked, until this transaction ends. On SQLite writers take turns,
+    /// so it locks all names.
+    pub async fn try_lock_names(&mut self, names: Vec<String>) -> Result<Vec<String>> {
         if names.is_empty() || matches!(self.inner, Inner::Sqlite(_)) {
             return Ok(names);
         }
@@ -52,20 +54,20 @@ impl Tx {
     }
 }
 
-impl Hold {
-    /// Whether the connection is still there, and the name with it.
+impl AdvisoryLock {
+    /// Whether the connection, and with it the lock, is still there.
     pub async fn is_kept(&mut self) -> bool {
         match &mut self.0 {
             None => true,
-            Some(connection) => tokio::time::timeout(PATIENCE, connection.ping()).await.is_ok_and(|pinged| pinged.is_ok()),
+            Some(connection) => tokio::time::timeout(PING_TIMEOUT, connection.ping()).await.is_ok_and(|pinged| pinged.is_ok()),
         }
     }
 
-    /// Gives the name free.
-    pub async fn let_go(self) {
+    /// Releases the name.
+    pub async fn unlock(self) {
         if let Some(connection) = self.0 {
-            // A connection that is dead already has let go.
-            let _ = tokio::time::timeout(PATIENCE, connection.close()).await;
+            // A dead connection has released its lock already.
+            let _ = tokio::time::timeout(PING_TIMEOUT, connection.close()).await;
         }
     }
 }

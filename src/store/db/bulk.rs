@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use sqlx::AssertSqlSafe;
 
-use super::{Ask, Error, Inner, Result, Tx, dialect::without_nul, fields, hang, observer::through};
+use super::{DbOperation, Error, Inner, Result, Tx, dialect::without_nul, fields, observer::observed, with_timeout};
 
 /// A row as the bulk statements write it: its table, its columns, and its fields as JSON under the same names.
 pub trait Row: Serialize {
@@ -68,13 +68,13 @@ impl Tx {
             }
         };
         let json = without_nul(json);
-        let ask = Ask::Statement { sql: R::TABLE, in_transaction: true };
-        through(&self.tap, ask, async {
+        let operation = DbOperation::Statement { sql: R::TABLE, in_transaction: true };
+        observed(&self.observer, operation, async {
             Ok(match &mut self.inner {
                 Inner::Sqlite(tx) => sqlx::query(AssertSqlSafe(sql)).bind(json).execute(&mut **tx).await?.rows_affected(),
-                Inner::Postgres(tx) => {
-                    hang(self.patience, sqlx::query(AssertSqlSafe(sql)).bind(json).execute(&mut **tx)).await?.rows_affected()
-                }
+                Inner::Postgres(tx) => with_timeout(self.timeout, sqlx::query(AssertSqlSafe(sql)).bind(json).execute(&mut **tx))
+                    .await?
+                    .rows_affected(),
             })
         })
         .await

@@ -1,10 +1,10 @@
-//! What a database does by itself after a while, asked for now: a bulk load must not leave the planner without statistics.
+//! Maintenance that a database does by itself after a while, asked for now: after a bulk load the planner needs statistics.
 
 use super::{Db, Pools, Result};
 
 impl Db {
-    /// Statistics on PostgreSQL; on SQLite the log goes into the file.
-    pub async fn settle_down(&self) -> Result<()> {
+    /// Collects statistics on PostgreSQL; moves the log into the file on SQLite.
+    pub async fn run_maintenance(&self) -> Result<()> {
         match &self.pools {
             Pools::Sqlite { writer, .. } => {
                 sqlx::query("pragma wal_checkpoint(truncate)").execute(writer).await?;

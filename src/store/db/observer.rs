@@ -1,5 +1,5 @@
-//! A seam for the simulation: whoever watches a database sees each statement and each end of a transaction, and runs it when it
-//! wants to. A database that nobody watches pays one branch for it.
+//! The simulation's way in: an observer sees each statement and each end of a transaction, and decides when it runs. Without an
+//! observer this costs one branch.
 
 use std::{any::Any, pin::Pin, sync::Arc};
 
@@ -7,11 +7,11 @@ use super::{Db, Result};
 
 type Wait<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What the database is about to be asked.
+/// What the database is about to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ask<'a> {
+pub enum DbOperation<'a> {
     Begin,
-    /// A statement; `in_transaction`: one of a transaction, else a plain read.
+    /// A statement, inside a transaction or as a read of its own.
     Statement {
         sql: &'a str,
         in_transaction: bool,
@@ -19,70 +19,76 @@ pub enum Ask<'a> {
     Commit,
 }
 
-/// Watches one database handle.
+/// Observes one database handle.
 #[doc(hidden)]
-pub trait Tap: Send + Sync {
-    /// Before anything is sent; an error is what the caller gets instead.
-    fn before<'a>(&'a self, ask: Ask<'a>) -> Wait<'a, Result<()>>;
+pub trait DbObserver: Send + Sync {
+    /// Called before anything is sent. An error goes to the caller, and nothing is sent.
+    fn before<'a>(&'a self, operation: DbOperation<'a>) -> Wait<'a, Result<()>>;
 
-    /// Does the database's work to its end.
+    /// Runs the database's work to its end.
     fn run(&self, work: Pin<&mut (dyn Future<Output = ()> + Send)>);
 
-    /// After the work; an error is what the caller gets although it is done.
-    fn after<'a>(&'a self, ask: Ask<'a>) -> Wait<'a, Result<()>>;
+    /// Called after the work. An error goes to the caller, although the work is done.
+    fn after<'a>(&'a self, operation: DbOperation<'a>) -> Wait<'a, Result<()>>;
 
-    /// Kept for as long as a transaction lives.
+    /// Gives a value that the transaction keeps until it has given its connection back.
     fn transaction(&self) -> Box<dyn Any + Send + Sync>;
 
-    /// Around the moment in which a transaction gives its connection back.
+    /// Called before a transaction gives its connection back.
     fn leaving(&self);
+
+    /// Called after it.
     fn left(&self);
 }
 
-pub(super) type Watched = Option<Arc<dyn Tap>>;
+pub(super) type Observer = Option<Arc<dyn DbObserver>>;
 
 impl Db {
-    /// The same database, watched.
+    /// This database with an observer.
     #[doc(hidden)]
-    pub fn tapped(&self, tap: Arc<dyn Tap>) -> Self {
-        Self { tap: Some(tap), ..self.clone() }
+    pub fn observed_by(&self, observer: Arc<dyn DbObserver>) -> Self {
+        Self { observer: Some(observer), ..self.clone() }
     }
 }
 
-/// Does a piece of the database's work, seen by whoever watches.
-pub(super) async fn through<T: Send>(watched: &Watched, ask: Ask<'_>, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
-    let Some(tap) = watched else { return work.await };
-    if let Err(error) = tap.before(ask).await {
-        tap.leaving();
+/// Does a piece of the database's work in the sight of the observer, if there is one.
+pub(super) async fn observed<T: Send>(
+    watched: &Observer,
+    operation: DbOperation<'_>,
+    work: impl Future<Output = Result<T>> + Send,
+) -> Result<T> {
+    let Some(observer) = watched else { return work.await };
+    if let Err(error) = observer.before(operation).await {
+        observer.leaving();
         drop(work);
-        tap.left();
+        observer.left();
         return Err(error);
     }
     let mut done = None;
-    tap.run(std::pin::pin!(async { done = Some(work.await) }));
-    tap.after(ask).await?;
-    done.unwrap_or_else(|| Err(super::Error::Database("the watcher did not do the work".to_owned())))
+    observer.run(std::pin::pin!(async { done = Some(work.await) }));
+    observer.after(operation).await?;
+    done.unwrap_or_else(|| Err(super::Error::Database("the observer did not do the work".to_owned())))
 }
 
 /// The field before and the field after what a transaction drops.
-pub(super) struct Edge {
-    watched: Watched,
+pub(super) struct ConnectionGuard {
+    watched: Observer,
     kept: Option<Box<dyn Any + Send + Sync>>,
 }
 
-impl Edge {
-    pub fn leaving(watched: &Watched) -> Self {
+impl ConnectionGuard {
+    pub fn leaving(watched: &Observer) -> Self {
         Self { watched: watched.clone(), kept: None }
     }
 
-    pub fn left(watched: &Watched) -> Self {
-        Self { watched: watched.clone(), kept: watched.as_ref().map(|tap| tap.transaction()) }
+    pub fn left(watched: &Observer) -> Self {
+        Self { watched: watched.clone(), kept: watched.as_ref().map(|observer| observer.transaction()) }
     }
 }
 
-impl Drop for Edge {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        let Some(tap) = &self.watched else { return };
-        if self.kept.is_some() { tap.left() } else { tap.leaving() }
+        let Some(observer) = &self.watched else { return };
+        if self.kept.is_some() { observer.left() } else { observer.leaving() }
     }
 }

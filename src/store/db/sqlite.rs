@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
 
-use super::{Db, Pools, Result, STATEMENT_PATIENCE};
+use super::{Db, Pools, Result, STATEMENT_TIMEOUT};
 
 pub(super) async fn pools(options: SqliteConnectOptions) -> sqlx::Result<Pools> {
     let options = options
@@ -42,8 +42,8 @@ impl Db {
         let db = Self {
             pools: pools(options.synchronous(SqliteSynchronous::Off)).await?,
             tally: Arc::default(),
-            tap: None,
-            patience: STATEMENT_PATIENCE,
+            observer: None,
+            timeout: STATEMENT_TIMEOUT,
         };
         db.migrate().await?;
         Ok(db)

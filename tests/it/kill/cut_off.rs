@@ -176,7 +176,7 @@ async fn three_daemons_are_cut_off_and_frozen_in_turns() {
 async fn a_connection_whose_other_end_says_nothing_is_given_up() {
     let Some(world) = World::new(On::Postgres).await else { return };
     let line = Line::to(&world.url).await;
-    let db = Db::open(&line.url, 2, false).await.expect("database").with_patience(Duration::from_millis(300));
+    let db = Db::open(&line.url, 2, false).await.expect("database").with_statement_timeout(Duration::from_millis(300));
     let ask = async || db.query("select count(*) from payments").one::<(i64,)>().await;
     ask().await.expect("asked");
     let mut tx = db.begin().await.expect("begun");

@@ -21,7 +21,7 @@ on_both! {
     async fn statistics_cost_no_row_and_every_table_is_seen(ground: &TestDatabase) {
         let written = many(20);
         ground.write(async |tx: &mut Tx| tx.insert_rows(&written).await).await;
-        ground.db.settle_down().await.expect("settled");
+        ground.db.run_maintenance().await.expect("settled");
         assert_eq!(runs(ground).await, written);
         let names = ground.db.table_names().await.expect("names");
         assert!(store::tables::TABLES.iter().all(|table| names.contains(&table.name.to_owned())), "{names:?}");

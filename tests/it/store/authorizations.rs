@@ -10,7 +10,7 @@ use rebilld::{
         refund::RefundStatus,
         subscription::Subscription,
     },
-    store::{self, Error, Tx, authorizations::Standing},
+    store::{self, Error, Tx, authorizations::InvoiceState},
 };
 
 use super::{TestDatabase, on_both, samples};
@@ -107,7 +107,7 @@ on_both! {
             store::payment_methods::insert(tx, &method).await
         }).await;
         let standings = ground.write(async |tx: &mut Tx| store::authorizations::invoices_of(tx, &[rows[0].id, rows[2].id]).await).await;
-        assert_eq!(standings, [Standing { id: rows[0].id, status: InvoiceStatus::Open, attempts: 0 }]);
+        assert_eq!(standings, [InvoiceState { id: rows[0].id, status: InvoiceStatus::Open, attempts: 0 }]);
         let other: Invoice = samples::invoice(ada.id);
         let mut found = ground.write(async |tx: &mut Tx| store::authorizations::lock_of_invoices(tx, &[invoice.id, other.id]).await).await;
         found.sort_by_key(|found| found.authorization.id);

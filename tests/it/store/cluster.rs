@@ -111,11 +111,11 @@ on_both! {
 
     async fn a_name_is_held_by_one_connection(ground: &TestDatabase) {
         let db: &Db = &ground.db;
-        let mut first = db.hold("a").await.expect("asked").expect("free");
+        let mut first = db.try_lock_name("a").await.expect("asked").expect("free");
         assert!(first.is_kept().await);
-        assert!(ground.db.hold("b").await.expect("asked").is_some(), "another name");
-        assert_eq!(ground.db.hold("a").await.expect("asked").is_none(), ground.db.is_postgres(), "SQLite is for one daemon");
-        first.let_go().await;
-        assert!(ground.db.clone().with_patience(std::time::Duration::from_secs(9)).hold("a").await.expect("asked").is_some());
+        assert!(ground.db.try_lock_name("b").await.expect("asked").is_some(), "another name");
+        assert_eq!(ground.db.try_lock_name("a").await.expect("asked").is_none(), ground.db.is_postgres(), "SQLite is for one daemon");
+        first.unlock().await;
+        assert!(ground.db.clone().with_statement_timeout(std::time::Duration::from_secs(9)).try_lock_name("a").await.expect("asked").is_some());
     }
 }

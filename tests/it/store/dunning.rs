@@ -122,14 +122,14 @@ on_both! {
         assert_eq!(found, [default.clone(), first.clone(), second.clone()]);
         assert_eq!(ground.write(async |tx: &mut Tx| store::payment_methods::of_customers(tx, &[ada.id, bob.id]).await).await.len(), 4);
         let names = || vec![String::from("a"), String::from("b")];
-        assert_eq!(ground.write(async |tx: &mut Tx| tx.hold_free(names()).await).await, names());
+        assert_eq!(ground.write(async |tx: &mut Tx| tx.try_lock_names(names()).await).await, names());
         if ground.db.is_postgres() {
             // On SQLite there is one writer at a time.
             let mut holder = ground.db.begin().await.expect("tx");
-            assert_eq!(holder.hold_free(vec!["a".into(), "a".into()]).await.expect("held"), ["a", "a"], "the holder may ask again");
-            assert_eq!(ground.write(async |tx: &mut Tx| tx.hold_free(names()).await).await, ["b"]);
+            assert_eq!(holder.try_lock_names(vec!["a".into(), "a".into()]).await.expect("held"), ["a", "a"], "the holder may ask again");
+            assert_eq!(ground.write(async |tx: &mut Tx| tx.try_lock_names(names()).await).await, ["b"]);
             holder.commit().await.expect("committed");
-            assert_eq!(ground.write(async |tx: &mut Tx| tx.hold_free(names()).await).await, names());
+            assert_eq!(ground.write(async |tx: &mut Tx| tx.try_lock_names(names()).await).await, names());
         }
         let ids = [first.id, second.id];
         let now = samples::minute(5);

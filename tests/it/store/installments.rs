@@ -6,7 +6,7 @@ use rebilld::{
         installment_plan::{Installment, InstallmentPlan, InstallmentSchedule, InstallmentStatus},
         invoice::{Invoice, InvoiceStatus},
     },
-    store::{self, Tx, installments::Standing},
+    store::{self, Tx, installments::InstallmentCounts},
 };
 
 use super::{TestDatabase, on_both, people::saved_all_but, samples};
@@ -86,9 +86,9 @@ on_both! {
         assert_eq!(scheduled, [&plans[0].installments[1], &plans[1].installments[0], &plans[1].installments[1]].map(Clone::clone));
         let by_invoice = ground.write(async |tx: &mut Tx| store::installments::of_invoices(tx, &[paid.invoice_id.expect("one"), samples::id()]).await).await;
         assert_eq!(by_invoice, [paid]);
-        let mut standing = ground.write(async |tx: &mut Tx| store::installments::standing_of(tx, &ids).await).await;
+        let mut standing = ground.write(async |tx: &mut Tx| store::installments::counts_of(tx, &ids).await).await;
         standing.sort_by_key(|standing| standing.plan_id);
-        assert_eq!(standing, [Standing { plan_id: ids[0], owed: 1, paid: 1 }, Standing { plan_id: ids[1], owed: 2, paid: 0 }]);
+        assert_eq!(standing, [InstallmentCounts { plan_id: ids[0], owed: 1, paid: 1 }, InstallmentCounts { plan_id: ids[1], owed: 2, paid: 0 }]);
     }
 
     async fn what_came_for_a_plan_is_summed_by_what_became_of_its_invoices(ground: &TestDatabase) {

@@ -62,8 +62,8 @@ on_both! {
             assert!(!renewed);
             assert_eq!(read(ground, row).await, now);
         }
-        let reborn = ground.write(async |tx: &mut Tx| store::payments::expire_leases(tx, samples::noon(), Some("a")).await).await;
-        assert_eq!(reborn, 1, "a restarted daemon frees its own");
+        let restarted = ground.write(async |tx: &mut Tx| store::payments::expire_leases(tx, samples::noon(), Some("a")).await).await;
+        assert_eq!(restarted, 1, "a restarted daemon frees its own");
         assert_eq!(read(ground, &rows[2]).await.status, Unknown);
         for row in &rows[3..] {
             assert_eq!(&read(ground, row).await, row);

@@ -18,8 +18,7 @@ use crate::{
     },
     store::{
         self,
-        health::{self, Finding},
-        invariants::{self, Sums, Violation},
+        invariants::{self, Finding, Sums, Violation},
     },
 };
 
@@ -102,20 +101,25 @@ pub async fn check(app: &App) -> Result<Vec<Invariant>> {
             "subscriptions_parked",
             "no subscription waits for an operator",
             "decide and unpark",
-            health::subscriptions_parked(db).await?,
+            invariants::subscriptions_parked(db).await?,
         ),
         (
             "payments_parked",
             "no payment waits for an operator",
             "ask the gateway and resolve",
-            health::payments_parked(db).await?,
+            invariants::payments_parked(db).await?,
         ),
-        ("refunds_parked", "no refund waits for an operator", "ask the gateway and resolve", health::refunds_parked(db).await?),
+        (
+            "refunds_parked",
+            "no refund waits for an operator",
+            "ask the gateway and resolve",
+            invariants::refunds_parked(db).await?,
+        ),
         (
             "payment_requests_parked",
             "no payment request waits for an operator",
             "see what was paid, and withdraw",
-            health::payment_requests_parked(db).await?,
+            invariants::payment_requests_parked(db).await?,
         ),
         (
             "payment_requests_overdue",
@@ -127,7 +131,7 @@ pub async fn check(app: &App) -> Result<Vec<Invariant>> {
             "payments_beyond_lease",
             "no payment is left by a daemon that has gone silent",
             "the look-ups job should have taken these up",
-            health::payments_beyond_lease(db, now - AFTER_LEASE).await?,
+            invariants::payments_beyond_lease(db, now - AFTER_LEASE).await?,
         ),
         (
             "refunds_beyond_lease",
@@ -151,13 +155,13 @@ pub async fn check(app: &App) -> Result<Vec<Invariant>> {
             "payments_long_unknown",
             "no payment has been unknown for a day",
             "the gateway has not said what became of these",
-            health::payments_long_unknown(db, now - TimeDelta::days(1)).await?,
+            invariants::payments_long_unknown(db, now - TimeDelta::days(1)).await?,
         ),
         (
             "subscriptions_overdue",
             "no subscription is due for longer than invariants.overdue_after",
             "the bill run should have opened a cycle",
-            health::subscriptions_overdue(db, overdue).await?,
+            invariants::subscriptions_overdue(db, overdue).await?,
         ),
         (
             "subscriptions_adrift",
@@ -169,13 +173,13 @@ pub async fn check(app: &App) -> Result<Vec<Invariant>> {
             "installment_plans_overdue",
             "no installment is due for longer than invariants.overdue_after",
             "the bill run should have opened its invoice",
-            health::installment_plans_overdue(db, overdue).await?,
+            invariants::installment_plans_overdue(db, overdue).await?,
         ),
         (
             "invoices_overdue",
             "no invoice waits for an attempt for longer than invariants.overdue_after",
             "collection should have charged these",
-            health::invoices_overdue(db, overdue).await?,
+            invariants::invoices_overdue(db, overdue).await?,
         ),
         (
             "invoices_stuck",
@@ -193,7 +197,7 @@ pub async fn check(app: &App) -> Result<Vec<Invariant>> {
             "invoices_overpaid",
             "no recent invoice has brought more than its total",
             "refund what is too much",
-            health::invoices_overpaid(db, recent).await?,
+            invariants::invoices_overpaid(db, recent).await?,
         ),
         (
             "invoices_disagree",

@@ -166,7 +166,7 @@ async fn show(app: &Arc<App>, sandbox: &SandboxServer, from: DateTime<Utc>, unti
         start = end;
     }
     println!("\n{}", picture::table(&months, app.config.billing.currency, "all"));
-    let gauges = store::health::gauges(&app.db).await?;
+    let gauges = store::invariants::gauges(&app.db).await?;
     println!(
         "\nat the end: {} invoices open, {} payments and {} subscriptions parked",
         gauges.invoices_open, gauges.payments_parked, gauges.subscriptions_parked

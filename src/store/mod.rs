@@ -14,7 +14,6 @@ pub mod dunning_policies;
 mod encoding;
 pub mod events;
 pub mod gateways;
-pub mod health;
 pub mod idempotency;
 pub mod installments;
 pub mod instances;

@@ -12,7 +12,7 @@ use crate::{
     http::{body::Query, error::Problem, page::NoFilters},
     store::{
         self,
-        health::{self, Finding, ParkedPayment, ParkedPaymentRequest, ParkedRefund, ParkedSubscription},
+        invariants::{self, Finding, ParkedPayment, ParkedPaymentRequest, ParkedRefund, ParkedSubscription},
     },
     telemetry,
 };
@@ -67,10 +67,10 @@ async fn billing(State(app): State<Arc<App>>, _: Query<NoFilters>) -> Result<Jso
     let db = &app.db;
     let checks: Vec<Check> = billing::invariants::check(&app).await?.into_iter().map(Check::from).collect();
     let parked = Parked {
-        subscriptions: health::parked_subscriptions(db).await?,
-        payments: health::parked_payments(db).await?,
-        refunds: health::parked_refunds(db).await?,
-        payment_requests: health::parked_payment_requests(db).await?,
+        subscriptions: invariants::parked_subscriptions(db).await?,
+        payments: invariants::parked_payments(db).await?,
+        refunds: invariants::parked_refunds(db).await?,
+        payment_requests: invariants::parked_payment_requests(db).await?,
     };
     Ok(Json(BillingHealth { ok: checks.iter().all(|check| check.ok), checks, parked }))
 }

@@ -61,7 +61,7 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
     let handle = telemetry::metrics();
     let measured = async {
         super::health::measure(&app).await?;
-        store::health::gauges(&app.db).await
+        store::invariants::gauges(&app.db).await
     };
     match tokio::time::timeout(PATIENCE, measured).await {
         Ok(Ok(gauges)) => {

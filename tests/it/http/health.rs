@@ -8,7 +8,7 @@ use rebilld::{
     billing::{self, invariants},
     domain::{clock::Timeline, event::Actor},
     jobs::JOBS,
-    store::health,
+    store,
 };
 
 use crate::world::{World, on_both};
@@ -157,7 +157,7 @@ on_both! {
         world.add(world.monthly(customer, "2026-03-10").await).await;
         let known = async || {
             invariants::watch(&world.app).await.expect("watched");
-            let known = rebilld::store::invariants::known(&world.app.db).await.expect("read");
+            let known = store::invariants::known(&world.app.db).await.expect("read");
             known.into_iter().map(|violation| (violation.name, violation.count)).collect::<Vec<_>>()
         };
         run(&world, "update subscriptions set due_at = null where id = (select min(id) from subscriptions)").await;
@@ -189,7 +189,7 @@ on_both! {
         let subscription = world.monthly(customer, "2026-01-10").await;
         let many: Vec<_> = (0..2500).map(|_| rebilld::domain::subscription::Subscription { id: world.app.id(), ..subscription.clone() }).collect();
         let mut tx = world.app.db.begin().await.expect("tx");
-        rebilld::store::subscriptions::insert(&mut tx, &many).await.expect("subscriptions");
+        store::subscriptions::insert(&mut tx, &many).await.expect("subscriptions");
         tx.commit().await.expect("commit");
         let last = many.last().expect("one").id.to_string();
         run(&world, &format!("update subscriptions set next_cycle = 1 where id = '{last}'")).await;
@@ -213,8 +213,8 @@ on_both! {
         billed(&world).await;
         let later = world.app.clock.now() + TimeDelta::minutes(5);
         run(&world, "update payments set amount_captured = amount * 2 where attempt = 1").await;
-        assert_eq!(health::invoices_overpaid(&world.app.db, later).await.expect("asked").count, 0);
-        assert_eq!(health::gauges(&world.app.db).await.expect("gauges").payments_unknown, 0);
-        assert_eq!(rebilld::store::payments::undecided(&world.app.db, Timeline::Wall).await.expect("count"), 0);
+        assert_eq!(store::invariants::invoices_overpaid(&world.app.db, later).await.expect("asked").count, 0);
+        assert_eq!(store::invariants::gauges(&world.app.db).await.expect("gauges").payments_unknown, 0);
+        assert_eq!(store::payments::undecided(&world.app.db, Timeline::Wall).await.expect("count"), 0);
     }
 }

@@ -132,7 +132,7 @@ on_both! {
         let parked = world.last_request().await;
         assert_eq!(parked.status, RequestStatus::Parked);
         assert_eq!(parked.message.as_deref(), Some("10.00 EUR was paid, not 10.00 USD: it goes back"));
-        assert_eq!(store::health::payment_requests_parked(&world.app.db).await.expect("read").ids, [request.id.to_string()]);
+        assert_eq!(store::invariants::payment_requests_parked(&world.app.db).await.expect("read").ids, [request.id.to_string()]);
         assert_eq!(world.events(Some(request.id.to_string())).await.iter().filter(|kind| *kind == "payment_request.parked").count(), 1);
         assert_eq!((world.invoices().await[0].status, world.invoices().await[0].amount_paid), (InvoiceStatus::Open, 0));
         assert_eq!(world.prove().await, 1);

@@ -114,8 +114,8 @@ on_both! {
         assert!(matches!(twice, store::Error::Conflict), "an installment is invoiced once: {twice:?}");
         let running = ground.write(async |tx: &mut Tx| store::customers::running(tx, ada.id).await).await;
         assert_eq!(running, Some(plan.id.to_string()));
-        assert_eq!(store::health::installment_plans_overdue(&ground.db, samples::noon()).await.expect("read").count, 0);
+        assert_eq!(store::invariants::installment_plans_overdue(&ground.db, samples::noon()).await.expect("read").count, 0);
         let late = plan_of(ground, InstallmentPlan { due_at: Some(samples::noon()), ..samples::installment_plan(ada.id) }, 1).await.plan;
-        assert_eq!(store::health::installment_plans_overdue(&ground.db, samples::noon()).await.expect("read").ids, [late.id.to_string()]);
+        assert_eq!(store::invariants::installment_plans_overdue(&ground.db, samples::noon()).await.expect("read").ids, [late.id.to_string()]);
     }
 }

@@ -12,7 +12,7 @@ use rebilld::{
         refund::{Refund, RefundStatus},
         subscription::{Subscription, SubscriptionStatus},
     },
-    store::{self, Tx, health::Finding, idempotency::Kept, runs::JobRun},
+    store::{self, Tx, idempotency::Kept, invariants::Finding, runs::JobRun},
 };
 
 use super::{TestDatabase, on_both, people::saved_all_but, samples};
@@ -275,9 +275,9 @@ on_both! {
     async fn an_operator_is_told_of_what_is_stuck(ground: &TestDatabase) {
         let db = &ground.db;
         let none = Finding::default();
-        let gauges = store::health::gauges(db).await.expect("gauges");
+        let gauges = store::invariants::gauges(db).await.expect("gauges");
         assert_eq!((gauges.invoices_open, gauges.payments_unknown, gauges.payments_parked, gauges.subscriptions_parked), (0, 0, 0, 0));
-        assert_eq!(store::health::invoices_overpaid(db, samples::minute(-60)).await.expect("read"), none);
+        assert_eq!(store::invariants::invoices_overpaid(db, samples::minute(-60)).await.expect("read"), none);
 
         let ada = ada(ground).await;
         let test = Timeline::Test(samples::id());
@@ -302,28 +302,28 @@ on_both! {
             store::payments::insert(tx, &payments).await?;
             tx.insert_rows(&refunds).await
         }).await;
-        let gauges = store::health::gauges(db).await.expect("gauges");
+        let gauges = store::invariants::gauges(db).await.expect("gauges");
         assert_eq!((gauges.invoices_open, gauges.payments_unknown, gauges.payments_parked, gauges.subscriptions_parked), (5, 1, 1, 7));
         let one = |id: String| Finding { count: 1, ids: vec![id] };
-        let found = store::health::subscriptions_parked(db).await.expect("read");
+        let found = store::invariants::subscriptions_parked(db).await.expect("read");
         assert_eq!((found.count, found.ids), (7, parked[..5].iter().map(|row| row.id.to_string()).collect()));
-        assert_eq!(store::health::payments_parked(db).await.expect("read"), one(payments[0].id.to_string()));
-        assert_eq!(store::health::refunds_parked(db).await.expect("read"), one(refunds[0].id.to_string()));
-        assert_eq!(store::health::payments_beyond_lease(db, samples::minute(-5)).await.expect("read"), one(payments[2].id.to_string()));
-        assert_eq!(store::health::payments_beyond_lease(db, samples::minute(-6)).await.expect("read"), none);
-        assert_eq!(store::health::payments_long_unknown(db, samples::noon()).await.expect("read"), one(payments[1].id.to_string()));
-        assert_eq!(store::health::payments_long_unknown(db, samples::minute(-1)).await.expect("read"), none);
-        assert_eq!(store::health::subscriptions_overdue(db, samples::minute(-5)).await.expect("read"), one(late[0].id.to_string()), "a test clock's work waits for it");
-        assert_eq!(store::health::invoices_overdue(db, samples::minute(-5)).await.expect("read"), one(invoices[0].id.to_string()));
-        assert_eq!(store::health::invoices_overdue(db, samples::minute(-6)).await.expect("read"), none);
-        assert_eq!(store::health::invoices_overpaid(db, samples::minute(-60)).await.expect("read"), one(invoices[3].id.to_string()));
-        assert_eq!(store::health::invoices_overpaid(db, samples::noon() + Duration::days(1)).await.expect("read"), none);
+        assert_eq!(store::invariants::payments_parked(db).await.expect("read"), one(payments[0].id.to_string()));
+        assert_eq!(store::invariants::refunds_parked(db).await.expect("read"), one(refunds[0].id.to_string()));
+        assert_eq!(store::invariants::payments_beyond_lease(db, samples::minute(-5)).await.expect("read"), one(payments[2].id.to_string()));
+        assert_eq!(store::invariants::payments_beyond_lease(db, samples::minute(-6)).await.expect("read"), none);
+        assert_eq!(store::invariants::payments_long_unknown(db, samples::noon()).await.expect("read"), one(payments[1].id.to_string()));
+        assert_eq!(store::invariants::payments_long_unknown(db, samples::minute(-1)).await.expect("read"), none);
+        assert_eq!(store::invariants::subscriptions_overdue(db, samples::minute(-5)).await.expect("read"), one(late[0].id.to_string()), "a test clock's work waits for it");
+        assert_eq!(store::invariants::invoices_overdue(db, samples::minute(-5)).await.expect("read"), one(invoices[0].id.to_string()));
+        assert_eq!(store::invariants::invoices_overdue(db, samples::minute(-6)).await.expect("read"), none);
+        assert_eq!(store::invariants::invoices_overpaid(db, samples::minute(-60)).await.expect("read"), one(invoices[3].id.to_string()));
+        assert_eq!(store::invariants::invoices_overpaid(db, samples::noon() + Duration::days(1)).await.expect("read"), none);
 
-        let shown = store::health::parked_subscriptions(db).await.expect("read");
+        let shown = store::invariants::parked_subscriptions(db).await.expect("read");
         assert_eq!((shown.len(), shown[0].id, shown[0].customer_id, shown[0].parked_reason.as_deref()), (7, parked[0].id, ada.id, Some("why")));
-        let shown = store::health::parked_payments(db).await.expect("read");
+        let shown = store::invariants::parked_payments(db).await.expect("read");
         assert_eq!((shown.len(), shown[0].id, &shown[0].reference, shown[0].amount), (1, payments[0].id, &payments[0].reference, 1));
-        let shown = store::health::parked_refunds(db).await.expect("read");
+        let shown = store::invariants::parked_refunds(db).await.expect("read");
         assert_eq!((shown.len(), shown[0].id, shown[0].payment_id, shown[0].sent_at), (1, refunds[0].id, payments[3].id, samples::noon()));
     }
 }

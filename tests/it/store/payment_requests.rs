@@ -10,7 +10,7 @@ use rebilld::{
         payment_request::{Ending, PaymentRequest, RequestStatus, Role},
         refund::{Refund, RefundStatus},
     },
-    store::{self, Tx, health::Finding},
+    store::{self, Tx, invariants::Finding},
 };
 
 use super::{TestDatabase, on_both, people::saved_all_but, samples};
@@ -124,11 +124,11 @@ on_both! {
 
     async fn parked_ones_are_shown_and_open_ones_counted(ground: &TestDatabase) {
         let rows = stored(ground, vec![request(RequestStatus::Parked), request(RequestStatus::Sent), request(RequestStatus::Expired)]).await;
-        let gauges = store::health::gauges(&ground.db).await.expect("gauges");
+        let gauges = store::invariants::gauges(&ground.db).await.expect("gauges");
         assert_eq!((gauges.payment_requests_open, gauges.payment_requests_parked), (1, 1));
-        let found = store::health::payment_requests_parked(&ground.db).await.expect("read");
+        let found = store::invariants::payment_requests_parked(&ground.db).await.expect("read");
         assert_eq!(found, Finding { count: 1, ids: vec![rows[0].id.to_string()] });
-        let shown = store::health::parked_payment_requests(&ground.db).await.expect("read");
+        let shown = store::invariants::parked_payment_requests(&ground.db).await.expect("read");
         assert_eq!((shown.len(), shown[0].id, &shown[0].reference), (1, rows[0].id, &rows[0].reference));
     }
 

@@ -77,52 +77,6 @@ pub(super) fn without_nul(json: String) -> String {
     kept
 }
 
-/// Why an SQLite file could not be opened, and what to do about it.
-pub(super) fn unopened(error: &sqlx::Error) -> String {
-    match error.as_database_error().and_then(|inner| inner.code()).as_deref() {
-        Some("26") => "the file is no SQLite database: move it away, or name another".to_owned(),
-        Some("14") => "the file cannot be opened: give this user the right to read and write it and its folder".to_owned(),
-        _ => error.as_database_error().map_or_else(|| error.to_string(), |inner| inner.message().to_owned()),
-    }
-}
-
-/// Why a server did not let us in, and what to do about it.
-pub(super) fn unanswered(why: &str) -> String {
-    match why.strip_prefix("error communicating with database: ") {
-        Some(fault) => format!("{fault}: see that PostgreSQL is running there, or correct the address"),
-        None => why.strip_prefix("error returned from database: ").unwrap_or(why).to_owned(),
-    }
-}
-
-/// What the database said, without values. PostgreSQL quotes them in its data exceptions (class 22), and what it cannot read after
-/// a colon.
-pub(super) fn told(message: &str, code: Option<&str>) -> String {
-    let quotes_values = code.is_some_and(|code| code.len() == 5 && code.starts_with("22"));
-    if !quotes_values {
-        return message.to_owned();
-    }
-    let end = message.find(['"', ':']).unwrap_or(message.len());
-    format!("a value was refused ({})", message[..end].trim())
-}
-
-/// PostgreSQL ends the connection, or lets nobody in: it is on its way down or up, or has no room. What was sent may be sent again.
-pub(super) fn is_away(code: &str) -> bool {
-    code.starts_with("08") || matches!(code, "57P01" | "57P02" | "57P03" | "53300" | "25P03")
-}
-
-/// Tables are made by migrations and by nothing else.
-pub(super) fn is_missing_table(message: &str, code: Option<&str>) -> bool {
-    code == Some("42P01") || message.starts_with("no such table")
-}
-
-pub(super) fn without_password(message: &str, url: &str) -> String {
-    let password = url.split_once("://").and_then(|(_, rest)| rest.split_once('@')).and_then(|(login, _)| login.split_once(':'));
-    match password {
-        Some((_, secret)) if !secret.is_empty() => message.replace(secret, "***"),
-        _ => message.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,20 +112,5 @@ mod tests {
             let kept: String = serde_json::from_str(&without_nul(json)).expect("still JSON");
             assert_eq!(kept, text.replace('\0', "\u{fffd}"), "{text:?}");
         }
-    }
-
-    #[test]
-    fn values_are_cut_from_messages() {
-        let quoted = r#"invalid input syntax for type bigint: "4111""#;
-        assert_eq!(told(quoted, Some("22P02")), "a value was refused (invalid input syntax for type bigint)");
-        assert_eq!(told(r#"value "4111" is out of range for type integer"#, Some("22003")), "a value was refused (value)");
-        let check = r#"new row for relation "plans" violates check constraint "plans_amount_check""#;
-        assert_eq!(told(check, Some("23514")), check);
-        assert_eq!(told("CHECK constraint failed: amount >= 0", Some("275")), "CHECK constraint failed: amount >= 0");
-    }
-
-    #[test]
-    fn a_password_never_reaches_an_error() {
-        assert_eq!(without_password("no login for u with geheim", "postgres://u:geheim@h/db"), "no login for u with ***");
     }
 }

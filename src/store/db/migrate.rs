@@ -1,0 +1,68 @@
+//! Migrations: applied at start, and refused where a newer program has been.
+
+use std::time::Duration;
+
+use super::{Db, Error, Pools, Result};
+
+const MIGRATION_PAUSE: Duration = Duration::from_millis(200);
+
+impl Db {
+    /// Applies what is missing of the migrations. A database that is ahead of this program is left alone.
+    pub async fn migrate(&self) -> Result<()> {
+        let mut tries = 0;
+        loop {
+            self.check_not_newer().await?;
+            let done = match &self.pools {
+                Pools::Sqlite { writer, .. } => {
+                    // It stands in the file's header, so it must not be set before it is known that this file is ours to change.
+                    sqlx::query("pragma journal_mode = wal").execute(writer).await?;
+                    sqlx::migrate!("migrations/sqlite").run(writer).await
+                }
+                Pools::Postgres(pool) => sqlx::migrate!("migrations/postgres").run(pool).await,
+            };
+            let Err(error) = done else { return Ok(()) };
+            // PostgreSQL lets one migrate at a time; on SQLite another process may have been faster with the same one.
+            tries += 1;
+            if self.is_postgres() || tries > 3 {
+                return Err(Error::Migration(error.to_string()));
+            }
+            tokio::time::sleep(MIGRATION_PAUSE).await;
+        }
+    }
+
+    /// Fails unless every migration of this program, and no other, has been applied. Changes nothing.
+    pub async fn check_migrated(&self) -> Result<()> {
+        self.check_not_newer().await?;
+        let applied = self.applied_migrations().await?;
+        let known = sqlx::migrate!("migrations/sqlite");
+        if known.iter().all(|migration| applied.contains(&migration.version)) { Ok(()) } else { Err(Error::NotMigrated) }
+    }
+
+    async fn check_not_newer(&self) -> Result<()> {
+        let known = sqlx::migrate!("migrations/sqlite");
+        for version in self.applied_migrations().await? {
+            if !known.iter().any(|migration| migration.version == version) {
+                return Err(Error::Newer(version));
+            }
+        }
+        Ok(())
+    }
+
+    async fn applied_migrations(&self) -> Result<Vec<i64>> {
+        let exists: Option<(i64,)> = match &self.pools {
+            Pools::Sqlite { writer, .. } => {
+                sqlx::query_as("select 1 from sqlite_master where name = '_sqlx_migrations'").fetch_optional(writer).await?
+            }
+            Pools::Postgres(pool) => {
+                sqlx::query_as("select cast(1 as bigint) where to_regclass('_sqlx_migrations') is not null")
+                    .fetch_optional(pool)
+                    .await?
+            }
+        };
+        if exists.is_none() {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<(i64,)> = self.query("select version from _sqlx_migrations").all().await?;
+        Ok(rows.into_iter().map(|row| row.0).collect())
+    }
+}

@@ -1,11 +1,7 @@
-//! One SQL text, two databases: the enum adapter over SQLite and PostgreSQL that every other file of `store` speaks through.
+//! One SQL text, two databases: the adapter over SQLite and PostgreSQL that every other file of `store` uses.
 //!
-//! Four seams are written once in the text and adapted here:
-//! - `for update [of x] [skip locked]` and `for share` are dropped on SQLite, where `BEGIN IMMEDIATE` already keeps other writers out;
-//! - `in list($n)` takes a JSON array of texts;
-//! - `in once(select … limit … for update skip locked)` is evaluated once: as a mere `in (…)` PostgreSQL may do so for each row of the
-//!   statement around it, and each time lock other rows, beyond the limit;
-//! - [`Tx::insert_rows`] and [`Tx::update_rows`] send any number of rows as one statement with one JSON parameter.
+//! `dialect` says what a statement may write once for both. [`Tx::insert_rows`] and [`Tx::update_rows`] send any number of rows as
+//! one statement with one JSON parameter.
 
 mod advisory_lock;
 mod bulk;
@@ -31,18 +27,20 @@ use std::{
 
 use sqlx::{
     Connection, PgConnection, PgPool, Postgres, Sqlite, SqlitePool, Transaction,
-    postgres::{PgArguments, PgConnectOptions, PgPoolOptions},
-    sqlite::{SqliteArguments, SqliteConnectOptions, SqliteSynchronous},
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteSynchronous},
 };
 
 pub use advisory_lock::AdvisoryLock;
 pub use bulk::Row;
+#[doc(hidden)]
+pub use dialect::adapt;
+pub use dialect::{Dialect, Sql};
 pub use error::{Error, Result};
 use error::{unanswered, unopened, without_password};
 pub use json_rows::Batched;
 use observer::{ConnectionGuard, Observer, observed};
 pub use observer::{DbObserver, DbOperation};
-use query::{Args, Target};
 pub use query::{Param, Query, Record};
 
 /// How long PostgreSQL may take to accept a connection.
@@ -92,9 +90,7 @@ pub struct Db {
 
 /// A transaction that may write. Dropped without [`Tx::commit`], it leaves no trace.
 pub struct Tx {
-    _leaving: ConnectionGuard,
-    inner: Inner,
-    _left: ConnectionGuard,
+    connection: ConnectionGuard,
     tally: Arc<Tally>,
     observer: Observer,
     timeout: Duration,
@@ -173,15 +169,6 @@ impl Db {
         }
     }
 
-    /// A read outside any transaction.
-    pub fn query(&self, sql: &'static str) -> Query<'_> {
-        let arguments = match &self.pools {
-            Pools::Sqlite { .. } => Args::Sqlite(SqliteArguments::default()),
-            Pools::Postgres(_) => Args::Postgres(PgArguments::default()),
-        };
-        Query { target: Target::Db(self), sql, arguments, fault: None }
-    }
-
     /// Starts a transaction that writes. On SQLite it waits here for the one writer.
     pub async fn begin(&self) -> Result<Tx> {
         observed(&self.observer, DbOperation::Begin, async {
@@ -203,31 +190,20 @@ impl Db {
 }
 
 impl Tx {
-    fn new(inner: Inner, db: &Db) -> Self {
-        let (observer, tally) = (db.observer.clone(), db.tally.clone());
-        Self {
-            _leaving: ConnectionGuard::leaving(&observer),
-            inner,
-            _left: ConnectionGuard::left(&observer),
-            tally,
-            observer,
-            timeout: db.timeout,
-        }
+    fn new(connection: Inner, db: &Db) -> Self {
+        let connection = ConnectionGuard::new(connection, &db.observer);
+        Self { connection, tally: db.tally.clone(), observer: db.observer.clone(), timeout: db.timeout }
     }
 
-    pub fn query(&mut self, sql: &'static str) -> Query<'_> {
-        let arguments = match &self.inner {
-            Inner::Sqlite(_) => Args::Sqlite(SqliteArguments::default()),
-            Inner::Postgres(_) => Args::Postgres(PgArguments::default()),
-        };
-        Query { target: Target::Tx(self), sql, arguments, fault: None }
+    fn is_postgres(&mut self) -> bool {
+        matches!(self.connection.get(), Inner::Postgres(_))
     }
 
-    pub async fn commit(self) -> Result<()> {
+    pub async fn commit(mut self) -> Result<()> {
         self.tally.commits.fetch_add(1, Ordering::Relaxed);
-        let (inner, timeout) = (self.inner, self.timeout);
+        let (connection, timeout) = (self.connection.take(), self.timeout);
         observed(&self.observer, DbOperation::Commit, async {
-            match inner {
+            match connection {
                 Inner::Sqlite(tx) => tx.commit().await?,
                 Inner::Postgres(tx) => with_timeout(timeout, tx.commit()).await?,
             }

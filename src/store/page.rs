@@ -1,13 +1,8 @@
 //! One page of any table: newest first, by id. A cursor is an id, so a page costs the same however deep it lies.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, OnceLock, PoisonError},
-};
-
 use super::{
     Db, Result,
-    db::{Record, Row},
+    db::{Record, Row, Sql},
 };
 
 /// Where a page begins.
@@ -55,9 +50,7 @@ pub async fn list<T: Row + Record>(db: &Db, request: Request) -> Result<Found<T>
     Ok(Found { rows, has_more })
 }
 
-/// The statement for this shape of request. Shapes are fixed in code, so keeping their texts for ever is bounded.
-fn statement<T: Row>(request: &Request) -> &'static str {
-    static TEXTS: OnceLock<Mutex<HashMap<String, &'static str>>> = OnceLock::new();
+fn statement<T: Row>(request: &Request) -> Sql {
     let mut conditions = Vec::new();
     for (i, (column, _)) in request.filters.iter().enumerate() {
         assert!(T::COLUMNS.contains(column), "{} has no column {column}", T::TABLE);
@@ -74,12 +67,5 @@ fn statement<T: Row>(request: &Request) -> &'static str {
         }
     };
     let filter = if conditions.is_empty() { String::new() } else { format!(" where {}", conditions.join(" and ")) };
-    let text = format!("select * from {}{filter} order by id {order} limit ${}", T::TABLE, parameters + 1);
-    let mut texts = TEXTS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = texts.get(&text) {
-        return known;
-    }
-    let kept: &'static str = Box::leak(text.clone().into_boxed_str());
-    texts.insert(text, kept);
-    kept
+    Sql::Composed(format!("select * from {}{filter} order by id {order} limit ${}", T::TABLE, parameters + 1).into())
 }

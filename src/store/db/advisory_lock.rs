@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
 
-use super::{CONNECT_TIMEOUT, Db, Inner, Pools, Result, Tx, with_timeout};
+use super::{CONNECT_TIMEOUT, Db, Pools, Result, Tx, with_timeout};
 
 /// A locked name. SQLite serves one daemon only, so there every name counts as locked by everybody.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Tx {
     /// Locks those of these names that no other transaction has locked, until this transaction ends. On SQLite writers take turns,
     /// so it locks all names.
     pub async fn try_lock_names(&mut self, names: Vec<String>) -> Result<Vec<String>> {
-        if names.is_empty() || matches!(self.inner, Inner::Sqlite(_)) {
+        if names.is_empty() || !self.is_postgres() {
             return Ok(names);
         }
         let rows: Vec<(String,)> = self

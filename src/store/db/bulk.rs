@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use sqlx::AssertSqlSafe;
 
-use super::{DbOperation, Error, Inner, Result, Tx, dialect::without_nul, fields, observer::observed, with_timeout};
+use super::{DbOperation, Error, Inner, Result, Tx, fields, observer::observed, with_timeout};
 
 /// A row as the bulk statements write it: its table, its columns, and its fields as JSON under the same names.
 pub trait Row: Serialize {
@@ -52,7 +52,7 @@ impl Tx {
         }
         self.tally.statements.fetch_add(1, Ordering::Relaxed);
         self.tally.rows.fetch_add(rows.len() as u64, Ordering::Relaxed);
-        let (json, sql) = match &self.inner {
+        let (json, sql) = match self.connection.get() {
             Inner::Sqlite(_) => {
                 let (json, order) = fields::lists(rows, sent)?;
                 let columns: Result<Vec<String>> = sent.iter().map(|name| at_its_place(name, &order)).collect();
@@ -70,7 +70,7 @@ impl Tx {
         let json = without_nul(json);
         let operation = DbOperation::Statement { sql: R::TABLE, in_transaction: true };
         observed(&self.observer, operation, async {
-            Ok(match &mut self.inner {
+            Ok(match self.connection.get() {
                 Inner::Sqlite(tx) => sqlx::query(AssertSqlSafe(sql)).bind(json).execute(&mut **tx).await?.rows_affected(),
                 Inner::Postgres(tx) => with_timeout(self.timeout, sqlx::query(AssertSqlSafe(sql)).bind(json).execute(&mut **tx))
                     .await?
@@ -88,4 +88,38 @@ fn at_its_place(column: &str, order: &[&str]) -> Result<String> {
     // serde writes instants with Z, sqlx with +00:00; one form must win or texts would not sort.
     let instant = column.ends_with("_at");
     Ok(if instant { format!("replace(entry ->> {place}, 'Z', '+00:00')") } else { format!("entry ->> {place}") })
+}
+
+/// A JSON text in which U+FFFD stands for U+0000, which PostgreSQL cannot keep. The interface refuses U+0000, but a gateway's message
+/// may hold it, and its outcome must be recorded all the same.
+fn without_nul(json: String) -> String {
+    const NUL: &str = "\\u0000";
+    if !json.contains(NUL) {
+        return json;
+    }
+    let mut kept = String::with_capacity(json.len());
+    let mut rest = json.as_str();
+    while let Some(at) = rest.find('\\') {
+        kept.push_str(&rest[..at]);
+        // Two characters at a time, so that an escaped backslash before `u0000` is not taken for the escape.
+        let length = if rest[at..].starts_with(NUL) { NUL.len() } else { 2 };
+        kept.push_str(if length == 2 { &rest[at..at + 2] } else { "\u{fffd}" });
+        rest = &rest[at + length..];
+    }
+    kept.push_str(rest);
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nul_is_replaced_and_nothing_else() {
+        for text in ["a\0b", "\0\0", "\\u0000", "\\\0", "\\\\u0000\0", "\"\u{1}\u{7f}", "😀\0é", "plain"] {
+            let json = serde_json::to_string(&text).expect("json");
+            let kept: String = serde_json::from_str(&without_nul(json)).expect("still JSON");
+            assert_eq!(kept, text.replace('\0', "\u{fffd}"), "{text:?}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use serde::{
 use super::{Error, Query, Record, Result};
 
 /// A row that can be read in batches: what its columns hold, so that SQLite, which knows texts and numbers alone, can say it in JSON.
-pub trait Batched: Record + DeserializeOwned {
+pub trait Batched: Record + DeserializeOwned + 'static {
     /// Columns that hold JSON.
     const JSON: &'static [&'static str] = &[];
     /// Columns that hold 0 or 1.
@@ -21,14 +21,14 @@ pub trait Batched: Record + DeserializeOwned {
 
 impl Query<'_> {
     /// The same rows as [`Query::all`], of a plain `select`. For those that come by the hundred.
-    pub async fn batch<T: Batched>(self) -> Result<Vec<T>> {
-        let sql = self.check()?;
+    pub async fn batch<T: Batched>(mut self) -> Result<Vec<T>> {
+        let statement = self.prepare()?;
         if self.is_postgres() {
-            return self.fetch(sql).await;
+            return self.fetch(statement.text).await;
         }
-        let columns: Vec<String> = fields_of::<T>().iter().map(|name| value::<T>(name)).collect();
-        let sql = format!("select json_group_array(json_array({})) from ({sql})", columns.join(", "));
-        let rows: Vec<(String,)> = self.fetch(sql).await?;
+        let values = || fields_of::<T>().iter().map(|name| value::<T>(name)).collect::<Vec<_>>().join(", ");
+        let text = self.sql.json::<T>(values).text;
+        let rows: Vec<(String,)> = self.fetch(text).await?;
         // What serde says may quote what the columns hold.
         let unreadable = |_| Error::Database("a row holds what this version cannot read".to_owned());
         rows.first().map_or_else(|| Ok(Vec::new()), |row| serde_json::from_str(&row.0).map_err(unreadable))

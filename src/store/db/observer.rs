@@ -3,7 +3,7 @@
 
 use std::{any::Any, pin::Pin, sync::Arc};
 
-use super::{Db, Result};
+use super::{Db, Inner, Result};
 
 type Wait<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -53,11 +53,11 @@ impl Db {
 
 /// Does a piece of the database's work in the sight of the observer, if there is one.
 pub(super) async fn observed<T: Send>(
-    watched: &Observer,
+    observer: &Observer,
     operation: DbOperation<'_>,
     work: impl Future<Output = Result<T>> + Send,
 ) -> Result<T> {
-    let Some(observer) = watched else { return work.await };
+    let Some(observer) = observer else { return work.await };
     if let Err(error) = observer.before(operation).await {
         observer.leaving();
         drop(work);
@@ -70,25 +70,40 @@ pub(super) async fn observed<T: Send>(
     done.unwrap_or_else(|| Err(super::Error::Database("the observer did not do the work".to_owned())))
 }
 
-/// The field before and the field after what a transaction drops.
+/// A transaction's connection: the observer hears before and after it goes back to its pool.
 pub(super) struct ConnectionGuard {
-    watched: Observer,
+    /// Empty once a commit has taken it.
+    connection: Option<Inner>,
+    observer: Observer,
     kept: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl ConnectionGuard {
-    pub fn leaving(watched: &Observer) -> Self {
-        Self { watched: watched.clone(), kept: None }
+    pub fn new(connection: Inner, observer: &Observer) -> Self {
+        let kept = observer.as_ref().map(|observer| observer.transaction());
+        Self { connection: Some(connection), observer: observer.clone(), kept }
     }
 
-    pub fn left(watched: &Observer) -> Self {
-        Self { watched: watched.clone(), kept: watched.as_ref().map(|observer| observer.transaction()) }
+    pub fn get(&mut self) -> &mut Inner {
+        self.connection.as_mut().unwrap_or_else(|| unreachable!("a commit ends the transaction"))
+    }
+
+    /// For the commit, which ends the transaction.
+    pub fn take(&mut self) -> Inner {
+        self.connection.take().unwrap_or_else(|| unreachable!("a commit ends the transaction"))
     }
 }
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        let Some(observer) = &self.watched else { return };
-        if self.kept.is_some() { observer.left() } else { observer.leaving() }
+        if let Some(observer) = &self.observer {
+            observer.leaving();
+        }
+        drop(self.connection.take());
+        if let Some(observer) = &self.observer {
+            observer.left();
+        }
+        // The observer's own value goes last: with it goes the turn of this writer.
+        drop(self.kept.take());
     }
 }

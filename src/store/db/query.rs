@@ -1,16 +1,17 @@
 //! One statement on its way to either database.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use sqlx::{
-    Arguments, AssertSqlSafe, Encode, FromRow, Postgres, Sqlite, Type,
+    Arguments, Database, Encode, FromRow, Pool, Postgres, SqlStr, Sqlite, Type,
+    pool::PoolConnection,
     postgres::{PgArguments, PgRow},
     sqlite::{SqliteArguments, SqliteRow},
 };
 
 use super::{
-    Db, Error, Inner, Pools, Result, Tx,
-    dialect::{adapt, parameters},
+    Db, Error, Inner, Pools, Result, Tally, Tx,
+    dialect::{Dialect, Sql, Statement},
     observer::{DbOperation, Observer, observed},
     with_timeout,
 };
@@ -23,33 +24,97 @@ impl<T> Param for T where T: for<'q> Encode<'q, Sqlite> + Type<Sqlite> + for<'q>
 pub trait Record: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
 impl<T> Record for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
 
-pub(super) enum Args {
-    Sqlite(SqliteArguments),
-    Postgres(PgArguments),
-}
-
-pub(super) enum Target<'t> {
-    Db(&'t Db),
-    Tx(&'t mut Tx),
-}
-
-/// A statement on its way: bind in order, then ask for rows.
+/// A statement: bind its parameters in order, then ask for rows.
 #[must_use]
 pub struct Query<'t> {
-    pub(super) target: Target<'t>,
-    pub(super) sql: &'static str,
-    pub(super) arguments: Args,
-    pub(super) fault: Option<Error>,
+    on: On<'t>,
+    pub(super) sql: Sql,
+    /// The first value that could not be bound.
+    fault: Option<Error>,
+    in_transaction: bool,
+    tally: &'t Tally,
+    observer: &'t Observer,
+}
+
+/// The database, and the arguments as it takes them.
+enum On<'t> {
+    Sqlite { target: Target<'t, Sqlite>, arguments: SqliteArguments },
+    Postgres { target: Target<'t, Postgres>, arguments: PgArguments, timeout: Duration },
+}
+
+enum Target<'t, D: Database> {
+    Pools { readers: &'t Pool<D>, writer: &'t Pool<D> },
+    Transaction(&'t mut D::Connection),
+}
+
+/// The one connection that a statement runs on.
+enum Connection<'t, D: Database> {
+    Pooled(PoolConnection<D>),
+    Transaction(&'t mut D::Connection),
+}
+
+impl<'t, D: Database> Target<'t, D> {
+    async fn reader(self) -> sqlx::Result<Connection<'t, D>> {
+        Ok(match self {
+            Self::Pools { readers, .. } => Connection::Pooled(readers.acquire().await?),
+            Self::Transaction(connection) => Connection::Transaction(connection),
+        })
+    }
+
+    async fn writer(self) -> sqlx::Result<Connection<'t, D>> {
+        Ok(match self {
+            Self::Pools { writer, .. } => Connection::Pooled(writer.acquire().await?),
+            Self::Transaction(connection) => Connection::Transaction(connection),
+        })
+    }
+}
+
+impl<D: Database> Connection<'_, D> {
+    fn get(&mut self) -> &mut D::Connection {
+        match self {
+            Self::Pooled(connection) => connection,
+            Self::Transaction(connection) => connection,
+        }
+    }
+}
+
+impl Db {
+    /// A read outside any transaction.
+    pub fn query(&self, sql: impl Into<Sql>) -> Query<'_> {
+        let on = match &self.pools {
+            Pools::Sqlite { writer, readers } => {
+                On::Sqlite { target: Target::Pools { readers, writer }, arguments: SqliteArguments::default() }
+            }
+            Pools::Postgres(pool) => On::Postgres {
+                target: Target::Pools { readers: pool, writer: pool },
+                arguments: PgArguments::default(),
+                timeout: self.timeout,
+            },
+        };
+        Query { on, sql: sql.into(), fault: None, in_transaction: false, tally: &self.tally, observer: &self.observer }
+    }
+}
+
+impl Tx {
+    pub fn query(&mut self, sql: impl Into<Sql>) -> Query<'_> {
+        let on = match self.connection.get() {
+            Inner::Sqlite(tx) => On::Sqlite { target: Target::Transaction(tx), arguments: SqliteArguments::default() },
+            Inner::Postgres(tx) => {
+                On::Postgres { target: Target::Transaction(tx), arguments: PgArguments::default(), timeout: self.timeout }
+            }
+        };
+        Query { on, sql: sql.into(), fault: None, in_transaction: true, tally: &self.tally, observer: &self.observer }
+    }
 }
 
 impl Query<'_> {
     pub fn bind<T: Param>(mut self, value: T) -> Self {
-        let added = match &mut self.arguments {
-            Args::Sqlite(arguments) => arguments.add(value),
-            Args::Postgres(arguments) => arguments.add(value),
+        let added = match &mut self.on {
+            On::Sqlite { arguments, .. } => arguments.add(value),
+            On::Postgres { arguments, .. } => arguments.add(value),
         };
         if let Err(error) = added {
-            self.fault = Some(Error::Database(error.to_string()));
+            self.fault.get_or_insert(Error::Database(error.to_string()));
         }
         self
     }
@@ -60,29 +125,27 @@ impl Query<'_> {
         self.bind(serde_json::Value::from(texts).to_string())
     }
 
-    pub async fn all<T: Record>(self) -> Result<Vec<T>> {
-        let sql = self.check()?;
-        self.fetch(sql).await
+    pub async fn all<T: Record>(mut self) -> Result<Vec<T>> {
+        let statement = self.prepare()?;
+        self.fetch(statement.text).await
     }
 
-    pub(super) async fn fetch<T: Record>(self, sql: String) -> Result<Vec<T>> {
-        let (observer, operation) = self.operation();
-        observed(&observer, operation, async {
-            Ok(match (self.target, self.arguments) {
-                (Target::Db(Db { pools: Pools::Sqlite { readers, .. }, .. }), Args::Sqlite(args)) => {
-                    sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(readers).await?
+    pub(super) async fn fetch<T: Record>(self, text: SqlStr) -> Result<Vec<T>> {
+        let operation = DbOperation::Statement { sql: self.sql.as_str(), in_transaction: self.in_transaction };
+        observed(self.observer, operation, async {
+            match self.on {
+                On::Sqlite { target, arguments } => {
+                    let mut connection = target.reader().await?;
+                    Ok(sqlx::query_as_with(text, arguments).fetch_all(connection.get()).await?)
                 }
-                (Target::Db(Db { pools: Pools::Postgres(pool), timeout, .. }), Args::Postgres(args)) => {
-                    with_timeout(*timeout, sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(pool)).await?
+                On::Postgres { target, arguments, timeout } => {
+                    let rows = async {
+                        let mut connection = target.reader().await?;
+                        sqlx::query_as_with(text, arguments).fetch_all(connection.get()).await
+                    };
+                    with_timeout(timeout, rows).await
                 }
-                (Target::Tx(Tx { inner: Inner::Sqlite(tx), .. }), Args::Sqlite(args)) => {
-                    sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(&mut **tx).await?
-                }
-                (Target::Tx(Tx { inner: Inner::Postgres(tx), timeout, .. }), Args::Postgres(args)) => {
-                    with_timeout(*timeout, sqlx::query_as_with(AssertSqlSafe(sql), args).fetch_all(&mut **tx)).await?
-                }
-                _ => unreachable!("arguments are made by the same database"),
-            })
+            }
         })
         .await
     }
@@ -93,61 +156,50 @@ impl Query<'_> {
 
     /// Exactly one row; for counts and `returning`.
     pub async fn one<T: Record>(self) -> Result<T> {
-        let sql = self.sql;
-        self.optional().await?.ok_or_else(|| Error::Database(format!("no row came back from: {sql}")))
+        let sql = self.sql.clone();
+        self.optional().await?.ok_or_else(|| Error::Database(format!("no row came back from: {}", sql.as_str())))
     }
 
     /// Runs the statement; answers how many rows it changed.
-    pub async fn run(self) -> Result<u64> {
-        let sql = self.check()?;
-        let (observer, operation) = self.operation();
-        observed(&observer, operation, async {
-            Ok(match (self.target, self.arguments) {
-                (Target::Db(Db { pools: Pools::Sqlite { writer, .. }, .. }), Args::Sqlite(args)) => {
-                    sqlx::query_with(AssertSqlSafe(sql), args).execute(writer).await?.rows_affected()
+    pub async fn run(mut self) -> Result<u64> {
+        let text = self.prepare()?.text;
+        let operation = DbOperation::Statement { sql: self.sql.as_str(), in_transaction: self.in_transaction };
+        observed(self.observer, operation, async {
+            match self.on {
+                On::Sqlite { target, arguments } => {
+                    let mut connection = target.writer().await?;
+                    Ok(sqlx::query_with(text, arguments).execute(connection.get()).await?.rows_affected())
                 }
-                (Target::Db(Db { pools: Pools::Postgres(pool), timeout, .. }), Args::Postgres(args)) => {
-                    with_timeout(*timeout, sqlx::query_with(AssertSqlSafe(sql), args).execute(pool)).await?.rows_affected()
+                On::Postgres { target, arguments, timeout } => {
+                    let done = async {
+                        let mut connection = target.writer().await?;
+                        sqlx::query_with(text, arguments).execute(connection.get()).await
+                    };
+                    Ok(with_timeout(timeout, done).await?.rows_affected())
                 }
-                (Target::Tx(Tx { inner: Inner::Sqlite(tx), .. }), Args::Sqlite(args)) => {
-                    sqlx::query_with(AssertSqlSafe(sql), args).execute(&mut **tx).await?.rows_affected()
-                }
-                (Target::Tx(Tx { inner: Inner::Postgres(tx), timeout, .. }), Args::Postgres(args)) => {
-                    with_timeout(*timeout, sqlx::query_with(AssertSqlSafe(sql), args).execute(&mut **tx)).await?.rows_affected()
-                }
-                _ => unreachable!("arguments are made by the same database"),
-            })
+            }
         })
         .await
     }
 
     pub(super) fn is_postgres(&self) -> bool {
-        matches!(self.arguments, Args::Postgres(_))
+        matches!(self.on, On::Postgres { .. })
     }
 
-    fn operation(&self) -> (Observer, DbOperation<'static>) {
-        match &self.target {
-            Target::Db(db) => (db.observer.clone(), DbOperation::Statement { sql: self.sql, in_transaction: false }),
-            Target::Tx(tx) => (tx.observer.clone(), DbOperation::Statement { sql: self.sql, in_transaction: true }),
+    /// The text for this database. A missing bind would silently be NULL on SQLite, so the number is checked.
+    pub(super) fn prepare(&mut self) -> Result<Statement> {
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
         }
-    }
-
-    /// The text for this database. A missing bind would silently be NULL on SQLite, so the count is checked.
-    pub(super) fn check(&self) -> Result<String> {
-        if let Some(Error::Database(message)) = &self.fault {
-            return Err(Error::Database(message.clone()));
-        }
-        let (given, postgres, tally) = match (&self.arguments, &self.target) {
-            (Args::Sqlite(args), Target::Db(db)) => (args.len(), false, &db.tally),
-            (Args::Sqlite(args), Target::Tx(tx)) => (args.len(), false, &tx.tally),
-            (Args::Postgres(args), Target::Db(db)) => (args.len(), true, &db.tally),
-            (Args::Postgres(args), Target::Tx(tx)) => (args.len(), true, &tx.tally),
+        self.tally.statements.fetch_add(1, Ordering::Relaxed);
+        let (dialect, given) = match &self.on {
+            On::Sqlite { arguments, .. } => (Dialect::Sqlite, arguments.len()),
+            On::Postgres { arguments, .. } => (Dialect::Postgres, arguments.len()),
         };
-        tally.statements.fetch_add(1, Ordering::Relaxed);
-        let wanted = parameters(self.sql);
-        if wanted != given {
-            return Err(Error::Parameters { wanted, given, sql: self.sql.to_owned() });
+        let statement = self.sql.adapted(dialect);
+        if statement.parameters == given {
+            return Ok(statement);
         }
-        Ok(adapt(self.sql, postgres).into_owned())
+        Err(Error::Parameters { wanted: statement.parameters, given, sql: self.sql.as_str().to_owned() })
     }
 }

@@ -13,7 +13,10 @@ use rebilld::{
         roll_out::{EntryType, RollOut, Versions},
         subscription::Subscription,
     },
-    store::{self, Tx},
+    store::{
+        self, Tx,
+        db::{Dialect, adapt},
+    },
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row as _, SqliteConnection};
 
@@ -178,36 +181,13 @@ fn statements() -> Vec<(String, String)> {
     found
 }
 
-/// What the adapter does to the text.
-fn adapted(sql: &str, postgres: bool) -> String {
-    let mut sql = sql.to_owned();
-    if sql.contains("in once(") {
-        let (open, close) = if postgres { ("= any(array(", "skip locked))") } else { ("in (", "skip locked)") };
-        sql = sql.replace("in once(", open).replace("skip locked)", close);
-    }
-    while let Some(start) = sql.find("in list(") {
-        let end = start + sql[start..].find(')').expect("closed");
-        let parameter = sql[start + 8..end].to_owned();
-        let list = if postgres {
-            format!("= any(array(select json_array_elements_text(cast({parameter} as json))))")
-        } else {
-            format!("in (select value from json_each({parameter}))")
-        };
-        sql.replace_range(start..=end, &list);
-    }
-    // The program says the types of its parameters.
-    for n in 1..10 {
-        sql = sql.replace(&format!("${n} is null"), &format!("cast(${n} as text) is null"));
-    }
-    if !postgres && let Some(start) = sql.find("for update") {
-        let end = sql[start..].find("skip locked").map_or(sql.len(), |at| start + at + "skip locked".len());
-        sql.replace_range(start..end, "");
-    }
-    sql
+/// The text that the program sends, which also says the types of its parameters.
+fn adapted(sql: &str, dialect: Dialect) -> String {
+    (1..10).fold(adapt(sql, dialect), |sql, n| sql.replace(&format!("${n} is null"), &format!("cast(${n} as text) is null")))
 }
 
 async fn sqlite_plan(connection: &mut SqliteConnection, sql: &str) -> String {
-    let rows = sqlx::query(AssertSqlSafe(format!("explain query plan {}", adapted(sql, false))))
+    let rows = sqlx::query(AssertSqlSafe(format!("explain query plan {}", adapted(sql, Dialect::Sqlite))))
         .fetch_all(connection)
         .await
         .unwrap_or_else(|e| panic!("{sql}: {e}"));
@@ -220,7 +200,7 @@ async fn postgres_plan(connection: &mut PgConnection, sql: &str) -> String {
     let arguments = if parameters.is_empty() { String::new() } else { format!("({parameters})") };
     let batch = format!(
         "deallocate all; set plan_cache_mode = force_generic_plan; prepare p as {}; explain (costs off) execute p{arguments}",
-        adapted(sql, true)
+        adapted(sql, Dialect::Postgres)
     );
     let rows = sqlx::raw_sql(AssertSqlSafe(batch)).fetch_all(connection).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
     rows.iter().map(|row| row.get::<String, _>(0) + "\n").collect()

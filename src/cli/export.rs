@@ -137,7 +137,7 @@ impl Sheet {
             return Ok(Self::Lines { out, named });
         }
         let mut out = csv::Writer::from_writer(out);
-        out.write_record(table.columns).map_err(io::Error::from)?;
+        out.write_record((table.columns)()).map_err(io::Error::from)?;
         Ok(Self::Csv(Box::new(out)))
     }
 
@@ -146,7 +146,7 @@ impl Sheet {
             Self::Csv(out) => out.write_record(row.iter().map(cell)).map_err(io::Error::from)?,
             Self::Lines { out, named } => {
                 let fields: Vec<String> =
-                    table.columns.iter().zip(row).map(|(column, value)| format!("\"{column}\":{value}")).collect();
+                    ((table.columns)())().iter().zip(row).map(|(column, value)| format!("\"{column}\":{value}")).collect();
                 let row = format!("{{{}}}", fields.join(","));
                 if *named {
                     writeln!(out, "{{\"table\":\"{}\",\"row\":{row}}}", table.name)?;

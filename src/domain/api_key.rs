@@ -1,7 +1,7 @@
 //! An API key: what lets a program or a person in, and how far. Only a digest of its text is ever stored.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{id::ApiKeyId, text_enum};
 
@@ -15,7 +15,7 @@ text_enum! {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct ApiKey {
     pub id: ApiKeyId,
     pub name: String,

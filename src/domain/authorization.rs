@@ -3,7 +3,7 @@
 //! It takes no money. What was reserved in vain is given free, and what could not be reserved is charged on the bill date as ever.
 
 use chrono::{DateTime, Days, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     calendar,
@@ -48,7 +48,7 @@ impl AuthorizationStatus {
 }
 
 /// Money reserved for the coming cycle of a subscription. Holds its own copy of what it asks for, so that sent again it is the same.
-#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Authorization {
     pub id: AuthorizationId,
     pub subscription_id: SubscriptionId,

@@ -1,7 +1,7 @@
 //! A dispute: a customer's bank takes back what was paid, or asks for it. Recorded as the gateway reports it.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     clock::Timeline,
@@ -21,7 +21,7 @@ text_enum! {
 }
 
 /// What was disputed of one payment. A payment has one open dispute at most, of all that is disputed of it.
-#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Dispute {
     pub id: DisputeId,
     pub payment_id: PaymentId,

@@ -1,7 +1,7 @@
 //! The record of everything that happened: append-only, for audit.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{clock::Timeline, id::EventId};
@@ -27,7 +27,7 @@ impl Actor {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Event {
     pub id: EventId,
     pub timeline: Timeline,

@@ -1,7 +1,7 @@
 //! Installment plans: a fixed total in dated parts. The parts of a plan add up to its amount, whatever is done to them.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     calendar::{self, BusinessDay, Holidays, Zone},
@@ -61,7 +61,7 @@ impl InstallmentStatus {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct InstallmentPlan {
     pub id: InstallmentPlanId,
     /// The merchant's own id; requests may use it in place of `id`.
@@ -167,7 +167,7 @@ impl InstallmentPlan {
 }
 
 /// One part of a plan.
-#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Installment {
     /// The plan's id and the number, as one text.
     pub id: String,

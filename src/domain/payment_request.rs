@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     clock::Timeline,
@@ -65,7 +65,7 @@ text_enum! {
 }
 
 /// One request. Holds its own copy of what is asked and of whom, so that sent again it is the same request.
-#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct PaymentRequest {
     pub id: PaymentRequestId,
     /// None for a schedule: each of its payments gets an invoice of its own.

@@ -149,7 +149,7 @@ impl Versions {
 }
 
 /// A roll-out and how far it has come. Subscriptions are taken in order of their ids.
-#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct RollOut {
     pub id: RollOutId,
     pub entry_type: EntryType,

@@ -7,7 +7,6 @@ use crate::domain::{api_key::ApiKey, id::ApiKeyId};
 
 impl Row for ApiKey {
     const TABLE: &'static str = "api_keys";
-    const COLUMNS: &'static [&'static str] = &["id", "name", "digest", "last_four", "scope", "created_at", "revoked_at"];
 }
 
 pub async fn insert(tx: &mut Tx, key: ApiKey) -> Result<()> {

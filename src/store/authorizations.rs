@@ -15,8 +15,7 @@ use crate::domain::{
 
 impl Row for Authorization {
     const TABLE: &'static str = "authorizations";
-    const COLUMNS: &'static [&'static str] = &[
-        "id",
+    const UNSAVED: &'static [&'static str] = &[
         "subscription_id",
         "customer_id",
         "cycle",
@@ -33,54 +32,17 @@ impl Row for Authorization {
         "description",
         "amount",
         "currency",
-        "bill_at",
-        "status",
-        "transaction_id",
-        "payment_id",
-        "decline_class",
-        "decline_code",
-        "decline_message",
-        "void_reason",
-        "lease_owner",
-        "lease_token",
-        "lease_expires_at",
-        "lookups",
-        "next_lookup_at",
         "sent_at",
-        "called_at",
-        "expires_at",
         "created_at",
-        "resolved_at",
-        "amount_taken",
     ];
 }
-
-const PROGRESS: &[&str] = &[
-    "bill_at",
-    "status",
-    "transaction_id",
-    "payment_id",
-    "decline_class",
-    "decline_code",
-    "decline_message",
-    "void_reason",
-    "lease_owner",
-    "lease_token",
-    "lease_expires_at",
-    "lookups",
-    "next_lookup_at",
-    "called_at",
-    "expires_at",
-    "resolved_at",
-    "amount_taken",
-];
 
 pub async fn insert(tx: &mut Tx, authorizations: &[Authorization]) -> Result<()> {
     tx.insert_rows(authorizations).await
 }
 
 pub async fn save(tx: &mut Tx, authorizations: &[Authorization]) -> Result<()> {
-    tx.update_rows(authorizations, PROGRESS).await?;
+    tx.save_rows(authorizations).await?;
     Ok(())
 }
 

@@ -40,8 +40,7 @@ shelves! {
 
 impl<K: CatalogKind> Row for Entry<K> {
     const TABLE: &'static str = <K as CatalogKind>::TABLE;
-    const COLUMNS: &'static [&'static str] =
-        &["id", "reference", "name", "description", "amount", "percentage", "duration", "created_at", "updated_at"];
+    const UNSAVED: &'static [&'static str] = &["created_at"];
 }
 
 pub async fn insert<K: CatalogKind>(tx: &mut Tx, entry: &Entry<K>) -> Result<()> {
@@ -49,8 +48,7 @@ pub async fn insert<K: CatalogKind>(tx: &mut Tx, entry: &Entry<K>) -> Result<()>
 }
 
 pub async fn save<K: CatalogKind>(tx: &mut Tx, entry: &Entry<K>) -> Result<()> {
-    let columns = &["reference", "name", "description", "amount", "percentage", "duration", "updated_at"];
-    tx.update_rows(std::slice::from_ref(entry), columns).await?;
+    tx.save_rows(std::slice::from_ref(entry)).await?;
     Ok(())
 }
 

@@ -7,8 +7,7 @@ use crate::domain::{clock::TestClock, id::ClockId};
 
 impl Row for TestClock {
     const TABLE: &'static str = "clocks";
-    const COLUMNS: &'static [&'static str] =
-        &["id", "name", "now_at", "status", "target_at", "lease_owner", "lease_expires_at", "counts", "created_at"];
+    const UNSAVED: &'static [&'static str] = &["name", "created_at"];
 }
 
 pub async fn insert(tx: &mut Tx, clock: TestClock) -> Result<()> {
@@ -45,7 +44,7 @@ pub async fn lock(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
 }
 
 pub async fn save(tx: &mut Tx, clock: TestClock) -> Result<()> {
-    tx.update_rows(&[clock], &["now_at", "status", "target_at", "lease_owner", "lease_expires_at", "counts"]).await?;
+    tx.save_rows(&[clock]).await?;
     Ok(())
 }
 

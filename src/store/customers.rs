@@ -8,26 +8,12 @@ use crate::domain::{
 
 impl Row for Customer {
     const TABLE: &'static str = "customers";
-    const COLUMNS: &'static [&'static str] = &[
-        "id",
-        "reference",
-        "timeline",
-        "name",
-        "email",
-        "phone",
-        "locale",
-        "timezone",
-        "currency",
-        "balance",
-        "metadata",
-        "created_at",
-        "updated_at",
-    ];
+    // `balance` is written by `save_balances`, with the credits that explain it.
+    const UNSAVED: &'static [&'static str] = &["timeline", "balance", "created_at"];
 }
 
 impl Row for Credit {
     const TABLE: &'static str = "credits";
-    const COLUMNS: &'static [&'static str] = &["id", "customer_id", "amount", "currency", "reason", "invoice_id", "created_at"];
 }
 
 pub async fn insert(tx: &mut Tx, customer: &Customer) -> Result<()> {
@@ -50,8 +36,7 @@ pub async fn find_many(db: &Db, keys: &[&str]) -> Result<Vec<Customer>> {
 
 /// Writes everything that can change but the balance.
 pub async fn save(tx: &mut Tx, customer: &Customer) -> Result<()> {
-    let columns = &["reference", "name", "email", "phone", "locale", "timezone", "currency", "metadata", "updated_at"];
-    tx.update_rows(std::slice::from_ref(customer), columns).await?;
+    tx.save_rows(std::slice::from_ref(customer)).await?;
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 
 mod advisory_lock;
 mod bulk;
+mod columns;
 mod dialect;
 mod error;
 mod fields;
@@ -38,7 +39,6 @@ pub use dialect::adapt;
 pub use dialect::{Dialect, Sql};
 pub use error::{Error, Result};
 use error::{unanswered, unopened, without_password};
-pub use json_rows::Batched;
 use observer::{ConnectionGuard, Observer, observed};
 pub use observer::{DbObserver, DbOperation};
 pub use query::{Param, Query, Record};

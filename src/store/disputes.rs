@@ -9,21 +9,8 @@ use crate::domain::{
 
 impl Row for Dispute {
     const TABLE: &'static str = "disputes";
-    const COLUMNS: &'static [&'static str] = &[
-        "id",
-        "payment_id",
-        "invoice_id",
-        "customer_id",
-        "timeline",
-        "gateway",
-        "transaction_id",
-        "amount",
-        "currency",
-        "status",
-        "reason",
-        "opened_at",
-        "closed_at",
-    ];
+    const UNSAVED: &'static [&'static str] =
+        &["payment_id", "invoice_id", "customer_id", "timeline", "gateway", "transaction_id", "currency", "opened_at"];
 }
 
 pub async fn insert(tx: &mut Tx, disputes: &[Dispute]) -> Result<()> {
@@ -31,7 +18,7 @@ pub async fn insert(tx: &mut Tx, disputes: &[Dispute]) -> Result<()> {
 }
 
 pub async fn save(tx: &mut Tx, dispute: &Dispute) -> Result<()> {
-    tx.update_rows(std::slice::from_ref(dispute), &["amount", "status", "reason", "closed_at"]).await?;
+    tx.save_rows(std::slice::from_ref(dispute)).await?;
     Ok(())
 }
 

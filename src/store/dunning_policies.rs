@@ -5,18 +5,15 @@ use crate::domain::{dunning::Policy, id::DunningPolicyId};
 
 impl Row for Policy {
     const TABLE: &'static str = "dunning_policies";
-    const COLUMNS: &'static [&'static str] =
-        &["id", "reference", "name", "steps", "by_class", "final_action", "is_default", "source", "created_at", "updated_at"];
+    const UNSAVED: &'static [&'static str] = &["created_at"];
 }
-
-const ALL: &[&str] = &["reference", "name", "steps", "by_class", "final_action", "is_default", "source", "updated_at"];
 
 pub async fn insert(tx: &mut Tx, policy: &Policy) -> Result<()> {
     tx.insert_rows(std::slice::from_ref(policy)).await
 }
 
 pub async fn save(tx: &mut Tx, policy: &Policy) -> Result<()> {
-    tx.update_rows(std::slice::from_ref(policy), ALL).await?;
+    tx.save_rows(std::slice::from_ref(policy)).await?;
     Ok(())
 }
 

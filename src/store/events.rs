@@ -8,7 +8,6 @@ use crate::domain::event::Event;
 
 impl Row for Event {
     const TABLE: &'static str = "events";
-    const COLUMNS: &'static [&'static str] = &["id", "timeline", "type", "subject", "actor", "data", "occurred_at"];
 }
 
 pub async fn append(tx: &mut Tx, events: &[Event]) -> Result<()> {

@@ -2,13 +2,13 @@
 //! due, or what waits.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::clock::Timeline;
 
 /// A gateway that an operator has paused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct GatewayPause {
     pub gateway: String,
     pub reason: String,
@@ -19,7 +19,6 @@ pub struct GatewayPause {
 
 impl Row for GatewayPause {
     const TABLE: &'static str = "gateway_pauses";
-    const COLUMNS: &'static [&'static str] = &["gateway", "reason", "actor", "paused_at"];
 }
 
 /// Fails with [`super::Error::Conflict`] if it is paused already.

@@ -13,39 +13,11 @@ use crate::domain::{
 
 impl Row for InstallmentPlan {
     const TABLE: &'static str = "installment_plans";
-    const COLUMNS: &'static [&'static str] = &[
-        "id",
-        "reference",
-        "customer_id",
-        "payment_method_id",
-        "timeline",
-        "status",
-        "description",
-        "currency",
-        "amount",
-        "down_payment",
-        "timezone",
-        "billing_frequency",
-        "billing_cycle_interval",
-        "billing_days",
-        "anchor_date",
-        "business_day",
-        "holiday_calendar",
-        "dunning_policy_id",
-        "default_after",
-        "failed_in_a_row",
-        "metadata",
-        "due_at",
-        "ended_at",
-        "created_at",
-        "updated_at",
-    ];
 }
 
 impl Row for Installment {
     const TABLE: &'static str = "installments";
-    const COLUMNS: &'static [&'static str] =
-        &["id", "installment_plan_id", "number", "date", "due_at", "amount", "status", "invoice_id"];
+    const UNSAVED: &'static [&'static str] = &["installment_plan_id", "number"];
 }
 
 const TERMS: &[&str] =
@@ -87,7 +59,7 @@ pub async fn save_terms(tx: &mut Tx, plan: &InstallmentPlan) -> Result<()> {
 
 /// Writes installments that are there already.
 pub async fn save_parts(tx: &mut Tx, installments: &[Installment]) -> Result<()> {
-    tx.update_rows(installments, &["date", "due_at", "amount", "status", "invoice_id"]).await?;
+    tx.save_rows(installments).await?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
@@ -20,7 +20,7 @@ const SHOWN: usize = 5;
 const LISTED: i64 = 100;
 
 /// An invariant that does not hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Violation {
     pub name: String,
     pub count: i64,
@@ -29,7 +29,6 @@ pub struct Violation {
 
 impl Row for Violation {
     const TABLE: &'static str = "invariant_violations";
-    const COLUMNS: &'static [&'static str] = &["name", "count", "broken_at"];
 }
 
 /// Those that did not hold when last looked at, locked: who looks at the same time waits.

@@ -2,10 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::{
-    Db, Result, Tx,
-    db::{Batched, Row},
-};
+use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
     clock::Timeline,
     id::{CustomerId, InstallmentPlanId, InvoiceId, PaymentMethodId, SubscriptionId},
@@ -15,8 +12,7 @@ use crate::domain::{
 
 impl Row for Invoice {
     const TABLE: &'static str = "invoices";
-    const COLUMNS: &'static [&'static str] = &[
-        "id",
+    const UNSAVED: &'static [&'static str] = &[
         "number",
         "customer_id",
         "subscription_id",
@@ -24,7 +20,6 @@ impl Row for Invoice {
         "installment_number",
         "cycle",
         "timeline",
-        "status",
         "description",
         "currency",
         "timezone",
@@ -34,54 +29,17 @@ impl Row for Invoice {
         "subtotal",
         "credit_applied",
         "total",
-        "amount_paid",
-        "amount_refunded",
-        "amount_credited",
         "due_at",
-        "next_attempt_at",
-        "next_action",
-        "attempts",
-        "gateway_faults",
-        "dunning_step",
-        "first_failed_at",
-        "decline_class",
-        "decline_code",
-        "next_method",
-        "postponed_by",
         "created_at",
-        "updated_at",
     ];
 }
-
-impl Batched for Invoice {
-    const JSON: &'static [&'static str] = &["lines"];
-    const FLAGS: &'static [&'static str] = &["next_method"];
-}
-
-const PROGRESS: &[&str] = &[
-    "status",
-    "amount_paid",
-    "amount_refunded",
-    "amount_credited",
-    "next_attempt_at",
-    "next_action",
-    "attempts",
-    "gateway_faults",
-    "dunning_step",
-    "first_failed_at",
-    "decline_class",
-    "decline_code",
-    "next_method",
-    "postponed_by",
-    "updated_at",
-];
 
 pub async fn insert(tx: &mut Tx, invoices: &[Invoice]) -> Result<()> {
     tx.insert_rows(invoices).await
 }
 
 pub async fn save(tx: &mut Tx, invoices: &[Invoice]) -> Result<()> {
-    tx.update_rows(invoices, PROGRESS).await?;
+    tx.save_rows(invoices).await?;
     Ok(())
 }
 
@@ -192,10 +150,6 @@ pub struct ChosenMethod {
     /// Of a method by which the customer is asked.
     #[sqlx(json(nullable))]
     pub channels: Option<Vec<String>>,
-}
-
-impl Batched for ChosenMethod {
-    const JSON: &'static [&'static str] = &["channels"];
 }
 
 /// Open invoices with something due by `now`, locked against other daemons.

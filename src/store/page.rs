@@ -53,7 +53,7 @@ pub async fn list<T: Row + Record>(db: &Db, request: Request) -> Result<Found<T>
 fn statement<T: Row>(request: &Request) -> Sql {
     let mut conditions = Vec::new();
     for (i, (column, _)) in request.filters.iter().enumerate() {
-        assert!(T::COLUMNS.contains(column), "{} has no column {column}", T::TABLE);
+        assert!(T::columns().contains(column), "{} has no column {column}", T::TABLE);
         conditions.push(format!("{column} = ${}", i + 1));
     }
     let mut parameters = request.filters.len();

@@ -10,23 +10,8 @@ use crate::domain::{
 
 impl Row for PaymentMethod {
     const TABLE: &'static str = "payment_methods";
-    const COLUMNS: &'static [&'static str] = &[
-        "id",
-        "customer_id",
-        "gateway",
-        "kind",
-        "customer_token",
-        "payment_method_token",
-        "transaction_id",
-        "channels",
-        "expires",
-        "last_four",
-        "is_default",
-        "priority",
-        "mandate_ended_at",
-        "created_at",
-        "updated_at",
-    ];
+    const UNSAVED: &'static [&'static str] =
+        &["customer_id", "gateway", "kind", "customer_token", "payment_method_token", "transaction_id", "channels", "created_at"];
 }
 
 pub async fn insert(tx: &mut Tx, method: &PaymentMethod) -> Result<()> {
@@ -38,11 +23,7 @@ pub async fn insert_many(tx: &mut Tx, methods: &[PaymentMethod]) -> Result<()> {
 }
 
 pub async fn save(tx: &mut Tx, method: &PaymentMethod) -> Result<()> {
-    tx.update_rows(
-        std::slice::from_ref(method),
-        &["expires", "last_four", "is_default", "priority", "mandate_ended_at", "updated_at"],
-    )
-    .await?;
+    tx.save_rows(std::slice::from_ref(method)).await?;
     Ok(())
 }
 

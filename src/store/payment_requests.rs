@@ -11,8 +11,8 @@ use crate::domain::{
 
 impl Row for PaymentRequest {
     const TABLE: &'static str = "payment_requests";
-    const COLUMNS: &'static [&'static str] = &[
-        "id",
+    // `claimed_at` is written by `claim`.
+    const UNSAVED: &'static [&'static str] = &[
         "invoice_id",
         "customer_id",
         "payment_method_id",
@@ -20,8 +20,6 @@ impl Row for PaymentRequest {
         "gateway",
         "role",
         "reference",
-        "status",
-        "ending",
         "channels",
         "name",
         "email",
@@ -34,57 +32,18 @@ impl Row for PaymentRequest {
         "payment_start_at",
         "total_number_of_payments",
         "initial_payment_amount",
-        "agreement_id",
-        "request_id",
-        "link",
-        "message",
-        "kept",
-        "asks",
-        "reminders",
-        "remind",
         "expires_at",
-        "next_reminder_at",
-        "lease_owner",
-        "lease_token",
-        "checks",
-        "next_check_at",
         "claimed_at",
-        "heard_at",
-        "gateway_expires_at",
-        "sent_at",
         "created_at",
-        "resolved_at",
     ];
 }
-
-const PROGRESS: &[&str] = &[
-    "status",
-    "ending",
-    "agreement_id",
-    "request_id",
-    "link",
-    "message",
-    "kept",
-    "asks",
-    "reminders",
-    "remind",
-    "next_reminder_at",
-    "lease_owner",
-    "lease_token",
-    "checks",
-    "next_check_at",
-    "heard_at",
-    "gateway_expires_at",
-    "sent_at",
-    "resolved_at",
-];
 
 pub async fn insert(tx: &mut Tx, requests: &[PaymentRequest]) -> Result<()> {
     tx.insert_rows(requests).await
 }
 
 pub async fn save(tx: &mut Tx, requests: &[PaymentRequest]) -> Result<()> {
-    tx.update_rows(requests, PROGRESS).await?;
+    tx.save_rows(requests).await?;
     Ok(())
 }
 

@@ -13,8 +13,8 @@ use crate::domain::{
 
 impl Row for Payment {
     const TABLE: &'static str = "payments";
-    const COLUMNS: &'static [&'static str] = &[
-        "id",
+    // `amount_disputed` is written by `disputes::save_payment`.
+    const UNSAVED: &'static [&'static str] = &[
         "invoice_id",
         "customer_id",
         "payment_method_id",
@@ -32,55 +32,20 @@ impl Row for Payment {
         "reason",
         "description",
         "amount",
-        "amount_captured",
-        "amount_refunded",
-        "overpayment",
         "amount_disputed",
         "currency",
-        "status",
-        "transaction_id",
         "authorization_id",
-        "decline_class",
-        "decline_code",
-        "decline_message",
-        "lease_owner",
-        "lease_token",
-        "lease_expires_at",
-        "lookups",
-        "next_lookup_at",
         "sent_at",
-        "called_at",
         "created_at",
-        "resolved_at",
-        "return_at",
     ];
 }
-
-const PROGRESS: &[&str] = &[
-    "amount_captured",
-    "amount_refunded",
-    "overpayment",
-    "status",
-    "transaction_id",
-    "decline_class",
-    "decline_code",
-    "decline_message",
-    "lease_owner",
-    "lease_token",
-    "lease_expires_at",
-    "lookups",
-    "next_lookup_at",
-    "called_at",
-    "resolved_at",
-    "return_at",
-];
 
 pub async fn insert(tx: &mut Tx, payments: &[Payment]) -> Result<()> {
     tx.insert_rows(payments).await
 }
 
 pub async fn save(tx: &mut Tx, payments: &[Payment]) -> Result<()> {
-    tx.update_rows(payments, PROGRESS).await?;
+    tx.save_rows(payments).await?;
     Ok(())
 }
 

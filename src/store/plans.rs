@@ -5,57 +5,15 @@ use crate::domain::{id::PlanId, plan::Plan};
 
 impl Row for Plan {
     const TABLE: &'static str = "plans";
-    const COLUMNS: &'static [&'static str] = &[
-        "id",
-        "reference",
-        "name",
-        "description",
-        "amount",
-        "currency",
-        "billing_frequency",
-        "billing_cycle_interval",
-        "billing_days",
-        "duration",
-        "trial_days",
-        "catch_up",
-        "while_past_due",
-        "business_day",
-        "holiday_calendar",
-        "dunning_policy_id",
-        "add_ons",
-        "discounts",
-        "created_at",
-        "updated_at",
-    ];
+    const UNSAVED: &'static [&'static str] = &["created_at"];
 }
-
-const ALL: &[&str] = &[
-    "reference",
-    "name",
-    "description",
-    "amount",
-    "currency",
-    "billing_frequency",
-    "billing_cycle_interval",
-    "billing_days",
-    "duration",
-    "trial_days",
-    "catch_up",
-    "while_past_due",
-    "business_day",
-    "holiday_calendar",
-    "dunning_policy_id",
-    "add_ons",
-    "discounts",
-    "updated_at",
-];
 
 pub async fn insert(tx: &mut Tx, plan: &Plan) -> Result<()> {
     tx.insert_rows(std::slice::from_ref(plan)).await
 }
 
 pub async fn save(tx: &mut Tx, plan: &Plan) -> Result<()> {
-    tx.update_rows(std::slice::from_ref(plan), ALL).await?;
+    tx.save_rows(std::slice::from_ref(plan)).await?;
     Ok(())
 }
 
@@ -90,7 +48,7 @@ pub async fn lock_with(tx: &mut Tx, entry: &str) -> Result<Vec<Plan>> {
 }
 
 pub async fn save_many(tx: &mut Tx, plans: &[Plan]) -> Result<()> {
-    tx.update_rows(plans, ALL).await?;
+    tx.save_rows(plans).await?;
     Ok(())
 }
 

@@ -10,49 +10,16 @@ use crate::domain::{
 
 impl Row for Refund {
     const TABLE: &'static str = "refunds";
-    const COLUMNS: &'static [&'static str] = &[
-        "id",
-        "payment_id",
-        "invoice_id",
-        "timeline",
-        "destination",
-        "amount",
-        "returned_before",
-        "currency",
-        "reason",
-        "status",
-        "voided",
-        "transaction_id",
-        "message",
-        "lease_owner",
-        "lease_expires_at",
-        "lookups",
-        "next_lookup_at",
-        "sent_at",
-        "created_at",
-        "resolved_at",
-    ];
+    const UNSAVED: &'static [&'static str] =
+        &["payment_id", "invoice_id", "timeline", "destination", "amount", "returned_before", "currency", "reason", "created_at"];
 }
-
-const PROGRESS: &[&str] = &[
-    "status",
-    "voided",
-    "transaction_id",
-    "message",
-    "lease_owner",
-    "lease_expires_at",
-    "lookups",
-    "next_lookup_at",
-    "sent_at",
-    "resolved_at",
-];
 
 pub async fn insert(tx: &mut Tx, refund: Refund) -> Result<()> {
     tx.insert_rows(&[refund]).await
 }
 
 pub async fn save(tx: &mut Tx, refund: Refund) -> Result<()> {
-    tx.update_rows(&[refund], PROGRESS).await?;
+    tx.save_rows(&[refund]).await?;
     Ok(())
 }
 

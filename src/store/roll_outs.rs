@@ -5,22 +5,8 @@ use crate::domain::{id::RollOutId, roll_out::RollOut};
 
 impl Row for RollOut {
     const TABLE: &'static str = "roll_outs";
-    const COLUMNS: &'static [&'static str] = &[
-        "id",
-        "entry_type",
-        "entry_id",
-        "revision",
-        "options",
-        "versions",
-        "status",
-        "actor",
-        "done_through",
-        "plans_changed",
-        "subscriptions_changed",
-        "left_alone",
-        "created_at",
-        "finished_at",
-    ];
+    const UNSAVED: &'static [&'static str] =
+        &["entry_type", "entry_id", "revision", "options", "versions", "actor", "created_at"];
 }
 
 /// Fails with a conflict while another of the same entry is running.
@@ -43,7 +29,6 @@ pub async fn take(tx: &mut Tx, id: RollOutId) -> Result<Option<RollOut>> {
 }
 
 pub async fn save(tx: &mut Tx, roll_out: &RollOut) -> Result<()> {
-    let columns = &["status", "done_through", "plans_changed", "subscriptions_changed", "left_alone", "finished_at"];
-    tx.update_rows(std::slice::from_ref(roll_out), columns).await?;
+    tx.save_rows(std::slice::from_ref(roll_out)).await?;
     Ok(())
 }

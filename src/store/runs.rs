@@ -1,13 +1,13 @@
 //! Job runs: what happened by itself, when, and how it ended.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Result, Tx, db::Row};
 use crate::domain::id::{Id, RunId};
 
-#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct JobRun {
     pub id: RunId,
     pub job: String,
@@ -23,7 +23,6 @@ pub struct JobRun {
 
 impl Row for JobRun {
     const TABLE: &'static str = "job_runs";
-    const COLUMNS: &'static [&'static str] = &["id", "job", "instance", "result", "counts", "error", "started_at", "ended_at"];
 }
 
 pub async fn insert(tx: &mut Tx, run: JobRun) -> Result<()> {

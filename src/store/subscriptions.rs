@@ -2,10 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{
-    Db, Result, Tx,
-    db::{Batched, Row},
-};
+use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
     clock::Timeline,
     id::{CustomerId, PlanId, SubscriptionId},
@@ -14,62 +11,8 @@ use crate::domain::{
 
 impl Row for Subscription {
     const TABLE: &'static str = "subscriptions";
-    const COLUMNS: &'static [&'static str] = &[
-        "id",
-        "customer_id",
-        "plan_id",
-        "payment_method_id",
-        "timeline",
-        "status",
-        "description",
-        "currency",
-        "amount",
-        "quantity",
-        "billing_frequency",
-        "billing_cycle_interval",
-        "billing_days",
-        "duration",
-        "ends_on",
-        "trial_ends_on",
-        "timezone",
-        "first_period",
-        "catch_up",
-        "while_past_due",
-        "business_day",
-        "holiday_calendar",
-        "initial_payment_amount",
-        "authorize_days_before",
-        "dunning_policy_id",
-        "add_ons",
-        "discounts",
-        "metadata",
-        "anchor_date",
-        "next_slot",
-        "next_cycle",
-        "cycles_billed",
-        "next_bill_date",
-        "next_bill_at",
-        "due_at",
-        "authorize_at",
-        "period_start",
-        "period_end",
-        "moved_to",
-        "paused_on",
-        "paused_until",
-        "pause_at_period_end",
-        "credited_days",
-        "cancel_at_period_end",
-        "pending_change",
-        "parked_reason",
-        "cancelled_at",
-        "created_at",
-        "updated_at",
-    ];
-}
-
-impl Batched for Subscription {
-    const JSON: &'static [&'static str] = &["add_ons", "discounts", "metadata", "credited_days", "pending_change"];
-    const FLAGS: &'static [&'static str] = &["pause_at_period_end", "cancel_at_period_end"];
+    const UNSAVED: &'static [&'static str] =
+        &["customer_id", "timeline", "currency", "first_period", "initial_payment_amount", "created_at"];
 }
 
 /// What the bill run itself may change.
@@ -88,59 +31,13 @@ const PROGRESS: &[&str] = &[
     "updated_at",
 ];
 
-/// What an operator or a pending change may change besides.
-const ALL: &[&str] = &[
-    "plan_id",
-    "payment_method_id",
-    "status",
-    "description",
-    "amount",
-    "quantity",
-    "billing_frequency",
-    "billing_cycle_interval",
-    "billing_days",
-    "duration",
-    "ends_on",
-    "trial_ends_on",
-    "timezone",
-    "business_day",
-    "holiday_calendar",
-    "catch_up",
-    "while_past_due",
-    "add_ons",
-    "discounts",
-    "metadata",
-    "anchor_date",
-    "next_slot",
-    "next_cycle",
-    "cycles_billed",
-    "next_bill_date",
-    "next_bill_at",
-    "due_at",
-    "authorize_at",
-    "period_start",
-    "period_end",
-    "moved_to",
-    "paused_on",
-    "paused_until",
-    "pause_at_period_end",
-    "credited_days",
-    "cancel_at_period_end",
-    "pending_change",
-    "parked_reason",
-    "cancelled_at",
-    "dunning_policy_id",
-    "authorize_days_before",
-    "updated_at",
-];
-
 pub async fn insert(tx: &mut Tx, subscriptions: &[Subscription]) -> Result<()> {
     tx.insert_rows(subscriptions).await
 }
 
 /// Writes everything that can change.
 pub async fn save(tx: &mut Tx, subscriptions: &[Subscription]) -> Result<()> {
-    tx.update_rows(subscriptions, ALL).await?;
+    tx.save_rows(subscriptions).await?;
     Ok(())
 }
 

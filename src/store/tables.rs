@@ -3,7 +3,7 @@
 //! Rows are read through their types, so that both databases give the same text.
 
 use futures_util::future::BoxFuture;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Db, Error, Result, Tx, db::Row};
@@ -37,12 +37,12 @@ pub type Fields = Vec<Value>;
 
 pub struct Table {
     pub name: &'static str,
-    pub columns: &'static [&'static str],
+    pub columns: fn() -> &'static [&'static str],
     page: Page,
 }
 
 /// The last number given out, by name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Counter {
     pub name: String,
     pub value: i64,
@@ -50,7 +50,6 @@ pub struct Counter {
 
 impl Row for Counter {
     const TABLE: &'static str = "counters";
-    const COLUMNS: &'static [&'static str] = &["name", "value"];
 }
 
 /// Tables whose rows are nobody's business: (name, why).
@@ -66,7 +65,7 @@ macro_rules! tables {
         /// Every table that is exported.
         pub const TABLES: &[Table] = &[$(Table {
             name: $name,
-            columns: [$($columns,)? <$row as Row>::COLUMNS][0],
+            columns: || [$($columns,)? <$row as Row>::columns()][0],
             page: |tx, after, columns| Box::pin(async move {
                 let sql = concat!("select * from ", $name, " where ", $key, " > $1 order by ", $key, " limit $2");
                 let rows: Vec<$row> = tx.query(sql).bind(after).bind(PAGE).all().await?;
@@ -118,7 +117,7 @@ where
     for table in tables {
         let mut after = String::new();
         loop {
-            let rows = (table.page)(&mut tx, after.clone(), table.columns).await?;
+            let rows = (table.page)(&mut tx, after.clone(), (table.columns)()).await?;
             let full = rows.len() as i64 == PAGE;
             for row in rows {
                 // The key is the first column of every table.

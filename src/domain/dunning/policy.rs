@@ -111,7 +111,7 @@ pub struct DunningRules {
 }
 
 /// A named policy, as the database has it.
-#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Policy {
     pub id: DunningPolicyId,
     /// The id that another system or the configuration knows it by; requests may use it in place of `id`.

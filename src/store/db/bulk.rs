@@ -2,33 +2,47 @@
 
 use std::sync::atomic::Ordering;
 
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use sqlx::AssertSqlSafe;
 
-use super::{DbOperation, Error, Inner, Result, Tx, fields, observer::observed, with_timeout};
+use super::{DbOperation, Error, Inner, Result, Tx, columns, fields::Part, observer::observed, with_timeout};
 
-/// A row as the bulk statements write it: its table, its columns, and its fields as JSON under the same names.
-pub trait Row: Serialize {
+/// A row as the bulk statements write it. Its columns are its fields, under the names that serde gives them; the first is its key.
+pub trait Row: Serialize + DeserializeOwned {
     const TABLE: &'static str;
-    const COLUMNS: &'static [&'static str];
+
+    /// Columns that [`Tx::save_rows`] leaves alone: those that are written once, and those that only another statement writes. A column
+    /// that is forgotten here is saved, which does no harm.
+    const UNSAVED: &'static [&'static str] = &[];
+
+    fn columns() -> &'static [&'static str] {
+        columns::names::<Self>()
+    }
 }
 
 impl Tx {
     /// Inserts all rows by one statement. Fails with [`Error::Conflict`] if any clashes.
     pub async fn insert_rows<R: Row>(&mut self, rows: &[R]) -> Result<()> {
-        self.write_rows(rows, R::COLUMNS, |columns, source| {
-            format!("insert into {} ({}) select {} from {source}", R::TABLE, R::COLUMNS.join(", "), columns.join(", "))
+        let columns = R::columns();
+        self.write_rows(rows, columns, |values, source| {
+            format!("insert into {} ({}) select {} from {source}", R::TABLE, columns.join(", "), values.join(", "))
         })
         .await?;
         Ok(())
     }
 
-    /// Writes `columns` of all rows, found by their first column (the id), by one statement.
-    pub async fn update_rows<R: Row>(&mut self, rows: &[R], columns: &'static [&'static str]) -> Result<u64> {
-        let key = R::COLUMNS[0];
+    /// Writes all columns of all rows that a save may change, by one statement.
+    pub async fn save_rows<R: Row>(&mut self, rows: &[R]) -> Result<u64> {
+        let saved: Vec<&'static str> = R::columns()[1..].iter().copied().filter(|name| !R::UNSAVED.contains(name)).collect();
+        self.update_rows(rows, &saved).await
+    }
+
+    /// Writes these columns of all rows, found by their keys, by one statement.
+    pub async fn update_rows<R: Row>(&mut self, rows: &[R], columns: &[&'static str]) -> Result<u64> {
+        let key = R::columns()[0];
         let sent: Vec<&'static str> = std::iter::once(&key).chain(columns).copied().collect();
-        self.write_rows(rows, &sent, |selected, source| {
-            let named: Vec<String> = selected.iter().zip(&sent).map(|(value, name)| format!("{value} as {name}")).collect();
+        self.write_rows(rows, &sent, |values, source| {
+            let named: Vec<String> = values.iter().zip(&sent).map(|(value, name)| format!("{value} as {name}")).collect();
             let sets: Vec<String> = columns.iter().map(|name| format!("{name} = new.{name}")).collect();
             format!(
                 "update {table} set {} from (select {} from {source}) as new where {table}.{key} = new.{key}",
@@ -52,22 +66,18 @@ impl Tx {
         }
         self.tally.statements.fetch_add(1, Ordering::Relaxed);
         self.tally.rows.fetch_add(rows.len() as u64, Ordering::Relaxed);
-        let (json, sql) = match self.connection.get() {
-            Inner::Sqlite(_) => {
-                let (json, order) = fields::lists(rows, sent)?;
-                let columns: Result<Vec<String>> = sent.iter().map(|name| at_its_place(name, &order)).collect();
-                // Each entry is parsed once, and not once more for each of its columns.
-                let entries =
-                    "(with entries as materialized (select value as entry from jsonb_each($1)) select entry from entries)";
-                (json, statement(&columns?, entries))
-            }
-            Inner::Postgres(_) => {
-                let columns: Vec<String> = sent.iter().map(|name| (*name).to_owned()).collect();
-                let entries = format!("json_populate_recordset(null::{}, cast($1 as json))", R::TABLE);
-                (fields::objects(rows, sent)?, statement(&columns, &entries))
-            }
+        let named = self.is_postgres();
+        let part = Part { fields: R::columns().iter().map(|name| (*name, sent.contains(name))).collect(), named };
+        let sql = if named {
+            let columns: Vec<String> = sent.iter().map(|name| (*name).to_owned()).collect();
+            statement(&columns, &format!("json_populate_recordset(null::{}, cast($1 as json))", R::TABLE))
+        } else {
+            let columns: Result<Vec<String>> = sent.iter().map(|name| at_its_place(name, &part)).collect();
+            // Each entry is parsed once, and not once more for each of its columns.
+            let entries = "(with entries as materialized (select value as entry from jsonb_each($1)) select entry from entries)";
+            statement(&columns?, entries)
         };
-        let json = without_nul(json);
+        let json = without_nul(part.of(rows)?);
         let operation = DbOperation::Statement { sql: R::TABLE, in_transaction: true };
         observed(&self.observer, operation, async {
             Ok(match self.connection.get() {
@@ -81,11 +91,12 @@ impl Tx {
     }
 }
 
-/// A column's value in an entry whose values stand in this order.
-fn at_its_place(column: &str, order: &[&str]) -> Result<String> {
-    let place = order.iter().position(|name| *name == column);
+/// A column's value in an entry that lists the values of this part.
+fn at_its_place(column: &str, part: &Part) -> Result<String> {
+    let place = part.fields.iter().filter(|(_, sent)| *sent).position(|(name, _)| *name == column);
     let place = place.ok_or_else(|| Error::Database(format!("a row has no field for the column {column}")))?;
-    // serde writes instants with Z, sqlx with +00:00; one form must win or texts would not sort.
+    // serde writes instants with Z, sqlx with +00:00; one form must win, or texts would not sort. That instants, and they alone, end in
+    // _at is tested on the schema.
     let instant = column.ends_with("_at");
     Ok(if instant { format!("replace(entry ->> {place}, 'Z', '+00:00')") } else { format!("entry ->> {place}") })
 }

@@ -15,11 +15,12 @@ use rebilld::{
     },
     store::{
         self, Tx,
-        db::{Batched, Record, Row},
+        db::{Record, Row},
         page,
         runs::JobRun,
     },
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{TestDatabase, on_both, samples};
@@ -28,7 +29,7 @@ use super::{TestDatabase, on_both, samples};
 fn nulls<T: Row>(row: &T) -> BTreeSet<String> {
     let Value::Object(fields) = serde_json::to_value(row).expect("json") else { panic!("{} is no object", T::TABLE) };
     let names: BTreeSet<&str> = fields.keys().map(String::as_str).collect();
-    assert_eq!(names, T::COLUMNS.iter().copied().collect(), "{}: COLUMNS are the fields", T::TABLE);
+    assert_eq!(names, T::columns().iter().copied().collect(), "{}: the columns are the fields", T::TABLE);
     fields.into_iter().filter(|(_, value)| value.is_null()).map(|(name, _)| name).collect()
 }
 
@@ -63,7 +64,7 @@ async fn kept<T: Row + Record + Debug>(ground: &TestDatabase, rows: Vec<T>) {
     assert!(!found.has_more);
 }
 
-async fn batch<T: Batched>(ground: &TestDatabase, sql: &'static str) -> Vec<T> {
+async fn batch<T: Record + DeserializeOwned + 'static>(ground: &TestDatabase, sql: &'static str) -> Vec<T> {
     ground.db.query(sql).batch().await.expect("read")
 }
 

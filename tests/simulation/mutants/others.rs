@@ -23,8 +23,8 @@ const OTHERS: &[(&str, Patch)] = &[
         "authorization not written down",
         Patch {
             file: "src/store/payments.rs",
-            find: "    \"status\",\n    \"transaction_id\",\n    \"decline_class\",\n    \"decline_code\",\n    \"decline_message\",\n    \"lease_owner\",\n    \"lease_token\",\n    \"lease_expires_at\",\n    \"lookups\",\n    \"next_lookup_at\",\n    \"called_at\",",
-            replace: "    \"status\",\n    \"decline_class\",\n    \"decline_code\",\n    \"decline_message\",\n    \"lease_owner\",\n    \"lease_token\",\n    \"lease_expires_at\",\n    \"lookups\",\n    \"next_lookup_at\",\n    \"called_at\",",
+            find: "        \"currency\",\n        \"authorization_id\",",
+            replace: "        \"currency\",\n        \"transaction_id\",\n        \"authorization_id\",",
         },
     ),
     (

@@ -229,7 +229,8 @@ impl Stage {
 
 fn fingerprint() -> &'static str {
     fn rows<T: Row>() -> String {
-        let columns: Vec<String> = T::COLUMNS.iter().map(|column| format!("coalesce(cast({column} as text), 'null')")).collect();
+        let columns: Vec<String> =
+            T::columns().iter().map(|column| format!("coalesce(cast({column} as text), 'null')")).collect();
         format!("select '{}|' || {} as line from {}", T::TABLE, columns.join(" || '|' || "), T::TABLE)
     }
     let tables = [

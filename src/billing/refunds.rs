@@ -111,6 +111,7 @@ async fn record(app: &App, actor: &Actor, payment: &Payment, amount: i64, reason
         transaction_id: None,
         message: None,
         lease_owner: Some(app.instance.clone()),
+        lease_token: 1,
         lease_expires_at: Some(wall + app.config.collection.lease),
         lookups: 0,
         next_lookup_at: None,

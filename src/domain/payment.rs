@@ -235,6 +235,8 @@ pub struct Refund {
     pub transaction_id: Option<String>,
     pub message: Option<String>,
     pub lease_owner: Option<String>,
+    /// Rises with each claim, so that whoever held an older one knows.
+    pub lease_token: i64,
     pub lease_expires_at: Option<DateTime<Utc>>,
     pub lookups: i64,
     pub next_lookup_at: Option<DateTime<Utc>>,

@@ -73,7 +73,7 @@ pub async fn claim_lookups(
     limit: i64,
 ) -> Result<Vec<Refund>> {
     tx.query(
-        "update refunds set lease_owner = $1, next_lookup_at = $3
+        "update refunds set lease_owner = $1, lease_token = lease_token + 1, next_lookup_at = $3
          where id in once(select id from refunds where next_lookup_at <= $2 and status = 'unknown' order by next_lookup_at limit $4 for update skip locked)
          returning *",
     )
@@ -106,7 +106,7 @@ pub async fn keep_lookups(tx: &mut Tx, owner: &str, refunds: &[RefundId], until:
 /// Marks as unknown the refunds whose daemon has gone silent. `restarted_as`: and those of this daemon's previous run.
 pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, restarted_as: Option<&str>) -> Result<u64> {
     tx.query(
-        "update refunds set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null, sent_at = $1
+        "update refunds set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null, lease_token = lease_token + 1, sent_at = $1
          where id in once(
              select id from refunds where lease_expires_at is not null and status = 'pending'
              and (lease_expires_at <= $1 or lease_owner = $2) limit 500 for update skip locked)",

@@ -50,6 +50,7 @@ pub async fn to_credit(app: &App, actor: &Actor, invoice_id: InvoiceId, amount: 
         transaction_id: None,
         message: None,
         lease_owner: None,
+        lease_token: 0,
         lease_expires_at: None,
         lookups: 0,
         next_lookup_at: None,

@@ -166,6 +166,7 @@ on_both! {
         ids.sort();
         assert_eq!(ids, [rows[0].id, rows[1].id]);
         assert!(claimed.iter().all(|refund| refund.lease_owner.as_deref() == Some("c") && refund.next_lookup_at == Some(samples::minute(5))));
+        assert!(claimed.iter().all(|refund| refund.lease_token == 2), "one for the lease that ended, one for the claim");
         assert!(ground.write(async |tx: &mut Tx| store::refunds::claim_lookups(tx, "d", samples::noon(), samples::minute(5), 10).await).await.is_empty());
         assert_eq!(ground.write(async |tx: &mut Tx| store::refunds::claim_lookups(tx, "d", samples::minute(3), samples::minute(5), 1).await).await[0].id, rows[4].id);
     }

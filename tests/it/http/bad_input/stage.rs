@@ -172,6 +172,7 @@ impl Stage {
             transaction_id: None,
             message: Some("no answer".into()),
             lease_owner: None,
+            lease_token: 0,
             lease_expires_at: None,
             lookups: 9,
             next_lookup_at: None,

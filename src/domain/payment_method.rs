@@ -1,7 +1,7 @@
 //! How a customer pays: stored tokens and earlier transactions, never card data.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     id::{CustomerId, PaymentMethodId},
@@ -21,7 +21,7 @@ text_enum! {
 }
 
 /// One way of a customer to pay.
-#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct PaymentMethod {
     pub id: PaymentMethodId,
     pub customer_id: CustomerId,

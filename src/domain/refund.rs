@@ -1,7 +1,7 @@
 //! Refunds: money on its way back to the customer, to the method it came from or as credit.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     clock::Timeline,
@@ -45,7 +45,7 @@ text_enum! {
 }
 
 /// Money on its way back to the customer.
-#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Refund {
     pub id: RefundId,
     /// None for what becomes credit.
@@ -64,6 +64,8 @@ pub struct Refund {
     pub transaction_id: Option<String>,
     pub message: Option<String>,
     pub lease_owner: Option<String>,
+    /// Rises with each claim, so that whoever held an older one knows.
+    pub lease_token: i64,
     pub lease_expires_at: Option<DateTime<Utc>>,
     pub lookups: i64,
     pub next_lookup_at: Option<DateTime<Utc>>,

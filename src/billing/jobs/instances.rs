@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use rand::{TryRng, rngs::SysRng};
 
-use super::{App, BillingError, Result};
-use crate::store::{self, db::AdvisoryLock, instances::Instance};
+use crate::{
+    billing::{App, BillingError, Result},
+    store::{self, db::AdvisoryLock, instances::Instance},
+};
 
 /// Between two signs of life.
 pub const BEAT: Duration = Duration::from_secs(5);

@@ -98,9 +98,9 @@ impl Db {
 impl Tx {
     pub fn query(&mut self, sql: impl Into<Sql>) -> Query<'_> {
         let on = match self.connection.get() {
-            Inner::Sqlite(tx) => On::Sqlite { target: Target::Transaction(tx), arguments: SqliteArguments::default() },
+            Inner::Sqlite(tx) => On::Sqlite { target: Target::Transaction(&mut **tx), arguments: SqliteArguments::default() },
             Inner::Postgres(tx) => {
-                On::Postgres { target: Target::Transaction(tx), arguments: PgArguments::default(), timeout: self.timeout }
+                On::Postgres { target: Target::Transaction(&mut **tx), arguments: PgArguments::default(), timeout: self.timeout }
             }
         };
         Query { on, sql: sql.into(), fault: None, in_transaction: true, tally: &self.tally, observer: &self.observer }

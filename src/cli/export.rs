@@ -146,7 +146,7 @@ impl Sheet {
             Self::Csv(out) => out.write_record(row.iter().map(cell)).map_err(io::Error::from)?,
             Self::Lines { out, named } => {
                 let fields: Vec<String> =
-                    ((table.columns)())().iter().zip(row).map(|(column, value)| format!("\"{column}\":{value}")).collect();
+                    (table.columns)().iter().zip(row).map(|(column, value)| format!("\"{column}\":{value}")).collect();
                 let row = format!("{{{}}}", fields.join(","));
                 if *named {
                     writeln!(out, "{{\"table\":\"{}\",\"row\":{row}}}", table.name)?;

@@ -46,7 +46,7 @@ impl Ground {
         let mut tx = self.db.begin().await.expect("a transaction");
         tx.query("pragma defer_foreign_keys = on").run().await.expect("deferred");
         for statement in &self.empty {
-            tx.query(statement).run().await.expect("emptied");
+            tx.query(*statement).run().await.expect("emptied");
         }
         tx.commit().await.expect("emptied");
     }

@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::domain::{breaker::Rules, dunning::FinalAction, money::Currency, plan::CatchUp};
+use crate::domain::{breaker::Rules, dunning::FinalAction, lookup::LookupPolicy, money::Currency, plan::CatchUp};
 
 mod changes;
 mod dunning;
@@ -133,6 +133,18 @@ pub struct CollectionConfig {
     /// The last one repeats.
     #[serde(deserialize_with = "parse::durations")]
     pub payment_request_poll: Vec<Duration>,
+}
+
+/// How often the last wait of `lookup_backoff` is repeated before an operator must decide: by default daily for a week.
+const LAST_LOOKUP_REPEATS: i64 = 7;
+
+impl CollectionConfig {
+    /// When a call whose outcome is unknown is looked up.
+    pub fn lookup_policy(&self) -> LookupPolicy {
+        let delays = self.lookup_backoff.iter();
+        let backoff = delays.map(|delay| TimeDelta::from_std(*delay).unwrap_or(LookupPolicy::DEFAULT_DELAY)).collect();
+        LookupPolicy { backoff, repeats: LAST_LOOKUP_REPEATS }
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

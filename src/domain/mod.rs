@@ -17,6 +17,7 @@ pub mod frequency;
 pub mod id;
 pub mod installment_plan;
 pub mod invoice;
+pub mod lookup;
 pub mod money;
 pub mod payment;
 pub mod payment_method;

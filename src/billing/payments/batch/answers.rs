@@ -15,9 +15,6 @@ use crate::{
     telemetry,
 };
 
-/// How often the last step of the look-up backoff is repeated before a human is needed: by default daily for a week.
-const LAST_STEP_REPEATS: i64 = 7;
-
 /// When the gateway is asked once more about what never arrived and was given up: a process or a network that stands still for
 /// longer than a lease may have held the call up.
 const ONCE_MORE: TimeDelta = TimeDelta::days(1);
@@ -112,7 +109,7 @@ impl SettlementBatch<'_> {
             Answer::Nothing if wanted => {
                 // Sent again as the same payment: same reference, same key.
                 payment.status = PaymentStatus::Pending;
-                payment.lookups = self.patience_spent(&payment);
+                payment.lookups = self.lookups.count(payment.lookups, self.is_outage(&payment));
                 payment.next_lookup_at = None;
                 payment.called_at = self.wall;
                 self.lease(&mut payment);
@@ -189,8 +186,8 @@ impl SettlementBatch<'_> {
             }
             Answer::Silence(_) | Answer::Outcome(Outcome::Unknown { .. } | Outcome::GatewayError { .. }) => {
                 payment.lookups += 1;
-                let patient = payment.lookups <= self.app.config.collection.lookup_backoff.len() as i64 + LAST_STEP_REPEATS;
-                payment.next_lookup_at = patient.then(|| self.wall + self.lookup_delay(payment.lookups));
+                let again = !self.lookups.is_spent(payment.lookups);
+                payment.next_lookup_at = again.then(|| self.wall + self.lookups.delay(payment.lookups));
             }
             Answer::Disagrees(message) => {
                 self.payment_event("payment.unexpected_success", &payment, json!({ "message": message }));
@@ -286,15 +283,9 @@ impl SettlementBatch<'_> {
         payment.decline_message = Some(message.to_owned());
         payment.lease_owner = None;
         payment.lease_expires_at = None;
-        payment.next_lookup_at = Some(if first { self.wall } else { self.wall + self.lookup_delay(payment.lookups) });
+        payment.next_lookup_at = Some(if first { self.wall } else { self.wall + self.lookups.delay(payment.lookups) });
         let data = json!({ "invoice_id": payment.invoice_id, "message": message });
         self.payment_event("payment.unknown", payment, data);
-    }
-
-    fn lookup_delay(&self, lookups: i64) -> TimeDelta {
-        let backoff = &self.app.config.collection.lookup_backoff;
-        let index = usize::try_from(lookups - 1).unwrap_or(0).min(backoff.len().saturating_sub(1));
-        backoff.get(index).and_then(|delay| TimeDelta::from_std(*delay).ok()).unwrap_or(TimeDelta::days(1))
     }
 
     /// Whether a call that the gateway does not know of would have arrived by now.
@@ -339,16 +330,15 @@ impl SettlementBatch<'_> {
     fn ask_later(&mut self, payment: &mut Payment, message: &str) {
         payment.status = PaymentStatus::Unknown;
         payment.lease_expires_at = None;
-        let backoff = self.app.config.collection.lookup_backoff.len() as i64;
-        payment.lookups = self.patience_spent(payment);
+        payment.lookups = self.lookups.count(payment.lookups, self.is_outage(payment));
         payment.decline_message = Some(message.to_owned());
         payment.lease_owner = None;
-        if payment.lookups > backoff + LAST_STEP_REPEATS && !self.is_outage(payment) {
+        if self.lookups.is_spent(payment.lookups) && !self.is_outage(payment) {
             self.park(payment, message);
         } else {
             let data = json!({ "lookups": payment.lookups, "message": message });
             self.payment_event("payment.looked_up", payment, data);
-            payment.next_lookup_at = Some(self.wall + self.lookup_delay(payment.lookups));
+            payment.next_lookup_at = Some(self.wall + self.lookups.delay(payment.lookups));
         }
     }
 }

@@ -67,13 +67,6 @@ impl SettlementBatch<'_> {
         self.stop_if_cancelled(id);
     }
 
-    /// What one more look-up makes of the count that ends with an operator. While the gateway is down nothing can be learnt: the
-    /// waits grow to the longest, and no patience is spent.
-    pub(crate) fn patience_spent(&self, payment: &Payment) -> i64 {
-        let longest_wait = self.app.config.collection.lookup_backoff.len() as i64;
-        if self.is_outage(payment) { (payment.lookups + 1).min(longest_wait).max(payment.lookups) } else { payment.lookups + 1 }
-    }
-
     /// Whether a silent look-up is no wonder.
     pub(crate) fn is_outage(&self, payment: &Payment) -> bool {
         let health = self.app.gateways.health(&payment.gateway);

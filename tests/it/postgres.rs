@@ -8,7 +8,7 @@ use std::{
     env,
     io::{BufRead, BufReader},
     os::unix::process::CommandExt,
-    process::{self, ChildStdin, Command, Stdio},
+    process::{self, Child, Command, Stdio},
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -113,7 +113,7 @@ fn server() -> Option<&'static str> {
     let set = |name: &str| env::var(name).is_ok_and(|value| !value.is_empty());
     let server = SERVER.get_or_init(|| {
         if let Some(url) = env::var("REBILLD_TEST_POSTGRES_URL").ok().filter(|url| !url.is_empty()) {
-            return Some(Server { url, _lifeline: None });
+            return Some(Server { url, _script: None });
         }
         wanted(start(), set("CI") || set("REBILLD_TEST_REQUIRE_POSTGRES"))
     });
@@ -128,8 +128,8 @@ fn wanted<T>(server: Option<T>, required: bool) -> Option<T> {
 
 struct Server {
     url: String,
-    /// Its end of file tells the script that this process is gone, however it went.
-    _lifeline: Option<ChildStdin>,
+    /// The end of its standard input tells the script that this process is gone, however it went.
+    _script: Option<Child>,
 }
 
 /// None where there are no server binaries.
@@ -149,7 +149,7 @@ fn start() -> Option<Server> {
         assert_eq!(status.code(), Some(NO_BINARIES), "the PostgreSQL cluster for the tests does not start");
         return None;
     }
-    Some(Server { url: url.trim_end().to_owned(), _lifeline: cluster.stdin.take() })
+    Some(Server { url: url.trim_end().to_owned(), _script: Some(cluster) })
 }
 
 #[tokio::test]

@@ -75,7 +75,7 @@ pub async fn look_up(app: &App, timeline: Option<Timeline>) -> Result<usize> {
         let mut tx = app.db.begin().await?;
         let until = now + app.config.collection.lease;
         let batch = app.config.billing.batch.into();
-        let claimed = store::authorizations::claim_lookups(&mut tx, &app.instance, timeline, now, until, batch).await?;
+        let claimed = store::leases::claim_lookups::<Authorization>(&mut tx, &app.instance, timeline, now, until, batch).await?;
         if claimed.is_empty() {
             break;
         }
@@ -88,7 +88,7 @@ pub async fn look_up(app: &App, timeline: Option<Timeline>) -> Result<usize> {
 
 /// How long until the next of these on a timeline; none when none is waiting.
 pub async fn next_lookup_in(app: &App, timeline: Timeline) -> Result<Option<TimeDelta>> {
-    let at = store::authorizations::earliest_lookup(&app.db, timeline).await?;
+    let at = store::leases::earliest_lookup::<Authorization>(&app.db, timeline).await?;
     Ok(at.map(|at| (at - app.clock.now()).max(TimeDelta::zero())))
 }
 

@@ -212,73 +212,10 @@ pub async fn void_used(tx: &mut Tx, authorizations: &[AuthorizationId], reason: 
     Ok(())
 }
 
-/// Claims those whose look-up or void is due. If the claimer dies, it falls due again at `until`.
-pub async fn claim_lookups(
-    tx: &mut Tx,
-    owner: &str,
-    timeline: Option<Timeline>,
-    now: DateTime<Utc>,
-    until: DateTime<Utc>,
-    limit: i64,
-) -> Result<Vec<Authorization>> {
-    tx.query(
-        "update authorizations set lease_owner = $1, lease_token = lease_token + 1, next_lookup_at = $3
-         where id in once(
-             select id from authorizations where next_lookup_at <= $2 and ($4 is null or timeline = $4)
-             order by next_lookup_at limit $5 for update skip locked)
-         returning *",
-    )
-    .bind(owner.to_owned())
-    .bind(now)
-    .bind(until)
-    .bind(timeline.map(|timeline| timeline.to_string()))
-    .bind(limit)
-    .all()
-    .await
-}
-
-/// Marks as unknown the authorizations whose daemon has gone silent. `restarted_as`: and those of this daemon's previous run.
-pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, restarted_as: Option<&str>) -> Result<u64> {
-    tx.query(
-        "update authorizations set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null,
-             lease_token = lease_token + 1
-         where id in once(
-             select id from authorizations where lease_expires_at is not null and status = 'pending'
-             and (lease_expires_at <= $1 or lease_owner = $2) limit 500 for update skip locked)",
-    )
-    .bind(now)
-    .bind(restarted_as.map(str::to_owned))
-    .run()
-    .await
-}
-
-/// Makes the lookups that the previous run of this daemon had claimed due at once.
-pub async fn release_lookups(tx: &mut Tx, now: DateTime<Utc>, owner: &str) -> Result<u64> {
-    tx.query(
-        "update authorizations set next_lookup_at = $1, lease_owner = null where lease_owner = $2 and next_lookup_at is not null",
-    )
-    .bind(now)
-    .bind(owner.to_owned())
-    .run()
-    .await
-}
-
 /// How many of a timeline are on their way, either way.
 pub async fn undecided(db: &Db, timeline: Timeline) -> Result<i64> {
     let row: (i64,) = db
         .query("select count(*) from authorizations where timeline = $1 and status in ('pending', 'unknown', 'voiding')")
-        .bind(timeline)
-        .one()
-        .await?;
-    Ok(row.0)
-}
-
-/// When the next look-up or void on a timeline is due, wall time.
-pub async fn earliest_lookup(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
-    let row: (Option<DateTime<Utc>>,) = db
-        .query(
-            "select min(next_lookup_at) from authorizations where timeline = $1 and status in ('pending', 'unknown', 'voiding')",
-        )
         .bind(timeline)
         .one()
         .await?;

@@ -19,6 +19,7 @@ pub mod installments;
 pub mod instances;
 pub mod invariants;
 pub mod invoices;
+pub mod leases;
 pub mod next_due;
 pub mod occurrences;
 pub mod page;

@@ -171,87 +171,10 @@ pub async fn owners_of(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<Owner>
     tx.query("select id, subscription_id, installment_plan_id from invoices where id in list($1)").bind_list(invoices).all().await
 }
 
-/// Claims payments whose look-up is due: unknown ones, and what was given up and is asked about once more. If the claimer dies,
-/// the look-up falls due again at `until`.
-pub async fn claim_lookups(
-    tx: &mut Tx,
-    owner: &str,
-    timeline: Option<Timeline>,
-    now: DateTime<Utc>,
-    until: DateTime<Utc>,
-    limit: i64,
-) -> Result<Vec<Payment>> {
-    tx.query(
-        "update payments set lease_owner = $1, lease_token = lease_token + 1, next_lookup_at = $3
-         where id in once(
-             select id from payments where next_lookup_at <= $2 and status in ('unknown', 'gateway_error') and ($4 is null or timeline = $4)
-             order by next_lookup_at limit $5 for update skip locked)
-         returning *",
-    )
-    .bind(owner.to_owned())
-    .bind(now)
-    .bind(until)
-    .bind(timeline.map(|timeline| timeline.to_string()))
-    .bind(limit)
-    .all()
-    .await
-}
-
-/// Prolongs those of these claimed look-ups that are still this claimer's. Locks them in the order in which all do.
-pub async fn keep_lookups(tx: &mut Tx, owner: &str, payments: &[PaymentId], until: DateTime<Utc>) -> Result<u64> {
-    let held: Vec<(PaymentId,)> = tx
-        .query(
-            "select id from payments where id in list($1) and lease_owner = $2 and status in ('unknown', 'gateway_error') and next_lookup_at is not null
-             order by id for update",
-        )
-        .bind_list(payments)
-        .bind(owner.to_owned())
-        .all()
-        .await?;
-    tx.query("update payments set next_lookup_at = $1 where id in list($2)")
-        .bind(until)
-        .bind_list(held.into_iter().map(|row| row.0))
-        .run()
-        .await
-}
-
-/// Marks as unknown the payments whose daemon has gone silent. `restarted_as`: and those of this daemon's previous run.
-pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, restarted_as: Option<&str>) -> Result<u64> {
-    tx.query(
-        "update payments set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null, lease_token = lease_token + 1, called_at = $1
-         where id in once(
-             select id from payments where lease_expires_at is not null and status in ('pending', 'authorized')
-             and (lease_expires_at <= $1 or lease_owner = $2) limit 500 for update skip locked)",
-    )
-    .bind(now)
-    .bind(restarted_as.map(str::to_owned))
-    .run()
-    .await
-}
-
-/// Makes the lookups that the previous run of this daemon had claimed due at once.
-pub async fn release_lookups(tx: &mut Tx, now: DateTime<Utc>, owner: &str) -> Result<u64> {
-    tx.query("update payments set next_lookup_at = $1, lease_owner = null where lease_owner = $2 and next_lookup_at is not null and status in ('unknown', 'gateway_error')")
-        .bind(now)
-        .bind(owner.to_owned())
-        .run()
-        .await
-}
-
 /// How many payments of a timeline nobody knows the outcome of.
 pub async fn undecided(db: &Db, timeline: Timeline) -> Result<i64> {
     let row: (i64,) = db
         .query("select count(*) from payments where timeline = $1 and status in ('pending', 'authorized', 'unknown')")
-        .bind(timeline)
-        .one()
-        .await?;
-    Ok(row.0)
-}
-
-/// When the next look-up on a timeline is due, wall time.
-pub async fn earliest_lookup(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
-    let row: (Option<DateTime<Utc>>,) = db
-        .query("select min(next_lookup_at) from payments where timeline = $1 and status = 'unknown'")
         .bind(timeline)
         .one()
         .await?;

@@ -1,7 +1,5 @@
 //! Refunds and voids: recorded before the call, like payments. `refunds_one_open` lets a payment have one on its way.
 
-use chrono::{DateTime, Utc};
-
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
     id::{InvoiceId, PaymentId, RefundId},
@@ -62,66 +60,4 @@ pub async fn failures(tx: &mut Tx, invoice: InvoiceId, payment: PaymentId) -> Re
         .one()
         .await?;
     Ok(row.0)
-}
-
-/// Claims unknown refunds whose look-up is due.
-pub async fn claim_lookups(
-    tx: &mut Tx,
-    owner: &str,
-    now: DateTime<Utc>,
-    until: DateTime<Utc>,
-    limit: i64,
-) -> Result<Vec<Refund>> {
-    tx.query(
-        "update refunds set lease_owner = $1, lease_token = lease_token + 1, next_lookup_at = $3
-         where id in once(select id from refunds where next_lookup_at <= $2 and status = 'unknown' order by next_lookup_at limit $4 for update skip locked)
-         returning *",
-    )
-    .bind(owner.to_owned())
-    .bind(now)
-    .bind(until)
-    .bind(limit)
-    .all()
-    .await
-}
-
-/// Prolongs those of these claimed look-ups that are still this claimer's. Locks them in the order in which all do.
-pub async fn keep_lookups(tx: &mut Tx, owner: &str, refunds: &[RefundId], until: DateTime<Utc>) -> Result<u64> {
-    let held: Vec<(RefundId,)> = tx
-        .query(
-            "select id from refunds where id in list($1) and lease_owner = $2 and status = 'unknown' and next_lookup_at is not null
-             order by id for update",
-        )
-        .bind_list(refunds)
-        .bind(owner.to_owned())
-        .all()
-        .await?;
-    tx.query("update refunds set next_lookup_at = $1 where id in list($2)")
-        .bind(until)
-        .bind_list(held.into_iter().map(|row| row.0))
-        .run()
-        .await
-}
-
-/// Marks as unknown the refunds whose daemon has gone silent. `restarted_as`: and those of this daemon's previous run.
-pub async fn expire_leases(tx: &mut Tx, now: DateTime<Utc>, restarted_as: Option<&str>) -> Result<u64> {
-    tx.query(
-        "update refunds set status = 'unknown', next_lookup_at = $1, lease_owner = null, lease_expires_at = null, lease_token = lease_token + 1, sent_at = $1
-         where id in once(
-             select id from refunds where lease_expires_at is not null and status = 'pending'
-             and (lease_expires_at <= $1 or lease_owner = $2) limit 500 for update skip locked)",
-    )
-    .bind(now)
-    .bind(restarted_as.map(str::to_owned))
-    .run()
-    .await
-}
-
-/// Makes the lookups that the previous run of this daemon had claimed due at once.
-pub async fn release_lookups(tx: &mut Tx, now: DateTime<Utc>, owner: &str) -> Result<u64> {
-    tx.query("update refunds set next_lookup_at = $1, lease_owner = null where lease_owner = $2 and next_lookup_at is not null and status = 'unknown'")
-        .bind(now)
-        .bind(owner.to_owned())
-        .run()
-        .await
 }

@@ -16,6 +16,7 @@ use crate::{
     domain::{
         clock::Timeline,
         id::{PaymentId, RefundId},
+        payment::Payment, refund::Refund,
     },
     store,
 };
@@ -28,8 +29,15 @@ pub async fn look_up_payments(app: &App, timeline: Option<Timeline>) -> Result<u
         let now = app.clock.now();
         let mut tx = app.db.begin().await?;
         let until = now + app.config.collection.lease;
-        let claimed =
-            store::payments::claim_lookups(&mut tx, &app.instance, timeline, now, until, app.config.billing.batch.into()).await?;
+        let claimed = store::leases::claim_lookups::<Payment>(
+            &mut tx,
+            &app.instance,
+            timeline,
+            now,
+            until,
+            app.config.billing.batch.into(),
+        )
+        .await?;
         if claimed.is_empty() {
             break;
         }
@@ -67,14 +75,14 @@ async fn keep<F: Future<Output = store::Result<u64>>>(app: &App, renew: impl Fn(
 
 async fn renew_payments(app: &App, claimed: &[PaymentId], until: DateTime<Utc>) -> store::Result<u64> {
     let mut tx = app.db.begin().await?;
-    let renewed = store::payments::keep_lookups(&mut tx, &app.instance, claimed, until).await?;
+    let renewed = store::leases::keep_lookups::<Payment>(&mut tx, &app.instance, claimed, until).await?;
     tx.commit().await?;
     Ok(renewed)
 }
 
 async fn renew_refunds(app: &App, claimed: &[RefundId], until: DateTime<Utc>) -> store::Result<u64> {
     let mut tx = app.db.begin().await?;
-    let renewed = store::refunds::keep_lookups(&mut tx, &app.instance, claimed, until).await?;
+    let renewed = store::leases::keep_lookups::<Refund>(&mut tx, &app.instance, claimed, until).await?;
     tx.commit().await?;
     Ok(renewed)
 }
@@ -87,7 +95,9 @@ pub async fn look_up_refunds(app: &App) -> Result<usize> {
     while !app.stopping.is_cancelled() {
         let until = app.clock.now() + app.config.collection.lease;
         let mut tx = app.db.begin().await?;
-        let claimed = store::refunds::claim_lookups(&mut tx, &app.instance, due, until, app.config.billing.batch.into()).await?;
+        let claimed =
+            store::leases::claim_lookups::<Refund>(&mut tx, &app.instance, None, due, until, app.config.billing.batch.into())
+                .await?;
         if claimed.is_empty() {
             break;
         }
@@ -113,6 +123,6 @@ pub async fn look_up_refunds(app: &App) -> Result<usize> {
 
 /// How long until the next look-up on a timeline; none when none is waiting.
 pub async fn next_lookup_in(app: &App, timeline: Timeline) -> Result<Option<TimeDelta>> {
-    let at = store::payments::earliest_lookup(&app.db, timeline).await?;
+    let at = store::leases::earliest_lookup::<Payment>(&app.db, timeline).await?;
     Ok(at.map(|at| (at - app.clock.now()).max(TimeDelta::zero())))
 }

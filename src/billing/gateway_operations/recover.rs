@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     billing::{App, Result},
-    domain::{clock::Timeline, event::Actor},
+    domain::{authorization::Authorization, clock::Timeline, event::Actor, payment::Payment, refund::Refund},
     store,
 };
 
@@ -14,14 +14,14 @@ pub async fn recover(app: &App, starting: bool) -> Result<u64> {
     let now = app.clock.now();
     let restarted_as = starting.then_some(app.instance.as_str());
     let mut tx = app.db.begin().await?;
-    let mut freed = store::payments::expire_leases(&mut tx, now, restarted_as).await?;
-    freed += store::refunds::expire_leases(&mut tx, now, restarted_as).await?;
-    freed += store::authorizations::expire_leases(&mut tx, now, restarted_as).await?;
+    let mut freed = store::leases::expire::<Payment>(&mut tx, now, restarted_as).await?;
+    freed += store::leases::expire::<Refund>(&mut tx, now, restarted_as).await?;
+    freed += store::leases::expire::<Authorization>(&mut tx, now, restarted_as).await?;
     if starting {
         freed += store::payment_requests::release(&mut tx, now, &app.instance).await?;
-        freed += store::payments::release_lookups(&mut tx, now, &app.instance).await?;
-        freed += store::refunds::release_lookups(&mut tx, now, &app.instance).await?;
-        freed += store::authorizations::release_lookups(&mut tx, now, &app.instance).await?;
+        freed += store::leases::release_lookups::<Payment>(&mut tx, now, &app.instance).await?;
+        freed += store::leases::release_lookups::<Refund>(&mut tx, now, &app.instance).await?;
+        freed += store::leases::release_lookups::<Authorization>(&mut tx, now, &app.instance).await?;
         freed += store::clocks::release_claims(&mut tx, &app.instance).await?;
         freed += store::occurrences::release(&mut tx, now, &app.instance).await?;
     }

@@ -15,7 +15,7 @@ use rebilld::{
         clock::Timeline,
         event::Actor,
         invoice::{Invoice, InvoiceStatus},
-        payment::PaymentStatus,
+        payment::{Payment, PaymentStatus},
     },
     gateway::Gateways,
     sandbox::Rule,
@@ -175,7 +175,7 @@ on_both! {
         sandbox.add_fault(rule(json!(503), "lookup", 0));
         collect(&app).await;
         let end = clock.now() + TimeDelta::days(26);
-        while let Some(next) = store::payments::earliest_lookup(&app.db, Timeline::Wall).await.expect("read").filter(|next| *next < end) {
+        while let Some(next) = store::leases::earliest_lookup::<Payment>(&app.db, Timeline::Wall).await.expect("read").filter(|next| *next < end) {
             clock.set(next.max(clock.now()));
             look_up_payments(&app, None).await.expect("looked up");
         }

@@ -133,13 +133,13 @@ on_both! {
         ];
         insert(ground, &rows).await;
         assert_eq!(store::authorizations::undecided(&ground.db, Timeline::Wall).await.expect("count"), 4);
-        assert_eq!(store::authorizations::earliest_lookup(&ground.db, Timeline::Wall).await.expect("read"), rows[2].next_lookup_at);
-        assert_eq!(ground.write(async |tx: &mut Tx| store::authorizations::expire_leases(tx, samples::noon(), None).await).await, 1);
+        assert_eq!(store::leases::earliest_lookup::<Authorization>(&ground.db, Timeline::Wall).await.expect("read"), rows[2].next_lookup_at);
+        assert_eq!(ground.write(async |tx: &mut Tx| store::leases::expire::<Authorization>(tx, samples::noon(), None).await).await, 1);
         let expired = read(ground, &rows[0]).await;
         assert_eq!((expired.status, expired.lease_token, expired.next_lookup_at), (Status::Unknown, 1, Some(samples::noon())));
-        assert_eq!(ground.write(async |tx: &mut Tx| store::authorizations::expire_leases(tx, samples::noon(), Some("b")).await).await, 1);
+        assert_eq!(ground.write(async |tx: &mut Tx| store::leases::expire::<Authorization>(tx, samples::noon(), Some("b")).await).await, 1);
         let claim = async |timeline| ground.write(async |tx: &mut Tx| {
-            store::authorizations::claim_lookups(tx, "c", timeline, samples::noon(), samples::minute(5), 10).await
+            store::leases::claim_lookups::<Authorization>(tx, "c", timeline, samples::noon(), samples::minute(5), 10).await
         }).await;
         assert!(claim(Some(Timeline::Test(samples::id()))).await.is_empty());
         let mut claimed = claim(None).await;
@@ -147,7 +147,10 @@ on_both! {
         assert_eq!(claimed.iter().map(|row| row.id).collect::<Vec<_>>(), [rows[0].id, rows[1].id, rows[2].id]);
         assert!(claimed.iter().all(|row| row.next_lookup_at == Some(samples::minute(5)) && row.lease_owner.as_deref() == Some("c")));
         assert!(claim(None).await.is_empty(), "claimed once");
-        assert_eq!(ground.write(async |tx: &mut Tx| store::authorizations::release_lookups(tx, samples::noon(), "c").await).await, 3);
+        let ids = [rows[0].id, rows[3].id];
+        assert_eq!(ground.write(async |tx: &mut Tx| store::leases::keep_lookups::<Authorization>(tx, "c", &ids, samples::minute(6)).await).await, 1);
+        assert_eq!(read(ground, &rows[0]).await.next_lookup_at, Some(samples::minute(6)));
+        assert_eq!(ground.write(async |tx: &mut Tx| store::leases::release_lookups::<Authorization>(tx, samples::noon(), "c").await).await, 3);
         assert_eq!(claim(None).await.len(), 3);
     }
 

@@ -174,7 +174,7 @@ on_both! {
     async fn payments_are_looked_up_by_one_daemon_each(ground: &TestDatabase) {
         let rows = unknown_payments(ground).await;
         let got = race(&ground.db, |db, owner| async move {
-            until_empty!(db, |tx| store::payments::claim_lookups(&mut tx, &owner, Some(Timeline::Wall), samples::noon(), samples::minute(5), LIMIT).await.expect("claimed"))
+            until_empty!(db, |tx| store::leases::claim_lookups::<Payment>(&mut tx, &owner, Some(Timeline::Wall), samples::noon(), samples::minute(5), LIMIT).await.expect("claimed"))
         }).await;
         assert_eq!(got.into_iter().collect::<HashSet<_>>(), rows.iter().map(|row| row.id).collect());
         let tokens: (i64, i64) = ground.db.query("select min(lease_token), max(lease_token) from payments").one().await.expect("tokens");
@@ -190,7 +190,7 @@ on_both! {
         }).collect();
         ground.write(async |tx: &mut Tx| tx.insert_rows(&rows).await).await;
         let got = race(&ground.db, |db, owner| async move {
-            until_empty!(db, |tx| store::refunds::claim_lookups(&mut tx, &owner, samples::noon(), samples::minute(5), LIMIT).await.expect("claimed"))
+            until_empty!(db, |tx| store::leases::claim_lookups::<Refund>(&mut tx, &owner, None, samples::noon(), samples::minute(5), LIMIT).await.expect("claimed"))
         }).await;
         assert_eq!(got.into_iter().collect::<HashSet<_>>(), rows.iter().map(|row| row.id).collect());
     }

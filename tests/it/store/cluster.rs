@@ -51,14 +51,15 @@ async fn no_plan_makes_a_claim_exceed_its_limit() {
     // A transaction that is merely dropped may hold its rows for a moment more.
     tx.commit().await.expect("committed");
     let mut tx = hostile.begin().await.expect("begun");
-    let claimed =
-        store::payments::claim_lookups(&mut tx, "a", None, samples::noon(), samples::minute(5), 10).await.expect("claimed");
+    let claimed = store::leases::claim_lookups::<Payment>(&mut tx, "a", None, samples::noon(), samples::minute(5), 10)
+        .await
+        .expect("claimed");
     assert_eq!(claimed.len(), 10);
     drop(tx);
     ground.run("delete from payments").await.expect("emptied");
     fill(&ground, PaymentStatus::Pending).await;
     let mut tx = hostile.begin().await.expect("begun");
-    assert_eq!(store::payments::expire_leases(&mut tx, samples::noon(), None).await.expect("freed"), 500);
+    assert_eq!(store::leases::expire::<Payment>(&mut tx, samples::noon(), None).await.expect("freed"), 500);
 }
 
 fn claim(owner: &str, occurs: i64, now: i64, again: bool) -> Claim<'_> {

@@ -52,7 +52,7 @@ on_both! {
             payment(Succeeded, Some("a"), Some(-1), None),
             payment(Pending, None, None, None),
         ]).await;
-        let expired = ground.write(async |tx: &mut Tx| store::payments::expire_leases(tx, samples::noon(), None).await).await;
+        let expired = ground.write(async |tx: &mut Tx| store::leases::expire::<Payment>(tx, samples::noon(), None).await).await;
         assert_eq!(expired, 2, "whose time is over, to the microsecond");
         for row in &rows[..2] {
             let now = read(ground, row).await;
@@ -62,7 +62,7 @@ on_both! {
             assert!(!renewed);
             assert_eq!(read(ground, row).await, now);
         }
-        let restarted = ground.write(async |tx: &mut Tx| store::payments::expire_leases(tx, samples::noon(), Some("a")).await).await;
+        let restarted = ground.write(async |tx: &mut Tx| store::leases::expire::<Payment>(tx, samples::noon(), Some("a")).await).await;
         assert_eq!(restarted, 1, "a restarted daemon frees its own");
         assert_eq!(read(ground, &rows[2]).await.status, Unknown);
         for row in &rows[3..] {
@@ -96,12 +96,12 @@ on_both! {
             payment(Unknown, None, None, None),
         ]).await;
         let claim = async |owner: &str, timeline, now: i64| {
-            let claimed = ground.write(async |tx: &mut Tx| store::payments::claim_lookups(tx, owner, timeline, samples::minute(now), samples::minute(now + 5), 10).await).await;
+            let claimed = ground.write(async |tx: &mut Tx| store::leases::claim_lookups::<Payment>(tx, owner, timeline, samples::minute(now), samples::minute(now + 5), 10).await).await;
             claimed.iter().map(|payment| rows.iter().position(|row| row.id == payment.id).expect("one of them")).collect::<Vec<_>>()
         };
-        assert_eq!(store::payments::earliest_lookup(&ground.db, Timeline::Wall).await.expect("read"), Some(samples::noon()));
-        assert_eq!(store::payments::earliest_lookup(&ground.db, test).await.expect("read"), Some(samples::minute(-9)));
-        assert_eq!(store::payments::earliest_lookup(&ground.db, Timeline::Test(samples::id())).await.expect("read"), None);
+        assert_eq!(store::leases::earliest_lookup::<Payment>(&ground.db, Timeline::Wall).await.expect("read"), Some(samples::noon()));
+        assert_eq!(store::leases::earliest_lookup::<Payment>(&ground.db, test).await.expect("read"), Some(samples::minute(-9)));
+        assert_eq!(store::leases::earliest_lookup::<Payment>(&ground.db, Timeline::Test(samples::id())).await.expect("read"), None);
         assert_eq!(claim("a", Some(Timeline::Wall), 0).await, [0]);
         assert_eq!(claim("b", None, 0).await, [2], "of any timeline");
         assert_eq!(claim("b", None, 0).await, [0_usize; 0]);
@@ -109,7 +109,7 @@ on_both! {
         assert_eq!(claim("b", Some(Timeline::Wall), 5).await, [0], "the first claimer has gone silent");
         assert_eq!(read(ground, &rows[0]).await.lease_token, 2);
         // `b` starts again: what it had claimed is due at once.
-        let freed = ground.write(async |tx: &mut Tx| store::payments::release_lookups(tx, samples::minute(6), "b").await).await;
+        let freed = ground.write(async |tx: &mut Tx| store::leases::release_lookups::<Payment>(tx, samples::minute(6), "b").await).await;
         assert_eq!(freed, 3);
         let mut again = claim("c", None, 6).await;
         again.sort_unstable();
@@ -126,7 +126,7 @@ on_both! {
             payment(Unknown, Some("a"), None, Some(0)),
         ]).await;
         let ids: Vec<_> = rows[..4].iter().map(|row| row.id).collect();
-        let kept = ground.write(async |tx: &mut Tx| store::payments::keep_lookups(tx, "a", &ids, samples::minute(7)).await).await;
+        let kept = ground.write(async |tx: &mut Tx| store::leases::keep_lookups::<Payment>(tx, "a", &ids, samples::minute(7)).await).await;
         assert_eq!(kept, 1);
         assert_eq!(read(ground, &rows[0]).await.next_lookup_at, Some(samples::minute(7)));
         for row in &rows[1..] {
@@ -136,7 +136,7 @@ on_both! {
 
     async fn the_oldest_look_up_comes_first(ground: &TestDatabase) {
         let rows = payments(ground, [5, -3, 1, -8, 0].map(|at| payment(PaymentStatus::Unknown, None, None, Some(at))).to_vec()).await;
-        let claimed = ground.write(async |tx: &mut Tx| store::payments::claim_lookups(tx, "a", None, samples::noon(), samples::minute(5), 2).await).await;
+        let claimed = ground.write(async |tx: &mut Tx| store::leases::claim_lookups::<Payment>(tx, "a", None, samples::noon(), samples::minute(5), 2).await).await;
         let mut ids: Vec<_> = claimed.iter().map(|payment| payment.id).collect();
         ids.sort();
         assert_eq!(ids, [rows[1].id, rows[3].id]);
@@ -159,16 +159,16 @@ on_both! {
             refund(4, RefundStatus::Unknown, "b", None, Some(3)),
         ];
         ground.write(async |tx: &mut Tx| tx.insert_rows(&rows).await).await;
-        assert_eq!(ground.write(async |tx: &mut Tx| store::refunds::expire_leases(tx, samples::noon(), None).await).await, 1);
-        assert_eq!(ground.write(async |tx: &mut Tx| store::refunds::expire_leases(tx, samples::noon(), Some("a")).await).await, 1);
-        let claimed = ground.write(async |tx: &mut Tx| store::refunds::claim_lookups(tx, "c", samples::noon(), samples::minute(5), 10).await).await;
+        assert_eq!(ground.write(async |tx: &mut Tx| store::leases::expire::<Refund>(tx, samples::noon(), None).await).await, 1);
+        assert_eq!(ground.write(async |tx: &mut Tx| store::leases::expire::<Refund>(tx, samples::noon(), Some("a")).await).await, 1);
+        let claimed = ground.write(async |tx: &mut Tx| store::leases::claim_lookups::<Refund>(tx, "c", None, samples::noon(), samples::minute(5), 10).await).await;
         let mut ids: Vec<_> = claimed.iter().map(|refund| refund.id).collect();
         ids.sort();
         assert_eq!(ids, [rows[0].id, rows[1].id]);
         assert!(claimed.iter().all(|refund| refund.lease_owner.as_deref() == Some("c") && refund.next_lookup_at == Some(samples::minute(5))));
         assert!(claimed.iter().all(|refund| refund.lease_token == 2), "one for the lease that ended, one for the claim");
-        assert!(ground.write(async |tx: &mut Tx| store::refunds::claim_lookups(tx, "d", samples::noon(), samples::minute(5), 10).await).await.is_empty());
-        assert_eq!(ground.write(async |tx: &mut Tx| store::refunds::claim_lookups(tx, "d", samples::minute(3), samples::minute(5), 1).await).await[0].id, rows[4].id);
+        assert!(ground.write(async |tx: &mut Tx| store::leases::claim_lookups::<Refund>(tx, "d", None, samples::noon(), samples::minute(5), 10).await).await.is_empty());
+        assert_eq!(ground.write(async |tx: &mut Tx| store::leases::claim_lookups::<Refund>(tx, "d", None, samples::minute(3), samples::minute(5), 1).await).await[0].id, rows[4].id);
     }
 
     async fn a_restarted_daemons_refunds_are_looked_up_at_once(ground: &TestDatabase) {
@@ -185,8 +185,9 @@ on_both! {
             refund(2, "a", RefundStatus::Succeeded, None),
         ];
         ground.write(async |tx: &mut Tx| tx.insert_rows(&rows).await).await;
-        assert_eq!(ground.write(async |tx: &mut Tx| store::refunds::release_lookups(tx, samples::noon(), "a").await).await, 1);
-        let claimed = ground.write(async |tx: &mut Tx| store::refunds::claim_lookups(tx, "c", samples::noon(), samples::minute(5), 10).await).await;
+        assert_eq!(store::leases::earliest_lookup::<Refund>(&ground.db, Timeline::Wall).await.expect("read"), Some(samples::minute(9)));
+        assert_eq!(ground.write(async |tx: &mut Tx| store::leases::release_lookups::<Refund>(tx, samples::noon(), "a").await).await, 1);
+        let claimed = ground.write(async |tx: &mut Tx| store::leases::claim_lookups::<Refund>(tx, "c", None, samples::noon(), samples::minute(5), 10).await).await;
         assert_eq!(claimed.iter().map(|refund| refund.id).collect::<Vec<_>>(), [rows[0].id]);
     }
 

@@ -261,12 +261,12 @@ on_both! {
             ("invoices.rs", "select next_attempt_at from invoices", "invoices_due"),
             ("payments.rs", "select credential, status, created_at", "payments_declined_of_credential"),
             ("payments.rs", "select credential, status, created_at", "payments_open_of_credential"),
-            ("payments.rs", "update payments set lease_owner = $1", "payments_to_look_up payments_undecided"),
-            ("payments.rs", "update payments set status = 'unknown'", "payments_leased payments_undecided"),
+            ("leases.rs", "update payments set lease_owner = $1", "payments_to_look_up payments_undecided"),
+            ("leases.rs", "update payments set status = 'unknown'", "payments_leased payments_undecided"),
             ("authorizations.rs", "select * from subscriptions where timeline = $1 and authorize_at", "subscriptions_to_authorize"),
             ("authorizations.rs", "select authorize_at from subscriptions", "subscriptions_to_authorize"),
-            ("authorizations.rs", "update authorizations set lease_owner", "authorizations_to_look_up"),
-            ("authorizations.rs", "update authorizations set status = 'unknown'", "authorizations_leased authorizations_open authorizations_undecided"),
+            ("leases.rs", "update authorizations set lease_owner", "authorizations_to_look_up"),
+            ("leases.rs", "update authorizations set status = 'unknown'", "authorizations_leased authorizations_open authorizations_undecided"),
             ("payments.rs", "select * from payments where return_at <=", "payments_to_return"),
             ("payment_requests.rs", "select * from payment_requests where next_check_at <=", "payment_requests_to_check"),
             ("payment_requests.rs", "update payment_requests set ending = 'expired'", "payment_requests_open payment_requests_not_closed"),
@@ -277,8 +277,8 @@ on_both! {
             ("invariants.rs", "select id from subscriptions where due_at is null", "subscriptions_adrift"),
             ("invariants.rs", "select id from invoices where status = 'open'", "invoices_waiting"),
             ("invariants.rs", "select id from refunds where lease_expires_at", "refunds_leased refunds_one_open"),
-            ("refunds.rs", "update refunds set lease_owner", "refunds_to_look_up refunds_one_open"),
-            ("refunds.rs", "update refunds set status = 'unknown'", "refunds_leased refunds_one_open"),
+            ("leases.rs", "update refunds set lease_owner", "refunds_to_look_up refunds_one_open"),
+            ("leases.rs", "update refunds set status = 'unknown'", "refunds_leased refunds_one_open"),
         ] {
             let (_, sql) = all.iter().find(|(place, sql)| place.starts_with(file) && sql.starts_with(start)).unwrap_or_else(|| panic!("{file} has no {start}"));
             let plan = match (&mut lite, &mut server) {

@@ -13,11 +13,7 @@ const OTHERS: &[(&str, Patch)] = &[
     ),
     (
         "lease token does not rise",
-        Patch {
-            file: "src/store/payments.rs",
-            find: "lease_expires_at = null, lease_token = lease_token + 1\n",
-            replace: "lease_expires_at = null\n",
-        },
+        Patch { file: "src/store/leases.rs", find: "lease_token = lease_token + 1, called_at = $1", replace: "called_at = $1" },
     ),
     (
         "authorization not written down",
@@ -120,11 +116,11 @@ const OTHERS: &[(&str, Patch)] = &[
         },
     ),
     (
-        "a reborn daemon forgets its claims and nobody else frees them",
+        "a restarted daemon forgets its claims and nobody else frees them",
         Patch {
-            file: "src/store/payments.rs",
-            find: "and (lease_expires_at <= $1 or lease_owner = $2) limit 500",
-            replace: "and (lease_expires_at < '2000-01-01' and $1 is not null and lease_owner = $2) limit 500",
+            file: "src/store/leases.rs",
+            find: "status in ('pending', 'authorized')\n             and (lease_expires_at <= $1 or lease_owner = $2) limit 500",
+            replace: "status in ('pending', 'authorized')\n             and (lease_expires_at < '2000-01-01' and $1 is not null and lease_owner = $2) limit 500",
         },
     ),
 ];

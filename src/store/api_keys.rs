@@ -25,14 +25,14 @@ pub async fn get(db: &Db, id: ApiKeyId) -> Result<Option<ApiKey>> {
     db.query("select * from api_keys where id = $1").bind(id).optional().await
 }
 
-/// False: there is no such key. One revoked before keeps its instant.
+/// Returns false if there is no such key. A key that was revoked before keeps its instant.
 pub async fn revoke(tx: &mut Tx, id: ApiKeyId, now: DateTime<Utc>) -> Result<bool> {
     let changed =
         tx.query("update api_keys set revoked_at = coalesce(revoked_at, $2) where id = $1").bind(id).bind(now).run().await?;
     Ok(changed > 0)
 }
 
-/// Revokes keys of this name other than the one with this digest; answers which.
+/// Revokes the keys of this name, except the one with this digest; returns which.
 pub async fn revoke_others_named(tx: &mut Tx, name: &str, digest: &str, now: DateTime<Utc>) -> Result<Vec<ApiKey>> {
     tx.query("update api_keys set revoked_at = $3 where name = $1 and digest <> $2 and revoked_at is null returning *")
         .bind(name.to_owned())

@@ -54,7 +54,7 @@ pub async fn lock(tx: &mut Tx, id: AuthorizationId) -> Result<Option<Authorizati
     tx.query("select * from authorizations where id = $1 for update").bind(id).optional().await
 }
 
-/// The latest of a subscription.
+/// The latest authorization of a subscription.
 pub async fn latest_of(db: &Db, subscription: SubscriptionId) -> Result<Option<Authorization>> {
     db.query("select * from authorizations where subscription_id = $1 order by cycle desc, id desc limit 1")
         .bind(subscription)
@@ -62,7 +62,7 @@ pub async fn latest_of(db: &Db, subscription: SubscriptionId) -> Result<Option<A
         .await
 }
 
-/// The latest for a cycle.
+/// The latest authorization for a cycle.
 pub async fn of_cycle(db: &Db, subscription: SubscriptionId, cycle: i64) -> Result<Option<Authorization>> {
     db.query("select * from authorizations where subscription_id = $1 and cycle = $2 order by id desc limit 1")
         .bind(subscription)
@@ -71,7 +71,7 @@ pub async fn of_cycle(db: &Db, subscription: SubscriptionId, cycle: i64) -> Resu
         .await
 }
 
-/// The subscriptions that are to be looked at by `now`, locked against other daemons.
+/// Subscriptions whose authorization must be looked at by `now`, locked against other daemons.
 pub async fn due(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, limit: i64) -> Result<Vec<Subscription>> {
     tx.query("select * from subscriptions where timeline = $1 and authorize_at <= $2 order by authorize_at limit $3 for update skip locked")
         .bind(timeline)
@@ -91,22 +91,22 @@ pub async fn earliest_due(db: &Db, timeline: Timeline) -> Result<Option<DateTime
     Ok(row.0)
 }
 
-/// Writes when these subscriptions are looked at next, and nothing else.
+/// Saves when these subscriptions are looked at next, and nothing else.
 pub async fn save_next_look(tx: &mut Tx, subscriptions: &[Subscription]) -> Result<()> {
     tx.update_rows(subscriptions, &["authorize_at"]).await?;
     Ok(())
 }
 
-/// What reserves may be another card's now: a customer's subscriptions are looked at at once.
+/// Makes a customer's subscriptions due to be looked at: another card may have to authorize now.
 pub async fn look_at_customer(tx: &mut Tx, customer: CustomerId) -> Result<u64> {
-    // In the past by every clock: at once.
+    // `updated_at` lies in the past by every clock, so they are due at once.
     tx.query("update subscriptions set authorize_at = updated_at where customer_id = $1 and authorize_days_before is not null")
         .bind(customer)
         .run()
         .await
 }
 
-/// Those of these subscriptions that are open.
+/// Locks the open authorizations of these subscriptions.
 pub async fn lock_open_of(tx: &mut Tx, subscriptions: &[SubscriptionId]) -> Result<Vec<Authorization>> {
     tx.query(
         "select * from authorizations where subscription_id in list($1) and status in ('pending', 'authorized', 'unknown', 'voiding')
@@ -117,7 +117,7 @@ pub async fn lock_open_of(tx: &mut Tx, subscriptions: &[SubscriptionId]) -> Resu
     .await
 }
 
-/// Those for the coming cycles of these subscriptions that are over, oldest first.
+/// Ended authorizations for the coming cycles of these subscriptions, oldest first.
 pub async fn over_of(tx: &mut Tx, subscriptions: &[SubscriptionId]) -> Result<Vec<Authorization>> {
     tx.query(
         "select a.* from subscriptions s join authorizations a on a.subscription_id = s.id and a.cycle = s.next_cycle
@@ -160,7 +160,7 @@ pub struct Payer {
     pub currency: Currency,
 }
 
-/// For each its own method, else the customer's default, else the one of first priority: as invoices choose theirs.
+/// For each subscription its own method, or the customer's default, or the one of first priority. Invoices choose in the same way.
 pub async fn payers_of(tx: &mut Tx, subscriptions: &[SubscriptionId]) -> Result<Vec<Payer>> {
     tx.query(
         "select s.id as subscription_id, m.id as payment_method_id, m.gateway, m.kind, m.customer_token, m.payment_method_token,
@@ -185,7 +185,7 @@ pub struct ForInvoice {
     pub authorization: Authorization,
 }
 
-/// What is open for these invoices; the caller holds them.
+/// Locks the open authorizations for these invoices. The caller must hold the invoices.
 pub async fn lock_of_invoices(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<ForInvoice>> {
     tx.query(
         "select i.id as invoice_id, a.* from invoices i
@@ -198,7 +198,7 @@ pub async fn lock_of_invoices(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec
     .await
 }
 
-/// What was handed to a payment and could not be captured is given free.
+/// Marks for voiding what was handed to a payment that could not capture it.
 pub async fn void_used(tx: &mut Tx, authorizations: &[AuthorizationId], reason: &str, now: DateTime<Utc>) -> Result<()> {
     tx.query(
         "update authorizations set status = 'voiding', void_reason = $2, next_lookup_at = $3, called_at = $3, lookups = 0
@@ -212,7 +212,7 @@ pub async fn void_used(tx: &mut Tx, authorizations: &[AuthorizationId], reason: 
     Ok(())
 }
 
-/// How many of a timeline are on their way, either way.
+/// How many authorizations of a timeline are being asked for or voided.
 pub async fn undecided(db: &Db, timeline: Timeline) -> Result<i64> {
     let row: (i64,) = db
         .query("select count(*) from authorizations where timeline = $1 and status in ('pending', 'unknown', 'voiding')")

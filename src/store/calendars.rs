@@ -1,8 +1,8 @@
-//! Calendars of bank holidays by name: which of them the settings must have. Asked once, before a start, and reads whole tables.
+//! Which calendars of bank holidays the settings must have. `rebilld check` asks once, before a start, and reads whole tables.
 
 use super::{Db, Result};
 
-/// The calendars of bank holidays by which anything is or will be dated that has not ended.
+/// The calendars that date anything that has not ended.
 pub async fn in_use(db: &Db) -> Result<Vec<String>> {
     let rows: Vec<(String,)> = db
         .query(

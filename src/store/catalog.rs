@@ -60,7 +60,7 @@ where
     db.query(K::FIND).bind(key.to_owned()).optional().await
 }
 
-/// The same inside a transaction.
+/// Finds an entry by id or reference inside a transaction.
 pub async fn find_in<K: CatalogKind>(tx: &mut Tx, key: &str) -> Result<Option<Entry<K>>>
 where
     Entry<K>: Record,
@@ -68,7 +68,7 @@ where
     tx.query(K::FIND).bind(key.to_owned()).optional().await
 }
 
-/// All of those that the keys name, by id or reference.
+/// All entries that the keys name, by id or reference.
 pub async fn find_many<K: CatalogKind>(tx: &mut Tx, keys: &[&str]) -> Result<Vec<Entry<K>>>
 where
     Entry<K>: Record,
@@ -83,7 +83,7 @@ where
     tx.query(K::LOCK).bind(key.to_owned()).optional().await
 }
 
-/// Plans and subscriptions keep their copies.
+/// Deletes an entry. Plans and subscriptions keep their copies.
 pub async fn delete<K: CatalogKind>(tx: &mut Tx, id: Id<K>) -> Result<()> {
     tx.query(K::DELETE).bind(id).run().await?;
     Ok(())

@@ -18,27 +18,27 @@ pub async fn get(db: &Db, id: ClockId) -> Result<Option<TestClock>> {
     db.query("select * from clocks where id = $1").bind(id).optional().await
 }
 
-/// Reads it so that it cannot move before the transaction ends; any number may do so at once.
+/// Reads a clock so that it cannot move before the transaction ends. Any number of transactions may do so at once.
 pub async fn hold(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
     tx.query("select * from clocks where id = $1 for share").bind(id).optional().await
 }
 
-/// [`hold`] of many.
+/// [`hold`] for many clocks.
 pub async fn hold_many(tx: &mut Tx, ids: &[ClockId]) -> Result<Vec<TestClock>> {
     tx.query("select * from clocks where id in list($1) order by id for share").bind_list(ids).all().await
 }
 
-/// Those of them that there are, as they stand.
+/// Those of these clocks that exist.
 pub async fn get_many(tx: &mut Tx, ids: &[ClockId]) -> Result<Vec<TestClock>> {
     tx.query("select * from clocks where id in list($1)").bind_list(ids).all().await
 }
 
-/// Reads it to change it, once nobody holds it still.
-/// There are few: each is made by hand.
+/// All clocks. There are few: each is made by hand.
 pub async fn all(db: &Db) -> Result<Vec<TestClock>> {
     db.query("select * from clocks order by id").all().await
 }
 
+/// Reads a clock to change it, once nobody holds it.
 pub async fn lock(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
     tx.query("select * from clocks where id = $1 for update").bind(id).optional().await
 }
@@ -48,7 +48,7 @@ pub async fn save(tx: &mut Tx, clock: TestClock) -> Result<()> {
     Ok(())
 }
 
-/// Sends an idle clock on its way; none if it is on one already, or gone.
+/// Starts to advance an idle clock. Returns none if it is advancing already, or gone.
 pub async fn start(tx: &mut Tx, id: ClockId, target: DateTime<Utc>) -> Result<Option<TestClock>> {
     tx.query(
         "update clocks set status = 'advancing', target_at = $2, counts = '{}' where id = $1 and status = 'idle' returning *",
@@ -59,7 +59,7 @@ pub async fn start(tx: &mut Tx, id: ClockId, target: DateTime<Utc>) -> Result<Op
     .await
 }
 
-/// Keeps an idle clock from being sent on its way before the transaction ends; none if it is on one, or gone.
+/// Keeps an idle clock idle until the transaction ends. Returns none if it is advancing, or gone.
 pub async fn hold_idle(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
     tx.query("select * from clocks where id = $1 and status = 'idle' and lease_owner is null for update")
         .bind(id)
@@ -67,7 +67,7 @@ pub async fn hold_idle(tx: &mut Tx, id: ClockId) -> Result<Option<TestClock>> {
         .await
 }
 
-/// Clocks on their way that nobody moves: unclaimed, or claimed by a daemon that has gone silent.
+/// Advancing clocks that no daemon moves: unclaimed, or claimed by a daemon that has gone silent.
 pub async fn claim_advancing(tx: &mut Tx, owner: &str, now: DateTime<Utc>, until: DateTime<Utc>) -> Result<Vec<TestClock>> {
     tx.query(
         "update clocks set lease_owner = $1, lease_expires_at = $3 where id in once(
@@ -122,7 +122,7 @@ pub async fn claim_idle_with_work(tx: &mut Tx, owner: &str, now: DateTime<Utc>, 
     .await
 }
 
-/// Prolongs a claim; false if it is not this claimer's any more.
+/// Renews a claim. Returns false if another daemon holds it now.
 pub async fn renew_claim(tx: &mut Tx, id: ClockId, owner: &str, until: DateTime<Utc>) -> Result<bool> {
     let renewed = tx
         .query("update clocks set lease_expires_at = $1 where id = $2 and lease_owner = $3")
@@ -142,10 +142,10 @@ pub async fn release_claims(tx: &mut Tx, owner: &str) -> Result<u64> {
         .await
 }
 
-/// Removes the customers of a clock and everything that is theirs. Events stay: they are the record. Comes before the clock is
-/// locked: whoever works on a customer holds the clock second.
+/// Removes the customers of a clock and everything that belongs to them. Events stay: they are the record. Call it before the clock is
+/// locked, since whoever works on a customer locks the clock second.
 pub async fn delete_customers(tx: &mut Tx, id: ClockId) -> Result<u64> {
-    // The second condition is that of the partial index.
+    // The second condition repeats the condition of the partial index.
     tx.query("delete from customers where timeline = $1 and timeline <> 'wall'").bind(id.to_string()).run().await
 }
 

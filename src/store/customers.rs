@@ -24,7 +24,7 @@ pub async fn insert_many(tx: &mut Tx, customers: &[Customer]) -> Result<()> {
     tx.insert_rows(customers).await
 }
 
-/// All of those that the keys name, by id or reference.
+/// All customers that the keys name, by id or reference.
 pub async fn find_many(db: &Db, keys: &[&str]) -> Result<Vec<Customer>> {
     // Two searches: with `or` between them SQLite reads the whole table.
     db.query("select * from customers where id in list($1) union all select * from customers where reference in list($2)")
@@ -34,7 +34,7 @@ pub async fn find_many(db: &Db, keys: &[&str]) -> Result<Vec<Customer>> {
         .await
 }
 
-/// Writes everything that can change but the balance.
+/// Saves everything that can change, except the balance.
 pub async fn save(tx: &mut Tx, customer: &Customer) -> Result<()> {
     tx.save_rows(std::slice::from_ref(customer)).await?;
     Ok(())
@@ -48,7 +48,7 @@ pub async fn find(db: &Db, key: &str) -> Result<Option<Customer>> {
         .await
 }
 
-/// The same inside a transaction.
+/// Finds a customer by id or reference inside a transaction.
 pub async fn find_in(tx: &mut Tx, key: &str) -> Result<Option<Customer>> {
     tx.query("select * from customers where id = coalesce((select r.id from customers r where r.reference = $1), $1)")
         .bind(key.to_owned())
@@ -56,7 +56,7 @@ pub async fn find_in(tx: &mut Tx, key: &str) -> Result<Option<Customer>> {
         .await
 }
 
-/// By id or reference, so that nobody else changes it or its payment methods meanwhile.
+/// Locks a customer, by id or reference, so that nobody else changes it or its payment methods.
 pub async fn lock(tx: &mut Tx, key: &str) -> Result<Option<Customer>> {
     tx.query("select * from customers where id = coalesce((select r.id from customers r where r.reference = $1), $1) for update")
         .bind(key.to_owned())
@@ -64,7 +64,7 @@ pub async fn lock(tx: &mut Tx, key: &str) -> Result<Option<Customer>> {
         .await
 }
 
-/// Those of them who have credit, locked: most have none, and their rows are left alone.
+/// Locks those of these customers who have credit. Most have none, and their rows stay unlocked.
 pub async fn lock_with_credit(tx: &mut Tx, ids: &[CustomerId]) -> Result<Vec<Customer>> {
     tx.query("select * from customers where id in list($1) and balance > 0 order by id for update").bind_list(ids).all().await
 }
@@ -76,18 +76,18 @@ pub async fn lock_many(tx: &mut Tx, ids: &[CustomerId]) -> Result<Vec<Customer>>
     tx.query("select * from customers where id in list($1) order by id for update").bind_list(ids).all().await
 }
 
-/// Those of them that there are, as they stand.
+/// Those of these customers that exist.
 pub async fn get_many(tx: &mut Tx, ids: &[CustomerId]) -> Result<Vec<Customer>> {
     tx.query("select * from customers where id in list($1)").bind_list(ids).all().await
 }
 
-/// Writes balances together with the ledger rows that explain them.
+/// Saves balances together with the credits that explain them.
 pub async fn save_balances(tx: &mut Tx, customers: &[Customer], credits: &[Credit]) -> Result<()> {
     tx.update_rows(customers, &["balance", "updated_at"]).await?;
     tx.insert_rows(credits).await
 }
 
-/// Removes a customer with everything that is theirs.
+/// Removes a customer and everything that belongs to it.
 pub async fn delete(tx: &mut Tx, id: CustomerId) -> Result<()> {
     tx.query("delete from customers where id = $1").bind(id).run().await?;
     Ok(())
@@ -99,7 +99,7 @@ pub async fn has_invoices(tx: &mut Tx, id: CustomerId) -> Result<bool> {
     Ok(found.is_some())
 }
 
-/// A subscription or installment plan of theirs that has not ended.
+/// A subscription or installment plan of the customer that has not ended.
 pub async fn running(tx: &mut Tx, id: CustomerId) -> Result<Option<String>> {
     let found: Option<(String,)> = tx
         .query(

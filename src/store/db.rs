@@ -46,7 +46,7 @@ pub use query::{Param, Query, Record};
 /// How long PostgreSQL may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// For how long after its last use a connection of the pool counts as alive.
+/// How long a connection of the pool counts as alive after its last use.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// How long PostgreSQL may take over one statement. A connection whose other end has vanished would never answer.
@@ -60,7 +60,7 @@ async fn with_timeout<T>(timeout: Duration, work: impl Future<Output = sqlx::Res
     }
 }
 
-/// How much the database was asked to do; the benchmark reads it.
+/// Counts what the database was asked to do, for the benchmark.
 #[derive(Debug, Default)]
 pub struct Tally {
     pub statements: AtomicU64,
@@ -84,7 +84,7 @@ pub struct Db {
     pools: Pools,
     tally: Arc<Tally>,
     observer: Observer,
-    /// Of PostgreSQL; an SQLite file is always there.
+    /// For PostgreSQL only; an SQLite file always answers.
     timeout: Duration,
 }
 
@@ -111,11 +111,11 @@ impl Db {
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = PgConnectOptions::from_str(url)
                 .map_err(|_| Error::BadUrl)?
-                // A daemon that freezes or loses its network amid a transaction must not keep its locks from the others.
+                // A daemon that freezes or loses its network inside a transaction must not keep its locks.
                 .options([("timezone", "UTC"), ("idle_in_transaction_session_timeout", "30s")])
                 .application_name("rebilld")
                 .statement_cache_capacity(200);
-            // The pool would try again and again, and then only say that it took too long: one connection has the reason.
+            // A pool would try again and again, and then say only that it took too long. One connection tells the reason.
             let unreachable = |why: &str| Error::Unreachable(without_password(&unanswered(why), url));
             match tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await {
                 Ok(Ok(connection)) => drop(connection.close().await),
@@ -128,7 +128,7 @@ impl Db {
                 .test_before_acquire(false)
                 .before_acquire(|connection, used| {
                     Box::pin(async move {
-                        // What was used a moment ago need not be asked whether it lives: that is another round trip.
+                        // A ping is another round trip, so a connection that was used a moment ago gets none.
                         if used.idle_for > FRESH {
                             connection.ping().await?;
                         }
@@ -145,7 +145,7 @@ impl Db {
         Ok(Self { pools, tally: Arc::default(), observer: None, timeout: STATEMENT_TIMEOUT })
     }
 
-    /// With another bound to how long PostgreSQL may take over one statement.
+    /// Sets how long PostgreSQL may take over one statement.
     #[must_use]
     pub fn with_statement_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
@@ -176,7 +176,7 @@ impl Db {
                 Pools::Sqlite { writer, .. } => Inner::Sqlite(writer.begin_with("begin immediate").await?),
                 Pools::Postgres(pool) => {
                     let pool = pool.clone();
-                    // In a task of its own: whoever stops waiting must not leave a transaction open on a connection of the pool.
+                    // In a task of its own, so that a caller that stops waiting leaves no open transaction on a connection of the pool.
                     let begun = tokio::spawn(async move { pool.begin().await });
                     Inner::Postgres(
                         with_timeout(self.timeout, async { begun.await.map_err(|_| sqlx::Error::WorkerCrashed)? }).await?,

@@ -1,4 +1,4 @@
-//! Disputes, and the payments that are to be asked about.
+//! Disputes, and the payments that the gateways are asked about.
 
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
@@ -30,7 +30,7 @@ pub async fn lock_open_of(tx: &mut Tx, payment: PaymentId) -> Result<Option<Disp
     tx.query("select * from disputes where payment_id = $1 and status = 'open' for update").bind(payment).optional().await
 }
 
-/// What is disputed of an invoice's payments, minor units.
+/// The disputed amount of an invoice's payments, minor units.
 pub async fn amount_of_invoice(db: &Db, invoice: InvoiceId) -> Result<i64> {
     let row: (i64,) = db
         .query("select cast(coalesce(sum(amount_disputed), 0) as bigint) from payments where invoice_id = $1")
@@ -50,7 +50,7 @@ pub async fn payments_between(db: &Db, from: PaymentId, until: PaymentId, limit:
         .await
 }
 
-/// The same of those in dispute.
+/// Disputed payments, from this id on and before that one, in their order.
 pub async fn payments_in_dispute(db: &Db, from: PaymentId, limit: i64) -> Result<Vec<Payment>> {
     db.query(
         "select * from payments where id in (
@@ -63,7 +63,7 @@ pub async fn payments_in_dispute(db: &Db, from: PaymentId, limit: i64) -> Result
     .await
 }
 
-/// How far asking about payments of this age has come.
+/// How far the job has come, for payments of this age.
 pub async fn reached(db: &Db, days: i64) -> Result<Option<PaymentId>> {
     let row: Option<(PaymentId,)> = db.query("select reached from dispute_rounds where days = $1").bind(days).optional().await?;
     Ok(row.map(|row| row.0))
@@ -81,7 +81,7 @@ pub async fn reach(tx: &mut Tx, days: i64, reached: PaymentId) -> Result<()> {
     Ok(())
 }
 
-/// Writes what is disputed of a payment.
+/// Saves the disputed amount of a payment.
 pub async fn save_payment(tx: &mut Tx, payment: &Payment) -> Result<()> {
     tx.update_rows(std::slice::from_ref(payment), &["amount_disputed"]).await?;
     Ok(())

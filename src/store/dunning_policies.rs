@@ -1,4 +1,4 @@
-//! Dunning policies: a handful of rows, read whole where a ladder is climbed.
+//! Dunning policies: a handful of rows, read whole.
 
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{dunning::Policy, id::DunningPolicyId};
@@ -22,7 +22,7 @@ pub async fn find(db: &Db, key: &str) -> Result<Option<Policy>> {
     db.query("select * from dunning_policies where id = $1 or reference = $1").bind(key.to_owned()).optional().await
 }
 
-/// The same for somebody who is about to name it: it stays until their commit.
+/// Finds a policy by id or reference and keeps it until the commit, for a caller that is about to name it.
 pub async fn hold(tx: &mut Tx, key: &str) -> Result<Option<Policy>> {
     tx.query("select * from dunning_policies where id = $1 or reference = $1 for share").bind(key.to_owned()).optional().await
 }
@@ -31,12 +31,12 @@ pub async fn lock(tx: &mut Tx, key: &str) -> Result<Option<Policy>> {
     tx.query("select * from dunning_policies where id = $1 or reference = $1 for update").bind(key.to_owned()).optional().await
 }
 
-/// All of them, in order of their ids.
+/// All policies, in the order of their ids.
 pub async fn lock_all(tx: &mut Tx) -> Result<Vec<Policy>> {
     tx.query("select * from dunning_policies order by id for update").all().await
 }
 
-/// Those that are named, and the default.
+/// The policies with these ids, and the default.
 pub async fn in_force(tx: &mut Tx, named: &[DunningPolicyId]) -> Result<Vec<Policy>> {
     tx.query("select * from dunning_policies where id in list($1) or is_default").bind_list(named).all().await
 }
@@ -46,7 +46,7 @@ pub async fn clear_default(tx: &mut Tx) -> Result<()> {
     Ok(())
 }
 
-/// A plan, or a subscription or installment plan that has not ended, which names it.
+/// A plan that names the policy, or a subscription or installment plan that does and has not ended.
 pub async fn named_by(tx: &mut Tx, id: DunningPolicyId) -> Result<Option<String>> {
     let found: Option<(String,)> = tx
         .query(

@@ -1,4 +1,4 @@
-//! How the domain's words are written in columns: as their text, the same on both databases.
+//! How ids, timelines, zones, currencies and frequencies are stored: as their text, on both databases.
 
 use std::str::FromStr;
 

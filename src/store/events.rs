@@ -14,9 +14,9 @@ pub async fn append(tx: &mut Tx, events: &[Event]) -> Result<()> {
     tx.insert_rows(events).await
 }
 
-/// What was recorded of a subject by events of a type, oldest first.
+/// The data of a subject's events of one type, oldest first.
 pub async fn data_of(tx: &mut Tx, subject: &str, kind: &str) -> Result<Vec<Value>> {
-    // The empty text keeps SQLite from reading all events of the type rather than the few of the subject.
+    // The empty text makes SQLite read the few events of the subject instead of all events of the type.
     let rows: Vec<(Json<Value>,)> = tx
         .query("select data from events where subject = $1 and type || '' = $2 order by id")
         .bind(subject.to_owned())

@@ -1,5 +1,5 @@
-//! Gateways that rest: an operator's pauses, and the invoices and payments that wait for them. No statement reads more than what is
-//! due, or what waits.
+//! Gateways that rest: an operator's pauses, and the invoices and payments that wait for them. Each statement reads only what is due,
+//! or what waits.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -26,22 +26,22 @@ pub async fn pause(tx: &mut Tx, pause: GatewayPause) -> Result<()> {
     tx.insert_rows(&[pause]).await
 }
 
-/// Ends a pause; answers it, if there was one.
+/// Ends a pause; returns it, if there was one.
 pub async fn resume(tx: &mut Tx, gateway: &str) -> Result<Option<GatewayPause>> {
     tx.query("delete from gateway_pauses where gateway = $1 returning *").bind(gateway.to_owned()).optional().await
 }
 
-/// Every pause there is.
+/// All pauses, inside a transaction.
 pub async fn pauses(tx: &mut Tx) -> Result<Vec<GatewayPause>> {
     tx.query("select * from gateway_pauses order by gateway").all().await
 }
 
-/// The same for whoever only looks.
+/// All pauses.
 pub async fn paused(db: &Db) -> Result<Vec<GatewayPause>> {
     db.query("select * from gateway_pauses order by gateway").all().await
 }
 
-/// What would wait for a gateway until this instant, or less long, is due now. Answers how many were moved.
+/// Makes the invoices that wait for a gateway, at most until this instant, due now. Returns how many.
 pub async fn bring_forward(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, until: DateTime<Utc>, limit: i64) -> Result<u64> {
     tx.query(
         "update invoices set next_attempt_at = $1 where id in (
@@ -56,7 +56,7 @@ pub async fn bring_forward(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, 
     .await
 }
 
-/// Payments at a gateway that answers again are looked up at once, whatever their waits had come to.
+/// Makes the lookups at a gateway that answers again due at once, however long they were to wait.
 pub async fn look_up_now(tx: &mut Tx, gateway: &str, now: DateTime<Utc>) -> Result<u64> {
     tx.query(
         "update payments set next_lookup_at = $2 where id in (

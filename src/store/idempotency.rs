@@ -1,4 +1,4 @@
-//! Answers kept for repeats, by API key and `Idempotency-Key`. No status yet means: being answered, or cut off by a crash.
+//! Answers kept for repeated requests, by API key and `Idempotency-Key`. No status means: being answered, or cut off by a crash.
 
 use chrono::{DateTime, Utc};
 
@@ -13,7 +13,7 @@ pub struct Kept {
     pub body: Option<String>,
 }
 
-/// Takes the key for a new request. None: it is taken now; otherwise what is there. Older than `expired` counts as absent.
+/// Takes the key for a new request and returns none, or returns what the key holds. What is older than `expired` counts as absent.
 pub async fn take(
     tx: &mut Tx,
     owner: ApiKeyId,
@@ -49,7 +49,7 @@ pub async fn take(
     kept.one().await.map(Some)
 }
 
-/// Keeps the answer.
+/// Stores the answer.
 pub async fn keep(tx: &mut Tx, owner: ApiKeyId, key: &str, status: i64, body: &str) -> Result<()> {
     tx.query(
         "update idempotency_keys set status = $3, body = $4 where api_key_id = $1 and idempotency_key = $2 and status is null",

@@ -31,7 +31,7 @@ pub async fn insert(tx: &mut Tx, schedule: &InstallmentSchedule) -> Result<()> {
     tx.insert_rows(&schedule.installments).await
 }
 
-/// Many at once, with all of their installments.
+/// Inserts many plans at once, with all of their installments.
 pub async fn insert_many(tx: &mut Tx, plans: &[InstallmentPlan], installments: &[Installment]) -> Result<()> {
     tx.insert_rows(plans).await?;
     // Sent in steps, since a plan may have many.
@@ -41,12 +41,12 @@ pub async fn insert_many(tx: &mut Tx, plans: &[InstallmentPlan], installments: &
     Ok(())
 }
 
-/// Which of these references a plan has already, and which plan.
+/// Which of these references plans have already, and which plan each.
 pub async fn referenced(db: &Db, references: &[&str]) -> Result<Vec<(String, InstallmentPlanId)>> {
     db.query("select reference, id from installment_plans where reference in list($1)").bind_list(references).all().await
 }
 
-/// Writes where plans stand, terms untouched.
+/// Saves where plans stand, but not their terms.
 pub async fn save_progress(tx: &mut Tx, plans: &[InstallmentPlan]) -> Result<()> {
     tx.update_rows(plans, PROGRESS).await?;
     Ok(())
@@ -57,7 +57,7 @@ pub async fn save_terms(tx: &mut Tx, plan: &InstallmentPlan) -> Result<()> {
     Ok(())
 }
 
-/// Writes installments that are there already.
+/// Saves installments that exist.
 pub async fn save_parts(tx: &mut Tx, installments: &[Installment]) -> Result<()> {
     tx.save_rows(installments).await?;
     Ok(())
@@ -77,7 +77,7 @@ pub async fn find(db: &Db, key: &str) -> Result<Option<InstallmentPlan>> {
     .await
 }
 
-/// The plan by id or reference, locked, with its installments.
+/// Locks a plan, by id or reference, and reads its installments.
 pub async fn lock(tx: &mut Tx, key: &str) -> Result<Option<InstallmentSchedule>> {
     let plan: Option<InstallmentPlan> = tx
         .query(
@@ -109,7 +109,7 @@ pub async fn due(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, limit: i64
     .await
 }
 
-/// What these plans have still to come; what is behind them is not read.
+/// The scheduled installments of these plans; their past is not read.
 pub async fn scheduled_of(tx: &mut Tx, plans: &[InstallmentPlanId]) -> Result<Vec<Installment>> {
     tx.query(
         "select * from installments where installment_plan_id in list($1) and status = 'scheduled'
@@ -161,7 +161,7 @@ pub struct Received {
     pub plan_id: InstallmentPlanId,
     /// By credit or in part, for open invoices.
     pub open: i64,
-    /// The same for invoices that were given up on.
+    /// By credit or in part, for invoices that were given up on.
     pub uncollectible: i64,
     /// To payment methods and as credit.
     pub refunded: i64,
@@ -171,7 +171,7 @@ pub async fn received(db: &Db, plans: &[InstallmentPlanId]) -> Result<Vec<Receiv
     db.query(RECEIVED).bind_list(plans).all().await
 }
 
-/// The same of one plan inside a transaction.
+/// Money that came for one plan, inside a transaction.
 pub async fn received_in(tx: &mut Tx, plan: InstallmentPlanId) -> Result<Option<Received>> {
     tx.query(RECEIVED).bind_list([plan]).optional().await
 }
@@ -193,7 +193,7 @@ pub struct Planned {
     pub timeline: Timeline,
 }
 
-/// Those that will be charged by themselves before an instant, by id and after `after`; of one timeline, if it is given.
+/// Installments that will be charged before an instant, by id and after `after`; of one timeline, if it is given.
 pub async fn planned(
     db: &Db,
     timeline: Option<Timeline>,

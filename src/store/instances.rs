@@ -7,16 +7,16 @@ use super::{Db, Result, Tx};
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Instance {
     pub name: String,
-    /// Another in each life.
+    /// Another in each run.
     pub token: String,
     pub version: String,
     pub started_at: DateTime<Utc>,
     pub seen_at: DateTime<Utc>,
-    /// None: it runs, or died without a word.
+    /// None: it runs, or died.
     pub stopped_at: Option<DateTime<Utc>>,
 }
 
-/// Writes down that this life has begun, in place of the one before.
+/// Records that this run has begun, in place of the previous run.
 pub async fn arrive(tx: &mut Tx, instance: Instance) -> Result<()> {
     tx.query(
         "insert into instances (name, token, version, started_at, seen_at) values ($1, $2, $3, $4, $5)
@@ -37,7 +37,7 @@ pub async fn get(db: &Db, name: &str) -> Result<Option<Instance>> {
     db.query("select * from instances where name = $1").bind(name.to_owned()).optional().await
 }
 
-/// A sign of life; false if another daemon has begun a life under this name.
+/// Records a heartbeat. Returns false if another daemon has started under this name.
 pub async fn beat(tx: &mut Tx, name: &str, token: &str, now: DateTime<Utc>) -> Result<bool> {
     let beaten = tx
         .query("update instances set seen_at = $1 where name = $2 and token = $3")
@@ -49,7 +49,7 @@ pub async fn beat(tx: &mut Tx, name: &str, token: &str, now: DateTime<Utc>) -> R
     Ok(beaten > 0)
 }
 
-/// The end of a life in good order.
+/// Records an orderly end.
 pub async fn leave(tx: &mut Tx, name: &str, token: &str, now: DateTime<Utc>) -> Result<()> {
     tx.query("update instances set seen_at = $1, stopped_at = $1 where name = $2 and token = $3")
         .bind(now)
@@ -73,7 +73,7 @@ pub struct Seen {
     pub clocks_claimed: i64,
 }
 
-/// All of them, by name: there are as many as daemons.
+/// All instances, by name: there are as many as daemons.
 pub async fn all(db: &Db) -> Result<Vec<Seen>> {
     db.query(
         "select i.name, i.version, i.started_at, i.seen_at, i.stopped_at,
@@ -87,7 +87,7 @@ pub async fn all(db: &Db) -> Result<Vec<Seen>> {
     .await
 }
 
-/// Forgets those that nobody has seen since.
+/// Removes the instances that nobody has seen since.
 pub async fn remove_older(tx: &mut Tx, oldest: DateTime<Utc>) -> Result<u64> {
     tx.query("delete from instances where seen_at < $1").bind(oldest).run().await
 }

@@ -31,22 +31,22 @@ impl Row for Violation {
     const TABLE: &'static str = "invariant_violations";
 }
 
-/// Those that did not hold when last looked at, locked: who looks at the same time waits.
+/// Locks the violations that are known, so that a daemon that checks at the same time waits.
 pub async fn violations(tx: &mut Tx) -> Result<Vec<Violation>> {
     tx.query("select * from invariant_violations order by name for update").all().await
 }
 
-/// Fails with [`super::Error::Conflict`] if one is known already.
+/// Records violations. Fails with [`super::Error::Conflict`] if one is known already.
 pub async fn broken(tx: &mut Tx, violations: &[Violation]) -> Result<()> {
     tx.insert_rows(violations).await
 }
 
-/// The same for whoever only looks.
+/// The violations that are known.
 pub async fn known(db: &Db) -> Result<Vec<Violation>> {
     db.query("select * from invariant_violations order by name").all().await
 }
 
-/// As many break it now.
+/// Saves how many rows break each invariant now.
 pub async fn recount(tx: &mut Tx, violations: &[Violation]) -> Result<u64> {
     tx.update_rows(violations, &["count"]).await
 }
@@ -55,7 +55,7 @@ pub async fn restored(tx: &mut Tx, names: &[&str]) -> Result<u64> {
     tx.query("delete from invariant_violations where name in list($1)").bind_list(names).run().await
 }
 
-/// Subscriptions that are to be billed and that no bill run will ever find.
+/// Subscriptions that must be billed but that no bill run will ever find.
 pub async fn subscriptions_adrift(db: &Db) -> Result<Vec<SubscriptionId>> {
     let rows: Vec<(SubscriptionId,)> = db
         .query(
@@ -84,7 +84,7 @@ pub async fn invoices_stuck(db: &Db) -> Result<Vec<InvoiceId>> {
     Ok(rows.into_iter().map(|row| row.0).collect())
 }
 
-/// Refunds whose claim ended before this instant, and which nobody has taken up since.
+/// Refunds whose claim ended before this instant, and which no daemon has taken up since.
 pub async fn refunds_beyond_lease(db: &Db, before: DateTime<Utc>) -> Result<Vec<RefundId>> {
     let rows: Vec<(RefundId,)> = db
         .query(
@@ -96,14 +96,14 @@ pub async fn refunds_beyond_lease(db: &Db, before: DateTime<Utc>) -> Result<Vec<
     Ok(rows.into_iter().map(|row| row.0).collect())
 }
 
-/// Authorizations whose claim ended before this instant, and which nobody has taken up since.
+/// Authorizations whose claim ended before this instant, and which no daemon has taken up since.
 pub async fn authorizations_beyond_lease(db: &Db, before: DateTime<Utc>) -> Result<Vec<AuthorizationId>> {
     let rows: Vec<(AuthorizationId,)> =
         db.query("select id from authorizations where lease_expires_at <= $1 order by id").bind(before).all().await?;
     Ok(rows.into_iter().map(|row| row.0).collect())
 }
 
-/// Authorizations of which a gateway took money that no invoice knows of, and which were to end since then.
+/// Authorizations, last called about since then, of which a gateway took money that no invoice knows of.
 pub async fn authorizations_taken(db: &Db, from: DateTime<Utc>) -> Result<Vec<AuthorizationId>> {
     let rows: Vec<(AuthorizationId,)> = db
         .query("select id from authorizations where amount_taken is not null and called_at >= $1 order by id")
@@ -162,7 +162,7 @@ pub struct Sums {
 
 /// The sums of every invoice that has a payment or a refund made since then.
 pub async fn sums(db: &Db, from: DateTime<Utc>) -> Result<Vec<Sums>> {
-    // Statements of their own, in order: SQLite would rather read all of a table than a range of it for a mere condition.
+    // Two statements, in order: as a subquery SQLite would read all of a table instead of a range.
     let paid: Vec<(InvoiceId,)> =
         db.query("select invoice_id from payments where id >= $1 order by id").bind(Id::<Payment>::first_at(from)).all().await?;
     let refunded: Vec<(InvoiceId,)> =
@@ -183,8 +183,7 @@ pub async fn sums(db: &Db, from: DateTime<Utc>) -> Result<Vec<Sums>> {
     .await
 }
 
-/// Which invoices brought more than their total is told by [`invoices_overpaid`]; this tells which payments gave
-/// back another sum than their refunds, of those with a refund made since then.
+/// Payments with a refund made since then that gave back another sum than their refunds.
 pub async fn payments_misreturned(db: &Db, from: DateTime<Utc>) -> Result<Vec<PaymentId>> {
     let recent: Vec<(Option<PaymentId>,)> =
         db.query("select payment_id from refunds where id >= $1 order by id").bind(Id::<Refund>::first_at(from)).all().await?;
@@ -272,7 +271,7 @@ pub async fn payment_requests_parked(db: &Db) -> Result<Finding> {
     finding(db.query("select id from payment_requests where status = 'parked' order by id")).await
 }
 
-/// Payments whose claim ended before this instant, and which nobody has taken up since.
+/// Payments whose claim ended before this instant, and which no daemon has taken up since.
 pub async fn payments_beyond_lease(db: &Db, before: DateTime<Utc>) -> Result<Finding> {
     finding(
         db.query(
@@ -295,7 +294,7 @@ pub async fn payments_long_unknown(db: &Db, before: DateTime<Utc>) -> Result<Fin
     .await
 }
 
-/// On the wall clock; a test clock's work waits for its next advance.
+/// Overdue by the wall clock. The work of a test clock waits for its next advance.
 pub async fn subscriptions_overdue(db: &Db, before: DateTime<Utc>) -> Result<Finding> {
     finding(db.query("select id from subscriptions where timeline = 'wall' and due_at is not null and due_at <= $1").bind(before))
         .await
@@ -320,7 +319,7 @@ pub async fn invoices_overdue(db: &Db, before: DateTime<Utc>) -> Result<Finding>
 pub async fn invoices_overpaid(db: &Db, since: DateTime<Utc>) -> Result<Finding> {
     // Ids begin with their time, so this is a range of the primary key.
     let oldest: Id<Payment> = Id::from_bits((since.timestamp_millis().max(0) as u128) << 80);
-    // A statement of its own, in order: SQLite would rather read all payments than a range of them for a mere condition.
+    // A statement of its own, in order: as a subquery SQLite would read all payments instead of a range.
     let recent: Vec<(InvoiceId,)> =
         db.query("select invoice_id from payments where id >= $1 order by id").bind(oldest).all().await?;
     let recent: BTreeSet<InvoiceId> = recent.into_iter().map(|row| row.0).collect();

@@ -43,16 +43,16 @@ pub async fn save(tx: &mut Tx, invoices: &[Invoice]) -> Result<()> {
     Ok(())
 }
 
-/// What a claim changes. Few columns touch few indexes.
+/// What a claim changes. Few columns, so that few indexes are touched.
 const CLAIMED: &[&str] = &["next_attempt_at", "next_action", "attempts", "postponed_by", "updated_at"];
 
-/// Writes what a claim changes: when and how it is attempted next.
+/// Saves what a claim changes: when and how the invoice is attempted next.
 pub async fn save_claimed(tx: &mut Tx, invoices: &[Invoice]) -> Result<()> {
     tx.update_rows(invoices, CLAIMED).await?;
     Ok(())
 }
 
-/// Takes the next `count` invoice numbers; answers the first. Numbers of a transaction that fails are given out again.
+/// Takes the next `count` invoice numbers; returns the first. The numbers of a transaction that fails are given out again.
 pub async fn take_numbers(tx: &mut Tx, count: usize) -> Result<i64> {
     let row: (i64,) = tx
         .query("update counters set value = value + $1 where name = 'invoice' returning value")
@@ -88,7 +88,7 @@ pub async fn lock_open_of_subscriptions(tx: &mut Tx, subscriptions: &[Subscripti
         .await
 }
 
-/// What may still be collected for an installment plan: open, or given up on.
+/// Locks the invoices of an installment plan that may still be collected: open, or given up on.
 pub async fn lock_owed_of_installment_plan(tx: &mut Tx, plan: InstallmentPlanId) -> Result<Vec<Invoice>> {
     tx.query(
         "select * from invoices where installment_plan_id = $1 and status in ('open', 'uncollectible') order by id for update",
@@ -105,7 +105,7 @@ pub async fn lock_open_of_customer(tx: &mut Tx, customer: CustomerId) -> Result<
         .await
 }
 
-/// What was invoiced to these subscriptions for days after a date, oldest first.
+/// Invoices of these subscriptions for days after a date, oldest first.
 pub async fn reaching_past(tx: &mut Tx, subscriptions: &[SubscriptionId], date: NaiveDate) -> Result<Vec<Invoice>> {
     tx.query("select * from invoices where subscription_id in list($1) and period_end > $2 order by id")
         .bind_list(subscriptions)
@@ -114,7 +114,7 @@ pub async fn reaching_past(tx: &mut Tx, subscriptions: &[SubscriptionId], date: 
         .await
 }
 
-/// Which of these subscriptions have an open invoice that was declined before.
+/// Which of these subscriptions have an open invoice that was declined.
 pub async fn subscriptions_behind(tx: &mut Tx, subscriptions: &[SubscriptionId]) -> Result<Vec<SubscriptionId>> {
     let rows: Vec<(SubscriptionId,)> = tx
         .query(
@@ -136,7 +136,7 @@ pub async fn subscriptions_owing(tx: &mut Tx, subscriptions: &[SubscriptionId]) 
     Ok(rows.into_iter().map(|row| row.0).collect())
 }
 
-/// The method that an invoice is to be charged to.
+/// The method that an invoice is charged to.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize, sqlx::FromRow)]
 pub struct ChosenMethod {
     pub invoice_id: InvoiceId,
@@ -147,7 +147,7 @@ pub struct ChosenMethod {
     pub payment_method_token: Option<String>,
     pub transaction_id: Option<String>,
     pub mandate_ended_at: Option<DateTime<Utc>>,
-    /// Of a method by which the customer is asked.
+    /// Of a method that asks the customer to pay.
     #[sqlx(json(nullable))]
     pub channels: Option<Vec<String>>,
 }
@@ -162,7 +162,7 @@ pub async fn due(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, limit: i64
         .await
 }
 
-/// For each invoice its subscription's or installment plan's own method, else the customer's default, else the one of first priority.
+/// For each invoice the method of its subscription or installment plan, or the customer's default, or the one of first priority.
 pub async fn methods_of(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<ChosenMethod>> {
     tx.query(
         "select i.id as invoice_id, m.id as payment_method_id, m.gateway, m.kind, m.customer_token, m.payment_method_token, m.transaction_id,

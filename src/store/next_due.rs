@@ -1,4 +1,4 @@
-//! When there is something to do next: what a tick asks first, in one read for each job. Each part is one step in an index.
+//! When there is something to do next. Each tick asks this first, in one read for each job; each part is one step in an index.
 
 use chrono::{DateTime, Utc};
 
@@ -7,7 +7,7 @@ use crate::domain::clock::Timeline;
 
 type At = (Option<DateTime<Utc>>,);
 
-/// The first cycle or installment that a timeline is to be billed for.
+/// The first cycle or installment of a timeline that must be billed.
 pub async fn bill(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
     let row: At = db
         .query(
@@ -21,8 +21,8 @@ pub async fn bill(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> 
     Ok(row.0)
 }
 
-/// The first reminder or expiry of a payment request, by its own clock. On the wall also the first call about any request, and the
-/// first overpayment to be given back: gateways live by real time, whatever clock a customer is on.
+/// The first reminder or expiry of a payment request, by its own clock. On the wall clock also the first call about any request, and
+/// the first overpayment to return: gateways live by real time, whatever clock a customer is on.
 pub async fn request(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
     let row: At = db
         .query(
@@ -40,7 +40,7 @@ pub async fn request(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>
     Ok(row.0)
 }
 
-/// The end of the first claim, or the first look-up, of payments, authorizations and refunds, of whatever timeline.
+/// The end of the first claim, or the first lookup, of payments, authorizations and refunds, of any timeline.
 pub async fn lookup(db: &Db) -> Result<Option<DateTime<Utc>>> {
     let row: At = db
         .query(

@@ -1,4 +1,4 @@
-//! Occurrences of jobs that follow a timetable: each is taken by one daemon, by a row for each job that is changed on a condition.
+//! Occurrences of scheduled jobs. Each job has one row, and a conditional update of it lets one daemon take an occurrence.
 
 use chrono::{DateTime, Utc};
 
@@ -14,7 +14,7 @@ pub struct Occurrence {
     pub done_at: Option<DateTime<Utc>>,
 }
 
-/// Who takes what, and for how long. `again`: even if it is done, since somebody asked for it.
+/// Who takes what, and until when. `again`: also if it is done, since somebody asked for it.
 #[derive(Debug, Clone)]
 pub struct Claim<'a> {
     pub job: &'a str,
@@ -25,7 +25,7 @@ pub struct Claim<'a> {
     pub again: bool,
 }
 
-/// Takes an occurrence: one that nobody has taken, or whose taker has gone silent. Never while an earlier one is under way.
+/// Takes an occurrence that nobody has taken, or whose daemon has gone silent; but not while an earlier one runs.
 pub async fn claim(tx: &mut Tx, claim: Claim<'_>) -> Result<bool> {
     let taken = tx
         .query(
@@ -51,7 +51,7 @@ pub async fn of_job(db: &Db, job: &str) -> Result<Option<Occurrence>> {
     db.query("select * from occurrences where job = $1").bind(job.to_owned()).optional().await
 }
 
-/// Prolongs a claim; false if it is not this claimer's any more.
+/// Renews a claim. Returns false if another daemon holds it now.
 pub async fn keep(tx: &mut Tx, job: &str, owner: &str, until: DateTime<Utc>) -> Result<bool> {
     let kept = tx
         .query("update occurrences set lease_expires_at = $1 where job = $2 and lease_owner = $3")
@@ -63,7 +63,7 @@ pub async fn keep(tx: &mut Tx, job: &str, owner: &str, until: DateTime<Utc>) -> 
     Ok(kept > 0)
 }
 
-/// What was taken is done; false if somebody else has taken it over.
+/// Marks an occurrence as done. Returns false if another daemon has taken it over.
 pub async fn finish(tx: &mut Tx, job: &str, owner: &str, now: DateTime<Utc>) -> Result<bool> {
     let done = tx
         .query(

@@ -12,11 +12,11 @@ pub enum Cursor {
     Newest,
     /// Rows older than this id.
     Before(String),
-    /// Rows newer than this id, those next to it first in line.
+    /// Rows newer than this id, beginning with the next.
     After(String),
 }
 
-/// What is wanted: rows whose text columns have these values.
+/// Asks for rows whose text columns have these values.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
     pub filters: Vec<(&'static str, String)>,
@@ -40,7 +40,7 @@ pub async fn list<T: Row + Record>(db: &Db, request: Request) -> Result<Found<T>
     if let Cursor::Before(id) | Cursor::After(id) = request.cursor {
         query = query.bind(id);
     }
-    // One more than asked tells whether there is more.
+    // One row more than asked for shows whether there are more.
     let mut rows: Vec<T> = query.bind(request.limit + 1).all().await?;
     let has_more = rows.len() as i64 > request.limit;
     rows.truncate(request.limit as usize);

@@ -42,7 +42,7 @@ pub async fn of_customer(tx: &mut Tx, customer: CustomerId) -> Result<Vec<Paymen
         .await
 }
 
-/// All methods of these customers, each customer's in the order in which they are charged.
+/// All methods of these customers, each customer's in the order in which they are tried.
 pub async fn of_customers(tx: &mut Tx, customers: &[CustomerId]) -> Result<Vec<PaymentMethod>> {
     tx.query("select * from payment_methods where customer_id in list($1) order by customer_id, is_default desc, priority, id")
         .bind_list(customers)
@@ -50,7 +50,7 @@ pub async fn of_customers(tx: &mut Tx, customers: &[CustomerId]) -> Result<Vec<P
         .await
 }
 
-/// Marks methods to which the issuer stopped recurring charges, those that are not marked yet.
+/// Marks methods whose issuer stopped recurring charges, unless they are marked already.
 pub async fn end_mandates(tx: &mut Tx, ids: &[PaymentMethodId], now: DateTime<Utc>) -> Result<Vec<PaymentMethod>> {
     tx.query(
         "update payment_methods set mandate_ended_at = $2, updated_at = $2
@@ -62,7 +62,7 @@ pub async fn end_mandates(tx: &mut Tx, ids: &[PaymentMethodId], now: DateTime<Ut
     .await
 }
 
-/// The methods by which these customers are asked, each customer's first choice first.
+/// The methods that ask these customers to pay, each customer's first choice first.
 pub async fn that_ask(tx: &mut Tx, customers: &[CustomerId]) -> Result<Vec<PaymentMethod>> {
     tx.query(
         "select * from payment_methods where customer_id in list($1) and kind = 'payment_request'
@@ -99,7 +99,7 @@ pub async fn delete(tx: &mut Tx, id: PaymentMethodId) -> Result<()> {
     Ok(())
 }
 
-/// Whose it is.
+/// The customer that a method belongs to.
 pub async fn owner(tx: &mut Tx, id: PaymentMethodId) -> Result<Option<CustomerId>> {
     let found: Option<(CustomerId,)> =
         tx.query("select customer_id from payment_methods where id = $1").bind(id).optional().await?;

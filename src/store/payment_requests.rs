@@ -51,7 +51,7 @@ pub async fn get(db: &Db, id: PaymentRequestId) -> Result<Option<PaymentRequest>
     db.query("select * from payment_requests where id = $1").bind(id).optional().await
 }
 
-/// The gateways' own ids of these requests, of those that have one.
+/// The gateways' own ids of those of these requests that have one.
 pub async fn request_ids(db: &Db, ids: &[PaymentRequestId]) -> Result<Vec<(PaymentRequestId, String)>> {
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -70,12 +70,12 @@ pub async fn of_invoice(db: &Db, invoice: InvoiceId) -> Result<Vec<PaymentReques
     db.query("select * from payment_requests where invoice_id = $1 order by id").bind(invoice).all().await
 }
 
-/// All that were ever made for these invoices, oldest first. The caller holds the invoices.
+/// Locks all requests ever made for these invoices, oldest first. The caller must hold the invoices.
 pub async fn lock_of_invoices(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<PaymentRequest>> {
     tx.query("select * from payment_requests where invoice_id in list($1) order by id for update").bind_list(invoices).all().await
 }
 
-/// Takes back what is open for invoices that want no more money: the gateway is told at once.
+/// Withdraws the open requests of invoices that need no more money. The gateways are called at once.
 pub async fn withdraw_of_invoices(tx: &mut Tx, invoices: &[InvoiceId], wall: DateTime<Utc>) -> Result<u64> {
     if invoices.is_empty() {
         return Ok(0);
@@ -90,7 +90,7 @@ pub async fn withdraw_of_invoices(tx: &mut Tx, invoices: &[InvoiceId], wall: Dat
     .await
 }
 
-/// Requests of a timeline that expire by now: they are to be closed at the gateway first.
+/// Marks requests of a timeline that have expired, so that they are closed at the gateway first.
 pub async fn expire(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, wall: DateTime<Utc>) -> Result<u64> {
     tx.query(
         "update payment_requests set ending = 'expired', remind = false, checks = 0, next_reminder_at = null, next_check_at = $3
@@ -103,7 +103,7 @@ pub async fn expire(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, wall: D
     .await
 }
 
-/// Requests of a timeline whose reminder is due by now.
+/// Locks requests of a timeline whose reminder is due.
 pub async fn lock_to_remind(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, limit: i64) -> Result<Vec<PaymentRequest>> {
     tx.query(
         "select * from payment_requests where timeline = $1 and next_reminder_at <= $2 order by next_reminder_at limit $3
@@ -116,7 +116,8 @@ pub async fn lock_to_remind(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>,
     .await
 }
 
-/// Claims requests that a gateway is to be called about. If the claimer dies, they fall due again at `until`.
+/// Claims requests whose next call is due. If the claimer dies, they fall due again at `until`. A claim notes its instant, which tells
+/// it from what is heard meanwhile; so it is not one of `leases`.
 pub async fn claim(
     tx: &mut Tx,
     owner: &str,
@@ -167,7 +168,7 @@ pub async fn named(db: &Db, gateway: &str, reference: &str) -> Result<Option<Pay
     Ok(row.map(|row| row.0))
 }
 
-/// How many requests of a timeline a gateway has still to be called about before time goes on.
+/// For how many requests of a timeline a gateway must still be called before time may go on.
 pub async fn busy(db: &Db, timeline: Timeline) -> Result<i64> {
     let row: (i64,) = db
         .query(

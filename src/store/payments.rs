@@ -61,7 +61,7 @@ pub async fn lock_many(tx: &mut Tx, ids: &[PaymentId]) -> Result<Vec<Payment>> {
     tx.query("select * from payments where id in list($1) order by id for update").bind_list(ids).all().await
 }
 
-/// Locks payments that were claimed. Those that are still as their claimer knows them are answered as such, without being read.
+/// Locks claimed payments. Those that are as their claimer knows them are returned from its memory, without being read.
 pub async fn lock_claimed(tx: &mut Tx, claimed: &[&Payment]) -> Result<Vec<Payment>> {
     let found: Vec<LeaseState> = tx
         .query(
@@ -78,7 +78,7 @@ pub async fn lock_claimed(tx: &mut Tx, claimed: &[&Payment]) -> Result<Vec<Payme
         [] => Vec::new(),
         others => lock_many(tx, &others.iter().map(|row| row.id).collect::<Vec<_>>()).await?,
     };
-    // Nobody but the claimer changes a claimed payment. It renews its lease without looking at the answer.
+    // Nobody but the claimer changes a claimed payment, and it renews its lease without reading the row.
     payments.extend(same.into_iter().filter_map(|LeaseState { id, lease_expires_at, called_at, .. }| {
         known.get(&id).map(|known| Payment { lease_expires_at, called_at, ..(*known).clone() })
     }));
@@ -111,7 +111,7 @@ pub struct Attempt {
     pub created_at: DateTime<Utc>,
 }
 
-/// What was declined at these credentials since an instant of a timeline, and what is under way there and may yet be. A gateway's
+/// Attempts at these credentials since an instant of a timeline that were declined, or that are under way and may yet be. A gateway's
 /// fault is no decline.
 pub async fn attempts_at(tx: &mut Tx, credentials: &[String], timeline: Timeline, since: DateTime<Utc>) -> Result<Vec<Attempt>> {
     let credentials: Vec<&str> = credentials.iter().map(String::as_str).collect();
@@ -134,7 +134,7 @@ pub async fn attempts_at(tx: &mut Tx, credentials: &[String], timeline: Timeline
     .await
 }
 
-/// What was declined for an invoice, and what it was charged to.
+/// A declined payment of an invoice, and what it was charged to.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
 pub struct Tried {
     pub invoice_id: InvoiceId,
@@ -153,7 +153,7 @@ pub async fn declined_of(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<Trie
     .await
 }
 
-/// Which of these invoices have a payment on its way or undecided.
+/// Which of these invoices have a payment whose outcome is not known.
 pub async fn invoices_in_flight(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<InvoiceId>> {
     let rows: Vec<(InvoiceId,)> = tx
         .query("select invoice_id from payments where invoice_id in list($1) and status in ('pending', 'authorized', 'unknown', 'parked')")
@@ -171,7 +171,7 @@ pub async fn owners_of(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<Owner>
     tx.query("select id, subscription_id, installment_plan_id from invoices where id in list($1)").bind_list(invoices).all().await
 }
 
-/// How many payments of a timeline nobody knows the outcome of.
+/// How many payments of a timeline have no known outcome.
 pub async fn undecided(db: &Db, timeline: Timeline) -> Result<i64> {
     let row: (i64,) = db
         .query("select count(*) from payments where timeline = $1 and status in ('pending', 'authorized', 'unknown')")
@@ -181,7 +181,7 @@ pub async fn undecided(db: &Db, timeline: Timeline) -> Result<i64> {
     Ok(row.0)
 }
 
-/// Prolongs a claim before its call; false if it is not this claimer's any more.
+/// Renews a claim before its call. Returns false if another daemon holds it now.
 pub async fn renew_lease(tx: &mut Tx, id: PaymentId, token: i64, now: DateTime<Utc>, until: DateTime<Utc>) -> Result<bool> {
     let renewed = tx
         .query(
@@ -202,7 +202,7 @@ pub async fn of_request(tx: &mut Tx, request: PaymentRequestId) -> Result<Vec<Pa
     tx.query("select * from payments where payment_request_id = $1 order by id").bind(request).all().await
 }
 
-/// Claims payments whose overpayment is to go back by now. If the claimer dies, they fall due again at `until`.
+/// Claims payments whose overpayment must go back by now. If the claimer dies, they fall due again at `until`.
 pub async fn claim_returns(tx: &mut Tx, now: DateTime<Utc>, until: DateTime<Utc>, limit: i64) -> Result<Vec<Payment>> {
     let mut claimed: Vec<Payment> = tx
         .query("select * from payments where return_at <= $1 order by return_at limit $2 for update skip locked")
@@ -228,7 +228,7 @@ pub async fn last_gateways(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<(I
     .await
 }
 
-/// When the next overpayment of a timeline is to go back, wall time.
+/// When the next overpayment of a timeline must go back, wall time.
 pub async fn earliest_return(db: &Db, timeline: Timeline) -> Result<Option<DateTime<Utc>>> {
     let row: (Option<DateTime<Utc>>,) = db
         .query("select min(return_at) from payments where timeline = $1 and return_at is not null")

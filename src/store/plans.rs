@@ -22,7 +22,7 @@ pub async fn find(db: &Db, key: &str) -> Result<Option<Plan>> {
     db.query("select * from plans where id = $1 or reference = $1").bind(key.to_owned()).optional().await
 }
 
-/// The same inside a transaction.
+/// Finds a plan by id or reference inside a transaction.
 pub async fn find_in(tx: &mut Tx, key: &str) -> Result<Option<Plan>> {
     tx.query("select * from plans where id = $1 or reference = $1").bind(key.to_owned()).optional().await
 }
@@ -31,7 +31,7 @@ pub async fn lock(tx: &mut Tx, key: &str) -> Result<Option<Plan>> {
     tx.query("select * from plans where id = $1 or reference = $1 for update").bind(key.to_owned()).optional().await
 }
 
-/// Those in whose add-ons or discounts this id stands.
+/// Plans whose add-ons or discounts have this id.
 pub async fn with(tx: &mut Tx, entry: &str) -> Result<Vec<Plan>> {
     tx.query("select * from plans where cast(add_ons as text) like $1 or cast(discounts as text) like $1 order by id")
         .bind(format!("%{entry}%"))
@@ -39,7 +39,7 @@ pub async fn with(tx: &mut Tx, entry: &str) -> Result<Vec<Plan>> {
         .await
 }
 
-/// The same, locked.
+/// Locks the plans whose add-ons or discounts have this id.
 pub async fn lock_with(tx: &mut Tx, entry: &str) -> Result<Vec<Plan>> {
     tx.query("select * from plans where cast(add_ons as text) like $1 or cast(discounts as text) like $1 order by id for update")
         .bind(format!("%{entry}%"))
@@ -52,7 +52,7 @@ pub async fn save_many(tx: &mut Tx, plans: &[Plan]) -> Result<()> {
     Ok(())
 }
 
-/// Subscriptions keep their own terms.
+/// Deletes a plan. Subscriptions keep their own terms.
 pub async fn delete(tx: &mut Tx, id: PlanId) -> Result<()> {
     tx.query("delete from plans where id = $1").bind(id).run().await?;
     Ok(())

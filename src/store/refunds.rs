@@ -33,7 +33,7 @@ pub async fn of_invoice(db: &Db, invoice: InvoiceId) -> Result<Vec<Refund>> {
     db.query("select * from refunds where invoice_id = $1 order by id").bind(invoice).all().await
 }
 
-/// What of an invoice is not there to be given back, minor units: on its way by refunds, undecided, or in dispute. The caller holds
+/// The amount of an invoice that cannot be refunded now, minor units: on its way back, undecided, or in dispute. The caller must hold
 /// the invoice.
 pub async fn claimed(tx: &mut Tx, invoice: InvoiceId) -> Result<i64> {
     let row: (i64,) = tx
@@ -49,7 +49,7 @@ pub async fn claimed(tx: &mut Tx, invoice: InvoiceId) -> Result<i64> {
     Ok(row.0)
 }
 
-/// How many refunds of a payment the gateway did not make.
+/// How many refunds of a payment the gateway refused or failed to make.
 pub async fn failures(tx: &mut Tx, invoice: InvoiceId, payment: PaymentId) -> Result<i64> {
     let row: (i64,) = tx
         .query(

@@ -38,7 +38,7 @@ pub async fn between(db: &Db, timeline: Timeline, from: DateTime<Utc>, to: DateT
         .bind(to)
         .all()
         .await?;
-    // By their events: an invoice's own row only knows when it last changed.
+    // Counted by events, since the row of an invoice knows only its latest change.
     let lost: Vec<(Currency, i64)> = db
         .query(
             "select i.currency, count(*) from events e join invoices i on i.id = e.subject
@@ -75,7 +75,7 @@ pub async fn taken(db: &Db, timeline: Timeline) -> Result<Vec<Taken>> {
     taken_since(db, timeline, DateTime::UNIX_EPOCH).await
 }
 
-/// Those that came to their end at an instant of the timeline's clock, or later.
+/// Payments that came to their end at an instant of the timeline's clock, or later.
 pub async fn taken_since(db: &Db, timeline: Timeline, since: DateTime<Utc>) -> Result<Vec<Taken>> {
     db.query(
         "select reference, transaction_id, amount_captured, currency from payments

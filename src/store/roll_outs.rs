@@ -1,4 +1,4 @@
-//! Roll-outs: how far each has come is written in the transaction that takes it there.
+//! Roll-outs. Each batch saves in its own transaction how far the roll-out has come.
 
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{id::RollOutId, roll_out::RollOut};
@@ -18,12 +18,12 @@ pub async fn get(db: &Db, id: RollOutId) -> Result<Option<RollOut>> {
     db.query("select * from roll_outs where id = $1").bind(id).optional().await
 }
 
-/// Those that are not done, oldest first.
+/// Roll-outs that are not done, oldest first.
 pub async fn running(db: &Db) -> Result<Vec<RollOut>> {
     db.query("select * from roll_outs where status = 'running' order by id").all().await
 }
 
-/// Takes it for one batch: none if it is done, or somebody else is at it.
+/// Locks a roll-out for one batch. Returns none if it is done, or another daemon works on it.
 pub async fn take(tx: &mut Tx, id: RollOutId) -> Result<Option<RollOut>> {
     tx.query("select * from roll_outs where id = $1 and status = 'running' for update skip locked").bind(id).optional().await
 }

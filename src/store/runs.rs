@@ -1,4 +1,4 @@
-//! Job runs: what happened by itself, when, and how it ended.
+//! Job runs: which job ran, when, and how it ended.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,7 @@
 //! A copy of what billing may still touch, for a simulation: taken at one moment from either database into an SQLite file.
 //!
-//! History stays behind: paid invoices, events, job runs, keys. So do pauses of gateways, since a simulation asks what will be billed. What a gateway was asked and has not said counts as never asked.
+//! History stays behind: paid invoices, events, job runs, keys. Pauses of gateways stay behind too, since a simulation asks what will
+//! be billed. A call that the gateway has not answered counts as never made.
 
 use chrono::{DateTime, Utc};
 

@@ -1,4 +1,4 @@
-//! The file of an SQLite database: whether it is there, or could be made, before anything is opened.
+//! The file of an SQLite database: whether it exists, or could be made. Asked before anything is opened.
 
 use std::str::FromStr;
 

@@ -15,7 +15,7 @@ impl Row for Subscription {
         &["customer_id", "timeline", "currency", "first_period", "initial_payment_amount", "created_at"];
 }
 
-/// What the bill run itself may change.
+/// What the bill run changes. Few columns, since it writes thousands of rows.
 const PROGRESS: &[&str] = &[
     "status",
     "next_slot",
@@ -35,13 +35,13 @@ pub async fn insert(tx: &mut Tx, subscriptions: &[Subscription]) -> Result<()> {
     tx.insert_rows(subscriptions).await
 }
 
-/// Writes everything that can change.
+/// Saves everything that can change.
 pub async fn save(tx: &mut Tx, subscriptions: &[Subscription]) -> Result<()> {
     tx.save_rows(subscriptions).await?;
     Ok(())
 }
 
-/// Writes where they stand in their schedules, terms untouched.
+/// Saves where subscriptions stand in their schedules, but not their terms.
 pub async fn save_progress(tx: &mut Tx, subscriptions: &[Subscription]) -> Result<()> {
     tx.update_rows(subscriptions, PROGRESS).await?;
     Ok(())
@@ -59,8 +59,8 @@ pub async fn lock_many(tx: &mut Tx, ids: &[SubscriptionId]) -> Result<Vec<Subscr
     tx.query("select * from subscriptions where id in list($1) order by id for update").bind_list(ids).batch().await
 }
 
-/// Locks all of these, in the order of their ids. Reads `whole`, and of `paid` those that a payment's success may change: all but the
-/// active ones with more to come.
+/// Locks all of these subscriptions, in the order of their ids. Reads `whole`, and those of `paid` that the success of a payment may
+/// change: all but the active ones with more to come.
 pub async fn lock_settling(tx: &mut Tx, whole: &[SubscriptionId], paid: &[SubscriptionId]) -> Result<Vec<Subscription>> {
     if paid.is_empty() {
         return if whole.is_empty() { Ok(Vec::new()) } else { lock_many(tx, whole).await };
@@ -75,7 +75,7 @@ pub async fn lock_settling(tx: &mut Tx, whole: &[SubscriptionId], paid: &[Subscr
     if changing.is_empty() { Ok(Vec::new()) } else { lock_many(tx, &changing).await }
 }
 
-/// The next subscriptions that have something due by `now`, locked against other daemons.
+/// Locks the next subscriptions that have something due by `now`, against other daemons.
 pub async fn due(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, limit: i64) -> Result<Vec<Subscription>> {
     tx.query("select * from subscriptions where timeline = $1 and due_at <= $2 order by due_at limit $3 for update skip locked")
         .bind(timeline)
@@ -89,7 +89,7 @@ pub async fn of_customer(db: &Db, customer: CustomerId) -> Result<Vec<Subscripti
     db.query("select * from subscriptions where customer_id = $1 order by id").bind(customer).all().await
 }
 
-/// Those that something is planned for before an instant, by id and after `after`; of one timeline, if it is given.
+/// Subscriptions with something planned before an instant, by id and after `after`; of one timeline, if it is given.
 pub async fn planned(
     db: &Db,
     timeline: Option<Timeline>,
@@ -97,7 +97,7 @@ pub async fn planned(
     after: &str,
     limit: i64,
 ) -> Result<Vec<Subscription>> {
-    // By id, which no charge changes: by due instant, one that is billed meanwhile would be met twice. The empty text keeps
+    // By id, which no charge changes. By due instant, a subscription that is billed meanwhile would come twice. The empty text keeps
     // SQLite from reading and sorting the whole timeline for each page.
     db.query(
         "select * from subscriptions where id > $1 and ($2 is null or timeline || '' = $2) and due_at is not null and due_at < $3
@@ -111,7 +111,7 @@ pub async fn planned(
     .await
 }
 
-/// The `reference` in the metadata of each, by id and after `after`: what an import knows its rows by.
+/// The `reference` in the metadata of each, by id and after `after`. An import knows its rows by it.
 pub async fn references(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<(SubscriptionId, Option<String>)>> {
     tx.query("select id, metadata ->> 'reference' from subscriptions where id > $1 order by id limit $2")
         .bind(after.to_owned())
@@ -130,7 +130,7 @@ pub async fn lock_imports(tx: &mut Tx) -> Result<()> {
     Ok(())
 }
 
-/// Those of a plan that have not ended, by id and after `after`.
+/// Subscriptions of a plan that have not ended, by id and after `after`.
 pub async fn running_of_plan(tx: &mut Tx, plan: PlanId, after: &str, limit: i64) -> Result<Vec<Subscription>> {
     tx.query(
         "select * from subscriptions where plan_id = $1 and id > $2 and status not in ('completed', 'cancelled')
@@ -143,7 +143,7 @@ pub async fn running_of_plan(tx: &mut Tx, plan: PlanId, after: &str, limit: i64)
     .await
 }
 
-/// The same, locked.
+/// Locks the subscriptions of a plan that have not ended, by id and after `after`.
 pub async fn lock_running_of_plan(tx: &mut Tx, plan: PlanId, after: &str, limit: i64) -> Result<Vec<Subscription>> {
     tx.query(
         "select * from subscriptions where plan_id = $1 and id > $2 and status not in ('completed', 'cancelled')
@@ -156,8 +156,8 @@ pub async fn lock_running_of_plan(tx: &mut Tx, plan: PlanId, after: &str, limit:
     .await
 }
 
-/// Those that have not ended and in whose add-ons, discounts or waiting change this id stands, by id and after `after`. Reads all
-/// that is running once, in the course of its pages.
+/// Subscriptions that have not ended and whose add-ons, discounts or pending change have this id, by id and after `after`. All pages
+/// together read every running subscription once.
 pub async fn running_with(tx: &mut Tx, entry: &str, after: &str, limit: i64) -> Result<Vec<Subscription>> {
     tx.query(
         "select * from subscriptions where id > $1 and status not in ('completed', 'cancelled')
@@ -171,7 +171,7 @@ pub async fn running_with(tx: &mut Tx, entry: &str, after: &str, limit: i64) -> 
     .await
 }
 
-/// The same, locked.
+/// Locks the subscriptions that [`running_with`] reads.
 pub async fn lock_running_with(tx: &mut Tx, entry: &str, after: &str, limit: i64) -> Result<Vec<Subscription>> {
     tx.query(
         "select * from subscriptions where id > $1 and status not in ('completed', 'cancelled')
@@ -185,7 +185,7 @@ pub async fn lock_running_with(tx: &mut Tx, entry: &str, after: &str, limit: i64
     .await
 }
 
-/// How many of a plan have ended.
+/// How many subscriptions of a plan have ended.
 pub async fn ended_of_plan(tx: &mut Tx, plan: PlanId) -> Result<i64> {
     let row: (i64,) = tx
         .query("select count(*) from subscriptions where plan_id = $1 and status in ('completed', 'cancelled')")

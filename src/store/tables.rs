@@ -1,4 +1,4 @@
-//! Every table as rows of text: what an export is made of. One list, in an order in which rows find what they refer to.
+//! Every table as rows of text, for exports. The list is in an order in which rows find what they refer to.
 //!
 //! Rows are read through their types, so that both databases give the same text.
 
@@ -52,7 +52,7 @@ impl Row for Counter {
     const TABLE: &'static str = "counters";
 }
 
-/// Tables whose rows are nobody's business: (name, why).
+/// Tables that are not exported: (name, why).
 pub const LEFT_OUT: &[(&str, &str)] = &[
     ("dispute_rounds", "how far asking about disputes has come"),
     ("idempotency_keys", "answers kept for a day, which may hold the text of an API key"),
@@ -103,8 +103,8 @@ tables! {
     "gateway_pauses" by "gateway": super::gateways::GatewayPause;
 }
 
-/// Gives every row of these tables to `sink`, table by table and in order of their keys, all as they stood at one moment.
-/// Memory is bounded by a page of rows. A sink that fails ends it.
+/// Gives every row of these tables to `sink`, table by table and in the order of their keys, all as they stood at one moment. It keeps
+/// one page of rows in memory. A sink that fails ends it.
 pub async fn read<E>(
     db: &Db,
     tables: impl IntoIterator<Item = &'static Table>,

@@ -12,7 +12,7 @@ pub trait Row: Serialize + DeserializeOwned {
     const TABLE: &'static str;
 
     /// Columns that [`Tx::save_rows`] leaves alone: those that are written once, and those that only another statement writes. A column
-    /// that is forgotten here is saved, which does no harm.
+    /// that is forgotten here is saved, which does no harm to a row that its saver holds.
     const UNSAVED: &'static [&'static str] = &[];
 
     fn columns() -> &'static [&'static str] {

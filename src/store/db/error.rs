@@ -17,7 +17,7 @@ pub enum Error {
     Migration(String),
     #[error("a row with the same unique value exists already")]
     Conflict,
-    /// Two transactions stood in each other's way and this one was undone: trying again is safe.
+    /// Two transactions locked the same rows and this one was undone. Trying again is safe.
     #[error("the database was busy with the same rows: try again")]
     Busy,
     #[error("database: {0}")]
@@ -49,7 +49,7 @@ impl From<sqlx::Error> for Error {
             }
             sqlx::Error::Decode(_) => Self::Database("a row holds what this version cannot read".to_owned()),
             sqlx::Error::Encode(_) => Self::Database("a value could not be sent".to_owned()),
-            // A line that is cut amid the greeting is told as a greeting that makes no sense.
+            // A connection that is cut during the handshake is reported as a protocol error.
             sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => {
                 Self::Unreachable(error.to_string())
             }
@@ -69,7 +69,7 @@ pub(super) fn unopened(error: &sqlx::Error) -> String {
     }
 }
 
-/// Why a server did not let us in, and what to do about it.
+/// Why a server refused the connection, and what to do about it.
 pub(super) fn unanswered(why: &str) -> String {
     match why.strip_prefix("error communicating with database: ") {
         Some(fault) => format!("{fault}: see that PostgreSQL is running there, or correct the address"),
@@ -77,8 +77,8 @@ pub(super) fn unanswered(why: &str) -> String {
     }
 }
 
-/// What the database said, without values. PostgreSQL quotes them in its data exceptions (class 22), and what it cannot read after
-/// a colon.
+/// The message of the database, without values. In its data exceptions (class 22) PostgreSQL quotes them, and puts what it cannot
+/// read after a colon.
 fn told(message: &str, code: Option<&str>) -> String {
     let quotes_values = code.is_some_and(|code| code.len() == 5 && code.starts_with("22"));
     if !quotes_values {
@@ -88,12 +88,12 @@ fn told(message: &str, code: Option<&str>) -> String {
     format!("a value was refused ({})", message[..end].trim())
 }
 
-/// PostgreSQL ends the connection, or lets nobody in: it is on its way down or up, or has no room. What was sent may be sent again.
+/// Whether PostgreSQL ended or refused the connection because it is starting, stopping or full. The statement may be sent again.
 fn is_away(code: &str) -> bool {
     code.starts_with("08") || matches!(code, "57P01" | "57P02" | "57P03" | "53300" | "25P03")
 }
 
-/// Tables are made by migrations and by nothing else.
+/// Whether a table is missing: only migrations make tables.
 fn is_missing_table(message: &str, code: Option<&str>) -> bool {
     code == Some("42P01") || message.starts_with("no such table")
 }

@@ -14,14 +14,14 @@ impl Db {
             self.check_not_newer().await?;
             let done = match &self.pools {
                 Pools::Sqlite { writer, .. } => {
-                    // It stands in the file's header, so it must not be set before it is known that this file is ours to change.
+                    // The mode is stored in the header of the file, so it is set only once the file is known to be ours to change.
                     sqlx::query("pragma journal_mode = wal").execute(writer).await?;
                     sqlx::migrate!("migrations/sqlite").run(writer).await
                 }
                 Pools::Postgres(pool) => sqlx::migrate!("migrations/postgres").run(pool).await,
             };
             let Err(error) = done else { return Ok(()) };
-            // PostgreSQL lets one migrate at a time; on SQLite another process may have been faster with the same one.
+            // PostgreSQL lets one daemon migrate at a time. On SQLite another process may have applied the same migration first.
             tries += 1;
             if self.is_postgres() || tries > 3 {
                 return Err(Error::Migration(error.to_string()));

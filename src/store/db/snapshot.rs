@@ -3,7 +3,7 @@
 use super::{Db, Inner, Pools, Result, Tx};
 
 impl Db {
-    /// A transaction that only reads, and sees one moment however long it takes.
+    /// A transaction that only reads, and sees one moment for as long as it lasts.
     pub async fn snapshot(&self) -> Result<Tx> {
         let inner = match &self.pools {
             Pools::Sqlite { readers, .. } => Inner::Sqlite(readers.begin().await?),

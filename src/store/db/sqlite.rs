@@ -12,9 +12,9 @@ pub(super) async fn pools(options: SqliteConnectOptions) -> sqlx::Result<Pools> 
         .busy_timeout(Duration::from_secs(30))
         .pragma("cache_size", "-65536")
         .pragma("temp_store", "memory")
-        // In pages, 16 MiB: the log goes into the file less often, and pages that changed again meanwhile only once.
+        // In pages, 16 MiB. The log is copied into the file less often, and a page that changed several times only once.
         .pragma("wal_autocheckpoint", "4000")
-        // Enough that the two threads of a read seldom wait for each other, and work at the same time.
+        // Enough that the two threads of a read seldom wait for each other.
         .row_buffer_size(2048)
         .statement_cache_capacity(200);
     let writer = SqlitePoolOptions::new()
@@ -35,8 +35,8 @@ pub(super) async fn pools(options: SqliteConnectOptions) -> sqlx::Result<Pools> 
 }
 
 impl Db {
-    /// Opens a database in a file that nobody will miss, and makes what is not there of it. It does not wait for the disk, so a power cut
-    /// may spoil the file.
+    /// Opens a database in a file that nobody will miss, and creates the file if it is not there. The database does not wait for the disk,
+    /// so a power cut may corrupt it.
     pub async fn scratch(file: &Path) -> Result<Self> {
         let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
         let db = Self {

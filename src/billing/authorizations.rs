@@ -14,7 +14,7 @@ mod settle;
 use super::{
     App, Result,
     collection::allowance::{Credentials, SuccessTally, Target},
-    gateway_operations::catch_panic,
+    gateway_operations::{catch_panic, lookups::look_up_due},
     gateways::{self, Admissions, Call, ProbeSlot},
 };
 use crate::{
@@ -69,27 +69,12 @@ pub async fn authorize_due(app: &App, timeline: Timeline, now: DateTime<Utc>) ->
 /// Asks the gateways about everything nobody knows the outcome of, and gives free what is to be given free, where that is due;
 /// only of `timeline`, if one is given.
 pub async fn look_up(app: &App, timeline: Option<Timeline>) -> Result<usize> {
-    let mut asked = 0;
-    while !app.stopping.is_cancelled() {
-        let now = app.clock.now();
-        let mut tx = app.db.begin().await?;
-        let until = now + app.config.collection.lease;
-        let batch = app.config.billing.batch.into();
-        let claimed = store::leases::claim_lookups::<Authorization>(&mut tx, &app.instance, timeline, now, until, batch).await?;
-        if claimed.is_empty() {
-            break;
-        }
-        tx.commit().await?;
-        asked += claimed.len();
-        stream::iter(claimed).for_each_concurrent(None, |authorization| drive(app, authorization)).await;
-    }
-    Ok(asked)
+    look_up_due(app, timeline, |claimed| look_up_batch(app, claimed)).await
 }
 
-/// How long until the next of these on a timeline; none when none is waiting.
-pub async fn next_lookup_in(app: &App, timeline: Timeline) -> Result<Option<TimeDelta>> {
-    let at = store::leases::earliest_lookup::<Authorization>(&app.db, timeline).await?;
-    Ok(at.map(|at| (at - app.clock.now()).max(TimeDelta::zero())))
+async fn look_up_batch(app: &App, claimed: Vec<Authorization>) -> Result<()> {
+    stream::iter(claimed).for_each_concurrent(None, |authorization| drive(app, authorization)).await;
+    Ok(())
 }
 
 #[derive(Default)]

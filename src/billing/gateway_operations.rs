@@ -2,6 +2,8 @@
 
 pub mod lookups;
 pub mod recover;
+pub(crate) mod retry;
+pub(crate) mod run;
 
 use std::{fmt::Display, panic::AssertUnwindSafe};
 

@@ -1,6 +1,7 @@
 //! Payments: the calls that move money, and what their answers do to payment, invoice and subscription.
 
 mod batch;
+pub mod look_up;
 pub mod settle;
 
 pub(crate) use batch::SettlementBatch;

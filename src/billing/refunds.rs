@@ -5,6 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 mod credit;
+pub mod look_up;
 
 pub use credit::to_credit;
 

@@ -11,7 +11,11 @@ use tokio_util::task::TaskTracker;
 use super::{JOBS, Ran, did_something, pulse::Pulse};
 use crate::{
     billing::{self, App, Result, jobs::runs::Counts},
-    domain::clock::{TestClock, Timeline},
+    domain::{
+        authorization::Authorization,
+        clock::{TestClock, Timeline},
+        payment::Payment,
+    },
     store,
 };
 
@@ -93,10 +97,13 @@ async fn drain(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>) -> Result
         if authorizing || store::payments::undecided(&app.db, timeline).await? > 0 {
             busy = true;
             billing::gateway_operations::recover::recover(app, false).await?;
-            let asked = billing::gateway_operations::lookups::look_up_payments(app, Some(timeline)).await?;
+            let asked = billing::payments::look_up::look_up_payments(app, Some(timeline)).await?;
             if asked + billing::authorizations::look_up(app, Some(timeline)).await? == 0 {
-                let next = billing::gateway_operations::lookups::next_lookup_in(app, timeline).await?;
-                let next = next.into_iter().chain(billing::authorizations::next_lookup_in(app, timeline).await?).min();
+                let next = billing::gateway_operations::lookups::next_lookup_in::<Payment>(app, timeline).await?;
+                let next = next
+                    .into_iter()
+                    .chain(billing::gateway_operations::lookups::next_lookup_in::<Authorization>(app, timeline).await?)
+                    .min();
                 let next = next.and_then(|wait| wait.to_std().ok());
                 // The job, another daemon or an operator may settle it meanwhile, at first most likely within milliseconds.
                 tokio::select! {

@@ -165,8 +165,8 @@ pub const JOBS: &[Job] = &[
         run: |app, _, _| {
             Box::pin(async move {
                 let freed = billing::gateway_operations::recover::recover(app, false).await?;
-                let payments = billing::gateway_operations::lookups::look_up_payments(app, None).await?;
-                let refunds = billing::gateway_operations::lookups::look_up_refunds(app).await?;
+                let payments = billing::payments::look_up::look_up_payments(app, None).await?;
+                let refunds = billing::refunds::look_up::look_up_refunds(app).await?;
                 let authorizations = billing::authorizations::look_up(app, None).await?;
                 Ok(counts([
                     ("claims_freed", freed as usize),

@@ -5,14 +5,12 @@
 use chrono::{DateTime, Utc};
 
 use super::{Db, Result, Tx, db::Record};
-use crate::domain::{
-    authorization::Authorization,
-    clock::Timeline,
-    payment::Payment, refund::Refund,
-};
+use crate::domain::{authorization::Authorization, clock::Timeline, payment::Payment, refund::Refund};
 
 /// The statements over the leases of one table.
 pub trait Leased: Record {
+    fn key(&self) -> String;
+
     /// Claims what is to be looked up. `$1` owner, `$2` now, `$3` due again at, `$4` timeline or null, `$5` limit.
     const CLAIM_LOOKUPS: &'static str;
     /// Locks the claimed lookups that are still the claimer's, in the order in which all lock. `$1` ids, `$2` owner.
@@ -29,6 +27,10 @@ pub trait Leased: Record {
 
 /// What was given up (`gateway_error`) is looked up once more: the money may have come all the same.
 impl Leased for Payment {
+    fn key(&self) -> String {
+        self.id.to_string()
+    }
+
     const CLAIM_LOOKUPS: &'static str = "update payments set lease_owner = $1, lease_token = lease_token + 1, next_lookup_at = $3
          where id in once(
              select id from payments where next_lookup_at <= $2 and status in ('unknown', 'gateway_error') and ($4 is null or timeline = $4)
@@ -47,6 +49,10 @@ impl Leased for Payment {
 
 /// Whatever has an instant to be looked at is claimed, whatever its status: a void that is due waits in the same place.
 impl Leased for Authorization {
+    fn key(&self) -> String {
+        self.id.to_string()
+    }
+
     const CLAIM_LOOKUPS: &'static str =
         "update authorizations set lease_owner = $1, lease_token = lease_token + 1, next_lookup_at = $3
          where id in once(
@@ -72,6 +78,10 @@ impl Leased for Authorization {
 /// No gateway takes a key that makes a repeated refund harmless. So `sent_at` is set anew when a lease ends: until then the call may
 /// have been made.
 impl Leased for Refund {
+    fn key(&self) -> String {
+        self.id.to_string()
+    }
+
     const CLAIM_LOOKUPS: &'static str = "update refunds set lease_owner = $1, lease_token = lease_token + 1, next_lookup_at = $3
          where id in once(
              select id from refunds where next_lookup_at <= $2 and status = 'unknown' and ($4 is null or timeline = $4)

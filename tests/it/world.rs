@@ -198,7 +198,7 @@ impl World {
     /// Does what is due about requests by real time, until nothing is busy and what came twice has gone back.
     pub async fn settle_requests(&self) {
         billing::payment_requests::work(&self.app, None).await.expect("worked");
-        if billing::gateway_operations::lookups::look_up_payments(&self.app, None).await.expect("looked up") > 0 {
+        if billing::payments::look_up::look_up_payments(&self.app, None).await.expect("looked up") > 0 {
             billing::payment_requests::work(&self.app, None).await.expect("worked");
         }
         billing::payment_requests::return_overpayments(&self.app).await.expect("returned");

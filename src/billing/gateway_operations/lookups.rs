@@ -1,128 +1,67 @@
-//! Look-ups: what became of payments and refunds whose outcome nobody knows. By real time, on every timeline.
+//! Lookups: what became of operations whose outcome nobody knows. By real time, on every timeline; the same for every kind of operation.
 
 use std::convert::Infallible;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::{StreamExt, stream};
+use chrono::TimeDelta;
 
 use crate::{
-    billing::{
-        App, Result,
-        collection::run::execute,
-        gateways,
-        payments::settle::{self, Step},
-        refunds,
-    },
-    domain::{
-        clock::Timeline,
-        id::{PaymentId, RefundId},
-        payment::Payment, refund::Refund,
-    },
-    store,
+    billing::{App, Result, gateways},
+    domain::clock::Timeline,
+    store::{self, leases::Leased},
 };
 
-/// Asks the gateways about every unknown payment whose look-up is due; only those of `timeline`, if one is given. Answers how
-/// many were asked about.
-pub async fn look_up_payments(app: &App, timeline: Option<Timeline>) -> Result<usize> {
+/// Claims the operations whose lookup is due, batch by batch, only those of `timeline` if one is given. Has each batch looked up, and
+/// keeps its claims meanwhile. Answers how many were claimed.
+pub(crate) async fn look_up_due<L: Leased, F: Future<Output = Result<()>>>(
+    app: &App,
+    timeline: Option<Timeline>,
+    look_up: impl Fn(Vec<L>) -> F,
+) -> Result<usize> {
+    // What falls due meanwhile is the next run's, so that this run has an end however slow the gateways are.
+    let due = app.clock.now();
     let mut asked = 0;
     while !app.stopping.is_cancelled() {
-        let now = app.clock.now();
+        let until = app.clock.now() + app.config.collection.lease;
+        let limit = app.config.billing.batch.into();
         let mut tx = app.db.begin().await?;
-        let until = now + app.config.collection.lease;
-        let claimed = store::leases::claim_lookups::<Payment>(
-            &mut tx,
-            &app.instance,
-            timeline,
-            now,
-            until,
-            app.config.billing.batch.into(),
-        )
-        .await?;
+        let claimed = store::leases::claim_lookups::<L>(&mut tx, &app.instance, timeline, due, until, limit).await?;
         if claimed.is_empty() {
             break;
         }
         gateways::remember_pauses(app, &mut tx).await?;
         tx.commit().await?;
         asked += claimed.len();
-        let ids: Vec<PaymentId> = claimed.iter().map(|payment| payment.id).collect();
-        let (settler, writer) = settle::channel(app);
-        let calls = async {
-            stream::iter(claimed)
-                .for_each_concurrent(None, |payment| async { drop(execute(app, payment, Step::LookUp, &settler).await) })
-                .await;
-            drop(settler);
-        };
+        let keys: Vec<String> = claimed.iter().map(Leased::key).collect();
         tokio::select! {
             // In this order and not at random, so that the simulation can run the same again.
             biased;
-            ((), written) = async { tokio::join!(calls, writer.run()) } => written?,
-            never = keep(app, |until| renew_payments(app, &ids, until)) => match never {},
+            done = look_up(claimed) => done?,
+            never = keep::<L>(app, &keys) => match never {},
         }
     }
     Ok(asked)
 }
 
-/// Keeps look-ups claimed for as long as this is awaited: one look-up may read many pages, and many wait for their turn at the gateway.
-/// Claims that ended meanwhile would let daemons look up the same rows in turns, and no daemon would settle one.
-async fn keep<F: Future<Output = store::Result<u64>>>(app: &App, renew: impl Fn(DateTime<Utc>) -> F) -> Infallible {
+/// Keeps lookups claimed for as long as this future is awaited: one lookup may read many pages, and many wait for their turn at the
+/// gateway. If their claims ended meanwhile, daemons would look up the same rows in turns, and none of them could settle one.
+async fn keep<L: Leased>(app: &App, keys: &[String]) -> Infallible {
     loop {
         tokio::time::sleep(app.config.collection.lease / 3).await;
-        if let Err(error) = renew(app.clock.now() + app.config.collection.lease).await {
-            tracing::warn!(%error, "claimed look-ups could not be renewed; another daemon may take them over");
+        if let Err(error) = renew::<L>(app, keys).await {
+            tracing::warn!(%error, "claimed lookups could not be renewed; another daemon may take them over");
         }
     }
 }
 
-async fn renew_payments(app: &App, claimed: &[PaymentId], until: DateTime<Utc>) -> store::Result<u64> {
+async fn renew<L: Leased>(app: &App, keys: &[String]) -> store::Result<()> {
+    let until = app.clock.now() + app.config.collection.lease;
     let mut tx = app.db.begin().await?;
-    let renewed = store::leases::keep_lookups::<Payment>(&mut tx, &app.instance, claimed, until).await?;
-    tx.commit().await?;
-    Ok(renewed)
+    store::leases::keep_lookups::<L>(&mut tx, &app.instance, keys, until).await?;
+    tx.commit().await
 }
 
-async fn renew_refunds(app: &App, claimed: &[RefundId], until: DateTime<Utc>) -> store::Result<u64> {
-    let mut tx = app.db.begin().await?;
-    let renewed = store::leases::keep_lookups::<Refund>(&mut tx, &app.instance, claimed, until).await?;
-    tx.commit().await?;
-    Ok(renewed)
-}
-
-/// Asks the gateways about every unknown refund whose look-up is due. Answers how many were asked about.
-pub async fn look_up_refunds(app: &App) -> Result<usize> {
-    let mut asked = 0;
-    // What falls due meanwhile is the next run's, so that this run has an end however slow the gateways are.
-    let due = app.clock.now();
-    while !app.stopping.is_cancelled() {
-        let until = app.clock.now() + app.config.collection.lease;
-        let mut tx = app.db.begin().await?;
-        let claimed =
-            store::leases::claim_lookups::<Refund>(&mut tx, &app.instance, None, due, until, app.config.billing.batch.into())
-                .await?;
-        if claimed.is_empty() {
-            break;
-        }
-        tx.commit().await?;
-        asked += claimed.len();
-        let ids: Vec<RefundId> = claimed.iter().map(|refund| refund.id).collect();
-        let calls = stream::iter(claimed).for_each_concurrent(None, |refund| async move {
-            let id = refund.id;
-            // An answer that could not be written is asked for again when the claim ends.
-            if let Err(error) = refunds::look_up(app, refund).await {
-                tracing::warn!(%error, refund = %id, "what became of a refund could not be written");
-            }
-        });
-        tokio::select! {
-            // In this order and not at random, so that the simulation can run the same again.
-            biased;
-            () = calls => {}
-            never = keep(app, |until| renew_refunds(app, &ids, until)) => match never {},
-        }
-    }
-    Ok(asked)
-}
-
-/// How long until the next look-up on a timeline; none when none is waiting.
-pub async fn next_lookup_in(app: &App, timeline: Timeline) -> Result<Option<TimeDelta>> {
-    let at = store::leases::earliest_lookup::<Payment>(&app.db, timeline).await?;
+/// How long until the next lookup on a timeline; none when none is waiting.
+pub async fn next_lookup_in<L: Leased>(app: &App, timeline: Timeline) -> Result<Option<TimeDelta>> {
+    let at = store::leases::earliest_lookup::<L>(&app.db, timeline).await?;
     Ok(at.map(|at| (at - app.clock.now()).max(TimeDelta::zero())))
 }

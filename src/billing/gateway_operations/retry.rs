@@ -9,7 +9,11 @@ const TRIES: u32 = 5;
 
 /// Settles an answer; tries again after a failure, with growing waits. A deadlock or a lost connection passes. Once the lease has ended,
 /// another daemon looks up what became of the call.
-pub(crate) async fn settle<T, F: Future<Output = Result<T>>>(app: &App, subject: impl Display, once: impl Fn() -> F) -> Result<T> {
+pub(crate) async fn settle<T, F: Future<Output = Result<T>>>(
+    app: &App,
+    subject: impl Display,
+    once: impl Fn() -> F,
+) -> Result<T> {
     let begun = app.clock.now();
     let mut tries = 0;
     loop {

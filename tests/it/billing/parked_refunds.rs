@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rebilld::{
-    billing::{BillingError, gateway_operations::lookups, refunds},
+    billing::{BillingError, refunds, refunds::look_up::look_up_refunds},
     domain::{
         event::Actor,
         id::InvoiceId,
@@ -46,7 +46,7 @@ async fn of(world: &World, invoice: InvoiceId) -> Vec<Refund> {
 async fn parked(world: &World, invoice: InvoiceId) -> Refund {
     let begun = Instant::now();
     loop {
-        lookups::look_up_refunds(&world.app).await.expect("asked");
+        look_up_refunds(&world.app).await.expect("asked");
         let refund = of(world, invoice).await.pop().expect("a refund");
         if refund.status == RefundStatus::Parked {
             return refund;
@@ -117,7 +117,7 @@ on_both! {
         let without = app(world.app.db.clone(), config, "without");
         let begun = Instant::now();
         while of(&world, invoice.id).await[0].status != RefundStatus::Parked {
-            lookups::look_up_refunds(&without).await.expect("asked");
+            look_up_refunds(&without).await.expect("asked");
             assert!(begun.elapsed() < Duration::from_secs(30), "asked for ever");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use rebilld::{
-    billing::{BillingError, customers, gateway_operations::lookups, refunds},
+    billing::{BillingError, customers, refunds, refunds::look_up::look_up_refunds},
     domain::{
         customer::{Credit, Customer},
         event::Actor,
@@ -120,7 +120,7 @@ on_both! {
         assert!(refused.contains("at most 300") && refused.contains("700 is on its way back"), "{refused}");
         assert_eq!(to_credit(&world, id, None).await.expect("credited"), 300);
         assert!(matches!(to_credit(&world, id, None).await, Err(BillingError::WrongState(_))));
-        lookups::look_up_refunds(&world.app).await.expect("looked up");
+        look_up_refunds(&world.app).await.expect("looked up");
         let seen = invoice(&world, id).await;
         assert_eq!((seen.amount_refunded, seen.amount_credited), (700, 300));
         world.prove().await;
@@ -150,7 +150,7 @@ on_both! {
             });
             let done = join_all(asking).await;
             let given: i64 = done.into_iter().filter_map(|one| one.expect("joined").ok()).sum();
-            lookups::look_up_refunds(&world.app).await.expect("looked up");
+            look_up_refunds(&world.app).await.expect("looked up");
             let seen = invoice(&world, id).await;
             assert_eq!(seen.amount_refunded + seen.amount_credited, given, "what was answered is what is written");
             assert!((170..=1000).contains(&given) && seen.amount_refunded <= by_gateway, "{given}");

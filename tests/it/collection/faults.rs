@@ -74,7 +74,7 @@ on_both! {
         assert!(world.payments().await.iter().all(|payment| payment.status == PaymentStatus::Pending));
         assert_eq!(run::collect_due(&world.app, timeline, now).await.expect("nothing due").payments, 0, "nobody else may charge meanwhile");
         assert_eq!(recover::recover(&dead, true).await.expect("freed"), 2);
-        billing::gateway_operations::lookups::look_up_payments(&dead, None).await.expect("looked up");
+        billing::payments::look_up::look_up_payments(&dead, None).await.expect("looked up");
         assert_eq!(world.prove().await, 2);
         assert!(world.invoices().await.iter().all(|invoice| invoice.status == InvoiceStatus::Paid));
     }
@@ -95,7 +95,7 @@ on_both! {
         let mut tx = world.app.db.begin().await.expect("tx");
         store::subscriptions::save(&mut tx, &[cancelled]).await.expect("saved");
         tx.commit().await.expect("commit");
-        billing::gateway_operations::lookups::look_up_payments(&world.app, None).await.expect("looked up");
+        billing::payments::look_up::look_up_payments(&world.app, None).await.expect("looked up");
         assert_eq!(world.payments().await[0].status, PaymentStatus::Unknown, "the call may still be on its way");
         let mut config = world.app.config.clone();
         config.collection.lease = std::time::Duration::ZERO;
@@ -104,7 +104,7 @@ on_both! {
         let mut tx = later.db.begin().await.expect("tx");
         store::payments::save(&mut tx, &[rebilld::domain::payment::Payment { next_lookup_at: Some(later.clock.now()), ..waiting }]).await.expect("due");
         tx.commit().await.expect("commit");
-        billing::gateway_operations::lookups::look_up_payments(&later, None).await.expect("looked up");
+        billing::payments::look_up::look_up_payments(&later, None).await.expect("looked up");
         assert_eq!(world.prove().await, 0);
         assert_eq!((world.payments().await[0].status, world.invoices().await[0].status), (PaymentStatus::GatewayError, InvoiceStatus::Void));
     }

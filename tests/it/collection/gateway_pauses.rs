@@ -8,7 +8,7 @@ use std::{
 
 use chrono::TimeDelta;
 use rebilld::{
-    billing::{self, App, collection::run::collect_due, gateway_operations::lookups::look_up_payments},
+    billing::{self, App, collection::run::collect_due, payments::look_up::look_up_payments},
     clock::Clock,
     config::Config,
     domain::{

@@ -72,7 +72,7 @@ on_both! {
             assert_eq!(refunds[0].status, RefundStatus::Unknown);
             let second = why(billing::refunds::refund(&world.app, &Actor::System, invoice.id, Some(400), "once more").await);
             assert!(second.contains("on its way"), "{second}");
-            billing::gateway_operations::lookups::look_up_refunds(&world.app).await.expect("looked up");
+            billing::refunds::look_up::look_up_refunds(&world.app).await.expect("looked up");
             let refunds = store::refunds::of_invoice(&world.app.db, invoice.id).await.expect("read");
             assert_eq!((refunds.len(), refunds[0].status), (1, RefundStatus::Succeeded));
         }
@@ -85,7 +85,7 @@ on_both! {
         let invoice = world.invoices().await.remove(0);
         world.sandbox.sandbox().add_fault(rule("drop_before", "refund", 1));
         billing::refunds::refund(&world.app, &Actor::System, invoice.id, Some(400), "goodwill").await.expect("sent");
-        billing::gateway_operations::lookups::look_up_refunds(&world.app).await.expect("looked up");
+        billing::refunds::look_up::look_up_refunds(&world.app).await.expect("looked up");
         let refunds = store::refunds::of_invoice(&world.app.db, invoice.id).await.expect("read");
         assert_eq!(refunds[0].status, RefundStatus::Unknown, "the request may still be on its way");
         world.prove().await;

@@ -1,7 +1,7 @@
 //! What a look-up finds that nobody asked for: the same payment taken twice, another amount, another currency, a stray reservation.
 
 use rebilld::{
-    billing::{collection::run, gateway_operations::lookups, invoices, subscriptions::open_due::open_due},
+    billing::{collection::run, invoices, payments::look_up::look_up_payments, subscriptions::open_due::open_due},
     domain::{
         clock::Timeline,
         event::Actor,
@@ -66,7 +66,7 @@ async fn by_hand(world: &World, payment: &Payment, amount: i64, currency: Curren
 }
 
 async fn looked_up(world: &World, payment: &Payment) -> Payment {
-    lookups::look_up_payments(&world.app, None).await.expect("looked up");
+    look_up_payments(&world.app, None).await.expect("looked up");
     world.payments().await.into_iter().find(|now| now.id == payment.id).expect("there")
 }
 

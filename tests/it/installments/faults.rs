@@ -70,7 +70,7 @@ on_both! {
         let mut config = world.app.config.clone();
         config.collection.lease = std::time::Duration::ZERO;
         let later = app(world.app.db.clone(), config, "later");
-        billing::gateway_operations::lookups::look_up_payments(&later, None).await.expect("looked up");
+        billing::payments::look_up::look_up_payments(&later, None).await.expect("looked up");
         assert_eq!((world.prove().await, world.invoices().await[0].status), (0, InvoiceStatus::Void));
         assert_eq!(parts(&world.overview(&plan).await)[0], "1 2026-01-01 5000 cancelled");
     }
@@ -82,7 +82,7 @@ on_both! {
         open_due::open_due(&world.app, timeline, now).await.expect("opened");
         run::collect_due(&world.app, timeline, now).await.expect("collected");
         manual_operations::cancel(&world.app, &OPERATOR, &key(&plan)).await.expect("cancelled");
-        billing::gateway_operations::lookups::look_up_payments(&world.app, None).await.expect("looked up");
+        billing::payments::look_up::look_up_payments(&world.app, None).await.expect("looked up");
         let plan = world.overview(&plan).await;
         assert_eq!((plan.schedule.plan.status, money(&plan), world.prove().await), (Cancelled, (5000, 0, 0), 1));
     }

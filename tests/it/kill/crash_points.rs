@@ -12,10 +12,7 @@ use std::{
 use async_trait::async_trait;
 use rebilld::{
     billing::{
-        App,
-        collection::run,
-        gateway_operations::{lookups, recover},
-        subscriptions::open_due::open_due,
+        App, collection::run, gateway_operations::recover, payments::look_up::look_up_payments, subscriptions::open_due::open_due,
     },
     clock::Clock,
     config::Config,
@@ -195,7 +192,7 @@ async fn live(world: &World, point: Option<Point>) -> bool {
         open_due(&app, timeline, now).await.expect("opened");
         run::collect_due(&app, timeline, now).await.expect("collected");
         while store::payments::undecided(&app.db, timeline).await.expect("counted") > 0 {
-            if lookups::look_up_payments(&app, None).await.expect("looked up") == 0 {
+            if look_up_payments(&app, None).await.expect("looked up") == 0 {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }

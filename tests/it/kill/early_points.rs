@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use rebilld::{
     billing::{
-        authorizations,
-        collection::run,
-        gateway_operations::{lookups, recover},
+        authorizations, collection::run, gateway_operations::recover, payments::look_up::look_up_payments,
         subscriptions::open_due::open_due,
     },
     domain::{clock::Timeline, subscription::Subscription},
@@ -38,7 +36,7 @@ async fn live(world: &World, point: Option<Point>) -> bool {
         open_due(&app, timeline, at(BILLED)).await.expect("opened");
         run::collect_due(&app, timeline, at(BILLED)).await.expect("collected");
         while store::payments::undecided(&app.db, timeline).await.expect("counted") > 0 {
-            if lookups::look_up_payments(&app, None).await.expect("looked up") == 0 {
+            if look_up_payments(&app, None).await.expect("looked up") == 0 {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }

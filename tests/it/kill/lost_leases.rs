@@ -6,10 +6,7 @@ use chrono::TimeDelta;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rebilld::{
     billing::{
-        self, App,
-        collection::run,
-        gateway_operations::{lookups, recover},
-        jobs::runs::Counts,
+        self, App, collection::run, gateway_operations::recover, jobs::runs::Counts, payments::look_up::look_up_payments,
         subscriptions::cancel::cancel,
     },
     domain::{
@@ -104,7 +101,7 @@ fn charge_of(payment: &Payment) -> Charge {
 /// What every daemon does at each tick.
 async fn look(app: &App) {
     recover::recover(app, false).await.expect("recovered");
-    lookups::look_up_payments(app, None).await.expect("looked up");
+    look_up_payments(app, None).await.expect("looked up");
 }
 
 on_both! {
@@ -212,12 +209,12 @@ on_both! {
         world.sandbox.sandbox().add_fault(serde_json::from_value(rule).expect("a rule"));
         run::collect_due(&world.app, Timeline::Test(world.clock), now).await.expect("collected");
         let (patient, fuse) = hasty(&world, "patient", Some(Point(Moment::After, Call::LookUp)));
-        let task = tokio::spawn(async move { lookups::look_up_payments(&patient, None).await });
+        let task = tokio::spawn(async move { look_up_payments(&patient, None).await });
         fuse.blown().await;
         let (other, _) = hasty(&world, "other", None);
         let begun = std::time::Instant::now();
         while begun.elapsed() < 3 * LEASE {
-            assert_eq!(lookups::look_up_payments(&other, None).await.expect("asked"), 0, "two daemons look up one payment in turns");
+            assert_eq!(look_up_payments(&other, None).await.expect("asked"), 0, "two daemons look up one payment in turns");
             tokio::time::sleep(LEASE / 10).await;
         }
         fuse.go_on();
@@ -230,13 +227,13 @@ on_both! {
         let rule = json!({ "match": { "operation": "capture" }, "fault": 500, "times": 0 });
         world.sandbox.sandbox().add_fault(serde_json::from_value(rule).expect("a rule"));
         run::collect_due(&world.app, Timeline::Test(world.clock), now).await.expect("collected");
-        let look = lookups::look_up_payments(&world.app, None);
+        let look = look_up_payments(&world.app, None);
         tokio::time::timeout(Duration::from_secs(5), look).await.expect("a look-up run ends").expect("looked up");
         let payment = world.payments().await.remove(0);
         assert!(payment.lookups > 0 && payment.next_lookup_at.is_some_and(|at| at > payment.sent_at), "{payment:?}");
         world.sandbox.sandbox().clear_faults();
         while world.payments().await[0].status.is_open() {
-            lookups::look_up_payments(&world.app, None).await.expect("looked up");
+            look_up_payments(&world.app, None).await.expect("looked up");
         }
         assert_eq!(world.prove().await, 1);
     }

@@ -6,9 +6,11 @@ use rebilld::{
     billing::{
         App,
         collection::run,
-        gateway_operations::{lookups, recover},
+        gateway_operations::recover,
         payment_requests::{request, work},
+        payments::look_up::look_up_payments,
         refunds,
+        refunds::look_up::look_up_refunds,
         subscriptions::open_due::open_due,
     },
     domain::{
@@ -38,8 +40,8 @@ async fn invoice(world: &World, paylike: bool) -> InvoiceId {
 /// What every daemon does at each tick.
 async fn look(app: &App) {
     recover::recover(app, false).await.expect("recovered");
-    lookups::look_up_payments(app, None).await.expect("looked up");
-    lookups::look_up_refunds(app).await.expect("looked up");
+    look_up_payments(app, None).await.expect("looked up");
+    look_up_refunds(app).await.expect("looked up");
 }
 
 async fn refunds(world: &World) -> Vec<Refund> {
@@ -84,7 +86,7 @@ on_both! {
         }
         // One look-up panics as well; the other is settled by the same run, and the first by a later one.
         let (app, _) = fused(&world, config.clone(), "test", Some(Point(Moment::Before, Call::LookUpReturn)), Fate::Panic);
-        assert_eq!(lookups::look_up_refunds(&app).await.expect("looked up"), 2);
+        assert_eq!(look_up_refunds(&app).await.expect("looked up"), 2);
         for _ in 0..500 {
             if refunds(&world).await.iter().all(|refund| !matches!(refund.status, RefundStatus::Pending | RefundStatus::Unknown)) {
                 break;

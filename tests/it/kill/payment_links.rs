@@ -6,8 +6,10 @@ use rebilld::{
     billing::{
         App,
         collection::run,
-        gateway_operations::{lookups, recover},
+        gateway_operations::recover,
         payment_requests::{check, request, return_overpayments, work},
+        payments::look_up::look_up_payments,
+        refunds::look_up::look_up_refunds,
         subscriptions::open_due::open_due,
     },
     config::Config,
@@ -103,7 +105,7 @@ impl<'a> Story<'a> {
         if order == Order::LinkFirst {
             check(app, self.request).await.expect("to be looked at");
             work(app, None).await.expect("heard");
-            lookups::look_up_payments(app, None).await.expect("captured");
+            look_up_payments(app, None).await.expect("captured");
         }
         run::collect_due(app, timeline, at(NOW)).await.expect("collected");
         let begun = std::time::Instant::now();
@@ -116,8 +118,8 @@ impl<'a> Story<'a> {
             );
             recover::recover(app, false).await.expect("freed");
             work(app, None).await.expect("worked");
-            lookups::look_up_payments(app, None).await.expect("looked up");
-            lookups::look_up_refunds(app).await.expect("looked up");
+            look_up_payments(app, None).await.expect("looked up");
+            look_up_refunds(app).await.expect("looked up");
             return_overpayments(app).await.expect("returned");
             run::collect_due(app, timeline, at(NOW)).await.expect("collected");
             self.pays().await;

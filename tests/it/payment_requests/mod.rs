@@ -94,7 +94,7 @@ impl World {
     async fn all_goes_back(&self) {
         for _ in 0..500 {
             self.settle_requests().await;
-            billing::gateway_operations::lookups::look_up_refunds(&self.app).await.expect("looked up");
+            billing::refunds::look_up::look_up_refunds(&self.app).await.expect("looked up");
             if self.payments().await.iter().all(|payment| payment.overpayment <= payment.amount_refunded) {
                 return;
             }

@@ -8,7 +8,10 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    billing::{self, App, invariants::Invariant},
+    billing::{
+        self, App,
+        invariants::{Checked, INVARIANTS, Invariant},
+    },
     http::{body::Query, error::Problem, page::NoFilters},
     store::{
         self,
@@ -52,9 +55,9 @@ pub struct BillingHealth {
     parked: Parked,
 }
 
-impl From<Invariant> for Check {
-    fn from(line: Invariant) -> Self {
-        let Invariant { name, rule, remedy, found: Finding { count, ids } } = line;
+impl From<Checked> for Check {
+    fn from(checked: Checked) -> Self {
+        let (&Invariant { name, rule, remedy, .. }, Finding { count, ids }) = (checked.invariant, checked.found);
         let more = if count > ids.len() as i64 { ", …" } else { "" };
         let detail = if count == 0 { rule.to_owned() } else { format!("{remedy}: {}{more}", ids.join(", ")) };
         Self { name, ok: count == 0, count, detail }
@@ -78,9 +81,9 @@ async fn billing(State(app): State<Arc<App>>, _: Query<NoFilters>) -> Result<Jso
 /// Sets the gauges of the invariants, from what the last look found, on whichever daemon that was.
 pub(super) async fn measure(app: &App) -> store::Result<()> {
     let broken = store::invariants::known(&app.db).await?;
-    for name in billing::invariants::NAMES {
-        let count = broken.iter().find(|violation| violation.name == name).map_or(0, |violation| violation.count);
-        metrics::gauge!(telemetry::INVARIANT_VIOLATIONS, "invariant" => name).set(count as f64);
+    for Invariant { name, .. } in INVARIANTS {
+        let count = broken.iter().find(|violation| violation.name == *name).map_or(0, |violation| violation.count);
+        metrics::gauge!(telemetry::INVARIANT_VIOLATIONS, "invariant" => *name).set(count as f64);
     }
     Ok(())
 }

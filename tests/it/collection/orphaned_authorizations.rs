@@ -53,8 +53,8 @@ on_both! {
         assert_eq!(over.iter().map(|it| (it.status, it.amount_taken)).collect::<Vec<_>>(), [(Status::Lost, Some(1000)); 2]);
         assert!(over.iter().all(|it| it.next_lookup_at.is_none()));
         assert_eq!(told(&world, "authorization.taken").await, 2);
-        let lines = billing::invariants::check(&world.app).await.expect("checked");
-        let broken: Vec<_> = lines.iter().filter(|line| !line.holds()).map(|line| (line.name, line.found.count)).collect();
+        let all = billing::invariants::check(&world.app).await.expect("checked");
+        let broken: Vec<_> = all.iter().filter(|one| !one.holds()).map(|one| (one.invariant.name, one.found.count)).collect();
         assert_eq!(broken, [("authorizations_taken", 2)]);
     }
 

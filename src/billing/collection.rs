@@ -2,6 +2,8 @@
 
 pub mod allowance;
 mod authorized;
+pub mod claim;
+pub(crate) mod execute;
 pub mod fallback_method;
 pub mod run;
 mod step;

@@ -4,7 +4,7 @@ use futures_util::{StreamExt, stream};
 
 use super::settle::{self, Step};
 use crate::{
-    billing::{App, Result, collection::run::execute, gateway_operations::lookups::look_up_due},
+    billing::{App, Result, collection::execute::execute, gateway_operations::lookups::look_up_due},
     domain::{clock::Timeline, payment::Payment},
 };
 

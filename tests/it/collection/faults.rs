@@ -1,7 +1,11 @@
 //! What goes wrong on the wire, and that each charge is made once all the same.
 
 use rebilld::{
-    billing::{self, collection::run, gateway_operations::recover},
+    billing::{
+        self,
+        collection::{claim, run},
+        gateway_operations::recover,
+    },
     domain::{clock::Timeline, invoice::InvoiceStatus, payment::PaymentStatus, subscription::SubscriptionStatus},
     sandbox::Rule,
     store,
@@ -69,7 +73,7 @@ on_both! {
         billing::subscriptions::open_due::open_due(&world.app, timeline, now).await.expect("opened");
         // The daemon dies with its payments recorded and no call made: another life finds them pending.
         let dead = world.another("dead").await;
-        let claimed = run::claim_only(&dead, timeline, now).await.expect("claimed");
+        let claimed = claim::claim_only(&dead, timeline, now).await.expect("claimed");
         assert_eq!(claimed, 2);
         assert!(world.payments().await.iter().all(|payment| payment.status == PaymentStatus::Pending));
         assert_eq!(run::collect_due(&world.app, timeline, now).await.expect("nothing due").payments, 0, "nobody else may charge meanwhile");

@@ -180,7 +180,7 @@ on_both! {
         // Opened and claimed, and then the daemon is busy elsewhere.
         let later = world.app.clock.now() + chrono::TimeDelta::days(1);
         rebilld::billing::subscriptions::open_due::open_due(&world.app, Timeline::Wall, later).await.expect("billed");
-        assert_eq!(rebilld::billing::collection::run::claim_only(&world.app, Timeline::Wall, later).await.expect("claimed"), 4);
+        assert_eq!(rebilld::billing::collection::claim::claim_only(&world.app, Timeline::Wall, later).await.expect("claimed"), 4);
         for mut payment in world.payments().await {
             match payments.len() {
                 0 => payment.status = PaymentStatus::Unknown,

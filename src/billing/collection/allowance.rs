@@ -1,6 +1,6 @@
-//! Caps on declined attempts, kept inside the claim: what was declined lately at each credential, and what is under way.
+//! Caps on declined attempts, checked inside the claim: what was declined lately at each credential, and what is under way.
 //!
-//! Guards the card networks' rule: a credential is tried so often in so long a time and no more, whoever it is tried for.
+//! Guards the card networks' rule: a credential is tried only so often within a time, whichever invoice it is tried for.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -17,11 +17,11 @@ use crate::{
     store::{self, Tx, invoices::ChosenMethod},
 };
 
-/// So many acceptances of a credential in one run let it be charged for several invoices side by side.
+/// After so many successes of a credential in one run, it may be charged for several invoices at once.
 const TRUSTED_AFTER: usize = 8;
 
-/// Credentials of which more was due than could be under way, and how often each was accepted in this run. Where many invoices
-/// share one, those that were accepted vouch for as many more.
+/// How often each credential succeeded in this run, for the credentials that more was due at than could be under way. Each success
+/// lets one more attempt be under way.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct SuccessTally(HashMap<String, usize>);
 
@@ -64,12 +64,12 @@ impl Target {
 pub(crate) struct Credentials<'a> {
     caps: HashMap<String, Vec<Cap>>,
     attempts: HashMap<String, Attempts>,
-    /// Credentials that another daemon is claiming something for at this moment.
+    /// Credentials that another daemon holds the locks of: it claims something for them at this moment.
     elsewhere: BTreeSet<String>,
-    accepted: &'a SuccessTally,
+    tally: &'a SuccessTally,
     now: DateTime<Utc>,
-    /// Credentials that had to wait for what is under way.
-    pub(crate) behind: Vec<String>,
+    /// Credentials that had to wait for attempts under way.
+    pub(crate) blocked: Vec<String>,
 }
 
 impl<'a> Credentials<'a> {
@@ -79,10 +79,10 @@ impl<'a> Credentials<'a> {
         timeline: Timeline,
         now: DateTime<Utc>,
         methods: &BTreeMap<InvoiceId, ChosenMethod>,
-        accepted: &'a SuccessTally,
+        tally: &'a SuccessTally,
     ) -> Result<Self> {
         let targets: Vec<Target> = methods.values().filter_map(Target::of).collect();
-        Self::of(app, tx, timeline, now, &targets, accepted).await
+        Self::of(app, tx, timeline, now, &targets, tally).await
     }
 
     pub(crate) async fn of(
@@ -91,16 +91,10 @@ impl<'a> Credentials<'a> {
         timeline: Timeline,
         now: DateTime<Utc>,
         targets: &[Target],
-        accepted: &'a SuccessTally,
+        tally: &'a SuccessTally,
     ) -> Result<Self> {
-        let mut known = Self {
-            caps: HashMap::new(),
-            attempts: HashMap::new(),
-            elsewhere: BTreeSet::new(),
-            accepted,
-            now,
-            behind: Vec::new(),
-        };
+        let mut known =
+            Self { caps: HashMap::new(), attempts: HashMap::new(), elsewhere: BTreeSet::new(), tally, now, blocked: Vec::new() };
         for Target { gateway, .. } in targets {
             if !known.caps.contains_key(gateway) {
                 known.caps.insert(gateway.clone(), app.config.caps_of(gateway));
@@ -108,7 +102,7 @@ impl<'a> Credentials<'a> {
         }
         let Some(longest) = known.caps.values().flatten().map(|cap| cap.within).max() else { return Ok(known) };
         let all: BTreeSet<String> = targets.iter().map(|target| target.credential.clone()).collect();
-        // Two daemons must not both count on the room that one credential has left.
+        // Two daemons must not both use what one credential may still be tried.
         let ours = tx.try_lock_names(all.iter().cloned().collect()).await?;
         known.elsewhere = all;
         for credential in &ours {
@@ -117,7 +111,7 @@ impl<'a> Credentials<'a> {
         for attempt in store::payments::attempts_at(tx, &ours, timeline, now - longest).await? {
             let attempts = known.attempts.entry(attempt.credential).or_default();
             match attempt.status {
-                // Nobody knows when a human will say what a parked one came to.
+                // Nobody knows when an operator will resolve a parked one: it counts as declined.
                 PaymentStatus::Declined | PaymentStatus::Parked => attempts.declined.push(attempt.created_at),
                 _ => attempts.under_way.push(attempt.created_at),
             }
@@ -125,12 +119,12 @@ impl<'a> Credentials<'a> {
         Ok(known)
     }
 
-    /// Whether this method may be charged now; if so, it is charged.
+    /// Whether this method may be charged now. If it may, the attempt counts as under way.
     pub(crate) fn take(&mut self, method: &ChosenMethod) -> Allowance {
         Target::of(method).map_or(Allowance::Now, |target| self.charge(target))
     }
 
-    /// The same of a target.
+    /// Like [`Self::take`], for a target.
     pub(crate) fn charge(&mut self, Target { gateway, credential }: Target) -> Allowance {
         let caps = self.caps.get(&gateway).map_or(&[][..], Vec::as_slice);
         if caps.is_empty() {
@@ -140,12 +134,12 @@ impl<'a> Credentials<'a> {
             return Allowance::Blocked;
         }
         let attempts = self.attempts.entry(credential.clone()).or_default();
-        let vouched = if attempts.declined.is_empty() { self.accepted.vouch_for(&credential) } else { 0 };
+        let vouched = if attempts.declined.is_empty() { self.tally.vouch_for(&credential) } else { 0 };
         let under_way = attempts.under_way.get(vouched..).unwrap_or_default();
         let found = room(caps, &attempts.declined, under_way, self.now);
         match found {
             Allowance::Now => attempts.under_way.push(self.now),
-            Allowance::Blocked => self.behind.push(credential),
+            Allowance::Blocked => self.blocked.push(credential),
             Allowance::At(_) => {}
         }
         found

@@ -1,5 +1,5 @@
-//! What was reserved before the bill date, as the claim of an invoice finds it: captured in place of a charge, waited for while
-//! nobody knows, or given free.
+//! Authorizations made before the bill date, as the claim of their invoice finds them: captured in place of a charge, waited for
+//! while their outcome is unknown, or voided.
 
 use std::collections::HashMap;
 
@@ -17,13 +17,12 @@ use crate::{
     store::{self, Tx, invoices::ChosenMethod},
 };
 
-/// How long a charge waits at a time, and how long at most, for a word about a reservation: charged beside it, a card may not have
-/// enough for both.
+/// How long a charge waits at a time, and how long at most, for the outcome of an authorization. A card may not have enough for both.
 const WAIT: TimeDelta = TimeDelta::minutes(1);
 const AT_MOST: TimeDelta = TimeDelta::hours(1);
 
 pub(crate) enum AuthorizedStep {
-    /// What is reserved is captured.
+    /// The authorization is captured.
     Capture,
     /// Until this instant of the invoice's own clock.
     Wait(DateTime<Utc>),
@@ -41,8 +40,8 @@ impl Authorized {
         Ok(Self { open: open.into_iter().map(|found| (found.invoice_id, found.authorization)).collect(), changed: Vec::new() })
     }
 
-    /// How an invoice goes on because of what was reserved for it; none if nothing was, or nothing that matters now.
-    pub(crate) fn held(
+    /// How an invoice goes on because of its authorization. None: it has no authorization that matters now.
+    pub(crate) fn step(
         &mut self,
         app: &App,
         invoice: &Invoice,
@@ -70,7 +69,7 @@ impl Authorized {
         patient.then(|| AuthorizedStep::Wait(now + WAIT))
     }
 
-    /// The payment of an invoice becomes the capture of what was reserved for it, if anything was.
+    /// Makes the payment of an invoice the capture of its authorization, if it has one.
     pub(crate) fn capture(&mut self, invoice: InvoiceId, payment: &mut Payment) {
         let Some(mut open) = self.open.remove(&invoice) else { return };
         payment.authorization_id = Some(open.id);
@@ -86,7 +85,7 @@ impl Authorized {
         self.changed.push(open);
     }
 
-    /// Writes what became of them. Says whether any is to be given free.
+    /// Saves what has changed. True: an authorization is to be voided.
     pub(crate) async fn close(self, tx: &mut Tx) -> Result<bool> {
         store::authorizations::save(tx, &self.changed).await?;
         Ok(self.changed.iter().any(|authorization| authorization.status == AuthorizationStatus::Voiding))

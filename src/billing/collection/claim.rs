@@ -9,22 +9,23 @@ use super::{
     allowance::{Credentials, SuccessTally},
     authorized::{Authorized, AuthorizedStep},
     fallback_method,
-    step::{self, CollectionStep},
+    step::{self, CollectionStep, NotCollectable},
 };
 use crate::{
     billing::{App, BillingError, Result, gateways::Admissions, payment_requests::Asking, payments::settle},
     domain::{
         clock::Timeline,
         dunning::Postponement,
-        event::Actor,
+        event::{Actor, Event},
         id::InvoiceId,
         invoice::Invoice,
         payment::{Payment, PaymentStatus, Reason},
         payment_method::MethodKind,
     },
-    store::{self, invoices::ChosenMethod},
+    store::{self, Tx, invoices::ChosenMethod},
 };
 
+/// What a claim came to.
 #[derive(Default)]
 pub(super) struct Claimed {
     pub payments: Vec<Payment>,
@@ -33,95 +34,153 @@ pub(super) struct Claimed {
     /// Invoices that were given a later instant.
     pub postponed: usize,
     /// Credentials of which more was due than could be under way.
-    pub behind: Vec<String>,
+    pub blocked: Vec<String>,
     /// Of what comes after the claim: the payments are claimed all the same, and must be charged.
     pub fault: Option<BillingError>,
 }
 
-pub(super) async fn claim(
-    app: &App,
+/// Everything that decides how the due invoices of a batch go on, and what was decided so far.
+struct Due<'a> {
+    app: &'a App,
     timeline: Timeline,
     now: DateTime<Utc>,
-    limit: i64,
-    accepted: SuccessTally,
-) -> Result<Claimed> {
+    wall: DateTime<Utc>,
+    methods: BTreeMap<InvoiceId, ChosenMethod>,
+    admissions: Admissions<'a>,
+    credentials: Credentials<'a>,
+    authorized: Authorized,
+    requests: Asking<'a>,
+    payments: Vec<Payment>,
+    postponed: usize,
+    events: Vec<Event>,
+    not_collectable: Vec<(InvoiceId, NotCollectable)>,
+}
+
+impl<'a> Due<'a> {
+    /// Reads what the decisions depend on, and locks what they change.
+    async fn load(
+        app: &'a App,
+        tx: &mut Tx,
+        timeline: Timeline,
+        now: DateTime<Utc>,
+        wall: DateTime<Utc>,
+        invoices: &[Invoice],
+        tally: &'a SuccessTally,
+    ) -> Result<Self> {
+        let ids: Vec<InvoiceId> = invoices.iter().map(|invoice| invoice.id).collect();
+        let chosen = store::invoices::methods_of(tx, &ids).await?;
+        let mut methods: BTreeMap<_, _> = chosen.into_iter().map(|method| (method.invoice_id, method)).collect();
+        fallback_method::pick(app, tx, now, invoices, &mut methods).await?;
+        let admissions = Admissions::read(app, tx, timeline, now).await?;
+        let credentials = Credentials::read(app, tx, timeline, now, &methods, tally).await?;
+        let authorized = Authorized::of(tx, &ids).await?;
+        let is_request =
+            |invoice: &&Invoice| methods.get(&invoice.id).is_some_and(|method| method.kind == Some(MethodKind::PaymentRequest));
+        let by_request: Vec<&Invoice> = invoices.iter().filter(is_request).collect();
+        let requests = Asking::load(app, tx, &by_request, now, wall).await?;
+        Ok(Self {
+            app,
+            timeline,
+            now,
+            wall,
+            methods,
+            admissions,
+            credentials,
+            authorized,
+            requests,
+            payments: Vec::with_capacity(invoices.len()),
+            postponed: 0,
+            events: Vec::new(),
+            not_collectable: Vec::new(),
+        })
+    }
+
+    fn decide<'m>(&mut self, invoice: &Invoice, method: Option<&'m ChosenMethod>) -> CollectionStep<'m> {
+        match (self.authorized.step(self.app, invoice, method, self.now, self.wall), method) {
+            (Some(AuthorizedStep::Wait(until)), _) => CollectionStep::Postpone(until, Postponement::Reservation),
+            // What is captured was approved before: no cap forbids it.
+            (Some(AuthorizedStep::Capture), Some(method)) => step::approved(method, &mut self.admissions),
+            _ => step::of(self.app, self.timeline, invoice, method, &mut self.credentials, &mut self.admissions),
+        }
+    }
+
+    /// Decides how an invoice goes on and keeps what is to be written. False: the invoice has not changed.
+    fn take(&mut self, invoice: &mut Invoice) -> bool {
+        let method = self.methods.remove(&invoice.id);
+        match self.decide(invoice, method.as_ref()) {
+            CollectionStep::Charge(method) => self.charge(invoice, method),
+            CollectionStep::RequestPayment(method) => return self.requests.next(invoice, method),
+            CollectionStep::Postpone(until, why) => self.postpone(invoice, until, why),
+            CollectionStep::Blocked => return false,
+            CollectionStep::NotCollectable(why) => {
+                self.not_collectable.push((invoice.id, why));
+                return false;
+            }
+        }
+        invoice.updated_at = self.now;
+        true
+    }
+
+    fn charge(&mut self, invoice: &mut Invoice, method: &ChosenMethod) {
+        invoice.attempts += 1;
+        invoice.next_attempt_at = None;
+        // `next_method` stays until the outcome: after a fault of the gateway the same attempt is made again.
+        invoice.postponed_by = None;
+        let mut payment = payment_for(self.app, invoice, method, self.now, self.wall);
+        self.authorized.capture(invoice.id, &mut payment);
+        self.payments.push(payment);
+    }
+
+    fn postpone(&mut self, invoice: &mut Invoice, until: DateTime<Utc>, why: Postponement) {
+        (invoice.next_attempt_at, invoice.postponed_by) = (Some(until), Some(why));
+        self.postponed += 1;
+        // A gateway that is not charged now has an event of its own: one for each waiting invoice would be too many.
+        if why != Postponement::Gateway {
+            let data = json!({ "reason": why, "until": until, "subscription_id": invoice.subscription_id });
+            self.events.push(self.app.event(self.timeline, self.now, &Actor::System, "invoice.postponed", invoice.id, data));
+        }
+    }
+
+    /// Writes what was decided and commits. Then settles the invoices that go to no gateway, each in its own transaction.
+    async fn save(self, mut tx: Tx, changed: &[Invoice]) -> Result<Claimed> {
+        store::payments::insert(&mut tx, &self.payments).await?;
+        store::invoices::save_claimed(&mut tx, changed).await?;
+        store::events::append(&mut tx, &self.events).await?;
+        let requests = self.requests.close(&mut tx).await?;
+        let to_void = self.authorized.close(&mut tx).await?;
+        tx.commit().await?;
+        if to_void {
+            self.app.wakeups.look_up.notify_one();
+        }
+        Ok(Claimed {
+            payments: self.payments,
+            requests,
+            without_gateway: self.not_collectable.len(),
+            postponed: self.postponed,
+            blocked: self.credentials.blocked,
+            fault: settle_without_gateway(self.app, self.not_collectable).await.err(),
+        })
+    }
+}
+
+/// Claims at most `limit` of the invoices due by `now`.
+pub(super) async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, limit: i64, tally: SuccessTally) -> Result<Claimed> {
     let wall = app.clock.now();
     let mut tx = app.db.begin().await?;
     let mut invoices = store::invoices::due(&mut tx, timeline, now, limit).await?;
     if invoices.is_empty() {
         return Ok(Claimed::default());
     }
-    let ids: Vec<InvoiceId> = invoices.iter().map(|invoice| invoice.id).collect();
-    let mut methods: BTreeMap<InvoiceId, ChosenMethod> =
-        store::invoices::methods_of(&mut tx, &ids).await?.into_iter().map(|method| (method.invoice_id, method)).collect();
-    fallback_method::choose(app, &mut tx, now, &invoices, &mut methods).await?;
-    let mut admissions = Admissions::read(app, &mut tx, timeline, now).await?;
-    let mut credentials = Credentials::read(app, &mut tx, timeline, now, &methods, &accepted).await?;
-    let mut reserved = Authorized::of(&mut tx, &ids).await?;
-    let mut payments = Vec::with_capacity(invoices.len());
-    let mut local = Vec::new();
-    let mut events = Vec::new();
-    let mut postponed = 0;
-    let asks =
-        |invoice: &&Invoice| methods.get(&invoice.id).is_some_and(|method| method.kind == Some(MethodKind::PaymentRequest));
-    let asked: Vec<&Invoice> = invoices.iter().filter(asks).collect();
-    let mut asking = Asking::load(app, &mut tx, &asked, now, wall).await?;
-    invoices.retain_mut(|invoice| {
-        let method = methods.get(&invoice.id);
-        let way = match (reserved.held(app, invoice, method, now, wall), method) {
-            (Some(AuthorizedStep::Wait(until)), _) => CollectionStep::Wait(until, Postponement::Reservation),
-            // What is captured was approved before: no cap stands in its way.
-            (Some(AuthorizedStep::Capture), Some(method)) => step::approved(method, &mut admissions),
-            _ => step::of(app, timeline, invoice, method, &mut credentials, &mut admissions),
-        };
-        match way {
-            CollectionStep::Charge(method) => {
-                invoice.attempts += 1;
-                invoice.next_attempt_at = None;
-                // `next_method` stays until the outcome: after a fault of the gateway the same attempt is made again.
-                invoice.postponed_by = None;
-                let mut payment = payment_for(app, invoice, method, now, wall);
-                reserved.capture(invoice.id, &mut payment);
-                payments.push(payment);
-            }
-            CollectionStep::Ask(method) => return asking.next(invoice, method),
-            CollectionStep::Wait(until, why) => {
-                (invoice.next_attempt_at, invoice.postponed_by) = (Some(until), Some(why));
-                postponed += 1;
-                // A gateway that rests is told of once, not once for each invoice that waits for it.
-                if why != Postponement::Gateway {
-                    let data = json!({ "reason": why, "until": until, "subscription_id": invoice.subscription_id });
-                    events.push(app.event(timeline, now, &Actor::System, "invoice.postponed", invoice.id, data));
-                }
-            }
-            CollectionStep::Behind => return false,
-            CollectionStep::Without(obstacle) => {
-                local.push((invoice.id, obstacle));
-                return false;
-            }
-        }
-        invoice.updated_at = now;
-        true
-    });
-    store::payments::insert(&mut tx, &payments).await?;
-    store::invoices::save_claimed(&mut tx, &invoices).await?;
-    store::events::append(&mut tx, &events).await?;
-    let behind = credentials.behind;
-    let requests = asking.close(&mut tx).await?;
-    let to_void = reserved.close(&mut tx).await?;
-    tx.commit().await?;
-    if to_void {
-        app.wakeups.look_up.notify_one();
+    let mut due = Due::load(app, &mut tx, timeline, now, wall, &invoices, &tally).await?;
+    invoices.retain_mut(|invoice| due.take(invoice));
+    due.save(tx, &invoices).await
+}
+
+async fn settle_without_gateway(app: &App, invoices: Vec<(InvoiceId, NotCollectable)>) -> Result<()> {
+    for (invoice, why) in invoices {
+        settle::without_gateway(app, invoice, why).await?;
     }
-    let without_gateway = local.len();
-    let mut fault = None;
-    for (invoice, obstacle) in local {
-        if let Err(error) = settle::without_gateway(app, invoice, obstacle).await {
-            fault = Some(error);
-            break;
-        }
-    }
-    Ok(Claimed { payments, requests, without_gateway, postponed, behind, fault })
+    Ok(())
 }
 
 /// Claims and records what is due and makes no call, as a daemon does that dies at this very moment. For tests of recovery.

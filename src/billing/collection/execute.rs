@@ -11,33 +11,33 @@ use crate::{
     domain::payment::{Outcome, Payment},
 };
 
-/// Takes one claimed payment through its gateway calls. Every answer is settled before the next call. Answers the credential if
-/// money moved.
+/// Takes one claimed payment through its gateway calls. Every answer is settled before the next call. Returns the credential if money
+/// moved.
 pub(crate) fn execute<'a>(
     app: &'a App,
     payment: Payment,
     step: Step,
     settler: &'a Settler,
 ) -> impl Future<Output = Option<String>> + 'a {
-    // Made now, so that a execute that never begins gives it back, too.
-    let place = ProbeSlot::of(app, Call::of(app, &payment), step != Step::LookUp);
+    // Taken before the first poll: a future that is dropped before it gives the slot back, too.
+    let slot = ProbeSlot::of(app, Call::of(app, &payment), step != Step::LookUp);
     async move {
-        let _place = place;
+        let _slot = slot;
         call_by_call(app, payment, step, settler).await
     }
 }
 
 async fn call_by_call(app: &App, mut payment: Payment, mut step: Step, settler: &Settler) -> Option<String> {
     let Some(gateway) = app.gateways.get(&payment.gateway).cloned() else {
-        // It left the configuration: asked again later, and parked for an operator in the end.
+        // It left the configuration. The payment is looked up later, and parked for an operator in the end.
         let message = format!("gateway {} is not configured", payment.gateway);
         settler.report(payment, Answer::Silence(message)).await;
         return None;
     };
     loop {
         let answer = settle::ask(app, &gateway, &payment, step).await;
-        let accepted = matches!(answer, Answer::Outcome(Outcome::Succeeded { .. }));
-        let credential = payment.credential.clone().filter(|_| accepted);
+        let succeeded = matches!(answer, Answer::Outcome(Outcome::Succeeded { .. }));
+        let credential = payment.credential.clone().filter(|_| succeeded);
         match settler.report(payment, answer).await {
             Some((next, claimed)) => (step, payment) = (next, claimed),
             None => return credential,

@@ -1,4 +1,4 @@
-//! Falling through: which other stored method an invoice is charged to after one was refused. A method counts as tried by what it
+//! Fallback methods: which other stored method an invoice is charged to after one was refused. A method counts as tried by what it
 //! charges at the gateway, so that one token stored twice is one method.
 
 use std::collections::{BTreeMap, HashMap};
@@ -58,8 +58,7 @@ impl Stored {
         })
     }
 
-    /// What an invoice goes to that has fallen through before and whose own method will not pay, now or later: the latest one tried
-    /// that still may.
+    /// The latest method tried that may still pay, for an invoice whose own method never will.
     fn went_to(&self, app: &App, invoice: &Invoice, own: Option<&str>, now: DateTime<Utc>) -> Option<&PaymentMethod> {
         let tried = self.tried.get(&invoice.id)?;
         let is_dead = |credential: &str| {
@@ -87,8 +86,8 @@ impl Stored {
     }
 }
 
-/// Puts another method in the place of an invoice's own where its ladder says so.
-pub(crate) async fn choose(
+/// Replaces the own method of each invoice whose ladder says to try another.
+pub(crate) async fn pick(
     app: &App,
     tx: &mut Tx,
     now: DateTime<Utc>,

@@ -30,7 +30,7 @@ pub struct Collected {
     pub requests: usize,
     /// Invoices settled without any gateway: no usable method, or the ladder ended.
     pub without_gateway: usize,
-    /// Invoices that wait, for a gateway that rests or a credential that must.
+    /// Invoices that wait: their gateway is not charged now, or their credential must not be tried yet.
     pub postponed: usize,
 }
 
@@ -45,7 +45,7 @@ pub async fn collect_due(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>)
     let mut calls = FuturesUnordered::new();
     let mut claiming = pin!(Fuse::terminated());
     let mut fault = None;
-    let mut accepted = SuccessTally::default();
+    let mut tally = SuccessTally::default();
     // More is claimed once no more calls than this are left.
     let mut enough = batch;
     loop {
@@ -54,8 +54,8 @@ pub async fn collect_due(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>)
         let over = fault.is_some() || app.stopping.is_cancelled() || settler.is_closed();
         if claiming.is_terminated() {
             if !over && calls.len() <= enough {
-                let (app, accepted) = (app.clone(), accepted.clone());
-                claiming.set(offload(async move { claim(&app, timeline, now, batch as i64, accepted).await }).fuse());
+                let (app, tally) = (app.clone(), tally.clone());
+                claiming.set(offload(async move { claim(&app, timeline, now, batch as i64, tally).await }).fuse());
             } else if calls.is_empty() {
                 break;
             }
@@ -71,10 +71,10 @@ pub async fn collect_due(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>)
                     collected.postponed += claimed.postponed;
                     fault = claimed.fault;
                     let count = claimed.payments.len() + claimed.requests + claimed.without_gateway + claimed.postponed;
-                    claimed.behind.into_iter().for_each(|credential| accepted.watch(credential));
+                    claimed.blocked.into_iter().for_each(|credential| tally.watch(credential));
                     calls.extend(claimed.payments.into_iter().map(|payment| {
-                        let reserved = payment.status == PaymentStatus::Authorized;
-                        execute(app, payment, if reserved { Step::Capture } else { Step::Charge }, &settler)
+                        let authorized = payment.status == PaymentStatus::Authorized;
+                        execute(app, payment, if authorized { Step::Capture } else { Step::Charge }, &settler)
                     }));
                     if count == 0 && calls.is_empty() {
                         break;
@@ -86,7 +86,7 @@ pub async fn collect_due(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>)
             },
             // Before the calls: others wait for the transaction that it has begun.
             ended = &mut writing, if !writing.is_terminated() => written = ended,
-            Some(charged) = calls.next() => charged.iter().for_each(|credential| accepted.count(credential)),
+            Some(charged) = calls.next() => charged.iter().for_each(|credential| tally.count(credential)),
         }
     }
     drop(calls);

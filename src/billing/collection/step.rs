@@ -20,13 +20,13 @@ pub(crate) enum CollectionStep<'m> {
     /// To a gateway now, by this method.
     Charge(&'m ChosenMethod),
     /// The customer is asked to pay.
-    Ask(&'m ChosenMethod),
-    /// Not now, and nobody is to blame: again at this instant of the invoice's own clock, no step spent.
-    Wait(DateTime<Utc>, Postponement),
-    /// Left as it is for the moment: what is under way at the same credential decides.
-    Behind,
-    /// No gateway is asked.
-    Without(NotCollectable),
+    RequestPayment(&'m ChosenMethod),
+    /// Again at this instant of the invoice's own clock. It counts as no attempt, for nobody is to blame.
+    Postpone(DateTime<Utc>, Postponement),
+    /// Left as it is until the attempts under way at the same credential have ended.
+    Blocked,
+    /// No gateway is called.
+    NotCollectable(NotCollectable),
 }
 
 /// Why an invoice that is due is not sent to a gateway.
@@ -69,41 +69,41 @@ pub(crate) fn of<'m>(
     gateways: &mut Admissions,
 ) -> CollectionStep<'m> {
     if invoice.next_action == NextAction::GiveUp {
-        return CollectionStep::Without(NotCollectable::LadderEnded);
+        return CollectionStep::NotCollectable(NotCollectable::LadderEnded);
     }
     let Some(method) = method.filter(|method| method.payment_method_id.is_some()) else {
-        return CollectionStep::Without(NotCollectable::NoMethod);
+        return CollectionStep::NotCollectable(NotCollectable::NoMethod);
     };
     let Some(gateway) = method.gateway.as_deref().and_then(|name| app.gateways.get(name)) else {
-        return CollectionStep::Without(NotCollectable::GatewayNotConfigured);
+        return CollectionStep::NotCollectable(NotCollectable::GatewayNotConfigured);
     };
     if gateway.live && timeline != Timeline::Wall {
-        return CollectionStep::Without(NotCollectable::LiveGateway);
+        return CollectionStep::NotCollectable(NotCollectable::LiveGateway);
     }
     if let Some(until) = gateways.until(&gateway.name) {
-        return CollectionStep::Wait(until, Postponement::Gateway);
+        return CollectionStep::Postpone(until, Postponement::Gateway);
     }
     if method.kind == Some(MethodKind::PaymentRequest) {
-        return CollectionStep::Ask(method);
+        return CollectionStep::RequestPayment(method);
     }
     if method.mandate_ended_at.is_some() {
-        return CollectionStep::Without(NotCollectable::MandateEnded);
+        return CollectionStep::NotCollectable(NotCollectable::MandateEnded);
     }
     match credentials.take(method) {
         Allowance::Now => {
             gateways.take(&gateway.name);
             CollectionStep::Charge(method)
         }
-        Allowance::Blocked => CollectionStep::Behind,
-        Allowance::At(until) => CollectionStep::Wait(until, Postponement::Cap),
+        Allowance::Blocked => CollectionStep::Blocked,
+        Allowance::At(until) => CollectionStep::Postpone(until, Postponement::Cap),
     }
 }
 
-/// What was approved before needs its gateway and nothing else.
+/// Like [`of`], for money that the gateway has approved before: only the gateway itself can make it wait.
 pub(crate) fn approved<'m>(method: &'m ChosenMethod, gateways: &mut Admissions) -> CollectionStep<'m> {
     let gateway = method.gateway.as_deref().unwrap_or_default();
     if let Some(until) = gateways.until(gateway) {
-        return CollectionStep::Wait(until, Postponement::Gateway);
+        return CollectionStep::Postpone(until, Postponement::Gateway);
     }
     gateways.take(gateway);
     CollectionStep::Charge(method)

@@ -44,7 +44,7 @@ impl Start {
     }
 }
 
-/// What is told of a new subscription. None: the plan's, else the default.
+/// The fields of a new subscription. `None`: the plan's, else the default.
 #[derive(Debug, Clone, Default)]
 pub struct SubscribeInput {
     /// Id or reference.
@@ -129,7 +129,7 @@ pub async fn subscribe(app: &App, actor: &Actor, input: SubscribeInput) -> Resul
     Ok(subscription)
 }
 
-/// The invoice that stands beside the schedule.
+/// The invoice of the initial payment, which belongs to no cycle of the schedule.
 fn initial_payment(subscription: &Subscription, amount: i64, now: DateTime<Utc>) -> Draft {
     Draft {
         customer_id: subscription.customer_id,
@@ -160,6 +160,34 @@ pub(crate) struct Named<'a> {
 
 /// The subscription that the input asks for. It is worth something only if no fault was found.
 pub(crate) fn draft(app: &App, checks: &mut Checks, named: &Named, input: SubscribeInput, now: DateTime<Utc>) -> Subscription {
+    let basis = resolve_names(app, checks, named, &input, now);
+    let start = resolve_start(checks, named, &input, &basis);
+    let mut subscription = resolve_terms(app, checks, named, input, &basis, &start);
+    first_charge(app, checks, &mut subscription, &start, basis.today);
+    subscription
+}
+
+/// What the terms are read by.
+struct Basis {
+    timezone: Zone,
+    currency: Currency,
+    now: DateTime<Utc>,
+    /// In the time zone.
+    today: NaiveDate,
+}
+
+/// When billing begins, and what was charged elsewhere before.
+struct FirstDates {
+    starts_on: NaiveDate,
+    trial_days: i64,
+    paid_through: Option<NaiveDate>,
+    /// Nothing else says when the schedule begins: it is the day after `paid_through`.
+    is_laid_from_payment: bool,
+    backdated: bool,
+}
+
+/// Checks that the customer and the plan are there, and takes from them what the input leaves out.
+fn resolve_names(app: &App, checks: &mut Checks, named: &Named, input: &SubscribeInput, now: DateTime<Utc>) -> Basis {
     let &Named { customer, plan, .. } = named;
     if customer.is_none() {
         checks.fault("customer.id", format!("there is no customer {}", input.customer.escape_debug()));
@@ -176,20 +204,19 @@ pub(crate) fn draft(app: &App, checks: &mut Checks, named: &Named, input: Subscr
     }
     let known = customer.map_or(Zone(app.config.billing.timezone), |customer| customer.timezone);
     let timezone = input.timezone.unwrap_or(known);
-    let today = calendar::local_date(now, timezone.0);
     let of_customer = customer.map_or(app.config.billing.currency, |customer| customer.currency);
     let currency = input.currency.or(plan.map(|plan| plan.currency)).unwrap_or(of_customer);
     if let Some(plan) = plan.filter(|plan| plan.currency != currency && input.amount.is_none()) {
         checks.fault("currency", format!("differs from the plan's, {}: say the amount, too", plan.currency));
     }
-    let frequency = input.billing_frequency.or(plan.map(|plan| plan.billing_frequency)).unwrap_or(Frequency::Monthly);
-    // The plan's days mean nothing to another frequency.
-    let plan_days = plan.filter(|plan| plan.billing_frequency == frequency).and_then(|plan| plan.billing_days.clone());
-    let explicit_days = input.billing_days.filter(|_| input.billing_frequency.is_some() || plan.is_some());
+    Basis { timezone, currency, now, today: calendar::local_date(now, timezone.0) }
+}
 
+fn resolve_start(checks: &mut Checks, named: &Named, input: &SubscribeInput, basis: &Basis) -> FirstDates {
+    let &Basis { timezone, today, .. } = basis;
     let day_after = input.paid_through.and_then(|day| day.succ_opt());
     let start = input.next_bill_date.or(day_after.map(Start::Date));
-    let trial_days = trial(checks, plan, input.trial_days, start, today, timezone);
+    let trial_days = trial(checks, named.plan, input.trial_days, start, today, timezone);
     let starts_on = match start {
         Some(start) => start.date(timezone),
         None => u64::try_from(trial_days).ok().and_then(|days| today.checked_add_days(Days::new(days))).unwrap_or(today),
@@ -202,6 +229,25 @@ pub(crate) fn draft(app: &App, checks: &mut Checks, named: &Named, input: Subscr
             checks.fault("ends_on", format!("must be after the first bill date, {starts_on}"));
         }
     }
+    FirstDates {
+        starts_on,
+        trial_days,
+        paid_through: input.paid_through,
+        is_laid_from_payment: input.paid_through.is_some() && input.next_bill_date.is_none(),
+        backdated: input.backdated,
+    }
+}
+
+/// Each term as the input gives it, else the plan's, else the default.
+fn resolve_terms(
+    app: &App,
+    checks: &mut Checks,
+    named: &Named,
+    input: SubscribeInput,
+    basis: &Basis,
+    start: &FirstDates,
+) -> Subscription {
+    let &Named { customer, plan, .. } = named;
     checks.amount("initial_payment_amount", input.initial_payment_amount.unwrap_or(0));
     if let (Some(method), Some(_)) = (input.payment_method_id, customer)
         && !named.methods.iter().any(|known| known.id == method)
@@ -216,17 +262,19 @@ pub(crate) fn draft(app: &App, checks: &mut Checks, named: &Named, input: Subscr
         Some(inputs) => copies(checks, "discounts", inputs, named.discounts, plan.map_or(&[], |plan| &plan.discounts)),
         None => plan.map(|plan| plan.discounts.clone()).unwrap_or_default(),
     };
+    let frequency = input.billing_frequency.or(plan.map(|plan| plan.billing_frequency)).unwrap_or(Frequency::Monthly);
+    // The plan's days mean nothing to another frequency.
+    let plan_days = plan.filter(|plan| plan.billing_frequency == frequency).and_then(|plan| plan.billing_days.clone());
+    let explicit_days = input.billing_days.filter(|_| input.billing_frequency.is_some() || plan.is_some());
     let business_day = input.business_day.or(plan.map(|plan| plan.business_day)).unwrap_or_default();
     let plan_calendar = plan.filter(|_| business_day != BusinessDay::None).and_then(|plan| plan.holiday_calendar.clone());
+    let default_first = if start.is_laid_from_payment { FirstPeriod::Free } else { FirstPeriod::default() };
 
-    let laid_from_payment = input.paid_through.is_some() && input.next_bill_date.is_none();
-    let first_period = input.first_period.unwrap_or(if laid_from_payment { FirstPeriod::Free } else { FirstPeriod::default() });
-
-    let mut subscription = Subscription {
+    Subscription {
         plan_id: plan.map(|plan| plan.id),
         payment_method_id: input.payment_method_id,
         timeline: customer.map_or(Timeline::Wall, |customer| customer.timeline),
-        status: if trial_days > 0 { SubscriptionStatus::Trialing } else { SubscriptionStatus::Active },
+        status: if start.trial_days > 0 { SubscriptionStatus::Trialing } else { SubscriptionStatus::Active },
         description: input.description.or_else(|| plan.map(|plan| plan.name.clone())).unwrap_or_default(),
         amount: input.amount.or(plan.map(|plan| plan.amount)).unwrap_or(0),
         quantity: input.quantity.unwrap_or(1),
@@ -234,8 +282,8 @@ pub(crate) fn draft(app: &App, checks: &mut Checks, named: &Named, input: Subscr
         billing_days: explicit_days.or(plan_days),
         duration: input.duration.or(plan.map(|plan| plan.duration)).unwrap_or(0),
         ends_on: input.ends_on,
-        trial_ends_on: (trial_days > 0).then_some(starts_on),
-        first_period,
+        trial_ends_on: (start.trial_days > 0).then_some(start.starts_on),
+        first_period: input.first_period.unwrap_or(default_first),
         catch_up: input.catch_up.or(plan.map(|plan| plan.catch_up)).unwrap_or(app.config.billing.catch_up),
         while_past_due: input.while_past_due.or(plan.map(|plan| plan.while_past_due)).unwrap_or(WhilePastDue::Bill),
         business_day,
@@ -249,34 +297,37 @@ pub(crate) fn draft(app: &App, checks: &mut Checks, named: &Named, input: Subscr
         ..Subscription::beginning(
             app.id(),
             customer.map_or_else(|| app.id(), |customer| customer.id),
-            currency,
-            timezone,
+            basis.currency,
+            basis.timezone,
             frequency,
-            starts_on,
-            now,
+            start.starts_on,
+            basis.now,
         )
-    };
-    let days = checks.terms(&Terms::of(&subscription), &app.rules);
-    subscription.billing_days = days;
+    }
+}
+
+/// Checks the terms together, and lays down the first charge: the first of the schedule that was not paid elsewhere.
+fn first_charge(app: &App, checks: &mut Checks, subscription: &mut Subscription, start: &FirstDates, today: NaiveDate) {
+    subscription.billing_days = checks.terms(&Terms::of(subscription), &app.rules);
     if let Some(schedule) = subscription.schedule() {
-        let slot = match day_after.filter(|_| !laid_from_payment) {
+        let day_after = start.paid_through.and_then(|day| day.succ_opt()).filter(|_| !start.is_laid_from_payment);
+        let slot = match day_after {
             Some(day) => schedule.slot_on_or_after(day),
             None => subscription.first_period.first_slot(&schedule),
         };
         subscription.next_slot = slot.and_then(|slot| i64::try_from(slot).ok()).unwrap_or(i64::MAX);
     }
     subscription.refresh(&app.rules);
-    if input.paid_through.is_some() && subscription.schedule().is_some() {
+    if start.paid_through.is_some() && subscription.schedule().is_some() {
         match subscription.next_bill_date {
             None => checks.fault("paid_through", "leaves nothing to charge by these terms"),
-            Some(first) if first < today && !input.backdated => checks.fault(
+            Some(first) if first < today && !start.backdated => checks.fault(
                 "paid_through",
                 format!("would bring the first charge on {first}, before today, {today}: that must be asked for as backdated"),
             ),
             Some(_) => {}
         }
     }
-    subscription
 }
 
 /// Days of trial. A first bill date that is given outright leaves no room for a plan's trial.

@@ -249,12 +249,12 @@ on_both! {
 }
 
 http::on_both! {
-    async fn the_forecast_over_http(door: &http::TestServer) {
+    async fn the_forecast_over_http(server: &http::TestServer) {
         // The wall clock stands at 1 June 2026, noon.
-        let customer = door.made("/v1/customers", json!({"name": "Ada", "timezone": "Europe/Berlin"})).await;
+        let customer = server.made("/v1/customers", json!({"name": "Ada", "timezone": "Europe/Berlin"})).await;
         let body = json!({"customer": {"id": customer["id"]}, "amount": 1250, "billing_frequency": "weekly", "next_bill_date": "2026-06-05"});
-        door.made("/v1/subscriptions", body).await;
-        let forecast = door.get("/v1/forecast?from=2026-06-01&to=2026-07-01&interval=week").await.ok(200);
+        server.made("/v1/subscriptions", body).await;
+        let forecast = server.get("/v1/forecast?from=2026-06-01&to=2026-07-01&interval=week").await.ok(200);
         assert_eq!(
             forecast,
             json!({
@@ -269,12 +269,12 @@ http::on_both! {
             })
         );
         // Somebody on a test clock that stands a year earlier is told apart.
-        let clock = door.made("/v1/clocks", json!({"name": "then", "now": "2025-06-01T12:00:00Z"})).await;
-        let then = door.made("/v1/customers", json!({"name": "Then", "clock_id": clock["id"]})).await;
+        let clock = server.made("/v1/clocks", json!({"name": "then", "now": "2025-06-01T12:00:00Z"})).await;
+        let then = server.made("/v1/customers", json!({"name": "Then", "clock_id": clock["id"]})).await;
         let body = json!({"customer": {"id": then["id"]}, "amount": 70, "billing_frequency": "monthly", "next_bill_date": "2025-06-10"});
-        door.made("/v1/subscriptions", body).await;
+        server.made("/v1/subscriptions", body).await;
         let totals = async |query: &str| {
-            let forecast = door.get(&format!("/v1/forecast?from=2026-06-01&to=2026-07-01&interval=month{query}")).await.ok(200);
+            let forecast = server.get(&format!("/v1/forecast?from=2026-06-01&to=2026-07-01&interval=month{query}")).await.ok(200);
             assert_eq!(forecast["data"], forecast["totals"]);
             let rows = forecast["totals"].as_array().expect("totals").clone();
             rows.iter().map(|row| (row["clock_id"].clone(), row["amount"].clone())).collect::<Vec<_>>()
@@ -284,7 +284,7 @@ http::on_both! {
         assert_eq!(totals("&clock_id=wall").await, [wall]);
         assert_eq!(totals(&format!("&clock_id={}", clock["id"].as_str().expect("id"))).await, [test]);
         // Today, for a year, day by day.
-        let by_itself = door.get("/v1/forecast?clock_id=wall").await.ok(200);
+        let by_itself = server.get("/v1/forecast?clock_id=wall").await.ok(200);
         assert_eq!((&by_itself["from"], &by_itself["to"], &by_itself["interval"]), (&json!("2026-06-01"), &json!("2027-06-01"), &json!("day")));
         assert_eq!(by_itself["data"].as_array().map(Vec::len), Some(52));
         for (query, fields) in [
@@ -296,9 +296,9 @@ http::on_both! {
             ("clock_id=clk_01h455vb4pex5vsknk084sn02q", &["clock_id"]),
             ("clock_id=earth", &["clock_id"]),
         ] {
-            assert_eq!(door.get(&format!("/v1/forecast?{query}")).await.faults(), fields, "{query}");
+            assert_eq!(server.get(&format!("/v1/forecast?{query}")).await.faults(), fields, "{query}");
         }
-        door.get("/v1/forecast?from=2026-06-01&to=2036-06-01&interval=month").await.ok(200);
-        assert_eq!(door.send("GET", "/v1/forecast", "", &[], None).await.status, 401);
+        server.get("/v1/forecast?from=2026-06-01&to=2036-06-01&interval=month").await.ok(200);
+        assert_eq!(server.send("GET", "/v1/forecast", "", &[], None).await.status, 401);
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{TestServer, on_both};
 
-/// What every door of these tests is configured with.
+/// What every server of these tests is configured with.
 pub fn calendars() -> BTreeMap<String, Vec<NaiveDate>> {
     let dates = |days: &[&str]| days.iter().map(|day| day.parse().expect("date")).collect();
     BTreeMap::from([
@@ -17,8 +17,8 @@ pub fn calendars() -> BTreeMap<String, Vec<NaiveDate>> {
     ])
 }
 
-async fn preview(door: &TestServer, body: Value) -> Vec<Value> {
-    door.post("/v1/schedules/preview", body).await.ok(200)["data"].as_array().expect("charges").clone()
+async fn preview(server: &TestServer, body: Value) -> Vec<Value> {
+    server.post("/v1/schedules/preview", body).await.ok(200)["data"].as_array().expect("charges").clone()
 }
 
 fn of(charges: &[Value], field: &str) -> Vec<String> {
@@ -47,7 +47,7 @@ const MONTHS: [Month; 13] = [
 ];
 
 on_both! {
-    async fn thirteen_months_of_moved_charges_never_move_the_anchor(door: &TestServer) {
+    async fn thirteen_months_of_moved_charges_never_move_the_anchor(server: &TestServer) {
         let terms = json!({"start_date": "2026-01-31", "billing_frequency": "monthly", "billing_days": "31", "amount": 1000, "count": 13});
         let anchors: Vec<&str> = MONTHS.iter().map(|month| month.0).collect();
         for (day, weekday, ..) in MONTHS {
@@ -58,7 +58,7 @@ on_both! {
                 let mut body = terms.clone();
                 body["business_day"] = json!(rule);
                 body["holiday_calendar"] = json!(calendar);
-                let charges = preview(door, body).await;
+                let charges = preview(server, body).await;
                 let expected = MONTHS.map(|(_, _, weekends, england, denmark)| {
                     let own = match calendar { None => "", Some("england") => england[i], _ => denmark[i] };
                     if own.is_empty() { weekends[i] } else { own }
@@ -70,12 +70,12 @@ on_both! {
                 assert!(charges.iter().all(|charge| charge["amount"] == 1000), "{charges:?}");
             }
         }
-        assert_eq!(of(&preview(door, terms).await, "bill_date"), anchors);
+        assert_eq!(of(&preview(server, terms).await, "bill_date"), anchors);
     }
 
-    async fn each_subscription_keeps_its_own_calendar(door: &TestServer) {
-        let clock = door.clock("2026-01-05T00:00:00Z").await;
-        door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock})).await;
+    async fn each_subscription_keeps_its_own_calendar(server: &TestServer) {
+        let clock = server.clock("2026-01-05T00:00:00Z").await;
+        server.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock})).await;
         let plan = |name: &str, calendar: Value| json!({"name": name, "reference": name, "amount": 100, "billing_frequency": "monthly",
             "billing_days": "31", "business_day": "following", "holiday_calendar": calendar});
         for (name, calendar, expected) in [
@@ -83,22 +83,22 @@ on_both! {
             ("copenhagen", json!("denmark"), ["2026-05-01", "2026-08-31", "2027-01-04"]),
             ("anywhere", json!(null), ["2026-04-30", "2026-08-31", "2026-12-31"]),
         ] {
-            door.made("/v1/plans", plan(name, calendar)).await;
-            let made = door.made("/v1/subscriptions", json!({"customer": {"id": "ada"}, "plan_id": name, "next_bill_date": "2026-03-31"})).await;
+            server.made("/v1/plans", plan(name, calendar)).await;
+            let made = server.made("/v1/subscriptions", json!({"customer": {"id": "ada"}, "plan_id": name, "next_bill_date": "2026-03-31"})).await;
             let path = format!("/v1/subscriptions/{}/schedule?count=12", made["id"].as_str().expect("id"));
-            let dates = of(door.get(&path).await.ok(200)["data"].as_array().expect("charges"), "bill_date");
+            let dates = of(server.get(&path).await.ok(200)["data"].as_array().expect("charges"), "bill_date");
             assert_eq!([&dates[1], &dates[5], &dates[9]], expected, "{name}");
         }
     }
 
-    async fn a_calendar_nobody_configured_is_refused_by_name(door: &TestServer) {
+    async fn a_calendar_nobody_configured_is_refused_by_name(server: &TestServer) {
         let terms = json!({"billing_frequency": "monthly", "business_day": "following", "holiday_calendar": "atlantis"});
-        let answer = door.post("/v1/schedules/preview", terms).await;
+        let answer = server.post("/v1/schedules/preview", terms).await;
         assert_eq!(answer.faults(), ["holiday_calendar"]);
         assert_eq!(answer.json()["errors"][0]["message"], "is no configured calendar: there are denmark, england");
         for calendar in ["England", "england ,denmark", "us"] {
             let body = json!({"billing_frequency": "monthly", "business_day": "preceding", "holiday_calendar": calendar});
-            assert_eq!(door.post("/v1/schedules/preview", body).await.faults(), ["holiday_calendar"], "{calendar}");
+            assert_eq!(server.post("/v1/schedules/preview", body).await.faults(), ["holiday_calendar"], "{calendar}");
         }
     }
 }

@@ -28,24 +28,24 @@ fn expected(charges: Charges) -> Vec<(String, String, String, i64)> {
     charges.iter().map(|(day, start, end, amount)| ((*day).to_owned(), (*start).to_owned(), (*end).to_owned(), *amount)).collect()
 }
 
-async fn ada(door: &TestServer) {
-    let clock = door.clock("2026-01-10T12:00:00Z").await;
-    door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock})).await;
+async fn ada(server: &TestServer) {
+    let clock = server.clock("2026-01-10T12:00:00Z").await;
+    server.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock})).await;
 }
 
 /// Subscribes; answers the subscription and its next two charges.
-async fn subscribed(door: &TestServer, terms: &Value, count: usize) -> (Value, Vec<(String, String, String, i64)>) {
+async fn subscribed(server: &TestServer, terms: &Value, count: usize) -> (Value, Vec<(String, String, String, i64)>) {
     let mut body = terms.clone();
     body["customer"] = json!({"id": "ada"});
-    let made = door.made("/v1/subscriptions", body).await;
+    let made = server.made("/v1/subscriptions", body).await;
     let path = format!("/v1/subscriptions/{}/schedule?count={count}", made["id"].as_str().expect("id"));
-    let schedule = told(&door.get(&path).await.ok(200));
+    let schedule = told(&server.get(&path).await.ok(200));
     (made, schedule)
 }
 
 on_both! {
-    async fn first_periods_ends_and_durations_cut_where_they_should(door: &TestServer) {
-        ada(door).await;
+    async fn first_periods_ends_and_durations_cut_where_they_should(server: &TestServer) {
+        ada(server).await;
         let table: &[(Value, Charges)] = &[
             (json!({}), &[("2026-01-15", "2026-01-15", "2026-01-31", 3100), ("2026-01-31", "2026-01-31", "2026-02-28", 3100)]),
             // 16 of the 31 days.
@@ -86,16 +86,16 @@ on_both! {
             let terms = terms(more.clone());
             let mut preview = terms.clone();
             preview["count"] = json!(2);
-            let foreseen = told(&door.post("/v1/schedules/preview", preview).await.ok(200));
+            let foreseen = told(&server.post("/v1/schedules/preview", preview).await.ok(200));
             assert_eq!(foreseen, expected(charges), "{more}");
-            let (made, schedule) = subscribed(door, &terms, 2).await;
+            let (made, schedule) = subscribed(server, &terms, 2).await;
             assert_eq!(schedule, expected(charges), "{more}");
             assert_eq!(made["next_bill_date"].as_str(), charges.first().map(|charge| charge.0), "{more}");
         }
     }
 
-    async fn a_trial_puts_the_start_off_and_the_rest_follows_from_there(door: &TestServer) {
-        ada(door).await;
+    async fn a_trial_puts_the_start_off_and_the_rest_follows_from_there(server: &TestServer) {
+        ada(server).await;
         // From 10 January; the first charge is on the day after the trial.
         let table: &[(Value, Charges)] = &[
             (json!({"trial_days": 10}), &[("2026-01-20", "2026-01-20", "2026-01-31", 3100), ("2026-01-31", "2026-01-31", "2026-02-28", 3100)]),
@@ -112,26 +112,26 @@ on_both! {
         for (more, charges) in table {
             let mut terms = terms(more.clone());
             terms.as_object_mut().expect("terms").remove("next_bill_date");
-            let (made, schedule) = subscribed(door, &terms, 2).await;
+            let (made, schedule) = subscribed(server, &terms, 2).await;
             assert_eq!(schedule, expected(charges), "{more}");
             assert_eq!(made["status"], "trialing", "{more}");
         }
         let ended = json!({"customer": {"id": "ada"}, "amount": 1, "billing_frequency": "monthly", "trial_days": 10, "ends_on": "2026-01-20"});
-        door.refuses("POST", "/v1/subscriptions", &[(ended, &["ends_on"])]).await;
+        server.refuses("POST", "/v1/subscriptions", &[(ended, &["ends_on"])]).await;
     }
 
-    async fn an_initial_payment_neither_moves_nor_counts_as_a_charge(door: &TestServer) {
-        ada(door).await;
+    async fn an_initial_payment_neither_moves_nor_counts_as_a_charge(server: &TestServer) {
+        ada(server).await;
         let rest = json!({"trial_days": 10, "first_period": "prorated", "duration": 2});
         let mut terms = terms(rest);
         terms.as_object_mut().expect("terms").remove("next_bill_date");
-        let (_, without) = subscribed(door, &terms, 5).await;
-        assert_eq!(door.invoices().await.len(), 0);
+        let (_, without) = subscribed(server, &terms, 5).await;
+        assert_eq!(server.invoices().await.len(), 0);
         terms["initial_payment_amount"] = json!(500);
-        let (made, with) = subscribed(door, &terms, 5).await;
+        let (made, with) = subscribed(server, &terms, 5).await;
         assert_eq!(with, without);
         assert_eq!(with, expected(&[("2026-01-20", "2026-01-20", "2026-01-31", 1100), ("2026-01-31", "2026-01-31", "2026-02-28", 3100)]));
-        let invoices = door.invoices().await;
+        let invoices = server.invoices().await;
         assert_eq!(invoices.iter().map(|invoice| (invoice.cycle, invoice.subtotal)).collect::<Vec<_>>(), [(None, 500)]);
         assert_eq!((&made["status"], &made["cycles_billed"]), (&json!("trialing"), &json!(0)));
     }

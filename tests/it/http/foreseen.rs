@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::world::{World, on_both};
 
-/// The world's door.
+/// The world's server.
 struct Client {
     base: String,
     key: String,

@@ -6,8 +6,8 @@ use serde_json::json;
 use super::{TestServer, on_both};
 
 on_both! {
-    async fn every_gateway_is_shown_without_key_or_address(door: &TestServer) {
-        let list = door.get("/v1/gateways").await;
+    async fn every_gateway_is_shown_without_key_or_address(server: &TestServer) {
+        let list = server.get("/v1/gateways").await;
         for secret in ["127.0.0.1", "\"none\"", "merchant_id", "api_key", "base_url"] {
             assert!(!list.text.contains(secret), "{secret}: {list:?}");
         }
@@ -15,48 +15,48 @@ on_both! {
         let names: Vec<&str> = list["data"].as_array().expect("data").iter().map(|gateway| gateway["name"].as_str().expect("name")).collect();
         assert_eq!(names, ["fluid", "paylike", "paysley", "real"]);
         assert_eq!(
-            door.get("/v1/gateways/real").await.ok(200),
+            server.get("/v1/gateways/real").await.ok(200),
             json!({
                 "name": "real", "kind": "fluidpay", "mode": "live", "live": true, "in_flight": 0, "max_in_flight": 1, "state": "closed",
                 "since": null, "until": null, "reason": null, "consecutive_faults": 0, "paused": null,
             })
         );
-        door.get("/v1/gateways/nope").await.problem(404);
-        door.post("/v1/gateways/nope/pause", json!({})).await.problem(404);
-        door.post("/v1/gateways/nope/resume", json!({})).await.problem(404);
+        server.get("/v1/gateways/nope").await.problem(404);
+        server.post("/v1/gateways/nope/pause", json!({})).await.problem(404);
+        server.post("/v1/gateways/nope/resume", json!({})).await.problem(404);
     }
 
-    async fn an_open_circuit_is_shown_measured_and_named(door: &TestServer) {
-        let health = door.app.gateways.health("fluid").expect("configured");
+    async fn an_open_circuit_is_shown_measured_and_named(server: &TestServer) {
+        let health = server.app.gateways.health("fluid").expect("configured");
         let fault = CallResult::Fault { message: "status 503".into(), retry_after: None };
         for _ in 0..5 {
-            health.note(Timeline::Wall, door.wall.now(), &[], door.app.id::<Payment>().into(), &fault);
+            health.note(Timeline::Wall, server.wall.now(), &[], server.app.id::<Payment>().into(), &fault);
         }
-        let shown = door.get("/v1/gateways/fluid").await.ok(200);
+        let shown = server.get("/v1/gateways/fluid").await.ok(200);
         assert_eq!((&shown["state"], &shown["reason"], &shown["consecutive_faults"]), (&json!("open"), &json!("status 503"), &json!(5)));
         assert_eq!((&shown["since"], &shown["until"]), (&json!("2026-06-01T12:00:00Z"), &json!("2026-06-01T12:00:30Z")));
-        let billing = door.get("/v1/health/billing").await.ok(200);
+        let billing = server.get("/v1/health/billing").await.ok(200);
         let check = billing["checks"].as_array().expect("checks").iter().find(|check| check["name"] == "gateways_paused").expect("a line").clone();
         assert_eq!((&check["ok"], &check["count"]), (&json!(false), &json!(1)));
         assert!(check["detail"].as_str().is_some_and(|detail| detail.ends_with(": fluid")), "{check}");
-        door.wall.set("2026-06-01T12:00:30Z".parse().expect("instant"));
-        assert_eq!(door.get("/v1/gateways/fluid").await.ok(200)["state"], "half_open");
+        server.wall.set("2026-06-01T12:00:30Z".parse().expect("instant"));
+        assert_eq!(server.get("/v1/gateways/fluid").await.ok(200)["state"], "half_open");
     }
 
-    async fn a_pause_is_recorded_with_who_and_why(door: &TestServer) {
-        door.post("/v1/gateways/fluid/resume", json!({})).await.problem(409);
-        let paused = door.send("POST", "/v1/gateways/fluid/pause", &door.write, &[], Some(br#"{"reason": "they move house"}"#.to_vec())).await.ok(200);
+    async fn a_pause_is_recorded_with_who_and_why(server: &TestServer) {
+        server.post("/v1/gateways/fluid/resume", json!({})).await.problem(409);
+        let paused = server.send("POST", "/v1/gateways/fluid/pause", &server.write, &[], Some(br#"{"reason": "they move house"}"#.to_vec())).await.ok(200);
         assert_eq!((&paused["paused"]["reason"], &paused["paused"]["paused_at"]), (&json!("they move house"), &json!("2026-06-01T12:00:00Z")));
         let actor = paused["paused"]["actor"].as_str().expect("an actor").to_owned();
         assert!(actor.starts_with("key_"), "{actor}");
-        door.post("/v1/gateways/fluid/pause", json!({})).await.problem(409);
-        let metrics = door.get("/metrics").await;
+        server.post("/v1/gateways/fluid/pause", json!({})).await.problem(409);
+        let metrics = server.get("/metrics").await;
         assert!(metrics.text.contains("rebilld_gateway_state{gateway=\"fluid\"}") && metrics.text.contains("rebilld_gateway_in_flight{gateway=\"fluid\"} 0"), "{}", metrics.text);
-        rebilld::billing::invariants::watch(&door.app).await.expect("watched");
-        door.measures("rebilld_invariant_violations{invariant=\"gateways_paused\"} 1").await;
-        let resumed = door.post("/v1/gateways/fluid/resume", json!({})).await.ok(200);
+        rebilld::billing::invariants::watch(&server.app).await.expect("watched");
+        server.measures("rebilld_invariant_violations{invariant=\"gateways_paused\"} 1").await;
+        let resumed = server.post("/v1/gateways/fluid/resume", json!({})).await.ok(200);
         assert_eq!(resumed["paused"], json!(null));
-        let events = door.get("/v1/events?subject=fluid").await.ok(200);
+        let events = server.get("/v1/events?subject=fluid").await.ok(200);
         let told: Vec<(&str, &str)> = events["data"].as_array().expect("data").iter().map(|event| (event["type"].as_str().expect("type"), event["actor"].as_str().expect("actor"))).collect();
         assert_eq!((told[0].0, told[1]), ("gateway.resumed", ("gateway.paused", actor.as_str())));
     }

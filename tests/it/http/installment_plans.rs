@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::{TestServer, on_both};
 
 /// A customer on a clock that stands at 10 January 2026, and the terms of 100.00 in three for them.
-async fn terms(door: &TestServer) -> Value {
-    let clock = door.clock("2026-01-10T10:00:00Z").await;
-    let ada = door.made("/v1/customers", json!({"name": "Ada", "clock_id": clock, "timezone": "Europe/Berlin"})).await;
+async fn terms(server: &TestServer) -> Value {
+    let clock = server.clock("2026-01-10T10:00:00Z").await;
+    let ada = server.made("/v1/customers", json!({"name": "Ada", "clock_id": clock, "timezone": "Europe/Berlin"})).await;
     json!({
         "customer": {"id": ada["id"]}, "description": "Bicycle", "amount": 10_000, "currency": "USD", "installments": 3,
         "billing_frequency": "monthly", "billing_cycle_interval": 1, "first_date": "2026-01-31",
@@ -39,18 +39,18 @@ fn parts(plan: &Value) -> Vec<String> {
 }
 
 on_both! {
-    async fn a_plan_is_previewed_made_shown_and_listed(door: &TestServer) {
-        let terms = terms(door).await;
+    async fn a_plan_is_previewed_made_shown_and_listed(server: &TestServer) {
+        let terms = terms(server).await;
         let terms = with(&terms, json!({"down_payment": {"percentage": 12.5}, "reference": "order-7", "metadata": {"shop": 3}}));
-        let before = door.rows().await;
-        let preview = door.post("/v1/installment-plans/preview", terms.clone()).await.ok(200);
+        let before = server.rows().await;
+        let preview = server.post("/v1/installment-plans/preview", terms.clone()).await.ok(200);
         assert_eq!((&preview["id"], &preview["pending"], &preview["balance"]), (&Value::Null, &json!(0), &json!(10_000)));
         assert_eq!(parts(&preview), [
             "0 2026-01-10 1250 scheduled", "1 2026-01-31 2916 scheduled", "2 2026-02-28 2916 scheduled", "3 2026-03-31 2918 scheduled",
         ]);
-        assert_eq!(door.rows().await, before, "a preview stores nothing");
+        assert_eq!(server.rows().await, before, "a preview stores nothing");
 
-        let plan = door.made("/v1/installment-plans", terms.clone()).await;
+        let plan = server.made("/v1/installment-plans", terms.clone()).await;
         assert_eq!(parts(&plan)[..2], ["0 2026-01-10 1250 due", "1 2026-01-31 2916 scheduled"]);
         for (field, value) in [
             ("status", json!("open")), ("paid", json!(0)), ("pending", json!(1250)), ("balance", json!(10_000)), ("refunded", json!(0)),
@@ -61,28 +61,28 @@ on_both! {
             assert_eq!(plan[field], value, "{field}");
         }
         for key in [plan["id"].as_str().expect("id"), "order-7"] {
-            assert_eq!(door.get(&format!("/v1/installment-plans/{key}")).await.ok(200), plan);
+            assert_eq!(server.get(&format!("/v1/installment-plans/{key}")).await.ok(200), plan);
         }
         let invoice = plan["installments"][0]["invoice_id"].as_str().expect("an invoice");
-        let invoice = door.get(&format!("/v1/invoices/{invoice}")).await.ok(200);
+        let invoice = server.get(&format!("/v1/invoices/{invoice}")).await.ok(200);
         assert_eq!((&invoice["installment_plan_id"], &invoice["installment_number"], &invoice["total"]), (&plan["id"], &json!(0), &json!(1250)));
         assert_eq!((&invoice["lines"][0]["kind"], &invoice["description"]), (&json!("down_payment"), &json!("Bicycle: Down payment")));
-        let of_plan = door.get(&format!("/v1/invoices?installment_plan_id={}", plan["id"].as_str().expect("id"))).await.ok(200);
+        let of_plan = server.get(&format!("/v1/invoices?installment_plan_id={}", plan["id"].as_str().expect("id"))).await.ok(200);
         assert_eq!(of_plan["data"].as_array().map(Vec::len), Some(1));
 
-        door.refuses("POST", "/v1/installment-plans", &[(terms.clone(), &["reference"])]).await;
-        let other = door.made("/v1/installment-plans", with(&terms, json!({"reference": null, "default_after": 0}))).await;
+        server.refuses("POST", "/v1/installment-plans", &[(terms.clone(), &["reference"])]).await;
+        let other = server.made("/v1/installment-plans", with(&terms, json!({"reference": null, "default_after": 0}))).await;
         let customer = terms["customer"]["id"].as_str().expect("id");
-        let listed = door.get(&format!("/v1/installment-plans?customer_id={customer}&status=open")).await.ok(200);
+        let listed = server.get(&format!("/v1/installment-plans?customer_id={customer}&status=open")).await.ok(200);
         assert_eq!(listed["data"], json!([other, plan]));
-        assert_eq!(door.get("/v1/installment-plans?reference=order-7").await.ok(200)["data"], json!([plan]));
-        assert_eq!(door.get("/v1/installment-plans?status=paid").await.ok(200)["data"], json!([]));
-        door.get("/v1/installment-plans/inst_01h455vb4pex5vsknk084sn02q").await.problem(404);
+        assert_eq!(server.get("/v1/installment-plans?reference=order-7").await.ok(200)["data"], json!([plan]));
+        assert_eq!(server.get("/v1/installment-plans?status=paid").await.ok(200)["data"], json!([]));
+        server.get("/v1/installment-plans/inst_01h455vb4pex5vsknk084sn02q").await.problem(404);
     }
 
-    async fn terms_and_explicit_dates_make_plans_too(door: &TestServer) {
-        let terms = terms(door).await;
-        let preview = async |changes: Value| parts(&door.post("/v1/installment-plans/preview", with(&terms, changes)).await.ok(200));
+    async fn terms_and_explicit_dates_make_plans_too(server: &TestServer) {
+        let terms = terms(server).await;
+        let preview = async |changes: Value| parts(&server.post("/v1/installment-plans/preview", with(&terms, changes)).await.ok(200));
         let by_term = json!({"installments": null, "term": 7, "term_units": "months", "billing_cycle_interval": 2, "first_date": null});
         assert_eq!(preview(by_term).await, ["1 2026-01-10 3333 scheduled", "2 2026-03-10 3333 scheduled", "3 2026-05-10 3334 scheduled"]);
         let after_down = json!({"installments": 2, "billing_days": "15", "first_date": null, "down_payment": {"amount": 1}});
@@ -92,68 +92,68 @@ on_both! {
             "down_payment": {"amount": 1000}, "schedule": [{"date": "2026-06-01", "amount": 8999}, {"date": "2026-01-10", "amount": 1}],
         });
         assert_eq!(preview(explicit.clone()).await, ["0 2026-01-10 1000 scheduled", "1 2026-01-10 1 scheduled", "2 2026-06-01 8999 scheduled"]);
-        let plan = door.made("/v1/installment-plans", with(&terms, explicit)).await;
+        let plan = server.made("/v1/installment-plans", with(&terms, explicit)).await;
         assert_eq!((&plan["billing_frequency"], &plan["billing_cycle_interval"]), (&Value::Null, &Value::Null));
     }
 
-    async fn changes_keep_the_total(door: &TestServer) {
-        let terms = terms(door).await;
-        let plan = door.made("/v1/installment-plans", terms).await;
+    async fn changes_keep_the_total(server: &TestServer) {
+        let terms = terms(server).await;
+        let plan = server.made("/v1/installment-plans", terms).await;
         let one = |number: i64| path(&plan, &format!("/installments/{number}"));
-        let moved = door.patch(&one(1), json!({"date": "2026-02-05", "amount": 5000})).await.ok(200);
+        let moved = server.patch(&one(1), json!({"date": "2026-02-05", "amount": 5000})).await.ok(200);
         assert_eq!(parts(&moved), ["1 2026-02-05 5000 scheduled", "2 2026-02-28 3333 scheduled", "3 2026-03-31 1667 scheduled"]);
         assert_eq!(moved["due_at"], "2026-02-05T05:00:00Z");
-        let even = door.patch(&one(1), json!({"amount": 4999, "spread": "even"})).await.ok(200);
+        let even = server.patch(&one(1), json!({"amount": 4999, "spread": "even"})).await.ok(200);
         assert_eq!(parts(&even), ["1 2026-02-05 4999 scheduled", "2 2026-02-28 2500 scheduled", "3 2026-03-31 2501 scheduled"]);
-        let split = door.post(&format!("{}/split", one(2)), json!({"parts": [
+        let split = server.post(&format!("{}/split", one(2)), json!({"parts": [
             {"date": "2026-02-28", "amount": 2000}, {"date": "2026-04-30", "amount": 500},
         ]})).await.ok(200);
         assert_eq!(parts(&split)[1..], ["2 2026-02-28 2000 scheduled", "3 2026-03-31 2501 scheduled", "4 2026-04-30 500 scheduled"]);
         assert_eq!(split["repay_by"], "2026-04-30");
-        let paid = door.post(&format!("{}/pay", one(4)), json!({})).await.ok(200);
+        let paid = server.post(&format!("{}/pay", one(4)), json!({})).await.ok(200);
         assert_eq!((parts(&paid)[3].as_str(), &paid["pending"], &paid["repay_by"]), ("4 2026-04-30 500 due", &json!(500), &json!("2026-04-30")));
-        door.conflicts(&format!("{}/split", one(4)), json!({"parts": [{"date": "2026-02-28", "amount": 200}, {"date": "2026-04-30", "amount": 300}]})).await;
-        let off = door.post(&path(&plan, "/pay-off"), json!({})).await.ok(200);
+        server.conflicts(&format!("{}/split", one(4)), json!({"parts": [{"date": "2026-02-28", "amount": 200}, {"date": "2026-04-30", "amount": 300}]})).await;
+        let off = server.post(&path(&plan, "/pay-off"), json!({})).await.ok(200);
         assert_eq!((&off["pending"], &off["due_at"], parts(&off).iter().all(|part| part.ends_with("due"))), (&json!(10_000), &Value::Null, true));
         assert_eq!(off["installments"][0]["invoice_id"], off["installments"][2]["invoice_id"]);
-        let cancelled = door.send("POST", &path(&plan, "/cancel"), &door.write, &[], None).await.ok(200);
+        let cancelled = server.send("POST", &path(&plan, "/cancel"), &server.write, &[], None).await.ok(200);
         assert_eq!((&cancelled["status"], &cancelled["balance"], &cancelled["pending"]), (&json!("cancelled"), &json!(0), &json!(0)));
         assert!(parts(&cancelled).iter().all(|part| part.ends_with("cancelled")));
         for action in ["/cancel", "/pay-off", "/installments/1/pay"] {
-            door.conflicts(&path(&plan, action), json!({})).await;
+            server.conflicts(&path(&plan, action), json!({})).await;
         }
-        let events = door.get(&format!("/v1/events?subject={}", plan["id"].as_str().expect("id"))).await.ok(200);
+        let events = server.get(&format!("/v1/events?subject={}", plan["id"].as_str().expect("id"))).await.ok(200);
         let kinds: Vec<&str> = events["data"].as_array().expect("events").iter().map(|event| event["type"].as_str().expect("type")).collect();
         let changed = "installment_plan.changed";
         assert_eq!(kinds, ["installment_plan.cancelled", changed, changed, changed, changed, changed, "installment_plan.created"]);
         assert_eq!(events["data"][4]["data"]["number"], 1);
     }
 
-    async fn what_goes_with_a_plan_can_change(door: &TestServer) {
-        let terms = terms(door).await;
-        let plan = door.made("/v1/installment-plans", with(&terms, json!({"reference": "a"}))).await;
+    async fn what_goes_with_a_plan_can_change(server: &TestServer) {
+        let terms = terms(server).await;
+        let plan = server.made("/v1/installment-plans", with(&terms, json!({"reference": "a"}))).await;
         let body = json!({"reference": "b", "description": "Tandem", "default_after": 5, "metadata": {"x": 1}});
-        let changed = door.patch("/v1/installment-plans/a", body.clone()).await.ok(200);
+        let changed = server.patch("/v1/installment-plans/a", body.clone()).await.ok(200);
         for (field, value) in body.as_object().expect("body") {
             assert_eq!(changed[field], *value, "{field}");
         }
         assert_eq!((&changed["id"], parts(&changed)), (&plan["id"], parts(&plan)));
-        let cleared = door.patch("/v1/installment-plans/b", json!({"reference": null, "payment_method_id": null})).await.ok(200);
+        let cleared = server.patch("/v1/installment-plans/b", json!({"reference": null, "payment_method_id": null})).await.ok(200);
         assert_eq!((&cleared["reference"], &cleared["description"]), (&Value::Null, &json!("Tandem")));
-        door.refuses("PATCH", &path(&plan, ""), &[
+        server.refuses("PATCH", &path(&plan, ""), &[
             (json!({"amount": 5}), &["amount"]),
             (json!({"reference": "inst_x", "default_after": -1}), &["default_after"]),
             (json!({"reference": "inst_x", "payment_method_id": "pm_01h455vb4pex5vsknk084sn02q"}), &["reference", "payment_method_id"]),
         ]).await;
         let customer = format!("/v1/customers/{}", terms["customer"]["id"].as_str().expect("id"));
-        door.delete(&customer).await.problem(409);
-        door.post(&path(&plan, "/cancel"), json!({})).await.ok(200);
-        assert_eq!(door.delete(&customer).await.status, 204);
-        door.get(&path(&plan, "")).await.problem(404);
+        server.delete(&customer).await.problem(409);
+        server.post(&path(&plan, "/cancel"), json!({})).await.ok(200);
+        assert_eq!(server.delete(&customer).await.status, 204);
+        server.get(&path(&plan, "")).await.problem(404);
     }
 
-    async fn bad_terms_are_named_and_change_nothing(door: &TestServer) {
-        let terms = terms(door).await;
+    async fn bad_terms_are_named_and_change_nothing(server: &TestServer) {
+        let terms = terms(server).await;
         let schedule = |parts: Value| with(&terms, json!({
             "installments": null, "billing_frequency": null, "billing_cycle_interval": null, "first_date": null, "schedule": parts,
         }));
@@ -195,14 +195,14 @@ on_both! {
             (schedule(json!([{"date": "2026-02-01"}])), &["schedule[0].amount"]),
             (with(&schedule(json!([{"date": "2026-02-01", "amount": 10_000}])), json!({"installments": 1, "first_date": "2026-02-01"})), &["installments", "first_date"]),
         ];
-        door.refuses("POST", "/v1/installment-plans", &table).await;
-        door.refuses("POST", "/v1/installment-plans/preview", &table).await;
+        server.refuses("POST", "/v1/installment-plans", &table).await;
+        server.refuses("POST", "/v1/installment-plans/preview", &table).await;
     }
 
-    async fn bad_changes_are_named_and_change_nothing(door: &TestServer) {
-        let plan = door.made("/v1/installment-plans", terms(door).await).await;
+    async fn bad_changes_are_named_and_change_nothing(server: &TestServer) {
+        let plan = server.made("/v1/installment-plans", terms(server).await).await;
         let one = path(&plan, "/installments/1");
-        door.refuses("PATCH", &one, &[
+        server.refuses("PATCH", &one, &[
             (json!({}), &[""]),
             (json!({"spread": "even"}), &[""]),
             (json!({"date": "2026-03-01", "spread": "even"}), &["spread"]),
@@ -214,7 +214,7 @@ on_both! {
             (json!({"number": 2}), &["number"]),
         ]).await;
         let part = |date: &str, amount: i64| json!({"date": date, "amount": amount});
-        door.refuses("POST", &format!("{one}/split"), &[
+        server.refuses("POST", &format!("{one}/split"), &[
             (json!({}), &["parts"]),
             (json!({"parts": []}), &["parts"]),
             (json!({"parts": [part("2026-02-01", 3333)]}), &["parts"]),
@@ -223,17 +223,17 @@ on_both! {
             (json!({"parts": [part("2026-02-01", 3332), part("2026-01-02", 1)]}), &["parts[1].date"]),
         ]).await;
         for number in ["0", "4", "x", "-1", "99999999999999999999"] {
-            door.post(&path(&plan, &format!("/installments/{number}/pay")), json!({})).await.problem(404);
+            server.post(&path(&plan, &format!("/installments/{number}/pay")), json!({})).await.problem(404);
         }
-        let read_only = door.send("POST", &path(&plan, "/cancel"), &door.read, &[], None).await;
+        let read_only = server.send("POST", &path(&plan, "/cancel"), &server.read, &[], None).await;
         assert_eq!(read_only.status, 403);
-        door.refuses("POST", &path(&plan, "/pay-off"), &[(json!({"amount": 5}), &["amount"])]).await;
+        server.refuses("POST", &path(&plan, "/pay-off"), &[(json!({"amount": 5}), &["amount"])]).await;
     }
 
-    async fn a_repeat_by_its_key_makes_one_plan(door: &TestServer) {
-        let terms = terms(door).await;
-        let first = door.post_with_key("/v1/installment-plans", "k1", terms.clone()).await.ok(201);
-        assert_eq!(door.post_with_key("/v1/installment-plans", "k1", terms).await.ok(201), first);
-        assert_eq!(door.get("/v1/installment-plans").await.ok(200)["data"].as_array().map(Vec::len), Some(1));
+    async fn a_repeat_by_its_key_makes_one_plan(server: &TestServer) {
+        let terms = terms(server).await;
+        let first = server.post_with_key("/v1/installment-plans", "k1", terms.clone()).await.ok(201);
+        assert_eq!(server.post_with_key("/v1/installment-plans", "k1", terms).await.ok(201), first);
+        assert_eq!(server.get("/v1/installment-plans").await.ok(200)["data"].as_array().map(Vec::len), Some(1));
     }
 }

@@ -1,4 +1,4 @@
-//! The HTTP door over real HTTP, on both databases: the contract that programs and people rely on.
+//! The HTTP server over real HTTP, on both databases: the contract that programs and people rely on.
 
 mod actions;
 mod bad_input;

@@ -86,9 +86,9 @@ impl Dice {
     }
 }
 
-async fn billed(door: &TestServer, path: &str, after: usize) -> Vec<Value> {
+async fn billed(server: &TestServer, path: &str, after: usize) -> Vec<Value> {
     let id = path.rsplit('/').next().expect("id").to_owned();
-    let own = door.invoices().await.into_iter().filter(|invoice| invoice.subscription_id.is_some_and(|s| s.to_string() == id));
+    let own = server.invoices().await.into_iter().filter(|invoice| invoice.subscription_id.is_some_and(|s| s.to_string() == id));
     own.skip(after)
         .map(|invoice| {
             assert_eq!(invoice.lines.iter().map(|line| line.amount).sum::<i64>(), invoice.subtotal, "lines of {}", invoice.number);
@@ -97,13 +97,13 @@ async fn billed(door: &TestServer, path: &str, after: usize) -> Vec<Value> {
         .collect()
 }
 
-async fn sequence(door: &TestServer, seed: u64) -> usize {
+async fn sequence(server: &TestServer, seed: u64) -> usize {
     let mut dice = Dice(seed);
     let start: DateTime<Utc> = "2026-01-20T12:00:00Z".parse().expect("instant");
-    let clock = door.clock("2026-01-20T12:00:00Z").await;
+    let clock = server.clock("2026-01-20T12:00:00Z").await;
     let customer =
-        door.made("/v1/customers", json!({"name": "Ada", "clock_id": clock})).await["id"].as_str().expect("id").to_owned();
-    let balance = async || door.get(&format!("/v1/customers/{customer}")).await.ok(200)["balance"].as_i64().expect("balance");
+        server.made("/v1/customers", json!({"name": "Ada", "clock_id": clock})).await["id"].as_str().expect("id").to_owned();
+    let balance = async || server.get(&format!("/v1/customers/{customer}")).await.ok(200)["balance"].as_i64().expect("balance");
     let mut terms = dice.terms();
     terms["customer"] = json!({"id": customer});
     terms["first_period"] = json!(dice.of(&["full", "prorated", "free"]));
@@ -111,15 +111,15 @@ async fn sequence(door: &TestServer, seed: u64) -> usize {
     if dice.below(3) == 0 {
         terms["trial_days"] = json!(dice.below(20));
     }
-    let made = door.made("/v1/subscriptions", terms.clone()).await;
+    let made = server.made("/v1/subscriptions", terms.clone()).await;
     let path = format!("/v1/subscriptions/{}", made["id"].as_str().expect("id"));
     let (mut now, mut acted) = (start, 0);
     let mut log = vec![terms.to_string()];
     for _ in 0..14 {
-        let known = billed(door, &path, 0).await.len();
+        let known = billed(server, &path, 0).await.len();
         if dice.below(3) == 0 {
             let to = now + TimeDelta::hours(i64::try_from(dice.below(24 * 35)).expect("small"));
-            let shown = door.get(&format!("{path}/schedule?count=60")).await.ok(200);
+            let shown = server.get(&format!("{path}/schedule?count=60")).await.ok(200);
             let due = |cycle: &&Value| {
                 cycle["bill_at"].as_str().and_then(|at| at.parse::<DateTime<Utc>>().ok()).is_some_and(|at| at <= to)
             };
@@ -129,20 +129,21 @@ async fn sequence(door: &TestServer, seed: u64) -> usize {
                     cycle.as_object_mut().expect("object").remove(name);
                 }
             }
-            door.bill(&clock, &to.to_rfc3339()).await;
+            server.bill(&clock, &to.to_rfc3339()).await;
             now = to;
             log.push(format!("to {to}"));
-            assert_eq!(billed(door, &path, known).await, foreseen, "seed {seed}: {log:#?}");
+            assert_eq!(billed(server, &path, known).await, foreseen, "seed {seed}: {log:#?}");
             continue;
         }
         let (method, verb, body) = dice.action(now);
         let target = if verb.is_empty() { path.clone() } else { format!("{path}/{verb}") };
-        let send = async |body: &Value| door.send(method, &target, &door.admin, &[], Some(body.to_string().into_bytes())).await;
+        let send =
+            async |body: &Value| server.send(method, &target, &server.admin, &[], Some(body.to_string().into_bytes())).await;
         let mut preview = body.clone();
         preview["preview"] = json!(true);
-        let (rows, credit) = (door.rows().await, balance().await);
+        let (rows, credit) = (server.rows().await, balance().await);
         let foreseen = send(&preview).await;
-        assert_eq!(door.rows().await, rows, "seed {seed}: a preview of {verb} {body} stored something");
+        assert_eq!(server.rows().await, rows, "seed {seed}: a preview of {verb} {body} stored something");
         let done = send(&body).await;
         log.push(format!("{verb} {body}: {}", done.status));
         assert_eq!(foreseen.status, done.status, "seed {seed}: {foreseen:?} {log:#?}");
@@ -156,11 +157,11 @@ async fn sequence(door: &TestServer, seed: u64) -> usize {
         assert_eq!(foreseen["subscription"], *subscription, "seed {seed}: {log:#?}");
         assert_eq!(
             foreseen["upcoming"],
-            door.get(&format!("{path}/schedule?count=3")).await.ok(200)["data"],
+            server.get(&format!("{path}/schedule?count=3")).await.ok(200)["data"],
             "seed {seed}: {log:#?}"
         );
-        let opened = billed(door, &path, known).await;
-        let used: i64 = door
+        let opened = billed(server, &path, known).await;
+        let used: i64 = server
             .invoices()
             .await
             .iter()
@@ -183,12 +184,12 @@ async fn sequence(door: &TestServer, seed: u64) -> usize {
 }
 
 on_both! {
-    async fn previews_are_what_is_done_and_shown_what_is_billed(door: &TestServer) {
-        door.made("/v1/add-ons", json!({"name": "Extra", "amount": 200, "reference": "extra"})).await;
-        door.made("/v1/discounts", json!({"name": "Less", "percentage": 12.5, "reference": "less"})).await;
+    async fn previews_are_what_is_done_and_shown_what_is_billed(server: &TestServer) {
+        server.made("/v1/add-ons", json!({"name": "Extra", "amount": 200, "reference": "extra"})).await;
+        server.made("/v1/discounts", json!({"name": "Less", "percentage": 12.5, "reference": "less"})).await;
         let mut acted = 0;
         for seed in 0..16 {
-            acted += sequence(door, seed).await;
+            acted += sequence(server, seed).await;
         }
         assert!(acted > 60, "only {acted} actions were allowed");
     }

@@ -6,21 +6,21 @@ use serde_json::{Value, json};
 use super::{TestServer, bad_input::stage::Stage, on_both};
 
 on_both! {
-    async fn a_parked_payment_shows_what_is_needed_to_decide(door: &TestServer) {
-        let stage = Stage::set(door).await;
+    async fn a_parked_payment_shows_what_is_needed_to_decide(server: &TestServer) {
+        let stage = Stage::set(server).await;
         let id = &stage.names["pay"];
-        let payment = store::payments::get(&door.app.db, id.parse().expect("id")).await.expect("read").expect("there");
-        let told = |kind: &str, data: Value| door.app.event(payment.timeline, payment.created_at, &Actor::System, kind, id, data);
+        let payment = store::payments::get(&server.app.db, id.parse().expect("id")).await.expect("read").expect("there");
+        let told = |kind: &str, data: Value| server.app.event(payment.timeline, payment.created_at, &Actor::System, kind, id, data);
         let events = [
             told("payment.unknown", json!({"message": "no answer in time"})),
             told("payment.looked_up", json!({"lookups": 1, "message": "status 500: try later"})),
             told("payment.parked", json!({"message": "status 500: try later"})),
         ];
-        let mut tx = door.app.db.begin().await.expect("tx");
+        let mut tx = server.app.db.begin().await.expect("tx");
         store::events::append(&mut tx, &events).await.expect("told");
         tx.commit().await.expect("commit");
         let path = format!("/v1/payments/{id}");
-        let shown = door.get(&path).await.ok(200);
+        let shown = server.get(&path).await.ok(200);
         for field in ["reference", "sent_at", "called_at", "gateway", "amount", "currency"] {
             assert!(!shown[field].is_null(), "{field}: {shown}");
         }
@@ -32,42 +32,42 @@ on_both! {
         assert!(search.contains(payment.reference.as_str()) && search.contains("fluid"), "{search}");
         assert!(inquiry["hint"].as_str().expect("a text").contains("not_processed"));
         // One that was never in doubt needs none of this.
-        assert_eq!(door.get(&format!("/v1/payments/{}", stage.names["pay_done"])).await.ok(200)["inquiry"], Value::Null);
+        assert_eq!(server.get(&format!("/v1/payments/{}", stage.names["pay_done"])).await.ok(200)["inquiry"], Value::Null);
 
         let part = json!({"outcome": "succeeded", "transaction_id": "t9", "amount": 1, "note": "seen in their console"});
-        let resolved = door.post(&format!("{path}/resolve"), part.clone()).await.ok(200);
+        let resolved = server.post(&format!("{path}/resolve"), part.clone()).await.ok(200);
         assert_eq!((&resolved["status"], &resolved["amount_captured"], &resolved["transaction_id"]), (&json!("succeeded"), &json!(1), &json!("t9")));
-        door.conflicts(&format!("{path}/resolve"), part).await;
+        server.conflicts(&format!("{path}/resolve"), part).await;
     }
 
-    async fn a_parked_refund_is_listed_shown_and_closed(door: &TestServer) {
-        let stage = Stage::set(door).await;
+    async fn a_parked_refund_is_listed_shown_and_closed(server: &TestServer) {
+        let stage = Stage::set(server).await;
         let path = format!("/v1/refunds/{}", stage.names["refund"]);
-        let shown = door.get(&path).await.ok(200);
+        let shown = server.get(&path).await.ok(200);
         assert_eq!((&shown["status"], &shown["message"]), (&json!("parked"), &json!("no answer")));
         for (query, count) in [("", 1), ("?status=parked", 1), ("?status=succeeded", 0), ("?to=method", 1), ("?to=credit", 0)] {
-            let list = door.get(&format!("/v1/refunds{query}")).await.ok(200);
+            let list = server.get(&format!("/v1/refunds{query}")).await.ok(200);
             assert_eq!(list["data"].as_array().expect("a list").len(), count, "{query}");
         }
-        let listed = door.get(&format!("/v1/refunds?invoice_id={}", stage.names["inv_paid"])).await.ok(200);
+        let listed = server.get(&format!("/v1/refunds?invoice_id={}", stage.names["inv_paid"])).await.ok(200);
         assert_eq!(listed["data"], json!([shown]));
         let body = json!({"outcome": "not_processed", "note": "they have nothing"});
-        assert_eq!(door.post(&format!("{path}/resolve"), body.clone()).await.ok(200)["status"], "gateway_error");
-        door.conflicts(&format!("{path}/resolve"), body).await;
-        door.get("/v1/refunds/ref_01h455vb4pex5vsknk084sn02q").await.problem(404);
+        assert_eq!(server.post(&format!("{path}/resolve"), body.clone()).await.ok(200)["status"], "gateway_error");
+        server.conflicts(&format!("{path}/resolve"), body).await;
+        server.get("/v1/refunds/ref_01h455vb4pex5vsknk084sn02q").await.problem(404);
     }
 
-    async fn what_is_authorized_early_is_said_in_its_terms_and_can_be_changed(door: &TestServer) {
-        door.made("/v1/customers", json!({"name": "Ada", "reference": "ada"})).await;
+    async fn what_is_authorized_early_is_said_in_its_terms_and_can_be_changed(server: &TestServer) {
+        server.made("/v1/customers", json!({"name": "Ada", "reference": "ada"})).await;
         let body = json!({"customer": {"id": "ada"}, "amount": 1000, "billing_frequency": "monthly", "authorize_days_before": 5});
-        let made = door.made("/v1/subscriptions", body).await;
+        let made = server.made("/v1/subscriptions", body).await;
         assert_eq!(made["authorize_days_before"], 5);
         let path = format!("/v1/subscriptions/{}", made["id"].as_str().expect("id"));
         for days in [2, 0] {
-            assert_eq!(door.patch(&path, json!({"authorize_days_before": days})).await.ok(200)["authorize_days_before"], days);
+            assert_eq!(server.patch(&path, json!({"authorize_days_before": days})).await.ok(200)["authorize_days_before"], days);
         }
-        assert_eq!(door.get(&path).await.ok(200)["authorization"], Value::Null);
-        assert_eq!(door.get("/v1/authorizations?status=authorized").await.ok(200), json!({"data": [], "has_more": false}));
-        door.get("/v1/authorizations/auth_01h455vb4pex5vsknk084sn02q").await.problem(404);
+        assert_eq!(server.get(&path).await.ok(200)["authorization"], Value::Null);
+        assert_eq!(server.get("/v1/authorizations?status=authorized").await.ok(200), json!({"data": [], "has_more": false}));
+        server.get("/v1/authorizations/auth_01h455vb4pex5vsknk084sn02q").await.problem(404);
     }
 }

@@ -5,21 +5,21 @@ use serde_json::{Value, json};
 use super::{TestServer, on_both};
 
 /// An invoice of 30.00 that credit has paid all of.
-async fn paid(door: &TestServer) -> Value {
-    let clock = door.clock("2026-06-01T00:00:00Z").await;
-    door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock})).await;
-    door.made("/v1/customers/ada/credits", json!({"amount": 3500, "reason": "gift"})).await;
+async fn paid(server: &TestServer) -> Value {
+    let clock = server.clock("2026-06-01T00:00:00Z").await;
+    server.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock})).await;
+    server.made("/v1/customers/ada/credits", json!({"amount": 3500, "reason": "gift"})).await;
     let subscription = json!({"customer": {"id": "ada"}, "amount": 3000, "billing_frequency": "monthly", "duration": 1});
-    door.made("/v1/subscriptions", subscription).await;
-    door.bill(&clock, "2026-06-01T12:00:00Z").await;
-    door.get("/v1/invoices").await.ok(200)["data"][0].clone()
+    server.made("/v1/subscriptions", subscription).await;
+    server.bill(&clock, "2026-06-01T12:00:00Z").await;
+    server.get("/v1/invoices").await.ok(200)["data"][0].clone()
 }
 
 on_both! {
-    async fn a_refund_to_credit_is_shown_where_it_came_from_and_where_it_went(door: &TestServer) {
-        let invoice = paid(door).await;
+    async fn a_refund_to_credit_is_shown_where_it_came_from_and_where_it_went(server: &TestServer) {
+        let invoice = paid(server).await;
         let path = format!("/v1/invoices/{}", invoice["id"].as_str().expect("id"));
-        let refunded = door.post(&format!("{path}/refund"), json!({"amount": 1200, "reason": "late", "to": "credit"})).await.ok(200);
+        let refunded = server.post(&format!("{path}/refund"), json!({"amount": 1200, "reason": "late", "to": "credit"})).await.ok(200);
         for (field, value) in [("status", json!("paid")), ("credit_applied", json!(3000)), ("amount_refunded", json!(0)), ("amount_credited", json!(1200))] {
             assert_eq!(refunded[field], value, "{field}");
         }
@@ -27,13 +27,13 @@ on_both! {
         for (field, value) in [("to", json!("credit")), ("amount", json!(1200)), ("status", json!("succeeded")), ("payment_id", Value::Null), ("reason", json!("late"))] {
             assert_eq!(refund[field], value, "{field}");
         }
-        assert_eq!(door.get(&path).await.ok(200), refunded);
+        assert_eq!(server.get(&path).await.ok(200), refunded);
         // Nothing came through a gateway, so nothing can go back through one; that is the default.
         for body in [json!({"reason": "x"}), json!({"reason": "x", "to": "method"}), json!({"reason": "x", "to": null, "amount": 1})] {
-            door.conflicts(&format!("{path}/refund"), body).await;
+            server.conflicts(&format!("{path}/refund"), body).await;
         }
-        door.refuses("POST", &format!("{path}/refund"), &[(json!({"reason": "x", "to": "credit", "amount": 1801}), &["amount"])]).await;
-        let entries = door.get("/v1/customers/ada/credits").await.ok(200);
+        server.refuses("POST", &format!("{path}/refund"), &[(json!({"reason": "x", "to": "credit", "amount": 1801}), &["amount"])]).await;
+        let entries = server.get("/v1/customers/ada/credits").await.ok(200);
         let shown: Vec<(Value, Value, Value)> = entries["data"]
             .as_array()
             .expect("entries")
@@ -47,20 +47,20 @@ on_both! {
             (json!(-3000), json!(format!("Used for {number}")), id.clone()),
             (json!(3500), json!("gift"), Value::Null),
         ]);
-        let taken = door.made("/v1/customers/ada/credits", json!({"amount": -700, "reason": "a mistake"})).await;
+        let taken = server.made("/v1/customers/ada/credits", json!({"amount": -700, "reason": "a mistake"})).await;
         assert_eq!((&taken["amount"], &taken["balance"]), (&json!(-700), &json!(1000)));
     }
 
-    async fn credit_in_another_currency_takes_no_refund(door: &TestServer) {
-        let invoice = paid(door).await;
+    async fn credit_in_another_currency_takes_no_refund(server: &TestServer) {
+        let invoice = paid(server).await;
         let path = format!("/v1/invoices/{}/refund", invoice["id"].as_str().expect("id"));
         // The ledger keeps its currency, so only an invoice in another can differ.
-        let mut tx = door.app.db.begin().await.expect("tx");
+        let mut tx = server.app.db.begin().await.expect("tx");
         tx.query("update invoices set currency = 'EUR'").run().await.expect("changed");
         tx.commit().await.expect("commit");
-        let before = door.rows().await;
-        let said = door.post(&path, json!({"reason": "x", "to": "credit"})).await.problem(409);
+        let before = server.rows().await;
+        let said = server.post(&path, json!({"reason": "x", "to": "credit"})).await.problem(409);
         assert!(said["detail"].as_str().expect("detail").contains("is in USD and this invoice in EUR"), "{said}");
-        assert_eq!(door.rows().await, before);
+        assert_eq!(server.rows().await, before);
     }
 }

@@ -55,27 +55,27 @@ fn echoed(sent: &Value, answer: &Value, at: &str) {
 }
 
 /// The catalog, plan and customer that the chapter speaks of, known here by its ids, on a clock that shows its day.
-pub async fn stage(door: &TestServer) -> String {
-    let clock = door.clock("2017-11-20T16:00:00Z").await;
+pub async fn stage(server: &TestServer) -> String {
+    let clock = server.clock("2017-11-20T16:00:00Z").await;
     let amount =
         |reference: &str| json!({"reference": reference, "name": "test", "description": "", "amount": 100, "duration": 0});
     for reference in ["b75cvl51tlv38t0o7o30", "b89ffdqj8m0o735i19i0"] {
-        door.made("/v1/add-ons", amount(reference)).await;
+        server.made("/v1/add-ons", amount(reference)).await;
     }
-    door.made("/v1/discounts", amount("b89flfqj8m0o735i19ig")).await;
+    server.made("/v1/discounts", amount("b89flfqj8m0o735i19ig")).await;
     let plan = json!({
         "reference": "b89g35qj8m0o735i19jg", "name": "test plan", "amount": 100, "billing_frequency": "monthly", "add_ons": null,
     });
-    door.made("/v1/plans", plan).await;
-    door.made("/v1/customers", json!({"reference": "b81ko5qq9qq5v460r9i0", "name": "Ada", "clock_id": clock})).await;
+    server.made("/v1/plans", plan).await;
+    server.made("/v1/customers", json!({"reference": "b81ko5qq9qq5v460r9i0", "name": "Ada", "clock_id": clock})).await;
     clock
 }
 
 on_both! {
-    async fn every_body_of_the_chapter_is_accepted(door: &TestServer) {
+    async fn every_body_of_the_chapter_is_accepted(server: &TestServer) {
         let Some(samples) = samples() else { return };
         assert_eq!(samples.len(), 16, "requests with a body");
-        stage(door).await;
+        stage(server).await;
         let mut subscription = None;
         for Sample { noun, id, body } in samples {
             let collection = match noun.as_str() {
@@ -86,11 +86,11 @@ on_both! {
                 other => panic!("what is a {other}?"),
             };
             let answer = match id {
-                None => door.made(collection, body.clone()).await,
+                None => server.made(collection, body.clone()).await,
                 Some(id) => {
                     // A subscription has no reference: the first of the chapter is the one it goes on to update.
                     let key = if noun == "subscription" { subscription.clone().expect("created before") } else { id };
-                    door.patch(&format!("{collection}/{key}"), body.clone()).await.ok(200)
+                    server.patch(&format!("{collection}/{key}"), body.clone()).await.ok(200)
                 }
             };
             echoed(&body, &answer, &noun);

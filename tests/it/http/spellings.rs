@@ -23,38 +23,38 @@ fn dates(schedule: &Value) -> Vec<&str> {
 }
 
 on_both! {
-    async fn every_frequency_of_paysleys_is_read_at_every_door(door: &TestServer) {
-        let clock = door.clock("2026-01-30T10:00:00Z").await;
-        door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock, "timezone": "Africa/Johannesburg"})).await;
+    async fn every_frequency_of_paysleys_is_read_at_every_door(server: &TestServer) {
+        let clock = server.clock("2026-01-30T10:00:00Z").await;
+        server.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock, "timezone": "Africa/Johannesburg"})).await;
         for (theirs, ours, expected) in PAYSLEY {
             // An instant, as they write it: late in the evening there is the 31st in Johannesburg.
             let start = "2026-01-30T23:59:59.000Z";
-            let plan = door.made("/v1/plans", json!({"name": theirs, "amount": 150_012, "payment_frequency": theirs, "total_number_of_payments": 3})).await;
+            let plan = server.made("/v1/plans", json!({"name": theirs, "amount": 150_012, "payment_frequency": theirs, "total_number_of_payments": 3})).await;
             assert_eq!((&plan["billing_frequency"], &plan["duration"]), (&json!(ours), &json!(3)), "{theirs}");
-            let patched = door.patch(&format!("/v1/plans/{}", plan["id"].as_str().expect("id")), json!({"payment_frequency": theirs})).await.ok(200);
+            let patched = server.patch(&format!("/v1/plans/{}", plan["id"].as_str().expect("id")), json!({"payment_frequency": theirs})).await.ok(200);
             assert_eq!(patched["billing_frequency"], ours);
-            let made = door.made("/v1/subscriptions", json!({
+            let made = server.made("/v1/subscriptions", json!({
                 "customer": {"id": "ada"}, "amount": 150_012, "payment_frequency": theirs, "payment_start_date": start,
                 "initial_payment_amount": 500, "total_number_of_payments": 3,
             })).await;
             assert_eq!((&made["billing_frequency"], &made["duration"], &made["next_bill_date"]), (&json!(ours), &json!(3), &json!("2026-01-31")));
             let path = format!("/v1/subscriptions/{}/schedule", made["id"].as_str().expect("id"));
-            assert_eq!(dates(&door.get(&path).await.ok(200)), expected, "{theirs}");
+            assert_eq!(dates(&server.get(&path).await.ok(200)), expected, "{theirs}");
             let preview = json!({"payment_frequency": theirs, "payment_start_date": start, "total_number_of_payments": 3, "timezone": "Africa/Johannesburg"});
-            assert_eq!(dates(&door.post("/v1/schedules/preview", preview).await.ok(200)), expected, "{theirs}");
+            assert_eq!(dates(&server.post("/v1/schedules/preview", preview).await.ok(200)), expected, "{theirs}");
         }
     }
 
-    async fn what_paysley_leaves_empty_is_left_out(door: &TestServer) {
-        let clock = door.clock("2026-01-30T10:00:00Z").await;
-        door.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock})).await;
+    async fn what_paysley_leaves_empty_is_left_out(server: &TestServer) {
+        let clock = server.clock("2026-01-30T10:00:00Z").await;
+        server.made("/v1/customers", json!({"name": "Ada", "reference": "ada", "clock_id": clock})).await;
         let empty = json!({"payment_frequency": "ONE-TIME", "payment_start_date": "", "total_number_of_payments": "", "amount": 5});
         let mut body = empty.clone();
         body["customer"] = json!({"id": "ada"});
-        let made = door.made("/v1/subscriptions", body).await;
+        let made = server.made("/v1/subscriptions", body).await;
         assert_eq!((&made["next_bill_date"], &made["duration"]), (&json!("2026-01-30"), &json!(0)));
-        assert_eq!(dates(&door.post("/v1/schedules/preview", empty).await.ok(200)), ["2026-06-01"]);
-        door.refuses("POST", "/v1/subscriptions", &[
+        assert_eq!(dates(&server.post("/v1/schedules/preview", empty).await.ok(200)), ["2026-06-01"]);
+        server.refuses("POST", "/v1/subscriptions", &[
             (json!({"customer": {"id": "ada"}, "amount": 5, "payment_frequency": ""}), &["billing_frequency"]),
             // Our own names mean what they say.
             (json!({"customer": {"id": "ada"}, "amount": 5, "billing_frequency": ""}), &["billing_frequency"]),
@@ -66,7 +66,7 @@ on_both! {
     }
 
     /// `next_bill_date` is "the next (or first) date to be billed"; the charges after it follow the days.
-    async fn each_documented_pair_of_frequency_and_days_means_what_it_says(door: &TestServer) {
+    async fn each_documented_pair_of_frequency_and_days_means_what_it_says(server: &TestServer) {
         for (frequency, interval, days, charges) in [
             // The chapter's own samples, from its own dates.
             ("twice_monthly", 1, "1,15", ["2017-11-22", "2017-12-01", "2017-12-15", "2018-01-01"]),
@@ -91,7 +91,7 @@ on_both! {
         ] {
             let body = json!({"next_bill_date": charges[0], "billing_frequency": frequency, "billing_cycle_interval": interval,
                 "billing_days": days, "count": 4, "amount": 100});
-            assert_eq!(dates(&door.post("/v1/schedules/preview", body).await.ok(200)), charges, "{frequency} {interval} {days}");
+            assert_eq!(dates(&server.post("/v1/schedules/preview", body).await.ok(200)), charges, "{frequency} {interval} {days}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Paysley's unsigned callback at our own door: it only ever makes us look.
+//! Paysley's unsigned callback at our own server: it only ever makes us look.
 
 use rebilld::{billing::App, domain::payment_request::RequestStatus, http};
 use tokio::net::TcpListener;
@@ -42,8 +42,8 @@ fn form(response: &serde_json::Value) -> Vec<u8> {
 
 on_both! {
     async fn a_callback_makes_us_look_at_once_and_twice_is_once(world: World) {
-        let door = Reachable::open(world.with(|config| config.collection.payment_request_poll = vec![Duration::from_hours(1)])).await;
-        let world = &door.world;
+        let server = Reachable::open(world.with(|config| config.collection.payment_request_poll = vec![Duration::from_hours(1)])).await;
+        let world = &server.world;
         asked_once(world, &["EMAIL"]).await;
         asked_once(world, &["EMAIL"]).await;
         world.advance("2026-01-10T07:00:00Z").await;
@@ -54,19 +54,19 @@ on_both! {
             world.looks_into(&request).await;
             assert_eq!(world.prove().await, number + 1);
         }
-        door.close().await;
+        server.close().await;
     }
 
     async fn a_forged_callback_pays_nothing_whatever_it_says(world: World) {
-        let door = Reachable::open(world).await;
-        let world = &door.world;
+        let server = Reachable::open(world).await;
+        let world = &server.world;
         asked_once(world, &["EMAIL"]).await;
         world.advance("2026-01-10T07:00:00Z").await;
         let request = world.last_request().await;
         let forged = json!({ "status": "ACK", "result": "ACK", "result_code": 100, "payment_id": "forged", "transaction_id": request.request_id,
             "reference_number": request.reference, "payment_type": "CC.DB", "currency": "USD", "amount": 10 });
         for _ in 0..3 {
-            assert_eq!(door.post("/hooks/paysley/paysley", form(&forged)).await, 200);
+            assert_eq!(server.post("/hooks/paysley/paysley", form(&forged)).await, 200);
             world.settle_requests().await;
         }
         assert_eq!((world.last_request().await.status, world.payments().await.len()), (RequestStatus::Sent, 0));
@@ -82,16 +82,16 @@ on_both! {
             ("/hooks/paysley/paysley", vec![b'x'; 20_000], 413),
             ("/hooks/other/paysley", form(&forged), 404),
         ] {
-            assert_eq!(door.post(path, body).await, status, "{path}");
+            assert_eq!(server.post(path, body).await, status, "{path}");
         }
         assert_eq!(world.prove().await, 0);
-        door.close().await;
+        server.close().await;
     }
 
     async fn a_callback_that_comes_before_our_answer_was_stored_is_the_answer(world: World) {
         let world = world.with(|config| config.collection.lookup_backoff = vec![Duration::from_hours(1)]);
-        let door = Reachable::open(world).await;
-        let world = &door.world;
+        let server = Reachable::open(world).await;
+        let world = &server.world;
         asked_once(world, &["EMAIL"]).await;
         let timeline = rebilld::domain::clock::Timeline::Test(world.clock);
         let now = at("2026-01-10T06:00:00Z");
@@ -105,12 +105,12 @@ on_both! {
         world.looks_into(&request).await;
         assert_eq!((world.last_request().await.status, world.prove().await), (RequestStatus::Paid, 1));
         assert_eq!(world.sandbox.sandbox().asked().len(), 1, "nobody was asked twice");
-        door.close().await;
+        server.close().await;
     }
 
     async fn a_flood_of_forged_callbacks_makes_us_look_once(world: World) {
-        let door = Reachable::open(world.with(|config| config.collection.payment_request_poll = vec![Duration::from_hours(1)])).await;
-        let world = &door.world;
+        let server = Reachable::open(world.with(|config| config.collection.payment_request_poll = vec![Duration::from_hours(1)])).await;
+        let world = &server.world;
         asked_once(world, &["EMAIL"]).await;
         world.advance("2026-01-10T07:00:00Z").await;
         let request = world.last_request().await;
@@ -118,12 +118,12 @@ on_both! {
         let mut looks = 0;
         let begun = std::time::Instant::now();
         for _ in 0..20 {
-            assert_eq!(door.post("/hooks/paysley/paysley", forged.clone()).await, 200);
+            assert_eq!(server.post("/hooks/paysley/paysley", forged.clone()).await, 200);
             looks += rebilld::billing::payment_requests::work(&world.app, None).await.expect("worked");
         }
         assert!(looks as u64 <= 1 + begun.elapsed().as_secs(), "{looks} looks in {:?}", begun.elapsed());
         world.looks_into(&request).await;
         assert_eq!((world.last_request().await.status, world.prove().await), (RequestStatus::Sent, 0));
-        door.close().await;
+        server.close().await;
     }
 }

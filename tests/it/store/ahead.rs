@@ -18,10 +18,10 @@ use serde_json::json;
 use super::{TestDatabase, on_both, samples};
 
 /// A customer and a subscription that is due at an instant.
-async fn due(ground: &TestDatabase, minute: Option<i64>, status: SubscriptionStatus) -> Subscription {
+async fn due(database: &TestDatabase, minute: Option<i64>, status: SubscriptionStatus) -> Subscription {
     let customer = samples::customer();
     let subscription = Subscription { due_at: minute.map(samples::minute), status, ..samples::subscription(customer.id) };
-    ground
+    database
         .write(async |tx: &mut Tx| {
             store::customers::insert_many(tx, std::slice::from_ref(&customer)).await?;
             store::payment_methods::insert_many(tx, &[samples::method(customer.id)]).await?;
@@ -32,7 +32,7 @@ async fn due(ground: &TestDatabase, minute: Option<i64>, status: SubscriptionSta
 }
 
 on_both! {
-    async fn calendars_are_named_by_whatever_is_still_dated_by_them(ground: &TestDatabase) {
+    async fn calendars_are_named_by_whatever_is_still_dated_by_them(database: &TestDatabase) {
         let customer = samples::customer();
         let named = |name: &str, status| Subscription {
             business_day: BusinessDay::Following,
@@ -47,39 +47,39 @@ on_both! {
             samples::subscription(customer.id),
         ];
         let plan = Plan { business_day: BusinessDay::Following, holiday_calendar: Some("c".into()), ..samples::plan() };
-        ground
+        database
             .write(async |tx: &mut Tx| {
                 store::customers::insert_many(tx, std::slice::from_ref(&customer)).await?;
                 store::plans::insert(tx, &plan).await?;
                 store::subscriptions::insert(tx, &rows).await
             })
             .await;
-        assert_eq!(store::calendars::in_use(&ground.db).await.expect("names"), ["b", "c"]);
+        assert_eq!(store::calendars::in_use(&database.db).await.expect("names"), ["b", "c"]);
     }
 
-    async fn planned_subscriptions_come_once_each_by_id(ground: &TestDatabase) {
+    async fn planned_subscriptions_come_once_each_by_id(database: &TestDatabase) {
         let mut planned = Vec::new();
         for minute in [5, 3, 9, 1] {
-            planned.push(due(ground, Some(minute), SubscriptionStatus::Active).await.id);
+            planned.push(due(database, Some(minute), SubscriptionStatus::Active).await.id);
         }
         planned.remove(2);
-        due(ground, None, SubscriptionStatus::Paused).await;
+        due(database, None, SubscriptionStatus::Paused).await;
         planned.sort();
         let (mut found, mut after) = (Vec::new(), String::new());
         loop {
             let page =
-                store::subscriptions::planned(&ground.db, Some(Timeline::Wall), samples::minute(9), &after, 2).await.expect("page");
+                store::subscriptions::planned(&database.db, Some(Timeline::Wall), samples::minute(9), &after, 2).await.expect("page");
             let Some(last) = page.last() else { break };
             after = last.id.to_string();
             found.extend(page.iter().map(|subscription| subscription.id));
         }
         assert_eq!(found, planned);
         let elsewhere = Timeline::Test(samples::clock().id);
-        let page = store::subscriptions::planned(&ground.db, Some(elsewhere), samples::minute(9), "", 9).await.expect("page");
+        let page = store::subscriptions::planned(&database.db, Some(elsewhere), samples::minute(9), "", 9).await.expect("page");
         assert!(page.is_empty());
     }
 
-    async fn planned_installments_are_those_of_open_plans(ground: &TestDatabase) {
+    async fn planned_installments_are_those_of_open_plans(database: &TestDatabase) {
         let customer = samples::customer();
         let schedule = |due, status| {
             let plan = InstallmentPlan { due_at: due, status, ..samples::installment_plan(customer.id) };
@@ -91,7 +91,7 @@ on_both! {
         let mut open = schedule(Some(samples::minute(1)), InstallmentPlanStatus::Open);
         open.installments[0].status = InstallmentStatus::Cancelled;
         let defaulted = schedule(None, InstallmentPlanStatus::Defaulted);
-        ground
+        database
             .write(async |tx: &mut Tx| {
                 store::customers::insert(tx, &customer).await?;
                 store::installments::insert(tx, &open).await?;
@@ -99,7 +99,7 @@ on_both! {
             })
             .await;
         let page = async |after: &str, limit| {
-            let planned = store::installments::planned(&ground.db, Some(Timeline::Wall), samples::minute(3), after, limit);
+            let planned = store::installments::planned(&database.db, Some(Timeline::Wall), samples::minute(3), after, limit);
             planned.await.expect("page").into_iter().map(|part| part.id).collect::<Vec<_>>()
         };
         let expected = [open.installments[1].id.clone(), open.installments[2].id.clone()];
@@ -107,24 +107,24 @@ on_both! {
         assert_eq!((page("", 1).await, page(&expected[0], 9).await), (expected[..1].to_vec(), expected[1..].to_vec()));
     }
 
-    async fn every_clock_is_known(ground: &TestDatabase) {
+    async fn every_clock_is_known(database: &TestDatabase) {
         let clocks = [samples::clock(), samples::clock()];
         for clock in &clocks {
-            ground.write(async |tx: &mut Tx| store::clocks::insert(tx, clock.clone()).await).await;
+            database.write(async |tx: &mut Tx| store::clocks::insert(tx, clock.clone()).await).await;
         }
         let mut ids = clocks.map(|clock| clock.id);
         ids.sort();
-        let found = store::clocks::all(&ground.db).await.expect("clocks");
+        let found = store::clocks::all(&database.db).await.expect("clocks");
         assert_eq!(found.iter().map(|clock| clock.id).collect::<Vec<_>>(), ids);
     }
 
-    async fn imports_know_what_was_imported_before(ground: &TestDatabase) {
+    async fn imports_know_what_was_imported_before(database: &TestDatabase) {
         let one = Customer { reference: Some("one".into()), ..samples::customer() };
         let two = Customer { reference: Some("two".into()), ..samples::customer() };
         let metadata = json!({"reference": "s-1"}).as_object().cloned().expect("an object");
         let known = Subscription { metadata, ..samples::subscription(one.id) };
         let plain = samples::subscription(two.id);
-        ground
+        database
             .write(async |tx: &mut Tx| {
                 store::customers::insert_many(tx, &[one.clone(), two.clone()]).await?;
                 store::subscriptions::lock_imports(tx).await?;
@@ -132,27 +132,27 @@ on_both! {
             })
             .await;
         let two_id = two.id.to_string();
-        let mut found = store::customers::find_many(&ground.db, &["one", &two_id, "three"]).await.expect("found");
+        let mut found = store::customers::find_many(&database.db, &["one", &two_id, "three"]).await.expect("found");
         found.sort_by_key(|customer| customer.id);
         let mut both = [one.id, two.id];
         both.sort();
         assert_eq!(found.iter().map(|customer| customer.id).collect::<Vec<_>>(), both);
         let mut expected = [(known.id, Some("s-1".to_owned())), (plain.id, None)];
         expected.sort();
-        let rows = ground.write(async |tx: &mut Tx| store::subscriptions::references(tx, "", 10).await).await;
+        let rows = database.write(async |tx: &mut Tx| store::subscriptions::references(tx, "", 10).await).await;
         assert_eq!(rows, expected);
-        let rest = ground.write(async |tx: &mut Tx| store::subscriptions::references(tx, &expected[0].0.to_string(), 10).await).await;
+        let rest = database.write(async |tx: &mut Tx| store::subscriptions::references(tx, &expected[0].0.to_string(), 10).await).await;
         assert_eq!(rest, expected[1..]);
         // The second import raises what the first has made.
-        ground.write(async |tx: &mut Tx| store::subscriptions::lock_imports(tx).await).await;
-        let row: (i64,) = ground.db.query("select value from counters where name = 'import'").one().await.expect("counter");
+        database.write(async |tx: &mut Tx| store::subscriptions::lock_imports(tx).await).await;
+        let row: (i64,) = database.db.query("select value from counters where name = 'import'").one().await.expect("counter");
         assert_eq!(row.0, 2);
     }
 
-    async fn a_copy_has_the_living_and_no_history(ground: &TestDatabase) {
-        let active = due(ground, Some(5), SubscriptionStatus::Active).await;
-        let owing = due(ground, None, SubscriptionStatus::Cancelled).await;
-        due(ground, None, SubscriptionStatus::Cancelled).await;
+    async fn a_copy_has_the_living_and_no_history(database: &TestDatabase) {
+        let active = due(database, Some(5), SubscriptionStatus::Active).await;
+        let owing = due(database, None, SubscriptionStatus::Cancelled).await;
+        due(database, None, SubscriptionStatus::Cancelled).await;
         let paid = Invoice { subscription_id: Some(active.id), cycle: Some(0), ..samples::invoice(active.customer_id) };
         let paid = Invoice { status: InvoiceStatus::Paid, amount_paid: paid.total, next_attempt_at: None, ..paid };
         let open = Invoice { subscription_id: Some(owing.id), cycle: Some(0), ..samples::invoice(owing.customer_id) };
@@ -165,7 +165,7 @@ on_both! {
             payment(&open, PaymentStatus::Authorized, "fluid"),
             payment(&other, PaymentStatus::Pending, "gone"),
         ];
-        ground
+        database
             .write(async |tx: &mut Tx| {
                 store::invoices::insert(tx, &[paid.clone(), open.clone(), other.clone()]).await?;
                 store::events::append(tx, &[samples::event("a.b", "c")]).await?;
@@ -176,7 +176,7 @@ on_both! {
             .await;
         let folder = tempfile::tempdir().expect("folder");
         let copy = Db::scratch(&folder.path().join("copy.db")).await.expect("a database");
-        let rows = store::simulation_copy::living(&ground.db, &copy, samples::noon(), &["fluid"]).await.expect("copied");
+        let rows = store::simulation_copy::living(&database.db, &copy, samples::noon(), &["fluid"]).await.expect("copied");
         // One counter, three customers with a method each, two subscriptions, two invoices with a payment each, one roll-out.
         assert_eq!(rows, 1 + 6 + 2 + 4 + 1);
         let left: Vec<Payment> = copy.query("select * from payments order by status").all().await.expect("payments");
@@ -184,13 +184,13 @@ on_both! {
         assert!(left.iter().all(|payment| payment.transaction_id.is_none() && payment.lease_owner.is_none()));
         assert_eq!(left[1].next_lookup_at, Some(samples::noon()));
         let there = store::subscriptions::get(&copy, active.id).await.expect("read").expect("copied");
-        assert_eq!(there, store::subscriptions::get(&ground.db, active.id).await.expect("read").expect("there"));
+        assert_eq!(there, store::subscriptions::get(&database.db, active.id).await.expect("read").expect("there"));
         assert_eq!(store::simulation_copy::gateways(&copy).await.expect("names"), [samples::method(active.customer_id).gateway]);
         copy.close().await;
     }
 
-    async fn money_taken_before_an_instant_is_left_out(ground: &TestDatabase) {
-        let subscription = due(ground, Some(5), SubscriptionStatus::Active).await;
+    async fn money_taken_before_an_instant_is_left_out(database: &TestDatabase) {
+        let subscription = due(database, Some(5), SubscriptionStatus::Active).await;
         let mut ends = Vec::new();
         for minute in [1, 2, 3] {
             let cycle = Some(minute);
@@ -201,7 +201,7 @@ on_both! {
                 resolved_at: Some(samples::minute(minute)),
                 ..samples::payment(&invoice)
             };
-            ground
+            database
                 .write(async |tx: &mut Tx| {
                     store::invoices::insert(tx, &[invoice]).await?;
                     store::payments::insert(tx, std::slice::from_ref(&payment)).await
@@ -209,22 +209,22 @@ on_both! {
                 .await;
             ends.push(payment.reference);
         }
-        let taken = store::reports::taken_since(&ground.db, Timeline::Wall, samples::minute(2)).await.expect("taken");
+        let taken = store::reports::taken_since(&database.db, Timeline::Wall, samples::minute(2)).await.expect("taken");
         assert_eq!(taken.iter().map(|taken| &taken.reference).collect::<Vec<_>>(), ends[1..].iter().collect::<Vec<_>>());
     }
 
-    async fn every_row_of_a_table_is_read_as_it_stood_at_one_moment(ground: &TestDatabase) {
-        let first = due(ground, Some(1), SubscriptionStatus::Active).await;
+    async fn every_row_of_a_table_is_read_as_it_stood_at_one_moment(database: &TestDatabase) {
+        let first = due(database, Some(1), SubscriptionStatus::Active).await;
         let chosen = tables::TABLES.iter().filter(|table| ["customers", "subscriptions"].contains(&table.name));
         let mut rows = Vec::new();
         let keep = |table: &'static tables::Table, row: tables::Fields| {
             rows.push((table.name, row[0].clone()));
             Ok::<_, store::Error>(())
         };
-        store::tables::read(&ground.db, chosen, keep).await.expect("read");
+        store::tables::read(&database.db, chosen, keep).await.expect("read");
         assert_eq!(rows, [("customers", json!(first.customer_id)), ("subscriptions", json!(first.id))]);
         let fails = |_: &'static tables::Table, _: tables::Fields| Err(store::Error::Conflict);
-        let ended = store::tables::read(&ground.db, tables::TABLES, fails).await;
+        let ended = store::tables::read(&database.db, tables::TABLES, fails).await;
         assert!(matches!(ended, Err(store::Error::Conflict)), "{ended:?}");
     }
 }

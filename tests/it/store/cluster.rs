@@ -12,7 +12,7 @@ use super::{TestDatabase, on_both, samples};
 use crate::world::On;
 
 /// Payments that can be looked up, and whose leases have ended.
-async fn fill(ground: &TestDatabase, status: PaymentStatus) {
+async fn fill(database: &TestDatabase, status: PaymentStatus) {
     let ada = samples::customer();
     let invoices: Vec<Invoice> = (0..700).map(|_| samples::invoice(ada.id)).collect();
     let unknown = status == PaymentStatus::Unknown;
@@ -24,7 +24,7 @@ async fn fill(ground: &TestDatabase, status: PaymentStatus) {
         ..samples::payment(invoice)
     };
     let payments: Vec<Payment> = invoices.iter().map(row).collect();
-    ground
+    database
         .write(async |tx: &mut Tx| {
             store::customers::insert(tx, &ada).await?;
             store::invoices::insert(tx, &invoices).await?;
@@ -36,11 +36,11 @@ async fn fill(ground: &TestDatabase, status: PaymentStatus) {
 /// Under a planner that is left with nothing but the plan that asks a subquery again for each row.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_plan_makes_a_claim_exceed_its_limit() {
-    let Some(ground) = TestDatabase::migrated(On::Postgres).await else { return };
-    fill(&ground, PaymentStatus::Unknown).await;
+    let Some(database) = TestDatabase::migrated(On::Postgres).await else { return };
+    fill(&database, PaymentStatus::Unknown).await;
     let off = ["hashjoin", "mergejoin", "hashagg", "sort", "incremental_sort", "material", "memoize"];
     let options: Vec<String> = off.iter().map(|name| format!("options[enable_{name}]=off")).collect();
-    let hostile = Db::open(&format!("{}?{}", ground.url, options.join("&")), 2, false).await.expect("database");
+    let hostile = Db::open(&format!("{}?{}", database.url, options.join("&")), 2, false).await.expect("database");
     let mut tx = hostile.begin().await.expect("begun");
     let naive = tx.query(
         "update payments set lease_token = lease_token + 1 where id in (
@@ -56,8 +56,8 @@ async fn no_plan_makes_a_claim_exceed_its_limit() {
         .expect("claimed");
     assert_eq!(claimed.len(), 10);
     drop(tx);
-    ground.run("delete from payments").await.expect("emptied");
-    fill(&ground, PaymentStatus::Pending).await;
+    database.run("delete from payments").await.expect("emptied");
+    fill(&database, PaymentStatus::Pending).await;
     let mut tx = hostile.begin().await.expect("begun");
     assert_eq!(store::leases::expire::<Payment>(&mut tx, samples::noon(), None).await.expect("freed"), 500);
 }
@@ -68,55 +68,55 @@ fn claim(owner: &str, occurs: i64, now: i64, again: bool) -> Claim<'_> {
 }
 
 on_both! {
-    async fn an_occurrence_is_taken_by_one_and_kept_by_that_one(ground: &TestDatabase) {
+    async fn an_occurrence_is_taken_by_one_and_kept_by_that_one(database: &TestDatabase) {
         let take = async |owner: &str, occurs: i64, now: i64, again: bool| {
-            ground.write(async |tx: &mut Tx| store::occurrences::claim(tx, claim(owner, occurs, now, again)).await).await
+            database.write(async |tx: &mut Tx| store::occurrences::claim(tx, claim(owner, occurs, now, again)).await).await
         };
-        assert_eq!(store::occurrences::of_job(&ground.db, "tidy").await.expect("read"), None);
+        assert_eq!(store::occurrences::of_job(&database.db, "tidy").await.expect("read"), None);
         assert!(take("a", 0, 0, false).await);
         assert!(!take("b", 0, 1, false).await && !take("b", 60, 1, true).await, "while it is under way");
-        assert!(!ground.write(async |tx: &mut Tx| store::occurrences::keep(tx, "tidy", "b", samples::minute(9)).await).await);
-        assert!(ground.write(async |tx: &mut Tx| store::occurrences::keep(tx, "tidy", "a", samples::minute(9)).await).await);
+        assert!(!database.write(async |tx: &mut Tx| store::occurrences::keep(tx, "tidy", "b", samples::minute(9)).await).await);
+        assert!(database.write(async |tx: &mut Tx| store::occurrences::keep(tx, "tidy", "a", samples::minute(9)).await).await);
         assert!(!take("b", 0, 8, false).await);
         assert!(take("b", 0, 9, false).await, "its taker has gone silent");
-        assert!(!ground.write(async |tx: &mut Tx| store::occurrences::finish(tx, "tidy", "a", samples::minute(10)).await).await);
-        assert!(ground.write(async |tx: &mut Tx| store::occurrences::finish(tx, "tidy", "b", samples::minute(10)).await).await);
+        assert!(!database.write(async |tx: &mut Tx| store::occurrences::finish(tx, "tidy", "a", samples::minute(10)).await).await);
+        assert!(database.write(async |tx: &mut Tx| store::occurrences::finish(tx, "tidy", "b", samples::minute(10)).await).await);
         assert!(!take("a", 0, 11, false).await && !take("a", -60, 11, false).await, "done");
         assert!(take("a", -60, 11, true).await, "by request");
-        let row = store::occurrences::of_job(&ground.db, "tidy").await.expect("read").expect("a row");
+        let row = store::occurrences::of_job(&database.db, "tidy").await.expect("read").expect("a row");
         assert_eq!((row.occurs_at, row.lease_owner.as_deref()), (samples::minute(0), Some("a")), "never back");
         // Its next life.
-        assert_eq!(ground.write(async |tx: &mut Tx| store::occurrences::release(tx, samples::minute(12), "a").await).await, 1);
+        assert_eq!(database.write(async |tx: &mut Tx| store::occurrences::release(tx, samples::minute(12), "a").await).await, 1);
         assert!(take("c", 60, 12, false).await);
     }
 
-    async fn an_instance_is_known_by_its_latest_life(ground: &TestDatabase) {
+    async fn an_instance_is_known_by_its_latest_life(database: &TestDatabase) {
         let life = |token: &str, now: i64| Instance {
             name: "a".into(), token: token.into(), version: "1".into(), started_at: samples::minute(now), seen_at: samples::minute(now), stopped_at: None,
         };
-        let beat = async |token: &str, now: i64| ground.write(async |tx: &mut Tx| store::instances::beat(tx, "a", token, samples::minute(now)).await).await;
-        ground.write(async |tx: &mut Tx| store::instances::arrive(tx, life("x", 0)).await).await;
+        let beat = async |token: &str, now: i64| database.write(async |tx: &mut Tx| store::instances::beat(tx, "a", token, samples::minute(now)).await).await;
+        database.write(async |tx: &mut Tx| store::instances::arrive(tx, life("x", 0)).await).await;
         assert!(beat("x", 1).await);
-        ground.write(async |tx: &mut Tx| store::instances::leave(tx, "a", "x", samples::minute(2)).await).await;
-        ground.write(async |tx: &mut Tx| store::instances::arrive(tx, life("y", 3)).await).await;
+        database.write(async |tx: &mut Tx| store::instances::leave(tx, "a", "x", samples::minute(2)).await).await;
+        database.write(async |tx: &mut Tx| store::instances::arrive(tx, life("y", 3)).await).await;
         assert!(!beat("x", 4).await, "another goes by its name now");
-        ground.write(async |tx: &mut Tx| store::instances::leave(tx, "a", "x", samples::minute(4)).await).await;
-        assert_eq!(store::instances::get(&ground.db, "a").await.expect("read"), Some(life("y", 3)));
+        database.write(async |tx: &mut Tx| store::instances::leave(tx, "a", "x", samples::minute(4)).await).await;
+        assert_eq!(store::instances::get(&database.db, "a").await.expect("read"), Some(life("y", 3)));
         let clock = rebilld::domain::clock::TestClock { lease_owner: Some("a".into()), lease_expires_at: Some(samples::noon()), ..samples::clock() };
-        ground.write(async |tx: &mut Tx| store::clocks::insert(tx, clock).await).await;
-        let all = store::instances::all(&ground.db).await.expect("read");
+        database.write(async |tx: &mut Tx| store::clocks::insert(tx, clock).await).await;
+        let all = store::instances::all(&database.db).await.expect("read");
         assert_eq!((all.len(), all[0].payments_claimed, all[0].clocks_claimed), (1, 0, 1));
-        assert_eq!(ground.write(async |tx: &mut Tx| store::instances::remove_older(tx, samples::minute(3)).await).await, 0);
-        assert_eq!(ground.write(async |tx: &mut Tx| store::instances::remove_older(tx, samples::minute(4)).await).await, 1);
+        assert_eq!(database.write(async |tx: &mut Tx| store::instances::remove_older(tx, samples::minute(3)).await).await, 0);
+        assert_eq!(database.write(async |tx: &mut Tx| store::instances::remove_older(tx, samples::minute(4)).await).await, 1);
     }
 
-    async fn a_name_is_held_by_one_connection(ground: &TestDatabase) {
-        let db: &Db = &ground.db;
+    async fn a_name_is_held_by_one_connection(database: &TestDatabase) {
+        let db: &Db = &database.db;
         let mut first = db.try_lock_name("a").await.expect("asked").expect("free");
         assert!(first.is_kept().await);
-        assert!(ground.db.try_lock_name("b").await.expect("asked").is_some(), "another name");
-        assert_eq!(ground.db.try_lock_name("a").await.expect("asked").is_none(), ground.db.is_postgres(), "SQLite is for one daemon");
+        assert!(database.db.try_lock_name("b").await.expect("asked").is_some(), "another name");
+        assert_eq!(database.db.try_lock_name("a").await.expect("asked").is_none(), database.db.is_postgres(), "SQLite is for one daemon");
         first.unlock().await;
-        assert!(ground.db.clone().with_statement_timeout(std::time::Duration::from_secs(9)).try_lock_name("a").await.expect("asked").is_some());
+        assert!(database.db.clone().with_statement_timeout(std::time::Duration::from_secs(9)).try_lock_name("a").await.expect("asked").is_some());
     }
 }

@@ -112,7 +112,7 @@ const REFUSED: &[(&str, &str, &[&str])] = &[
 ];
 
 /// One row in every table; the subscription and the invoice have something due.
-async fn one_of_each(ground: &TestDatabase) -> (Payment, Refund) {
+async fn one_of_each(database: &TestDatabase) -> (Payment, Refund) {
     let ada = samples::customer();
     let subscription =
         rebilld::domain::subscription::Subscription { due_at: Some(samples::noon()), ..samples::subscription(ada.id) };
@@ -122,7 +122,7 @@ async fn one_of_each(ground: &TestDatabase) -> (Payment, Refund) {
     let parts = [samples::installment(plan.id, 1)];
     let payment = samples::payment(&invoice);
     let refund = samples::refund(payment.id, invoice.id);
-    ground
+    database
         .write(async |tx: &mut Tx| {
             store::clocks::insert(tx, samples::clock()).await?;
             store::api_keys::insert(tx, samples::api_key()).await?;
@@ -158,19 +158,19 @@ fn conflict(error: Error) {
 }
 
 on_both! {
-    async fn checks_refuse_what_the_types_forbid(ground: &TestDatabase) {
-        one_of_each(ground).await;
+    async fn checks_refuse_what_the_types_forbid(database: &TestDatabase) {
+        one_of_each(database).await;
         for (table, column, values) in REFUSED {
             for value in *values {
-                let refused = ground.run(format!("update {table} set {column} = {value}")).await;
+                let refused = database.run(format!("update {table} set {column} = {value}")).await;
                 let Err(Error::Database(said)) = refused else { panic!("{table}.{column} = {value}: {refused:?}") };
                 assert!(said.to_lowercase().contains("check"), "{table}.{column} = {value}: {said}");
             }
         }
     }
 
-    async fn types_hold_on_sqlite_too(ground: &TestDatabase) {
-        one_of_each(ground).await;
+    async fn types_hold_on_sqlite_too(database: &TestDatabase) {
+        one_of_each(database).await;
         for (table, column, value) in [
             ("plans", "amount", "'ten'"),
             ("plans", "amount", "1.5"),
@@ -184,16 +184,16 @@ on_both! {
             ("events", "data", "''"),
         ] {
             // PostgreSQL rounds a number on its way into a whole one; the program never sends any.
-            let rounds = ground.db.is_postgres() && value == "1.5";
-            let refused = ground.run(format!("update {table} set {column} = {value}")).await;
+            let rounds = database.db.is_postgres() && value == "1.5";
+            let refused = database.run(format!("update {table} set {column} = {value}")).await;
             assert!(refused.is_err() || rounds, "{table}.{column} = {value}");
         }
         for (table, column) in [("customers", "name"), ("invoices", "due_at"), ("payments", "sent_at"), ("events", "data"), ("plans", "currency")] {
-            assert!(ground.run(format!("update {table} set {column} = null")).await.is_err(), "{table}.{column} may be null");
+            assert!(database.run(format!("update {table} set {column} = null")).await.is_err(), "{table}.{column} may be null");
         }
     }
 
-    async fn an_invoice_per_cycle_and_number(ground: &TestDatabase) {
+    async fn an_invoice_per_cycle_and_number(database: &TestDatabase) {
         let ada = samples::customer();
         let subscription = samples::subscription(ada.id);
         let of_cycle = |cycle| {
@@ -201,74 +201,74 @@ on_both! {
             (invoice.subscription_id, invoice.cycle) = (Some(subscription.id), cycle);
             invoice
         };
-        ground.write(async |tx: &mut Tx| {
+        database.write(async |tx: &mut Tx| {
             store::customers::insert(tx, &ada).await?;
             store::subscriptions::insert(tx, std::slice::from_ref(&subscription)).await?;
             store::invoices::insert(tx, &[of_cycle(Some(0)), of_cycle(Some(1)), of_cycle(None), of_cycle(None)]).await
         }).await;
-        conflict(ground.refused(async |tx: &mut Tx| store::invoices::insert(tx, &[of_cycle(Some(2)), of_cycle(Some(1))]).await).await);
+        conflict(database.refused(async |tx: &mut Tx| store::invoices::insert(tx, &[of_cycle(Some(2)), of_cycle(Some(1))]).await).await);
         let mut same_number = samples::invoice(ada.id);
         same_number.number = "INV-1".into();
         let other = rebilld::domain::invoice::Invoice { id: samples::id(), ..same_number.clone() };
-        ground.write(async |tx: &mut Tx| store::invoices::insert(tx, std::slice::from_ref(&same_number)).await).await;
-        conflict(ground.refused(async |tx: &mut Tx| store::invoices::insert(tx, std::slice::from_ref(&other)).await).await);
-        assert_eq!(ground.count("invoices").await, 5);
+        database.write(async |tx: &mut Tx| store::invoices::insert(tx, std::slice::from_ref(&same_number)).await).await;
+        conflict(database.refused(async |tx: &mut Tx| store::invoices::insert(tx, std::slice::from_ref(&other)).await).await);
+        assert_eq!(database.count("invoices").await, 5);
     }
 
-    async fn one_open_payment_per_invoice(ground: &TestDatabase) {
-        let (open, _) = one_of_each(ground).await;
+    async fn one_open_payment_per_invoice(database: &TestDatabase) {
+        let (open, _) = one_of_each(database).await;
         let another = |status| Payment { id: samples::id(), reference: samples::id::<AddOn>().to_string(), status, ..open.clone() };
         for first in PaymentStatus::ALL.iter().filter(|status| status.is_open()) {
-            ground.run(format!("update payments set status = '{first}' where id = '{}'", open.id)).await.expect("moved");
+            database.run(format!("update payments set status = '{first}' where id = '{}'", open.id)).await.expect("moved");
             for second in PaymentStatus::ALL.iter().filter(|status| status.is_open()) {
-                conflict(ground.refused(async |tx: &mut Tx| store::payments::insert(tx, &[another(*second)]).await).await);
+                conflict(database.refused(async |tx: &mut Tx| store::payments::insert(tx, &[another(*second)]).await).await);
             }
         }
         let closed: Vec<Payment> = PaymentStatus::ALL.iter().filter(|status| !status.is_open()).map(|status| another(*status)).collect();
-        ground.write(async |tx: &mut Tx| store::payments::insert(tx, &closed).await).await;
-        conflict(ground.refused(async |tx: &mut Tx| store::payments::save(tx, &[Payment { status: PaymentStatus::Unknown, ..closed[0].clone() }]).await).await);
+        database.write(async |tx: &mut Tx| store::payments::insert(tx, &closed).await).await;
+        conflict(database.refused(async |tx: &mut Tx| store::payments::save(tx, &[Payment { status: PaymentStatus::Unknown, ..closed[0].clone() }]).await).await);
         let twin = Payment { id: samples::id(), status: PaymentStatus::Declined, ..open.clone() };
-        conflict(ground.refused(async |tx: &mut Tx| store::payments::insert(tx, &[twin]).await).await);
+        conflict(database.refused(async |tx: &mut Tx| store::payments::insert(tx, &[twin]).await).await);
     }
 
-    async fn one_open_refund_per_payment(ground: &TestDatabase) {
-        let (_, open) = one_of_each(ground).await;
+    async fn one_open_refund_per_payment(database: &TestDatabase) {
+        let (_, open) = one_of_each(database).await;
         let another = |status| Refund { id: samples::id(), status, ..open.clone() };
         let is_open = |status: RefundStatus| matches!(status, RefundStatus::Pending | RefundStatus::Unknown | RefundStatus::Parked);
         for first in RefundStatus::ALL.iter().filter(|status| is_open(**status)) {
-            ground.run(format!("update refunds set status = '{first}' where id = '{}'", open.id)).await.expect("moved");
+            database.run(format!("update refunds set status = '{first}' where id = '{}'", open.id)).await.expect("moved");
             for second in RefundStatus::ALL.iter().filter(|status| is_open(**status)) {
-                conflict(ground.refused(async |tx: &mut Tx| store::refunds::insert(tx, another(*second)).await).await);
+                conflict(database.refused(async |tx: &mut Tx| store::refunds::insert(tx, another(*second)).await).await);
             }
         }
         for status in RefundStatus::ALL.iter().filter(|status| !is_open(**status)) {
-            ground.write(async |tx: &mut Tx| store::refunds::insert(tx, another(*status)).await).await;
+            database.write(async |tx: &mut Tx| store::refunds::insert(tx, another(*status)).await).await;
         }
     }
 
-    async fn one_open_request_of_collection_per_invoice(ground: &TestDatabase) {
+    async fn one_open_request_of_collection_per_invoice(database: &TestDatabase) {
         use rebilld::domain::payment_request::{PaymentRequest, RequestStatus, Role};
-        one_of_each(ground).await;
-        let invoice: rebilld::domain::invoice::Invoice = ground.db.query("select * from invoices").one().await.expect("the invoice");
+        one_of_each(database).await;
+        let invoice: rebilld::domain::invoice::Invoice = database.db.query("select * from invoices").one().await.expect("the invoice");
         let another = |role, status| PaymentRequest { role, status, ..samples::payment_request(&invoice) };
         let open = |status: &&RequestStatus| matches!(status, RequestStatus::Pending | RequestStatus::Unknown | RequestStatus::Sent);
         for status in RequestStatus::ALL {
             let row = another(Role::Last, *status);
             if open(&status) {
-                conflict(ground.refused(async |tx: &mut Tx| store::payment_requests::insert(tx, &[row]).await).await);
+                conflict(database.refused(async |tx: &mut Tx| store::payment_requests::insert(tx, &[row]).await).await);
             } else {
-                ground.write(async |tx: &mut Tx| store::payment_requests::insert(tx, &[row]).await).await;
+                database.write(async |tx: &mut Tx| store::payment_requests::insert(tx, &[row]).await).await;
             }
-            ground.write(async |tx: &mut Tx| store::payment_requests::insert(tx, &[another(Role::Extra, *status)]).await).await;
+            database.write(async |tx: &mut Tx| store::payment_requests::insert(tx, &[another(Role::Extra, *status)]).await).await;
         }
         let twin = PaymentRequest { reference: "twice".into(), ..another(Role::Extra, RequestStatus::Paid) };
         let other = PaymentRequest { id: samples::id(), ..twin.clone() };
-        conflict(ground.refused(async |tx: &mut Tx| store::payment_requests::insert(tx, &[twin, other]).await).await);
+        conflict(database.refused(async |tx: &mut Tx| store::payment_requests::insert(tx, &[twin, other]).await).await);
     }
 
-    async fn what_a_request_brought_is_booked_once(ground: &TestDatabase) {
-        one_of_each(ground).await;
-        let invoice: rebilld::domain::invoice::Invoice = ground.db.query("select * from invoices").one().await.expect("the invoice");
+    async fn what_a_request_brought_is_booked_once(database: &TestDatabase) {
+        one_of_each(database).await;
+        let invoice: rebilld::domain::invoice::Invoice = database.db.query("select * from invoices").one().await.expect("the invoice");
         let of = |request, transaction: &str| Payment {
             status: PaymentStatus::Succeeded,
             payment_request_id: Some(request),
@@ -277,44 +277,44 @@ on_both! {
         };
         let (first, second) = (samples::id(), samples::id());
         let rows = [of(first, "a"), of(first, "b"), of(second, "a")];
-        ground.write(async |tx: &mut Tx| store::payments::insert(tx, &rows).await).await;
-        conflict(ground.refused(async |tx: &mut Tx| store::payments::insert(tx, &[of(first, "a")]).await).await);
+        database.write(async |tx: &mut Tx| store::payments::insert(tx, &rows).await).await;
+        conflict(database.refused(async |tx: &mut Tx| store::payments::insert(tx, &[of(first, "a")]).await).await);
     }
 
-    async fn one_default_method_and_one_of_each_name(ground: &TestDatabase) {
+    async fn one_default_method_and_one_of_each_name(database: &TestDatabase) {
         let (ada, bob) = (samples::customer(), samples::customer());
-        ground.write(async |tx: &mut Tx| {
+        database.write(async |tx: &mut Tx| {
             store::customers::insert(tx, &ada).await?;
             store::customers::insert(tx, &bob).await?;
             store::payment_methods::insert(tx, &samples::full_method(ada.id)).await?;
             store::payment_methods::insert(tx, &samples::method(ada.id)).await?;
             store::payment_methods::insert(tx, &samples::full_method(bob.id)).await
         }).await;
-        conflict(ground.refused(async |tx: &mut Tx| store::payment_methods::insert(tx, &samples::full_method(ada.id)).await).await);
+        conflict(database.refused(async |tx: &mut Tx| store::payment_methods::insert(tx, &samples::full_method(ada.id)).await).await);
 
-        ground.write(async |tx: &mut Tx| {
+        database.write(async |tx: &mut Tx| {
             store::plans::insert(tx, &samples::full_plan()).await?;
             store::catalog::insert::<AddOn>(tx, &samples::full_entry()).await?;
             store::catalog::insert::<Discount>(tx, &samples::full_entry()).await?;
             store::customers::insert(tx, &samples::full_customer()).await?;
             store::api_keys::insert(tx, samples::full_api_key()).await
         }).await;
-        conflict(ground.refused(async |tx: &mut Tx| store::plans::insert(tx, &samples::full_plan()).await).await);
-        conflict(ground.refused(async |tx: &mut Tx| store::catalog::insert::<AddOn>(tx, &samples::full_entry()).await).await);
-        conflict(ground.refused(async |tx: &mut Tx| store::catalog::insert::<Discount>(tx, &samples::full_entry()).await).await);
-        conflict(ground.refused(async |tx: &mut Tx| store::customers::insert(tx, &samples::full_customer()).await).await);
-        conflict(ground.refused(async |tx: &mut Tx| store::api_keys::insert(tx, samples::full_api_key()).await).await);
+        conflict(database.refused(async |tx: &mut Tx| store::plans::insert(tx, &samples::full_plan()).await).await);
+        conflict(database.refused(async |tx: &mut Tx| store::catalog::insert::<AddOn>(tx, &samples::full_entry()).await).await);
+        conflict(database.refused(async |tx: &mut Tx| store::catalog::insert::<Discount>(tx, &samples::full_entry()).await).await);
+        conflict(database.refused(async |tx: &mut Tx| store::customers::insert(tx, &samples::full_customer()).await).await);
+        conflict(database.refused(async |tx: &mut Tx| store::api_keys::insert(tx, samples::full_api_key()).await).await);
     }
 
-    async fn nothing_hangs_in_the_air(ground: &TestDatabase) {
+    async fn nothing_hangs_in_the_air(database: &TestDatabase) {
         let nobody = samples::customer();
         let ghost = samples::invoice(nobody.id);
         for error in [
-            ground.refused(async |tx: &mut Tx| store::subscriptions::insert(tx, &[samples::subscription(nobody.id)]).await).await,
-            ground.refused(async |tx: &mut Tx| store::invoices::insert(tx, std::slice::from_ref(&ghost)).await).await,
-            ground.refused(async |tx: &mut Tx| store::payments::insert(tx, &[samples::payment(&ghost)]).await).await,
-            ground.refused(async |tx: &mut Tx| store::payment_methods::insert(tx, &samples::method(nobody.id)).await).await,
-            ground.refused(async |tx: &mut Tx| store::refunds::insert(tx, samples::refund(samples::id(), ghost.id)).await).await,
+            database.refused(async |tx: &mut Tx| store::subscriptions::insert(tx, &[samples::subscription(nobody.id)]).await).await,
+            database.refused(async |tx: &mut Tx| store::invoices::insert(tx, std::slice::from_ref(&ghost)).await).await,
+            database.refused(async |tx: &mut Tx| store::payments::insert(tx, &[samples::payment(&ghost)]).await).await,
+            database.refused(async |tx: &mut Tx| store::payment_methods::insert(tx, &samples::method(nobody.id)).await).await,
+            database.refused(async |tx: &mut Tx| store::refunds::insert(tx, samples::refund(samples::id(), ghost.id)).await).await,
         ] {
             assert!(error.to_string().to_lowercase().contains("foreign key"), "{error}");
         }

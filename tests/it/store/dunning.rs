@@ -17,52 +17,52 @@ use rebilld::{
 use super::{TestDatabase, on_both, samples};
 
 on_both! {
-    async fn policies_are_kept_found_and_removed(ground: &TestDatabase) {
+    async fn policies_are_kept_found_and_removed(database: &TestDatabase) {
         let (plain, default) = (Policy { reference: Some("plain".into()), ..samples::policy() }, samples::full_policy());
         for policy in [&plain, &default] {
-            ground.write(async |tx: &mut Tx| store::dunning_policies::insert(tx, policy).await).await;
+            database.write(async |tx: &mut Tx| store::dunning_policies::insert(tx, policy).await).await;
         }
         let key = plain.id.to_string();
         for key in [key.as_str(), "plain"] {
-            assert_eq!(store::dunning_policies::find(&ground.db, key).await.expect("read"), Some(plain.clone()));
-            assert_eq!(ground.write(async |tx: &mut Tx| store::dunning_policies::hold(tx, key).await).await, Some(plain.clone()));
-            assert_eq!(ground.write(async |tx: &mut Tx| store::dunning_policies::lock(tx, key).await).await, Some(plain.clone()));
+            assert_eq!(store::dunning_policies::find(&database.db, key).await.expect("read"), Some(plain.clone()));
+            assert_eq!(database.write(async |tx: &mut Tx| store::dunning_policies::hold(tx, key).await).await, Some(plain.clone()));
+            assert_eq!(database.write(async |tx: &mut Tx| store::dunning_policies::lock(tx, key).await).await, Some(plain.clone()));
         }
-        assert_eq!(store::dunning_policies::find(&ground.db, "nobody").await.expect("read"), None);
-        assert_eq!(ground.write(async |tx: &mut Tx| store::dunning_policies::lock_all(tx).await).await, [plain.clone(), default.clone()]);
-        assert_eq!(ground.write(async |tx: &mut Tx| store::dunning_policies::in_force(tx, &[]).await).await, std::slice::from_ref(&default));
-        assert_eq!(ground.write(async |tx: &mut Tx| store::dunning_policies::in_force(tx, &[plain.id]).await).await.len(), 2);
+        assert_eq!(store::dunning_policies::find(&database.db, "nobody").await.expect("read"), None);
+        assert_eq!(database.write(async |tx: &mut Tx| store::dunning_policies::lock_all(tx).await).await, [plain.clone(), default.clone()]);
+        assert_eq!(database.write(async |tx: &mut Tx| store::dunning_policies::in_force(tx, &[]).await).await, std::slice::from_ref(&default));
+        assert_eq!(database.write(async |tx: &mut Tx| store::dunning_policies::in_force(tx, &[plain.id]).await).await.len(), 2);
         let second = Policy { is_default: true, ..samples::policy() };
-        ground.refused(async |tx: &mut Tx| store::dunning_policies::insert(tx, &second).await).await;
-        ground.write(async |tx: &mut Tx| store::dunning_policies::clear_default(tx).await).await;
+        database.refused(async |tx: &mut Tx| store::dunning_policies::insert(tx, &second).await).await;
+        database.write(async |tx: &mut Tx| store::dunning_policies::clear_default(tx).await).await;
         let changed = Policy { is_default: true, name: "changed".into(), steps: default.steps.clone(), ..plain.clone() };
-        ground.write(async |tx: &mut Tx| store::dunning_policies::save(tx, &changed).await).await;
-        assert_eq!(store::dunning_policies::find(&ground.db, "plain").await.expect("read"), Some(changed));
-        ground.write(async |tx: &mut Tx| store::dunning_policies::delete(tx, plain.id).await).await;
-        assert_eq!(store::dunning_policies::find(&ground.db, "plain").await.expect("read"), None);
+        database.write(async |tx: &mut Tx| store::dunning_policies::save(tx, &changed).await).await;
+        assert_eq!(store::dunning_policies::find(&database.db, "plain").await.expect("read"), Some(changed));
+        database.write(async |tx: &mut Tx| store::dunning_policies::delete(tx, plain.id).await).await;
+        assert_eq!(store::dunning_policies::find(&database.db, "plain").await.expect("read"), None);
     }
 
-    async fn what_is_under_a_policy_is_known_until_it_ends(ground: &TestDatabase) {
+    async fn what_is_under_a_policy_is_known_until_it_ends(database: &TestDatabase) {
         let ada = samples::customer();
-        ground.write(async |tx: &mut Tx| store::customers::insert(tx, &ada).await).await;
+        database.write(async |tx: &mut Tx| store::customers::insert(tx, &ada).await).await;
         let users = [samples::id(), samples::id(), samples::id(), samples::id()];
         let plan = Plan { dunning_policy_id: Some(users[0]), ..samples::plan() };
         let sub = Subscription { dunning_policy_id: Some(users[1]), ..samples::subscription(ada.id) };
         let inst = InstallmentPlan { dunning_policy_id: Some(users[2]), ..samples::installment_plan(ada.id) };
         let ended = Subscription { dunning_policy_id: Some(users[3]), status: SubscriptionStatus::Cancelled, due_at: None, ..samples::subscription(ada.id) };
-        ground.write(async |tx: &mut Tx| {
+        database.write(async |tx: &mut Tx| {
             store::plans::insert(tx, &plan).await?;
             store::subscriptions::insert(tx, &[sub.clone(), ended]).await?;
             tx.insert_rows(std::slice::from_ref(&inst)).await
         }).await;
         let mut found = Vec::new();
         for id in users {
-            found.push(ground.write(async |tx: &mut Tx| store::dunning_policies::named_by(tx, id).await).await);
+            found.push(database.write(async |tx: &mut Tx| store::dunning_policies::named_by(tx, id).await).await);
         }
         assert_eq!(found, [Some(plan.id.to_string()), Some(sub.id.to_string()), Some(inst.id.to_string()), None]);
     }
 
-    async fn attempts_are_counted_by_credential_timeline_and_time(ground: &TestDatabase) {
+    async fn attempts_are_counted_by_credential_timeline_and_time(database: &TestDatabase) {
         let ada = samples::customer();
         let invoices = [samples::invoice(ada.id), samples::invoice(ada.id), samples::invoice(ada.id), samples::invoice(ada.id)];
         let of = |invoice: usize, credential: &str, status, class, minute| Payment {
@@ -88,55 +88,55 @@ on_both! {
             Payment { timeline: Timeline::Test(samples::id()), ..of(0, "a", Declined, soft, 30) },
             Payment { credential: None, ..of(0, "a", Declined, soft, 31) },
         ];
-        ground.write(async |tx: &mut Tx| {
+        database.write(async |tx: &mut Tx| {
             store::customers::insert(tx, &ada).await?;
             store::invoices::insert(tx, &invoices).await?;
             store::payments::insert(tx, &rows).await
         }).await;
         let known = ["a".to_owned(), "c".to_owned()];
         let since = samples::minute(1);
-        let found = ground.write(async |tx: &mut Tx| store::payments::attempts_at(tx, &known, Timeline::Wall, since).await).await;
+        let found = database.write(async |tx: &mut Tx| store::payments::attempts_at(tx, &known, Timeline::Wall, since).await).await;
         let mut found: Vec<_> = found.into_iter().map(|attempt| (attempt.created_at - samples::minute(0), attempt.status)).collect();
         found.sort_by_key(|attempt| attempt.0);
         let at = TimeDelta::minutes;
         assert_eq!(found, [(at(10), Declined), (at(11), Declined), (at(20), Unknown), (at(21), Parked)]);
-        let tried = ground.write(async |tx: &mut Tx| store::payments::declined_of(tx, &[invoices[0].id, invoices[1].id]).await).await;
+        let tried = database.write(async |tx: &mut Tx| store::payments::declined_of(tx, &[invoices[0].id, invoices[1].id]).await).await;
         assert!(tried.iter().all(|tried| tried.invoice_id == invoices[0].id));
         let tried: Vec<_> = tried.iter().map(|tried| (tried.credential.as_deref(), tried.decline_class)).collect();
         assert_eq!(tried[..3], [(Some("a"), soft), (Some("a"), None), (Some("b"), hard)]);
         assert_eq!(tried.len(), 6, "without the gateway's fault");
     }
 
-    async fn methods_are_read_locked_and_closed_by_the_crowd(ground: &TestDatabase) {
+    async fn methods_are_read_locked_and_closed_by_the_crowd(database: &TestDatabase) {
         let (ada, bob) = (samples::customer(), samples::customer());
         let second = PaymentMethod { is_default: false, priority: 2, ..samples::method(ada.id) };
         let first = PaymentMethod { is_default: false, priority: 1, ..samples::method(ada.id) };
         let default = PaymentMethod { is_default: true, priority: 9, ..samples::method(ada.id) };
         let other = samples::method(bob.id);
-        ground.write(async |tx: &mut Tx| {
+        database.write(async |tx: &mut Tx| {
             store::customers::insert(tx, &ada).await?;
             store::customers::insert(tx, &bob).await?;
             store::payment_methods::insert_many(tx, &[second.clone(), first.clone(), default.clone(), other.clone()]).await
         }).await;
-        let found = ground.write(async |tx: &mut Tx| store::payment_methods::of_customers(tx, &[ada.id]).await).await;
+        let found = database.write(async |tx: &mut Tx| store::payment_methods::of_customers(tx, &[ada.id]).await).await;
         assert_eq!(found, [default.clone(), first.clone(), second.clone()]);
-        assert_eq!(ground.write(async |tx: &mut Tx| store::payment_methods::of_customers(tx, &[ada.id, bob.id]).await).await.len(), 4);
+        assert_eq!(database.write(async |tx: &mut Tx| store::payment_methods::of_customers(tx, &[ada.id, bob.id]).await).await.len(), 4);
         let names = || vec![String::from("a"), String::from("b")];
-        assert_eq!(ground.write(async |tx: &mut Tx| tx.try_lock_names(names()).await).await, names());
-        if ground.db.is_postgres() {
+        assert_eq!(database.write(async |tx: &mut Tx| tx.try_lock_names(names()).await).await, names());
+        if database.db.is_postgres() {
             // On SQLite there is one writer at a time.
-            let mut holder = ground.db.begin().await.expect("tx");
+            let mut holder = database.db.begin().await.expect("tx");
             assert_eq!(holder.try_lock_names(vec!["a".into(), "a".into()]).await.expect("held"), ["a", "a"], "the holder may ask again");
-            assert_eq!(ground.write(async |tx: &mut Tx| tx.try_lock_names(names()).await).await, ["b"]);
+            assert_eq!(database.write(async |tx: &mut Tx| tx.try_lock_names(names()).await).await, ["b"]);
             holder.commit().await.expect("committed");
-            assert_eq!(ground.write(async |tx: &mut Tx| tx.try_lock_names(names()).await).await, names());
+            assert_eq!(database.write(async |tx: &mut Tx| tx.try_lock_names(names()).await).await, names());
         }
         let ids = [first.id, second.id];
         let now = samples::minute(5);
-        let ended = ground.write(async |tx: &mut Tx| store::payment_methods::end_mandates(tx, &ids, now).await).await;
+        let ended = database.write(async |tx: &mut Tx| store::payment_methods::end_mandates(tx, &ids, now).await).await;
         assert!(ended.len() == 2 && ended.iter().all(|method| method.mandate_ended_at == Some(now)));
         let later = samples::minute(6);
-        let again = ground.write(async |tx: &mut Tx| store::payment_methods::end_mandates(tx, &[first.id, default.id], later).await).await;
+        let again = database.write(async |tx: &mut Tx| store::payment_methods::end_mandates(tx, &[first.id, default.id], later).await).await;
         assert_eq!(again.iter().map(|method| method.id).collect::<Vec<_>>(), [default.id], "once");
     }
 }

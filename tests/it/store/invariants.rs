@@ -18,62 +18,62 @@ use rebilld::{
 
 use super::{TestDatabase, on_both, samples};
 
-async fn customer(ground: &TestDatabase) -> Customer {
+async fn customer(database: &TestDatabase) -> Customer {
     let customer = samples::customer();
-    ground.write(async |tx: &mut Tx| store::customers::insert(tx, &customer).await).await;
+    database.write(async |tx: &mut Tx| store::customers::insert(tx, &customer).await).await;
     customer
 }
 
-async fn invoice(ground: &TestDatabase, change: impl FnOnce(&mut Invoice)) -> Invoice {
-    let mut invoice = samples::invoice(customer(ground).await.id);
+async fn invoice(database: &TestDatabase, change: impl FnOnce(&mut Invoice)) -> Invoice {
+    let mut invoice = samples::invoice(customer(database).await.id);
     change(&mut invoice);
-    ground.write(async |tx: &mut Tx| store::invoices::insert(tx, std::slice::from_ref(&invoice)).await).await;
+    database.write(async |tx: &mut Tx| store::invoices::insert(tx, std::slice::from_ref(&invoice)).await).await;
     invoice
 }
 
 on_both! {
-    async fn a_breach_is_kept_once_until_it_is_over(ground: &TestDatabase) {
+    async fn a_breach_is_kept_once_until_it_is_over(database: &TestDatabase) {
         let violation = |name: &str| Violation { name: name.into(), count: 2, broken_at: samples::noon() };
-        ground.write(async |tx: &mut Tx| store::invariants::broken(tx, &[violation("b"), violation("a")]).await).await;
-        assert_eq!(ground.write(async |tx: &mut Tx| store::invariants::violations(tx).await).await, [violation("a"), violation("b")]);
-        assert!(matches!(ground.refused(async |tx: &mut Tx| store::invariants::broken(tx, &[violation("a")]).await).await, Error::Conflict));
+        database.write(async |tx: &mut Tx| store::invariants::broken(tx, &[violation("b"), violation("a")]).await).await;
+        assert_eq!(database.write(async |tx: &mut Tx| store::invariants::violations(tx).await).await, [violation("a"), violation("b")]);
+        assert!(matches!(database.refused(async |tx: &mut Tx| store::invariants::broken(tx, &[violation("a")]).await).await, Error::Conflict));
         let more = Violation { count: 7, ..violation("b") };
-        assert_eq!(ground.write(async |tx: &mut Tx| store::invariants::recount(tx, std::slice::from_ref(&more)).await).await, 1);
-        assert_eq!(store::invariants::known(&ground.db).await.expect("read"), [violation("a"), more]);
-        ground.write(async |tx: &mut Tx| store::invariants::recount(tx, &[violation("b")]).await).await;
-        assert_eq!(ground.write(async |tx: &mut Tx| store::invariants::restored(tx, &["a", "c"]).await).await, 1);
-        assert_eq!(ground.write(async |tx: &mut Tx| store::invariants::violations(tx).await).await, [violation("b")]);
+        assert_eq!(database.write(async |tx: &mut Tx| store::invariants::recount(tx, std::slice::from_ref(&more)).await).await, 1);
+        assert_eq!(store::invariants::known(&database.db).await.expect("read"), [violation("a"), more]);
+        database.write(async |tx: &mut Tx| store::invariants::recount(tx, &[violation("b")]).await).await;
+        assert_eq!(database.write(async |tx: &mut Tx| store::invariants::restored(tx, &["a", "c"]).await).await, 1);
+        assert_eq!(database.write(async |tx: &mut Tx| store::invariants::violations(tx).await).await, [violation("b")]);
     }
 
-    async fn what_nothing_will_ever_touch_is_found(ground: &TestDatabase) {
-        let ada = customer(ground).await;
+    async fn what_nothing_will_ever_touch_is_found(database: &TestDatabase) {
+        let ada = customer(database).await;
         let due = Subscription { next_bill_at: Some(samples::noon()), due_at: Some(samples::noon()), ..samples::subscription(ada.id) };
         let adrift = Subscription { id: samples::id(), due_at: None, ..due.clone() };
         let ended = Subscription { id: samples::id(), next_bill_at: None, ..adrift.clone() };
         let all = [due, adrift.clone(), ended];
-        ground.write(async |tx: &mut Tx| store::subscriptions::insert(tx, &all).await).await;
-        assert_eq!(store::invariants::subscriptions_adrift(&ground.db).await.expect("read"), [adrift.id]);
+        database.write(async |tx: &mut Tx| store::subscriptions::insert(tx, &all).await).await;
+        assert_eq!(store::invariants::subscriptions_adrift(&database.db).await.expect("read"), [adrift.id]);
 
         let mut ids: Vec<_> = all.iter().map(|subscription| subscription.id).collect();
         ids.sort();
-        let page = async |after, limit| store::invariants::subscriptions_after(&ground.db, after, limit).await.expect("read");
+        let page = async |after, limit| store::invariants::subscriptions_after(&database.db, after, limit).await.expect("read");
         assert_eq!((page(ids[0], 1).await, page(ids[0], 9).await), (vec![ids[1]], ids[1..].to_vec()));
 
-        invoice(ground, |invoice| invoice.next_attempt_at = Some(samples::noon())).await;
-        let paying = invoice(ground, |_| {}).await;
-        let asked = invoice(ground, |_| {}).await;
-        let stuck = invoice(ground, |_| {}).await;
+        invoice(database, |invoice| invoice.next_attempt_at = Some(samples::noon())).await;
+        let paying = invoice(database, |_| {}).await;
+        let asked = invoice(database, |_| {}).await;
+        let stuck = invoice(database, |_| {}).await;
         let request = PaymentRequest { status: RequestStatus::Sent, next_check_at: Some(samples::noon()), ..samples::payment_request(&asked) };
-        ground.write(async |tx: &mut Tx| store::payment_requests::insert(tx, std::slice::from_ref(&request)).await).await;
-        let late = async |before| store::invariants::payment_requests_overdue(&ground.db, before).await.expect("read");
+        database.write(async |tx: &mut Tx| store::payment_requests::insert(tx, std::slice::from_ref(&request)).await).await;
+        let late = async |before| store::invariants::payment_requests_overdue(&database.db, before).await.expect("read");
         assert_eq!((late(samples::minute(-1)).await, late(samples::noon()).await), (vec![], vec![request.id]));
         let payment = Payment { status: PaymentStatus::Unknown, ..samples::payment(&paying) };
-        ground.write(async |tx: &mut Tx| store::payments::insert(tx, std::slice::from_ref(&payment)).await).await;
-        assert_eq!(store::invariants::invoices_stuck(&ground.db).await.expect("read"), [stuck.id]);
+        database.write(async |tx: &mut Tx| store::payments::insert(tx, std::slice::from_ref(&payment)).await).await;
+        assert_eq!(store::invariants::invoices_stuck(&database.db).await.expect("read"), [stuck.id]);
     }
 
-    async fn cycles_are_counted_by_their_last_three(ground: &TestDatabase) {
-        let ada = customer(ground).await;
+    async fn cycles_are_counted_by_their_last_three(database: &TestDatabase) {
+        let ada = customer(database).await;
         let of = |next_cycle| Subscription { next_cycle, ..samples::subscription(ada.id) };
         let (new, whole, short) = (of(0), of(5), of(5));
         let cycles = |subscription: &Subscription, cycles: &[i64]| -> Vec<Invoice> {
@@ -83,22 +83,22 @@ on_both! {
         // The first two are history.
         let invoices = [cycles(&whole, &[2, 3, 4]), cycles(&short, &[0, 1, 2, 4])].concat();
         let all = [new.clone(), whole.clone(), short.clone()];
-        ground
+        database
             .write(async |tx: &mut Tx| {
                 store::subscriptions::insert(tx, &all).await?;
                 store::invoices::insert(tx, &invoices).await
             })
             .await;
         let ids: Vec<_> = all.iter().map(|subscription| subscription.id).collect();
-        assert_eq!(store::invariants::cycles_without_invoice(&ground.db, &ids).await.expect("read"), [short.id]);
+        assert_eq!(store::invariants::cycles_without_invoice(&database.db, &ids).await.expect("read"), [short.id]);
     }
 
-    async fn sums_are_of_what_was_made_since_then(ground: &TestDatabase) {
-        let owed = invoice(ground, |invoice| (invoice.amount_paid, invoice.amount_refunded) = (700, 200)).await;
+    async fn sums_are_of_what_was_made_since_then(database: &TestDatabase) {
+        let owed = invoice(database, |invoice| (invoice.amount_paid, invoice.amount_refunded) = (700, 200)).await;
         let payment = Payment { status: PaymentStatus::Succeeded, amount_captured: 700, amount_refunded: 200, ..samples::payment(&owed) };
         let refund = |amount, status| Refund { amount, status, lease_expires_at: Some(samples::noon()), ..samples::refund(payment.id, owed.id) };
         let (done, under_way) = (refund(150, RefundStatus::Succeeded), refund(50, RefundStatus::Pending));
-        ground
+        database
             .write(async |tx: &mut Tx| {
                 store::payments::insert(tx, std::slice::from_ref(&payment)).await?;
                 store::refunds::insert(tx, done).await?;
@@ -106,7 +106,7 @@ on_both! {
             })
             .await;
         let sums = Sums { id: owed.id, total: 1000, amount_paid: 700, amount_refunded: 200, amount_credited: 0, captured: 700, returned: 200, refunded: 150, credited: 0 };
-        let db = &ground.db;
+        let db = &database.db;
         let (before, after) = (samples::minute(-60), samples::minute(60 * 24 * 365 * 100));
         assert_eq!(store::invariants::sums(db, before).await.expect("read"), [sums]);
         assert_eq!(store::invariants::sums(db, after).await.expect("read"), []);
@@ -114,9 +114,9 @@ on_both! {
         assert_eq!(store::invariants::payments_misreturned(db, after).await.expect("read"), []);
         assert_eq!(store::invariants::refunds_beyond_lease(db, samples::noon()).await.expect("read"), [under_way.id]);
         assert_eq!(store::invariants::refunds_beyond_lease(db, samples::minute(-1)).await.expect("read"), []);
-        let subscription = samples::subscription(customer(ground).await.id);
+        let subscription = samples::subscription(customer(database).await.id);
         let asked = Authorization { lease_expires_at: Some(samples::noon()), ..samples::authorization(&subscription) };
-        ground
+        database
             .write(async |tx: &mut Tx| {
                 store::subscriptions::insert(tx, std::slice::from_ref(&subscription)).await?;
                 store::authorizations::insert(tx, std::slice::from_ref(&asked)).await
@@ -126,15 +126,15 @@ on_both! {
         assert_eq!(store::invariants::authorizations_beyond_lease(db, samples::minute(-1)).await.expect("read"), []);
         assert_eq!(store::invariants::authorizations_taken(db, before).await.expect("read"), []);
         let taken = Authorization { amount_taken: Some(7), ..asked };
-        ground.write(async |tx: &mut Tx| store::authorizations::save(tx, std::slice::from_ref(&taken)).await).await;
+        database.write(async |tx: &mut Tx| store::authorizations::save(tx, std::slice::from_ref(&taken)).await).await;
         assert_eq!(store::invariants::authorizations_taken(db, taken.called_at).await.expect("read"), [taken.id]);
         assert_eq!(store::invariants::authorizations_taken(db, taken.called_at + chrono::TimeDelta::seconds(1)).await.expect("read"), []);
 
-        let (rich, even) = (customer(ground).await, customer(ground).await);
+        let (rich, even) = (customer(database).await, customer(database).await);
         let credit = |customer: &Customer| rebilld::domain::customer::Credit { amount: 5, ..samples::credit(customer.id) };
         let credits = [credit(&rich), credit(&even)];
         let even = Customer { balance: 5, ..even };
-        ground.write(async |tx: &mut Tx| store::customers::save_balances(tx, std::slice::from_ref(&even), &credits).await).await;
+        database.write(async |tx: &mut Tx| store::customers::save_balances(tx, std::slice::from_ref(&even), &credits).await).await;
         assert_eq!(store::invariants::balances_off(db, before).await.expect("read"), [rich.id]);
         assert_eq!(store::invariants::balances_off(db, after).await.expect("read"), []);
     }

@@ -19,26 +19,26 @@ async fn both(bare: bool) -> Vec<TestDatabase> {
 }
 
 /// `table.column` and its type, `not null` or not.
-async fn columns(ground: &TestDatabase) -> BTreeMap<String, (String, bool)> {
-    let sql = if ground.db.is_postgres() {
+async fn columns(database: &TestDatabase) -> BTreeMap<String, (String, bool)> {
+    let sql = if database.db.is_postgres() {
         "select cast(table_name || '.' || column_name as text), cast(data_type as text), is_nullable = 'NO' from information_schema.columns
          where table_schema = 'public'"
     } else {
         "select m.name || '.' || c.name, c.type, c.\"notnull\" or c.pk > 0 from sqlite_master m, pragma_table_info(m.name) c where m.type = 'table'"
     };
-    let rows: Vec<(String, String, bool)> = ground.db.query(sql).all().await.expect("columns");
+    let rows: Vec<(String, String, bool)> = database.db.query(sql).all().await.expect("columns");
     let ours = |name: &String| !name.starts_with("_sqlx") && !name.starts_with("sqlite_");
     rows.into_iter().filter(|row| ours(&row.0)).map(|(name, kind, not_null)| (name, (kind, not_null))).collect()
 }
 
 /// Indexes that have names of their own.
-async fn indexes(ground: &TestDatabase) -> BTreeSet<String> {
-    let sql = if ground.db.is_postgres() {
+async fn indexes(database: &TestDatabase) -> BTreeSet<String> {
+    let sql = if database.db.is_postgres() {
         "select cast(indexname as text) from pg_indexes where schemaname = 'public' and indexname not like '%key' and indexname not like '%pkey'"
     } else {
         "select name from sqlite_master where type = 'index' and name not like 'sqlite_%'"
     };
-    let rows: Vec<(String,)> = ground.db.query(sql).all().await.expect("indexes");
+    let rows: Vec<(String,)> = database.db.query(sql).all().await.expect("indexes");
     rows.into_iter().map(|row| row.0).collect()
 }
 
@@ -94,17 +94,17 @@ fn both_migrations_are_one_text() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn applied_twice_is_harmless() {
-    for ground in both(false).await {
-        ground.db.check_migrated().await.expect("migrated");
+    for database in both(false).await {
+        database.db.check_migrated().await.expect("migrated");
         let ada = samples::full_customer();
-        ground.write(async |tx: &mut Tx| store::customers::insert(tx, &ada).await).await;
-        let before = columns(&ground).await;
-        ground.db.migrate().await.expect("again");
-        let other = Db::open(&ground.url, 2, false).await.expect("opened");
+        database.write(async |tx: &mut Tx| store::customers::insert(tx, &ada).await).await;
+        let before = columns(&database).await;
+        database.db.migrate().await.expect("again");
+        let other = Db::open(&database.url, 2, false).await.expect("opened");
         other.migrate().await.expect("by another daemon");
-        assert_eq!(columns(&ground).await, before);
+        assert_eq!(columns(&database).await, before);
         assert_eq!(store::customers::find(&other, &ada.id.to_string()).await.expect("read"), Some(ada));
-        let applied: (i64,) = ground.db.query("select count(*) from _sqlx_migrations").one().await.expect("count");
+        let applied: (i64,) = database.db.query("select count(*) from _sqlx_migrations").one().await.expect("count");
         let known = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite")).expect("folder").count();
         assert_eq!(applied.0, known as i64);
     }
@@ -112,50 +112,50 @@ async fn applied_twice_is_harmless() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn daemons_that_start_together_migrate_once() {
-    for ground in both(true).await {
+    for database in both(true).await {
         let tasks: Vec<_> = (0..4)
             .map(|_| {
-                let url = ground.url.clone();
+                let url = database.url.clone();
                 tokio::spawn(async move { Db::open(&url, 2, true).await.expect("opened").migrate().await })
             })
             .collect();
         for task in tasks {
             task.await.expect("joined").expect("migrated");
         }
-        ground.db.check_migrated().await.expect("migrated");
+        database.db.check_migrated().await.expect("migrated");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newer_database_is_refused_and_left_alone() {
-    for ground in both(false).await {
-        ground
+    for database in both(false).await {
+        database
             .run(
                 "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
              select 9999, 'of tomorrow', success, checksum, 0 from _sqlx_migrations where version = 1",
             )
             .await
             .expect("from the future");
-        ground.run("drop index events_of_type").await.expect("changed by it");
-        let before = (columns(&ground).await, indexes(&ground).await);
-        for refused in [ground.db.migrate().await, ground.db.check_migrated().await] {
+        database.run("drop index events_of_type").await.expect("changed by it");
+        let before = (columns(&database).await, indexes(&database).await);
+        for refused in [database.db.migrate().await, database.db.check_migrated().await] {
             assert!(matches!(refused, Err(Error::Newer(9999))), "{refused:?}");
             assert!(refused.expect_err("refused").to_string().contains("newer rebilld"));
         }
-        assert_eq!((columns(&ground).await, indexes(&ground).await), before);
+        assert_eq!((columns(&database).await, indexes(&database).await), before);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_without_tables_says_what_to_do() {
-    for ground in both(true).await {
-        let refused = ground.db.check_migrated().await;
+    for database in both(true).await {
+        let refused = database.db.check_migrated().await;
         assert!(matches!(refused, Err(Error::NotMigrated)), "{refused:?}");
         assert!(refused.expect_err("refused").to_string().contains("rebilld migrate"));
-        assert!(columns(&ground).await.is_empty(), "looking changes nothing");
-        let read: Result<Option<Subscription>, Error> = store::subscriptions::get(&ground.db, samples::id()).await;
+        assert!(columns(&database).await.is_empty(), "looking changes nothing");
+        let read: Result<Option<Subscription>, Error> = store::subscriptions::get(&database.db, samples::id()).await;
         assert!(matches!(&read, Err(Error::NotMigrated)), "{read:?}");
-        assert!(ground.db.begin().await.is_ok());
+        assert!(database.db.begin().await.is_ok());
     }
 }
 

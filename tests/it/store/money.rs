@@ -18,21 +18,21 @@ use rebilld::{
 use super::{TestDatabase, on_both, people::saved_all_but, samples};
 use crate::world::at;
 
-async fn ada(ground: &TestDatabase) -> Customer {
+async fn ada(database: &TestDatabase) -> Customer {
     let ada = samples::customer();
-    ground.write(async |tx: &mut Tx| store::customers::insert(tx, &ada).await).await;
+    database.write(async |tx: &mut Tx| store::customers::insert(tx, &ada).await).await;
     ada
 }
 
 on_both! {
-    async fn subscriptions_are_saved_whole_or_in_progress_only(ground: &TestDatabase) {
-        let ada = ada(ground).await;
+    async fn subscriptions_are_saved_whole_or_in_progress_only(database: &TestDatabase) {
+        let ada = ada(database).await;
         let before = Subscription { metadata: serde_json::Map::new(), ..samples::subscription(ada.id) };
         let changed = Subscription { id: before.id, ..samples::full_subscription(samples::id()) };
         let other = samples::subscription(ada.id);
-        ground.write(async |tx: &mut Tx| store::subscriptions::insert(tx, &[before.clone(), other.clone()]).await).await;
-        ground.write(async |tx: &mut Tx| store::subscriptions::save_progress(tx, std::slice::from_ref(&changed)).await).await;
-        let after = store::subscriptions::get(&ground.db, before.id).await.expect("read").expect("subscription");
+        database.write(async |tx: &mut Tx| store::subscriptions::insert(tx, &[before.clone(), other.clone()]).await).await;
+        database.write(async |tx: &mut Tx| store::subscriptions::save_progress(tx, std::slice::from_ref(&changed)).await).await;
+        let after = store::subscriptions::get(&database.db, before.id).await.expect("read").expect("subscription");
         let progress = Subscription {
             status: changed.status,
             next_slot: changed.next_slot,
@@ -49,36 +49,36 @@ on_both! {
             ..before.clone()
         };
         assert_eq!(after, progress, "terms untouched");
-        ground.write(async |tx: &mut Tx| store::subscriptions::save(tx, std::slice::from_ref(&changed)).await).await;
-        let after = ground.write(async |tx: &mut Tx| store::subscriptions::lock(tx, before.id).await).await.expect("subscription");
+        database.write(async |tx: &mut Tx| store::subscriptions::save(tx, std::slice::from_ref(&changed)).await).await;
+        let after = database.write(async |tx: &mut Tx| store::subscriptions::lock(tx, before.id).await).await.expect("subscription");
         let fixed = ["customer_id", "timeline", "currency", "first_period", "initial_payment_amount", "created_at"];
         let changed = Subscription { parked_reason: before.parked_reason.clone(), ..changed };
         saved_all_but(&before, &changed, &after, &fixed);
-        assert_eq!(store::subscriptions::of_customer(&ground.db, ada.id).await.expect("read"), [after.clone(), other.clone()]);
-        assert!(store::subscriptions::of_customer(&ground.db, samples::id()).await.expect("read").is_empty());
+        assert_eq!(store::subscriptions::of_customer(&database.db, ada.id).await.expect("read"), [after.clone(), other.clone()]);
+        assert!(store::subscriptions::of_customer(&database.db, samples::id()).await.expect("read").is_empty());
         let ids = [other.id, samples::id(), before.id];
-        assert_eq!(ground.write(async |tx: &mut Tx| store::subscriptions::lock_many(tx, &ids).await).await, [after.clone(), other.clone()], "in the order of their ids");
-        assert!(ground.write(async |tx: &mut Tx| store::subscriptions::lock_many(tx, &[]).await).await.is_empty());
+        assert_eq!(database.write(async |tx: &mut Tx| store::subscriptions::lock_many(tx, &ids).await).await, [after.clone(), other.clone()], "in the order of their ids");
+        assert!(database.write(async |tx: &mut Tx| store::subscriptions::lock_many(tx, &[]).await).await.is_empty());
 
         let going = Subscription { status: SubscriptionStatus::Active, due_at: Some(at("2026-09-01T06:00:00Z")), parked_reason: None, cancelled_at: None, ..after.clone() };
         let all = [going.id, other.id];
         let settling = async |whole: &[SubscriptionId], paid: &[SubscriptionId]| {
-            let read = ground.write(async |tx: &mut Tx| store::subscriptions::lock_settling(tx, whole, paid).await).await;
+            let read = database.write(async |tx: &mut Tx| store::subscriptions::lock_settling(tx, whole, paid).await).await;
             read.into_iter().map(|subscription| subscription.id).collect::<Vec<_>>()
         };
-        ground.write(async |tx: &mut Tx| store::subscriptions::save(tx, std::slice::from_ref(&going)).await).await;
+        database.write(async |tx: &mut Tx| store::subscriptions::save(tx, std::slice::from_ref(&going)).await).await;
         assert_eq!(settling(&[], &[going.id]).await, [], "a payment changes nothing about one that goes on");
         assert_eq!(settling(&[going.id], &[]).await, [going.id]);
         assert!(settling(&all[..1], &all[1..]).await.contains(&going.id));
         for changed in [Subscription { due_at: None, ..going.clone() }, Subscription { status: SubscriptionStatus::PastDue, ..going.clone() }] {
-            ground.write(async |tx: &mut Tx| store::subscriptions::save(tx, std::slice::from_ref(&changed)).await).await;
+            database.write(async |tx: &mut Tx| store::subscriptions::save(tx, std::slice::from_ref(&changed)).await).await;
             assert_eq!(settling(&[], &[going.id]).await, [going.id]);
         }
-        assert_eq!(ground.write(async |tx: &mut Tx| store::subscriptions::lock(tx, samples::id()).await).await, None);
+        assert_eq!(database.write(async |tx: &mut Tx| store::subscriptions::lock(tx, samples::id()).await).await, None);
     }
 
-    async fn invoices_are_saved_and_found(ground: &TestDatabase) {
-        let ada = ada(ground).await;
+    async fn invoices_are_saved_and_found(database: &TestDatabase) {
+        let ada = ada(database).await;
         let (sub, other) = (samples::subscription(ada.id), samples::subscription(ada.id));
         let of = |cycle, status, period_end| {
             let amount_paid = if status == InvoiceStatus::Paid { 1000 } else { 0 };
@@ -94,42 +94,42 @@ on_both! {
             samples::invoice(ada.id),
             Invoice { subscription_id: Some(other.id), status: InvoiceStatus::Uncollectible, ..samples::invoice(ada.id) },
         ];
-        ground.write(async |tx: &mut Tx| {
+        database.write(async |tx: &mut Tx| {
             store::subscriptions::insert(tx, &[sub.clone(), other.clone()]).await?;
             store::invoices::insert(tx, &rows).await
         }).await;
         let pick = |found: Vec<Invoice>| found.iter().map(|invoice| rows.iter().position(|row| row == invoice).expect("as written")).collect::<Vec<_>>();
-        macro_rules! found { ($call:expr) => { pick(ground.write($call).await) } }
+        macro_rules! found { ($call:expr) => { pick(database.write($call).await) } }
         assert_eq!(found!(async |tx: &mut Tx| store::invoices::lock_open_of_subscription(tx, sub.id).await), [1, 2, 4]);
         assert_eq!(found!(async |tx: &mut Tx| store::invoices::lock_open_of_customer(tx, ada.id).await), [1, 2, 4, 5]);
         assert_eq!(found!(async |tx: &mut Tx| store::invoices::reaching_past(tx, &[sub.id, other.id], june.expect("date")).await), [4]);
         assert_eq!(found!(async |tx: &mut Tx| store::invoices::reaching_past(tx, &[sub.id], crate::world::date("2026-06-29")).await), [0, 1, 2, 3, 4]);
         assert_eq!(found!(async |tx: &mut Tx| store::invoices::lock_many(tx, &[rows[5].id, rows[0].id, samples::id()]).await), [0, 5]);
-        let owing = ground.write(async |tx: &mut Tx| store::invoices::subscriptions_owing(tx, &[sub.id, other.id]).await).await;
+        let owing = database.write(async |tx: &mut Tx| store::invoices::subscriptions_owing(tx, &[sub.id, other.id]).await).await;
         assert_eq!(owing, [sub.id]);
-        let behind = async || ground.write(async |tx: &mut Tx| store::invoices::subscriptions_behind(tx, &[sub.id, other.id]).await).await;
+        let behind = async || database.write(async |tx: &mut Tx| store::invoices::subscriptions_behind(tx, &[sub.id, other.id]).await).await;
         assert_eq!(behind().await, []);
         let declined = Invoice { dunning_step: 1, ..rows[2].clone() };
         let given_up = Invoice { dunning_step: 4, ..rows[6].clone() };
-        ground.write(async |tx: &mut Tx| store::invoices::save(tx, &[declined.clone(), given_up.clone()]).await).await;
+        database.write(async |tx: &mut Tx| store::invoices::save(tx, &[declined.clone(), given_up.clone()]).await).await;
         assert_eq!(behind().await, [sub.id], "an open one that was declined");
 
         let changed = Invoice { id: rows[5].id, ..samples::full_invoice(&sub) };
         let changed = Invoice { amount_paid: 7, amount_refunded: 5, amount_credited: 2, status: InvoiceStatus::Open, ..changed };
         let Invoice { next_attempt_at, next_action, attempts, postponed_by, updated_at, .. } = changed;
         let claimed = Invoice { next_attempt_at, next_action, attempts, postponed_by, updated_at, ..rows[5].clone() };
-        ground.write(async |tx: &mut Tx| store::invoices::save_claimed(tx, std::slice::from_ref(&changed)).await).await;
-        assert_eq!(store::invoices::get(&ground.db, changed.id).await.expect("read"), Some(claimed), "and nothing else");
-        ground.write(async |tx: &mut Tx| store::invoices::save(tx, std::slice::from_ref(&changed)).await).await;
-        let after = ground.write(async |tx: &mut Tx| store::invoices::lock(tx, changed.id).await).await.expect("invoice");
+        database.write(async |tx: &mut Tx| store::invoices::save_claimed(tx, std::slice::from_ref(&changed)).await).await;
+        assert_eq!(store::invoices::get(&database.db, changed.id).await.expect("read"), Some(claimed), "and nothing else");
+        database.write(async |tx: &mut Tx| store::invoices::save(tx, std::slice::from_ref(&changed)).await).await;
+        let after = database.write(async |tx: &mut Tx| store::invoices::lock(tx, changed.id).await).await.expect("invoice");
         let fixed = ["number", "customer_id", "subscription_id", "installment_plan_id", "installment_number", "cycle", "timeline", "description", "currency", "timezone",
             "period_start", "period_end", "lines", "subtotal", "credit_applied", "total", "due_at", "created_at"];
         let other_customer = Invoice { customer_id: samples::id(), ..changed };
         saved_all_but(&rows[5], &other_customer, &after, &fixed);
     }
 
-    async fn an_invoice_is_charged_to_its_own_method_or_the_default(ground: &TestDatabase) {
-        let (ada, bob, eve) = (ada(ground).await, samples::customer(), samples::customer());
+    async fn an_invoice_is_charged_to_its_own_method_or_the_default(database: &TestDatabase) {
+        let (ada, bob, eve) = (ada(database).await, samples::customer(), samples::customer());
         let method = |customer, priority, is_default| PaymentMethod {
             priority,
             is_default,
@@ -147,14 +147,14 @@ on_both! {
             samples::invoice(bob.id),
             samples::invoice(eve.id),
         ];
-        ground.write(async |tx: &mut Tx| {
+        database.write(async |tx: &mut Tx| {
             tx.insert_rows(&[bob, eve]).await?;
             tx.insert_rows(&methods).await?;
             store::subscriptions::insert(tx, std::slice::from_ref(&own)).await?;
             store::invoices::insert(tx, &invoices).await
         }).await;
         let ids = invoices.each_ref().map(|invoice| invoice.id);
-        let chosen = ground.write(async |tx: &mut Tx| store::invoices::methods_of(tx, &ids).await).await;
+        let chosen = database.write(async |tx: &mut Tx| store::invoices::methods_of(tx, &ids).await).await;
         assert_eq!(chosen.len(), 4);
         for (invoice, expected) in invoices.iter().zip([Some(&methods[0]), Some(&methods[1]), Some(&methods[3]), None]) {
             let one = chosen.iter().find(|one| one.invoice_id == invoice.id).expect("each");
@@ -166,8 +166,8 @@ on_both! {
         }
     }
 
-    async fn payments_are_saved_and_found(ground: &TestDatabase) {
-        let ada = ada(ground).await;
+    async fn payments_are_saved_and_found(database: &TestDatabase) {
+        let ada = ada(database).await;
         let sub = samples::subscription(ada.id);
         let invoices = [Invoice { subscription_id: Some(sub.id), ..samples::invoice(ada.id) }, samples::invoice(ada.id), samples::invoice(ada.id)];
         let of = |invoice: &Invoice, status| Payment { status, ..samples::payment(invoice) };
@@ -177,19 +177,19 @@ on_both! {
             of(&invoices[0], PaymentStatus::Unknown),
             of(&invoices[2], PaymentStatus::Succeeded),
         ];
-        ground.write(async |tx: &mut Tx| {
+        database.write(async |tx: &mut Tx| {
             store::subscriptions::insert(tx, std::slice::from_ref(&sub)).await?;
             store::invoices::insert(tx, &invoices).await?;
             store::payments::insert(tx, &rows).await
         }).await;
         let both = [rows[0].clone(), rows[2].clone()];
-        assert_eq!(store::payments::of_invoice(&ground.db, invoices[0].id).await.expect("read"), both);
-        assert_eq!(ground.write(async |tx: &mut Tx| store::payments::lock_of_invoice(tx, invoices[0].id).await).await, both);
-        assert_eq!(ground.write(async |tx: &mut Tx| store::payments::lock_many(tx, &[rows[2].id, rows[0].id]).await).await, both);
-        let mut flying = ground.write(async |tx: &mut Tx| store::payments::invoices_in_flight(tx, &invoices.each_ref().map(|i| i.id)).await).await;
+        assert_eq!(store::payments::of_invoice(&database.db, invoices[0].id).await.expect("read"), both);
+        assert_eq!(database.write(async |tx: &mut Tx| store::payments::lock_of_invoice(tx, invoices[0].id).await).await, both);
+        assert_eq!(database.write(async |tx: &mut Tx| store::payments::lock_many(tx, &[rows[2].id, rows[0].id]).await).await, both);
+        let mut flying = database.write(async |tx: &mut Tx| store::payments::invoices_in_flight(tx, &invoices.each_ref().map(|i| i.id)).await).await;
         flying.sort();
         assert_eq!(flying, [invoices[0].id, invoices[1].id]);
-        let mut owners = ground.write(async |tx: &mut Tx| store::payments::owners_of(tx, &invoices.each_ref().map(|i| i.id)).await).await;
+        let mut owners = database.write(async |tx: &mut Tx| store::payments::owners_of(tx, &invoices.each_ref().map(|i| i.id)).await).await;
         owners.sort();
         let mut expected = invoices.each_ref().map(|i| (i.id, i.subscription_id, i.installment_plan_id));
         expected.sort();
@@ -199,87 +199,87 @@ on_both! {
         let renewed = Payment { called_at: at("2026-02-02T00:00:00Z"), lease_expires_at: Some(at("2026-02-02T00:01:00Z")), ..rows[0].clone() };
         let retaken = Payment { lease_token: rows[1].lease_token + 1, ..rows[1].clone() };
         let ended = Payment { status: PaymentStatus::Declined, lease_expires_at: None, ..rows[2].clone() };
-        ground.write(async |tx: &mut Tx| store::payments::save(tx, &[renewed.clone(), retaken.clone(), ended.clone()]).await).await;
+        database.write(async |tx: &mut Tx| store::payments::save(tx, &[renewed.clone(), retaken.clone(), ended.clone()]).await).await;
         let mut known = [rows[0].clone(), rows[1].clone(), rows[2].clone()];
         for payment in &mut known {
             payment.description = "as claimed".into();
         }
-        let mut locked = ground.write(async |tx: &mut Tx| store::payments::lock_claimed(tx, &known.each_ref()).await).await;
+        let mut locked = database.write(async |tx: &mut Tx| store::payments::lock_claimed(tx, &known.each_ref()).await).await;
         locked.sort_by_key(|payment| payment.id);
         let mut expected = [Payment { description: "as claimed".into(), ..renewed }, retaken, ended];
         expected.sort_by_key(|payment| payment.id);
         assert_eq!(locked, expected);
 
         let changed = Payment { id: rows[3].id, ..samples::full_payment(&samples::invoice(samples::id())) };
-        ground.write(async |tx: &mut Tx| store::payments::save(tx, std::slice::from_ref(&changed)).await).await;
-        let after = ground.write(async |tx: &mut Tx| store::payments::lock(tx, changed.id).await).await.expect("payment");
+        database.write(async |tx: &mut Tx| store::payments::save(tx, std::slice::from_ref(&changed)).await).await;
+        let after = database.write(async |tx: &mut Tx| store::payments::lock(tx, changed.id).await).await.expect("payment");
         let fixed = ["invoice_id", "customer_id", "payment_method_id", "payment_request_id", "authorization_id", "timeline", "attempt", "gateway", "kind", "reference", "idempotency_key",
             "customer_token", "payment_method_token", "prior_transaction_id", "credential", "reason", "description", "amount", "amount_disputed", "currency", "sent_at", "created_at"];
         saved_all_but(&rows[3], &changed, &after, &fixed);
     }
 
-    async fn refunds_are_saved_and_found(ground: &TestDatabase) {
-        let ada = ada(ground).await;
+    async fn refunds_are_saved_and_found(database: &TestDatabase) {
+        let ada = ada(database).await;
         let invoice = samples::invoice(ada.id);
         let payment = samples::payment(&invoice);
         let (first, second) = (samples::refund(payment.id, invoice.id), Refund { status: RefundStatus::Refused, ..samples::refund(payment.id, invoice.id) });
-        ground.write(async |tx: &mut Tx| {
+        database.write(async |tx: &mut Tx| {
             store::invoices::insert(tx, std::slice::from_ref(&invoice)).await?;
             store::payments::insert(tx, std::slice::from_ref(&payment)).await?;
             store::refunds::insert(tx, first.clone()).await?;
             store::refunds::insert(tx, second.clone()).await
         }).await;
-        assert_eq!(store::refunds::of_invoice(&ground.db, invoice.id).await.expect("read"), [first.clone(), second]);
-        assert!(store::refunds::of_invoice(&ground.db, samples::id()).await.expect("read").is_empty());
+        assert_eq!(store::refunds::of_invoice(&database.db, invoice.id).await.expect("read"), [first.clone(), second]);
+        assert!(store::refunds::of_invoice(&database.db, samples::id()).await.expect("read").is_empty());
         // Of the two one is on its way.
         for (of, claimed) in [(invoice.id, first.amount), (samples::id(), 0)] {
-            assert_eq!(ground.write(async |tx: &mut Tx| store::refunds::claimed(tx, of).await).await, claimed);
+            assert_eq!(database.write(async |tx: &mut Tx| store::refunds::claimed(tx, of).await).await, claimed);
         }
         let changed = Refund { id: first.id, ..samples::full_refund(samples::id(), samples::id()) };
-        ground.write(async |tx: &mut Tx| store::refunds::save(tx, changed.clone()).await).await;
-        let after = ground.write(async |tx: &mut Tx| store::refunds::lock(tx, first.id).await).await.expect("refund");
+        database.write(async |tx: &mut Tx| store::refunds::save(tx, changed.clone()).await).await;
+        let after = database.write(async |tx: &mut Tx| store::refunds::lock(tx, first.id).await).await.expect("refund");
         saved_all_but(&first, &changed, &after, &["payment_id", "invoice_id", "timeline", "amount", "returned_before", "currency", "reason", "created_at"]);
     }
 
-    async fn a_repeat_gets_what_was_kept(ground: &TestDatabase) {
+    async fn a_repeat_gets_what_was_kept(database: &TestDatabase) {
         let (owner, other) = (samples::id(), samples::id());
         let never = samples::minute(-1440);
-        let take = async |owner, key: &str, digest: &str, now, expired| ground.write(async |tx: &mut Tx| store::idempotency::take(tx, owner, key, digest, now, expired).await).await;
+        let take = async |owner, key: &str, digest: &str, now, expired| database.write(async |tx: &mut Tx| store::idempotency::take(tx, owner, key, digest, now, expired).await).await;
         let kept = |status: Option<i64>, body: Option<&str>| Some(Kept { request_digest: "d".into(), status, body: body.map(str::to_owned) });
         assert_eq!(take(owner, samples::HARD, "d", samples::noon(), never).await, None);
         assert_eq!(take(owner, samples::HARD, "e", samples::noon(), never).await, kept(None, None), "being answered, and for another request");
         assert_eq!(take(other, samples::HARD, "e", samples::noon(), never).await, None, "keys are each owner's own");
-        ground.write(async |tx: &mut Tx| store::idempotency::keep(tx, owner, samples::HARD, 201, samples::HARD).await).await;
-        ground.write(async |tx: &mut Tx| store::idempotency::keep(tx, owner, samples::HARD, 500, "later").await).await;
-        ground.write(async |tx: &mut Tx| store::idempotency::free(tx, owner, samples::HARD).await).await;
+        database.write(async |tx: &mut Tx| store::idempotency::keep(tx, owner, samples::HARD, 201, samples::HARD).await).await;
+        database.write(async |tx: &mut Tx| store::idempotency::keep(tx, owner, samples::HARD, 500, "later").await).await;
+        database.write(async |tx: &mut Tx| store::idempotency::free(tx, owner, samples::HARD).await).await;
         assert_eq!(take(owner, samples::HARD, "d", samples::minute(1), never).await, kept(Some(201), Some(samples::HARD)), "the first answer stays");
-        ground.write(async |tx: &mut Tx| store::idempotency::free(tx, other, samples::HARD).await).await;
+        database.write(async |tx: &mut Tx| store::idempotency::free(tx, other, samples::HARD).await).await;
         assert_eq!(take(other, samples::HARD, "f", samples::noon(), never).await, None, "what came to nothing may be tried again");
         assert_eq!(take(owner, samples::HARD, "g", samples::minute(5), samples::noon()).await, None, "expired, to the microsecond");
-        assert_eq!(ground.write(async |tx: &mut Tx| store::idempotency::remove_expired(tx, samples::minute(4)).await).await, 1);
-        assert_eq!(ground.count("idempotency_keys").await, 1);
-        assert_eq!(ground.write(async |tx: &mut Tx| store::idempotency::remove_expired(tx, samples::minute(5)).await).await, 1);
+        assert_eq!(database.write(async |tx: &mut Tx| store::idempotency::remove_expired(tx, samples::minute(4)).await).await, 1);
+        assert_eq!(database.count("idempotency_keys").await, 1);
+        assert_eq!(database.write(async |tx: &mut Tx| store::idempotency::remove_expired(tx, samples::minute(5)).await).await, 1);
     }
 
-    async fn old_runs_are_removed_by_their_ids(ground: &TestDatabase) {
+    async fn old_runs_are_removed_by_their_ids(database: &TestDatabase) {
         let at = |minutes: i64| -> RunId { Id::from_bits((samples::minute(minutes).timestamp_millis() as u128) << 80 | 7) };
         for minutes in [-2, -1, 0, 1] {
-            ground.write(async |tx: &mut Tx| store::runs::insert(tx, JobRun { id: at(minutes), ..samples::job_run() }).await).await;
+            database.write(async |tx: &mut Tx| store::runs::insert(tx, JobRun { id: at(minutes), ..samples::job_run() }).await).await;
         }
-        assert_eq!(ground.write(async |tx: &mut Tx| store::runs::remove_older(tx, samples::noon()).await).await, 2);
-        assert_eq!(ground.write(async |tx: &mut Tx| store::runs::remove_older(tx, samples::noon()).await).await, 0);
-        assert_eq!(ground.write(async |tx: &mut Tx| store::runs::remove_older(tx, crate::world::at("1960-01-01T00:00:00Z")).await).await, 0);
-        assert_eq!(ground.count("job_runs").await, 2);
+        assert_eq!(database.write(async |tx: &mut Tx| store::runs::remove_older(tx, samples::noon()).await).await, 2);
+        assert_eq!(database.write(async |tx: &mut Tx| store::runs::remove_older(tx, samples::noon()).await).await, 0);
+        assert_eq!(database.write(async |tx: &mut Tx| store::runs::remove_older(tx, crate::world::at("1960-01-01T00:00:00Z")).await).await, 0);
+        assert_eq!(database.count("job_runs").await, 2);
     }
 
-    async fn an_operator_is_told_of_what_is_stuck(ground: &TestDatabase) {
-        let db = &ground.db;
+    async fn an_operator_is_told_of_what_is_stuck(database: &TestDatabase) {
+        let db = &database.db;
         let none = Finding::default();
         let gauges = store::invariants::gauges(db).await.expect("gauges");
         assert_eq!((gauges.invoices_open, gauges.payments_unknown, gauges.payments_parked, gauges.subscriptions_parked), (0, 0, 0, 0));
         assert_eq!(store::invariants::invoices_overpaid(db, samples::minute(-60)).await.expect("read"), none);
 
-        let ada = ada(ground).await;
+        let ada = ada(database).await;
         let test = Timeline::Test(samples::id());
         let parked: Vec<Subscription> = (0..7).map(|_| Subscription { status: SubscriptionStatus::Parked, parked_reason: Some("why".into()), ..samples::subscription(ada.id) }).collect();
         let due = |timeline| Subscription { timeline, due_at: Some(samples::minute(-5)), ..samples::subscription(ada.id) };
@@ -295,7 +295,7 @@ on_both! {
             Payment { amount: 1500, amount_captured: 1500, amount_refunded: 500, ..of(4, PaymentStatus::Succeeded) },
         ];
         let refunds = [Refund { status: RefundStatus::Parked, ..samples::refund(payments[3].id, invoices[3].id) }, samples::refund(payments[4].id, invoices[4].id)];
-        ground.write(async |tx: &mut Tx| {
+        database.write(async |tx: &mut Tx| {
             store::subscriptions::insert(tx, &parked).await?;
             store::subscriptions::insert(tx, &late).await?;
             store::invoices::insert(tx, &invoices).await?;

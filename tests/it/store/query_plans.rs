@@ -50,7 +50,7 @@ const READ_ALL: &[(&str, &str)] = &[
 ];
 
 /// 20,000 of each, of which a handful are due, as in life.
-async fn fill(ground: &TestDatabase) {
+async fn fill(database: &TestDatabase) {
     let referred = |i| Customer { reference: Some(format!("ref-{i}")), ..samples::customer() };
     let customers: Vec<Customer> = (0..ROWS).map(referred).collect();
     let handful = |i: usize| i.is_multiple_of(200).then(|| samples::minute(-(i as i64)));
@@ -132,7 +132,7 @@ async fn fill(ground: &TestDatabase) {
     let done = |_| RollOut { entry_type: EntryType::Plan, versions: Versions::Plan(vec![]), ..samples::full_roll_out() };
     let roll_outs: Vec<RollOut> = (0..ROWS).map(done).map(|it| RollOut { id: samples::id(), ..it }).collect();
     let runs: Vec<_> = (0..ROWS).map(|_| samples::job_run()).collect();
-    ground
+    database
         .write(async |tx: &mut Tx| {
             tx.insert_rows(&customers).await?;
             tx.insert_rows(&subscriptions).await?;
@@ -151,10 +151,10 @@ async fn fill(ground: &TestDatabase) {
         })
         .await;
     let keys = "insert into idempotency_keys (api_key_id, idempotency_key, request_digest, created_at) select id, id, id, occurred_at from events";
-    ground.run(keys).await.expect("keys");
-    ground.run("analyze").await.expect("analyzed");
+    database.run(keys).await.expect("keys");
+    database.run("analyze").await.expect("analyzed");
     // A store function, once: the statements below are the ones it runs.
-    assert_eq!(store::payments::undecided(&ground.db, rebilld::domain::clock::Timeline::Wall).await.expect("count"), 100);
+    assert_eq!(store::payments::undecided(&database.db, rebilld::domain::clock::Timeline::Wall).await.expect("count"), 100);
 }
 
 /// Every statement written in the store, with its place.
@@ -223,12 +223,12 @@ fn read_whole(sql: &str, plan: &str, postgres: bool) -> Vec<String> {
 }
 
 on_both! {
-    async fn no_statement_reads_a_whole_table(ground: &TestDatabase) {
-        fill(ground).await;
+    async fn no_statement_reads_a_whole_table(database: &TestDatabase) {
+        fill(database).await;
         let mut slow = Vec::new();
-        let postgres = ground.db.is_postgres();
-        let mut lite = if postgres { None } else { Some(SqliteConnection::connect(&ground.url).await.expect("connected")) };
-        let mut server = if postgres { Some(PgConnection::connect(&ground.url).await.expect("connected")) } else { None };
+        let postgres = database.db.is_postgres();
+        let mut lite = if postgres { None } else { Some(SqliteConnection::connect(&database.url).await.expect("connected")) };
+        let mut server = if postgres { Some(PgConnection::connect(&database.url).await.expect("connected")) } else { None };
         for (place, sql) in statements() {
             let plan = match (&mut lite, &mut server) {
                 (Some(connection), _) => sqlite_plan(connection, &sql).await,
@@ -244,11 +244,11 @@ on_both! {
 }
 
 on_both! {
-    async fn due_scans_use_their_partial_index(ground: &TestDatabase) {
-        fill(ground).await;
-        let postgres = ground.db.is_postgres();
-        let mut lite = if postgres { None } else { Some(SqliteConnection::connect(&ground.url).await.expect("connected")) };
-        let mut server = if postgres { Some(PgConnection::connect(&ground.url).await.expect("connected")) } else { None };
+    async fn due_scans_use_their_partial_index(database: &TestDatabase) {
+        fill(database).await;
+        let postgres = database.db.is_postgres();
+        let mut lite = if postgres { None } else { Some(SqliteConnection::connect(&database.url).await.expect("connected")) };
+        let mut server = if postgres { Some(PgConnection::connect(&database.url).await.expect("connected")) } else { None };
         let all = statements();
         // Where there are two, both hold only what is not decided yet.
         for (file, start, indexes) in [

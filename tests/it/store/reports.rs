@@ -17,7 +17,7 @@ use rebilld::{
 use super::{TestDatabase, on_both, samples};
 
 on_both! {
-    async fn figures_are_those_of_their_span_timeline_and_currency(ground: &TestDatabase) {
+    async fn figures_are_those_of_their_span_timeline_and_currency(database: &TestDatabase) {
         let (ada, test) = (samples::customer(), Timeline::Test(samples::id()));
         let yen: Currency = "JPY".parse().expect("currency");
         let invoice = |timeline, currency| Invoice { timeline, currency, ..samples::invoice(ada.id) };
@@ -42,13 +42,13 @@ on_both! {
             payment(3, Succeeded, 9000, 2),
         ];
         let lost = Event { timeline: test, occurred_at: samples::minute(9), ..samples::event("invoice.uncollectible", &invoices[4].id.to_string()) };
-        ground.write(async |tx: &mut Tx| {
+        database.write(async |tx: &mut Tx| {
             store::customers::insert(tx, &ada).await?;
             store::invoices::insert(tx, &invoices).await?;
             store::payments::insert(tx, &payments).await?;
             store::events::append(tx, &[lost]).await
         }).await;
-        let figures = async |timeline, from, to| store::reports::between(&ground.db, timeline, samples::minute(from), samples::minute(to)).await.expect("figures");
+        let figures = async |timeline, from, to| store::reports::between(&database.db, timeline, samples::minute(from), samples::minute(to)).await.expect("figures");
         let dollars = Figures { charges: 2, declines: 1, recovered: 1, lost: 0, total: 1000 };
         let yens = Figures { charges: 1, declines: 0, recovered: 0, lost: 1, total: 50 };
         assert_eq!(figures(test, 0, 10).await, [(Currency::USD, dollars), (yen, yens)].into());
@@ -56,7 +56,7 @@ on_both! {
         assert_eq!(figures(test, 20, 30).await, [].into());
         assert_eq!(figures(Timeline::Wall, 0, 10).await[&Currency::USD].total, 9000);
 
-        let taken = store::reports::taken(&ground.db, test).await.expect("taken");
+        let taken = store::reports::taken(&database.db, test).await.expect("taken");
         let expected: Vec<Taken> = [1, 2, 4, 5].map(|i: usize| Taken {
             reference: payments[i].reference.clone(),
             transaction_id: None,

@@ -15,22 +15,22 @@ use serde_json::json;
 
 use super::{TestDatabase, on_both, samples};
 
-async fn hold(ground: &TestDatabase, subscriptions: &[Subscription]) {
-    ground.write(async |tx: &mut Tx| store::subscriptions::insert(tx, subscriptions).await).await;
+async fn hold(database: &TestDatabase, subscriptions: &[Subscription]) {
+    database.write(async |tx: &mut Tx| store::subscriptions::insert(tx, subscriptions).await).await;
 }
 
 on_both! {
-    async fn one_runs_at_a_time_and_is_taken_by_one(ground: &TestDatabase) {
+    async fn one_runs_at_a_time_and_is_taken_by_one(database: &TestDatabase) {
         let first = samples::roll_out();
-        ground.write(async |tx: &mut Tx| store::roll_outs::insert(tx, &first).await).await;
+        database.write(async |tx: &mut Tx| store::roll_outs::insert(tx, &first).await).await;
         let second = RollOut { id: samples::id(), ..first.clone() };
-        let refused = ground.refused(async |tx: &mut Tx| store::roll_outs::insert(tx, &second).await).await;
+        let refused = database.refused(async |tx: &mut Tx| store::roll_outs::insert(tx, &second).await).await;
         assert!(matches!(refused, Error::Conflict), "{refused:?}");
-        assert_eq!(store::roll_outs::running(&ground.db).await.expect("running"), std::slice::from_ref(&first));
-        let mut tx = ground.db.begin().await.expect("tx");
+        assert_eq!(store::roll_outs::running(&database.db).await.expect("running"), std::slice::from_ref(&first));
+        let mut tx = database.db.begin().await.expect("tx");
         let mut taken = store::roll_outs::take(&mut tx, first.id).await.expect("taken").expect("there");
-        if ground.db.is_postgres() {
-            let other = ground.write(async |tx: &mut Tx| store::roll_outs::take(tx, first.id).await).await;
+        if database.db.is_postgres() {
+            let other = database.write(async |tx: &mut Tx| store::roll_outs::take(tx, first.id).await).await;
             assert_eq!(other, None, "two at the same batch");
         }
         (taken.status, taken.finished_at) = (RollOutStatus::Done, Some(samples::noon()));
@@ -38,14 +38,14 @@ on_both! {
         taken.left_alone.insert(Reason::Overridden, 3);
         store::roll_outs::save(&mut tx, &taken).await.expect("saved");
         tx.commit().await.expect("commit");
-        assert_eq!(store::roll_outs::get(&ground.db, first.id).await.expect("read"), Some(taken));
-        assert_eq!(ground.write(async |tx: &mut Tx| store::roll_outs::take(tx, first.id).await).await, None);
-        ground.write(async |tx: &mut Tx| store::roll_outs::insert(tx, &second).await).await;
+        assert_eq!(store::roll_outs::get(&database.db, first.id).await.expect("read"), Some(taken));
+        assert_eq!(database.write(async |tx: &mut Tx| store::roll_outs::take(tx, first.id).await).await, None);
+        database.write(async |tx: &mut Tx| store::roll_outs::insert(tx, &second).await).await;
     }
 
-    async fn what_is_running_comes_once_each_by_id(ground: &TestDatabase) {
+    async fn what_is_running_comes_once_each_by_id(database: &TestDatabase) {
         let ada = samples::customer();
-        ground.write(async |tx: &mut Tx| store::customers::insert(tx, &ada).await).await;
+        database.write(async |tx: &mut Tx| store::customers::insert(tx, &ada).await).await;
         let (plan, other, entry) = (samples::id(), samples::id(), samples::id::<AddOn>().to_string());
         let of = |plan| Subscription { plan_id: Some(plan), ..samples::subscription(ada.id) };
         let mut item = samples::full_plan().add_ons.remove(0);
@@ -60,12 +60,12 @@ on_both! {
             Subscription { pending_change: Some(pending), ..of(other) },
             Subscription { add_ons: list, ..ended(SubscriptionStatus::Cancelled) },
         ];
-        hold(ground, &rows).await;
+        hold(database, &rows).await;
         let ids = |rows: Vec<Subscription>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
         let expected = [0, 2, 5].map(|i| rows[i].id);
         let holding = [6, 7, 8].map(|i| rows[i].id);
         let (after, like) = (expected[0].to_string(), entry.as_str());
-        ground.write(async |tx: &mut Tx| {
+        database.write(async |tx: &mut Tx| {
             assert_eq!(ids(store::subscriptions::running_of_plan(tx, plan, "", 9).await?), expected);
             assert_eq!(ids(store::subscriptions::lock_running_of_plan(tx, plan, "", 2).await?), expected[..2]);
             assert_eq!(ids(store::subscriptions::lock_running_of_plan(tx, plan, &after, 9).await?), expected[1..]);
@@ -76,7 +76,7 @@ on_both! {
         }).await;
         let holder = Plan { add_ons: vec![item.clone()], ..samples::plan() };
         let lower = Plan { discounts: vec![item], ..samples::plan() };
-        ground.write(async |tx: &mut Tx| {
+        database.write(async |tx: &mut Tx| {
             for plan in [&holder, &lower, &samples::plan()] {
                 store::plans::insert(tx, plan).await?;
             }
@@ -88,7 +88,7 @@ on_both! {
         }).await;
     }
 
-    async fn many_are_asked_for_what_one_would_be(ground: &TestDatabase) {
+    async fn many_are_asked_for_what_one_would_be(database: &TestDatabase) {
         let (ada, bob, clock) = (samples::customer(), samples::customer(), samples::clock());
         let billed = |customer| Subscription { next_cycle: 2, period_end: Some("2026-07-01".parse().expect("date")), ..samples::subscription(customer) };
         let (one, two) = (billed(ada.id), billed(bob.id));
@@ -103,7 +103,7 @@ on_both! {
         let changed = |name: &str| {
             rebilld::domain::event::Event { data: json!({"before": {"name": name}}), ..samples::event("plan.updated", "plan_x") }
         };
-        ground.write(async |tx: &mut Tx| {
+        database.write(async |tx: &mut Tx| {
             store::customers::insert_many(tx, &[ada.clone(), bob.clone()]).await?;
             store::clocks::insert(tx, clock.clone()).await?;
             store::catalog::insert::<Discount>(tx, &entry).await?;
@@ -114,7 +114,7 @@ on_both! {
         }).await;
         let nobody = Id::from_bits(1);
         let ids = [one.id, two.id];
-        ground.write(async |tx: &mut Tx| {
+        database.write(async |tx: &mut Tx| {
             let found = store::invoices::reaching_past(tx, &ids, crate::world::date("2026-06-15")).await?;
             assert_eq!(found.iter().map(|invoice| invoice.id).collect::<Vec<_>>(), [1, 3, 4].map(|i| invoices[i].id));
             assert_eq!(store::invoices::lock_open_of_subscriptions(tx, &ids[1..]).await?, invoices[4..]);

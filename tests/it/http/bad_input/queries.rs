@@ -42,10 +42,10 @@ fn encoded(text: &str) -> String {
 }
 
 on_both! {
-    async fn every_parameter_of_every_query_refuses_what_is_wrong(door: &TestServer) {
-        let stage = Stage::set(door).await;
-        let document = document(door).await;
-        let before = stage.fingerprint(door).await;
+    async fn every_parameter_of_every_query_refuses_what_is_wrong(server: &TestServer) {
+        let stage = Stage::set(server).await;
+        let document = document(server).await;
+        let before = stage.fingerprint(server).await;
         let mut tried = BTreeSet::new();
         for (method, path, operation) in operations(&document, &["get", "post", "patch", "delete"]) {
             if !path.starts_with("/v1/") {
@@ -53,7 +53,7 @@ on_both! {
             }
             let target = stage.fill(&address(&path));
             let body = (method != "GET").then(|| b"{}".to_vec());
-            let ask = async |query: String| door.send(&method, &format!("{target}?{query}"), &door.admin, &[], body.clone()).await;
+            let ask = async |query: String| server.send(&method, &format!("{target}?{query}"), &server.admin, &[], body.clone()).await;
             for unknown in ["no_such_parameter=1", "Limit=1", "%20limit=1", "4111111111111111=1", "a%00b=1"] {
                 let answer = ask(unknown.to_owned()).await;
                 assert_eq!(answer.status, 422, "{method} {path}?{unknown}: {answer:?}");
@@ -70,16 +70,16 @@ on_both! {
                 let twice = format!("{name}=1&{name}=2");
                 named(&ask(twice.clone()).await, name, &format!("{method} {path}?{twice}"));
             }
-            let now = stage.fingerprint(door).await;
+            let now = stage.fingerprint(server).await;
             assert!(now == before, "{method} {path} changed something by a refused query");
         }
         assert!(tried.len() > 300, "only {}", tried.len());
     }
 
-    async fn an_unknown_id_in_a_path_is_404_for_every_operation(door: &TestServer) {
-        let stage = Stage::set(door).await;
-        let document = document(door).await;
-        let before = stage.fingerprint(door).await;
+    async fn an_unknown_id_in_a_path_is_404_for_every_operation(server: &TestServer) {
+        let stage = Stage::set(server).await;
+        let document = document(server).await;
+        let before = stage.fingerprint(server).await;
         let mut tried = 0;
         for (method, path, _) in operations(&document, &["get", "post", "patch", "delete"]) {
             if !path.contains("{id}") && !path.contains("{name}") {
@@ -94,7 +94,7 @@ on_both! {
             for id in unknown.into_iter().chain([other]).chain(odd) {
                 let target = path.replace("{id}", &id).replace("{name}", &id).replace(' ', "%20");
                 // A body that says nothing wrong: those that need one are refused for it first.
-                let answer = door.send(&method, &target, &door.admin, &[], (method != "GET").then(|| b"{}".to_vec())).await;
+                let answer = server.send(&method, &target, &server.admin, &[], (method != "GET").then(|| b"{}".to_vec())).await;
                 let body_first = matches!(method.as_str(), "POST" | "PATCH") && answer.status == 422;
                 if !body_first {
                     answer.problem(404);
@@ -102,7 +102,7 @@ on_both! {
                 assert!(!answer.text.contains("4111"), "{method} {target}: {answer:?}");
                 tried += 1;
             }
-            assert!(stage.fingerprint(door).await == before, "{method} {path} changed something");
+            assert!(stage.fingerprint(server).await == before, "{method} {path} changed something");
         }
         assert!(tried > 300, "only {tried}");
     }

@@ -45,65 +45,65 @@ pub fn installment_plan() -> Value {
 }
 
 impl Stage {
-    pub async fn set(door: &TestServer) -> Self {
+    pub async fn set(server: &TestServer) -> Self {
         let mut names = BTreeMap::new();
-        let clock = door.clock("2026-06-01T00:00:00Z").await;
+        let clock = server.clock("2026-06-01T00:00:00Z").await;
         let plain = json!({"name": "Ada", "reference": "ada", "clock_id": clock, "email": "ada@example.com"});
-        names.insert("cus", id_of(&door.made("/v1/customers", plain).await));
+        names.insert("cus", id_of(&server.made("/v1/customers", plain).await));
         let token = json!({"gateway": "fluid", "kind": "vault_token", "customer_token": "tok"});
-        names.insert("pm", id_of(&door.made("/v1/customers/ada/payment-methods", token).await));
+        names.insert("pm", id_of(&server.made("/v1/customers/ada/payment-methods", token).await));
         names.insert(
             "addon",
-            id_of(&door.made("/v1/add-ons", json!({"name": "Extra", "amount": 200, "reference": "extra"})).await),
+            id_of(&server.made("/v1/add-ons", json!({"name": "Extra", "amount": 200, "reference": "extra"})).await),
         );
         names.insert(
             "disc",
-            id_of(&door.made("/v1/discounts", json!({"name": "Less", "percentage": 10, "reference": "less"})).await),
+            id_of(&server.made("/v1/discounts", json!({"name": "Less", "percentage": 10, "reference": "less"})).await),
         );
         let plan = json!({"name": "Gold", "reference": "gold", "amount": 2000, "billing_frequency": "monthly", "billing_days": "1",
             "add_ons": [{"id": "extra"}], "discounts": [{"id": "less"}]});
-        names.insert("plan", id_of(&door.made("/v1/plans", plan).await));
+        names.insert("plan", id_of(&server.made("/v1/plans", plan).await));
         let policy = json!({"name": "Gentle", "reference": "gentle", "steps": [{"after_days": 2}, {"after_days": 4}]});
-        names.insert("dun", id_of(&door.made("/v1/dunning-policies", policy).await));
-        names.insert("key", id_of(&door.made("/v1/api-keys", json!({"name": "spare", "scope": "read"})).await));
+        names.insert("dun", id_of(&server.made("/v1/dunning-policies", policy).await));
+        names.insert("key", id_of(&server.made("/v1/api-keys", json!({"name": "spare", "scope": "read"})).await));
         let subscribe = async |more: Value| {
             let mut body = json!({"customer": {"id": "ada"}, "amount": 1000, "billing_frequency": "monthly"});
             body.as_object_mut().expect("object").extend(more.as_object().expect("object").clone());
-            id_of(&door.made("/v1/subscriptions", body).await)
+            id_of(&server.made("/v1/subscriptions", body).await)
         };
         for name in ["sub", "paid_sub", "paused", "cancelled", "parked"] {
             names.insert(name, subscribe(json!({"description": name})).await);
         }
         names.insert("trialing", subscribe(json!({"trial_days": 60})).await);
-        door.bill(&clock, "2026-06-16T12:00:00Z").await;
+        server.bill(&clock, "2026-06-16T12:00:00Z").await;
         for name in ["inst", "inst_cancelled"] {
-            names.insert(name, id_of(&door.made("/v1/installment-plans", installment_plan()).await));
+            names.insert(name, id_of(&server.made("/v1/installment-plans", installment_plan()).await));
         }
-        door.post(&format!("/v1/installment-plans/{}/cancel", names["inst_cancelled"]), json!({})).await.ok(200);
+        server.post(&format!("/v1/installment-plans/{}/cancel", names["inst_cancelled"]), json!({})).await.ok(200);
         let mut strict = installment_plan();
         strict
             .as_object_mut()
             .expect("object")
             .extend([("default_after".to_owned(), json!(1)), ("down_payment".to_owned(), json!({"amount": 300}))]);
-        let strict = door.made("/v1/installment-plans", strict).await;
+        let strict = server.made("/v1/installment-plans", strict).await;
         let failing = strict["installments"][0]["invoice_id"].as_str().expect("an invoice");
-        door.post(&format!("/v1/invoices/{failing}/mark_uncollectible"), json!({})).await.ok(200);
+        server.post(&format!("/v1/invoices/{failing}/mark_uncollectible"), json!({})).await.ok(200);
         names.insert("inst_defaulted", id_of(&strict));
         let act = async |name: &str, verb: &str, body: Value| {
-            door.post(&format!("/v1/subscriptions/{}/{verb}", names[name]), body).await.ok(200);
+            server.post(&format!("/v1/subscriptions/{}/{verb}", names[name]), body).await.ok(200);
         };
         act("paused", "pause", json!({})).await;
         act("cancelled", "cancel", json!({"when": "now"})).await;
-        names.insert("cred", id_of(&door.made("/v1/customers/ada/credits", json!({"amount": 100, "reason": "hello"})).await));
+        names.insert("cred", id_of(&server.made("/v1/customers/ada/credits", json!({"amount": 100, "reason": "hello"})).await));
         names.insert("clk", clock);
         let mut stage = Self { names, fingerprint: fingerprint() };
-        stage.money(door).await;
+        stage.money(server).await;
         stage
     }
 
     /// What only gateways and accidents bring about.
-    async fn money(&mut self, door: &TestServer) {
-        let invoices = door.invoices().await;
+    async fn money(&mut self, server: &TestServer) {
+        let invoices = server.invoices().await;
         let of = |name: &str| {
             invoices
                 .iter()
@@ -112,7 +112,7 @@ impl Stage {
                 .clone()
         };
         let (paid, open, stuck) = (of("paid_sub"), of("sub"), of("parked"));
-        let id: Id<rebilld::domain::id::Payment> = door.app.id();
+        let id: Id<rebilld::domain::id::Payment> = server.app.id();
         let payment = |invoice: &Invoice, id: Id<rebilld::domain::id::Payment>, status| Payment {
             id,
             invoice_id: invoice.id,
@@ -155,10 +155,10 @@ impl Stage {
             called_at: invoice.created_at,
         };
         let (taken, parked) =
-            (payment(&paid, id, PaymentStatus::Succeeded), payment(&stuck, door.app.id(), PaymentStatus::Parked));
-        let given = payment(&paid, door.app.id(), PaymentStatus::Declined);
+            (payment(&paid, id, PaymentStatus::Succeeded), payment(&stuck, server.app.id(), PaymentStatus::Parked));
+        let given = payment(&paid, server.app.id(), PaymentStatus::Declined);
         let refund = Refund {
-            id: door.app.id(),
+            id: server.app.id(),
             payment_id: Some(given.id),
             invoice_id: paid.id,
             timeline: paid.timeline,
@@ -182,7 +182,7 @@ impl Stage {
         };
         self.names.insert("refund", refund.id.to_string());
         let subscription = self.names["parked"].parse().expect("id");
-        let subscription = store::subscriptions::get(&door.app.db, subscription).await.expect("read").expect("subscription");
+        let subscription = store::subscriptions::get(&server.app.db, subscription).await.expect("read").expect("subscription");
         let subscription = Subscription {
             status: rebilld::domain::subscription::SubscriptionStatus::Parked,
             parked_reason: Some("too many missed".into()),
@@ -191,7 +191,7 @@ impl Stage {
         };
         let settled = Invoice { status: InvoiceStatus::Paid, amount_paid: paid.total, next_attempt_at: None, ..paid.clone() };
         let waiting = Invoice { next_attempt_at: None, ..stuck.clone() };
-        let mut tx = door.app.db.begin().await.expect("tx");
+        let mut tx = server.app.db.begin().await.expect("tx");
         store::payments::insert(&mut tx, &[taken.clone(), parked.clone(), given]).await.expect("payments");
         store::refunds::insert(&mut tx, refund).await.expect("a refund");
         store::invoices::save(&mut tx, &[settled, waiting]).await.expect("invoices");
@@ -199,7 +199,7 @@ impl Stage {
         tx.commit().await.expect("commit");
         assert!(matches!(paid.timeline, Timeline::Test(_)));
         let asked = json!({"invoice_id": stuck.id, "gateway": "paysley"});
-        self.names.insert("preq", id_of(&door.made("/v1/payment-requests", asked).await));
+        self.names.insert("preq", id_of(&server.made("/v1/payment-requests", asked).await));
         for (name, id) in [("inv_paid", paid.id), ("inv", open.id), ("inv_stuck", stuck.id)] {
             self.names.insert(name, id.to_string());
         }
@@ -222,8 +222,8 @@ impl Stage {
     }
 
     /// Every row of every table but those that keep answers for repeats.
-    pub async fn fingerprint(&self, door: &TestServer) -> Vec<String> {
-        let rows: Vec<(String,)> = door.app.db.query(self.fingerprint).all().await.expect("rows");
+    pub async fn fingerprint(&self, server: &TestServer) -> Vec<String> {
+        let rows: Vec<(String,)> = server.app.db.query(self.fingerprint).all().await.expect("rows");
         rows.into_iter().map(|row| row.0).collect()
     }
 }

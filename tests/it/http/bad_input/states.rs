@@ -8,9 +8,9 @@ use super::{
 };
 
 on_both! {
-    async fn an_action_out_of_place_is_409_and_changes_nothing(door: &TestServer) {
-        let stage = Stage::set(door).await;
-        let before = stage.fingerprint(door).await;
+    async fn an_action_out_of_place_is_409_and_changes_nothing(server: &TestServer) {
+        let stage = Stage::set(server).await;
+        let before = stage.fingerprint(server).await;
         let actions: &[(&str, Value)] = &[
             ("/v1/subscriptions/{cancelled}/cancel", json!({"when": "now"})),
             ("/v1/subscriptions/{cancelled}/cancel", json!({"when": "period_end"})),
@@ -60,8 +60,8 @@ on_both! {
         ];
         let mut wrong = Vec::new();
         for (path, body) in actions {
-            let answer = door.post(&stage.fill(path), body.clone()).await;
-            let now = stage.fingerprint(door).await;
+            let answer = server.post(&stage.fill(path), body.clone()).await;
+            let now = stage.fingerprint(server).await;
             if answer.status != 409 || now != before {
                 wrong.push(format!("{path} {body}: {} {}", answer.status, answer.text.chars().take(300).collect::<String>()));
                 assert!(now == before, "{wrong:#?} changed {:#?}", now.iter().filter(|line| !before.contains(line)).collect::<Vec<_>>());
@@ -70,29 +70,29 @@ on_both! {
             }
         }
         for path in ["/v1/customers/{cus}", "/v1/customers/ada"] {
-            door.delete(&stage.fill(path)).await.problem(409);
+            server.delete(&stage.fill(path)).await.problem(409);
         }
         assert!(wrong.is_empty(), "{wrong:#?}");
-        assert!(stage.fingerprint(door).await == before);
+        assert!(stage.fingerprint(server).await == before);
     }
 
-    async fn a_clock_on_its_way_refuses_another_errand(door: &TestServer) {
-        let stage = Stage::set(door).await;
+    async fn a_clock_on_its_way_refuses_another_errand(server: &TestServer) {
+        let stage = Stage::set(server).await;
         // Nobody moves clocks here, so it stays on its way.
         let advance = stage.fill("/v1/clocks/{clk}/advance");
-        door.post(&advance, json!({"by": "1d"})).await.ok(202);
-        let before = stage.fingerprint(door).await;
-        door.post(&advance, json!({"by": "1d"})).await.problem(409);
-        door.delete(&stage.fill("/v1/clocks/{clk}")).await.problem(409);
-        assert!(stage.fingerprint(door).await == before);
+        server.post(&advance, json!({"by": "1d"})).await.ok(202);
+        let before = stage.fingerprint(server).await;
+        server.post(&advance, json!({"by": "1d"})).await.problem(409);
+        server.delete(&stage.fill("/v1/clocks/{clk}")).await.problem(409);
+        assert!(stage.fingerprint(server).await == before);
     }
 
-    async fn a_method_in_use_stays(door: &TestServer) {
-        let stage = Stage::set(door).await;
+    async fn a_method_in_use_stays(server: &TestServer) {
+        let stage = Stage::set(server).await;
         let body = json!({"customer": {"id": "ada"}, "amount": 1, "billing_frequency": "monthly", "payment_method_id": stage.names["pm"]});
-        door.made("/v1/subscriptions", body).await;
-        let before = stage.fingerprint(door).await;
-        door.delete(&stage.fill("/v1/payment-methods/{pm}")).await.problem(409);
-        assert!(stage.fingerprint(door).await == before);
+        server.made("/v1/subscriptions", body).await;
+        let before = stage.fingerprint(server).await;
+        server.delete(&stage.fill("/v1/payment-methods/{pm}")).await.problem(409);
+        assert!(stage.fingerprint(server).await == before);
     }
 }

@@ -122,8 +122,8 @@ pub fn address(path: &str) -> String {
     named
 }
 
-pub async fn document(door: &TestServer) -> Value {
-    door.get("/openapi.json").await.ok(200)
+pub async fn document(server: &TestServer) -> Value {
+    server.get("/openapi.json").await.ok(200)
 }
 
 /// Method, path and operation of everything in the document.
@@ -357,10 +357,10 @@ pub fn named(answer: &Answer, field: &str, sent: &str) {
 }
 
 on_both! {
-    async fn every_field_of_every_body_refuses_what_is_wrong(door: &TestServer) {
-        let stage = Stage::set(door).await;
-        let document = document(door).await;
-        let before = stage.fingerprint(door).await;
+    async fn every_field_of_every_body_refuses_what_is_wrong(server: &TestServer) {
+        let stage = Stage::set(server).await;
+        let document = document(server).await;
+        let before = stage.fingerprint(server).await;
         assert!(before.len() > 40, "{before:#?}");
         let (mut tried, mut seen) = (0, BTreeSet::new());
         for (method, path, operation) in operations(&document, &["post", "patch", "put"]) {
@@ -368,9 +368,9 @@ on_both! {
             let name = format!("{method} {named_path}");
             let good = good(&name).unwrap_or_else(|| panic!("{name}: say in `good` what it would accept"));
             let target = stage.fill(&named_path);
-            let send = async |body: Vec<u8>| door.send(&method, &target, &door.admin, &[], Some(body)).await;
+            let send = async |body: Vec<u8>| server.send(&method, &target, &server.admin, &[], Some(body)).await;
             let unchanged = async |sent: &str| {
-                let now = stage.fingerprint(door).await;
+                let now = stage.fingerprint(server).await;
                 assert!(now == before, "{name} {} changed {:?}", sent.chars().take(300).collect::<String>(), now.iter().filter(|line| !before.contains(line)).collect::<Vec<_>>());
             };
             for broken in ["{", "{\"a\": }", "nul", "{} {}", "[1,", "\"\u{1}\"", "{'a': 1}", "name=x&amount=1"] {
@@ -396,10 +396,10 @@ on_both! {
         assert!(seen.len() >= 30 && tried > 2000, "only {} operations, {tried} bodies", seen.len());
     }
 
-    async fn every_good_body_is_good(door: &TestServer) {
+    async fn every_good_body_is_good(server: &TestServer) {
         // Else the sweep would prove nothing.
-        let stage = Stage::set(door).await;
-        for (method, path, _) in operations(&document(door).await, &["post", "patch"]) {
+        let stage = Stage::set(server).await;
+        for (method, path, _) in operations(&document(server).await, &["post", "patch"]) {
             let name = format!("{method} {}", address(&path));
             let mut body = good(&name).expect("a body");
             if name.ends_with("/advance") {
@@ -411,10 +411,10 @@ on_both! {
                 continue;
             }
             let fresh = json!({"customer": {"id": "ada"}, "amount": 1, "billing_frequency": "monthly"});
-            let fresh = door.made("/v1/subscriptions", fresh).await["id"].as_str().expect("id").to_owned();
-            let fresh_plan = door.made("/v1/installment-plans", super::stage::installment_plan()).await["id"].as_str().expect("id").to_owned();
+            let fresh = server.made("/v1/subscriptions", fresh).await["id"].as_str().expect("id").to_owned();
+            let fresh_plan = server.made("/v1/installment-plans", super::stage::installment_plan()).await["id"].as_str().expect("id").to_owned();
             let target = stage.fill(&address(&path).replace("{sub}", &fresh).replace("{inst}", &fresh_plan));
-            let answer = door.send(&method, &target, &door.admin, &[], Some(stage.fill(&body.to_string()).into_bytes())).await;
+            let answer = server.send(&method, &target, &server.admin, &[], Some(stage.fill(&body.to_string()).into_bytes())).await;
             assert!((200..300).contains(&answer.status), "{name} {body}: {answer:?}");
         }
     }

@@ -1,10 +1,10 @@
 //! rebilld: a recurring billing scheduler daemon.
 //!
-//! Read in this order: `domain` (the nouns, pure), `store` (the only SQL), `gateway` (money out), `billing` (the verbs),
-//! then the doors `jobs`, `http` and `cli`; `daemon` wires them, `sandbox` is the pretend outside world.
+//! Read in this order: `domain` (the nouns, pure), `store` (the only SQL), `gateway` (takes money and gives it back), `billing` (the
+//! verbs), then the interfaces `jobs`, `http` and `cli`. `daemon` wires them, and `sandbox` stands in for the gateways.
 //!
-//! The law, which `tests/it/architecture.rs` checks: doors → `billing` → `store`, `gateway` → `domain`. `store` and `gateway` do not know
-//! each other. Doors may read through `store`, never write. `sandbox` knows only money and ids.
+//! The architecture rules, which `tests/it/architecture.rs` checks: interfaces → `billing` → `store`, `gateway` → `domain`. `store` and
+//! `gateway` do not know each other. Interfaces may read through `store`, and never write. `sandbox` knows only money and ids.
 
 pub mod billing;
 pub mod cli;

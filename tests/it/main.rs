@@ -1,4 +1,4 @@
-//! The one integration binary, so that this crate and the tests are linked once: stories, laws, both databases, the simulation.
+//! The one integration binary, so that this crate and the tests are linked once: stories, architecture rules, both databases, the simulation.
 
 mod architecture;
 mod bench;

@@ -1,4 +1,4 @@
-//! Rust source told apart into code and string literals, and the paths it names: just enough of a reader for the laws.
+//! Rust source told apart into code and string literals, and the paths it names: just enough of a reader for the architecture rules.
 
 /// One source file. Line numbers of all parts are those of the file.
 pub struct Text {

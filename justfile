@@ -13,7 +13,7 @@ full:
 
 # 10,000 seeds of the simulation, the broken builds, all storms
 nightly:
-    REBILLD_SIM_SEEDS=0..10000 cargo nextest run --locked --profile nightly
+    cargo nextest run --locked --profile nightly --run-ignored all
 
 # formatter, lints, spelling, licences and advisories of dependencies
 lint:

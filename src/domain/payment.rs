@@ -1,6 +1,6 @@
 //! A payment: one attempt to collect an invoice at a gateway, and what can come of it.
 
-use std::time::Duration;
+mod outcome;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,8 @@ use super::{
     payment_method::MethodKind,
     text_enum,
 };
+
+pub use outcome::{Other, Outcome, ReturnOutcome};
 
 text_enum! {
     /// Why a merchant charges without the customer being there: the stored-credential mark that card networks ask for.
@@ -74,21 +76,6 @@ pub struct Decline {
     /// The gateway's own code, as text.
     pub code: String,
     pub message: String,
-}
-
-/// What a call that moves money came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// Money moved. `amount_minor` is what was really taken; it may be less than asked (partial approval).
-    Succeeded { transaction_id: String, amount_minor: i64 },
-    /// Money is reserved, none has moved. Persist the id, then capture.
-    Authorized { transaction_id: String },
-    /// Refused by the gateway's own word.
-    Declined { decline: Decline, transaction_id: Option<String> },
-    /// Certainly not processed: never connected, or 429.
-    GatewayError { message: String, retry_after: Option<Duration> },
-    /// Sent, and no answer that can be believed.
-    Unknown { message: String },
 }
 
 /// One attempt to collect an invoice. Holds its own copy of what it charges, so that sent again it is the same payment.

@@ -21,10 +21,10 @@ use tokio::sync::Semaphore;
 use self::{circuit::Health, fluidpay::FluidPay, http::Settings, paylike::Paylike, paysley::Paysley, requests::Requests};
 use crate::{
     config::{BreakerConfig, GatewayConfig, GatewayKind, Mode},
-    domain::{money::Currency, payment::Outcome, payment_method::MethodKind},
+    domain::{money::Currency, payment_method::MethodKind},
 };
 
-pub use crate::domain::payment::Reason;
+pub use crate::domain::payment::{Other, Outcome, Reason, ReturnOutcome};
 
 /// What a gateway charges: a stored token or an earlier transaction. Never card data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,14 +92,6 @@ impl Found {
     }
 }
 
-/// Another transaction under the reference of one payment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Other {
-    pub transaction_id: String,
-    /// Taken, minor units; none where it is only reserved.
-    pub taken_minor: Option<i64>,
-}
-
 /// A refund or void of money already taken.
 #[derive(Debug, Clone)]
 pub struct Return {
@@ -110,26 +102,6 @@ pub struct Return {
     /// What had been returned before this one, minor units.
     pub returned_minor: i64,
     pub currency: Currency,
-}
-
-/// What a refund or void came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReturnOutcome {
-    /// `transaction_id` is the refund's own, where the gateway makes one. `voided`: undone before settlement.
-    Returned {
-        transaction_id: Option<String>,
-        voided: bool,
-    },
-    Refused {
-        code: String,
-        message: String,
-    },
-    GatewayError {
-        message: String,
-    },
-    Unknown {
-        message: String,
-    },
 }
 
 /// The gateway's answer when asked about a refund whose outcome is unknown.

@@ -1,0 +1,48 @@
+//! What a call to a gateway came to.
+
+use std::time::Duration;
+
+use super::Decline;
+
+/// What a call that moves money came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Money moved. `amount_minor` is what was really taken; it may be less than asked (partial approval).
+    Succeeded { transaction_id: String, amount_minor: i64 },
+    /// Money is reserved, none has moved. Persist the id, then capture.
+    Authorized { transaction_id: String },
+    /// Refused by the gateway's own word.
+    Declined { decline: Decline, transaction_id: Option<String> },
+    /// Certainly not processed: never connected, or 429.
+    GatewayError { message: String, retry_after: Option<Duration> },
+    /// Sent, and no answer that can be believed.
+    Unknown { message: String },
+}
+
+/// Another transaction under the reference of one payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Other {
+    pub transaction_id: String,
+    /// Taken, minor units; none where it is only reserved.
+    pub taken_minor: Option<i64>,
+}
+
+/// What a refund or void came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReturnOutcome {
+    /// `transaction_id` is the refund's own, where the gateway makes one. `voided`: undone before settlement.
+    Returned {
+        transaction_id: Option<String>,
+        voided: bool,
+    },
+    Refused {
+        code: String,
+        message: String,
+    },
+    GatewayError {
+        message: String,
+    },
+    Unknown {
+        message: String,
+    },
+}

@@ -13,7 +13,6 @@ use super::{
     App, BillingError, Result,
     gateway_operations::catch_panic,
     gateways::{self, Call},
-    payments::settle::fault_of_return,
 };
 use crate::{
     domain::{
@@ -182,7 +181,7 @@ async fn call(app: &App, refund: Refund, payment: &Payment) -> Result<Refund> {
     let order = order(&refund, payment);
     let unknown = |message| ReturnOutcome::Unknown { message };
     let (outcome, line) = listening(catch_panic(refund.id, &gateway.name, gateway.adapter.give_back(&order), unknown)).await;
-    gateways::note(app, &Call::of(app, payment), line.met(fault_of_return(&outcome))).await;
+    gateways::note(app, &Call::of(app, payment), line.met(outcome.gateway_fault())).await;
     settle(app, refund, &outcome).await
 }
 

@@ -224,27 +224,8 @@ pub(crate) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment,
 /// The fault of the gateway that an answer tells of.
 fn fault(answer: &Answer) -> Option<(String, Option<TimeDelta>)> {
     match answer {
-        Answer::Outcome(outcome) => fault_of(outcome),
-        Answer::Voided(outcome) => fault_of_return(outcome),
-        _ => None,
-    }
-}
-
-/// The same of money that was to go back.
-pub(crate) fn fault_of_return(outcome: &ReturnOutcome) -> Option<(String, Option<TimeDelta>)> {
-    match outcome {
-        ReturnOutcome::GatewayError { message } | ReturnOutcome::Unknown { message } => Some((message.clone(), None)),
-        ReturnOutcome::Returned { .. } | ReturnOutcome::Refused { .. } => None,
-    }
-}
-
-/// The same of an outcome, and for how long a 429 asked to be left alone.
-pub(crate) fn fault_of(outcome: &Outcome) -> Option<(String, Option<TimeDelta>)> {
-    match outcome {
-        Outcome::GatewayError { message, retry_after } => {
-            Some((message.clone(), retry_after.and_then(|wait| TimeDelta::from_std(wait).ok())))
-        }
-        Outcome::Unknown { message } => Some((message.clone(), None)),
+        Answer::Outcome(outcome) => outcome.gateway_fault(),
+        Answer::Voided(outcome) => outcome.gateway_fault(),
         _ => None,
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use super::Decline;
 
 /// What a call that moves money came to.
@@ -17,6 +19,19 @@ pub enum Outcome {
     GatewayError { message: String, retry_after: Option<Duration> },
     /// Sent, and no answer that can be believed.
     Unknown { message: String },
+}
+
+impl Outcome {
+    /// The fault of the gateway that this outcome tells of, and for how long a 429 asked to be left alone.
+    pub fn gateway_fault(&self) -> Option<(String, Option<TimeDelta>)> {
+        match self {
+            Self::GatewayError { message, retry_after } => {
+                Some((message.clone(), retry_after.and_then(|wait| TimeDelta::from_std(wait).ok())))
+            }
+            Self::Unknown { message } => Some((message.clone(), None)),
+            Self::Succeeded { .. } | Self::Authorized { .. } | Self::Declined { .. } => None,
+        }
+    }
 }
 
 /// Another transaction under the reference of one payment.
@@ -45,4 +60,14 @@ pub enum ReturnOutcome {
     Unknown {
         message: String,
     },
+}
+
+impl ReturnOutcome {
+    /// The fault of the gateway that this outcome tells of.
+    pub fn gateway_fault(&self) -> Option<(String, Option<TimeDelta>)> {
+        match self {
+            Self::GatewayError { message } | Self::Unknown { message } => Some((message.clone(), None)),
+            Self::Returned { .. } | Self::Refused { .. } => None,
+        }
+    }
 }

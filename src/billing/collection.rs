@@ -7,5 +7,3 @@ pub(crate) mod execute;
 pub mod fallback_method;
 pub mod run;
 mod step;
-
-pub(crate) use step::NotCollectable;

@@ -78,6 +78,37 @@ pub struct Decline {
     pub message: String,
 }
 
+/// Why an invoice that is due is not sent to a gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotCollectable {
+    LadderEnded,
+    NoMethod,
+    GatewayNotConfigured,
+    /// A test clock's customer must never be charged for real.
+    LiveGateway,
+    /// The issuer stopped recurring charges to the method.
+    MandateEnded,
+}
+
+impl NotCollectable {
+    pub fn class(self) -> DeclineClass {
+        match self {
+            Self::LadderEnded | Self::NoMethod | Self::MandateEnded => DeclineClass::NewCardNeeded,
+            Self::GatewayNotConfigured | Self::LiveGateway => DeclineClass::GatewayFault,
+        }
+    }
+
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::LadderEnded => "ladder_ended",
+            Self::NoMethod => "no_payment_method",
+            Self::GatewayNotConfigured => "gateway_not_configured",
+            Self::LiveGateway => "live_gateway_on_test_clock",
+            Self::MandateEnded => "mandate_ended",
+        }
+    }
+}
+
 /// One attempt to collect an invoice. Holds its own copy of what it charges, so that sent again it is the same payment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Payment {

@@ -10,7 +10,7 @@ use crate::{
         clock::Timeline,
         dunning::Postponement,
         invoice::{Invoice, NextAction},
-        payment::DeclineClass,
+        payment::NotCollectable,
         payment_method::MethodKind,
     },
     store::invoices::ChosenMethod,
@@ -27,37 +27,6 @@ pub(crate) enum CollectionStep<'m> {
     Blocked,
     /// No gateway is called.
     NotCollectable(NotCollectable),
-}
-
-/// Why an invoice that is due is not sent to a gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NotCollectable {
-    LadderEnded,
-    NoMethod,
-    GatewayNotConfigured,
-    /// A test clock's customer must never be charged for real.
-    LiveGateway,
-    /// The issuer stopped recurring charges to the method.
-    MandateEnded,
-}
-
-impl NotCollectable {
-    pub(crate) fn class(self) -> DeclineClass {
-        match self {
-            Self::LadderEnded | Self::NoMethod | Self::MandateEnded => DeclineClass::NewCardNeeded,
-            Self::GatewayNotConfigured | Self::LiveGateway => DeclineClass::GatewayFault,
-        }
-    }
-
-    pub(crate) fn code(self) -> &'static str {
-        match self {
-            Self::LadderEnded => "ladder_ended",
-            Self::NoMethod => "no_payment_method",
-            Self::GatewayNotConfigured => "gateway_not_configured",
-            Self::LiveGateway => "live_gateway_on_test_clock",
-            Self::MandateEnded => "mandate_ended",
-        }
-    }
 }
 
 pub(crate) fn of<'m>(

@@ -11,7 +11,6 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     billing::{
         App, Result,
-        collection::NotCollectable,
         gateway_operations::catch_panic,
         gateways::{self, Call},
     },
@@ -19,7 +18,7 @@ use crate::{
         event::Actor,
         id::{InvoiceId, PaymentId},
         invoice::{InvoiceStatus, NextAction},
-        payment::{Decline, Outcome, Payment},
+        payment::{Decline, NotCollectable, Outcome, Payment},
     },
     gateway::{Charge, Configured, Found, Mandate, Other, ReturnOutcome, Sent, Source, circuit::listening},
     store,

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::wanted;
+use super::refund::wanted;
 use crate::{
     billing::{App, BillingError, Result, customers},
     domain::{

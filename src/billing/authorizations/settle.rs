@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use super::{Answer, event};
+use super::{ask::Answer, event};
 use crate::{
     billing::{App, BillingError, Result},
     domain::{

@@ -8,7 +8,6 @@ use crate::{
         App, BillingError, Result,
         gateway_operations::catch_panic,
         gateways::{self, Call},
-        payments::settle::fault_of_return,
     },
     domain::{
         event::Actor,

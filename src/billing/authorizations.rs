@@ -12,7 +12,7 @@ mod look_up;
 mod settle;
 
 pub use authorize_due::{Looked, authorize_due};
-pub use look_up::{look_up, next_lookup_in};
+pub use look_up::look_up;
 
 use super::App;
 use crate::domain::{

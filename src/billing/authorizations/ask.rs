@@ -62,7 +62,7 @@ async fn ask(app: &App, authorization: &Authorization) -> Answer {
     let unknown = |message| Answer::Outcome(Outcome::Unknown { message });
     let (answer, line) = listening(catch_panic(authorization.id, &gateway.name, call(gateway, authorization), unknown)).await;
     if authorization.status == AuthorizationStatus::Pending {
-        let fault = if let Answer::Outcome(outcome) = &answer { payments::settle::fault_of(outcome) } else { None };
+        let fault = if let Answer::Outcome(outcome) = &answer { outcome.gateway_fault() } else { None };
         gateways::note(app, &asked, line.met(fault)).await;
     }
     answer

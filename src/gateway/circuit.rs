@@ -12,7 +12,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::http::Fault;
+use super::fault::GatewayFault;
 use crate::{
     config::GatewayKind,
     domain::{
@@ -25,7 +25,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct CallLog {
     answers: u32,
-    fault: Option<Fault>,
+    fault: Option<GatewayFault>,
 }
 
 tokio::task_local! {
@@ -33,7 +33,7 @@ tokio::task_local! {
 }
 
 /// Notes what a call met, for whoever listens.
-pub(super) fn note(met: Result<(), Fault>) {
+pub(super) fn note(met: Result<(), GatewayFault>) {
     // Nobody need be listening.
     let _ = CALL_LOG.try_with(|line| match met {
         Ok(()) => line.borrow_mut().answers += 1,
@@ -55,7 +55,7 @@ impl CallLog {
     /// What that says of the gateway. `fault`: what the answer says, for an adapter without a line.
     pub fn met(self, fault: Option<(String, Option<TimeDelta>)>) -> CallResult {
         match (self.fault, fault) {
-            (Some(Fault { message, retry_after }), _) => CallResult::Fault { message, retry_after },
+            (Some(GatewayFault { message, retry_after }), _) => CallResult::Fault { message, retry_after },
             (None, Some((message, retry_after))) if self.answers == 0 => CallResult::Fault { message, retry_after },
             _ => CallResult::Answer,
         }
@@ -188,7 +188,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_line_is_heard_and_not_the_words() {
-        let fault = |message: &str| Fault { message: message.into(), retry_after: None };
+        let fault = |message: &str| GatewayFault { message: message.into(), retry_after: None };
         let said = Some(("unknown".to_owned(), None));
         // An unknown that the gateway put in words of its own is an answer.
         let ((), line) = listening(async { note(Ok(())) }).await;

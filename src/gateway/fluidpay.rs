@@ -10,10 +10,11 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use self::wire::{Envelope, FIELDS, PARTIAL, Standing, Transaction, open};
+use self::wire::{Envelope, FIELDS, PARTIAL, Transaction, open};
 use super::{
     Capabilities, Charge, Disputed, Found, Gateway, Other, Reason, Return, ReturnFound, ReturnOutcome, Sent, Source,
     http::{Auth, Http, NoAnswer, Settings, Wire},
+    remote_state::RemoteState,
 };
 use crate::domain::{
     payment::{Decline, DeclineClass, Outcome},
@@ -91,11 +92,13 @@ impl FluidPay {
         if let Err(message) = transaction.agrees(charge.amount_minor, charge.currency) {
             return unknown(self.http.clean(&message, &[]));
         }
-        let standing = transaction.standing(charge.amount_minor);
-        match standing {
-            Standing::Doubtful(decline) => unknown(format!("code {}: {}", decline.code, self.http.clean(&decline.message, &[]))),
-            Standing::Undone => unknown(format!("the gateway says {} (transaction {})", transaction.status, transaction.id)),
-            Standing::Unclear(message) => unknown(self.http.clean(&message, &[])),
+        let state = transaction.state(charge.amount_minor);
+        match state {
+            RemoteState::Doubtful(decline) => {
+                unknown(format!("code {}: {}", decline.code, self.http.clean(&decline.message, &[])))
+            }
+            RemoteState::Voided => unknown(format!("the gateway says {} (transaction {})", transaction.status, transaction.id)),
+            RemoteState::Unclear(message) => unknown(self.http.clean(&message, &[])),
             settled => self.outcome(transaction, settled),
         }
     }
@@ -125,18 +128,20 @@ impl FluidPay {
         Outcome::Declined { decline, transaction_id: None }
     }
 
-    /// A standing that a look-up may take as final.
-    fn outcome(&self, transaction: Transaction, standing: Standing) -> Outcome {
-        match standing {
-            Standing::Taken { amount_minor } => Outcome::Succeeded { transaction_id: transaction.id, amount_minor },
-            Standing::Reserved => Outcome::Authorized { transaction_id: transaction.id },
-            Standing::Declined(decline) | Standing::Doubtful(decline) => {
+    /// A state that a look-up may take as final.
+    fn outcome(&self, transaction: Transaction, state: RemoteState) -> Outcome {
+        match state {
+            RemoteState::Taken { amount_minor } => Outcome::Succeeded { transaction_id: transaction.id, amount_minor },
+            RemoteState::Authorized => Outcome::Authorized { transaction_id: transaction.id },
+            RemoteState::Declined(decline) | RemoteState::Doubtful(decline) => {
                 let message = self.http.clean(&decline.message, &[]);
                 Outcome::Declined { decline: Decline { message, ..decline }, transaction_id: Some(transaction.id) }
             }
             // Somebody took it back at the gateway. Charging again by ourselves would overrule them.
-            Standing::Undone => unknown(format!("it was {} at the gateway (transaction {})", transaction.status, transaction.id)),
-            Standing::Unclear(message) => unknown(self.http.clean(&message, &[])),
+            RemoteState::Voided => {
+                unknown(format!("it was {} at the gateway (transaction {})", transaction.status, transaction.id))
+            }
+            RemoteState::Unclear(message) => unknown(self.http.clean(&message, &[])),
         }
     }
 
@@ -146,15 +151,15 @@ impl FluidPay {
         if let Err(message) = transaction.agrees(known.unwrap_or(sent.amount_minor), sent.currency) {
             return Found::Disagrees { message: self.http.clean(&message, &[]) };
         }
-        let standing = match transaction.standing(sent.amount_minor) {
+        let state = match transaction.state(sent.amount_minor) {
             // A reservation that was given free or ran out: nothing was ever taken.
-            Standing::Undone if transaction.was_only_reserved() => {
+            RemoteState::Voided if transaction.was_only_reserved() => {
                 let message = format!("the authorization was {}", transaction.status);
-                Standing::Declined(Decline { class: DeclineClass::TryLater, code: transaction.status.clone(), message })
+                RemoteState::Declined(Decline { class: DeclineClass::TryLater, code: transaction.status.clone(), message })
             }
-            standing => standing,
+            state => state,
         };
-        match self.outcome(transaction, standing) {
+        match self.outcome(transaction, state) {
             Outcome::Unknown { message } => Found::NoAnswer { message },
             outcome => Found::Outcome(outcome),
         }
@@ -178,12 +183,12 @@ impl FluidPay {
             // A filter that was not obeyed proves nothing about what is missing.
             return no_answer("the gateway answered with other orders than the one asked for");
         }
-        let rank = |transaction: &Transaction| match transaction.standing(sent.amount_minor) {
-            Standing::Taken { .. } => 4,
-            Standing::Reserved => 3,
-            Standing::Unclear(_) => 2,
-            Standing::Undone => 1,
-            Standing::Declined(_) | Standing::Doubtful(_) => 0,
+        let rank = |transaction: &Transaction| match transaction.state(sent.amount_minor) {
+            RemoteState::Taken { .. } => 4,
+            RemoteState::Authorized => 3,
+            RemoteState::Unclear(_) => 2,
+            RemoteState::Voided => 1,
+            RemoteState::Declined(_) | RemoteState::Doubtful(_) => 0,
         };
         let charges: Vec<Transaction> =
             all.into_iter().filter(|transaction| matches!(transaction.kind.as_str(), "" | "sale" | "authorize")).collect();
@@ -192,9 +197,9 @@ impl FluidPay {
         };
         let others = charges.iter().filter(|other| other.id != best.id);
         let others = others.filter_map(|other| {
-            let taken_minor = match other.standing(sent.amount_minor) {
-                Standing::Taken { amount_minor } => Some(amount_minor),
-                Standing::Reserved => None,
+            let taken_minor = match other.state(sent.amount_minor) {
+                RemoteState::Taken { amount_minor } => Some(amount_minor),
+                RemoteState::Authorized => None,
                 _ => return None,
             };
             Some(Other { transaction_id: other.id.clone(), taken_minor })
@@ -220,15 +225,15 @@ impl FluidPay {
             Err(message) => return unknown(message),
         };
         let declined = |decline| Outcome::Declined { decline, transaction_id: Some(id.to_owned()) };
-        match (transaction.standing(charge.amount_minor), refusal) {
-            (Standing::Reserved, Some(refusal)) => declined(refusal),
-            (Standing::Reserved, None) => unknown("the capture was accepted, but the money is still only reserved"),
+        match (transaction.state(charge.amount_minor), refusal) {
+            (RemoteState::Authorized, Some(refusal)) => declined(refusal),
+            (RemoteState::Authorized, None) => unknown("the capture was accepted, but the money is still only reserved"),
             // An authorization that was given free or ran out: nothing was taken, an ordinary charge may follow.
-            (Standing::Undone, _) => {
+            (RemoteState::Voided, _) => {
                 let message = format!("the authorization was {}", transaction.status);
                 declined(Decline { class: DeclineClass::TryLater, code: transaction.status, message })
             }
-            (standing, _) => self.outcome(transaction, standing),
+            (state, _) => self.outcome(transaction, state),
         }
     }
 }
@@ -259,8 +264,8 @@ impl Gateway for FluidPay {
         let path = ["transaction", transaction_id, "capture"];
         match self.post("capture", &path, Some(&json!({ "amount": charge.amount_minor }))).await {
             Ok(Envelope::Data(data)) => match Transaction::read(&data).filter(|transaction| transaction.id == transaction_id) {
-                Some(transaction) => match transaction.standing(charge.amount_minor) {
-                    taken @ Standing::Taken { .. } => self.outcome(transaction, taken),
+                Some(transaction) => match transaction.state(charge.amount_minor) {
+                    taken @ RemoteState::Taken { .. } => self.outcome(transaction, taken),
                     _ => self.captured(transaction_id, charge, None).await,
                 },
                 None => self.captured(transaction_id, charge, None).await,
@@ -293,9 +298,9 @@ impl Gateway for FluidPay {
     async fn void(&self, transaction_id: &str, _charge: &Charge) -> ReturnOutcome {
         // A void would take back what was captured, too.
         match self.get("release", transaction_id).await {
-            Ok(transaction) => match transaction.standing(0) {
-                Standing::Undone => ReturnOutcome::Returned { transaction_id: None, voided: true },
-                Standing::Taken { .. } => ReturnOutcome::Refused {
+            Ok(transaction) => match transaction.state(0) {
+                RemoteState::Voided => ReturnOutcome::Returned { transaction_id: None, voided: true },
+                RemoteState::Taken { .. } => ReturnOutcome::Refused {
                     code: "captured".into(),
                     message: "the money has been captured: give it back instead".into(),
                 },

@@ -20,7 +20,7 @@ use reqwest::{
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::{Found, ReturnFound, ReturnOutcome, circuit, json::parse, mask};
+use super::{Found, ReturnFound, ReturnOutcome, circuit, fault::GatewayFault, json::parse, mask};
 use crate::{
     domain::payment::Outcome,
     telemetry::{GATEWAY_CALL_SECONDS, GATEWAY_FAULTS},
@@ -138,14 +138,6 @@ pub trait Wire: Send + Sync {
 enum Line {
     Network(Client),
     Wire(Arc<dyn Wire>),
-}
-
-/// A call that the gateway did not answer by its own word: nobody there, too slow, cut off, overloaded, broken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    pub message: String,
-    /// How long a 429 asked for.
-    pub retry_after: Option<TimeDelta>,
 }
 
 /// A gateway's address, key and connections.
@@ -278,7 +270,7 @@ impl Http {
             NoAnswer::NotProcessed { retry_after, .. } => retry_after.and_then(|wait| TimeDelta::from_std(wait).ok()),
             NoAnswer::Unknown { .. } => None,
         };
-        circuit::note(Err(Fault { message: no_answer.clone().message(), retry_after }));
+        circuit::note(Err(GatewayFault { message: no_answer.clone().message(), retry_after }));
         no_answer
     }
 

@@ -4,13 +4,16 @@
 //! happened, and `billing` decides. An [`Outcome::Unknown`] may only be followed by [`Gateway::look_up`].
 
 pub mod circuit;
+pub mod fault;
 pub mod fluidpay;
 pub mod http;
 mod json;
 mod mask;
 pub mod paylike;
 pub mod paysley;
+mod remote_state;
 pub mod requests;
+mod returns;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -12,11 +12,12 @@ use async_trait::async_trait;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use self::wire::{Refusal, Standing, Transaction};
+use self::wire::{Refusal, Transaction};
 use super::{
     Capabilities, Charge, Disputed, Found, Gateway, Other, Return, ReturnFound, ReturnOutcome, Sent, Source,
     http::{Answer, Auth, Http, NoAnswer, Settings, Wire},
     json::text,
+    remote_state::RemoteState,
     requests::Requests,
 };
 use crate::domain::{
@@ -100,26 +101,26 @@ impl Paylike {
             Ok(transaction) => transaction,
             Err(message) => return unknown(message),
         };
-        match (transaction.standing(charge.amount_minor), refusal) {
-            (Standing::Reserved, Some(decline)) => Outcome::Declined { decline, transaction_id: Some(id.to_owned()) },
-            (Standing::Reserved, None) => unknown("the capture was not refused, but the money is still only reserved"),
-            (standing, _) => self.outcome(id, standing),
+        match (transaction.state(charge.amount_minor), refusal) {
+            (RemoteState::Authorized, Some(decline)) => Outcome::Declined { decline, transaction_id: Some(id.to_owned()) },
+            (RemoteState::Authorized, None) => unknown("the capture was not refused, but the money is still only reserved"),
+            (state, _) => self.outcome(id, state),
         }
     }
 
-    fn outcome(&self, id: &str, standing: Standing) -> Outcome {
+    fn outcome(&self, id: &str, state: RemoteState) -> Outcome {
         let declined = |decline| Outcome::Declined { decline, transaction_id: Some(id.to_owned()) };
-        match standing {
-            Standing::Taken { amount_minor } => Outcome::Succeeded { transaction_id: id.to_owned(), amount_minor },
-            Standing::Reserved => Outcome::Authorized { transaction_id: id.to_owned() },
-            Standing::Declined(decline) => declined(self.cleaned(decline, &[])),
+        match state {
+            RemoteState::Taken { amount_minor } => Outcome::Succeeded { transaction_id: id.to_owned(), amount_minor },
+            RemoteState::Authorized => Outcome::Authorized { transaction_id: id.to_owned() },
+            RemoteState::Declined(decline) | RemoteState::Doubtful(decline) => declined(self.cleaned(decline, &[])),
             // Nothing was taken and nothing is reserved: an ordinary charge may follow.
-            Standing::Undone => declined(Decline {
+            RemoteState::Voided => declined(Decline {
                 class: DeclineClass::TryLater,
                 code: "voided".into(),
                 message: "the authorization was voided".into(),
             }),
-            Standing::Unclear(message) => unknown(self.http.clean(&message, &[])),
+            RemoteState::Unclear(message) => unknown(self.http.clean(&message, &[])),
         }
     }
 
@@ -129,7 +130,7 @@ impl Paylike {
         if let Err(message) = transaction.agrees(asked, sent.currency) {
             return Found::Disagrees { message: self.http.clean(&message, &[]) };
         }
-        match self.outcome(&transaction.id, transaction.standing(sent.amount_minor)) {
+        match self.outcome(&transaction.id, transaction.state(sent.amount_minor)) {
             Outcome::Unknown { message } => Found::NoAnswer { message },
             outcome => Found::Outcome(outcome),
         }
@@ -180,12 +181,12 @@ impl Paylike {
 
     /// Money taken counts first, then money reserved (the newest: a lost authorization runs out by itself), then the rest.
     fn pick(&self, sent: &Sent, matches: Vec<Transaction>) -> Found {
-        let rank = |transaction: &Transaction| match transaction.standing(sent.amount_minor) {
-            Standing::Taken { .. } => 4,
-            Standing::Reserved => 3,
-            Standing::Unclear(_) => 2,
-            Standing::Declined(_) => 1,
-            Standing::Undone => 0,
+        let rank = |transaction: &Transaction| match transaction.state(sent.amount_minor) {
+            RemoteState::Taken { .. } => 4,
+            RemoteState::Authorized => 3,
+            RemoteState::Unclear(_) => 2,
+            RemoteState::Declined(_) | RemoteState::Doubtful(_) => 1,
+            RemoteState::Voided => 0,
         };
         let Some(best) = matches.iter().max_by_key(|transaction| (rank(transaction), transaction.created)) else {
             return Found::Nothing;
@@ -246,7 +247,7 @@ impl Gateway for Paylike {
         match self.http.post("capture", url, Some(&body)).await {
             Ok(Answer::Done(body)) => match Transaction::read(&body) {
                 Some(transaction) if transaction.id == transaction_id && transaction.captured >= charge.amount_minor => {
-                    self.outcome(transaction_id, transaction.standing(charge.amount_minor))
+                    self.outcome(transaction_id, transaction.state(charge.amount_minor))
                 }
                 _ => self.captured(transaction_id, charge, None).await,
             },
@@ -269,7 +270,7 @@ impl Gateway for Paylike {
     }
 
     async fn void(&self, transaction_id: &str, _charge: &Charge) -> ReturnOutcome {
-        self.give_free(transaction_id).await
+        self.void_reserved(transaction_id).await
     }
 
     async fn give_back(&self, order: &Return) -> ReturnOutcome {

@@ -3,9 +3,13 @@
 use serde_json::json;
 
 use super::{
-    super::{Return, ReturnFound, ReturnOutcome},
+    super::{
+        Return, ReturnFound, ReturnOutcome,
+        remote_state::RemoteState,
+        returns::{ReturnProgress, refused},
+    },
     FluidPay,
-    wire::{Envelope, Standing, Transaction},
+    wire::{Envelope, Transaction},
 };
 
 impl FluidPay {
@@ -13,9 +17,9 @@ impl FluidPay {
     pub(super) async fn void(&self, operation: &'static str, id: &str) -> ReturnOutcome {
         let voided = ReturnOutcome::Returned { transaction_id: None, voided: true };
         match self.post(operation, &["transaction", id, "void"], None).await {
-            Ok(Envelope::Data(data)) => match Transaction::read(&data).map(|transaction| transaction.standing(0)) {
+            Ok(Envelope::Data(data)) => match Transaction::read(&data).map(|transaction| transaction.state(0)) {
                 // The seed answers without data.
-                None | Some(Standing::Undone) => voided,
+                None | Some(RemoteState::Voided) => voided,
                 Some(_) => self.undone(operation, id, None).await,
             },
             Ok(Envelope::Failed { status, message }) => {
@@ -30,7 +34,7 @@ impl FluidPay {
     /// After a void that was refused or said something else: the transaction itself decides.
     async fn undone(&self, operation: &'static str, id: &str, refusal: Option<ReturnOutcome>) -> ReturnOutcome {
         match self.get(operation, id).await {
-            Ok(transaction) if transaction.standing(0) == Standing::Undone => {
+            Ok(transaction) if transaction.state(0) == RemoteState::Voided => {
                 ReturnOutcome::Returned { transaction_id: None, voided: true }
             }
             Ok(transaction) => refusal.unwrap_or_else(|| refused("not_voided", format!("it is still {}", transaction.status))),
@@ -44,10 +48,8 @@ impl FluidPay {
             // Only read so far: certainly nothing was returned.
             Err(message) => return ReturnOutcome::GatewayError { message },
         };
-        match returned_so_far(&transaction, order) {
-            SoFar::This { voided } => return ReturnOutcome::Returned { transaction_id: None, voided },
-            SoFar::Other(message) => return refused("amounts_disagree", message),
-            SoFar::Before => {}
+        if let Some(outcome) = progress(&transaction, order).outcome() {
+            return outcome;
         }
         let whole = order.returned_minor == 0 && order.amount_minor == order.captured_minor;
         match transaction.status.as_str() {
@@ -68,11 +70,11 @@ impl FluidPay {
                 let Some(transaction) = Transaction::read(&data) else {
                     return ReturnOutcome::Returned { transaction_id: None, voided: false };
                 };
-                match transaction.standing(order.amount_minor) {
-                    Standing::Declined(decline) | Standing::Doubtful(decline) => {
+                match transaction.state(order.amount_minor) {
+                    RemoteState::Declined(decline) | RemoteState::Doubtful(decline) => {
                         refused(&decline.code, self.http.clean(&decline.message, &[]))
                     }
-                    Standing::Unclear(message) => ReturnOutcome::Unknown { message },
+                    RemoteState::Unclear(message) => ReturnOutcome::Unknown { message },
                     _ => {
                         let own = (transaction.id != order.transaction_id).then_some(transaction.id);
                         ReturnOutcome::Returned { transaction_id: own, voided: false }
@@ -90,51 +92,26 @@ impl FluidPay {
             Ok(transaction) => transaction,
             Err(message) => return ReturnFound::NoAnswer { message },
         };
-        match returned_so_far(&transaction, order) {
-            SoFar::This { voided } => ReturnFound::Returned { voided },
-            SoFar::Before => ReturnFound::Nothing,
-            SoFar::Other(message) => ReturnFound::NoAnswer { message },
-        }
+        progress(&transaction, order).into()
     }
 }
 
-/// How far the gateway has got with an order.
-#[derive(Debug, PartialEq, Eq)]
-enum SoFar {
-    /// Only what we had returned before it.
-    Before,
-    /// This one too.
-    This { voided: bool },
-    /// An amount that is neither: somebody returned money at the gateway.
-    Other(String),
-}
-
-fn returned_so_far(transaction: &Transaction, order: &Return) -> SoFar {
+fn progress(transaction: &Transaction, order: &Return) -> ReturnProgress {
     let after = order.returned_minor + order.amount_minor;
     let theirs = match transaction.status.as_str() {
         "voided" | "reversed" if order.returned_minor == 0 && after == order.captured_minor => {
-            return SoFar::This { voided: true };
+            return ReturnProgress::Made { voided: true };
         }
         "voided" | "reversed" => order.captured_minor,
         // Older accounts do not tell the amount; the status still tells the whole.
         "refunded" => transaction.refunded.filter(|&amount| amount > 0).unwrap_or(order.captured_minor),
         "partially_refunded" => match transaction.refunded.filter(|&amount| amount > 0) {
             Some(amount) => amount,
-            None => return SoFar::Other("part of it was refunded, and the gateway does not say how much".into()),
+            None => return ReturnProgress::Other("part of it was refunded, and the gateway does not say how much".into()),
         },
         _ => transaction.refunded.unwrap_or(0),
     };
-    if theirs == after {
-        SoFar::This { voided: false }
-    } else if theirs == order.returned_minor {
-        SoFar::Before
-    } else {
-        SoFar::Other(format!("returned so far: {} here, {theirs} at the gateway", order.returned_minor))
-    }
-}
-
-fn refused(code: &str, message: String) -> ReturnOutcome {
-    ReturnOutcome::Refused { code: code.to_owned(), message }
+    ReturnProgress::of(order, theirs, false)
 }
 
 #[cfg(test)]
@@ -144,24 +121,24 @@ mod tests {
     use super::*;
     use crate::domain::money::Currency;
 
-    fn so_far(status: &str, refunded: Option<i64>, returned_minor: i64, amount_minor: i64) -> SoFar {
+    fn after(status: &str, refunded: Option<i64>, returned_minor: i64, amount_minor: i64) -> ReturnProgress {
         let value = json!({ "id": "t1", "status": status, "amount": 1000, "amount_refunded": refunded });
         let transaction = Transaction::read(&value).expect("readable");
         let order =
             Return { transaction_id: "t1".into(), amount_minor, captured_minor: 1000, returned_minor, currency: Currency::USD };
-        returned_so_far(&transaction, &order)
+        progress(&transaction, &order)
     }
 
     #[test]
     fn a_repeated_return_is_recognised_and_a_foreign_one_is_not_taken_for_ours() {
-        assert_eq!(so_far("settled", Some(0), 0, 400), SoFar::Before);
-        assert_eq!(so_far("settled", None, 0, 400), SoFar::Before);
-        assert_eq!(so_far("partially_refunded", Some(400), 0, 400), SoFar::This { voided: false });
-        assert_eq!(so_far("partially_refunded", Some(400), 400, 600), SoFar::Before);
-        assert_eq!(so_far("refunded", None, 400, 600), SoFar::This { voided: false });
-        assert_eq!(so_far("voided", Some(0), 0, 1000), SoFar::This { voided: true });
-        assert!(matches!(so_far("voided", Some(0), 0, 400), SoFar::Other(_)));
-        assert!(matches!(so_far("partially_refunded", Some(300), 0, 400), SoFar::Other(_)));
-        assert!(matches!(so_far("partially_refunded", None, 400, 100), SoFar::Other(_)));
+        assert_eq!(after("settled", Some(0), 0, 400), ReturnProgress::Before);
+        assert_eq!(after("settled", None, 0, 400), ReturnProgress::Before);
+        assert_eq!(after("partially_refunded", Some(400), 0, 400), ReturnProgress::Made { voided: false });
+        assert_eq!(after("partially_refunded", Some(400), 400, 600), ReturnProgress::Before);
+        assert_eq!(after("refunded", None, 400, 600), ReturnProgress::Made { voided: false });
+        assert_eq!(after("voided", Some(0), 0, 1000), ReturnProgress::Made { voided: true });
+        assert!(matches!(after("voided", Some(0), 0, 400), ReturnProgress::Other(_)));
+        assert!(matches!(after("partially_refunded", Some(300), 0, 400), ReturnProgress::Other(_)));
+        assert!(matches!(after("partially_refunded", None, 400, 100), ReturnProgress::Other(_)));
     }
 }

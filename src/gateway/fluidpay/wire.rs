@@ -9,6 +9,7 @@ use super::{
     super::{
         http::Answer,
         json::{integer, said},
+        remote_state::{RemoteState, agrees},
     },
     codes::{Verdict, verdict},
 };
@@ -94,21 +95,6 @@ pub struct Transaction {
     pub reason: String,
 }
 
-/// Where a transaction's money is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
-    Taken {
-        amount_minor: i64,
-    },
-    Reserved,
-    Declined(Decline),
-    /// Declined, with a code that may hide a charge until a look-up confirms it.
-    Doubtful(Decline),
-    /// Voided or reversed.
-    Undone,
-    Unclear(String),
-}
-
 impl Transaction {
     /// Takes the object itself or an array of one: documents and clients disagree.
     pub fn read(data: &Value) -> Option<Self> {
@@ -144,16 +130,7 @@ impl Transaction {
 
     /// Whether it is the payment that was asked for; the error names both sides.
     pub fn agrees(&self, amount_minor: i64, currency: Currency) -> Result<(), String> {
-        if !self.amounts.is_empty() && !self.amounts.contains(&amount_minor) {
-            let theirs = self.amounts[0];
-            return Err(format!("amounts differ: {amount_minor} here, {theirs} at the gateway (transaction {})", self.id));
-        }
-        match &self.currency {
-            Some(theirs) if theirs.parse() != Ok(currency) => {
-                Err(format!("currencies differ: {currency} here, {theirs} at the gateway (transaction {})", self.id))
-            }
-            _ => Ok(()),
-        }
+        agrees(&self.id, &self.amounts, self.currency.as_deref(), amount_minor, currency)
     }
 
     /// Whether it never took any money.
@@ -161,11 +138,11 @@ impl Transaction {
         self.kind == "authorize" && self.captured.is_none_or(|captured| captured == 0)
     }
 
-    pub fn standing(&self, asked_minor: i64) -> Standing {
+    pub fn state(&self, asked_minor: i64) -> RemoteState {
         let verdict = self.code.map(verdict);
         let contradiction = || {
             let code = self.code.unwrap_or_default();
-            Standing::Unclear(format!("status {} contradicts code {code} (transaction {})", self.status, self.id))
+            RemoteState::Unclear(format!("status {} contradicts code {code} (transaction {})", self.status, self.id))
         };
         let refused = matches!(verdict, Some(Verdict::Declined(_) | Verdict::Doubtful(_)));
         match self.status.as_str() {
@@ -173,44 +150,44 @@ impl Transaction {
             "pending_settlement" | "settled" | "refunded" | "partially_refunded" => self.taken(asked_minor),
             "authorized" if self.authorized.is_some_and(|part| part > 0 && part < asked_minor) => {
                 let message = format!("only {} of {asked_minor} was approved", self.authorized.unwrap_or_default());
-                Standing::Declined(Decline { class: DeclineClass::Soft, code: PARTIAL.to_owned(), message })
+                RemoteState::Declined(Decline { class: DeclineClass::Soft, code: PARTIAL.to_owned(), message })
             }
-            "authorized" => Standing::Reserved,
+            "authorized" => RemoteState::Authorized,
             "declined" => self.declined(verdict).unwrap_or_else(contradiction),
-            "voided" | "reversed" => Standing::Undone,
+            "voided" | "reversed" => RemoteState::Voided,
             // A bank payment that came back.
-            "returned" | "late_return" => Standing::Declined(self.decline(DeclineClass::Soft, self.status.clone())),
+            "returned" | "late_return" => RemoteState::Declined(self.decline(DeclineClass::Soft, self.status.clone())),
             "" => match (self.response.as_str(), verdict) {
                 ("declined", _) | (_, Some(Verdict::Declined(_) | Verdict::Doubtful(_))) if self.response != "approved" => {
                     self.declined(verdict).unwrap_or_else(contradiction)
                 }
                 ("approved" | "", Some(Verdict::Approved | Verdict::Partial)) => self.taken(asked_minor),
-                _ => Standing::Unclear(format!("the gateway gives no status (transaction {})", self.id)),
+                _ => RemoteState::Unclear(format!("the gateway gives no status (transaction {})", self.id)),
             },
-            other => Standing::Unclear(format!("the gateway says {other} (transaction {})", self.id)),
+            other => RemoteState::Unclear(format!("the gateway says {other} (transaction {})", self.id)),
         }
     }
 
     /// A partial approval takes what was authorized. Anything above what was asked is the gateway's own surcharge.
-    fn taken(&self, asked_minor: i64) -> Standing {
+    fn taken(&self, asked_minor: i64) -> RemoteState {
         // Less may be captured than was reserved. What is not settled yet may say 0.
         let tells = |amount: Option<i64>| amount.filter(|&amount| amount > 0);
         match tells(self.captured).or(tells(self.authorized)) {
-            Some(authorized) => Standing::Taken { amount_minor: authorized.min(asked_minor) },
+            Some(authorized) => RemoteState::Taken { amount_minor: authorized.min(asked_minor) },
             None if self.code == Some(110) => {
-                Standing::Unclear(format!("partial approval without an amount (transaction {})", self.id))
+                RemoteState::Unclear(format!("partial approval without an amount (transaction {})", self.id))
             }
-            None => Standing::Taken { amount_minor: asked_minor },
+            None => RemoteState::Taken { amount_minor: asked_minor },
         }
     }
 
-    fn declined(&self, verdict: Option<Verdict>) -> Option<Standing> {
+    fn declined(&self, verdict: Option<Verdict>) -> Option<RemoteState> {
         let code = self.code.map_or_else(|| "declined".to_owned(), |code| code.to_string());
         match verdict {
-            Some(Verdict::Declined(class)) => Some(Standing::Declined(self.decline(class, code))),
-            Some(Verdict::Doubtful(class)) => Some(Standing::Doubtful(self.decline(class, code))),
+            Some(Verdict::Declined(class)) => Some(RemoteState::Declined(self.decline(class, code))),
+            Some(Verdict::Doubtful(class)) => Some(RemoteState::Doubtful(self.decline(class, code))),
             // The seed's reading sample has no code: the status alone is a plain decline.
-            None => Some(Standing::Declined(self.decline(DeclineClass::Soft, code))),
+            None => Some(RemoteState::Declined(self.decline(DeclineClass::Soft, code))),
             Some(Verdict::Approved | Verdict::Partial | Verdict::Pending) => None,
         }
     }
@@ -234,31 +211,31 @@ mod tests {
             "status": status, "response": "whatever", "response_code": code, "created_at": "2026-03-01T06:00:01.25Z",
         })
     }
-    fn standing(status: &str, code: i64) -> Standing {
-        Transaction::read(&sample(status, code)).expect("readable").standing(2500)
+    fn state(status: &str, code: i64) -> RemoteState {
+        Transaction::read(&sample(status, code)).expect("readable").state(2500)
     }
 
     #[test]
     fn status_and_code_must_both_say_that_money_moved() {
         for status in ["pending_settlement", "settled", "refunded", "partially_refunded"] {
-            assert_eq!(standing(status, 100), Standing::Taken { amount_minor: 2500 }, "{status}");
-            assert!(matches!(standing(status, 202), Standing::Unclear(_)), "{status}");
+            assert_eq!(state(status, 100), RemoteState::Taken { amount_minor: 2500 }, "{status}");
+            assert!(matches!(state(status, 202), RemoteState::Unclear(_)), "{status}");
         }
-        assert_eq!(standing("authorized", 100), Standing::Reserved);
+        assert_eq!(state("authorized", 100), RemoteState::Authorized);
         for (status, code) in
             [("pending", 99), ("unknown", 0), ("flagged", 100), ("declined", 100), ("declined", 99), ("brand_new", 100)]
         {
-            assert!(matches!(standing(status, code), Standing::Unclear(_)), "{status} {code}");
+            assert!(matches!(state(status, code), RemoteState::Unclear(_)), "{status} {code}");
         }
-        assert_eq!(standing("voided", 100), Standing::Undone);
+        assert_eq!(state("voided", 100), RemoteState::Voided);
     }
 
     #[test]
     fn declines_carry_code_class_and_the_processors_words() {
         let expected = Decline { class: DeclineClass::Soft, code: "202".into(), message: "SAYS SO".into() };
-        assert_eq!(standing("declined", 202), Standing::Declined(expected));
+        assert_eq!(state("declined", 202), RemoteState::Declined(expected));
         for code in [301, 400, 421, 430] {
-            assert!(matches!(standing("declined", code), Standing::Doubtful(_)), "{code} may hide a charge");
+            assert!(matches!(state("declined", code), RemoteState::Doubtful(_)), "{code} may hide a charge");
         }
     }
 
@@ -266,10 +243,10 @@ mod tests {
     fn a_partial_approval_takes_what_was_authorized() {
         let mut value = sample("pending_settlement", 110);
         value["amount_authorized"] = json!(1000);
-        let read = |value: &Value| Transaction::read(value).expect("readable").standing(2500);
-        assert_eq!(read(&value), Standing::Taken { amount_minor: 1000 });
+        let read = |value: &Value| Transaction::read(value).expect("readable").state(2500);
+        assert_eq!(read(&value), RemoteState::Taken { amount_minor: 1000 });
         value["amount_authorized"] = json!(0);
-        assert!(matches!(read(&value), Standing::Unclear(_)));
+        assert!(matches!(read(&value), RemoteState::Unclear(_)));
     }
 
     #[test]
@@ -280,7 +257,7 @@ mod tests {
         object.insert("response".into(), details);
         object.remove("response_code");
         let read = Transaction::read(&json!([old])).expect("array of one");
-        assert_eq!((read.code, read.standing(2500)), (Some(100), Standing::Taken { amount_minor: 2500 }));
+        assert_eq!((read.code, read.state(2500)), (Some(100), RemoteState::Taken { amount_minor: 2500 }));
         assert_eq!(Transaction::read(&json!([])), None);
         assert_eq!(Transaction::read(&Value::Null), None);
     }

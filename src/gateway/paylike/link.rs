@@ -9,10 +9,10 @@ use super::{
         Sent,
         http::Answer,
         json::text,
+        remote_state::RemoteState,
         requests::{Ask, Asked, Outstanding, Polled, Received, Requests, Withdrawn},
     },
     Paylike,
-    wire::Standing,
 };
 use crate::domain::payment::{Decline, DeclineClass};
 
@@ -87,9 +87,9 @@ impl Requests for Paylike {
             .filter(|transaction| transaction.captured > 0 || transaction.agrees(sent.amount_minor, sent.currency).is_ok());
         let mut received: Vec<_> = ours
             .filter_map(|transaction| {
-                let (amount_minor, reserved) = match transaction.standing(transaction.amount.unwrap_or(sent.amount_minor)) {
-                    Standing::Taken { amount_minor } => (amount_minor, false),
-                    Standing::Reserved => (sent.amount_minor, true),
+                let (amount_minor, reserved) = match transaction.state(transaction.amount.unwrap_or(sent.amount_minor)) {
+                    RemoteState::Taken { amount_minor } => (amount_minor, false),
+                    RemoteState::Authorized => (sent.amount_minor, true),
                     _ => return None,
                 };
                 let currency = transaction.currency.as_deref().and_then(|code| code.parse().ok()).unwrap_or(sent.currency);

@@ -3,17 +3,21 @@
 use serde_json::json;
 
 use super::{
-    super::{Return, ReturnFound, ReturnOutcome, http::Answer},
+    super::{
+        Return, ReturnFound, ReturnOutcome,
+        http::Answer,
+        returns::{ReturnProgress, refused},
+    },
     Paylike,
     wire::{Refusal, Transaction},
 };
 
 impl Paylike {
-    /// Gives free whatever a transaction still reserves.
-    pub(super) async fn give_free(&self, id: &str) -> ReturnOutcome {
+    /// Voids whatever a transaction still reserves.
+    pub(super) async fn void_reserved(&self, id: &str) -> ReturnOutcome {
         let transaction = match self.get("release", id).await {
             Ok(transaction) => transaction,
-            // Only read so far: certainly nothing was given free.
+            // Only read so far: certainly nothing was voided.
             Err(message) => return ReturnOutcome::GatewayError { message },
         };
         match transaction.pending {
@@ -49,10 +53,8 @@ impl Paylike {
             Ok(transaction) => transaction,
             Err(message) => return ReturnOutcome::GatewayError { message },
         };
-        match returned_so_far(&transaction, order) {
-            SoFar::This { voided } => return ReturnOutcome::Returned { transaction_id: None, voided },
-            SoFar::Other(message) => return refused("amounts_disagree", message),
-            SoFar::Before => {}
+        if let Some(outcome) = progress(&transaction, order).outcome() {
+            return outcome;
         }
         if transaction.captured == 0 {
             return match transaction.pending {
@@ -80,40 +82,15 @@ impl Paylike {
             Ok(transaction) => transaction,
             Err(message) => return ReturnFound::NoAnswer { message },
         };
-        match returned_so_far(&transaction, order) {
-            SoFar::This { voided } => ReturnFound::Returned { voided },
-            SoFar::Before => ReturnFound::Nothing,
-            SoFar::Other(message) => ReturnFound::NoAnswer { message },
-        }
+        progress(&transaction, order).into()
     }
 }
 
-/// How far the gateway has got with an order.
-#[derive(Debug, PartialEq, Eq)]
-enum SoFar {
-    /// Only what we had returned before it.
-    Before,
-    /// This one too.
-    This { voided: bool },
-    /// An amount that is neither: somebody returned money at the gateway.
-    Other(String),
-}
-
-fn returned_so_far(transaction: &Transaction, order: &Return) -> SoFar {
+fn progress(transaction: &Transaction, order: &Return) -> ReturnProgress {
     // Money is either still reserved and voided, or captured and refunded; a void of the rest of a capture is no return.
     let voided = transaction.captured == 0 && transaction.voided > 0;
     let theirs = if voided { transaction.voided } else { transaction.refunded };
-    if theirs == order.returned_minor + order.amount_minor {
-        SoFar::This { voided }
-    } else if theirs == order.returned_minor {
-        SoFar::Before
-    } else {
-        SoFar::Other(format!("returned so far: {} here, {theirs} at the gateway", order.returned_minor))
-    }
-}
-
-fn refused(code: &str, message: String) -> ReturnOutcome {
-    ReturnOutcome::Refused { code: code.to_owned(), message }
+    ReturnProgress::of(order, theirs, voided)
 }
 
 #[cfg(test)]
@@ -121,21 +98,21 @@ mod tests {
     use super::*;
     use crate::domain::money::Currency;
 
-    fn so_far(captured: i64, refunded: i64, voided: i64, returned_minor: i64, amount_minor: i64) -> SoFar {
+    fn after(captured: i64, refunded: i64, voided: i64, returned_minor: i64, amount_minor: i64) -> ReturnProgress {
         let value = json!({ "id": "t1", "capturedAmount": captured, "refundedAmount": refunded, "voidedAmount": voided });
         let transaction = Transaction::read(&value).expect("readable");
         let order =
             Return { transaction_id: "t1".into(), amount_minor, captured_minor: 1000, returned_minor, currency: Currency::USD };
-        returned_so_far(&transaction, &order)
+        progress(&transaction, &order)
     }
 
     #[test]
     fn a_repeated_return_is_recognised_and_a_foreign_one_is_not_taken_for_ours() {
-        assert_eq!(so_far(1000, 0, 0, 0, 400), SoFar::Before);
-        assert_eq!(so_far(1000, 400, 0, 0, 400), SoFar::This { voided: false });
-        assert_eq!(so_far(600, 400, 0, 400, 600), SoFar::Before);
-        assert_eq!(so_far(0, 0, 1000, 0, 1000), SoFar::This { voided: true });
-        assert!(matches!(so_far(1000, 300, 0, 0, 400), SoFar::Other(_)));
-        assert_eq!(so_far(800, 0, 200, 0, 800), SoFar::Before, "a void of the rest of a capture is no return");
+        assert_eq!(after(1000, 0, 0, 0, 400), ReturnProgress::Before);
+        assert_eq!(after(1000, 400, 0, 0, 400), ReturnProgress::Made { voided: false });
+        assert_eq!(after(600, 400, 0, 400, 600), ReturnProgress::Before);
+        assert_eq!(after(0, 0, 1000, 0, 1000), ReturnProgress::Made { voided: true });
+        assert!(matches!(after(1000, 300, 0, 0, 400), ReturnProgress::Other(_)));
+        assert_eq!(after(800, 0, 200, 0, 800), ReturnProgress::Before, "a void of the rest of a capture is no return");
     }
 }

@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
-    super::json::{integer, text},
+    super::{
+        json::{integer, text},
+        remote_state::{RemoteState, agrees},
+    },
     codes::class,
 };
 use crate::domain::{
@@ -31,19 +34,6 @@ pub struct Transaction {
     pub disputed: Option<i64>,
     /// The processing error of an attempt that failed.
     pub error: Option<Decline>,
-}
-
-/// Where a transaction's money is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
-    Taken {
-        amount_minor: i64,
-    },
-    Reserved,
-    Declined(Decline),
-    /// Given free again, by us or in the gateway's console; nothing was taken.
-    Undone,
-    Unclear(String),
 }
 
 impl Transaction {
@@ -79,32 +69,24 @@ impl Transaction {
         })
     }
 
-    pub fn standing(&self, asked_minor: i64) -> Standing {
+    pub fn state(&self, asked_minor: i64) -> RemoteState {
         if self.captured > 0 {
-            return Standing::Taken { amount_minor: self.captured.min(asked_minor) };
+            return RemoteState::Taken { amount_minor: self.captured.min(asked_minor) };
         }
         if let Some(decline) = &self.error {
-            return Standing::Declined(decline.clone());
+            return RemoteState::Declined(decline.clone());
         }
         match self.pending {
-            Some(pending) if pending >= asked_minor => Standing::Reserved,
-            Some(0) if self.voided > 0 => Standing::Undone,
-            Some(pending) => Standing::Unclear(format!("{pending} of {asked_minor} is reserved (transaction {})", self.id)),
-            None => Standing::Unclear(format!("the gateway gives no amounts (transaction {})", self.id)),
+            Some(pending) if pending >= asked_minor => RemoteState::Authorized,
+            Some(0) if self.voided > 0 => RemoteState::Voided,
+            Some(pending) => RemoteState::Unclear(format!("{pending} of {asked_minor} is reserved (transaction {})", self.id)),
+            None => RemoteState::Unclear(format!("the gateway gives no amounts (transaction {})", self.id)),
         }
     }
 
     /// Whether it is the payment that was asked for; the error names both sides.
     pub fn agrees(&self, amount_minor: i64, currency: Currency) -> Result<(), String> {
-        if let Some(theirs) = self.amount.filter(|&theirs| theirs != amount_minor) {
-            return Err(format!("amounts differ: {amount_minor} here, {theirs} at the gateway (transaction {})", self.id));
-        }
-        match &self.currency {
-            Some(theirs) if theirs.parse() != Ok(currency) => {
-                Err(format!("currencies differ: {currency} here, {theirs} at the gateway (transaction {})", self.id))
-            }
-            _ => Ok(()),
-        }
+        agrees(&self.id, self.amount.as_slice(), self.currency.as_deref(), amount_minor, currency)
     }
 }
 
@@ -188,37 +170,37 @@ mod tests {
             "custom": { "reference": "REF1" }, "successful": true, "error": false, "trail": [],
         }})
     }
-    fn standing(value: &Value) -> Standing {
-        Transaction::read(value).expect("readable").standing(2500)
+    fn state(value: &Value) -> RemoteState {
+        Transaction::read(value).expect("readable").state(2500)
     }
 
     #[test]
     fn the_amounts_say_where_the_money_is() {
-        assert_eq!(standing(&transaction(2500, 0, 0, 0)), Standing::Reserved);
-        assert_eq!(standing(&transaction(0, 2500, 0, 0)), Standing::Taken { amount_minor: 2500 });
-        assert_eq!(standing(&transaction(0, 0, 0, 2500)), Standing::Undone);
-        assert_eq!(standing(&transaction(1500, 1000, 0, 0)), Standing::Taken { amount_minor: 1000 });
-        assert!(matches!(standing(&transaction(1000, 0, 0, 1500)), Standing::Unclear(_)));
-        assert!(matches!(standing(&json!({ "id": "x" })), Standing::Unclear(_)), "no amounts prove nothing");
+        assert_eq!(state(&transaction(2500, 0, 0, 0)), RemoteState::Authorized);
+        assert_eq!(state(&transaction(0, 2500, 0, 0)), RemoteState::Taken { amount_minor: 2500 });
+        assert_eq!(state(&transaction(0, 0, 0, 2500)), RemoteState::Voided);
+        assert_eq!(state(&transaction(1500, 1000, 0, 0)), RemoteState::Taken { amount_minor: 1000 });
+        assert!(matches!(state(&transaction(1000, 0, 0, 1500)), RemoteState::Unclear(_)));
+        assert!(matches!(state(&json!({ "id": "x" })), RemoteState::Unclear(_)), "no amounts prove nothing");
     }
 
     #[test]
     fn money_given_back_was_still_taken_once() {
         // Whether the captured amount sinks with refunds is not documented: both readings must end the same.
         for (captured, refunded) in [(0, 2500), (2500, 2500), (1500, 1000), (2500, 1000)] {
-            assert_eq!(standing(&transaction(0, captured, refunded, 0)), Standing::Taken { amount_minor: 2500 });
+            assert_eq!(state(&transaction(0, captured, refunded, 0)), RemoteState::Taken { amount_minor: 2500 });
         }
         let mut partly = transaction(0, 1000, 500, 1500);
         partly["transaction"]["trail"] = json!([{ "capture": true, "amount": 1000 }, { "refund": true, "amount": 500 }]);
-        assert_eq!(standing(&partly), Standing::Taken { amount_minor: 1000 });
+        assert_eq!(state(&partly), RemoteState::Taken { amount_minor: 1000 });
     }
 
     #[test]
     fn a_failed_attempt_is_a_decline_with_its_code() {
         let failed = json!({ "id": "x", "successful": false, "error": { "code": 6, "message": "Card expired", "client": true } });
-        let Standing::Declined(decline) = standing(&failed) else { panic!("a decline") };
+        let RemoteState::Declined(decline) = state(&failed) else { panic!("a decline") };
         assert_eq!((decline.class, decline.code.as_str()), (DeclineClass::NewCardNeeded, "6"));
-        assert!(matches!(standing(&json!({ "id": "x", "successful": false })), Standing::Declined(_)));
+        assert!(matches!(state(&json!({ "id": "x", "successful": false })), RemoteState::Declined(_)));
     }
 
     #[test]

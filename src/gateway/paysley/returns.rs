@@ -3,7 +3,11 @@
 use serde_json::json;
 
 use super::{
-    super::{Return, ReturnFound, ReturnOutcome, http::Answer},
+    super::{
+        Return, ReturnFound, ReturnOutcome,
+        http::Answer,
+        returns::{ReturnProgress, refused},
+    },
     Paysley,
     wire::{Payment, Refusal, amount, succeeded},
 };
@@ -25,45 +29,37 @@ impl Paysley {
     }
 
     pub(super) async fn return_money(&self, order: &Return) -> ReturnOutcome {
-        match self.given_back("give_back", order).await {
+        let theirs = match self.given_back("give_back", order).await {
+            Ok(theirs) => theirs,
             Err(message) => return ReturnOutcome::GatewayError { message },
-            Ok(sum) if sum == order.returned_minor + order.amount_minor => return done(None),
-            Ok(sum) if sum != order.returned_minor => {
-                let message = format!("returned so far: {} here, {sum} at the gateway", order.returned_minor);
-                return ReturnOutcome::Refused { code: "amounts_disagree".into(), message };
-            }
-            Ok(_) => {}
+        };
+        if let Some(outcome) = ReturnProgress::of(order, theirs, false).outcome() {
+            return outcome;
         }
         let url = self.http.url(&["refunds", &order.transaction_id]);
         let body = json!({ "amount": amount(order.amount_minor, order.currency) });
         let refusal = match self.http.post("give_back", url, Some(&body)).await {
-            Ok(Answer::Done(body)) if succeeded(&body) => return done(None),
+            Ok(Answer::Done(body)) if succeeded(&body) => return done(),
             Ok(Answer::Done(body)) => Refusal::read(400, Some(&body)),
             Ok(Answer::Refused { status, body }) => Refusal::read(status, body.as_ref()),
             Err(no_answer) => return no_answer.into(),
         };
         // An earlier copy of this order may have come through in between.
         match self.returned(order).await {
-            ReturnFound::Returned { .. } => done(None),
-            ReturnFound::Nothing => {
-                ReturnOutcome::Refused { code: refusal.code, message: self.http.clean(&refusal.message, &[]) }
-            }
+            ReturnFound::Returned { .. } => done(),
+            ReturnFound::Nothing => refused(&refusal.code, self.http.clean(&refusal.message, &[])),
             ReturnFound::NoAnswer { message } => ReturnOutcome::Unknown { message },
         }
     }
 
     pub(super) async fn returned(&self, order: &Return) -> ReturnFound {
         match self.given_back("look_up_return", order).await {
-            Ok(sum) if sum == order.returned_minor + order.amount_minor => ReturnFound::Returned { voided: false },
-            Ok(sum) if sum == order.returned_minor => ReturnFound::Nothing,
-            Ok(sum) => {
-                ReturnFound::NoAnswer { message: format!("returned so far: {} here, {sum} at the gateway", order.returned_minor) }
-            }
+            Ok(theirs) => ReturnProgress::of(order, theirs, false).into(),
             Err(message) => ReturnFound::NoAnswer { message },
         }
     }
 }
 
-fn done(transaction_id: Option<String>) -> ReturnOutcome {
-    ReturnOutcome::Returned { transaction_id, voided: false }
+fn done() -> ReturnOutcome {
+    ReturnOutcome::Returned { transaction_id: None, voided: false }
 }

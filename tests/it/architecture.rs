@@ -2,6 +2,7 @@
 //!
 //! Each rule is a function from text to violations (`file:line: what is wrong; what to do`), so that each is also tested to fail.
 
+mod circles;
 mod layers;
 mod places;
 mod tree;

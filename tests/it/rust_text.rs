@@ -85,20 +85,33 @@ fn raw_string(rest: &[char], prefix: usize) -> (usize, Option<String>) {
     (end + 1 + hashes, Some(rest[open..end].iter().collect()))
 }
 
-/// Every path from the crate's root that this code names, with its line: `crate::…` anywhere, groups taken apart,
-/// and as many `super::` as lead up to the root.
+/// Where a file stands in the tree of modules, from the crate's root.
+pub fn module_of(file: &str) -> Vec<String> {
+    let inner = file.strip_prefix("src/").unwrap_or(file).trim_end_matches(".rs");
+    inner.trim_end_matches("/mod").split('/').map(str::to_owned).collect()
+}
+
+/// Every path that this code names by `crate::`, `self::` or `super::`, from the crate's root, with its line. Groups are taken apart.
 pub fn crate_paths(file: &str, code: &str) -> Vec<(usize, Vec<String>)> {
-    let inner = file.strip_prefix("src/").unwrap_or(file);
-    let depth = inner.split('/').count() - usize::from(inner.ends_with("/mod.rs"));
+    let here = module_of(file);
+    let roots = [("crate::", here.len()), ("self::", 0), ("super::", 1)];
+    let mut starts: Vec<(usize, &str, usize)> = roots
+        .iter()
+        .flat_map(|(root, ups)| code.match_indices(root).map(move |(at, _)| (at, *root, *ups)))
+        .filter(|(at, ..)| code[..*at].chars().next_back().is_none_or(|c| !c.is_alphanumeric() && !"_:$".contains(c)))
+        .collect();
+    starts.sort_unstable();
     let mut found = Vec::new();
-    for root in ["crate::".to_owned(), "super::".repeat(depth)] {
-        for (at, _) in code.match_indices(&root) {
-            let before = code[..at].chars().next_back();
-            // `$crate::`, `mycrate::`, or the tail of a longer row of supers, which cannot be.
-            if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
-                continue;
-            }
-            tree(code, at + root.len(), &mut Vec::new(), &mut found);
+    let mut read = 0;
+    for (at, root, ups) in starts {
+        // Part of a group that has been read.
+        if at < read {
+            continue;
+        }
+        let mut path = here[..here.len().saturating_sub(ups)].to_vec();
+        let end = tree(code, at + root.len(), &mut path, &mut found);
+        if code[..end].ends_with('}') {
+            read = end;
         }
     }
     found.sort();
@@ -108,7 +121,7 @@ pub fn crate_paths(file: &str, code: &str) -> Vec<(usize, Vec<String>)> {
 /// Reads one use tree at `at` and returns where it ends.
 fn tree(code: &str, mut at: usize, path: &mut Vec<String>, found: &mut Vec<(usize, Vec<String>)>) -> usize {
     let skip = |at: usize| at + code[at..].len() - code[at..].trim_start().len();
-    let length = path.len();
+    let base = path.clone();
     at = skip(at);
     let start = at;
     loop {
@@ -123,11 +136,14 @@ fn tree(code: &str, mut at: usize, path: &mut Vec<String>, found: &mut Vec<(usiz
                 }
                 at = end;
             }
-            path.truncate(length);
+            path.clone_from(&base);
             return (at + 1).min(code.len());
         }
         let word = code[at..].find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(code.len() - at);
-        path.push(code[at..at + word].to_owned());
+        match &code[at..at + word] {
+            "super" => drop(path.pop()),
+            word => path.push(word.to_owned()),
+        }
         at += word;
         if word == 0 || !code[at..].starts_with("::") {
             break;
@@ -135,7 +151,7 @@ fn tree(code: &str, mut at: usize, path: &mut Vec<String>, found: &mut Vec<(usiz
         at += 2;
     }
     found.push((code[..start].lines().count().max(1) + usize::from(code[..start].ends_with('\n')), path.clone()));
-    path.truncate(length);
+    path.clone_from(&base);
     // `as other` belongs to this leaf.
     let end = code[at..].find([',', '}', ';', '\n']).unwrap_or(code.len() - at);
     at + end
@@ -152,9 +168,11 @@ fn code_and_strings_are_told_apart() {
 
 #[test]
 fn paths_are_taken_apart() {
-    let code = "use crate::{\n    a::{b, c as d},\n    e,\n};\nfn f() { crate::g::h(); super::i::j() }";
+    let code = "use crate::{\n    a::{b, c as d},\n    e,\n};\nfn f() { crate::g::h(); super::i::j() }\nuse self::k;";
     let paths: Vec<(usize, String)> =
         crate_paths("src/x.rs", code).into_iter().map(|(line, path)| (line, path.join("::"))).collect();
-    let expected = [(2, "a::b"), (2, "a::c"), (3, "e"), (5, "g::h"), (5, "i::j")];
+    let expected = [(2, "a::b"), (2, "a::c"), (3, "e"), (5, "g::h"), (5, "i::j"), (6, "x::k")];
     assert_eq!(paths, expected.map(|(line, path)| (line, path.to_owned())));
+    let paths = crate_paths("src/a/b/c.rs", "use super::{d, super::e};\nuse super::super::f;");
+    assert_eq!(paths.iter().map(|(_, path)| path.join("::")).collect::<Vec<_>>(), ["a::b::d", "a::e", "a::f"]);
 }

@@ -57,10 +57,15 @@ where
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("must be one of {}", allowed.join(", "))]
 pub struct UnknownWord {
-    pub allowed: Vec<&'static str>,
+    pub allowed: &'static [&'static str],
 }
 
-/// An enum that is one fixed word everywhere: in JSON, in the database, in logs.
+/// An enum whose values are fixed words; [`text_enum!`] implements it.
+pub trait TextEnum: FromStr<Err = UnknownWord> {
+    const WORDS: &'static [&'static str];
+}
+
+/// Declares an enum that is one fixed word everywhere: in JSON, in the database, in logs.
 macro_rules! text_enum {
     ($(#[$meta:meta])* pub enum $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$meta])*
@@ -80,13 +85,17 @@ macro_rules! text_enum {
             }
         }
 
+        impl $crate::domain::TextEnum for $name {
+            const WORDS: &'static [&'static str] = &[$($text),+];
+        }
+
         impl std::str::FromStr for $name {
             type Err = $crate::domain::UnknownWord;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 match text {
                     $($text => Ok(Self::$variant),)+
-                    _ => Err($crate::domain::UnknownWord { allowed: vec![$($text),+] }),
+                    _ => Err($crate::domain::UnknownWord { allowed: <Self as $crate::domain::TextEnum>::WORDS }),
                 }
             }
         }

@@ -10,30 +10,14 @@ use utoipa::openapi::{
 };
 
 use super::{Faults, Input};
-use crate::{
-    billing::subscriptions::unpark::Missed,
-    domain::{
-        api_key::Scope,
-        authorization::AuthorizationStatus,
-        calendar::{BusinessDay, Zone},
-        clock::{ClockStatus, Timeline},
-        dispute::DisputeStatus,
-        dunning::{Channel, FinalAction, LocalTime, PolicySource},
-        forecast::Interval,
-        frequency::Frequency,
-        id::{Id, Kind},
-        installment_plan::{InstallmentPlanStatus, change::Spread, restore::Arrears, terms::TermUnits},
-        invoice::InvoiceStatus,
-        money::{Currency, MAX_AMOUNT_MINOR, Percentage},
-        payment::{Finding, PaymentStatus},
-        payment_method::MethodKind,
-        payment_request::RequestStatus,
-        plan::{CatchUp, WhilePastDue},
-        proration::FirstPeriod,
-        refund::{RefundFinding, RefundStatus, RefundTo},
-        roll_out::{Effect, Field, Overrides, RollOutStatus},
-        subscription::{SubscriptionStatus, When},
-    },
+use crate::domain::{
+    TextEnum,
+    calendar::Zone,
+    clock::Timeline,
+    dunning::LocalTime,
+    frequency::Frequency,
+    id::{Id, Kind},
+    money::{Currency, MAX_AMOUNT_MINOR, Percentage},
 };
 
 const MAX_ELEMENTS: usize = 1000;
@@ -331,6 +315,16 @@ impl<K: Kind> Input for Id<K> {
     }
 }
 
+impl<T: TextEnum> Input for T {
+    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+        parsed(text(value, 100, at, faults)?, at, faults)
+    }
+
+    fn schema() -> RefOr<Schema> {
+        of_type(Type::String).enum_values(Some(T::WORDS.iter().copied())).into()
+    }
+}
+
 macro_rules! domain_texts {
     ($($type:ty => $schema:expr;)+) => {$(
         impl Input for $type {
@@ -349,23 +343,6 @@ domain_texts! {
     Currency => of_type(Type::String).min_length(Some(3)).max_length(Some(3));
     LocalTime => of_type(Type::String).pattern(Some("^([01][0-9]|2[0-3]):[0-5][0-9]$")).examples(["06:00"]);
     Zone => of_type(Type::String).examples(["Europe/Berlin"]);
-    Frequency => words(Frequency::ALL.map(|word| word.as_str()));
+    Frequency => of_type(Type::String).enum_values(Some(Frequency::ALL.map(Frequency::as_str)));
     Timeline => of_type(Type::String).pattern(Some("^(wall|clk_[0-7][0-9a-hjkmnp-tv-z]{25})$"));
-}
-
-fn words<const N: usize>(words: [&'static str; N]) -> ObjectBuilder {
-    of_type(Type::String).enum_values(Some(words))
-}
-
-macro_rules! domain_words {
-    ($($type:ty),+ $(,)?) => {
-        domain_texts! {
-            $($type => of_type(Type::String).enum_values(Some(<$type>::ALL.iter().map(|word| word.as_str())));)+
-        }
-    };
-}
-
-domain_words! {
-    Arrears, AuthorizationStatus, BusinessDay, CatchUp, Channel, ClockStatus, DisputeStatus, Effect, Field, FinalAction, Finding, FirstPeriod, InstallmentPlanStatus, Interval, InvoiceStatus, MethodKind,
-    Missed, Overrides, PaymentStatus, PolicySource, RefundFinding, RefundStatus, RefundTo, RequestStatus, RollOutStatus, Scope, Spread, SubscriptionStatus, TermUnits, When, WhilePastDue,
 }

@@ -7,12 +7,11 @@ use axum::{
     http::{StatusCode, request::Parts},
     response::IntoResponse,
 };
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use super::{
     error::Problem,
-    input::{Faults, Structure, join, shown},
+    input::{Faults, Structure, forbidden::refuse_forbidden, json, shown},
 };
 use crate::domain::{
     card_number::looks_like_card_number,
@@ -84,7 +83,7 @@ impl<S: Send + Sync, T: Structure> FromRequestParts<S> for Query<T> {
         let mut faults = Faults::of_query();
         let pairs = query_pairs(parts, &mut faults)?;
         let read = T::read_object(&pairs, "", &mut faults);
-        faults.done(read).map(Self)
+        faults.done(read).map(Self).map_err(Problem::invalid)
     }
 }
 
@@ -113,20 +112,11 @@ async fn bytes_of<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, 
 
 /// What a body says, or everything that is wrong with it.
 pub fn read<T: Structure>(bytes: &[u8]) -> Result<T, Problem> {
-    let malformed = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
-    if bytes.trim_ascii().is_empty() {
-        return Err(malformed("A JSON body is needed.".to_owned()));
-    }
-    let text = std::str::from_utf8(bytes).map_err(|_| malformed("The body is not UTF-8.".to_owned()))?;
-    let Strict(value) = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
-        // Only the place and the kind: the message of the parser may repeat what was sent.
-        let what = if error.to_string().starts_with(TWICE) { "A field is given twice" } else { "The body is not JSON" };
-        malformed(format!("{what} (line {}, column {}).", error.line(), error.column()))
-    })?;
+    let value = json::parse(bytes).map_err(|detail| Problem::new(StatusCode::BAD_REQUEST, detail))?;
     let mut faults = Faults::default();
     refuse_forbidden(&value, "", &mut faults);
     let read = T::read(&value, "", &mut faults);
-    faults.done(read)
+    faults.done(read).map_err(Problem::invalid)
 }
 
 /// The query as an object of texts.
@@ -142,105 +132,4 @@ pub fn query_pairs(parts: &Parts, faults: &mut Faults) -> Result<Map<String, Val
     }
     refuse_forbidden(&Value::Object(object.clone()), "", faults);
     Ok(object)
-}
-
-/// Card numbers, and the one character that PostgreSQL cannot keep, in any text, name or number.
-pub(crate) fn refuse_forbidden(value: &Value, at: &str, faults: &mut Faults) {
-    const CARD: &str = "looks like a card number; only tokens are accepted here";
-    const NUL: &str = "must not contain the character U+0000";
-    match value {
-        Value::String(text) => {
-            if looks_like_card_number(text) && !is_phone(at, text) {
-                faults.push(at, CARD);
-            }
-            if text.contains('\0') {
-                faults.push(at, NUL);
-            }
-        }
-        Value::Number(number) if looks_like_card_number(&digits(number)) => faults.push(at, CARD),
-        Value::Array(elements) => {
-            for (i, element) in elements.iter().enumerate() {
-                refuse_forbidden(element, &format!("{at}[{i}]"), faults);
-            }
-        }
-        Value::Object(object) => {
-            for (name, value) in object {
-                if looks_like_card_number(name) {
-                    faults.push(at, "has a field whose name looks like a card number; only tokens are accepted here");
-                }
-                if name.contains('\0') {
-                    faults.push(at, NUL);
-                }
-                refuse_forbidden(value, &join(at, &shown(name)), faults);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Every tenth long phone number passes the card check. In international form, in its own field, it is a phone number.
-fn is_phone(at: &str, text: &str) -> bool {
-    let digits = text.chars().filter(char::is_ascii_digit).count();
-    at.rsplit('.').next() == Some("phone") && text.starts_with('+') && digits <= 14
-}
-
-/// A number's digits as a person would write them; what is too long for 64 bits arrives as a float.
-fn digits(number: &Number) -> String {
-    match number.as_f64() {
-        Some(float) if number.is_f64() => format!("{float:.0}"),
-        _ => number.to_string(),
-    }
-}
-
-/// JSON in which no object names a field twice: serde_json alone would take the last and say nothing.
-struct Strict(Value);
-
-const TWICE: &str = "field given twice";
-
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = Strict;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("JSON")
-            }
-            fn visit_unit<E>(self) -> Result<Strict, E> {
-                Ok(Strict(Value::Null))
-            }
-            fn visit_bool<E>(self, value: bool) -> Result<Strict, E> {
-                Ok(Strict(Value::Bool(value)))
-            }
-            fn visit_i64<E>(self, value: i64) -> Result<Strict, E> {
-                Ok(Strict(value.into()))
-            }
-            fn visit_u64<E>(self, value: u64) -> Result<Strict, E> {
-                Ok(Strict(value.into()))
-            }
-            fn visit_f64<E>(self, value: f64) -> Result<Strict, E> {
-                Ok(Strict(value.into()))
-            }
-            fn visit_str<E>(self, value: &str) -> Result<Strict, E> {
-                Ok(Strict(value.into()))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Strict, A::Error> {
-                let mut list = Vec::new();
-                while let Some(Strict(element)) = elements.next_element()? {
-                    list.push(element);
-                }
-                Ok(Strict(Value::Array(list)))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Strict, A::Error> {
-                let mut object = Map::new();
-                while let Some((name, Strict(value))) = entries.next_entry::<String, Strict>()? {
-                    if object.insert(name, value).is_some() {
-                        return Err(A::Error::custom(TWICE));
-                    }
-                }
-                Ok(Strict(Value::Object(object)))
-            }
-        }
-        deserializer.deserialize_any(Any)
-    }
 }

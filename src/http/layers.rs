@@ -98,7 +98,7 @@ pub async fn refuse_query(State(queried): State<Queried>, route: MatchedPath, re
     match query_pairs(&parts, &mut faults) {
         Ok(pairs) => {
             refuse_unknown(&pairs, &[], "", &mut faults);
-            faults.into_problem().into_response()
+            Problem::invalid(faults.into_list()).into_response()
         }
         Err(problem) => problem.into_response(),
     }

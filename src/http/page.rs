@@ -99,7 +99,7 @@ impl<S: Sync, K: Kind, F: Structure> FromRequestParts<S> for Page<K, F> {
                 (None, None) => Cursor::Newest,
             };
         }
-        let (place, filters) = faults.done(place.zip(filters))?;
+        let (place, filters) = faults.done(place.zip(filters)).map_err(Problem::invalid)?;
         Ok(Self { cursor, limit: place.limit.map_or(LIMIT, |limit| limit.0), filters, kind: PhantomData })
     }
 }

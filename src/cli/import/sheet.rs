@@ -8,10 +8,7 @@ use csv::{ByteRecord, ReaderBuilder, Trim};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::http::{
-    body::refuse_forbidden,
-    input::{Faults, Structure, shown},
-};
+use crate::http::input::{Faults, Structure, forbidden::refuse_forbidden, shown};
 
 /// What is wrong in a file, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +102,7 @@ fn row<T: Structure>(columns: &[String], record: &ByteRecord) -> (Option<T>, Vec
     let read = T::read(&whole, "", &mut faults);
     let found: Vec<(String, String)> = match faults.done(read) {
         Ok(read) => return (Some(read), Vec::new()),
-        Err(problem) => problem.errors.into_iter().map(|error| (error.field, error.message)).collect(),
+        Err(errors) => errors.into_iter().map(|error| (error.field, error.message)).collect(),
     };
     // The rest can still be checked, so that all faults are told at once.
     for (column, _) in &found {

@@ -8,9 +8,10 @@ use utoipa::openapi::{
     schema::AdditionalProperties,
 };
 
-use super::error::Problem;
 use crate::{billing::FieldError, domain::card_number::looks_like_card_number};
 
+pub mod forbidden;
+pub mod json;
 mod values;
 
 use values::nullable;
@@ -39,15 +40,15 @@ impl Faults {
     }
 
     /// What was read, if nothing is wrong with it.
-    pub fn done<T>(self, read: Option<T>) -> Result<T, Problem> {
+    pub fn done<T>(self, read: Option<T>) -> Result<T, Vec<FieldError>> {
         match read {
             Some(value) if self.list.is_empty() => Ok(value),
-            _ => Err(self.into_problem()),
+            _ => Err(self.list),
         }
     }
 
-    pub fn into_problem(self) -> Problem {
-        Problem::invalid(self.list)
+    pub fn into_list(self) -> Vec<FieldError> {
+        self.list
     }
 
     fn refuse<T>(&mut self, at: &str, message: impl Into<String>) -> Option<T> {

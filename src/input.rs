@@ -8,7 +8,7 @@ use utoipa::openapi::{
     schema::AdditionalProperties,
 };
 
-use crate::{billing::FieldError, domain::card_number::looks_like_card_number};
+use crate::domain::card_number::looks_like_card_number;
 
 pub mod forbidden;
 pub mod json;
@@ -16,6 +16,20 @@ mod values;
 
 use values::nullable;
 pub use values::{Amount, Name, Patch, PositiveAmount, SignedAmount, Text, Whole};
+
+/// A field that cannot be accepted, and why.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct FieldError {
+    /// Path such as `add_ons[0].amount`; empty for the body as a whole.
+    pub field: String,
+    pub message: String,
+}
+
+impl FieldError {
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
 
 /// More faults than this help nobody.
 const MAX_FAULTS: usize = 100;
@@ -98,14 +112,14 @@ macro_rules! body {
             $($(#[doc = $doc])* $field_vis $field: $type,)*
         }
 
-        impl $crate::http::input::Input for $name {
-            fn read(value: &serde_json::Value, at: &str, faults: &mut $crate::http::input::Faults) -> Option<Self> {
-                let object = $crate::http::input::object(value, at, faults)?;
-                <Self as $crate::http::input::Structure>::read_object(object, at, faults)
+        impl $crate::input::Input for $name {
+            fn read(value: &serde_json::Value, at: &str, faults: &mut $crate::input::Faults) -> Option<Self> {
+                let object = $crate::input::object(value, at, faults)?;
+                <Self as $crate::input::Structure>::read_object(object, at, faults)
             }
 
             fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
-                $crate::http::input::object_schema(vec![$($crate::http::input::Property::of::<$type>(
+                $crate::input::object_schema(vec![$($crate::input::Property::of::<$type>(
                     stringify!($field),
                     concat!($($doc, "\n"),*),
                     concat!("", $(stringify!($default))?).is_empty(),
@@ -113,16 +127,16 @@ macro_rules! body {
             }
         }
 
-        impl $crate::http::input::Structure for $name {
+        impl $crate::input::Structure for $name {
             const NAMES: &'static [&'static str] = &[$(stringify!($field), $(stringify!($alias),)*)*];
 
             fn read_object(
                 object: &serde_json::Map<String, serde_json::Value>,
                 at: &str,
-                faults: &mut $crate::http::input::Faults,
+                faults: &mut $crate::input::Faults,
             ) -> Option<Self> {
-                $crate::http::input::refuse_unknown(object, Self::NAMES, at, faults);
-                $(let $field: Option<$type> = $crate::http::input::field(
+                $crate::input::refuse_unknown(object, Self::NAMES, at, faults);
+                $(let $field: Option<$type> = $crate::input::field(
                     object,
                     &[stringify!($field), $(stringify!($alias),)*],
                     [$(Some($default),)? None].into_iter().next().flatten(),
@@ -134,7 +148,7 @@ macro_rules! body {
 
             fn parameters(place: utoipa::openapi::path::ParameterIn) -> Vec<utoipa::openapi::path::Parameter> {
                 let _ = &place;
-                vec![$($crate::http::input::parameter::<$type>(
+                vec![$($crate::input::parameter::<$type>(
                     stringify!($field),
                     concat!($($doc, "\n"),*),
                     place.clone(),
@@ -144,7 +158,7 @@ macro_rules! body {
 
         impl utoipa::PartialSchema for $name {
             fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
-                <Self as $crate::http::input::Input>::schema()
+                <Self as $crate::input::Input>::schema()
             }
         }
         impl utoipa::ToSchema for $name {}
@@ -152,7 +166,7 @@ macro_rules! body {
             fn into_params(
                 _: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
             ) -> Vec<utoipa::openapi::path::Parameter> {
-                <Self as $crate::http::input::Structure>::parameters(utoipa::openapi::path::ParameterIn::Query)
+                <Self as $crate::input::Structure>::parameters(utoipa::openapi::path::ParameterIn::Query)
             }
         }
     };

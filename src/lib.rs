@@ -1,7 +1,8 @@
 //! rebilld: a recurring billing scheduler daemon.
 //!
-//! Read in this order: `domain` (the nouns, pure), `store` (the only SQL), `gateway` (takes money and gives it back), `billing` (the
-//! verbs), then the interfaces `jobs`, `http` and `cli`. `daemon` wires them, and `sandbox` stands in for the gateways.
+//! Read in this order: `domain` (the nouns, pure), `input` (how a request is read), `store` (the only SQL), `gateway` (takes money and
+//! gives it back), `billing` (the verbs), then the interfaces `jobs`, `http` and `cli`. `daemon` wires them, and `sandbox` stands in for
+//! the gateways.
 //!
 //! The architecture rules, which `tests/it/architecture.rs` checks: interfaces → `billing` → `store`, `gateway` → `domain`. `store` and
 //! `gateway` do not know each other. Interfaces may read through `store`, and never write. `sandbox` knows only money and ids.
@@ -14,6 +15,7 @@ pub mod daemon;
 pub mod domain;
 pub mod gateway;
 pub mod http;
+pub mod input;
 pub mod jobs;
 pub mod sandbox;
 pub mod store;

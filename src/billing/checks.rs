@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use chrono::NaiveDate;
 
-use super::{BillingError, FieldError, Result};
+use super::{BillingError, Result};
 use crate::{
     domain::{
         calendar::BusinessDay,
@@ -16,6 +16,7 @@ use crate::{
         money::{MAX_AMOUNT_MINOR, Percentage},
         subscription::{Rules, Subscription},
     },
+    input::FieldError,
     store::{self, Tx, catalog::CatalogKind, db::Record},
 };
 

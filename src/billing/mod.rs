@@ -48,6 +48,7 @@ use crate::{
         subscription::Rules,
     },
     gateway::Gateways,
+    input::FieldError,
     store::{self, Db, Tx},
 };
 
@@ -86,20 +87,6 @@ pub struct Wakeups {
     pub roll_outs: Arc<Notify>,
     pub invariants: Arc<Notify>,
     pub housekeeping: Arc<Notify>,
-}
-
-/// A field that cannot be accepted, and why.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
-pub struct FieldError {
-    /// Path such as `add_ons[0].amount`; empty for the body as a whole.
-    pub field: String,
-    pub message: String,
-}
-
-impl FieldError {
-    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into() }
-    }
 }
 
 /// Why a verb did nothing.

@@ -9,13 +9,13 @@ use axum::{
 };
 use serde_json::{Map, Value};
 
-use super::{
-    error::Problem,
+use super::error::Problem;
+use crate::{
+    domain::{
+        card_number::looks_like_card_number,
+        id::{Id, Kind},
+    },
     input::{Faults, Structure, forbidden::refuse_forbidden, json, shown},
-};
-use crate::domain::{
-    card_number::looks_like_card_number,
-    id::{Id, Kind},
 };
 
 /// A JSON body, whatever the Content-Type says: `curl -d` sends the wrong one.

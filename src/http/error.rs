@@ -9,10 +9,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{
-    billing::{BillingError, FieldError},
-    store,
-};
+use crate::{billing::BillingError, input::FieldError, store};
 
 /// The body of every 4xx and 5xx answer, `application/problem+json`.
 #[derive(Debug, Clone, Serialize, ToSchema)]

@@ -17,10 +17,11 @@ use sha2::{Digest, Sha256};
 use super::{auth::Caller, error::Problem};
 use crate::{
     billing::{
-        App, FieldError,
+        App,
         idempotency::{self, Begun},
     },
     domain::{card_number::looks_like_card_number, id::ApiKeyId},
+    input::FieldError,
 };
 
 const HEADER: &str = "idempotency-key";

@@ -20,12 +20,11 @@ use axum::{
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::{
-    body::query_pairs,
-    error::Problem,
+use super::{body::query_pairs, error::Problem};
+use crate::{
+    domain::card_number::looks_like_card_number,
     input::{Faults, refuse_unknown},
 };
-use crate::domain::card_number::looks_like_card_number;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Two gateway calls at their default time-out, and some.

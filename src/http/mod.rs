@@ -6,7 +6,6 @@ pub mod body;
 pub mod error;
 pub mod hooks;
 pub mod idempotency;
-pub mod input;
 mod layers;
 mod openapi;
 pub mod page;

@@ -12,7 +12,7 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema, ToSchema};
 
 use super::error::Problem;
-use crate::billing::FieldError;
+use crate::input::FieldError;
 
 /// Completes what was collected from the routes.
 pub fn complete(mut openapi: OpenApi) -> OpenApi {

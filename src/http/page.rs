@@ -9,13 +9,10 @@ use utoipa::{
     openapi::path::{Parameter, ParameterIn},
 };
 
-use super::{
-    body::query_pairs,
-    error::Problem,
-    input::{Faults, Structure, Whole, body},
-};
+use super::{body::query_pairs, error::Problem};
 use crate::{
     domain::id::{Id, Kind},
+    input::{Faults, Structure, Whole, body},
     store::page::{Cursor, Found, Request},
 };
 

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use axum::{Router, body::to_bytes, http::Request, routing::get};
 use tower::ServiceExt;
 
-use super::{
-    body::read,
+use super::body::read;
+use crate::{
+    billing::App,
+    clock::Clock,
+    config::Config,
+    gateway::Gateways,
     input::{Amount, Name, Patch, Text, body},
+    store::Db,
 };
-use crate::{billing::App, clock::Clock, config::Config, gateway::Gateways, store::Db};
 
 body! {
     /// A part.
@@ -57,7 +61,7 @@ fn null_absent_and_a_value_are_three_things() {
         read::<Whole>(r#"{"name": " a ", "parts": [{"id": "p", "price": 3}], "description": null, "type": true}"#.as_bytes())
             .expect("fine");
     assert_eq!((&*whole.name, &*whole.description, whole.r#type), ("a", "", Some(true)));
-    assert_eq!((&*whole.parts[0].id, whole.parts[0].amount), ("p", Some(super::input::Whole(3))));
+    assert_eq!((&*whole.parts[0].id, whole.parts[0].amount), ("p", Some(crate::input::Whole(3))));
 }
 
 #[test]

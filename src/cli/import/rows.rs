@@ -17,7 +17,7 @@ use crate::{
         subscriptions::subscribe::{Start, SubscribeInput},
     },
     domain::{calendar::Zone, frequency::Frequency, money::Currency, payment_method::MethodKind},
-    http::input::{Amount, Faults, Input, Name, PositiveAmount, Structure, Text, Whole, body},
+    input::{Amount, Faults, Input, Name, PositiveAmount, Structure, Text, Whole, body},
 };
 
 body! {

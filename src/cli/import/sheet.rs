@@ -8,7 +8,7 @@ use csv::{ByteRecord, ReaderBuilder, Trim};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::http::input::{Faults, Structure, forbidden::refuse_forbidden, shown};
+use crate::input::{Faults, Structure, forbidden::refuse_forbidden, shown};
 
 /// What is wrong in a file, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -19,9 +19,9 @@ use crate::{
         body::{Body, PathId},
         error::Problem,
         idempotency::KeepInstead,
-        input::{Name, body},
         page::{List, Page},
     },
+    input::{Name, body},
     store,
 };
 

@@ -19,9 +19,9 @@ use crate::{
     http::{
         body::PathId,
         error::Problem,
-        input::body,
         page::{List, Page},
     },
+    input::body,
     store,
 };
 

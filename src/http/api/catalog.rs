@@ -12,7 +12,7 @@ use crate::{
         invoice::{Adjustment, Modifier},
         money::Percentage,
     },
-    http::input::{Amount, Name, Patch, Text, Whole, body},
+    input::{Amount, Name, Patch, Text, Whole, body},
 };
 
 body! {

@@ -22,9 +22,9 @@ use crate::{
         auth::Caller,
         body::{Body, PathId, Query},
         error::Problem,
-        input::{Name, Text, body},
         page::{List, Page},
     },
+    input::{Name, Text, body},
     store,
 };
 

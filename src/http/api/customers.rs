@@ -23,9 +23,9 @@ use crate::{
         auth::Caller,
         body::{Body, PathKey},
         error::Problem,
-        input::{Name, Patch, SignedAmount, Text, body},
         page::{List, Page},
     },
+    input::{Name, Patch, SignedAmount, Text, body},
     store,
 };
 

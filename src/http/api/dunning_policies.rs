@@ -21,9 +21,9 @@ use crate::{
         auth::Caller,
         body::{Body, PathKey},
         error::Problem,
-        input::{Name, Patch, Text, Whole, body},
         page::{List, Page},
     },
+    input::{Name, Patch, Text, Whole, body},
     store,
 };
 

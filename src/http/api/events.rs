@@ -17,9 +17,9 @@ use crate::{
     },
     http::{
         error::Problem,
-        input::{Text, body},
         page::{List, Page},
     },
+    input::{Text, body},
     store,
 };
 

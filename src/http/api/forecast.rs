@@ -14,7 +14,8 @@ use crate::{
         forecast::{self, Forecast, ForecastInput},
     },
     domain::{clock::Timeline, forecast::Interval, id::ClockId, money::Currency},
-    http::{body::Query, error::Problem, input::body},
+    http::{body::Query, error::Problem},
+    input::body,
 };
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {

@@ -19,9 +19,9 @@ use crate::{
         auth::Caller,
         body::{MaybeBody, Query},
         error::Problem,
-        input::{Text, body},
         page::{List, NoFilters},
     },
+    input::{Text, body},
     store::{self, gateways::GatewayPause, page::Found},
     telemetry,
 };

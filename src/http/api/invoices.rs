@@ -23,9 +23,9 @@ use crate::{
         auth::Caller,
         body::{Body, MaybeBody, PathId},
         error::Problem,
-        input::{PositiveAmount, Text, body},
         page::{List, NoFilters, Page},
     },
+    input::{PositiveAmount, Text, body},
     store,
 };
 

@@ -20,9 +20,9 @@ use crate::{
     http::{
         body::{MaybeBody, Query},
         error::Problem,
-        input::{Text, body},
         page::{List, NoFilters, Page},
     },
+    input::{Text, body},
     jobs::{JOBS, Job, Schedule},
     store::{
         self,

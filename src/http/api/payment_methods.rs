@@ -22,9 +22,9 @@ use crate::{
         auth::Caller,
         body::{Body, PathId, PathKey},
         error::Problem,
-        input::{Name, Patch, Text, Whole, body},
         page::{List, Page},
     },
+    input::{Name, Patch, Text, Whole, body},
     store,
 };
 

@@ -21,9 +21,9 @@ use crate::{
         auth::Caller,
         body::{Body, MaybeBody, PathId},
         error::Problem,
-        input::{Amount, Name, Text, Whole, body},
         page::{List, NoFilters, Page},
     },
+    input::{Amount, Name, Text, Whole, body},
     store,
 };
 

@@ -19,9 +19,9 @@ use crate::{
         auth::Caller,
         body::{Body, PathId},
         error::Problem,
-        input::{PositiveAmount, Text, body},
         page::{List, Page},
     },
+    input::{PositiveAmount, Text, body},
     store,
 };
 

@@ -26,9 +26,9 @@ use crate::{
         auth::Caller,
         body::{Body, PathKey},
         error::Problem,
-        input::{Amount, Name, Patch, Text, Whole, body},
         page::{List, Page},
     },
+    input::{Amount, Name, Patch, Text, Whole, body},
     store,
 };
 

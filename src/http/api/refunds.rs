@@ -16,9 +16,9 @@ use crate::{
         auth::Caller,
         body::{Body, PathId},
         error::Problem,
-        input::{Text, body},
         page::{List, Page},
     },
+    input::{Text, body},
     store,
 };
 

@@ -24,9 +24,9 @@ use crate::{
         auth::Caller,
         body::{Body, PathId, PathKey, Query},
         error::Problem,
-        input::{Name, Text, Whole, body},
         page::{List, Page},
     },
+    input::{Name, Text, Whole, body},
     store,
 };
 

@@ -24,12 +24,8 @@ use crate::{
         money::Currency,
         proration::FirstPeriod,
     },
-    http::{
-        auth::Caller,
-        body::Body,
-        error::Problem,
-        input::{Amount, Faults, Input, Name, Text, Whole, body},
-    },
+    http::{auth::Caller, body::Body, error::Problem},
+    input::{Amount, Faults, Input, Name, Text, Whole, body},
 };
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {

@@ -10,15 +10,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("config", &["domain"]),
     ("telemetry", &["config"]),
+    // Readers of what a request says: each verb declares what it takes.
+    ("input", &["domain"]),
     // The three sides of a charge do not know each other.
     ("store", &["domain", "clock", "config", "telemetry"]),
     ("gateway", &["domain", "clock", "config", "telemetry"]),
     // The only place that combines them.
-    ("billing", &["store", "gateway", "domain", "clock", "config", "telemetry"]),
+    ("billing", &["store", "gateway", "input", "domain", "clock", "config", "telemetry"]),
     // Doors: they ask `billing`, and read through `store`. The admin endpoint also shows and starts jobs and moves clocks.
     ("jobs", &["billing", "store", "domain", "clock", "config", "telemetry"]),
-    ("http", &["billing", "jobs", "store", "domain", "clock", "config", "telemetry"]),
-    ("cli", &["daemon", "http", "jobs", "billing", "store", "sandbox", "domain", "clock", "config", "telemetry"]),
+    ("http", &["billing", "jobs", "store", "input", "domain", "clock", "config", "telemetry"]),
+    ("cli", &["daemon", "jobs", "billing", "store", "sandbox", "input", "domain", "clock", "config", "telemetry"]),
     // Wires everything, thus knows everything.
     ("daemon", &["http", "jobs", "billing", "store", "gateway", "sandbox", "domain", "clock", "config", "telemetry"]),
     // The pretend outside world: of `domain` only money and ids, see `sandbox_knows_little`.

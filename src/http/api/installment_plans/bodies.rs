@@ -15,10 +15,8 @@ use crate::{
         installment_plan::{InstallmentPlanStatus, change::Spread, restore::Arrears, shift::MAX_CYCLES, terms::TermUnits},
         money::{Currency, Percentage},
     },
-    http::{
-        api::subscriptions::bodies::CustomerRef,
-        input::{Amount, Name, Patch, PositiveAmount, Text, Whole, body},
-    },
+    http::api::subscriptions::bodies::CustomerRef,
+    input::{Amount, Name, Patch, PositiveAmount, Text, Whole, body},
 };
 
 body! {

@@ -20,10 +20,8 @@ use crate::{
         proration::FirstPeriod,
         subscription::{SubscriptionStatus, When},
     },
-    http::{
-        api::catalog::{ModifierBody, modifiers},
-        input::{Amount, Faults, Input, Name, Patch, Text, Whole, body},
-    },
+    http::api::catalog::{ModifierBody, modifiers},
+    input::{Amount, Faults, Input, Name, Patch, Text, Whole, body},
 };
 
 body! {

@@ -1,5 +1,5 @@
-//! What is checked of a request beyond what its fields can hold, which the doors see to. Every fault is collected before
-//! anything is refused.
+//! Checks of a request beyond what each field can hold, which `input` checks. All errors are collected before a request is
+//! refused.
 
 use std::ops::RangeInclusive;
 
@@ -54,7 +54,6 @@ impl Checks {
         }
     }
 
-    /// Minor units.
     /// A date to which the next charge may be moved.
     pub fn next_bill_date(&mut self, date: NaiveDate, today: NaiveDate, ends_on: Option<NaiveDate>) {
         if date < today {
@@ -65,6 +64,7 @@ impl Checks {
         }
     }
 
+    /// Minor units.
     pub fn amount(&mut self, field: &str, minor: i64) {
         self.within(field, minor, 0..=MAX_AMOUNT_MINOR);
     }

@@ -3,7 +3,7 @@
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, Query as AxumQuery, Request},
+    extract::{FromRequest, FromRequestParts, Query as UncheckedQuery, Request},
     http::{StatusCode, request::Parts},
     response::IntoResponse,
 };
@@ -19,13 +19,13 @@ use crate::{
 };
 
 /// A JSON body, whatever the Content-Type says: `curl -d` sends the wrong one.
-pub struct Body<T>(pub T);
+pub struct JsonBody<T>(pub T);
 
 /// The same where nothing need be said: an empty body reads as `{}`.
-pub struct MaybeBody<T>(pub T);
+pub struct OptionalJsonBody<T>(pub T);
 
 /// The query, with anything unknown refused.
-pub struct Query<T>(pub T);
+pub struct QueryParams<T>(pub T);
 
 /// An id in the path. A text that is no id of this kind is an unknown id, thus 404.
 pub struct PathId<K>(pub Id<K>);
@@ -59,7 +59,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathKey {
     }
 }
 
-impl<S: Send + Sync, T: Structure> FromRequest<S> for Body<T> {
+impl<S: Send + Sync, T: Structure> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -67,7 +67,7 @@ impl<S: Send + Sync, T: Structure> FromRequest<S> for Body<T> {
     }
 }
 
-impl<S: Send + Sync, T: Structure> FromRequest<S> for MaybeBody<T> {
+impl<S: Send + Sync, T: Structure> FromRequest<S> for OptionalJsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -76,7 +76,7 @@ impl<S: Send + Sync, T: Structure> FromRequest<S> for MaybeBody<T> {
     }
 }
 
-impl<S: Send + Sync, T: Structure> FromRequestParts<S> for Query<T> {
+impl<S: Send + Sync, T: Structure> FromRequestParts<S> for QueryParams<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
@@ -121,7 +121,7 @@ pub fn read<T: Structure>(bytes: &[u8]) -> Result<T, Problem> {
 
 /// The query as an object of texts.
 pub fn query_pairs(parts: &Parts, faults: &mut Faults) -> Result<Map<String, Value>, Problem> {
-    let AxumQuery(pairs) = AxumQuery::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+    let UncheckedQuery(pairs) = UncheckedQuery::<Vec<(String, String)>>::try_from_uri(&parts.uri)
         .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "The query of the address cannot be read."))?;
     let mut object = Map::new();
     for (name, value) in pairs {

@@ -71,10 +71,10 @@ pub async fn replay(State((app, running)): State<(Arc<App>, Arc<Running>)>, requ
 /// A preview stores nothing, so there is nothing to repeat: each is answered anew, and leaves its key to the request in earnest.
 fn is_preview(body: &[u8]) -> bool {
     #[derive(serde::Deserialize)]
-    struct Asked {
+    struct PreviewFlag {
         preview: bool,
     }
-    serde_json::from_slice::<Asked>(body).is_ok_and(|asked| asked.preview)
+    serde_json::from_slice::<PreviewFlag>(body).is_ok_and(|asked| asked.preview)
 }
 
 async fn answer(

@@ -1,4 +1,4 @@
-//! The HTTP door: what people and programs ask for. It reads through `store` and writes through `billing` only.
+//! The HTTP interface: what people and programs ask for. It reads through `store`, and writes through `billing` only.
 
 pub mod api;
 pub mod auth;
@@ -27,7 +27,7 @@ const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// Everything that answers at the admin address.
 pub fn router(app: Arc<App>) -> Router {
-    tracked(app, TaskTracker::new())
+    with_tracking(app, TaskTracker::new())
 }
 
 /// What `/openapi.json` answers.
@@ -38,24 +38,24 @@ pub fn openapi() -> OpenApi {
 /// Serves until `shutdown`, then until every request under way has its answer and every change is done.
 pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationToken) -> std::io::Result<()> {
     let tracker = TaskTracker::new();
-    let router = tracked(app, tracker.clone());
+    let router = with_tracking(app, tracker.clone());
     axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
     tracker.close();
     tracker.wait().await;
     Ok(())
 }
 
-fn tracked(app: Arc<App>, tracker: TaskTracker) -> Router {
+fn with_tracking(app: Arc<App>, tracker: TaskTracker) -> Router {
     let (routes, openapi) = api::routes().split_for_parts();
     let mut openapi = openapi::complete(openapi);
     let queried = Arc::new(openapi::queried(&mut openapi));
     let openapi = axum::Json(openapi);
     let routes = routes.route_layer(middleware::from_fn_with_state(queried, layers::refuse_query));
-    dressed(routes.route("/openapi.json", get(move || async move { openapi })).merge(hooks::routes()), app, tracker)
+    with_layers(routes.route("/openapi.json", get(move || async move { openapi })).merge(hooks::routes()), app, tracker)
 }
 
-/// Routes with all that a request passes through; the last layer is the first to see it.
-fn dressed(routes: Router<Arc<App>>, app: Arc<App>, tracker: TaskTracker) -> Router {
+/// Routes with all layers that a request passes through. The last layer here sees a request first.
+fn with_layers(routes: Router<Arc<App>>, app: Arc<App>, tracker: TaskTracker) -> Router {
     let running = Arc::new(idempotency::Running::default());
     let ids = Arc::new(layers::RequestIds::new(app.id::<id::Event>().bits()));
     routes

@@ -52,14 +52,14 @@ body! {
 }
 
 /// Query of a list of `K`, filtered by `F` (declared with `body!`). Anything else in the query is refused.
-pub struct Page<K, F = NoFilters> {
+pub struct ListQuery<K, F = NoFilters> {
     pub cursor: Cursor,
     pub limit: i64,
     pub filters: F,
     kind: PhantomData<fn() -> K>,
 }
 
-impl<K, F> Page<K, F> {
+impl<K, F> ListQuery<K, F> {
     /// What to ask the store; filters without a value are left out.
     pub fn request(&self, filters: impl IntoIterator<Item = (&'static str, Option<String>)>) -> Request {
         let filters = filters.into_iter().filter_map(|(column, value)| Some((column, value?))).collect();
@@ -67,7 +67,7 @@ impl<K, F> Page<K, F> {
     }
 }
 
-impl<S: Sync, K: Kind, F: Structure> FromRequestParts<S> for Page<K, F> {
+impl<S: Sync, K: Kind, F: Structure> FromRequestParts<S> for ListQuery<K, F> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
@@ -101,7 +101,7 @@ impl<S: Sync, K: Kind, F: Structure> FromRequestParts<S> for Page<K, F> {
     }
 }
 
-impl<K, F: Structure> IntoParams for Page<K, F> {
+impl<K, F: Structure> IntoParams for ListQuery<K, F> {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let mut parameters = Place::parameters(ParameterIn::Query);
         parameters.extend(F::parameters(ParameterIn::Query));

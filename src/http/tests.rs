@@ -149,7 +149,7 @@ async fn a_panic_is_one_requests_500_and_shows_nothing() {
     let db = Db::open(&format!("sqlite://{}/t.db", folder.path().display()), 1, true).await.expect("database");
     let app = Arc::new(App::new(db, Clock::System, Config::defaults(), Gateways::default(), [1; 32]));
     let routes = Router::new().route("/boom", get(boom).post(boom));
-    let router = super::dressed(routes, app, tokio_util::task::TaskTracker::new());
+    let router = super::with_layers(routes, app, tokio_util::task::TaskTracker::new());
     for method in ["GET", "POST"] {
         let request = Request::builder().method(method).uri("/boom").body(axum::body::Body::empty()).expect("request");
         let response = router.clone().oneshot(request).await.expect("an answer");

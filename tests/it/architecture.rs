@@ -1,4 +1,4 @@
-//! The law of `src/lib.rs`, held: who may use whom, where SQL and time may be read, and how files are named and kept short.
+//! The rules of `src/lib.rs`, checked: who may use whom, where SQL and time may be read, and how files are named and kept short.
 //!
 //! Each rule is a function from text to violations (`file:line: what is wrong; what to do`), so that each is also tested to fail.
 

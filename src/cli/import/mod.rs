@@ -15,6 +15,7 @@ use anyhow::bail;
 use chrono::NaiveDate;
 use clap::Args;
 
+use self::sheet::RowError;
 use super::Settings;
 use crate::{
     billing::{
@@ -57,13 +58,13 @@ pub struct Options {
     settings: Settings,
 }
 
-/// More faults than this help nobody.
+/// The most errors that are shown.
 const MAX_FAULTS: usize = 1000;
 /// Charges shown for each subscription.
 const SHOWN: usize = 3;
 
-/// One fault as it is told: `file:line column name: message`.
-struct Told {
+/// One error as it is shown: `file:line column name: message`.
+struct ReportedError {
     place: (Sheet, u64, usize),
     text: String,
 }
@@ -107,21 +108,21 @@ pub async fn run(mut options: Options) -> anyhow::Result<ExitCode> {
     done
 }
 
-async fn import(app: &App, options: &Options, rows: Rows, read: Vec<rows::Fault>) -> anyhow::Result<ExitCode> {
+async fn import(app: &App, options: &Options, rows: Rows, read: Vec<RowError>) -> anyhow::Result<ExitCode> {
     let prepared = import::prepare(app, rows).await?;
     let key = |sheet, line, column: &str| (sheet, line, rows::together(column).to_owned());
     let cells: HashSet<_> = read.iter().map(|fault| key(fault.sheet, fault.line, &fault.column)).collect();
-    let mut told: Vec<Told> =
-        read.iter().map(|fault| tell(options, fault.sheet, fault.line, &fault.column, &fault.message)).collect();
+    let mut errors: Vec<ReportedError> =
+        read.iter().map(|fault| report(options, fault.sheet, fault.line, &fault.column, &fault.message)).collect();
     for fault in &prepared.faults {
         let column = rows::column(&fault.field);
-        // A cell that could not be read was left out, and must not be missed.
+        // A cell that could not be read was left out, so it must not be reported as missing.
         if !cells.contains(&key(fault.sheet, fault.line, column)) {
-            told.push(tell(options, fault.sheet, fault.line, column, &fault.message));
+            errors.push(report(options, fault.sheet, fault.line, column, &fault.message));
         }
     }
-    if !told.is_empty() {
-        return Ok(refuse(told));
+    if !errors.is_empty() {
+        return Ok(refuse(errors));
     }
     let (customers, methods) = (prepared.customers.len(), prepared.methods.len());
     let (subscriptions, plans) = (prepared.subscriptions.len(), prepared.installment_plans.len());
@@ -150,21 +151,21 @@ fn file(options: &Options, sheet: Sheet) -> &Path {
     path.as_deref().unwrap_or(Path::new("-"))
 }
 
-fn tell(options: &Options, sheet: Sheet, line: u64, column: &str, message: &str) -> Told {
+fn report(options: &Options, sheet: Sheet, line: u64, column: &str, message: &str) -> ReportedError {
     let place = (sheet, line, rows::place(sheet, column));
     let column = if column.is_empty() { String::new() } else { format!(" column {column}") };
-    Told { place, text: format!("{}:{line}{column}: {message}", file(options, sheet).display()) }
+    ReportedError { place, text: format!("{}:{line}{column}: {message}", file(options, sheet).display()) }
 }
 
-fn refuse(mut told: Vec<Told>) -> ExitCode {
-    told.sort_by_key(|fault| fault.place);
-    for fault in told.iter().take(MAX_FAULTS) {
+fn refuse(mut errors: Vec<ReportedError>) -> ExitCode {
+    errors.sort_by_key(|fault| fault.place);
+    for fault in errors.iter().take(MAX_FAULTS) {
         eprintln!("{}", fault.text);
     }
-    if told.len() > MAX_FAULTS {
-        eprintln!("and {} more", told.len() - MAX_FAULTS);
+    if errors.len() > MAX_FAULTS {
+        eprintln!("and {} more", errors.len() - MAX_FAULTS);
     }
-    eprintln!("error: {} faults; nothing is stored", told.len());
+    eprintln!("error: {} faults; nothing is stored", errors.len());
     ExitCode::FAILURE
 }
 

@@ -1,4 +1,4 @@
-//! The columns of the three files, and what the verbs are told by a row of them.
+//! The columns of the three files, and the input of a verb that each row becomes.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use serde_json::{Value, json};
 use utoipa::openapi::{RefOr, Schema};
 
-use super::sheet::{self, Read};
+use super::sheet::{self, Read, RowError};
 use crate::{
     billing::{
         checks::ModifierInput,
@@ -135,35 +135,20 @@ impl Input for Dated {
     }
 }
 
-/// A fault in a cell, found while reading.
-pub struct Fault {
-    pub sheet: Sheet,
-    pub line: u64,
-    pub column: String,
-    pub message: String,
-    /// What the row calls itself, if nothing else could be made of it.
-    pub unread: Option<String>,
+pub fn customers(path: &Path) -> anyhow::Result<(Vec<CustomerRow>, Vec<RowError>)> {
+    let (rows, errors) = sheet::read::<CustomerCells>(Sheet::Customers, path, &["reference", "name"])?;
+    Ok((rows.into_iter().map(customer).collect(), errors))
 }
 
-fn faults(sheet: Sheet, found: Vec<sheet::Fault>) -> Vec<Fault> {
-    let fault = |sheet::Fault { line, column, message, unread }| Fault { sheet, line, column, message, unread };
-    found.into_iter().map(fault).collect()
+pub fn subscriptions(path: &Path, backdated: bool) -> anyhow::Result<(Vec<SubscriptionRow>, Vec<RowError>)> {
+    let (rows, errors) = sheet::read::<SubscriptionCells>(Sheet::Subscriptions, path, &["customer", "paid_through"])?;
+    Ok((rows.into_iter().map(|row| subscription(row, backdated)).collect(), errors))
 }
 
-pub fn customers(path: &Path) -> anyhow::Result<(Vec<CustomerRow>, Vec<Fault>)> {
-    let (rows, found) = sheet::read::<CustomerCells>(path, &["reference", "name"])?;
-    Ok((rows.into_iter().map(customer).collect(), faults(Sheet::Customers, found)))
-}
-
-pub fn subscriptions(path: &Path, backdated: bool) -> anyhow::Result<(Vec<SubscriptionRow>, Vec<Fault>)> {
-    let (rows, found) = sheet::read::<SubscriptionCells>(path, &["customer", "paid_through"])?;
-    Ok((rows.into_iter().map(|row| subscription(row, backdated)).collect(), faults(Sheet::Subscriptions, found)))
-}
-
-pub fn installment_plans(path: &Path, backdated: bool) -> anyhow::Result<(Vec<InstallmentPlanRow>, Vec<Fault>)> {
-    let (rows, found) = sheet::read::<InstallmentPlanCells>(path, &["reference", "customer", "amount"])?;
-    let rows = rows.into_iter().map(|row| installment_plan(row, backdated)).collect();
-    Ok((rows, faults(Sheet::InstallmentPlans, found)))
+pub fn installment_plans(path: &Path, backdated: bool) -> anyhow::Result<(Vec<InstallmentPlanRow>, Vec<RowError>)> {
+    let required = ["reference", "customer", "amount"];
+    let (rows, errors) = sheet::read::<InstallmentPlanCells>(Sheet::InstallmentPlans, path, &required)?;
+    Ok((rows.into_iter().map(|row| installment_plan(row, backdated)).collect(), errors))
 }
 
 fn customer(Read { line, cells, .. }: Read<CustomerCells>) -> CustomerRow {
@@ -257,19 +242,19 @@ fn modifiers(list: &str) -> Vec<ModifierInput> {
     ids.map(|id| ModifierInput { id: id.to_owned(), ..ModifierInput::default() }).collect()
 }
 
-/// The column behind a field as the verbs name it.
+/// The column that a field of an input comes from.
 pub fn column(field: &str) -> &str {
     let name = field.split(['.', '[']).next().unwrap_or(field);
     match name {
         "plan_id" => "plan",
         "next_bill_date" => "start_date",
-        // Which kind a row means is read from its tokens; which one is right is the gateway's matter.
+        // The kind follows from the tokens that a row has; the gateway decides which kind is right.
         "kind" => "gateway",
         other => other,
     }
 }
 
-/// What a column says together with others, by the name of one of them: what one cell lacks cannot be said of the others.
+/// Columns that are checked together share the name of one of them: if one of their cells cannot be read, the others are not blamed.
 pub fn together(column: &str) -> &str {
     match column {
         "customer_token" | "payment_method_token" | "transaction_id" => "gateway",
@@ -278,7 +263,7 @@ pub fn together(column: &str) -> &str {
     }
 }
 
-/// Where a column stands in the files as documented, whatever its place in this one.
+/// The place of a column in the documented files, whatever its place in this one.
 pub fn place(sheet: Sheet, column: &str) -> usize {
     let columns = match sheet {
         Sheet::Customers => CustomerCells::NAMES,

@@ -1,5 +1,4 @@
-//! A CSV file read row by row into what the verbs take. Cells are read as a query's values are, by the same rules; every fault is
-//! kept with its line and column.
+//! Reads a CSV file row by row. Cells are read by the rules for the values of a query, and every error keeps its line and column.
 
 use std::path::Path;
 
@@ -8,16 +7,20 @@ use csv::{ByteRecord, ReaderBuilder, Trim};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::input::{Faults, Structure, forbidden::refuse_forbidden, shown};
+use crate::{
+    billing::import::Sheet,
+    input::{Faults, Structure, forbidden::refuse_forbidden, shown},
+};
 
 /// What is wrong in a file, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct RowError {
+    pub sheet: Sheet,
     pub line: u64,
     /// Empty for the row as a whole.
     pub column: String,
     pub message: String,
-    /// What the row calls itself, if nothing else could be made of it.
+    /// The reference of a row that could not be read.
     pub unread: Option<String>,
 }
 
@@ -25,7 +28,7 @@ pub struct Fault {
 pub struct Read<T> {
     pub line: u64,
     pub cells: T,
-    /// Of all cells: the same row gives the same text.
+    /// Digest of all cells: an equal row has an equal digest.
     pub digest: String,
 }
 
@@ -37,18 +40,18 @@ pub fn columns_of(path: &Path) -> anyhow::Result<Vec<String>> {
     Ok(header.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect())
 }
 
-/// Every row of a file that says enough, and the faults of cells. `required`: columns that cannot be done without.
-pub fn read<T: Structure>(path: &Path, required: &[&str]) -> anyhow::Result<(Vec<Read<T>>, Vec<Fault>)> {
+/// Every row of a file that can be read, and the errors of cells. A file without the `required` columns is not read.
+pub fn read<T: Structure>(sheet: Sheet, path: &Path, required: &[&str]) -> anyhow::Result<(Vec<Read<T>>, Vec<RowError>)> {
     let mut reader = ReaderBuilder::new()
         .flexible(true)
         .trim(Trim::All)
         .from_path(path)
         .with_context(|| format!("{} cannot be read", path.display()))?;
     let header = reader.byte_headers().with_context(|| format!("{} cannot be read", path.display()))?.clone();
-    let (columns, mut faults) = columns::<T>(&header, required);
+    let (columns, mut errors) = columns::<T>(sheet, &header, required);
     let mut rows = Vec::new();
-    if !faults.is_empty() {
-        return Ok((rows, faults));
+    if !errors.is_empty() {
+        return Ok((rows, errors));
     }
     let mut record = ByteRecord::new();
     while reader.read_byte_record(&mut record).with_context(|| format!("{} cannot be read", path.display()))? {
@@ -56,31 +59,39 @@ pub fn read<T: Structure>(path: &Path, required: &[&str]) -> anyhow::Result<(Vec
         let (cells, found) = row(&columns, &record);
         let place = columns.iter().position(|column| column == "reference").filter(|_| cells.is_none());
         let unread = place.and_then(|place| Some(std::str::from_utf8(record.get(place)?).ok()?.to_owned()));
-        faults.extend(found.into_iter().map(|(column, message)| Fault { line, column, message, unread: unread.clone() }));
+        errors.extend(found.into_iter().map(|(column, message)| RowError {
+            sheet,
+            line,
+            column,
+            message,
+            unread: unread.clone(),
+        }));
         rows.extend(cells.map(|cells| Read { line, cells, digest: digest(&columns, &record) }));
     }
-    Ok((rows, faults))
+    Ok((rows, errors))
 }
 
-fn columns<T: Structure>(header: &ByteRecord, required: &[&str]) -> (Vec<String>, Vec<Fault>) {
+fn columns<T: Structure>(sheet: Sheet, header: &ByteRecord, required: &[&str]) -> (Vec<String>, Vec<RowError>) {
     let columns: Vec<String> = header.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-    let mut faults = Vec::new();
-    let mut fault = |column: &str, message: String| faults.push(Fault { line: 1, column: shown(column), message, unread: None });
+    let mut errors = Vec::new();
+    let mut error = |column: &str, message: String| {
+        errors.push(RowError { sheet, line: 1, column: shown(column), message, unread: None });
+    };
     for (i, column) in columns.iter().enumerate() {
         if !T::NAMES.contains(&column.as_str()) {
-            fault(column, format!("is not a column known here; there are {}", T::NAMES.join(", ")));
+            error(column, format!("is not a column known here; there are {}", T::NAMES.join(", ")));
         }
         if columns[..i].contains(column) {
-            fault(column, "stands there twice".to_owned());
+            error(column, "stands there twice".to_owned());
         }
     }
     for column in required.iter().filter(|column| !columns.iter().any(|there| there == *column)) {
-        fault(column, "is missing".to_owned());
+        error(column, "is missing".to_owned());
     }
-    (columns, faults)
+    (columns, errors)
 }
 
-/// What a row says, without the cells that have faults, and these.
+/// What a row says without the cells that have errors, and those errors as column and message.
 fn row<T: Structure>(columns: &[String], record: &ByteRecord) -> (Option<T>, Vec<(String, String)>) {
     if record.len() != columns.len() {
         let message = format!("has {} cells, and the first line has {}", record.len(), columns.len());
@@ -104,7 +115,7 @@ fn row<T: Structure>(columns: &[String], record: &ByteRecord) -> (Option<T>, Vec
         Ok(read) => return (Some(read), Vec::new()),
         Err(errors) => errors.into_iter().map(|error| (error.field, error.message)).collect(),
     };
-    // The rest can still be checked, so that all faults are told at once.
+    // The other cells can still be checked, so that all errors are shown at once.
     for (column, _) in &found {
         cells.remove(column);
     }
@@ -112,7 +123,7 @@ fn row<T: Structure>(columns: &[String], record: &ByteRecord) -> (Option<T>, Vec
     (T::read(&Value::Object(cells), "", &mut again), found)
 }
 
-/// Sixteen hexadecimal digits, whatever the order of the columns.
+/// Sixteen hexadecimal digits, which do not depend on the order of the columns.
 fn digest(columns: &[String], record: &ByteRecord) -> String {
     let mut cells: Vec<(&String, &[u8])> = columns.iter().zip(record).filter(|(_, cell)| !cell.is_empty()).collect();
     cells.sort_unstable();

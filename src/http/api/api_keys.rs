@@ -16,10 +16,10 @@ use crate::{
     },
     http::{
         auth::Caller,
-        body::{Body, PathId},
+        body::{JsonBody, PathId},
         error::Problem,
         idempotency::KeepInstead,
-        page::{List, Page},
+        page::{List, ListQuery},
     },
     input::{Name, body},
     store,
@@ -30,7 +30,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 }
 
 body! {
-    pub struct NewApiKey {
+    pub struct ApiKeyInput {
         /// What it is for; shown in lists.
         pub name: Name<200>,
         /// How far it reaches.
@@ -60,18 +60,18 @@ impl From<ApiKey> for ApiKeyAnswer {
 }
 
 /// Lists the keys, without their texts.
-#[utoipa::path(get, path = "/v1/api-keys", tag = "api-keys", params(Page<id::ApiKey>), responses((status = 200, body = List<ApiKeyAnswer>)))]
-async fn list(State(app): State<Arc<App>>, page: Page<id::ApiKey>) -> Result<Json<List<ApiKeyAnswer>>, Problem> {
+#[utoipa::path(get, path = "/v1/api-keys", tag = "api-keys", params(ListQuery<id::ApiKey>), responses((status = 200, body = List<ApiKeyAnswer>)))]
+async fn list(State(app): State<Arc<App>>, page: ListQuery<id::ApiKey>) -> Result<Json<List<ApiKeyAnswer>>, Problem> {
     let found = store::page::list::<ApiKey>(&app.db, page.request([])).await?;
     Ok(Json(List::of(found, ApiKeyAnswer::from)))
 }
 
 /// Makes a key. Its text is answered this once.
-#[utoipa::path(post, path = "/v1/api-keys", tag = "api-keys", request_body = NewApiKey, responses((status = 201, body = ApiKeyAnswer)))]
+#[utoipa::path(post, path = "/v1/api-keys", tag = "api-keys", request_body = ApiKeyInput, responses((status = 201, body = ApiKeyAnswer)))]
 async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Body(new): Body<NewApiKey>,
+    JsonBody(new): JsonBody<ApiKeyInput>,
 ) -> Result<(StatusCode, Extension<KeepInstead>, Json<ApiKeyAnswer>), Problem> {
     let (key, text) = api_keys::create(&app, &caller.actor, &new.name, new.scope).await?;
     let mut answer = ApiKeyAnswer::from(key);

@@ -19,7 +19,7 @@ use crate::{
     http::{
         body::PathId,
         error::Problem,
-        page::{List, Page},
+        page::{List, ListQuery},
     },
     input::body,
     store,
@@ -117,10 +117,10 @@ impl From<Authorization> for AuthorizationAnswer {
 }
 
 /// Lists what was authorized before its bill date.
-#[utoipa::path(get, path = "/v1/authorizations", tag = "money", params(Page<id::Authorization, AuthorizationFilters>), responses((status = 200, body = List<AuthorizationAnswer>)))]
+#[utoipa::path(get, path = "/v1/authorizations", tag = "money", params(ListQuery<id::Authorization, AuthorizationFilters>), responses((status = 200, body = List<AuthorizationAnswer>)))]
 async fn list(
     State(app): State<Arc<App>>,
-    page: Page<id::Authorization, AuthorizationFilters>,
+    page: ListQuery<id::Authorization, AuthorizationFilters>,
 ) -> Result<Json<List<AuthorizationAnswer>>, Problem> {
     let AuthorizationFilters { subscription_id, customer_id, status } = &page.filters;
     let wanted = [

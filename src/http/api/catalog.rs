@@ -1,4 +1,4 @@
-//! What add-ons and discounts have in common at this door, and how plans and subscriptions name them.
+//! What the endpoints of add-ons and discounts have in common, and how plans and subscriptions name them.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -178,9 +178,9 @@ macro_rules! entry_endpoints {
             http::{
                 api::catalog::{EntryAnswer, EntryFilters, EntryPatch, NewEntry},
                 auth::Caller,
-                body::{Body, PathKey},
+                body::{JsonBody, PathKey},
                 error::Problem,
-                page::{List, Page},
+                page::{List, ListQuery},
             },
             store::{self, catalog::CatalogKind},
         };
@@ -190,8 +190,8 @@ macro_rules! entry_endpoints {
         }
 
         /// Lists them.
-        #[utoipa::path(get, path = $all, tag = $tag, params(Page<$kind, EntryFilters>), responses((status = 200, body = List<EntryAnswer>)))]
-        async fn list(State(app): State<Arc<App>>, page: Page<$kind, EntryFilters>) -> Result<Json<List<EntryAnswer>>, Problem> {
+        #[utoipa::path(get, path = $all, tag = $tag, params(ListQuery<$kind, EntryFilters>), responses((status = 200, body = List<EntryAnswer>)))]
+        async fn list(State(app): State<Arc<App>>, page: ListQuery<$kind, EntryFilters>) -> Result<Json<List<EntryAnswer>>, Problem> {
             let wanted = [("reference", page.filters.reference.as_ref().map(|text| text.0.clone()))];
             let found = store::page::list::<Entry<$kind>>(&app.db, page.request(wanted)).await?;
             Ok(Json(List::of(found, EntryAnswer::from)))
@@ -202,7 +202,7 @@ macro_rules! entry_endpoints {
         async fn create(
             State(app): State<Arc<App>>,
             caller: Caller,
-            Body(new): Body<NewEntry>,
+            JsonBody(new): JsonBody<NewEntry>,
         ) -> Result<(StatusCode, Json<EntryAnswer>), Problem> {
             let entry = catalog::create::<$kind>(&app, &caller.actor, new.into()).await?;
             Ok((StatusCode::CREATED, Json(entry.into())))
@@ -222,7 +222,7 @@ macro_rules! entry_endpoints {
             State(app): State<Arc<App>>,
             caller: Caller,
             PathKey(key): PathKey,
-            Body(patch): Body<EntryPatch>,
+            JsonBody(patch): JsonBody<EntryPatch>,
         ) -> Result<Json<EntryAnswer>, Problem> {
             Ok(Json(catalog::update::<$kind>(&app, &caller.actor, &key, patch.into()).await?.into()))
         }

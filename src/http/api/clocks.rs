@@ -20,9 +20,9 @@ use crate::{
     },
     http::{
         auth::Caller,
-        body::{Body, PathId, Query},
+        body::{JsonBody, PathId, QueryParams},
         error::Problem,
-        page::{List, Page},
+        page::{List, ListQuery},
     },
     input::{Name, Text, body},
     store,
@@ -36,7 +36,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 }
 
 body! {
-    pub struct NewClock {
+    pub struct ClockInput {
         /// Shown in lists.
         pub name: Name<200>,
         /// Where it starts.
@@ -46,7 +46,7 @@ body! {
 
 body! {
     /// Exactly one of the two.
-    pub struct Advance {
+    pub struct AdvanceInput {
         /// The instant to arrive at, later than the clock's now.
         pub to: Option<DateTime<Utc>>,
         /// How far to go, such as `30d`, `12mo`, `P1M` or `PT36H`.
@@ -55,7 +55,7 @@ body! {
 }
 
 body! {
-    pub struct Waiting {
+    pub struct AdvanceQuery {
         /// Answer 200 once the clock has arrived, rather than 202 at once.
         pub wait: bool = false,
     }
@@ -84,18 +84,18 @@ impl From<TestClock> for ClockAnswer {
 }
 
 /// Lists the test clocks.
-#[utoipa::path(get, path = "/v1/clocks", tag = "clocks", params(Page<id::TestClock>), responses((status = 200, body = List<ClockAnswer>)))]
-async fn list(State(app): State<Arc<App>>, page: Page<id::TestClock>) -> Result<Json<List<ClockAnswer>>, Problem> {
+#[utoipa::path(get, path = "/v1/clocks", tag = "clocks", params(ListQuery<id::TestClock>), responses((status = 200, body = List<ClockAnswer>)))]
+async fn list(State(app): State<Arc<App>>, page: ListQuery<id::TestClock>) -> Result<Json<List<ClockAnswer>>, Problem> {
     let found = store::page::list::<TestClock>(&app.db, page.request([])).await?;
     Ok(Json(List::of(found, ClockAnswer::from)))
 }
 
 /// Makes a test clock. Customers are put on it when they are made.
-#[utoipa::path(post, path = "/v1/clocks", tag = "clocks", request_body = NewClock, responses((status = 201, body = ClockAnswer)))]
+#[utoipa::path(post, path = "/v1/clocks", tag = "clocks", request_body = ClockInput, responses((status = 201, body = ClockAnswer)))]
 async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Body(new): Body<NewClock>,
+    JsonBody(new): JsonBody<ClockInput>,
 ) -> Result<(StatusCode, Json<ClockAnswer>), Problem> {
     let clock = create::create(&app, &caller.actor, &new.name, new.now).await?;
     Ok((StatusCode::CREATED, Json(clock.into())))
@@ -121,15 +121,15 @@ async fn delete(State(app): State<Arc<App>>, caller: Caller, PathId(id): PathId<
 
 /// Sends a test clock on its way, doing all due work in order. It goes on by itself, also after a restart.
 #[utoipa::path(
-    post, path = "/v1/clocks/{id}/advance", tag = "clocks", params(("id" = String, Path), Waiting), request_body = Advance,
+    post, path = "/v1/clocks/{id}/advance", tag = "clocks", params(("id" = String, Path), AdvanceQuery), request_body = AdvanceInput,
     responses((status = 202, body = ClockAnswer), (status = 200, description = "It has arrived.", body = ClockAnswer))
 )]
 async fn advance(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): PathId<id::TestClock>,
-    Query(waiting): Query<Waiting>,
-    Body(advance): Body<Advance>,
+    QueryParams(waiting): QueryParams<AdvanceQuery>,
+    JsonBody(advance): JsonBody<AdvanceInput>,
 ) -> Result<(StatusCode, Json<ClockAnswer>), Problem> {
     let clock = create::start_advance(&app, &caller.actor, id, goal(advance)?).await?;
     if !waiting.wait {
@@ -150,7 +150,7 @@ async fn advance(
     Ok((StatusCode::OK, Json(arrived.into())))
 }
 
-fn goal(advance: Advance) -> Result<Goal, BillingError> {
+fn goal(advance: AdvanceInput) -> Result<Goal, BillingError> {
     match (advance.to, advance.by) {
         (Some(to), None) => Ok(Goal::To(to)),
         (None, Some(by)) => by.parse::<Span>().map(Goal::By).map_err(|error| BillingError::invalid("by", error.to_string())),

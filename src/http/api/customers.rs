@@ -21,9 +21,9 @@ use crate::{
     },
     http::{
         auth::Caller,
-        body::{Body, PathKey},
+        body::{JsonBody, PathKey},
         error::Problem,
-        page::{List, Page},
+        page::{List, ListQuery},
     },
     input::{Name, Patch, SignedAmount, Text, body},
     store,
@@ -79,7 +79,7 @@ body! {
 }
 
 body! {
-    pub struct NewCredit {
+    pub struct CreditInput {
         /// Minor units; negative takes back, never more than there is, and needs a reason.
         pub amount: SignedAmount,
         /// The customer's own; may be left out.
@@ -202,10 +202,10 @@ pub async fn find(app: &App, key: &str) -> Result<Customer, Problem> {
 }
 
 /// Lists customers.
-#[utoipa::path(get, path = "/v1/customers", tag = "customers", params(Page<id::Customer, CustomerFilters>), responses((status = 200, body = List<CustomerAnswer>)))]
+#[utoipa::path(get, path = "/v1/customers", tag = "customers", params(ListQuery<id::Customer, CustomerFilters>), responses((status = 200, body = List<CustomerAnswer>)))]
 async fn list(
     State(app): State<Arc<App>>,
-    page: Page<id::Customer, CustomerFilters>,
+    page: ListQuery<id::Customer, CustomerFilters>,
 ) -> Result<Json<List<CustomerAnswer>>, Problem> {
     let CustomerFilters { reference, email, currency, clock_id } = page.filters.clone();
     let wanted = [
@@ -223,7 +223,7 @@ async fn list(
 async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Body(new): Body<NewCustomer>,
+    JsonBody(new): JsonBody<NewCustomer>,
 ) -> Result<(StatusCode, Json<CustomerAnswer>), Problem> {
     let customer = customers::create(&app, &caller.actor, new.into()).await?;
     Ok((StatusCode::CREATED, Json(customer.into())))
@@ -241,7 +241,7 @@ async fn update(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathKey(key): PathKey,
-    Body(patch): Body<CustomerPatch>,
+    JsonBody(patch): JsonBody<CustomerPatch>,
 ) -> Result<Json<CustomerAnswer>, Problem> {
     Ok(Json(customers::update(&app, &caller.actor, &key, patch.into()).await?.into()))
 }
@@ -254,11 +254,11 @@ async fn delete(State(app): State<Arc<App>>, caller: Caller, PathKey(key): PathK
 }
 
 /// Lists what was given and used; the sum is the balance.
-#[utoipa::path(get, path = "/v1/customers/{id}/credits", tag = "customers", params(("id" = String, Path), Page<id::Credit>), responses((status = 200, body = List<CreditAnswer>)))]
+#[utoipa::path(get, path = "/v1/customers/{id}/credits", tag = "customers", params(("id" = String, Path), ListQuery<id::Credit>), responses((status = 200, body = List<CreditAnswer>)))]
 async fn credits(
     State(app): State<Arc<App>>,
     PathKey(key): PathKey,
-    page: Page<id::Credit>,
+    page: ListQuery<id::Credit>,
 ) -> Result<Json<List<CreditAnswer>>, Problem> {
     let customer = find(&app, &key).await?;
     let wanted = [("customer_id", Some(customer.id.to_string()))];
@@ -267,12 +267,12 @@ async fn credits(
 }
 
 /// Gives credit, or takes some back.
-#[utoipa::path(post, path = "/v1/customers/{id}/credits", tag = "customers", params(("id" = String, Path)), request_body = NewCredit, responses((status = 201, body = CreditAnswer)))]
+#[utoipa::path(post, path = "/v1/customers/{id}/credits", tag = "customers", params(("id" = String, Path)), request_body = CreditInput, responses((status = 201, body = CreditAnswer)))]
 async fn give_credit(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathKey(key): PathKey,
-    Body(new): Body<NewCredit>,
+    JsonBody(new): JsonBody<CreditInput>,
 ) -> Result<(StatusCode, Json<CreditAnswer>), Problem> {
     let reason = new.reason.map(|text| text.0).unwrap_or_default();
     let (credit, balance) = customers::give_credit(&app, &caller.actor, &key, new.amount.0, new.currency, reason).await?;

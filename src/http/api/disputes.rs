@@ -18,7 +18,7 @@ use crate::{
     http::{
         body::PathId,
         error::Problem,
-        page::{List, Page},
+        page::{List, ListQuery},
     },
     input::body,
     store,
@@ -90,10 +90,10 @@ impl From<Dispute> for DisputeAnswer {
 }
 
 /// Lists disputes.
-#[utoipa::path(get, path = "/v1/disputes", tag = "money", params(Page<id::Dispute, DisputeFilters>), responses((status = 200, body = List<DisputeAnswer>)))]
+#[utoipa::path(get, path = "/v1/disputes", tag = "money", params(ListQuery<id::Dispute, DisputeFilters>), responses((status = 200, body = List<DisputeAnswer>)))]
 async fn list(
     State(app): State<Arc<App>>,
-    page: Page<id::Dispute, DisputeFilters>,
+    page: ListQuery<id::Dispute, DisputeFilters>,
 ) -> Result<Json<List<DisputeAnswer>>, Problem> {
     let DisputeFilters { payment_id, invoice_id, customer_id, status } = &page.filters;
     let wanted = [

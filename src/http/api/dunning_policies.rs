@@ -19,9 +19,9 @@ use crate::{
     },
     http::{
         auth::Caller,
-        body::{Body, PathKey},
+        body::{JsonBody, PathKey},
         error::Problem,
-        page::{List, Page},
+        page::{List, ListQuery},
     },
     input::{Name, Patch, Text, Whole, body},
     store,
@@ -224,10 +224,10 @@ impl From<Policy> for DunningPolicyAnswer {
 }
 
 /// Lists dunning policies.
-#[utoipa::path(get, path = "/v1/dunning-policies", tag = "dunning", params(Page<id::DunningPolicy, DunningPolicyFilters>), responses((status = 200, body = List<DunningPolicyAnswer>)))]
+#[utoipa::path(get, path = "/v1/dunning-policies", tag = "dunning", params(ListQuery<id::DunningPolicy, DunningPolicyFilters>), responses((status = 200, body = List<DunningPolicyAnswer>)))]
 async fn list(
     State(app): State<Arc<App>>,
-    page: Page<id::DunningPolicy, DunningPolicyFilters>,
+    page: ListQuery<id::DunningPolicy, DunningPolicyFilters>,
 ) -> Result<Json<List<DunningPolicyAnswer>>, Problem> {
     let DunningPolicyFilters { reference, source } = page.filters.clone();
     let wanted = [("reference", reference.map(|text| text.0)), ("source", source.map(|source| source.to_string()))];
@@ -240,7 +240,7 @@ async fn list(
 async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Body(new): Body<NewDunningPolicy>,
+    JsonBody(new): JsonBody<NewDunningPolicy>,
 ) -> Result<(StatusCode, Json<DunningPolicyAnswer>), Problem> {
     let policy = dunning_policies::create(&app, &caller.actor, new.into()).await?;
     Ok((StatusCode::CREATED, Json(policy.into())))
@@ -259,7 +259,7 @@ async fn update(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathKey(key): PathKey,
-    Body(patch): Body<DunningPolicyPatch>,
+    JsonBody(patch): JsonBody<DunningPolicyPatch>,
 ) -> Result<Json<DunningPolicyAnswer>, Problem> {
     Ok(Json(dunning_policies::update(&app, &caller.actor, &key, patch.into()).await?.into()))
 }

@@ -17,7 +17,7 @@ use crate::{
     },
     http::{
         error::Problem,
-        page::{List, Page},
+        page::{List, ListQuery},
     },
     input::{Text, body},
     store,
@@ -62,8 +62,8 @@ impl From<Event> for EventAnswer {
 }
 
 /// Lists events.
-#[utoipa::path(get, path = "/v1/events", tag = "events", params(Page<id::Event, EventFilters>), responses((status = 200, body = List<EventAnswer>)))]
-async fn list(State(app): State<Arc<App>>, page: Page<id::Event, EventFilters>) -> Result<Json<List<EventAnswer>>, Problem> {
+#[utoipa::path(get, path = "/v1/events", tag = "events", params(ListQuery<id::Event, EventFilters>), responses((status = 200, body = List<EventAnswer>)))]
+async fn list(State(app): State<Arc<App>>, page: ListQuery<id::Event, EventFilters>) -> Result<Json<List<EventAnswer>>, Problem> {
     let filters = &page.filters;
     let wanted = [("type", &filters.r#type), ("subject", &filters.subject)]
         .map(|(column, text)| (column, text.as_ref().map(|t| t.0.clone())));

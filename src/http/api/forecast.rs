@@ -14,7 +14,7 @@ use crate::{
         forecast::{self, Forecast, ForecastInput},
     },
     domain::{clock::Timeline, forecast::Interval, id::ClockId, money::Currency},
-    http::{body::Query, error::Problem},
+    http::{body::QueryParams, error::Problem},
     input::body,
 };
 
@@ -23,7 +23,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 }
 
 body! {
-    pub struct Wanted {
+    pub struct ForecastQuery {
         /// First day, by each subscription's own calendar; left out: today.
         pub from: Option<NaiveDate>,
         /// The day after the last, at most ten years on; left out: a year on.
@@ -36,7 +36,7 @@ body! {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ExpectedCharges {
+pub struct ExpectedChargesAnswer {
     start: NaiveDate,
     /// Exclusive.
     end: NaiveDate,
@@ -56,15 +56,15 @@ pub struct ForecastAnswer {
     to: NaiveDate,
     interval: Interval,
     /// In order of date, then currency, then clock; spans without a charge are left out.
-    data: Vec<ExpectedCharges>,
+    data: Vec<ExpectedChargesAnswer>,
     /// Over the whole range.
-    totals: Vec<ExpectedCharges>,
+    totals: Vec<ExpectedChargesAnswer>,
 }
 
 impl ForecastAnswer {
     fn of(forecast: &Forecast) -> Self {
         let range = forecast.range;
-        let expected = |start, end, currency, timeline: Timeline, sum: forecast::Sum| ExpectedCharges {
+        let expected = |start, end, currency, timeline: Timeline, sum: forecast::Sum| ExpectedChargesAnswer {
             start,
             end,
             currency,
@@ -96,8 +96,11 @@ impl ForecastAnswer {
 /// running plans. Each is counted on the local day on which it will be opened; what is overdue, today. Amounts are what will be
 /// invoiced, before a customer's credit. What test clocks drive is told apart by `clock_id`. Not in it: invoices that are open already and their retries, declines to come, what is
 /// parked, paused without a day to resume, or held back while past due.
-#[utoipa::path(get, path = "/v1/forecast", tag = "forecast", params(Wanted), responses((status = 200, body = ForecastAnswer)))]
-async fn show(State(app): State<Arc<App>>, Query(wanted): Query<Wanted>) -> Result<Json<ForecastAnswer>, Problem> {
+#[utoipa::path(get, path = "/v1/forecast", tag = "forecast", params(ForecastQuery), responses((status = 200, body = ForecastAnswer)))]
+async fn show(
+    State(app): State<Arc<App>>,
+    QueryParams(wanted): QueryParams<ForecastQuery>,
+) -> Result<Json<ForecastAnswer>, Problem> {
     let (interval, timeline) = (wanted.interval.unwrap_or_default(), wanted.clock_id);
     let input = ForecastInput { from: wanted.from, to: wanted.to, interval, timeline };
     Ok(Json(ForecastAnswer::of(&forecast::forecast(&app, input).await?)))

@@ -17,7 +17,7 @@ use crate::{
     domain::breaker::Circuit,
     http::{
         auth::Caller,
-        body::{MaybeBody, Query},
+        body::{OptionalJsonBody, QueryParams},
         error::Problem,
         page::{List, NoFilters},
     },
@@ -31,7 +31,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 }
 
 body! {
-    pub struct PauseOrder {
+    pub struct GatewayPauseInput {
         /// For the record, and for whoever wonders.
         pub reason: Option<Text<500>>,
     }
@@ -39,7 +39,7 @@ body! {
 
 /// An operator's pause: it holds for every daemon on this database until somebody resumes the gateway.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct PauseAnswer {
+pub struct GatewayPauseAnswer {
     reason: String,
     /// `system` or the id of an API key.
     actor: String,
@@ -65,7 +65,7 @@ pub struct GatewayAnswer {
     /// The fault that opened it.
     reason: Option<String>,
     consecutive_faults: u32,
-    paused: Option<PauseAnswer>,
+    paused: Option<GatewayPauseAnswer>,
 }
 
 fn kind(kind: GatewayKind) -> &'static str {
@@ -97,7 +97,7 @@ async fn all(app: &App) -> Result<Vec<GatewayAnswer>, Problem> {
             until: breaker.until,
             reason: breaker.reason,
             consecutive_faults: breaker.faults_in_a_row,
-            paused: paused.map(|GatewayPause { reason, actor, paused_at, .. }| PauseAnswer { reason, actor, paused_at }),
+            paused: paused.map(|GatewayPause { reason, actor, paused_at, .. }| GatewayPauseAnswer { reason, actor, paused_at }),
         });
     }
     Ok(found)
@@ -122,14 +122,18 @@ pub(super) fn measure(app: &App) {
 
 /// Lists the configured gateways and how they are.
 #[utoipa::path(get, path = "/v1/gateways", tag = "gateways", responses((status = 200, body = List<GatewayAnswer>)))]
-async fn list(State(app): State<Arc<App>>, _: Query<NoFilters>) -> Result<Json<List<GatewayAnswer>>, Problem> {
+async fn list(State(app): State<Arc<App>>, _: QueryParams<NoFilters>) -> Result<Json<List<GatewayAnswer>>, Problem> {
     let rows = all(&app).await?;
     Ok(Json(List::of(Found { rows, has_more: false }, |gateway| gateway)))
 }
 
 /// Shows a gateway.
 #[utoipa::path(get, path = "/v1/gateways/{name}", tag = "gateways", params(("name" = String, Path)), responses((status = 200, body = GatewayAnswer)))]
-async fn get(State(app): State<Arc<App>>, Path(name): Path<String>, _: Query<NoFilters>) -> Result<Json<GatewayAnswer>, Problem> {
+async fn get(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    _: QueryParams<NoFilters>,
+) -> Result<Json<GatewayAnswer>, Problem> {
     shown(&app, &name).await
 }
 
@@ -140,12 +144,12 @@ async fn shown(app: &App, name: &str) -> Result<Json<GatewayAnswer>, Problem> {
 }
 
 /// Charges nothing more at a gateway until it is resumed, on any daemon. What is under way ends; due invoices wait.
-#[utoipa::path(post, path = "/v1/gateways/{name}/pause", tag = "gateways", params(("name" = String, Path)), request_body = PauseOrder, responses((status = 200, body = GatewayAnswer)))]
+#[utoipa::path(post, path = "/v1/gateways/{name}/pause", tag = "gateways", params(("name" = String, Path)), request_body = GatewayPauseInput, responses((status = 200, body = GatewayAnswer)))]
 async fn pause(
     State(app): State<Arc<App>>,
     caller: Caller,
     Path(name): Path<String>,
-    MaybeBody(order): MaybeBody<PauseOrder>,
+    OptionalJsonBody(order): OptionalJsonBody<GatewayPauseInput>,
 ) -> Result<Json<GatewayAnswer>, Problem> {
     known(&app, &name)?;
     let reason = order.reason.map(|reason| reason.0).unwrap_or_default();
@@ -159,7 +163,7 @@ async fn resume(
     State(app): State<Arc<App>>,
     caller: Caller,
     Path(name): Path<String>,
-    MaybeBody(NoFilters {}): MaybeBody<NoFilters>,
+    OptionalJsonBody(NoFilters {}): OptionalJsonBody<NoFilters>,
 ) -> Result<Json<GatewayAnswer>, Problem> {
     known(&app, &name)?;
     billing::gateways::resume(&app, &caller.actor, &name).await?;

@@ -12,7 +12,7 @@ use crate::{
         self, App,
         invariants::{Checked, INVARIANTS, Invariant},
     },
-    http::{body::Query, error::Problem, page::NoFilters},
+    http::{body::QueryParams, error::Problem, page::NoFilters},
     store::{
         self,
         invariants::{self, Finding, ParkedPayment, ParkedPaymentRequest, ParkedRefund, ParkedSubscription},
@@ -26,7 +26,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 
 /// One invariant.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Check {
+pub struct InvariantAnswer {
     name: &'static str,
     ok: bool,
     /// How many break it.
@@ -36,7 +36,7 @@ pub struct Check {
 
 /// What waits for an operator, at most a hundred of each.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Parked {
+pub struct ParkedAnswer {
     #[schema(value_type = Vec<Object>)]
     subscriptions: Vec<ParkedSubscription>,
     #[schema(value_type = Vec<Object>)]
@@ -48,14 +48,14 @@ pub struct Parked {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-pub struct BillingHealth {
+pub struct BillingHealthAnswer {
     /// Whether all checks are.
     ok: bool,
-    checks: Vec<Check>,
-    parked: Parked,
+    checks: Vec<InvariantAnswer>,
+    parked: ParkedAnswer,
 }
 
-impl From<Checked> for Check {
+impl From<Checked> for InvariantAnswer {
     fn from(checked: Checked) -> Self {
         let (&Invariant { name, rule, remedy, .. }, Finding { count, ids }) = (checked.invariant, checked.found);
         let more = if count > ids.len() as i64 { ", …" } else { "" };
@@ -65,17 +65,17 @@ impl From<Checked> for Check {
 }
 
 /// Tells whether billing is sound, and what is parked.
-#[utoipa::path(get, path = "/v1/health/billing", tag = "health", responses((status = 200, body = BillingHealth)))]
-async fn billing(State(app): State<Arc<App>>, _: Query<NoFilters>) -> Result<Json<BillingHealth>, Problem> {
+#[utoipa::path(get, path = "/v1/health/billing", tag = "health", responses((status = 200, body = BillingHealthAnswer)))]
+async fn billing(State(app): State<Arc<App>>, _: QueryParams<NoFilters>) -> Result<Json<BillingHealthAnswer>, Problem> {
     let db = &app.db;
-    let checks: Vec<Check> = billing::invariants::check(&app).await?.into_iter().map(Check::from).collect();
-    let parked = Parked {
+    let checks: Vec<InvariantAnswer> = billing::invariants::check(&app).await?.into_iter().map(InvariantAnswer::from).collect();
+    let parked = ParkedAnswer {
         subscriptions: invariants::parked_subscriptions(db).await?,
         payments: invariants::parked_payments(db).await?,
         refunds: invariants::parked_refunds(db).await?,
         payment_requests: invariants::parked_payment_requests(db).await?,
     };
-    Ok(Json(BillingHealth { ok: checks.iter().all(|check| check.ok), checks, parked }))
+    Ok(Json(BillingHealthAnswer { ok: checks.iter().all(|check| check.ok), checks, parked }))
 }
 
 /// Sets the gauges of the invariants, from what the last look found, on whichever daemon that was.

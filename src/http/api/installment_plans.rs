@@ -16,9 +16,9 @@ use crate::{
     domain::{id, installment_plan::InstallmentPlan},
     http::{
         auth::Caller,
-        body::{Body, MaybeBody, PathKey, PathNumber},
+        body::{JsonBody, OptionalJsonBody, PathKey, PathNumber},
         error::Problem,
-        page::{List, Page},
+        page::{List, ListQuery},
     },
     store,
 };
@@ -28,8 +28,8 @@ mod bodies;
 
 use answers::InstallmentPlanAnswer;
 use bodies::{
-    InstallmentAction, InstallmentPatch, InstallmentPlanFilters, InstallmentPlanPatch, InstallmentReschedule, InstallmentRestore,
-    InstallmentSkip, NewInstallmentPlan, Split,
+    InstallmentAction, InstallmentPatch, InstallmentPlanFilters, InstallmentPlanPatch, NewInstallmentPlan,
+    RescheduleInstallmentsInput, RestoreInput, SkipInstallmentsInput, SplitInput,
 };
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -55,12 +55,12 @@ fn shown(done: Result<Overview>) -> Shown {
 
 /// Lists installment plans.
 #[utoipa::path(
-    get, path = "/v1/installment-plans", tag = "installment plans", params(Page<id::InstallmentPlan, InstallmentPlanFilters>),
+    get, path = "/v1/installment-plans", tag = "installment plans", params(ListQuery<id::InstallmentPlan, InstallmentPlanFilters>),
     responses((status = 200, body = List<InstallmentPlanAnswer>))
 )]
 async fn list(
     State(app): State<Arc<App>>,
-    page: Page<id::InstallmentPlan, InstallmentPlanFilters>,
+    page: ListQuery<id::InstallmentPlan, InstallmentPlanFilters>,
 ) -> Result<Json<List<InstallmentPlanAnswer>>, Problem> {
     let filters = &page.filters;
     let wanted = [
@@ -82,7 +82,7 @@ async fn list(
 async fn make(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Body(new): Body<NewInstallmentPlan>,
+    JsonBody(new): JsonBody<NewInstallmentPlan>,
 ) -> Result<(StatusCode, Json<InstallmentPlanAnswer>), Problem> {
     let made = create::create(&app, &caller.actor, new.into()).await?;
     Ok((StatusCode::CREATED, Json(InstallmentPlanAnswer::of(made))))
@@ -93,7 +93,7 @@ async fn make(
     post, path = "/v1/installment-plans/preview", tag = "installment plans", request_body = NewInstallmentPlan,
     responses((status = 200, body = InstallmentPlanAnswer))
 )]
-async fn preview(State(app): State<Arc<App>>, _: Caller, Body(new): Body<NewInstallmentPlan>) -> Shown {
+async fn preview(State(app): State<Arc<App>>, _: Caller, JsonBody(new): JsonBody<NewInstallmentPlan>) -> Shown {
     let preview = create::preview(&app, new.into()).await?;
     Ok(Json(InstallmentPlanAnswer::of_preview(preview)))
 }
@@ -116,7 +116,7 @@ async fn update(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathKey(key): PathKey,
-    Body(patch): Body<InstallmentPlanPatch>,
+    JsonBody(patch): JsonBody<InstallmentPlanPatch>,
 ) -> Shown {
     shown(change::update(&app, &caller.actor, &key, patch.into()).await)
 }
@@ -141,7 +141,7 @@ async fn update_installment(
     caller: Caller,
     PathKey(key): PathKey,
     PathNumber(number): PathNumber,
-    Body(patch): Body<InstallmentPatch>,
+    JsonBody(patch): JsonBody<InstallmentPatch>,
 ) -> Shown {
     let amount = patch.amount.map(|amount| amount.0);
     let change = Operation::Change { number, date: patch.date, amount, spread: patch.spread };
@@ -151,7 +151,7 @@ async fn update_installment(
 /// Makes several of a scheduled installment, which add up to it. The first keeps its number.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/installments/{number}/split", tag = "installment plans",
-    params(("id" = String, Path), ("number" = i64, Path)), request_body = Split,
+    params(("id" = String, Path), ("number" = i64, Path)), request_body = SplitInput,
     responses((status = 200, body = InstallmentPlanAnswer))
 )]
 async fn split(
@@ -159,7 +159,7 @@ async fn split(
     caller: Caller,
     PathKey(key): PathKey,
     PathNumber(number): PathNumber,
-    Body(split): Body<Split>,
+    JsonBody(split): JsonBody<SplitInput>,
 ) -> Shown {
     operated(&app, &caller, &key, Operation::Split { number, parts: bodies::dated(split.parts) }, split.preview).await
 }
@@ -175,7 +175,7 @@ async fn pay_installment(
     caller: Caller,
     PathKey(key): PathKey,
     PathNumber(number): PathNumber,
-    MaybeBody(asked): MaybeBody<InstallmentAction>,
+    OptionalJsonBody(asked): OptionalJsonBody<InstallmentAction>,
 ) -> Shown {
     operated(&app, &caller, &key, Operation::Pay { number }, asked.preview).await
 }
@@ -189,7 +189,7 @@ async fn pay_off(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathKey(key): PathKey,
-    MaybeBody(asked): MaybeBody<InstallmentAction>,
+    OptionalJsonBody(asked): OptionalJsonBody<InstallmentAction>,
 ) -> Shown {
     operated(&app, &caller, &key, Operation::PayOff, asked.preview).await
 }
@@ -197,13 +197,13 @@ async fn pay_off(
 /// Moves all that is to come by whole cycles: a pause of that length.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/skip", tag = "installment plans", params(("id" = String, Path)),
-    request_body = InstallmentSkip, responses((status = 200, body = InstallmentPlanAnswer))
+    request_body = SkipInstallmentsInput, responses((status = 200, body = InstallmentPlanAnswer))
 )]
 async fn skip(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathKey(key): PathKey,
-    MaybeBody(skip): MaybeBody<InstallmentSkip>,
+    OptionalJsonBody(skip): OptionalJsonBody<SkipInstallmentsInput>,
 ) -> Shown {
     operated(&app, &caller, &key, Operation::Skip { cycles: skip.cycles.0 }, skip.preview).await
 }
@@ -211,13 +211,13 @@ async fn skip(
 /// Lets all that is to come go on from another date: a pause until then.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/reschedule", tag = "installment plans", params(("id" = String, Path)),
-    request_body = InstallmentReschedule, responses((status = 200, body = InstallmentPlanAnswer))
+    request_body = RescheduleInstallmentsInput, responses((status = 200, body = InstallmentPlanAnswer))
 )]
 async fn reschedule(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathKey(key): PathKey,
-    Body(to): Body<InstallmentReschedule>,
+    JsonBody(to): JsonBody<RescheduleInstallmentsInput>,
 ) -> Shown {
     operated(&app, &caller, &key, Operation::Reschedule { next_date: to.next_date }, to.preview).await
 }
@@ -225,13 +225,13 @@ async fn reschedule(
 /// Lets a defaulted plan go on; failures in a row are counted anew.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/restore", tag = "installment plans", params(("id" = String, Path)),
-    request_body = InstallmentRestore, responses((status = 200, body = InstallmentPlanAnswer))
+    request_body = RestoreInput, responses((status = 200, body = InstallmentPlanAnswer))
 )]
 async fn restore(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathKey(key): PathKey,
-    MaybeBody(restore): MaybeBody<InstallmentRestore>,
+    OptionalJsonBody(restore): OptionalJsonBody<RestoreInput>,
 ) -> Shown {
     operated(&app, &caller, &key, Operation::Restore { arrears: restore.arrears }, restore.preview).await
 }
@@ -245,7 +245,7 @@ async fn cancel(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathKey(key): PathKey,
-    MaybeBody(asked): MaybeBody<InstallmentAction>,
+    OptionalJsonBody(asked): OptionalJsonBody<InstallmentAction>,
 ) -> Shown {
     operated(&app, &caller, &key, Operation::Cancel, asked.preview).await
 }

@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     billing::{App, jobs::instances},
     http::{
-        body::Query,
+        body::QueryParams,
         error::Problem,
         page::{List, NoFilters},
     },
@@ -53,7 +53,7 @@ impl InstanceAnswer {
 
 /// Lists the daemons that work on this database or did so lately.
 #[utoipa::path(get, path = "/v1/instances", tag = "jobs", responses((status = 200, body = List<InstanceAnswer>)))]
-async fn list(State(app): State<Arc<App>>, _: Query<NoFilters>) -> Result<Json<List<InstanceAnswer>>, Problem> {
+async fn list(State(app): State<Arc<App>>, _: QueryParams<NoFilters>) -> Result<Json<List<InstanceAnswer>>, Problem> {
     let now = app.clock.now();
     let rows = store::instances::all(&app.db).await?;
     Ok(Json(List::of(Found { rows, has_more: false }, |seen| InstanceAnswer::of(seen, now))))

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{authorizations::AuthorizationAnswer, payment_requests::PaymentRequestAnswer};
+use super::{authorizations::AuthorizationAnswer, payment_requests::PaymentRequestAnswer, subscriptions::answers::PeriodAnswer};
 use crate::{
     billing::{self, App, BillingError},
     domain::{
@@ -21,9 +21,9 @@ use crate::{
     },
     http::{
         auth::Caller,
-        body::{Body, MaybeBody, PathId},
+        body::{JsonBody, OptionalJsonBody, PathId},
         error::Problem,
-        page::{List, NoFilters, Page},
+        page::{List, ListQuery, NoFilters},
     },
     input::{PositiveAmount, Text, body},
     store,
@@ -49,14 +49,14 @@ body! {
 }
 
 body! {
-    pub struct Why {
+    pub struct ReasonInput {
         /// For the record.
         pub reason: Option<Text<500>>,
     }
 }
 
 body! {
-    pub struct RefundOrder {
+    pub struct RefundInput {
         /// Minor units; all that is left if it is left out.
         pub amount: Option<PositiveAmount>,
         /// For the record.
@@ -64,13 +64,6 @@ body! {
         /// `method`: through the gateway, to where it came from; `credit`: to the customer's balance, without any gateway.
         pub to: RefundTo = RefundTo::default(),
     }
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Period {
-    start: NaiveDate,
-    /// Exclusive.
-    end: NaiveDate,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -89,7 +82,7 @@ pub struct InvoiceAnswer {
     installment_number: Option<i64>,
     /// The subscription's cycle, from 0; null for what is owed beside the schedule.
     cycle: Option<i64>,
-    period: Option<Period>,
+    period: Option<PeriodAnswer>,
     description: String,
     #[schema(value_type = String)]
     currency: Currency,
@@ -118,7 +111,7 @@ pub struct InvoiceAnswer {
     decline_code: Option<String>,
     /// The next attempt charges the customer's next stored method that was not tried yet.
     next_method: bool,
-    /// Why an attempt that was due waits until `next_attempt_at`: `cap`, its credential was declined as often as may be.
+    /// ReasonInput an attempt that was due waits until `next_attempt_at`: `cap`, its credential was declined as often as may be.
     postponed_by: Option<Postponement>,
     #[schema(value_type = Option<String>)]
     clock_id: Option<ClockId>,
@@ -141,7 +134,7 @@ impl From<Invoice> for InvoiceAnswer {
             installment_plan_id: invoice.installment_plan_id,
             installment_number: invoice.installment_number,
             cycle: invoice.cycle,
-            period: invoice.period_start.zip(invoice.period_end).map(|(start, end)| Period { start, end }),
+            period: invoice.period_start.zip(invoice.period_end).map(|(start, end)| PeriodAnswer { start, end }),
             description: invoice.description,
             currency: invoice.currency,
             lines: invoice.lines,
@@ -196,7 +189,7 @@ impl From<Refund> for RefundAnswer {
 
 /// The invoice with all its refunds, and what the customer was asked to pay.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct RefundedAnswer {
+pub struct InvoiceDetailAnswer {
     #[serde(flatten)]
     invoice: InvoiceAnswer,
     refunds: Vec<RefundAnswer>,
@@ -209,10 +202,10 @@ pub struct RefundedAnswer {
 }
 
 /// Lists invoices.
-#[utoipa::path(get, path = "/v1/invoices", tag = "money", params(Page<id::Invoice, InvoiceFilters>), responses((status = 200, body = List<InvoiceAnswer>)))]
+#[utoipa::path(get, path = "/v1/invoices", tag = "money", params(ListQuery<id::Invoice, InvoiceFilters>), responses((status = 200, body = List<InvoiceAnswer>)))]
 async fn list(
     State(app): State<Arc<App>>,
-    page: Page<id::Invoice, InvoiceFilters>,
+    page: ListQuery<id::Invoice, InvoiceFilters>,
 ) -> Result<Json<List<InvoiceAnswer>>, Problem> {
     let InvoiceFilters { customer_id, subscription_id, installment_plan_id, status } = &page.filters;
     let wanted = [
@@ -226,12 +219,12 @@ async fn list(
 }
 
 /// Shows an invoice.
-#[utoipa::path(get, path = "/v1/invoices/{id}", tag = "money", params(("id" = String, Path)), responses((status = 200, body = RefundedAnswer)))]
-async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::Invoice>) -> Result<Json<RefundedAnswer>, Problem> {
+#[utoipa::path(get, path = "/v1/invoices/{id}", tag = "money", params(("id" = String, Path)), responses((status = 200, body = InvoiceDetailAnswer)))]
+async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::Invoice>) -> Result<Json<InvoiceDetailAnswer>, Problem> {
     shown(&app, id).await
 }
 
-async fn shown(app: &App, id: InvoiceId) -> Result<Json<RefundedAnswer>, Problem> {
+async fn shown(app: &App, id: InvoiceId) -> Result<Json<InvoiceDetailAnswer>, Problem> {
     let invoice = store::invoices::get(&app.db, id).await?.ok_or_else(|| BillingError::not_found("invoice", id))?;
     let refunds = store::refunds::of_invoice(&app.db, id).await?;
     let amount_disputed = store::disputes::amount_of_invoice(&app.db, id).await?;
@@ -240,7 +233,7 @@ async fn shown(app: &App, id: InvoiceId) -> Result<Json<RefundedAnswer>, Problem
         _ => None,
     };
     let requests = store::payment_requests::of_invoice(&app.db, id).await?;
-    Ok(Json(RefundedAnswer {
+    Ok(Json(InvoiceDetailAnswer {
         invoice: invoice.into(),
         refunds: refunds.into_iter().map(RefundAnswer::from).collect(),
         amount_disputed,
@@ -255,45 +248,45 @@ async fn collect(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): PathId<id::Invoice>,
-    _: MaybeBody<NoFilters>,
+    _: OptionalJsonBody<NoFilters>,
 ) -> Result<Json<InvoiceAnswer>, Problem> {
     Ok(Json(billing::invoices::collect(&app, &caller.actor, id).await?.into()))
 }
 
 /// Cancels an open invoice; credit that it had used goes back to the customer.
-#[utoipa::path(post, path = "/v1/invoices/{id}/void", tag = "money", params(("id" = String, Path)), request_body = Why, responses((status = 200, body = InvoiceAnswer)))]
+#[utoipa::path(post, path = "/v1/invoices/{id}/void", tag = "money", params(("id" = String, Path)), request_body = ReasonInput, responses((status = 200, body = InvoiceAnswer)))]
 async fn void(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): PathId<id::Invoice>,
-    MaybeBody(why): MaybeBody<Why>,
+    OptionalJsonBody(why): OptionalJsonBody<ReasonInput>,
 ) -> Result<Json<InvoiceAnswer>, Problem> {
     Ok(Json(billing::invoices::void(&app, &caller.actor, id, &said(why)).await?.into()))
 }
 
 /// Gives up on an open invoice.
-#[utoipa::path(post, path = "/v1/invoices/{id}/mark_uncollectible", tag = "money", params(("id" = String, Path)), request_body = Why, responses((status = 200, body = InvoiceAnswer)))]
+#[utoipa::path(post, path = "/v1/invoices/{id}/mark_uncollectible", tag = "money", params(("id" = String, Path)), request_body = ReasonInput, responses((status = 200, body = InvoiceAnswer)))]
 async fn mark_uncollectible(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): PathId<id::Invoice>,
-    MaybeBody(why): MaybeBody<Why>,
+    OptionalJsonBody(why): OptionalJsonBody<ReasonInput>,
 ) -> Result<Json<InvoiceAnswer>, Problem> {
     Ok(Json(billing::invoices::mark_uncollectible(&app, &caller.actor, id, &said(why)).await?.into()))
 }
 
-fn said(why: Why) -> String {
+fn said(why: ReasonInput) -> String {
     why.reason.map(|reason| reason.0).unwrap_or_default()
 }
 
 /// Gives money back: to where it came from, by a void before settlement and by a refund after it, or as credit of the customer.
-#[utoipa::path(post, path = "/v1/invoices/{id}/refund", tag = "money", params(("id" = String, Path)), request_body = RefundOrder, responses((status = 200, body = RefundedAnswer)))]
+#[utoipa::path(post, path = "/v1/invoices/{id}/refund", tag = "money", params(("id" = String, Path)), request_body = RefundInput, responses((status = 200, body = InvoiceDetailAnswer)))]
 async fn refund(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): PathId<id::Invoice>,
-    Body(order): Body<RefundOrder>,
-) -> Result<Json<RefundedAnswer>, Problem> {
+    JsonBody(order): JsonBody<RefundInput>,
+) -> Result<Json<InvoiceDetailAnswer>, Problem> {
     let amount = order.amount.map(|amount| amount.0);
     match order.to {
         RefundTo::Method => drop(billing::refunds::refund(&app, &caller.actor, id, amount, &order.reason).await?),

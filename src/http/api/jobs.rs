@@ -18,9 +18,9 @@ use crate::{
     billing::App,
     domain::id::{self, RunId},
     http::{
-        body::{MaybeBody, Query},
+        body::{OptionalJsonBody, QueryParams},
         error::Problem,
-        page::{List, NoFilters, Page},
+        page::{List, ListQuery, NoFilters},
     },
     input::{Text, body},
     jobs::{JOBS, Job, Schedule},
@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// How long a run that was asked for is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -89,7 +89,7 @@ async fn newest(app: &App, job: &str, instance: Option<&str>) -> Result<Option<J
 
 /// Lists the jobs.
 #[utoipa::path(get, path = "/v1/jobs", tag = "jobs", responses((status = 200, body = List<JobAnswer>)))]
-async fn list(State(app): State<Arc<App>>, _: Query<NoFilters>) -> Result<Json<List<JobAnswer>>, Problem> {
+async fn list(State(app): State<Arc<App>>, _: QueryParams<NoFilters>) -> Result<Json<List<JobAnswer>>, Problem> {
     let mut rows = Vec::new();
     for Job { name, about, schedule, .. } in JOBS {
         let schedule = match schedule {
@@ -109,7 +109,7 @@ async fn list(State(app): State<Arc<App>>, _: Query<NoFilters>) -> Result<Json<L
 async fn run(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
-    MaybeBody(NoFilters {}): MaybeBody<NoFilters>,
+    OptionalJsonBody(NoFilters {}): OptionalJsonBody<NoFilters>,
 ) -> Result<Response, Problem> {
     let Some(job) = JOBS.iter().find(|job| job.name == name) else {
         let names: Vec<&str> = JOBS.iter().map(|job| job.name).collect();
@@ -132,7 +132,7 @@ async fn run(
     tokio::select! {
         run = ended => Ok(Json(RunAnswer::from(run?)).into_response()),
         () = app.stopping.cancelled() => Ok(asked(job)),
-        () = tokio::time::sleep(PATIENCE) => Ok(asked(job)),
+        () = tokio::time::sleep(TIMEOUT) => Ok(asked(job)),
     }
 }
 
@@ -141,8 +141,8 @@ fn asked(job: &Job) -> Response {
 }
 
 /// Lists the runs that did something, were asked for, or failed.
-#[utoipa::path(get, path = "/v1/runs", tag = "jobs", params(Page<id::Run, RunFilters>), responses((status = 200, body = List<RunAnswer>)))]
-async fn runs(State(app): State<Arc<App>>, page: Page<id::Run, RunFilters>) -> Result<Json<List<RunAnswer>>, Problem> {
+#[utoipa::path(get, path = "/v1/runs", tag = "jobs", params(ListQuery<id::Run, RunFilters>), responses((status = 200, body = List<RunAnswer>)))]
+async fn runs(State(app): State<Arc<App>>, page: ListQuery<id::Run, RunFilters>) -> Result<Json<List<RunAnswer>>, Problem> {
     let job = page.filters.job.as_ref().map(|job| job.0.clone());
     let found = store::page::list::<JobRun>(&app.db, page.request([("job", job)])).await?;
     Ok(Json(List::of(found, RunAnswer::from)))

@@ -20,9 +20,9 @@ use crate::{
     },
     http::{
         auth::Caller,
-        body::{Body, PathId, PathKey},
+        body::{JsonBody, PathId, PathKey},
         error::Problem,
-        page::{List, Page},
+        page::{List, ListQuery},
     },
     input::{Name, Patch, Text, Whole, body},
     store,
@@ -121,12 +121,12 @@ impl From<PaymentMethod> for PaymentMethodAnswer {
 /// Lists a customer's payment methods.
 #[utoipa::path(
     get, path = "/v1/customers/{id}/payment-methods", tag = "payment-methods",
-    params(("id" = String, Path), Page<id::PaymentMethod, PaymentMethodFilters>), responses((status = 200, body = List<PaymentMethodAnswer>))
+    params(("id" = String, Path), ListQuery<id::PaymentMethod, PaymentMethodFilters>), responses((status = 200, body = List<PaymentMethodAnswer>))
 )]
 async fn list(
     State(app): State<Arc<App>>,
     PathKey(key): PathKey,
-    page: Page<id::PaymentMethod, PaymentMethodFilters>,
+    page: ListQuery<id::PaymentMethod, PaymentMethodFilters>,
 ) -> Result<Json<List<PaymentMethodAnswer>>, Problem> {
     let customer = find_customer(&app, &key).await?;
     let wanted = [
@@ -147,7 +147,7 @@ async fn add(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathKey(key): PathKey,
-    Body(new): Body<NewPaymentMethod>,
+    JsonBody(new): JsonBody<NewPaymentMethod>,
 ) -> Result<(StatusCode, Json<PaymentMethodAnswer>), Problem> {
     let input = MethodInput {
         gateway: new.gateway.0,
@@ -178,7 +178,7 @@ async fn update(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): PathId<id::PaymentMethod>,
-    Body(patch): Body<PaymentMethodPatch>,
+    JsonBody(patch): JsonBody<PaymentMethodPatch>,
 ) -> Result<Json<PaymentMethodAnswer>, Problem> {
     let input = MethodPatch {
         expires: patch.expires.change().map(|text| text.map(|text| text.0)),

@@ -19,9 +19,9 @@ use crate::{
     http::{
         api::subscriptions::bodies::CustomerRef,
         auth::Caller,
-        body::{Body, MaybeBody, PathId},
+        body::{JsonBody, OptionalJsonBody, PathId},
         error::Problem,
-        page::{List, NoFilters, Page},
+        page::{List, ListQuery, NoFilters},
     },
     input::{Amount, Name, Text, Whole, body},
     store,
@@ -48,7 +48,7 @@ body! {
 }
 
 body! {
-    pub struct NewRequest {
+    pub struct PaymentRequestInput {
         /// The open invoice that is to be paid.
         pub invoice_id: Option<InvoiceId>,
         /// In its place: who is to agree to a schedule that the gateway runs by itself. Each payment of it becomes a paid invoice.
@@ -154,10 +154,10 @@ impl From<PaymentRequest> for PaymentRequestAnswer {
 }
 
 /// Lists payment requests.
-#[utoipa::path(get, path = "/v1/payment-requests", tag = "money", params(Page<id::PaymentRequest, PaymentRequestFilters>), responses((status = 200, body = List<PaymentRequestAnswer>)))]
+#[utoipa::path(get, path = "/v1/payment-requests", tag = "money", params(ListQuery<id::PaymentRequest, PaymentRequestFilters>), responses((status = 200, body = List<PaymentRequestAnswer>)))]
 async fn list(
     State(app): State<Arc<App>>,
-    page: Page<id::PaymentRequest, PaymentRequestFilters>,
+    page: ListQuery<id::PaymentRequest, PaymentRequestFilters>,
 ) -> Result<Json<List<PaymentRequestAnswer>>, Problem> {
     let PaymentRequestFilters { invoice_id, customer_id, status, gateway, reference } = &page.filters;
     let wanted = [
@@ -180,28 +180,28 @@ async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::PaymentRequest>
 }
 
 /// Asks the customer to pay an open invoice, beside whatever else is planned for it; or to agree to a schedule that the gateway runs.
-#[utoipa::path(post, path = "/v1/payment-requests", tag = "money", request_body = NewRequest, responses((status = 201, body = PaymentRequestAnswer)))]
+#[utoipa::path(post, path = "/v1/payment-requests", tag = "money", request_body = PaymentRequestInput, responses((status = 201, body = PaymentRequestAnswer)))]
 async fn request(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Body(new): Body<NewRequest>,
+    JsonBody(new): JsonBody<PaymentRequestInput>,
 ) -> Result<(StatusCode, Json<PaymentRequestAnswer>), Problem> {
     let request = match wanted(new)? {
-        Wanted::Invoice(id, gateway, channels) => {
+        RequestFor::Invoice(id, gateway, channels) => {
             billing::payment_requests::request(&app, &caller.actor, id, gateway, channels).await?
         }
-        Wanted::Schedule(input) => billing::payment_requests::schedule(&app, &caller.actor, input).await?,
+        RequestFor::Schedule(input) => billing::payment_requests::schedule(&app, &caller.actor, input).await?,
     };
     Ok((StatusCode::CREATED, Json(request.into())))
 }
 
-enum Wanted {
+enum RequestFor {
     Invoice(InvoiceId, Option<String>, Option<Vec<String>>),
     Schedule(ScheduleInput),
 }
 
 /// An invoice, or else all that a schedule needs; never some of both.
-fn wanted(new: NewRequest) -> Result<Wanted, Problem> {
+fn wanted(new: PaymentRequestInput) -> Result<RequestFor, Problem> {
     let mut checks = Checks::default();
     let channels = new.channels.map(|channels| channels.into_iter().map(|channel| channel.0).collect());
     let gateway = new.gateway.map(|name| name.0);
@@ -220,7 +220,7 @@ fn wanted(new: NewRequest) -> Result<Wanted, Problem> {
             checks.fault(*field, "does not go with invoice_id: the invoice says it");
         }
         checks.done()?;
-        return Ok(Wanted::Invoice(id, gateway, channels));
+        return Ok(RequestFor::Invoice(id, gateway, channels));
     }
     if only_of_schedules.iter().all(|(_, given)| !given) {
         return Err(BillingError::invalid("invoice_id", "is required, or else customer and a schedule").into());
@@ -236,7 +236,7 @@ fn wanted(new: NewRequest) -> Result<Wanted, Problem> {
     else {
         return Err(BillingError::Invalid(checks.into_faults()).into());
     };
-    Ok(Wanted::Schedule(ScheduleInput {
+    Ok(RequestFor::Schedule(ScheduleInput {
         customer: customer.id.0,
         amount: amount.0,
         currency: new.currency,
@@ -256,7 +256,7 @@ async fn withdraw(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): PathId<id::PaymentRequest>,
-    _: MaybeBody<NoFilters>,
+    _: OptionalJsonBody<NoFilters>,
 ) -> Result<Json<PaymentRequestAnswer>, Problem> {
     Ok(Json(billing::payment_requests::withdraw(&app, &caller.actor, id).await?.into()))
 }
@@ -267,7 +267,7 @@ async fn remind(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): PathId<id::PaymentRequest>,
-    _: MaybeBody<NoFilters>,
+    _: OptionalJsonBody<NoFilters>,
 ) -> Result<Json<PaymentRequestAnswer>, Problem> {
     Ok(Json(billing::payment_requests::remind(&app, &caller.actor, id).await?.into()))
 }
@@ -278,7 +278,7 @@ async fn check(
     State(app): State<Arc<App>>,
     _: Caller,
     PathId(id): PathId<id::PaymentRequest>,
-    _: MaybeBody<NoFilters>,
+    _: OptionalJsonBody<NoFilters>,
 ) -> Result<Json<PaymentRequestAnswer>, Problem> {
     Ok(Json(billing::payment_requests::check(&app, id).await?.into()))
 }

@@ -17,9 +17,9 @@ use crate::{
     },
     http::{
         auth::Caller,
-        body::{Body, PathId},
+        body::{JsonBody, PathId},
         error::Problem,
-        page::{List, Page},
+        page::{List, ListQuery},
     },
     input::{PositiveAmount, Text, body},
     store,
@@ -27,7 +27,7 @@ use crate::{
 
 mod inquiry;
 
-use inquiry::Inquiry;
+use inquiry::InquiryAnswer;
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(resolve))
@@ -44,7 +44,7 @@ body! {
 }
 
 body! {
-    pub struct Resolution {
+    pub struct PaymentResolutionInput {
         /// `succeeded`, `declined`, or `not_processed` (which charges again).
         pub outcome: Finding,
         /// How it was found out.
@@ -152,10 +152,10 @@ impl From<Payment> for PaymentAnswer {
 }
 
 /// Lists payments.
-#[utoipa::path(get, path = "/v1/payments", tag = "money", params(Page<id::Payment, PaymentFilters>), responses((status = 200, body = List<PaymentAnswer>)))]
+#[utoipa::path(get, path = "/v1/payments", tag = "money", params(ListQuery<id::Payment, PaymentFilters>), responses((status = 200, body = List<PaymentAnswer>)))]
 async fn list(
     State(app): State<Arc<App>>,
-    page: Page<id::Payment, PaymentFilters>,
+    page: ListQuery<id::Payment, PaymentFilters>,
 ) -> Result<Json<List<PaymentAnswer>>, Problem> {
     let PaymentFilters { invoice_id, customer_id, status, gateway, reference } = &page.filters;
     let wanted = [
@@ -170,28 +170,28 @@ async fn list(
 }
 
 /// Shows a payment; of one whose outcome is not known, also what was asked and answered, and where to look.
-#[utoipa::path(get, path = "/v1/payments/{id}", tag = "money", params(("id" = String, Path)), responses((status = 200, body = PaymentAndInquiry)))]
-async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::Payment>) -> Result<Json<PaymentAndInquiry>, Problem> {
+#[utoipa::path(get, path = "/v1/payments/{id}", tag = "money", params(("id" = String, Path)), responses((status = 200, body = PaymentDetailAnswer)))]
+async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::Payment>) -> Result<Json<PaymentDetailAnswer>, Problem> {
     let payment = store::payments::get(&app.db, id).await?.ok_or_else(|| BillingError::not_found("payment", id))?;
     let inquiry = inquiry::of(&app, &payment).await?;
-    Ok(Json(PaymentAndInquiry { payment: payment.into(), inquiry }))
+    Ok(Json(PaymentDetailAnswer { payment: payment.into(), inquiry }))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct PaymentAndInquiry {
+struct PaymentDetailAnswer {
     #[serde(flatten)]
     payment: PaymentAnswer,
     /// Of a payment that is unknown or parked, or once was.
-    inquiry: Option<Inquiry>,
+    inquiry: Option<InquiryAnswer>,
 }
 
 /// Closes a parked payment by what an operator found out at the gateway.
-#[utoipa::path(post, path = "/v1/payments/{id}/resolve", tag = "money", params(("id" = String, Path)), request_body = Resolution, responses((status = 200, body = PaymentAnswer)))]
+#[utoipa::path(post, path = "/v1/payments/{id}/resolve", tag = "money", params(("id" = String, Path)), request_body = PaymentResolutionInput, responses((status = 200, body = PaymentAnswer)))]
 async fn resolve(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): PathId<id::Payment>,
-    Body(resolution): Body<Resolution>,
+    JsonBody(resolution): JsonBody<PaymentResolutionInput>,
 ) -> Result<Json<PaymentAnswer>, Problem> {
     let transaction_id = resolution.transaction_id.map(|text| text.0);
     let amount = resolution.amount.map(|amount| amount.0);

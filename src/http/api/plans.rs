@@ -24,9 +24,9 @@ use crate::{
     },
     http::{
         auth::Caller,
-        body::{Body, PathKey},
+        body::{JsonBody, PathKey},
         error::Problem,
-        page::{List, Page},
+        page::{List, ListQuery},
     },
     input::{Amount, Name, Patch, Text, Whole, body},
     store,
@@ -215,8 +215,8 @@ impl From<Plan> for PlanAnswer {
 }
 
 /// Lists plans.
-#[utoipa::path(get, path = "/v1/plans", tag = "plans", params(Page<id::Plan, PlanFilters>), responses((status = 200, body = List<PlanAnswer>)))]
-async fn list(State(app): State<Arc<App>>, page: Page<id::Plan, PlanFilters>) -> Result<Json<List<PlanAnswer>>, Problem> {
+#[utoipa::path(get, path = "/v1/plans", tag = "plans", params(ListQuery<id::Plan, PlanFilters>), responses((status = 200, body = List<PlanAnswer>)))]
+async fn list(State(app): State<Arc<App>>, page: ListQuery<id::Plan, PlanFilters>) -> Result<Json<List<PlanAnswer>>, Problem> {
     let PlanFilters { reference, currency, billing_frequency } = page.filters.clone();
     let wanted = [
         ("reference", reference.map(|text| text.0)),
@@ -232,7 +232,7 @@ async fn list(State(app): State<Arc<App>>, page: Page<id::Plan, PlanFilters>) ->
 async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Body(new): Body<NewPlan>,
+    JsonBody(new): JsonBody<NewPlan>,
 ) -> Result<(StatusCode, Json<PlanAnswer>), Problem> {
     let plan = plans::create(&app, &caller.actor, new.into()).await?;
     Ok((StatusCode::CREATED, Json(plan.into())))
@@ -251,7 +251,7 @@ async fn update(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathKey(key): PathKey,
-    Body(patch): Body<PlanPatch>,
+    JsonBody(patch): JsonBody<PlanPatch>,
 ) -> Result<Json<PlanAnswer>, Problem> {
     Ok(Json(plans::update(&app, &caller.actor, &key, patch.into()).await?.into()))
 }

@@ -14,9 +14,9 @@ use crate::{
     },
     http::{
         auth::Caller,
-        body::{Body, PathId},
+        body::{JsonBody, PathId},
         error::Problem,
-        page::{List, Page},
+        page::{List, ListQuery},
     },
     input::{Text, body},
     store,
@@ -36,7 +36,7 @@ body! {
 }
 
 body! {
-    pub struct RefundResolution {
+    pub struct RefundResolutionInput {
         /// `succeeded`: the money went back; `not_processed`: it did not, and may be asked for again.
         pub outcome: RefundFinding,
         /// How it was found out.
@@ -47,8 +47,11 @@ body! {
 }
 
 /// Lists refunds.
-#[utoipa::path(get, path = "/v1/refunds", tag = "money", params(Page<id::Refund, RefundFilters>), responses((status = 200, body = List<RefundAnswer>)))]
-async fn list(State(app): State<Arc<App>>, page: Page<id::Refund, RefundFilters>) -> Result<Json<List<RefundAnswer>>, Problem> {
+#[utoipa::path(get, path = "/v1/refunds", tag = "money", params(ListQuery<id::Refund, RefundFilters>), responses((status = 200, body = List<RefundAnswer>)))]
+async fn list(
+    State(app): State<Arc<App>>,
+    page: ListQuery<id::Refund, RefundFilters>,
+) -> Result<Json<List<RefundAnswer>>, Problem> {
     let RefundFilters { invoice_id, payment_id, status, to } = &page.filters;
     let wanted = [
         ("invoice_id", invoice_id.map(|id| id.to_string())),
@@ -68,14 +71,14 @@ async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::Refund>) -> Res
 }
 
 /// Closes a parked refund by what an operator found out at the gateway.
-#[utoipa::path(post, path = "/v1/refunds/{id}/resolve", tag = "money", params(("id" = String, Path)), request_body = RefundResolution, responses((status = 200, body = RefundAnswer)))]
+#[utoipa::path(post, path = "/v1/refunds/{id}/resolve", tag = "money", params(("id" = String, Path)), request_body = RefundResolutionInput, responses((status = 200, body = RefundAnswer)))]
 async fn resolve(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): PathId<id::Refund>,
-    Body(resolution): Body<RefundResolution>,
+    JsonBody(resolution): JsonBody<RefundResolutionInput>,
 ) -> Result<Json<RefundAnswer>, Problem> {
-    let RefundResolution { outcome, note, transaction_id } = resolution;
+    let RefundResolutionInput { outcome, note, transaction_id } = resolution;
     let transaction_id = transaction_id.map(|text| text.0);
     Ok(Json(billing::refunds::resolve(&app, &caller.actor, id, outcome, transaction_id, &note).await?.into()))
 }

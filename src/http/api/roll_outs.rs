@@ -22,9 +22,9 @@ use crate::{
     },
     http::{
         auth::Caller,
-        body::{Body, PathId, PathKey, Query},
+        body::{JsonBody, PathId, PathKey, QueryParams},
         error::Problem,
-        page::{List, Page},
+        page::{List, ListQuery},
     },
     input::{Name, Text, Whole, body},
     store,
@@ -44,7 +44,7 @@ const LIMIT: i64 = 50;
 
 body! {
     /// First with `preview`, then again with the revision that the list had.
-    pub struct RollOutBody {
+    pub struct RollOutInput {
         /// `next_cycle`: without any charge now. `now`: where a paid period is running and its price changes, unused days are credited
         /// and the rest is charged; from the next cycle on elsewhere.
         pub when: Effect,
@@ -64,7 +64,7 @@ body! {
 
 body! {
     pub struct RollOutQuery {
-        /// Answer 200 once it is done, rather than 202 if there is much to do.
+        /// PreviewOrRollOutAnswer 200 once it is done, rather than 202 if there is much to do.
         pub wait: bool = false,
         /// How many subscriptions to list.
         pub limit: Option<Whole<1, 250>>,
@@ -83,18 +83,18 @@ body! {
 /// The list of a preview, or the roll-out.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-pub enum Answer {
-    Listed(Box<ListAnswer>),
+pub enum PreviewOrRollOutAnswer {
+    Listed(Box<RollOutPreviewAnswer>),
     RollOut(Box<RollOutAnswer>),
 }
 
 /// What would change.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ListAnswer {
+pub struct RollOutPreviewAnswer {
     /// To be repeated with the request that applies it.
     revision: String,
     /// Over all pages; null but with the first.
-    totals: Option<TotalsAnswer>,
+    totals: Option<RollOutTotalsAnswer>,
     /// Plans whose copy of an add-on or discount would change, with the first page.
     plans: Vec<PlanLineAnswer>,
     /// In order of their ids.
@@ -103,18 +103,18 @@ pub struct ListAnswer {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-pub struct TotalsAnswer {
+pub struct RollOutTotalsAnswer {
     /// How many would change.
     subscriptions: i64,
     /// How many would not, by reason.
     #[schema(value_type = Object)]
     left_alone: LeftAlone,
-    currencies: Vec<CurrencyTotals>,
+    currencies: Vec<CurrencyTotalsAnswer>,
 }
 
 /// Of those that would change, minor units.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct CurrencyTotals {
+pub struct CurrencyTotalsAnswer {
     #[schema(value_type = String)]
     currency: Currency,
     subscriptions: i64,
@@ -168,13 +168,13 @@ pub struct SubscriptionLineAnswer {
     next_after: Option<i64>,
 }
 
-impl From<Listed> for ListAnswer {
+impl From<Listed> for RollOutPreviewAnswer {
     fn from(listed: Listed) -> Self {
         let plan = |line: PlanLine| {
             let PlanLine { plan_id, name, before, after } = line;
             PlanLineAnswer { plan_id, name, before, after }
         };
-        let totals = listed.totals.map(|totals| TotalsAnswer {
+        let totals = listed.totals.map(|totals| RollOutTotalsAnswer {
             subscriptions: totals.subscriptions,
             left_alone: totals.left_alone,
             currencies: currencies(totals.currencies),
@@ -189,10 +189,10 @@ impl From<Listed> for ListAnswer {
     }
 }
 
-fn currencies(sums: BTreeMap<Currency, roll_outs::CurrencySums>) -> Vec<CurrencyTotals> {
+fn currencies(sums: BTreeMap<Currency, roll_outs::CurrencySums>) -> Vec<CurrencyTotalsAnswer> {
     let one = |(currency, sums): (Currency, roll_outs::CurrencySums)| {
         let roll_outs::CurrencySums { subscriptions, amount, credit, next_before, next_after } = sums;
-        CurrencyTotals { currency, subscriptions, amount, credit, next_before, next_after }
+        CurrencyTotalsAnswer { currency, subscriptions, amount, credit, next_before, next_after }
     };
     sums.into_iter().map(one).collect()
 }
@@ -282,46 +282,46 @@ impl From<RollOut> for RollOutAnswer {
 
 /// Lists what rolling out a plan's edits would change, or does it.
 #[utoipa::path(
-    post, path = "/v1/plans/{id}/roll-out", tag = "roll-outs", params(("id" = String, Path), RollOutQuery), request_body = RollOutBody,
-    responses((status = 200, body = Answer), (status = 202, description = "It goes on by itself.", body = RollOutAnswer))
+    post, path = "/v1/plans/{id}/roll-out", tag = "roll-outs", params(("id" = String, Path), RollOutQuery), request_body = RollOutInput,
+    responses((status = 200, body = PreviewOrRollOutAnswer), (status = 202, description = "It goes on by itself.", body = RollOutAnswer))
 )]
 async fn of_plan(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathKey(key): PathKey,
-    Query(query): Query<RollOutQuery>,
-    Body(body): Body<RollOutBody>,
-) -> Result<(StatusCode, Json<Answer>), Problem> {
+    QueryParams(query): QueryParams<RollOutQuery>,
+    JsonBody(body): JsonBody<RollOutInput>,
+) -> Result<(StatusCode, Json<PreviewOrRollOutAnswer>), Problem> {
     roll(&app, &caller, EntryType::Plan, &key, query, body).await
 }
 
 /// Lists what rolling out an add-on's edits would change, or does it. Plans that hold a copy change as well.
 #[utoipa::path(
-    post, path = "/v1/add-ons/{id}/roll-out", tag = "roll-outs", params(("id" = String, Path), RollOutQuery), request_body = RollOutBody,
-    responses((status = 200, body = Answer), (status = 202, description = "It goes on by itself.", body = RollOutAnswer))
+    post, path = "/v1/add-ons/{id}/roll-out", tag = "roll-outs", params(("id" = String, Path), RollOutQuery), request_body = RollOutInput,
+    responses((status = 200, body = PreviewOrRollOutAnswer), (status = 202, description = "It goes on by itself.", body = RollOutAnswer))
 )]
 async fn of_add_on(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathKey(key): PathKey,
-    Query(query): Query<RollOutQuery>,
-    Body(body): Body<RollOutBody>,
-) -> Result<(StatusCode, Json<Answer>), Problem> {
+    QueryParams(query): QueryParams<RollOutQuery>,
+    JsonBody(body): JsonBody<RollOutInput>,
+) -> Result<(StatusCode, Json<PreviewOrRollOutAnswer>), Problem> {
     roll(&app, &caller, EntryType::AddOn, &key, query, body).await
 }
 
 /// Lists what rolling out a discount's edits would change, or does it. Plans that hold a copy change as well.
 #[utoipa::path(
-    post, path = "/v1/discounts/{id}/roll-out", tag = "roll-outs", params(("id" = String, Path), RollOutQuery), request_body = RollOutBody,
-    responses((status = 200, body = Answer), (status = 202, description = "It goes on by itself.", body = RollOutAnswer))
+    post, path = "/v1/discounts/{id}/roll-out", tag = "roll-outs", params(("id" = String, Path), RollOutQuery), request_body = RollOutInput,
+    responses((status = 200, body = PreviewOrRollOutAnswer), (status = 202, description = "It goes on by itself.", body = RollOutAnswer))
 )]
 async fn of_discount(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathKey(key): PathKey,
-    Query(query): Query<RollOutQuery>,
-    Body(body): Body<RollOutBody>,
-) -> Result<(StatusCode, Json<Answer>), Problem> {
+    QueryParams(query): QueryParams<RollOutQuery>,
+    JsonBody(body): JsonBody<RollOutInput>,
+) -> Result<(StatusCode, Json<PreviewOrRollOutAnswer>), Problem> {
     roll(&app, &caller, EntryType::Discount, &key, query, body).await
 }
 
@@ -331,14 +331,14 @@ async fn roll(
     entry: EntryType,
     key: &str,
     query: RollOutQuery,
-    body: RollOutBody,
-) -> Result<(StatusCode, Json<Answer>), Problem> {
-    let RollOutBody { when, fields, overrides, keep_anchor, preview, revision } = body;
+    body: RollOutInput,
+) -> Result<(StatusCode, Json<PreviewOrRollOutAnswer>), Problem> {
+    let RollOutInput { when, fields, overrides, keep_anchor, preview, revision } = body;
     let options = Options { when, fields, overrides, keep_anchor };
     if preview {
         let limit = usize::try_from(query.limit.map_or(LIMIT, |limit| limit.0)).unwrap_or(1);
         let listed = roll_outs::list(app, entry, key, options, query.after, limit).await?;
-        return Ok((StatusCode::OK, Json(Answer::Listed(Box::new(listed.into())))));
+        return Ok((StatusCode::OK, Json(PreviewOrRollOutAnswer::Listed(Box::new(listed.into())))));
     }
     for (field, given) in [("limit", query.limit.is_some()), ("after", query.after.is_some())] {
         if given {
@@ -348,14 +348,14 @@ async fn roll(
     let started = roll_outs::start(app, &caller.actor, entry, key, options, revision.map(|text| text.0)).await?;
     let latest = roll_outs::carry_on(app, started, query.wait).await?;
     let status = if latest.status == RollOutStatus::Done { StatusCode::OK } else { StatusCode::ACCEPTED };
-    Ok((status, Json(Answer::RollOut(Box::new(latest.into())))))
+    Ok((status, Json(PreviewOrRollOutAnswer::RollOut(Box::new(latest.into())))))
 }
 
 /// Lists roll-outs.
-#[utoipa::path(get, path = "/v1/roll-outs", tag = "roll-outs", params(Page<id::RollOut, RollOutFilters>), responses((status = 200, body = List<RollOutAnswer>)))]
+#[utoipa::path(get, path = "/v1/roll-outs", tag = "roll-outs", params(ListQuery<id::RollOut, RollOutFilters>), responses((status = 200, body = List<RollOutAnswer>)))]
 async fn list(
     State(app): State<Arc<App>>,
-    page: Page<id::RollOut, RollOutFilters>,
+    page: ListQuery<id::RollOut, RollOutFilters>,
 ) -> Result<Json<List<RollOutAnswer>>, Problem> {
     let RollOutFilters { entry_id, status } = page.filters.clone();
     let wanted = [("entry_id", entry_id.map(|text| text.0)), ("status", status.map(|status| status.to_string()))];

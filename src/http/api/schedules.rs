@@ -24,7 +24,7 @@ use crate::{
         money::Currency,
         proration::FirstPeriod,
     },
-    http::{auth::Caller, body::Body, error::Problem},
+    http::{auth::Caller, body::JsonBody, error::Problem},
     input::{Amount, Faults, Input, Name, Text, Whole, body},
 };
 
@@ -51,7 +51,7 @@ impl Input for TimeOfDay {
 }
 
 body! {
-    pub struct Preview {
+    pub struct SchedulePreviewInput {
         /// First charge: a date, or an instant as Paysley writes it. Left out: today.
         pub start_date | next_bill_date | payment_start_date: Option<Start>,
         pub description: Option<Text<255>>,
@@ -81,8 +81,12 @@ body! {
 }
 
 /// The charges that these terms would bring. Nothing is stored.
-#[utoipa::path(post, path = "/v1/schedules/preview", tag = "schedules", request_body = Preview, responses((status = 200, body = ScheduleAnswer)))]
-async fn preview(State(app): State<Arc<App>>, _: Caller, Body(preview): Body<Preview>) -> Result<Json<ScheduleAnswer>, Problem> {
+#[utoipa::path(post, path = "/v1/schedules/preview", tag = "schedules", request_body = SchedulePreviewInput, responses((status = 200, body = ScheduleAnswer)))]
+async fn preview(
+    State(app): State<Arc<App>>,
+    _: Caller,
+    JsonBody(preview): JsonBody<SchedulePreviewInput>,
+) -> Result<Json<ScheduleAnswer>, Problem> {
     let input = PreviewInput {
         start_date: preview.start_date,
         description: preview.description.map(|text| text.0),

@@ -12,9 +12,9 @@ use crate::{
     domain::{id, subscription::Subscription},
     http::{
         auth::Caller,
-        body::{Body, MaybeBody, PathId, Query},
+        body::{JsonBody, OptionalJsonBody, PathId, QueryParams},
         error::Problem,
-        page::{List, Page},
+        page::{List, ListQuery},
     },
     store,
 };
@@ -25,8 +25,8 @@ pub mod bodies;
 use super::authorizations::AuthorizationAnswer;
 use answers::{ActionAnswer, ChangeAnswer, ScheduleAnswer, SubscriptionAnswer};
 use bodies::{
-    Act, Cancel, ChangeBody, Count, NewSubscription, Nothing, Pause, Reschedule, Skip, SubscriptionFilters, SubscriptionPatch,
-    Unpark,
+    CancelInput, ChangeBody, CountQuery, NewSubscription, NoInput, Nothing, PauseInput, RescheduleInput, SkipInput,
+    SubscriptionFilters, SubscriptionPatch, UnparkInput,
 };
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -64,12 +64,12 @@ async fn find(app: &App, id: id::SubscriptionId) -> Result<Subscription, Problem
 
 /// Lists subscriptions.
 #[utoipa::path(
-    get, path = "/v1/subscriptions", tag = "subscriptions", params(Page<id::Subscription, SubscriptionFilters>),
+    get, path = "/v1/subscriptions", tag = "subscriptions", params(ListQuery<id::Subscription, SubscriptionFilters>),
     responses((status = 200, body = List<SubscriptionAnswer>))
 )]
 async fn list(
     State(app): State<Arc<App>>,
-    page: Page<id::Subscription, SubscriptionFilters>,
+    page: ListQuery<id::Subscription, SubscriptionFilters>,
 ) -> Result<Json<List<SubscriptionAnswer>>, Problem> {
     let filters = &page.filters;
     let wanted = [
@@ -90,23 +90,23 @@ async fn list(
 async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Body(new): Body<NewSubscription>,
+    JsonBody(new): JsonBody<NewSubscription>,
 ) -> Result<(StatusCode, Json<SubscriptionAnswer>), Problem> {
     let subscription = billing::subscriptions::subscribe::subscribe(&app, &caller.actor, new.into()).await?;
     Ok((StatusCode::CREATED, shown(&app, subscription)))
 }
 
 /// Shows a subscription.
-#[utoipa::path(get, path = "/v1/subscriptions/{id}", tag = "subscriptions", params(("id" = String, Path)), responses((status = 200, body = SubscriptionAndAuthorization)))]
-async fn get(State(app): State<Arc<App>>, PathId(id): Target) -> Result<Json<SubscriptionAndAuthorization>, Problem> {
+#[utoipa::path(get, path = "/v1/subscriptions/{id}", tag = "subscriptions", params(("id" = String, Path)), responses((status = 200, body = SubscriptionDetailAnswer)))]
+async fn get(State(app): State<Arc<App>>, PathId(id): Target) -> Result<Json<SubscriptionDetailAnswer>, Problem> {
     let subscription = SubscriptionAnswer::of(find(&app, id).await?, &app.rules);
     let authorization = store::authorizations::latest_of(&app.db, id).await?.map(AuthorizationAnswer::from);
-    Ok(Json(SubscriptionAndAuthorization { subscription, authorization }))
+    Ok(Json(SubscriptionDetailAnswer { subscription, authorization }))
 }
 
 /// The subscription, and what was last authorized for it before a bill date.
 #[derive(Debug, Serialize, ToSchema)]
-struct SubscriptionAndAuthorization {
+struct SubscriptionDetailAnswer {
     #[serde(flatten)]
     subscription: SubscriptionAnswer,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,7 +122,7 @@ async fn update(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): Target,
-    Body(mut patch): Body<SubscriptionPatch>,
+    JsonBody(mut patch): JsonBody<SubscriptionPatch>,
 ) -> Acted {
     let customer = patch.customer.take().map(|customer| customer.id.0);
     let next_bill_date = patch.next_bill_date.take();
@@ -134,13 +134,13 @@ async fn update(
 
 /// The charges to come, as they would be made if nothing changes.
 #[utoipa::path(
-    get, path = "/v1/subscriptions/{id}/schedule", tag = "subscriptions", params(("id" = String, Path), Count),
+    get, path = "/v1/subscriptions/{id}/schedule", tag = "subscriptions", params(("id" = String, Path), CountQuery),
     responses((status = 200, body = ScheduleAnswer))
 )]
 async fn schedule(
     State(app): State<Arc<App>>,
     PathId(id): Target,
-    Query(count): Query<Count>,
+    QueryParams(count): QueryParams<CountQuery>,
 ) -> Result<Json<ScheduleAnswer>, Problem> {
     let subscription = find(&app, id).await?;
     // One that is paused with no end, or parked, has nothing to come until somebody says so.
@@ -158,7 +158,7 @@ async fn change(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): Target,
-    Body(change): Body<ChangeBody>,
+    JsonBody(change): JsonBody<ChangeBody>,
 ) -> Result<Json<ChangeAnswer>, Problem> {
     let (when, preview) = (change.when, change.preview);
     let outcome = billing::subscriptions::change::change(&app, &caller.actor, id, change.terms(), when, preview).await?;
@@ -167,40 +167,60 @@ async fn change(
 
 /// Stops billing for a while, now or at the period's end; what falls into the pause is never billed.
 #[utoipa::path(
-    post, path = "/v1/subscriptions/{id}/pause", tag = "subscriptions", params(("id" = String, Path)), request_body = Pause,
+    post, path = "/v1/subscriptions/{id}/pause", tag = "subscriptions", params(("id" = String, Path)), request_body = PauseInput,
     responses((status = 200, body = ActionAnswer))
 )]
-async fn pause(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(pause): MaybeBody<Pause>) -> Acted {
-    let Pause { until, when, credit, preview } = pause;
+async fn pause(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): Target,
+    OptionalJsonBody(pause): OptionalJsonBody<PauseInput>,
+) -> Acted {
+    let PauseInput { until, when, credit, preview } = pause;
     let outcome = billing::subscriptions::pause::pause(&app, &caller.actor, id, until, when, credit, preview).await?;
     Ok(acted(&app, outcome, preview))
 }
 
 /// Takes up billing again.
 #[utoipa::path(
-    post, path = "/v1/subscriptions/{id}/resume", tag = "subscriptions", params(("id" = String, Path)), request_body = Act,
+    post, path = "/v1/subscriptions/{id}/resume", tag = "subscriptions", params(("id" = String, Path)), request_body = NoInput,
     responses((status = 200, body = ActionAnswer))
 )]
-async fn resume(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(act): MaybeBody<Act>) -> Acted {
+async fn resume(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): Target,
+    OptionalJsonBody(act): OptionalJsonBody<NoInput>,
+) -> Acted {
     Ok(acted(&app, billing::subscriptions::resume::resume(&app, &caller.actor, id, act.preview).await?, act.preview))
 }
 
 /// Passes over the next charges; they do not count toward the duration.
 #[utoipa::path(
-    post, path = "/v1/subscriptions/{id}/skip", tag = "subscriptions", params(("id" = String, Path)), request_body = Skip,
+    post, path = "/v1/subscriptions/{id}/skip", tag = "subscriptions", params(("id" = String, Path)), request_body = SkipInput,
     responses((status = 200, body = ActionAnswer))
 )]
-async fn skip(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(skip): MaybeBody<Skip>) -> Acted {
+async fn skip(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): Target,
+    OptionalJsonBody(skip): OptionalJsonBody<SkipInput>,
+) -> Acted {
     Ok(acted(&app, billing::subscriptions::skip::skip(&app, &caller.actor, id, skip.cycles.0, skip.preview).await?, skip.preview))
 }
 
 /// Moves the next charge.
 #[utoipa::path(
     post, path = "/v1/subscriptions/{id}/reschedule", tag = "subscriptions", params(("id" = String, Path)),
-    request_body = Reschedule, responses((status = 200, body = ActionAnswer))
+    request_body = RescheduleInput, responses((status = 200, body = ActionAnswer))
 )]
-async fn reschedule(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, Body(to): Body<Reschedule>) -> Acted {
-    let Reschedule { next_bill_date, keep_anchor, preview } = to;
+async fn reschedule(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): Target,
+    JsonBody(to): JsonBody<RescheduleInput>,
+) -> Acted {
+    let RescheduleInput { next_bill_date, keep_anchor, preview } = to;
     let outcome =
         billing::subscriptions::reschedule::reschedule(&app, &caller.actor, id, next_bill_date, keep_anchor, preview).await?;
     Ok(acted(&app, outcome, preview))
@@ -208,21 +228,31 @@ async fn reschedule(State(app): State<Arc<App>>, caller: Caller, PathId(id): Tar
 
 /// Cancels at once, which also voids what is still owed, or at the period's end.
 #[utoipa::path(
-    post, path = "/v1/subscriptions/{id}/cancel", tag = "subscriptions", params(("id" = String, Path)), request_body = Cancel,
+    post, path = "/v1/subscriptions/{id}/cancel", tag = "subscriptions", params(("id" = String, Path)), request_body = CancelInput,
     responses((status = 200, body = ActionAnswer))
 )]
-async fn cancel(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, Body(cancel): Body<Cancel>) -> Acted {
-    let Cancel { when, credit, preview } = cancel;
+async fn cancel(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): Target,
+    JsonBody(cancel): JsonBody<CancelInput>,
+) -> Acted {
+    let CancelInput { when, credit, preview } = cancel;
     let outcome = billing::subscriptions::cancel::cancel(&app, &caller.actor, id, when, credit, preview).await?;
     Ok(acted(&app, outcome, preview))
 }
 
 /// Undoes a cancellation, a pause or a change that waits for the period's end.
 #[utoipa::path(
-    post, path = "/v1/subscriptions/{id}/keep", tag = "subscriptions", params(("id" = String, Path)), request_body = Act,
+    post, path = "/v1/subscriptions/{id}/keep", tag = "subscriptions", params(("id" = String, Path)), request_body = NoInput,
     responses((status = 200, body = ActionAnswer))
 )]
-async fn keep(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(act): MaybeBody<Act>) -> Acted {
+async fn keep(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): Target,
+    OptionalJsonBody(act): OptionalJsonBody<NoInput>,
+) -> Acted {
     Ok(acted(&app, billing::subscriptions::keep::keep(&app, &caller.actor, id, act.preview).await?, act.preview))
 }
 
@@ -231,16 +261,21 @@ async fn keep(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, M
     post, path = "/v1/subscriptions/{id}/retry", tag = "subscriptions", params(("id" = String, Path)), request_body = Nothing,
     responses((status = 200, body = SubscriptionAnswer))
 )]
-async fn retry(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, _: MaybeBody<Nothing>) -> Shown {
+async fn retry(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, _: OptionalJsonBody<Nothing>) -> Shown {
     Ok(shown(&app, billing::subscriptions::retry::retry(&app, &caller.actor, id).await?))
 }
 
 /// Goes on after parking, and says what becomes of the cycles that were missed.
 #[utoipa::path(
-    post, path = "/v1/subscriptions/{id}/unpark", tag = "subscriptions", params(("id" = String, Path)), request_body = Unpark,
+    post, path = "/v1/subscriptions/{id}/unpark", tag = "subscriptions", params(("id" = String, Path)), request_body = UnparkInput,
     responses((status = 200, body = ActionAnswer))
 )]
-async fn unpark(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, MaybeBody(unpark): MaybeBody<Unpark>) -> Acted {
+async fn unpark(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): Target,
+    OptionalJsonBody(unpark): OptionalJsonBody<UnparkInput>,
+) -> Acted {
     Ok(acted(
         &app,
         billing::subscriptions::unpark::unpark(&app, &caller.actor, id, unpark.bill, unpark.preview).await?,

@@ -18,33 +18,33 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{billing::App, http::error::Problem, store, telemetry};
 
 /// Whoever asks gives up after some seconds; an answer later is no answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(alive)).routes(routes!(ready)).routes(routes!(metrics))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Status {
+pub struct StatusAnswer {
     status: &'static str,
     version: &'static str,
 }
 
-fn status(status: &'static str) -> Json<Status> {
-    Json(Status { status, version: env!("CARGO_PKG_VERSION") })
+fn status(status: &'static str) -> Json<StatusAnswer> {
+    Json(StatusAnswer { status, version: env!("CARGO_PKG_VERSION") })
 }
 
 /// Whether the process answers.
-#[utoipa::path(get, path = "/healthz", tag = "system", security(()), responses((status = 200, body = Status)))]
-async fn alive() -> Json<Status> {
+#[utoipa::path(get, path = "/healthz", tag = "system", security(()), responses((status = 200, body = StatusAnswer)))]
+async fn alive() -> Json<StatusAnswer> {
     status("alive")
 }
 
 /// Whether the database can be reached and is migrated.
-#[utoipa::path(get, path = "/readyz", tag = "system", security(()), responses((status = 200, body = Status), (status = 503, description = "Not ready.")))]
-async fn ready(State(app): State<Arc<App>>) -> Result<Json<Status>, Problem> {
+#[utoipa::path(get, path = "/readyz", tag = "system", security(()), responses((status = 200, body = StatusAnswer), (status = 503, description = "Not ready.")))]
+async fn ready(State(app): State<Arc<App>>) -> Result<Json<StatusAnswer>, Problem> {
     let unavailable = |detail: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
-    match tokio::time::timeout(PATIENCE, app.db.check_migrated()).await {
+    match tokio::time::timeout(TIMEOUT, app.db.check_migrated()).await {
         Ok(Ok(())) => Ok(status("ready")),
         Ok(Err(error @ (store::Error::NotMigrated | store::Error::Newer(_)))) => Err(unavailable(&error.to_string())),
         Ok(Err(error)) => {
@@ -63,7 +63,7 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
         super::health::measure(&app).await?;
         store::invariants::gauges(&app.db).await
     };
-    match tokio::time::timeout(PATIENCE, measured).await {
+    match tokio::time::timeout(TIMEOUT, measured).await {
         Ok(Ok(gauges)) => {
             metrics::gauge!(telemetry::INVOICES_OPEN).set(gauges.invoices_open as f64);
             metrics::gauge!(telemetry::PAYMENTS_UNKNOWN).set(gauges.payments_unknown as f64);

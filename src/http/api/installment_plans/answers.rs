@@ -14,7 +14,7 @@ use crate::{
         installment_plan::{Installment, InstallmentPlanStatus, InstallmentStatus},
         money::Currency,
     },
-    http::api::subscriptions::answers::OfCustomer,
+    http::api::subscriptions::answers::CustomerRefAnswer,
 };
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -48,7 +48,7 @@ pub struct InstallmentPlanAnswer {
     id: Option<InstallmentPlanId>,
     reference: Option<String>,
     status: InstallmentPlanStatus,
-    customer: OfCustomer,
+    customer: CustomerRefAnswer,
     description: String,
     #[schema(value_type = String)]
     currency: Currency,
@@ -110,7 +110,7 @@ impl InstallmentPlanAnswer {
             id: Some(plan.id),
             reference: plan.reference,
             status: plan.status,
-            customer: OfCustomer { id: plan.customer_id },
+            customer: CustomerRefAnswer { id: plan.customer_id },
             description: plan.description,
             currency: plan.currency,
             amount: plan.amount,

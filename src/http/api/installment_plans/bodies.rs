@@ -121,7 +121,7 @@ body! {
 }
 
 body! {
-    pub struct InstallmentSkip {
+    pub struct SkipInstallmentsInput {
         /// How many dates of the plan's frequency all that is to come moves by.
         pub cycles: Whole<1, MAX_CYCLES> = Whole(1),
         /// Only show what would be.
@@ -130,7 +130,7 @@ body! {
 }
 
 body! {
-    pub struct InstallmentReschedule {
+    pub struct RescheduleInstallmentsInput {
         /// Of the next installment, not before today; the others follow at the plan's frequency or, in a plan of explicit dates, at
         /// the distances they have.
         pub next_date: NaiveDate,
@@ -140,7 +140,7 @@ body! {
 }
 
 body! {
-    pub struct InstallmentRestore {
+    pub struct RestoreInput {
         /// What becomes of what failed, and of what fell due meanwhile: `collect` it now, `spread` it evenly over the installments to
         /// come, or put each at the `end` on a date of its own.
         pub arrears: Arrears = Arrears::default(),
@@ -150,7 +150,7 @@ body! {
 }
 
 body! {
-    pub struct Split {
+    pub struct SplitInput {
         /// Two or more, adding up to the installment.
         pub parts: Vec<PartBody>,
         /// Only show what would be.

@@ -19,11 +19,11 @@ use crate::{
 const SHOWN: i64 = 50;
 
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Inquiry {
+pub struct InquiryAnswer {
     /// What the gateway said last.
     last_said: Option<String>,
     /// What it said when it was asked, oldest first.
-    answers: Vec<AnswerMade>,
+    answers: Vec<InquiryEventAnswer>,
     /// Where to look at the gateway, and for what.
     search: String,
     /// What to do about it.
@@ -31,7 +31,7 @@ pub struct Inquiry {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-pub struct AnswerMade {
+pub struct InquiryEventAnswer {
     /// By the customer's clock.
     at: DateTime<Utc>,
     /// `payment.unknown`, `payment.looked_up`, `payment.taken_twice`, `payment.parked` or `payment.resolved`.
@@ -42,7 +42,7 @@ pub struct AnswerMade {
 }
 
 /// None for a payment about which there was never a doubt.
-pub(super) async fn of(app: &App, payment: &Payment) -> Result<Option<Inquiry>, Problem> {
+pub(super) async fn of(app: &App, payment: &Payment) -> Result<Option<InquiryAnswer>, Problem> {
     let doubted = matches!(payment.status, PaymentStatus::Unknown | PaymentStatus::Parked) || payment.lookups > 0;
     if !doubted {
         return Ok(None);
@@ -55,7 +55,7 @@ pub(super) async fn of(app: &App, payment: &Payment) -> Result<Option<Inquiry>, 
     let events = store::page::list::<Event>(&app.db, request).await?;
     const KINDS: &[&str] = &["payment.unknown", "payment.looked_up", "payment.taken_twice", "payment.parked", "payment.resolved"];
     let made = events.rows.into_iter().rev().filter(|event| KINDS.contains(&event.kind.as_str()));
-    let answers = made.map(|event| AnswerMade { at: event.occurred_at, event: event.kind, said: event.data }).collect();
+    let answers = made.map(|event| InquiryEventAnswer { at: event.occurred_at, event: event.kind, said: event.data }).collect();
     let hint = match payment.status {
         PaymentStatus::Parked => {
             "look for it at the gateway and resolve it: succeeded (with the transaction_id, and the amount where that is less), \
@@ -64,7 +64,7 @@ pub(super) async fn of(app: &App, payment: &Payment) -> Result<Option<Inquiry>, 
         PaymentStatus::Unknown => "nothing needs to be done: the gateway is asked again, and in the end it is parked",
         _ => "nothing needs to be done: the outcome is known",
     };
-    Ok(Some(Inquiry { last_said: payment.decline_message.clone(), answers, search: search(app, payment), hint }))
+    Ok(Some(InquiryAnswer { last_said: payment.decline_message.clone(), answers, search: search(app, payment), hint }))
 }
 
 fn search(app: &App, payment: &Payment) -> String {

@@ -21,16 +21,17 @@ use crate::{
 };
 
 #[derive(Debug, Serialize, ToSchema)]
-pub struct OfCustomer {
+pub struct CustomerRefAnswer {
     #[schema(value_type = String)]
     pub id: CustomerId,
 }
 
-/// Half-open: the end is the next one's start.
+/// The days that a charge is for.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Period {
-    start: NaiveDate,
-    end: NaiveDate,
+pub struct PeriodAnswer {
+    pub start: NaiveDate,
+    /// Exclusive: the start of the next period.
+    pub end: NaiveDate,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -38,7 +39,7 @@ pub struct SubscriptionAnswer {
     #[schema(value_type = String)]
     id: SubscriptionId,
     status: SubscriptionStatus,
-    customer: OfCustomer,
+    customer: CustomerRefAnswer,
     #[schema(value_type = Option<String>)]
     plan_id: Option<PlanId>,
     description: String,
@@ -84,7 +85,7 @@ pub struct SubscriptionAnswer {
     next_bill_at: Option<DateTime<Utc>>,
     cycles_billed: i64,
     /// What was billed last; null before the first charge.
-    period: Option<Period>,
+    period: Option<PeriodAnswer>,
     /// Since when it is paused.
     paused_on: Option<NaiveDate>,
     /// When a pause, running or planned, ends by itself.
@@ -119,7 +120,7 @@ impl SubscriptionAnswer {
             next_amount: coming.map(|cycle| cycle.amount),
             id: subscription.id,
             status: subscription.status,
-            customer: OfCustomer { id: subscription.customer_id },
+            customer: CustomerRefAnswer { id: subscription.customer_id },
             plan_id: subscription.plan_id,
             description: subscription.description,
             amount: subscription.amount,
@@ -146,7 +147,7 @@ impl SubscriptionAnswer {
             next_bill_date: subscription.next_bill_date,
             next_bill_at: subscription.next_bill_at,
             cycles_billed: subscription.cycles_billed,
-            period: subscription.period_start.zip(subscription.period_end).map(|(start, end)| Period { start, end }),
+            period: subscription.period_start.zip(subscription.period_end).map(|(start, end)| PeriodAnswer { start, end }),
             paused_on: subscription.paused_on,
             paused_until: subscription.paused_until,
             pause_at_period_end: subscription.pause_at_period_end,

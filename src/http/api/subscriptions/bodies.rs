@@ -249,7 +249,7 @@ body! {
 }
 
 body! {
-    pub struct Pause {
+    pub struct PauseInput {
         /// The day on which it goes on by itself; left out: it waits to be resumed.
         pub until: Option<NaiveDate>,
         /// `period_end` goes on to the end of the paid period first.
@@ -268,14 +268,14 @@ body! {
 
 body! {
     /// Nothing needs to be said.
-    pub struct Act {
+    pub struct NoInput {
         /// Only says what it would come to, and stores nothing.
         pub preview: bool = false,
     }
 }
 
 body! {
-    pub struct Skip {
+    pub struct SkipInput {
         /// How many charges are passed over.
         pub cycles: Whole<1, 1000> = Whole(1),
         /// Only says what it would come to, and stores nothing.
@@ -284,7 +284,7 @@ body! {
 }
 
 body! {
-    pub struct Reschedule {
+    pub struct RescheduleInput {
         /// The day of the next charge.
         pub next_bill_date: NaiveDate,
         /// Only this charge moves; else the schedule starts anew there.
@@ -295,7 +295,7 @@ body! {
 }
 
 body! {
-    pub struct Cancel {
+    pub struct CancelInput {
         /// `now` also voids what is still owed.
         pub when: When,
         /// With `now`: what was paid for days to come goes to the customer's credit.
@@ -306,7 +306,7 @@ body! {
 }
 
 body! {
-    pub struct Unpark {
+    pub struct UnparkInput {
         /// What becomes of the missed cycles; left out: what the subscription's `catch_up` says.
         pub bill: Option<Missed>,
         /// Only says what it would come to, and stores nothing.
@@ -315,7 +315,7 @@ body! {
 }
 
 body! {
-    pub struct Count {
+    pub struct CountQuery {
         /// How many charges.
         pub count: Whole<1, 1000> = Whole(12),
     }

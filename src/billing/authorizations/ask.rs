@@ -6,7 +6,6 @@ use crate::{
         App,
         gateway_operations::catch_panic,
         gateways::{self, Call, ProbeSlot},
-        payments,
     },
     domain::{
         authorization::{Authorization, AuthorizationStatus},

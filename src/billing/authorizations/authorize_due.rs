@@ -24,7 +24,7 @@ use crate::{
     },
     store::{
         self, Tx,
-        authorizations::{Payer, Standing},
+        authorizations::{InvoiceState, Payer},
     },
 };
 
@@ -121,7 +121,7 @@ async fn look(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<Batch
 struct Known {
     open: HashMap<SubscriptionId, Authorization>,
     over: HashMap<SubscriptionId, Authorization>,
-    standings: HashMap<AuthorizationId, Standing>,
+    invoice_states: HashMap<AuthorizationId, InvoiceState>,
     payers: HashMap<SubscriptionId, Payer>,
     credentials: HashMap<SubscriptionId, Credential>,
 }
@@ -140,7 +140,7 @@ impl Known {
                 *one = authorization;
             }
         }
-        let standings = store::authorizations::invoices_of(tx, &open_ids).await?;
+        let invoice_states = store::authorizations::invoices_of(tx, &open_ids).await?;
         let over = store::authorizations::over_of(tx, &ids).await?;
         let payers = store::authorizations::payers_of(tx, &ids).await?;
         let credentials =
@@ -148,7 +148,7 @@ impl Known {
         Ok(Self {
             open: by_subscription,
             over: over.into_iter().map(|authorization| (authorization.subscription_id, authorization)).collect(),
-            standings: standings.into_iter().map(|standing| (standing.id, standing)).collect(),
+            invoice_states: invoice_states.into_iter().map(|standing| (standing.id, standing)).collect(),
             payers: payers.into_iter().map(|payer| (payer.subscription_id, payer)).collect(),
             credentials,
         })
@@ -156,7 +156,7 @@ impl Known {
 
     fn look<'a>(&'a self, app: &'a App, subscription: &'a Subscription, now: DateTime<Utc>) -> Look<'a> {
         let open = self.open.get(&subscription.id);
-        let standing = open.and_then(|open| self.standings.get(&open.id));
+        let standing = open.and_then(|open| self.invoice_states.get(&open.id));
         let payer = self.payers.get(&subscription.id).filter(|payer| payer.currency == subscription.currency);
         Look {
             subscription,

@@ -9,7 +9,7 @@ use super::{
     allowance::{Credentials, SuccessTally},
     authorized::{Authorized, AuthorizedStep},
     fallback_method,
-    step::{self, CollectionStep, NotCollectable},
+    step::{self, CollectionStep},
 };
 use crate::{
     billing::{App, BillingError, Result, gateways::Admissions, payment_requests::Asking, payments::settle},
@@ -19,7 +19,7 @@ use crate::{
         event::{Actor, Event},
         id::InvoiceId,
         invoice::Invoice,
-        payment::{Payment, PaymentStatus, Reason},
+        payment::{NotCollectable, Payment, PaymentStatus, Reason},
         payment_method::MethodKind,
     },
     store::{self, Tx, invoices::ChosenMethod},

@@ -56,14 +56,15 @@ enum Connection<'t, D: Database> {
 impl<'t, D: Database> Target<'t, D> {
     async fn reader(self) -> sqlx::Result<Connection<'t, D>> {
         Ok(match self {
-            Self::Pools { readers, .. } => Connection::Pooled(readers.acquire().await?),
+            // On the heap: the future is large, and every caller's future would hold copies of it.
+            Self::Pools { readers, .. } => Connection::Pooled(Box::pin(readers.acquire()).await?),
             Self::Transaction(connection) => Connection::Transaction(connection),
         })
     }
 
     async fn writer(self) -> sqlx::Result<Connection<'t, D>> {
         Ok(match self {
-            Self::Pools { writer, .. } => Connection::Pooled(writer.acquire().await?),
+            Self::Pools { writer, .. } => Connection::Pooled(Box::pin(writer.acquire()).await?),
             Self::Transaction(connection) => Connection::Transaction(connection),
         })
     }

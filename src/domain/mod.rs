@@ -26,6 +26,8 @@ pub mod plan;
 pub mod proration;
 pub mod refund;
 pub mod roll_out;
+#[cfg(test)]
+mod samples;
 pub mod subscription;
 
 use std::{fmt, marker::PhantomData, str::FromStr};

@@ -1,5 +1,7 @@
 //! Refunds: money on its way back to the customer, to the method it came from or as credit.
 
+pub mod transition;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +41,7 @@ text_enum! {
         /// The payment method that the money came from, through its gateway.
         #[default]
         Method = "method",
-        /// The customer's credit with the merchant: no gateway hears of it.
+        /// The customer's credit with the merchant: no gateway is asked.
         Credit = "credit",
     }
 }
@@ -54,7 +56,7 @@ pub struct Refund {
     pub timeline: Timeline,
     pub destination: RefundTo,
     pub amount: i64,
-    /// What the payment had given back before: lets a look-up tell this refund from earlier ones.
+    /// What the payment had given back before: lets a lookup tell this refund from earlier ones.
     pub returned_before: i64,
     pub currency: Currency,
     pub reason: String,

@@ -155,7 +155,7 @@ async fn call(app: &App, refund: Refund, payment: &Payment) -> Result<Refund> {
         return settle(
             app,
             refund,
-            &ReturnOutcome::GatewayError { message: format!("gateway {} is not configured", payment.gateway) },
+            ReturnOutcome::GatewayError { message: format!("gateway {} is not configured", payment.gateway) },
         )
         .await;
     };
@@ -168,5 +168,5 @@ async fn call(app: &App, refund: Refund, payment: &Payment) -> Result<Refund> {
     let unknown = |message| ReturnOutcome::Unknown { message };
     let (outcome, line) = listening(catch_panic(refund.id, &gateway.name, gateway.adapter.give_back(&order), unknown)).await;
     gateways::note(app, &Call::of(app, payment), line.met(outcome.gateway_fault())).await;
-    settle(app, refund, &outcome).await
+    settle(app, refund, outcome).await
 }

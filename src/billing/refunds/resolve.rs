@@ -1,14 +1,14 @@
 //! An operator says what became of a refund that no gateway could say anything about.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::settle::close;
+use super::settle::{Statement, close};
 use crate::{
     billing::{App, BillingError, Result},
     domain::{
         event::Actor,
         id::RefundId,
-        refund::{Refund, RefundFinding},
+        refund::{Refund, RefundFinding, transition::RefundAnswer},
     },
     gateway::ReturnOutcome,
     store,
@@ -31,15 +31,9 @@ pub async fn resolve(
         }
         RefundFinding::NotProcessed => ReturnOutcome::GatewayError { message: note.to_owned() },
     };
-    let word = Word { actor, data: json!({ "outcome": finding, "note": note }) };
-    match close(app, refund, &outcome, Some(&word)).await? {
+    let statement = Statement { actor, data: json!({ "outcome": finding, "note": note }) };
+    match close(app, &refund, &RefundAnswer::Operator(outcome), Some(&statement)).await? {
         Ok(refund) => Ok(refund),
         Err(status) => Err(BillingError::WrongState(format!("the refund is {status}: only a parked one is resolved by hand"))),
     }
-}
-
-/// What an operator says.
-pub(super) struct Word<'a> {
-    pub actor: &'a Actor,
-    pub data: Value,
 }

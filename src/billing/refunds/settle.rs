@@ -1,18 +1,20 @@
 //! What became of a refund: an answer is written down, and what nobody knows is looked up.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::json;
+use chrono::TimeDelta;
+use serde_json::{Value, json};
 
-use super::{refund::order, resolve::Word};
+use super::refund::order;
 use crate::{
     billing::{App, Result, gateway_operations::catch_panic},
     domain::{
-        event::Actor,
-        payment::{Payment, PaymentStatus},
-        refund::{Refund, RefundStatus},
+        event::{Actor, Event},
+        refund::{
+            Refund, RefundStatus,
+            transition::{Effect, Facts, RefundAnswer, RefundRows, Transition, decide},
+        },
     },
     gateway::{ReturnFound, ReturnOutcome},
-    store,
+    store::{self, Tx},
 };
 
 /// Asks the gateway what became of a refund.
@@ -22,162 +24,104 @@ pub(crate) async fn look_up(app: &App, refund: Refund) -> Result<()> {
     let Some(gateway) = app.gateways.get(&payment.gateway) else {
         // It left the configuration: asked again later, and parked for an operator in the end.
         let message = format!("gateway {} is not configured", payment.gateway);
-        settle(app, refund, &ReturnOutcome::Unknown { message }).await?;
+        settle(app, refund, ReturnOutcome::Unknown { message }).await?;
         return Ok(());
     };
     let Ok(_permit) = gateway.permits.acquire().await else { return Ok(()) };
     let order = order(&refund, &payment);
     let no_answer = |message| ReturnFound::NoAnswer { message };
-    match catch_panic(refund.id, &gateway.name, gateway.adapter.look_up_return(&order), no_answer).await {
-        ReturnFound::Returned { voided } => {
-            settle(app, refund, &ReturnOutcome::Returned { transaction_id: None, voided }).await?;
-        }
-        // Refunds carry no key that makes a repeat harmless, so the request must be given time to arrive first.
-        ReturnFound::Nothing
-            if app.clock.now() - refund.sent_at < TimeDelta::from_std(app.config.collection.lease).unwrap_or_default() =>
-        {
-            let message = "the gateway does not know of it yet".to_owned();
-            settle(app, refund, &ReturnOutcome::Unknown { message }).await?;
-        }
-        // Nothing was given back; an operator may ask again.
-        ReturnFound::Nothing => {
-            let message = "the gateway never received it: nothing was given back".to_owned();
-            settle(app, refund, &ReturnOutcome::GatewayError { message }).await?;
-        }
-        ReturnFound::NoAnswer { message } => {
-            settle(app, refund, &ReturnOutcome::Unknown { message }).await?;
-        }
-    }
+    let found = catch_panic(refund.id, &gateway.name, gateway.adapter.look_up_return(&order), no_answer).await;
+    let lease = TimeDelta::from_std(app.config.collection.lease).unwrap_or_default();
+    let outcome = match found {
+        ReturnFound::Returned { voided } => ReturnOutcome::Returned { transaction_id: None, voided },
+        ReturnFound::Nothing => refund.not_found(app.clock.now(), lease),
+        ReturnFound::NoAnswer { message } => ReturnOutcome::Unknown { message },
+    };
+    settle(app, refund, outcome).await?;
     Ok(())
 }
 
-pub(super) async fn settle(app: &App, refund: Refund, outcome: &ReturnOutcome) -> Result<Refund> {
-    let asked = refund.clone();
-    // One that has ended meanwhile is left as it was seen.
-    Ok(close(app, refund, outcome, None).await?.unwrap_or(asked))
+pub(super) async fn settle(app: &App, refund: Refund, outcome: ReturnOutcome) -> Result<Refund> {
+    // A refund that has ended meanwhile is left as it was seen.
+    Ok(close(app, &refund, &RefundAnswer::Gateway(outcome), None).await?.unwrap_or(refund))
 }
 
-/// When a overpayment that the gateway did not take back is tried again; never, once the backoff is used up: an operator sees it among the
-/// overpaid invoices.
-async fn again(app: &App, tx: &mut store::Tx, payment: &Payment) -> Result<Option<DateTime<Utc>>> {
-    let failures = store::refunds::failures(tx, payment.invoice_id, payment.id).await?;
-    let wait = usize::try_from(failures).ok().and_then(|index| app.config.collection.gateway_fault_backoff.get(index));
-    Ok(wait.and_then(|wait| TimeDelta::from_std(*wait).ok()).map(|wait| app.clock.now() + wait))
+/// What an operator says about a refund.
+pub(super) struct Statement<'a> {
+    pub actor: &'a Actor,
+    pub data: Value,
 }
 
-/// Writes an outcome down. Refused with the status where that waits for no outcome, or for an operator's word alone.
+/// Writes an answer down. Refused with the status where the refund waits for no such answer.
 pub(super) async fn close(
     app: &App,
-    refund: Refund,
-    outcome: &ReturnOutcome,
-    word: Option<&Word<'_>>,
+    seen: &Refund,
+    answer: &RefundAnswer,
+    statement: Option<&Statement<'_>>,
 ) -> Result<Result<Refund, RefundStatus>> {
     let mut tx = app.db.begin().await?;
-    let now = app.now_in(&mut tx, refund.timeline).await?;
-    // Invoice before payment before refund: the order in which everyone locks.
-    let invoice = store::invoices::lock(&mut tx, refund.invoice_id).await?;
-    let payment = match refund.payment_id {
-        Some(payment) => store::payments::lock(&mut tx, payment).await?,
-        None => None,
+    let now = app.now_in(&mut tx, seen.timeline).await?;
+    let Some(rows) = lock(&mut tx, seen).await? else { return Ok(Err(seen.status)) };
+    let nothing_claimed = rows.needs_claims(answer.outcome()) && store::refunds::claimed(&mut tx, rows.invoice.id).await? == 0;
+    let facts = Facts { now, wall: app.clock.now(), lookups: &app.config.collection.lookup_policy(), nothing_claimed };
+    let status = rows.refund.status;
+    let Some(Transition { mut rows, effects }) = decide(rows, answer, &facts) else { return Ok(Err(status)) };
+    let kept = if effects.contains(&Effect::RetryOverpayment) {
+        retry_overpayment(app, &mut tx, &mut rows, &facts).await?
+    } else {
+        None
     };
-    let (Some(mut invoice), Some(mut payment), Some(mut refund)) =
-        (invoice, payment, store::refunds::lock(&mut tx, refund.id).await?)
-    else {
-        return Ok(Err(refund.status));
-    };
-    let returned = matches!(outcome, ReturnOutcome::Returned { .. });
-    let given_up = matches!(refund.status, RefundStatus::GatewayError | RefundStatus::Parked);
-    // Sent by a daemon that stood still, after another had found nothing and given it up: the money has gone back all the same,
-    // or may have, and that is asked once more.
-    let after_all = given_up
-        && payment.amount_refunded == refund.returned_before
-        && (returned
-            || matches!(outcome, ReturnOutcome::Unknown { .. }) && store::refunds::claimed(&mut tx, invoice.id).await? == 0);
-    let waits = match word {
-        None => after_all || matches!(refund.status, RefundStatus::Pending | RefundStatus::Unknown),
-        Some(_) => refund.status == RefundStatus::Parked,
-    };
-    if !waits {
-        return Ok(Err(refund.status));
-    }
-    // Gateways tell what was returned in all. Where that is in the batch already, it was the one that had been given up.
-    let booked = returned && payment.amount_refunded == refund.returned_before + refund.amount;
-    let elsewhere = ReturnOutcome::GatewayError { message: "an earlier refund of this amount came through after all".to_owned() };
-    let outcome = if booked { &elsewhere } else { outcome };
-    if matches!(outcome, ReturnOutcome::Unknown { .. }) && (after_all || refund.status == RefundStatus::Pending) {
-        // Until now it may have been sent.
-        refund.sent_at = app.clock.now();
-    }
-    refund.lease_owner = None;
-    refund.lease_expires_at = None;
-    refund.next_lookup_at = None;
-    refund.resolved_at = Some(now);
-    match outcome {
-        ReturnOutcome::Returned { transaction_id, voided } => {
-            refund.status = RefundStatus::Succeeded;
-            refund.voided = *voided;
-            refund.transaction_id.clone_from(transaction_id);
-            payment.amount_refunded += refund.amount;
-            if payment.amount_refunded == payment.amount_captured {
-                payment.status = PaymentStatus::Refunded;
-            }
-            // The invoice never took the overpayment.
-            invoice.amount_refunded += refund.amount - payment.overpayment_in(refund.returned_before, refund.amount);
-            invoice.updated_at = now;
-        }
-        ReturnOutcome::Refused { code, message } => {
-            refund.status = RefundStatus::Refused;
-            refund.message = Some(format!("{message} ({code})"));
-        }
-        ReturnOutcome::GatewayError { message } => {
-            refund.status = RefundStatus::GatewayError;
-            refund.message = Some(message.clone());
-        }
-        ReturnOutcome::Unknown { message } => wait_for_lookup(app, &mut refund, message),
-    }
-    let failed = matches!(refund.status, RefundStatus::Refused | RefundStatus::GatewayError);
-    let mut kept = None;
-    if payment.overpayment <= payment.amount_refunded {
-        payment.return_at = None;
-    } else if failed {
-        payment.return_at = again(app, &mut tx, &payment).await?;
-        kept = payment.return_at.is_none().then(|| {
-            let data = json!({ "invoice_id": invoice.id, "overpayment": payment.overpayment, "message": refund.message });
-            app.event(payment.timeline, now, &Actor::System, "payment.overpayment_kept", payment.id, data)
-        });
-    }
-    let kind = format!("refund.{}", refund.status);
-    let data = json!({
-        "to": refund.destination, "payment_id": payment.id, "invoice_id": invoice.id, "amount": refund.amount,
-        "voided": refund.voided, "message": refund.message,
-    });
-    let mut events = Vec::with_capacity(2);
-    if let Some(word) = word {
-        events.push(app.event(refund.timeline, now, word.actor, "refund.resolved", refund.id, word.data.clone()));
-    }
-    events.push(app.event(refund.timeline, now, &Actor::System, &kind, refund.id, data));
-    store::invoices::save(&mut tx, &[invoice]).await?;
-    store::payments::save(&mut tx, &[payment]).await?;
-    store::refunds::save(&mut tx, refund.clone()).await?;
+    let mut events = Vec::with_capacity(3);
+    events.extend(statement.map(|said| app.event(seen.timeline, now, said.actor, "refund.resolved", seen.id, said.data.clone())));
+    events.push(closed_event(app, &rows, &facts));
     events.extend(kept);
-    store::events::append(&mut tx, &events).await?;
+    let refund = rows.refund.clone();
+    save(&mut tx, rows, &events).await?;
     tx.commit().await?;
     Ok(Ok(refund))
 }
 
-fn wait_for_lookup(app: &App, refund: &mut Refund, message: &str) {
-    let backoff = &app.config.collection.lookup_backoff;
-    refund.message = Some(message.to_owned());
-    refund.resolved_at = None;
-    if refund.lookups > backoff.len() as i64 + 7 {
-        refund.status = RefundStatus::Parked;
-        return;
-    }
-    let index = usize::try_from(refund.lookups - 1).ok();
-    let delay = index.map_or(Some(TimeDelta::zero()), |index| {
-        backoff.get(index.min(backoff.len() - 1)).and_then(|delay| TimeDelta::from_std(*delay).ok())
+/// Invoice before payment before refund: the order in which everyone locks.
+async fn lock(tx: &mut Tx, seen: &Refund) -> Result<Option<RefundRows>> {
+    let invoice = store::invoices::lock(tx, seen.invoice_id).await?;
+    let payment = match seen.payment_id {
+        Some(payment) => store::payments::lock(tx, payment).await?,
+        None => None,
+    };
+    let refund = store::refunds::lock(tx, seen.id).await?;
+    Ok(match (invoice, payment, refund) {
+        (Some(invoice), Some(payment), Some(refund)) => Some(RefundRows { refund, payment, invoice }),
+        _ => None,
+    })
+}
+
+/// Plans when an overpayment that the gateway did not take back is tried again. Once the backoff is used up, it is not: the event tells
+/// that it is kept, and an operator sees it among the overpaid invoices.
+async fn retry_overpayment(app: &App, tx: &mut Tx, rows: &mut RefundRows, facts: &Facts<'_>) -> Result<Option<Event>> {
+    let RefundRows { refund, payment, invoice } = rows;
+    let failures = store::refunds::failures(tx, payment.invoice_id, payment.id).await?;
+    let wait = usize::try_from(failures).ok().and_then(|index| app.config.collection.gateway_fault_backoff.get(index));
+    payment.return_at = wait.and_then(|wait| TimeDelta::from_std(*wait).ok()).map(|wait| facts.wall + wait);
+    let data = json!({ "invoice_id": invoice.id, "overpayment": payment.overpayment, "message": refund.message });
+    let event = || app.event(payment.timeline, facts.now, &Actor::System, "payment.overpayment_kept", payment.id, data);
+    Ok(payment.return_at.is_none().then(event))
+}
+
+fn closed_event(app: &App, rows: &RefundRows, facts: &Facts<'_>) -> Event {
+    let RefundRows { refund, payment, invoice } = rows;
+    let data = json!({
+        "to": refund.destination, "payment_id": payment.id, "invoice_id": invoice.id, "amount": refund.amount,
+        "voided": refund.voided, "message": refund.message,
     });
-    refund.status = RefundStatus::Unknown;
-    refund.lookups += 1;
-    refund.next_lookup_at = Some(app.clock.now() + delay.unwrap_or(TimeDelta::days(1)));
+    let kind = format!("refund.{}", refund.status);
+    app.event(refund.timeline, facts.now, &Actor::System, &kind, refund.id, data)
+}
+
+async fn save(tx: &mut Tx, rows: RefundRows, events: &[Event]) -> Result<()> {
+    let RefundRows { refund, payment, invoice } = rows;
+    store::invoices::save(tx, &[invoice]).await?;
+    store::payments::save(tx, &[payment]).await?;
+    store::refunds::save(tx, refund).await?;
+    store::events::append(tx, events).await?;
+    Ok(())
 }

@@ -1,7 +1,7 @@
-//! Authorizing early: the coming charge is reserved some days before its bill date, and given free again where it is not wanted any
-//! more. Recorded before the call, and looked up when the answer is lost.
+//! Authorizing early: the coming charge is authorized some days before its bill date, and voided where it is not wanted any more.
+//! Recorded before the call, and looked up when the answer is lost.
 //!
-//! Guards "never two reservations kept": a subscription has one open authorization, and gets the next only once that has ended.
+//! Guards "never two authorizations kept": a subscription has one open authorization, and gets the next only once that has ended.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -16,23 +16,11 @@ pub use look_up::look_up;
 
 use super::App;
 use crate::domain::{
-    authorization::{Authorization, AuthorizationStatus},
+    authorization::Authorization,
     event::{Actor, Event},
 };
 
-/// The same, about to be given free. Should nobody come to that, it falls due with the look-ups.
-pub(crate) fn to_void(app: &App, authorization: Authorization, reason: &str, wall: DateTime<Utc>) -> Authorization {
-    Authorization {
-        status: AuthorizationStatus::Voiding,
-        void_reason: Some(reason.to_owned()),
-        lease_token: authorization.lease_token + 1,
-        lookups: 0,
-        called_at: wall,
-        next_lookup_at: Some(wall + app.config.collection.lease),
-        ..authorization
-    }
-}
-
+/// What an event tells of an authorization, with what `more` adds.
 fn event(app: &App, authorization: &Authorization, now: DateTime<Utc>, kind: &str, more: serde_json::Value) -> Event {
     let mut data = json!({
         "subscription_id": authorization.subscription_id, "customer_id": authorization.customer_id,

@@ -2,6 +2,8 @@
 //!
 //! It takes no money. What was reserved in vain is given free, and what could not be reserved is charged on the bill date as ever.
 
+pub mod transition;
+
 use chrono::{DateTime, Days, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 

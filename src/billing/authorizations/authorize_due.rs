@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 
-use super::{ask::drive, event, to_void};
+use super::{ask::drive, event};
 use crate::{
     billing::{
         App, Result,
@@ -85,8 +85,9 @@ async fn look(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<Batch
         match decide(&known.look(app, subscription, now)) {
             Decision::Nothing(again_at) => subscription.authorize_at = again_at,
             Decision::Void(reason) => {
-                if let Some(open) = known.open.get(&subscription.id) {
-                    batch.void.push(to_void(app, open.clone(), reason, wall));
+                if let Some(mut open) = known.open.get(&subscription.id).cloned() {
+                    open.void(reason, wall, app.config.collection.lease);
+                    batch.void.push(open);
                 }
             }
             Decision::Authorize { cycle, amount, bill_at } => {

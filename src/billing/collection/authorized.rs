@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    billing::{App, Result, authorizations::to_void},
+    billing::{App, Result},
     domain::{
         authorization::{Authorization, AuthorizationStatus, Credential},
         id::InvoiceId,
@@ -56,8 +56,8 @@ impl Authorized {
                 None => Err("there is no payment method to be charged"),
             };
             let Err(reason) = fits else { return Some(AuthorizedStep::Capture) };
-            let open = self.open.remove(&invoice.id)?;
-            let mut voiding = to_void(app, open, reason, wall);
+            let mut voiding = self.open.remove(&invoice.id)?;
+            voiding.void(reason, wall, app.config.collection.lease);
             voiding.next_lookup_at = Some(wall);
             self.changed.push(voiding);
             return Some(AuthorizedStep::Wait(now + WAIT));

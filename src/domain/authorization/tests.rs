@@ -7,7 +7,7 @@ use crate::domain::{
     subscription::{Subscription, SubscriptionStatus},
 };
 
-fn at(text: &str) -> DateTime<Utc> {
+pub(super) fn at(text: &str) -> DateTime<Utc> {
     text.parse().expect("an instant")
 }
 
@@ -16,7 +16,7 @@ fn rules() -> Rules {
 }
 
 /// 10.00 a month from 10 January on, authorized three days before.
-fn subscription() -> Subscription {
+pub(super) fn subscription() -> Subscription {
     let beginning = Subscription::beginning(
         Id::from_bits(1),
         Id::from_bits(2),
@@ -43,7 +43,7 @@ fn card(token: &str) -> Credential {
     }
 }
 
-fn authorization(status: AuthorizationStatus) -> Authorization {
+pub(super) fn authorization(status: AuthorizationStatus) -> Authorization {
     Authorization {
         id: Id::from_bits(3),
         subscription_id: Id::from_bits(1),

@@ -15,7 +15,7 @@ pub mod json;
 mod values;
 
 use values::nullable;
-pub use values::{Amount, Name, Patch, PositiveAmount, SignedAmount, Text, Whole};
+pub use values::{LineUpTo, Patch, UpTo};
 
 /// A field that cannot be accepted, and why.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
@@ -71,94 +71,119 @@ impl Faults {
     }
 }
 
-/// What a field can hold. `None` means that a fault was noted.
-pub trait Input: Sized {
+/// What a field can hold, within bounds `B`.
+pub trait Input<B = ()>: Sized {
     /// Whether leaving it out is a fault.
     const REQUIRED: bool = true;
 
-    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self>;
+    /// `None` means that a fault was noted.
+    fn read(value: &Value, bounds: &B, at: &str, faults: &mut Faults) -> Option<Self>;
 
     fn absent(at: &str, faults: &mut Faults) -> Option<Self> {
         faults.refuse(at, "is required")
     }
 
-    fn schema() -> RefOr<Schema>;
+    fn schema(bounds: &B) -> RefOr<Schema>;
 }
 
 /// An [`Input`] with named fields; [`body!`] makes them.
 pub trait Structure: Input {
-    const NAMES: &'static [&'static str];
+    /// The names of all fields, other spellings included.
+    fn names() -> Vec<&'static str>;
 
-    fn read_object(object: &Map<String, Value>, at: &str, faults: &mut Faults) -> Option<Self>;
+    /// Reads the fields, whatever else the object holds.
+    fn read_fields(object: &Map<String, Value>, at: &str, faults: &mut Faults) -> Option<Self>;
 
-    /// The fields as parameters of a query.
-    fn parameters(place: ParameterIn) -> Vec<Parameter>;
+    /// Reads the fields, and refuses whatever else the object holds.
+    fn read_object(object: &Map<String, Value>, at: &str, faults: &mut Faults) -> Option<Self> {
+        refuse_unknown(object, &Self::names(), at, faults);
+        Self::read_fields(object, at, faults)
+    }
+
+    fn fields() -> Vec<Field>;
 }
 
-/// Declares a request body or query: `pub struct Name { field | other_spelling: Type = default, … }`.
+/// Declares a request body or query: `pub struct Name { field | other_spelling: Type in 1..=9 = default, … }`.
 ///
 /// Other spellings are another system's names; an empty text under one of them is as good as leaving it out, as it is there.
 /// `Option<T>` may be left out or null, [`Patch<T>`] tells those two apart, anything else is required unless it has a default.
+///
+/// Numbers and texts have bounds: `in 1..=9` is a whole number, `up to 9` a text of so many characters, `line up to 9` a text on
+/// one line that is not empty. The bounds of a list are those of its elements.
+///
+/// `and name: Type` takes in the fields of another structure. Fields under `internal` are no part of the request.
 macro_rules! body {
     (
         $(#[$meta:meta])*
         $vis:vis struct $name:ident {
-            $($(#[doc = $doc:literal])* $field_vis:vis $field:ident $(| $alias:ident)* : $type:ty $(= $default:expr)?),* $(,)?
+            $(
+                $(#[doc = $doc:literal])*
+                $field_vis:vis $field:ident $(| $alias:ident)* : $outer:ident $(< $inner:ty >)?
+                    $(in $min:tt ..= $max:tt)? $(up to $text:tt)? $(line up to $line:tt)? $(= $default:expr)?
+            ),* $(,)?
         }
+        $(and $flat_vis:vis $flat:ident : $flat_type:ident)?
+        $(internal { $($(#[doc = $own_doc:literal])* $own_vis:vis $own:ident : $own_type:ty),* $(,)? })?
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone)]
         $vis struct $name {
-            $($(#[doc = $doc])* $field_vis $field: $type,)*
+            $($(#[doc = $doc])* $field_vis $field: $outer $(<$inner>)?,)*
+            $($flat_vis $flat: $flat_type,)?
+            $($($(#[doc = $own_doc])* $own_vis $own: $own_type,)*)?
         }
 
         impl $crate::input::Input for $name {
-            fn read(value: &serde_json::Value, at: &str, faults: &mut $crate::input::Faults) -> Option<Self> {
-                let object = $crate::input::object(value, at, faults)?;
-                <Self as $crate::input::Structure>::read_object(object, at, faults)
+            fn read(value: &serde_json::Value, (): &(), at: &str, faults: &mut $crate::input::Faults) -> Option<Self> {
+                $crate::input::read_structure(value, at, faults)
             }
 
-            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
-                $crate::input::object_schema(vec![$($crate::input::Property::of::<$type>(
-                    stringify!($field),
-                    concat!($($doc, "\n"),*),
-                    concat!("", $(stringify!($default))?).is_empty(),
-                ),)*])
+            fn schema((): &()) -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                $crate::input::object_schema::<Self>()
             }
         }
 
         impl $crate::input::Structure for $name {
-            const NAMES: &'static [&'static str] = &[$(stringify!($field), $(stringify!($alias),)*)*];
+            fn names() -> Vec<&'static str> {
+                let names = vec![$(stringify!($field), $(stringify!($alias),)*)*];
+                $(let names = [names, <$flat_type as $crate::input::Structure>::names()].concat();)?
+                names
+            }
 
-            fn read_object(
+            fn read_fields(
                 object: &serde_json::Map<String, serde_json::Value>,
                 at: &str,
                 faults: &mut $crate::input::Faults,
             ) -> Option<Self> {
-                $crate::input::refuse_unknown(object, Self::NAMES, at, faults);
-                $(let $field: Option<$type> = $crate::input::field(
+                $(let $field: Option<$outer $(<$inner>)?> = $crate::input::field(
                     object,
                     &[stringify!($field), $(stringify!($alias),)*],
+                    &$crate::input::bounds!($(in $min ..= $max)? $(up to $text)? $(line up to $line)?),
                     [$(Some($default),)? None].into_iter().next().flatten(),
                     at,
                     faults,
                 );)*
-                Some(Self { $($field: $field?,)* })
+                $(let $flat = <$flat_type as $crate::input::Structure>::read_fields(object, at, faults);)?
+                // A structure without fields reads nothing.
+                let _ = (object, at, faults);
+                Some(Self { $($field: $field?,)* $($flat: $flat?,)? $($($own: Default::default(),)*)? })
             }
 
-            fn parameters(place: utoipa::openapi::path::ParameterIn) -> Vec<utoipa::openapi::path::Parameter> {
-                let _ = &place;
-                vec![$($crate::input::parameter::<$type>(
+            fn fields() -> Vec<$crate::input::Field> {
+                let fields = vec![$($crate::input::Field::of::<$outer $(<$inner>)?, _>(
                     stringify!($field),
                     concat!($($doc, "\n"),*),
-                    place.clone(),
-                ),)*]
+                    &$crate::input::bounds!($(in $min ..= $max)? $(up to $text)? $(line up to $line)?),
+                    !concat!("", $(stringify!($default))?).is_empty(),
+                ),)*];
+                $(let fields = fields.into_iter().chain(<$flat_type as $crate::input::Structure>::fields()).collect();)?
+                fields
             }
         }
 
         impl utoipa::PartialSchema for $name {
             fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
-                <Self as $crate::input::Input>::schema()
+                $crate::input::object_schema::<Self>()
             }
         }
         impl utoipa::ToSchema for $name {}
@@ -166,12 +191,29 @@ macro_rules! body {
             fn into_params(
                 _: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
             ) -> Vec<utoipa::openapi::path::Parameter> {
-                <Self as $crate::input::Structure>::parameters(utoipa::openapi::path::ParameterIn::Query)
+                $crate::input::parameters::<Self>()
             }
         }
     };
 }
 pub(crate) use body;
+
+/// The bounds of a field as [`body!`] takes them.
+macro_rules! bounds {
+    () => {
+        ()
+    };
+    (in $min:tt ..= $max:tt) => {
+        $min..=$max
+    };
+    (up to $max:tt) => {
+        $crate::input::UpTo($max)
+    };
+    (line up to $max:tt) => {
+        $crate::input::LineUpTo($max)
+    };
+}
+pub(crate) use bounds;
 
 // What `body!` is made of. -------------------------------------------------------------------------------------------------
 
@@ -206,9 +248,15 @@ pub fn shown(name: &str) -> String {
     name.chars().take(60).collect()
 }
 
-pub fn field<T: Input>(
+pub fn read_structure<T: Structure>(value: &Value, at: &str, faults: &mut Faults) -> Option<T> {
+    let object = object(value, at, faults)?;
+    T::read_object(object, at, faults)
+}
+
+pub fn field<T: Input<B>, B>(
     object: &Map<String, Value>,
     names: &[&'static str],
+    bounds: &B,
     default: Option<T>,
     at: &str,
     faults: &mut Faults,
@@ -230,44 +278,50 @@ pub fn field<T: Input>(
     if value.is_null() && default.is_some() {
         return default;
     }
-    T::read(value, &join(at, name), faults)
+    T::read(value, bounds, &join(at, name), faults)
 }
 
-pub struct Property {
+/// A field as the OpenAPI document shows it.
+pub struct Field {
     name: &'static str,
     about: &'static str,
     required: bool,
+    has_default: bool,
     schema: RefOr<Schema>,
 }
 
-impl Property {
-    pub fn of<T: Input>(name: &'static str, about: &'static str, no_default: bool) -> Self {
-        // Null is as good as leaving it out where there is a default.
-        let schema = if no_default { T::schema() } else { nullable(T::schema()) };
-        Self { name: plain(name), about, required: T::REQUIRED && no_default, schema }
+impl Field {
+    pub fn of<T: Input<B>, B>(name: &'static str, about: &'static str, bounds: &B, has_default: bool) -> Self {
+        Self { name: plain(name), about, required: T::REQUIRED, has_default, schema: T::schema(bounds) }
     }
 }
 
-pub fn object_schema(properties: Vec<Property>) -> RefOr<Schema> {
+pub fn object_schema<T: Structure>() -> RefOr<Schema> {
     let mut object = ObjectBuilder::new().additional_properties(Some(AdditionalProperties::FreeForm(false)));
-    for Property { name, about, required, schema } in properties {
+    for Field { name, about, required, has_default, schema } in T::fields() {
+        // Null is as good as leaving it out where there is a default.
+        let schema = if has_default { nullable(schema) } else { schema };
         object = object.property(name, described(schema, about));
-        if required {
+        if required && !has_default {
             object = object.required(name);
         }
     }
     object.into()
 }
 
-pub fn parameter<T: Input>(name: &'static str, about: &'static str, place: ParameterIn) -> Parameter {
-    let about = about.trim();
-    ParameterBuilder::new()
-        .name(plain(name))
-        .parameter_in(place)
-        .required(if T::REQUIRED { Required::True } else { Required::False })
-        .description((!about.is_empty()).then_some(about))
-        .schema(Some(T::schema()))
-        .build()
+/// The fields as parameters of a query.
+pub fn parameters<T: Structure>() -> Vec<Parameter> {
+    let parameter = |Field { name, about, required, schema, .. }: Field| {
+        let about = about.trim();
+        ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Query)
+            .required(if required { Required::True } else { Required::False })
+            .description((!about.is_empty()).then_some(about))
+            .schema(Some(schema))
+            .build()
+    };
+    T::fields().into_iter().map(parameter).collect()
 }
 
 fn described(mut schema: RefOr<Schema>, about: &str) -> RefOr<Schema> {

@@ -115,7 +115,7 @@ pub fn read<T: Structure>(bytes: &[u8]) -> Result<T, Problem> {
     let value = json::parse(bytes).map_err(|detail| Problem::new(StatusCode::BAD_REQUEST, detail))?;
     let mut faults = Faults::default();
     refuse_forbidden(&value, "", &mut faults);
-    let read = T::read(&value, "", &mut faults);
+    let read = T::read(&value, &(), "", &mut faults);
     faults.done(read).map_err(Problem::invalid)
 }
 

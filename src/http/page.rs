@@ -12,7 +12,7 @@ use utoipa::{
 use super::{body::query_pairs, error::Problem};
 use crate::{
     domain::id::{Id, Kind},
-    input::{Faults, Structure, Whole, body},
+    input::{Faults, Structure, body, parameters},
     store::page::{Cursor, Found, Request},
 };
 
@@ -43,11 +43,11 @@ body! {
     /// The place in a list.
     struct Place {
         /// How many to answer.
-        limit: Option<Whole<1, 250>>,
+        limit: Option<i64> in 1..=250,
         /// Only what is older than this id.
-        before: Option<String>,
+        before: Option<String> up to 1000,
         /// Only what is newer than this id, the nearest first in line.
-        after: Option<String>,
+        after: Option<String> up to 1000,
     }
 }
 
@@ -73,7 +73,7 @@ impl<S: Sync, K: Kind, F: Structure> FromRequestParts<S> for ListQuery<K, F> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let mut faults = Faults::of_query();
         let mut filters = query_pairs(parts, &mut faults)?;
-        let place = Place::NAMES.iter().filter_map(|name| Some(((*name).to_owned(), filters.remove(*name)?))).collect();
+        let place = Place::names().into_iter().filter_map(|name| Some((name.to_owned(), filters.remove(name)?))).collect();
         let place = Place::read_object(&place, "", &mut faults);
         let filters = F::read_object(&filters, "", &mut faults);
         let mut cursor = Cursor::Newest;
@@ -97,14 +97,12 @@ impl<S: Sync, K: Kind, F: Structure> FromRequestParts<S> for ListQuery<K, F> {
             };
         }
         let (place, filters) = faults.done(place.zip(filters)).map_err(Problem::invalid)?;
-        Ok(Self { cursor, limit: place.limit.map_or(LIMIT, |limit| limit.0), filters, kind: PhantomData })
+        Ok(Self { cursor, limit: place.limit.unwrap_or(LIMIT), filters, kind: PhantomData })
     }
 }
 
 impl<K, F: Structure> IntoParams for ListQuery<K, F> {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let mut parameters = Place::parameters(ParameterIn::Query);
-        parameters.extend(F::parameters(ParameterIn::Query));
-        parameters
+        [parameters::<Place>(), parameters::<F>()].concat()
     }
 }

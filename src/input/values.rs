@@ -1,8 +1,8 @@
 //! What fields can hold: texts, numbers, lists, and the words of the domain. Each bounds what it accepts.
 
-use std::{fmt::Display, ops::Deref, str::FromStr};
+use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
-use chrono::{DateTime, Datelike, NaiveDate, SubsecRound, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, SubsecRound, Utc};
 use serde_json::{Map, Value};
 use utoipa::openapi::{
     ObjectBuilder, RefOr, Schema,
@@ -17,7 +17,7 @@ use crate::domain::{
     dunning::LocalTime,
     frequency::Frequency,
     id::{Id, Kind},
-    money::{Currency, MAX_AMOUNT_MINOR, Percentage},
+    money::{Currency, Percentage},
 };
 
 const MAX_ELEMENTS: usize = 1000;
@@ -29,19 +29,19 @@ fn of_type(kind: Type) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(kind)
 }
 
-impl<T: Input> Input for Option<T> {
+impl<B, T: Input<B>> Input<B> for Option<T> {
     const REQUIRED: bool = false;
 
-    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
-        if value.is_null() { Some(None) } else { T::read(value, at, faults).map(Some) }
+    fn read(value: &Value, bounds: &B, at: &str, faults: &mut Faults) -> Option<Self> {
+        if value.is_null() { Some(None) } else { T::read(value, bounds, at, faults).map(Some) }
     }
 
     fn absent(_: &str, _: &mut Faults) -> Option<Self> {
         Some(None)
     }
 
-    fn schema() -> RefOr<Schema> {
-        nullable(T::schema())
+    fn schema(bounds: &B) -> RefOr<Schema> {
+        nullable(T::schema(bounds))
     }
 }
 
@@ -84,53 +84,29 @@ impl<T> Patch<T> {
     }
 }
 
-impl<T: Input> Input for Patch<T> {
+impl<B, T: Input<B>> Input<B> for Patch<T> {
     const REQUIRED: bool = false;
 
-    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
-        if value.is_null() { Some(Self::Null) } else { T::read(value, at, faults).map(Self::Value) }
+    fn read(value: &Value, bounds: &B, at: &str, faults: &mut Faults) -> Option<Self> {
+        if value.is_null() { Some(Self::Null) } else { T::read(value, bounds, at, faults).map(Self::Value) }
     }
 
     fn absent(_: &str, _: &mut Faults) -> Option<Self> {
         Some(Self::Absent)
     }
 
-    fn schema() -> RefOr<Schema> {
-        nullable(T::schema())
+    fn schema(bounds: &B) -> RefOr<Schema> {
+        nullable(T::schema(bounds))
     }
 }
 
-/// Text of any content, at most `MAX` characters.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Text<const MAX: usize>(pub String);
+/// Bounds of a text of any content: so many characters at most.
+#[derive(Debug, Clone, Copy)]
+pub struct UpTo(pub usize);
 
-/// Text that says something, at most `MAX` characters; blanks around it are dropped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Name<const MAX: usize>(pub String);
-
-/// A whole number from `MIN` to `MAX`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Whole<const MIN: i64, const MAX: i64>(pub i64);
-
-/// Minor units.
-pub type Amount = Whole<0, MAX_AMOUNT_MINOR>;
-/// Minor units, either way.
-pub type SignedAmount = Whole<{ -MAX_AMOUNT_MINOR }, MAX_AMOUNT_MINOR>;
-/// Minor units, and not nothing.
-pub type PositiveAmount = Whole<1, MAX_AMOUNT_MINOR>;
-
-impl<const MAX: usize> Deref for Text<MAX> {
-    type Target = str;
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-impl<const MAX: usize> Deref for Name<MAX> {
-    type Target = str;
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
+/// Bounds of a text on one line that says something: so many characters at most. Blanks around it are dropped.
+#[derive(Debug, Clone, Copy)]
+pub struct LineUpTo(pub usize);
 
 fn text<'v>(value: &'v Value, max: usize, at: &str, faults: &mut Faults) -> Option<&'v str> {
     match value {
@@ -144,62 +120,53 @@ fn text<'v>(value: &'v Value, max: usize, at: &str, faults: &mut Faults) -> Opti
     }
 }
 
-impl<const MAX: usize> Input for Text<MAX> {
-    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
-        text(value, MAX, at, faults).map(|text| Self(text.to_owned()))
+impl Input<UpTo> for String {
+    fn read(value: &Value, &UpTo(max): &UpTo, at: &str, faults: &mut Faults) -> Option<Self> {
+        text(value, max, at, faults).map(str::to_owned)
     }
 
-    fn schema() -> RefOr<Schema> {
-        of_type(Type::String).max_length(Some(MAX)).into()
+    fn schema(&UpTo(max): &UpTo) -> RefOr<Schema> {
+        of_type(Type::String).max_length(Some(max)).into()
     }
 }
 
-impl<const MAX: usize> Input for Name<MAX> {
-    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
-        match text(value, MAX, at, faults)?.trim() {
+impl Input<LineUpTo> for String {
+    fn read(value: &Value, &LineUpTo(max): &LineUpTo, at: &str, faults: &mut Faults) -> Option<Self> {
+        match text(value, max, at, faults)?.trim() {
             "" => faults.refuse(at, "must not be empty"),
             text if text.contains(['\t', '\n', '\r']) => faults.refuse(at, "must be one line"),
-            text => Some(Self(text.to_owned())),
+            text => Some(text.to_owned()),
         }
     }
 
-    fn schema() -> RefOr<Schema> {
-        of_type(Type::String).min_length(Some(1)).max_length(Some(MAX)).into()
+    fn schema(&LineUpTo(max): &LineUpTo) -> RefOr<Schema> {
+        of_type(Type::String).min_length(Some(1)).max_length(Some(max)).into()
     }
 }
 
-impl Input for String {
-    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
-        text(value, 1000, at, faults).map(str::to_owned)
-    }
-
-    fn schema() -> RefOr<Schema> {
-        of_type(Type::String).max_length(Some(1000)).into()
-    }
-}
-
-impl<const MIN: i64, const MAX: i64> Input for Whole<MIN, MAX> {
-    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+impl Input<RangeInclusive<i64>> for i64 {
+    fn read(value: &Value, bounds: &RangeInclusive<i64>, at: &str, faults: &mut Faults) -> Option<Self> {
         let number = match value {
             Value::String(text) if faults.query => text.parse().ok(),
             _ => value.as_i64(),
         };
+        let out_of_bounds = || format!("must be from {} to {}", bounds.start(), bounds.end());
         match number {
-            Some(number) if (MIN..=MAX).contains(&number) => Some(Self(number)),
-            Some(_) => faults.refuse(at, format!("must be from {MIN} to {MAX}")),
-            None if value.is_u64() => faults.refuse(at, format!("must be from {MIN} to {MAX}")),
+            Some(number) if bounds.contains(&number) => Some(number),
+            Some(_) => faults.refuse(at, out_of_bounds()),
+            None if value.is_u64() => faults.refuse(at, out_of_bounds()),
             None => faults.refuse(at, "must be a whole number"),
         }
     }
 
-    fn schema() -> RefOr<Schema> {
+    fn schema(bounds: &RangeInclusive<i64>) -> RefOr<Schema> {
         let number = of_type(Type::Integer).format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)));
-        number.minimum(Some(MIN)).maximum(Some(MAX)).into()
+        number.minimum(Some(*bounds.start())).maximum(Some(*bounds.end())).into()
     }
 }
 
 impl Input for bool {
-    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+    fn read(value: &Value, (): &(), at: &str, faults: &mut Faults) -> Option<Self> {
         match value {
             Value::Bool(flag) => Some(*flag),
             Value::String(text) if faults.query && text == "true" => Some(true),
@@ -208,40 +175,40 @@ impl Input for bool {
         }
     }
 
-    fn schema() -> RefOr<Schema> {
+    fn schema((): &()) -> RefOr<Schema> {
         of_type(Type::Boolean).into()
     }
 }
 
-impl<T: Input> Input for Vec<T> {
-    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+impl<B, T: Input<B>> Input<B> for Vec<T> {
+    fn read(value: &Value, bounds: &B, at: &str, faults: &mut Faults) -> Option<Self> {
         let Value::Array(elements) = value else { return faults.refuse(at, "must be a list") };
         if elements.len() > MAX_ELEMENTS {
             return faults.refuse(at, format!("must have at most {MAX_ELEMENTS} elements"));
         }
         let read: Vec<Option<T>> =
-            elements.iter().enumerate().map(|(i, element)| T::read(element, &format!("{at}[{i}]"), faults)).collect();
+            elements.iter().enumerate().map(|(i, element)| T::read(element, bounds, &format!("{at}[{i}]"), faults)).collect();
         read.into_iter().collect()
     }
 
-    fn schema() -> RefOr<Schema> {
-        ArrayBuilder::new().items(T::schema()).max_items(Some(MAX_ELEMENTS)).into()
+    fn schema(bounds: &B) -> RefOr<Schema> {
+        ArrayBuilder::new().items(T::schema(bounds)).max_items(Some(MAX_ELEMENTS)).into()
     }
 }
 
 impl Input for Value {
-    fn read(value: &Value, _: &str, _: &mut Faults) -> Option<Self> {
+    fn read(value: &Value, (): &(), _: &str, _: &mut Faults) -> Option<Self> {
         Some(value.clone())
     }
 
-    fn schema() -> RefOr<Schema> {
+    fn schema((): &()) -> RefOr<Schema> {
         ObjectBuilder::new().schema_type(SchemaType::any()).into()
     }
 }
 
 /// Metadata: whatever the merchant wants to keep, within bounds.
 impl Input for Map<String, Value> {
-    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+    fn read(value: &Value, (): &(), at: &str, faults: &mut Faults) -> Option<Self> {
         let object = super::object(value, at, faults)?;
         if object.len() > MAX_METADATA_KEYS {
             return faults.refuse(at, format!("must have at most {MAX_METADATA_KEYS} fields"));
@@ -252,13 +219,13 @@ impl Input for Map<String, Value> {
         Some(object.clone())
     }
 
-    fn schema() -> RefOr<Schema> {
+    fn schema((): &()) -> RefOr<Schema> {
         of_type(Type::Object).max_properties(Some(MAX_METADATA_KEYS)).into()
     }
 }
 
 impl Input for NaiveDate {
-    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+    fn read(value: &Value, (): &(), at: &str, faults: &mut Faults) -> Option<Self> {
         let date = value.as_str().filter(|text| text.len() == 10).and_then(|text| text.parse::<Self>().ok());
         match date {
             Some(date) if (1900..=9000).contains(&date.year()) => Some(date),
@@ -267,13 +234,25 @@ impl Input for NaiveDate {
         }
     }
 
-    fn schema() -> RefOr<Schema> {
+    fn schema((): &()) -> RefOr<Schema> {
         of_type(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::Date))).into()
     }
 }
 
+/// A local time of day, `HH:MM`.
+impl Input for NaiveTime {
+    fn read(value: &Value, (): &(), at: &str, faults: &mut Faults) -> Option<Self> {
+        let time = value.as_str().filter(|text| text.len() == 5).and_then(|text| Self::parse_from_str(text, "%H:%M").ok());
+        time.or_else(|| faults.refuse(at, "must be a time of day such as 06:00"))
+    }
+
+    fn schema((): &()) -> RefOr<Schema> {
+        of_type(Type::String).examples(["06:00"]).into()
+    }
+}
+
 impl Input for DateTime<Utc> {
-    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+    fn read(value: &Value, (): &(), at: &str, faults: &mut Faults) -> Option<Self> {
         match value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok()) {
             Some(instant) if (1970..=9000).contains(&instant.year()) => Some(instant.to_utc().trunc_subsecs(6)),
             Some(_) => faults.refuse(at, "must lie between the years 1970 and 9000"),
@@ -281,13 +260,13 @@ impl Input for DateTime<Utc> {
         }
     }
 
-    fn schema() -> RefOr<Schema> {
+    fn schema((): &()) -> RefOr<Schema> {
         of_type(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))).into()
     }
 }
 
 impl Input for Percentage {
-    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+    fn read(value: &Value, (): &(), at: &str, faults: &mut Faults) -> Option<Self> {
         match value {
             // Numbers are read from their shortest text, so 12.5 stays exactly 12.5.
             Value::Number(number) => parsed(&number.to_string(), at, faults),
@@ -295,7 +274,7 @@ impl Input for Percentage {
         }
     }
 
-    fn schema() -> RefOr<Schema> {
+    fn schema((): &()) -> RefOr<Schema> {
         of_type(Type::Number).minimum(Some(0)).maximum(Some(1000)).into()
     }
 }
@@ -306,21 +285,21 @@ fn parsed<T: FromStr<Err: Display>>(text: &str, at: &str, faults: &mut Faults) -
 }
 
 impl<K: Kind> Input for Id<K> {
-    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+    fn read(value: &Value, (): &(), at: &str, faults: &mut Faults) -> Option<Self> {
         parsed(text(value, 100, at, faults)?, at, faults)
     }
 
-    fn schema() -> RefOr<Schema> {
+    fn schema((): &()) -> RefOr<Schema> {
         of_type(Type::String).pattern(Some(format!("^{}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$", K::PREFIX))).into()
     }
 }
 
 impl<T: TextEnum> Input for T {
-    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+    fn read(value: &Value, (): &(), at: &str, faults: &mut Faults) -> Option<Self> {
         parsed(text(value, 100, at, faults)?, at, faults)
     }
 
-    fn schema() -> RefOr<Schema> {
+    fn schema((): &()) -> RefOr<Schema> {
         of_type(Type::String).enum_values(Some(T::WORDS.iter().copied())).into()
     }
 }
@@ -328,11 +307,11 @@ impl<T: TextEnum> Input for T {
 macro_rules! domain_texts {
     ($($type:ty => $schema:expr;)+) => {$(
         impl Input for $type {
-            fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+            fn read(value: &Value, (): &(), at: &str, faults: &mut Faults) -> Option<Self> {
                 parsed(text(value, 100, at, faults)?, at, faults)
             }
 
-            fn schema() -> RefOr<Schema> {
+            fn schema((): &()) -> RefOr<Schema> {
                 $schema.into()
             }
         }

@@ -16,87 +16,92 @@ use crate::{
         payment_methods::MethodInput,
         subscriptions::subscribe::{Start, SubscribeInput},
     },
-    domain::{calendar::Zone, frequency::Frequency, money::Currency, payment_method::MethodKind},
-    input::{Amount, Faults, Input, Name, PositiveAmount, Structure, Text, Whole, body},
+    domain::{
+        calendar::Zone,
+        frequency::Frequency,
+        money::{Currency, MAX_AMOUNT_MINOR},
+        payment_method::MethodKind,
+    },
+    input::{Faults, Input, Structure, UpTo, body},
 };
 
 body! {
     struct CustomerCells {
         /// The other system's own id.
-        reference: Name<255>,
-        name: Name<255>,
-        email: Option<Text<254>>,
-        phone: Option<Text<40>>,
-        locale: Option<Text<35>>,
+        reference: String line up to 255,
+        name: String line up to 255,
+        email: Option<String> up to 254,
+        phone: Option<String> up to 40,
+        locale: Option<String> up to 35,
         timezone: Option<Zone>,
         currency: Option<Currency>,
         /// Name of a configured gateway; left out: no payment method.
-        gateway: Option<Name<100>>,
-        customer_token: Option<Name<255>>,
-        payment_method_token: Option<Name<255>>,
-        transaction_id: Option<Name<255>>,
-        expires: Option<Text<10>>,
-        last_four: Option<Text<4>>,
+        gateway: Option<String> line up to 100,
+        customer_token: Option<String> line up to 255,
+        payment_method_token: Option<String> line up to 255,
+        transaction_id: Option<String> line up to 255,
+        expires: Option<String> up to 10,
+        last_four: Option<String> up to 4,
     }
 }
 
 body! {
     struct SubscriptionCells {
         /// By which the row is known again; left out: by all its cells.
-        reference: Option<Name<255>>,
+        reference: Option<String> line up to 255,
         /// Reference or id.
-        customer: Name<255>,
+        customer: String line up to 255,
         /// Reference or id.
-        plan: Option<Name<255>>,
-        description: Option<Text<255>>,
+        plan: Option<String> line up to 255,
+        description: Option<String> up to 255,
         /// Minor units.
-        amount: Option<Amount>,
+        amount: Option<i64> in 0..=MAX_AMOUNT_MINOR,
         currency: Option<Currency>,
         billing_frequency: Option<Frequency>,
-        billing_cycle_interval: Option<Whole<1, 1000>>,
-        billing_days: Option<Text<100>>,
-        quantity: Option<Whole<1, 100_000>>,
+        billing_cycle_interval: Option<i64> in 1..=1000,
+        billing_days: Option<String> up to 100,
+        quantity: Option<i64> in 1..=100_000,
         timezone: Option<Zone>,
         /// The last day that is paid for.
         paid_through: NaiveDate,
         /// A bill date of the past or the future, from which the schedule is laid.
         start_date: Option<NaiveDate>,
         /// Charges that remain; 0 = no end.
-        duration: Option<Whole<0, 100_000>>,
+        duration: Option<i64> in 0..=100_000,
         ends_on: Option<NaiveDate>,
         /// References or ids, `;` between them.
-        add_ons: Option<Text<1000>>,
-        discounts: Option<Text<1000>>,
+        add_ons: Option<String> up to 1000,
+        discounts: Option<String> up to 1000,
     }
 }
 
 body! {
     struct InstallmentPlanCells {
         /// The other system's own id.
-        reference: Name<255>,
+        reference: String line up to 255,
         /// Reference or id.
-        customer: Name<255>,
-        description: Option<Text<255>>,
+        customer: String line up to 255,
+        description: Option<String> up to 255,
         /// The total, minor units, down payment included.
-        amount: PositiveAmount,
+        amount: i64 in 1..=MAX_AMOUNT_MINOR,
         currency: Option<Currency>,
         /// Minor units; it was paid elsewhere.
-        down_payment: Option<PositiveAmount>,
+        down_payment: Option<i64> in 1..=MAX_AMOUNT_MINOR,
         /// How many in all, besides the down payment.
-        installments: Option<Whole<1, 1000>>,
+        installments: Option<i64> in 1..=1000,
         billing_frequency: Option<Frequency>,
-        billing_cycle_interval: Option<Whole<1, 1000>>,
-        billing_days: Option<Text<100>>,
+        billing_cycle_interval: Option<i64> in 1..=1000,
+        billing_days: Option<String> up to 100,
         /// Of the first of all, mostly in the past.
         first_date: Option<NaiveDate>,
         /// Every installment instead.
         schedule: Option<Dated>,
         timezone: Option<Zone>,
-        default_after: Option<Whole<0, 1000>>,
+        default_after: Option<i64> in 0..=1000,
         /// Every installment up to and with this day was paid elsewhere.
         paid_through: Option<NaiveDate>,
         /// So many, by date, were paid elsewhere.
-        installments_paid: Option<Whole<0, 1000>>,
+        installments_paid: Option<i64> in 0..=1000,
     }
 }
 
@@ -118,7 +123,7 @@ pub fn sheet_of(columns: &[String]) -> Sheet {
 struct Dated(Vec<(NaiveDate, i64)>);
 
 impl Input for Dated {
-    fn read(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+    fn read(value: &Value, (): &(), at: &str, faults: &mut Faults) -> Option<Self> {
         let part = |part: &str| {
             let (date, amount) = part.trim().split_once(char::is_whitespace)?;
             Some((date.parse().ok()?, amount.trim().parse().ok()?))
@@ -130,8 +135,8 @@ impl Input for Dated {
         read.map(Self)
     }
 
-    fn schema() -> RefOr<Schema> {
-        Text::<20_000>::schema()
+    fn schema((): &()) -> RefOr<Schema> {
+        String::schema(&UpTo(20_000))
     }
 }
 
@@ -158,23 +163,23 @@ fn customer(Read { line, cells, .. }: Read<CustomerCells>) -> CustomerRow {
         || cells.last_four.is_some();
     let kind = if cells.transaction_id.is_some() { MethodKind::PriorTransaction } else { MethodKind::VaultToken };
     let method = pays.then(|| MethodInput {
-        gateway: cells.gateway.map(|name| name.0).unwrap_or_default(),
+        gateway: cells.gateway.unwrap_or_default(),
         kind,
-        customer_token: cells.customer_token.map(|token| token.0),
-        payment_method_token: cells.payment_method_token.map(|token| token.0),
-        transaction_id: cells.transaction_id.map(|id| id.0),
+        customer_token: cells.customer_token,
+        payment_method_token: cells.payment_method_token,
+        transaction_id: cells.transaction_id,
         channels: None,
-        expires: cells.expires.map(|text| text.0),
-        last_four: cells.last_four.map(|text| text.0),
+        expires: cells.expires,
+        last_four: cells.last_four,
         default: None,
         priority: None,
     });
     let customer = CustomerInput {
-        reference: Some(Some(cells.reference.0)),
-        name: Some(cells.name.0),
-        email: cells.email.map(|text| Some(text.0)),
-        phone: cells.phone.map(|text| Some(text.0)),
-        locale: cells.locale.map(|text| Some(text.0)),
+        reference: Some(Some(cells.reference)),
+        name: Some(cells.name),
+        email: cells.email.map(Some),
+        phone: cells.phone.map(Some),
+        locale: cells.locale.map(Some),
         timezone: cells.timezone,
         currency: cells.currency,
         metadata: None,
@@ -184,20 +189,20 @@ fn customer(Read { line, cells, .. }: Read<CustomerCells>) -> CustomerRow {
 }
 
 fn subscription(Read { line, cells, digest }: Read<SubscriptionCells>, backdated: bool) -> SubscriptionRow {
-    let reference = cells.reference.map_or_else(|| format!("{BY_CELLS}{digest}"), |reference| reference.0);
+    let reference = cells.reference.unwrap_or_else(|| format!("{BY_CELLS}{digest}"));
     let metadata = [(REFERENCE.to_owned(), json!(reference))].into_iter().collect();
     let input = SubscribeInput {
-        customer: cells.customer.0,
-        plan_id: cells.plan.map(|plan| plan.0),
-        description: cells.description.map(|text| text.0),
-        amount: cells.amount.map(|amount| amount.0),
-        quantity: cells.quantity.map(|quantity| quantity.0),
+        customer: cells.customer,
+        plan_id: cells.plan,
+        description: cells.description,
+        amount: cells.amount,
+        quantity: cells.quantity,
         currency: cells.currency,
         timezone: cells.timezone,
         billing_frequency: cells.billing_frequency,
-        billing_cycle_interval: cells.billing_cycle_interval.map(|interval| interval.0),
-        billing_days: cells.billing_days.map(|text| text.0),
-        duration: cells.duration.map(|duration| duration.0),
+        billing_cycle_interval: cells.billing_cycle_interval,
+        billing_days: cells.billing_days,
+        duration: cells.duration,
         next_bill_date: cells.start_date.map(Start::Date),
         backdated,
         paid_through: Some(cells.paid_through),
@@ -211,26 +216,22 @@ fn subscription(Read { line, cells, digest }: Read<SubscriptionCells>, backdated
 }
 
 fn installment_plan(Read { line, cells, .. }: Read<InstallmentPlanCells>, backdated: bool) -> InstallmentPlanRow {
-    let taken_over = TakenOver {
-        paid_through: cells.paid_through,
-        installments_paid: cells.installments_paid.map(|count| count.0),
-        backdated,
-    };
+    let taken_over = TakenOver { paid_through: cells.paid_through, installments_paid: cells.installments_paid, backdated };
     let input = PlanInput {
-        customer: cells.customer.0,
-        reference: Some(cells.reference.0),
-        description: cells.description.map(|text| text.0),
-        amount: cells.amount.0,
+        customer: cells.customer,
+        reference: Some(cells.reference),
+        description: cells.description,
+        amount: cells.amount,
         currency: cells.currency,
-        down_payment: cells.down_payment.map(|down| DownPayment { amount: Some(down.0), percentage: None }),
-        installments: cells.installments.map(|count| count.0),
+        down_payment: cells.down_payment.map(|down| DownPayment { amount: Some(down), percentage: None }),
+        installments: cells.installments,
         billing_frequency: cells.billing_frequency,
-        billing_cycle_interval: cells.billing_cycle_interval.map(|interval| interval.0),
-        billing_days: cells.billing_days.map(|text| text.0),
+        billing_cycle_interval: cells.billing_cycle_interval,
+        billing_days: cells.billing_days,
         first_date: cells.first_date,
         schedule: cells.schedule.map(|dated| dated.0),
         timezone: cells.timezone,
-        default_after: cells.default_after.map(|count| count.0),
+        default_after: cells.default_after,
         taken_over: Some(taken_over),
         ..PlanInput::default()
     };
@@ -266,9 +267,9 @@ pub fn together(column: &str) -> &str {
 /// The place of a column in the documented files, whatever its place in this one.
 pub fn place(sheet: Sheet, column: &str) -> usize {
     let columns = match sheet {
-        Sheet::Customers => CustomerCells::NAMES,
-        Sheet::Subscriptions => SubscriptionCells::NAMES,
-        Sheet::InstallmentPlans => InstallmentPlanCells::NAMES,
+        Sheet::Customers => CustomerCells::names(),
+        Sheet::Subscriptions => SubscriptionCells::names(),
+        Sheet::InstallmentPlans => InstallmentPlanCells::names(),
     };
     columns.iter().position(|name| *name == column).unwrap_or(0)
 }

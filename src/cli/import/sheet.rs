@@ -78,8 +78,8 @@ fn columns<T: Structure>(sheet: Sheet, header: &ByteRecord, required: &[&str]) -
         errors.push(RowError { sheet, line: 1, column: shown(column), message, unread: None });
     };
     for (i, column) in columns.iter().enumerate() {
-        if !T::NAMES.contains(&column.as_str()) {
-            error(column, format!("is not a column known here; there are {}", T::NAMES.join(", ")));
+        if !T::names().contains(&column.as_str()) {
+            error(column, format!("is not a column known here; there are {}", T::names().join(", ")));
         }
         if columns[..i].contains(column) {
             error(column, "stands there twice".to_owned());
@@ -110,7 +110,7 @@ fn row<T: Structure>(columns: &[String], record: &ByteRecord) -> (Option<T>, Vec
     }
     let whole = Value::Object(cells.clone());
     refuse_forbidden(&whole, "", &mut faults);
-    let read = T::read(&whole, "", &mut faults);
+    let read = T::read(&whole, &(), "", &mut faults);
     let found: Vec<(String, String)> = match faults.done(read) {
         Ok(read) => return (Some(read), Vec::new()),
         Err(errors) => errors.into_iter().map(|error| (error.field, error.message)).collect(),
@@ -120,7 +120,7 @@ fn row<T: Structure>(columns: &[String], record: &ByteRecord) -> (Option<T>, Vec
         cells.remove(column);
     }
     let mut again = Faults::of_query();
-    (T::read(&Value::Object(cells), "", &mut again), found)
+    (T::read(&Value::Object(cells), &(), "", &mut again), found)
 }
 
 /// Sixteen hexadecimal digits, which do not depend on the order of the columns.

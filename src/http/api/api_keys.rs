@@ -21,7 +21,7 @@ use crate::{
         idempotency::KeepInstead,
         page::{List, ListQuery},
     },
-    input::{Name, body},
+    input::body,
     store,
 };
 
@@ -32,7 +32,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 body! {
     pub struct ApiKeyInput {
         /// What it is for; shown in lists.
-        pub name: Name<200>,
+        pub name: String line up to 200,
         /// How far it reaches.
         pub scope: Scope,
     }

@@ -10,57 +10,57 @@ use crate::{
         catalog::Entry,
         id::Kind,
         invoice::{Adjustment, Modifier},
-        money::Percentage,
+        money::{MAX_AMOUNT_MINOR, Percentage},
     },
-    input::{Amount, Name, Patch, Text, Whole, body},
+    input::{Patch, body},
 };
 
 body! {
     /// Exactly one of amount and percentage.
     pub struct NewEntry {
         /// The id that another system knows it by; requests may use it in place of ours.
-        pub reference: Option<Name<255>>,
-        pub name: Name<255>,
-        pub description: Option<Text<1000>>,
+        pub reference: Option<String> line up to 255,
+        pub name: String line up to 255,
+        pub description: Option<String> up to 1000,
         /// Minor units.
-        pub amount: Option<Amount>,
+        pub amount: Option<i64> in 0..=MAX_AMOUNT_MINOR,
         /// Percent of the base charge, with at most three decimals.
         pub percentage: Option<Percentage>,
         /// To how many charges it applies; 0 = always.
-        pub duration: Option<Whole<0, 100_000>>,
+        pub duration: Option<i64> in 0..=100_000,
     }
 }
 
 body! {
     /// What is left out stays. An amount takes the place of a percentage, and the other way round.
     pub struct EntryPatch {
-        pub reference: Patch<Name<255>>,
-        pub name: Option<Name<255>>,
-        pub description: Option<Text<1000>>,
+        pub reference: Patch<String> line up to 255,
+        pub name: Option<String> line up to 255,
+        pub description: Option<String> up to 1000,
         /// Minor units.
-        pub amount: Option<Amount>,
+        pub amount: Option<i64> in 0..=MAX_AMOUNT_MINOR,
         /// Percent of the base charge, with at most three decimals.
         pub percentage: Option<Percentage>,
         /// To how many charges it applies; 0 = always.
-        pub duration: Option<Whole<0, 100_000>>,
+        pub duration: Option<i64> in 0..=100_000,
     }
 }
 
 body! {
     pub struct EntryFilters {
-        pub reference: Option<Text<255>>,
+        pub reference: Option<String> up to 255,
     }
 }
 
 impl From<NewEntry> for EntryInput {
     fn from(new: NewEntry) -> Self {
         Self {
-            reference: new.reference.map(|text| Some(text.0)),
-            name: Some(new.name.0),
-            description: new.description.map(|text| text.0),
-            amount: new.amount.map(|amount| amount.0),
+            reference: new.reference.map(Some),
+            name: Some(new.name),
+            description: new.description,
+            amount: new.amount,
             percentage: new.percentage,
-            duration: new.duration.map(|duration| duration.0),
+            duration: new.duration,
         }
     }
 }
@@ -68,12 +68,12 @@ impl From<NewEntry> for EntryInput {
 impl From<EntryPatch> for EntryInput {
     fn from(patch: EntryPatch) -> Self {
         Self {
-            reference: patch.reference.change().map(|text| text.map(|text| text.0)),
-            name: patch.name.map(|text| text.0),
-            description: patch.description.map(|text| text.0),
-            amount: patch.amount.map(|amount| amount.0),
+            reference: patch.reference.change(),
+            name: patch.name,
+            description: patch.description,
+            amount: patch.amount,
             percentage: patch.percentage,
-            duration: patch.duration.map(|duration| duration.0),
+            duration: patch.duration,
         }
     }
 }
@@ -115,27 +115,27 @@ body! {
     /// An add-on or discount of a plan or subscription. What is given here takes the place of the entry's own value.
     pub struct ModifierBody {
         /// Id or reference of the add-on or discount.
-        pub id: Name<255>,
-        pub name: Option<Text<255>>,
-        pub description: Option<Text<1000>>,
+        pub id: String line up to 255,
+        pub name: Option<String> up to 255,
+        pub description: Option<String> up to 1000,
         /// Minor units.
-        pub amount: Option<Amount>,
+        pub amount: Option<i64> in 0..=MAX_AMOUNT_MINOR,
         /// Percent of the base charge, with at most three decimals.
         pub percentage: Option<Percentage>,
         /// To how many charges it applies; 0 = always.
-        pub duration: Option<Whole<0, 100_000>>,
+        pub duration: Option<i64> in 0..=100_000,
     }
 }
 
 /// A list as the verbs take it.
 pub fn modifiers(list: Option<Vec<ModifierBody>>) -> Option<Vec<ModifierInput>> {
     let one = |item: ModifierBody| ModifierInput {
-        id: item.id.0,
-        name: item.name.map(|text| text.0),
-        description: item.description.map(|text| text.0),
-        amount: item.amount.map(|amount| amount.0),
+        id: item.id,
+        name: item.name,
+        description: item.description,
+        amount: item.amount,
         percentage: item.percentage,
-        duration: item.duration.map(|duration| duration.0),
+        duration: item.duration,
     };
     list.map(|items| items.into_iter().map(one).collect())
 }
@@ -192,7 +192,7 @@ macro_rules! entry_endpoints {
         /// Lists them.
         #[utoipa::path(get, path = $all, tag = $tag, params(ListQuery<$kind, EntryFilters>), responses((status = 200, body = List<EntryAnswer>)))]
         async fn list(State(app): State<Arc<App>>, page: ListQuery<$kind, EntryFilters>) -> Result<Json<List<EntryAnswer>>, Problem> {
-            let wanted = [("reference", page.filters.reference.as_ref().map(|text| text.0.clone()))];
+            let wanted = [("reference", page.filters.reference.clone())];
             let found = store::page::list::<Entry<$kind>>(&app.db, page.request(wanted)).await?;
             Ok(Json(List::of(found, EntryAnswer::from)))
         }

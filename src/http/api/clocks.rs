@@ -24,7 +24,7 @@ use crate::{
         error::Problem,
         page::{List, ListQuery},
     },
-    input::{Name, Text, body},
+    input::body,
     store,
 };
 
@@ -38,7 +38,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 body! {
     pub struct ClockInput {
         /// Shown in lists.
-        pub name: Name<200>,
+        pub name: String line up to 200,
         /// Where it starts.
         pub now: DateTime<Utc>,
     }
@@ -50,7 +50,7 @@ body! {
         /// The instant to arrive at, later than the clock's now.
         pub to: Option<DateTime<Utc>>,
         /// How far to go, such as `30d`, `12mo`, `P1M` or `PT36H`.
-        pub by: Option<Text<100>>,
+        pub by: Option<String> up to 100,
     }
 }
 

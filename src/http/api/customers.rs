@@ -17,7 +17,7 @@ use crate::{
         calendar::Zone,
         customer::{Credit, Customer, Metadata},
         id::{self, ClockId, CreditId, CustomerId, InvoiceId},
-        money::Currency,
+        money::{Currency, MAX_AMOUNT_MINOR},
     },
     http::{
         auth::Caller,
@@ -25,7 +25,7 @@ use crate::{
         error::Problem,
         page::{List, ListQuery},
     },
-    input::{Name, Patch, SignedAmount, Text, body},
+    input::{Patch, body},
     store,
 };
 
@@ -35,17 +35,17 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 
 body! {
     pub struct NewCustomer {
-        pub name: Name<255>,
-        pub email: Option<Text<254>>,
-        pub phone: Option<Text<40>>,
+        pub name: String line up to 255,
+        pub email: Option<String> up to 254,
+        pub phone: Option<String> up to 40,
         /// Language of messages, such as `en` or `de-AT`.
-        pub locale: Option<Text<35>>,
+        pub locale: Option<String> up to 35,
         /// IANA name; left out: the configured one.
         pub timezone: Option<Zone>,
         /// Of their credit; left out: the configured one.
         pub currency: Option<Currency>,
         /// The id that another system knows them by; requests may use it in place of ours.
-        pub reference: Option<Name<255>>,
+        pub reference: Option<String> line up to 255,
         pub metadata: Option<Metadata>,
         /// The test clock they live by; left out: the wall clock. Never changes.
         pub clock_id: Option<ClockId>,
@@ -55,13 +55,13 @@ body! {
 body! {
     /// What is left out stays; null takes away.
     pub struct CustomerPatch {
-        pub name: Option<Name<255>>,
-        pub email: Patch<Text<254>>,
-        pub phone: Patch<Text<40>>,
-        pub locale: Patch<Text<35>>,
+        pub name: Option<String> line up to 255,
+        pub email: Patch<String> up to 254,
+        pub phone: Patch<String> up to 40,
+        pub locale: Patch<String> up to 35,
         pub timezone: Option<Zone>,
         pub currency: Option<Currency>,
-        pub reference: Patch<Name<255>>,
+        pub reference: Patch<String> line up to 255,
         /// All of it anew.
         pub metadata: Option<Metadata>,
         /// May be repeated, never changed.
@@ -71,8 +71,8 @@ body! {
 
 body! {
     pub struct CustomerFilters {
-        pub reference: Option<Text<255>>,
-        pub email: Option<Text<254>>,
+        pub reference: Option<String> up to 255,
+        pub email: Option<String> up to 254,
         pub currency: Option<Currency>,
         pub clock_id: Option<ClockId>,
     }
@@ -81,25 +81,21 @@ body! {
 body! {
     pub struct CreditInput {
         /// Minor units; negative takes back, never more than there is, and needs a reason.
-        pub amount: SignedAmount,
+        pub amount: i64 in (-MAX_AMOUNT_MINOR)..=MAX_AMOUNT_MINOR,
         /// The customer's own; may be left out.
         pub currency: Option<Currency>,
-        pub reason: Option<Text<255>>,
+        pub reason: Option<String> up to 255,
     }
-}
-
-fn text<const MAX: usize>(patch: Patch<Text<MAX>>) -> Option<Option<String>> {
-    patch.change().map(|text| text.map(|text| text.0))
 }
 
 impl From<NewCustomer> for CustomerInput {
     fn from(new: NewCustomer) -> Self {
         Self {
-            reference: new.reference.map(|text| Some(text.0)),
-            name: Some(new.name.0),
-            email: new.email.map(|text| Some(text.0)),
-            phone: new.phone.map(|text| Some(text.0)),
-            locale: new.locale.map(|text| Some(text.0)),
+            reference: new.reference.map(Some),
+            name: Some(new.name),
+            email: new.email.map(Some),
+            phone: new.phone.map(Some),
+            locale: new.locale.map(Some),
             timezone: new.timezone,
             currency: new.currency,
             metadata: new.metadata,
@@ -111,11 +107,11 @@ impl From<NewCustomer> for CustomerInput {
 impl From<CustomerPatch> for CustomerInput {
     fn from(patch: CustomerPatch) -> Self {
         Self {
-            reference: patch.reference.change().map(|text| text.map(|text| text.0)),
-            name: patch.name.map(|text| text.0),
-            email: text(patch.email),
-            phone: text(patch.phone),
-            locale: text(patch.locale),
+            reference: patch.reference.change(),
+            name: patch.name,
+            email: patch.email.change(),
+            phone: patch.phone.change(),
+            locale: patch.locale.change(),
             timezone: patch.timezone,
             currency: patch.currency,
             metadata: patch.metadata,
@@ -209,8 +205,8 @@ async fn list(
 ) -> Result<Json<List<CustomerAnswer>>, Problem> {
     let CustomerFilters { reference, email, currency, clock_id } = page.filters.clone();
     let wanted = [
-        ("reference", reference.map(|text| text.0)),
-        ("email", email.map(|text| text.0)),
+        ("reference", reference),
+        ("email", email),
         ("currency", currency.map(|currency| currency.to_string())),
         ("timeline", clock_id.map(|id| id.to_string())),
     ];
@@ -274,7 +270,7 @@ async fn give_credit(
     PathKey(key): PathKey,
     JsonBody(new): JsonBody<CreditInput>,
 ) -> Result<(StatusCode, Json<CreditAnswer>), Problem> {
-    let reason = new.reason.map(|text| text.0).unwrap_or_default();
-    let (credit, balance) = customers::give_credit(&app, &caller.actor, &key, new.amount.0, new.currency, reason).await?;
+    let reason = new.reason.unwrap_or_default();
+    let (credit, balance) = customers::give_credit(&app, &caller.actor, &key, new.amount, new.currency, reason).await?;
     Ok((StatusCode::CREATED, Json(CreditAnswer { balance: Some(balance), ..credit.into() })))
 }

@@ -23,7 +23,7 @@ use crate::{
         error::Problem,
         page::{List, ListQuery},
     },
-    input::{Name, Patch, Text, Whole, body},
+    input::{Patch, body},
     store,
 };
 
@@ -35,7 +35,7 @@ body! {
     /// The nth step follows the nth failure.
     pub struct StepBody {
         /// Local calendar days after the first failure. 0: at once, or with `at` that very day.
-        pub after_days: Whole<0, 365>,
+        pub after_days: i64 in 0..=365,
         /// Local hour of the charge, `HH:MM`; left out: the one at which bills are run.
         pub at: Option<LocalTime>,
         /// By which the customer is told of the failure that this step follows.
@@ -68,8 +68,8 @@ body! {
 body! {
     pub struct NewDunningPolicy {
         /// The id that another system knows it by; requests may use it in place of ours.
-        pub reference: Option<Name<255>>,
-        pub name: Name<255>,
+        pub reference: Option<String> line up to 255,
+        pub name: String line up to 255,
         /// Rising; none at all: the first failure is the last.
         pub steps: Vec<StepBody>,
         pub by_class: Option<ByClassBody>,
@@ -84,8 +84,8 @@ body! {
     /// What is left out stays. It holds from the next failure on: an attempt that is scheduled already stays where it is, and what
     /// follows its failure is the step after as many failures as there were by then.
     pub struct DunningPolicyPatch {
-        pub reference: Patch<Name<255>>,
-        pub name: Option<Name<255>>,
+        pub reference: Patch<String> line up to 255,
+        pub name: Option<String> line up to 255,
         /// All of them anew.
         pub steps: Option<Vec<StepBody>>,
         /// All of it anew; null takes it away.
@@ -97,14 +97,14 @@ body! {
 
 body! {
     pub struct DunningPolicyFilters {
-        pub reference: Option<Text<255>>,
+        pub reference: Option<String> up to 255,
         pub source: Option<PolicySource>,
     }
 }
 
 fn steps(bodies: Vec<StepBody>) -> Vec<Step> {
     let one = |body: StepBody| Step {
-        after_days: u32::try_from(body.after_days.0).unwrap_or(0),
+        after_days: u32::try_from(body.after_days).unwrap_or(0),
         at: body.at,
         channels: body.channels.unwrap_or_default(),
         next_method: body.next_method,
@@ -127,8 +127,8 @@ impl From<ByClassBody> for ByClass {
 impl From<NewDunningPolicy> for PolicyInput {
     fn from(new: NewDunningPolicy) -> Self {
         Self {
-            reference: new.reference.map(|text| Some(text.0)),
-            name: Some(new.name.0),
+            reference: new.reference.map(Some),
+            name: Some(new.name),
             steps: Some(steps(new.steps)),
             by_class: new.by_class.map(ByClass::from),
             final_action: new.final_action,
@@ -140,8 +140,8 @@ impl From<NewDunningPolicy> for PolicyInput {
 impl From<DunningPolicyPatch> for PolicyInput {
     fn from(patch: DunningPolicyPatch) -> Self {
         Self {
-            reference: patch.reference.change().map(|text| text.map(|text| text.0)),
-            name: patch.name.map(|text| text.0),
+            reference: patch.reference.change(),
+            name: patch.name,
             steps: patch.steps.map(steps),
             by_class: patch.by_class.change().map(|body| body.map(ByClass::from).unwrap_or_default()),
             final_action: patch.final_action,
@@ -230,7 +230,7 @@ async fn list(
     page: ListQuery<id::DunningPolicy, DunningPolicyFilters>,
 ) -> Result<Json<List<DunningPolicyAnswer>>, Problem> {
     let DunningPolicyFilters { reference, source } = page.filters.clone();
-    let wanted = [("reference", reference.map(|text| text.0)), ("source", source.map(|source| source.to_string()))];
+    let wanted = [("reference", reference), ("source", source.map(|source| source.to_string()))];
     let found = store::page::list::<Policy>(&app.db, page.request(wanted)).await?;
     Ok(Json(List::of(found, DunningPolicyAnswer::from)))
 }

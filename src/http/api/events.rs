@@ -19,7 +19,7 @@ use crate::{
         error::Problem,
         page::{List, ListQuery},
     },
-    input::{Text, body},
+    input::body,
     store,
 };
 
@@ -30,9 +30,9 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 body! {
     pub struct EventFilters {
         /// Only this kind of event, such as `invoice.paid`.
-        pub r#type: Option<Text<100>>,
+        pub r#type: Option<String> up to 100,
         /// Only what happened to the thing with this id.
-        pub subject: Option<Text<100>>,
+        pub subject: Option<String> up to 100,
     }
 }
 
@@ -65,8 +65,7 @@ impl From<Event> for EventAnswer {
 #[utoipa::path(get, path = "/v1/events", tag = "events", params(ListQuery<id::Event, EventFilters>), responses((status = 200, body = List<EventAnswer>)))]
 async fn list(State(app): State<Arc<App>>, page: ListQuery<id::Event, EventFilters>) -> Result<Json<List<EventAnswer>>, Problem> {
     let filters = &page.filters;
-    let wanted = [("type", &filters.r#type), ("subject", &filters.subject)]
-        .map(|(column, text)| (column, text.as_ref().map(|t| t.0.clone())));
+    let wanted = [("type", &filters.r#type), ("subject", &filters.subject)].map(|(column, text)| (column, text.clone()));
     let found = store::page::list::<Event>(&app.db, page.request(wanted)).await?;
     Ok(Json(List::of(found, EventAnswer::from)))
 }

@@ -21,7 +21,7 @@ use crate::{
         error::Problem,
         page::{List, NoFilters},
     },
-    input::{Text, body},
+    input::body,
     store::{self, gateways::GatewayPause, page::Found},
     telemetry,
 };
@@ -33,7 +33,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 body! {
     pub struct GatewayPauseInput {
         /// For the record, and for whoever wonders.
-        pub reason: Option<Text<500>>,
+        pub reason: Option<String> up to 500,
     }
 }
 
@@ -152,7 +152,7 @@ async fn pause(
     OptionalJsonBody(order): OptionalJsonBody<GatewayPauseInput>,
 ) -> Result<Json<GatewayAnswer>, Problem> {
     known(&app, &name)?;
-    let reason = order.reason.map(|reason| reason.0).unwrap_or_default();
+    let reason = order.reason.unwrap_or_default();
     billing::gateways::pause(&app, &caller.actor, &name, &reason).await?;
     shown(&app, &name).await
 }

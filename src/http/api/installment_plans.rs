@@ -66,7 +66,7 @@ async fn list(
     let wanted = [
         ("customer_id", filters.customer_id.map(|id| id.to_string())),
         ("status", filters.status.map(|status| status.to_string())),
-        ("reference", filters.reference.as_ref().map(|text| text.0.clone())),
+        ("reference", filters.reference.clone()),
         ("timeline", filters.clock_id.map(|id| id.to_string())),
     ];
     let found = store::page::list::<InstallmentPlan>(&app.db, page.request(wanted)).await?;
@@ -143,7 +143,7 @@ async fn update_installment(
     PathNumber(number): PathNumber,
     JsonBody(patch): JsonBody<InstallmentPatch>,
 ) -> Shown {
-    let amount = patch.amount.map(|amount| amount.0);
+    let amount = patch.amount;
     let change = Operation::Change { number, date: patch.date, amount, spread: patch.spread };
     operated(&app, &caller, &key, change, patch.preview).await
 }
@@ -205,7 +205,7 @@ async fn skip(
     PathKey(key): PathKey,
     OptionalJsonBody(skip): OptionalJsonBody<SkipInstallmentsInput>,
 ) -> Shown {
-    operated(&app, &caller, &key, Operation::Skip { cycles: skip.cycles.0 }, skip.preview).await
+    operated(&app, &caller, &key, Operation::Skip { cycles: skip.cycles }, skip.preview).await
 }
 
 /// Lets all that is to come go on from another date: a pause until then.

@@ -15,7 +15,7 @@ use crate::{
         dunning::Postponement,
         id::{self, ClockId, CustomerId, InstallmentPlanId, InvoiceId, PaymentId, RefundId, SubscriptionId},
         invoice::{Invoice, InvoiceStatus, Line, NextAction},
-        money::Currency,
+        money::{Currency, MAX_AMOUNT_MINOR},
         payment::DeclineClass,
         refund::{Refund, RefundStatus, RefundTo},
     },
@@ -25,7 +25,7 @@ use crate::{
         error::Problem,
         page::{List, ListQuery, NoFilters},
     },
-    input::{PositiveAmount, Text, body},
+    input::body,
     store,
 };
 
@@ -51,16 +51,16 @@ body! {
 body! {
     pub struct ReasonInput {
         /// For the record.
-        pub reason: Option<Text<500>>,
+        pub reason: Option<String> up to 500,
     }
 }
 
 body! {
     pub struct RefundInput {
         /// Minor units; all that is left if it is left out.
-        pub amount: Option<PositiveAmount>,
+        pub amount: Option<i64> in 1..=MAX_AMOUNT_MINOR,
         /// For the record.
-        pub reason: Text<500>,
+        pub reason: String up to 500,
         /// `method`: through the gateway, to where it came from; `credit`: to the customer's balance, without any gateway.
         pub to: RefundTo = RefundTo::default(),
     }
@@ -276,7 +276,7 @@ async fn mark_uncollectible(
 }
 
 fn said(why: ReasonInput) -> String {
-    why.reason.map(|reason| reason.0).unwrap_or_default()
+    why.reason.unwrap_or_default()
 }
 
 /// Gives money back: to where it came from, by a void before settlement and by a refund after it, or as credit of the customer.
@@ -287,7 +287,7 @@ async fn refund(
     PathId(id): PathId<id::Invoice>,
     JsonBody(order): JsonBody<RefundInput>,
 ) -> Result<Json<InvoiceDetailAnswer>, Problem> {
-    let amount = order.amount.map(|amount| amount.0);
+    let amount = order.amount;
     match order.to {
         RefundTo::Method => drop(billing::refunds::refund(&app, &caller.actor, id, amount, &order.reason).await?),
         RefundTo::Credit => drop(billing::refunds::to_credit(&app, &caller.actor, id, amount, &order.reason).await?),

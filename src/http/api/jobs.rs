@@ -22,7 +22,7 @@ use crate::{
         error::Problem,
         page::{List, ListQuery, NoFilters},
     },
-    input::{Text, body},
+    input::body,
     jobs::{JOBS, Job, Schedule},
     store::{
         self,
@@ -76,7 +76,7 @@ pub struct JobAnswer {
 body! {
     pub struct RunFilters {
         /// Only runs of this job.
-        pub job: Option<Text<100>>,
+        pub job: Option<String> up to 100,
     }
 }
 
@@ -143,7 +143,7 @@ fn asked(job: &Job) -> Response {
 /// Lists the runs that did something, were asked for, or failed.
 #[utoipa::path(get, path = "/v1/runs", tag = "jobs", params(ListQuery<id::Run, RunFilters>), responses((status = 200, body = List<RunAnswer>)))]
 async fn runs(State(app): State<Arc<App>>, page: ListQuery<id::Run, RunFilters>) -> Result<Json<List<RunAnswer>>, Problem> {
-    let job = page.filters.job.as_ref().map(|job| job.0.clone());
+    let job = page.filters.job.clone();
     let found = store::page::list::<JobRun>(&app.db, page.request([("job", job)])).await?;
     Ok(Json(List::of(found, RunAnswer::from)))
 }

@@ -24,7 +24,7 @@ use crate::{
         error::Problem,
         page::{List, ListQuery},
     },
-    input::{Name, Patch, Text, Whole, body},
+    input::{Patch, body},
     store,
 };
 
@@ -35,40 +35,40 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 body! {
     pub struct NewPaymentMethod {
         /// Name of a configured gateway.
-        pub gateway: Name<100>,
+        pub gateway: String line up to 100,
         /// Must be what that gateway takes.
         pub kind: MethodKind,
         /// `vault_token`: the customer in the gateway's vault.
-        pub customer_token: Option<Name<255>>,
+        pub customer_token: Option<String> line up to 255,
         /// `vault_token`: one of that customer's cards; left out: their default.
-        pub payment_method_token: Option<Name<255>>,
+        pub payment_method_token: Option<String> line up to 255,
         /// `prior_transaction`: the earlier transaction.
-        pub transaction_id: Option<Name<255>>,
+        pub transaction_id: Option<String> line up to 255,
         /// `payment_request`: some of `EMAIL`, `SMS`, `WEB`.
-        pub channels: Option<Vec<Text<10>>>,
+        pub channels: Option<Vec<String>> up to 10,
         /// When the card expires, such as `2027-03`.
-        pub expires: Option<Text<10>>,
-        pub last_four: Option<Text<10>>,
+        pub expires: Option<String> up to 10,
+        pub last_four: Option<String> up to 10,
         /// Whether it is charged where a subscription names no other. Left out: if it is the first, or if the default has failed.
         pub default: Option<bool>,
         /// Where none is the default, the lowest is charged.
-        pub priority: Option<Whole<0, 1000>>,
+        pub priority: Option<i64> in 0..=1000,
     }
 }
 
 body! {
     /// What is left out stays; null takes away. Tokens never change: add another method instead.
     pub struct PaymentMethodPatch {
-        pub expires: Patch<Text<10>>,
-        pub last_four: Patch<Text<10>>,
+        pub expires: Patch<String> up to 10,
+        pub last_four: Patch<String> up to 10,
         pub default: Option<bool>,
-        pub priority: Option<Whole<0, 1000>>,
+        pub priority: Option<i64> in 0..=1000,
     }
 }
 
 body! {
     pub struct PaymentMethodFilters {
-        pub gateway: Option<Text<100>>,
+        pub gateway: Option<String> up to 100,
         pub kind: Option<MethodKind>,
     }
 }
@@ -131,7 +131,7 @@ async fn list(
     let customer = find_customer(&app, &key).await?;
     let wanted = [
         ("customer_id", Some(customer.id.to_string())),
-        ("gateway", page.filters.gateway.as_ref().map(|text| text.0.clone())),
+        ("gateway", page.filters.gateway.clone()),
         ("kind", page.filters.kind.map(|kind| kind.to_string())),
     ];
     let found = store::page::list::<PaymentMethod>(&app.db, page.request(wanted)).await?;
@@ -150,16 +150,16 @@ async fn add(
     JsonBody(new): JsonBody<NewPaymentMethod>,
 ) -> Result<(StatusCode, Json<PaymentMethodAnswer>), Problem> {
     let input = MethodInput {
-        gateway: new.gateway.0,
+        gateway: new.gateway,
         kind: new.kind,
-        customer_token: new.customer_token.map(|text| text.0),
-        payment_method_token: new.payment_method_token.map(|text| text.0),
-        transaction_id: new.transaction_id.map(|text| text.0),
-        channels: new.channels.map(|channels| channels.into_iter().map(|channel| channel.0).collect()),
-        expires: new.expires.map(|text| text.0),
-        last_four: new.last_four.map(|text| text.0),
+        customer_token: new.customer_token,
+        payment_method_token: new.payment_method_token,
+        transaction_id: new.transaction_id,
+        channels: new.channels,
+        expires: new.expires,
+        last_four: new.last_four,
         default: new.default,
-        priority: new.priority.map(|priority| priority.0),
+        priority: new.priority,
     };
     let method = payment_methods::add(&app, &caller.actor, &key, input).await?;
     Ok((StatusCode::CREATED, Json(method.into())))
@@ -181,10 +181,10 @@ async fn update(
     JsonBody(patch): JsonBody<PaymentMethodPatch>,
 ) -> Result<Json<PaymentMethodAnswer>, Problem> {
     let input = MethodPatch {
-        expires: patch.expires.change().map(|text| text.map(|text| text.0)),
-        last_four: patch.last_four.change().map(|text| text.map(|text| text.0)),
+        expires: patch.expires.change(),
+        last_four: patch.last_four.change(),
         default: patch.default,
-        priority: patch.priority.map(|priority| priority.0),
+        priority: patch.priority,
     };
     Ok(Json(payment_methods::update(&app, &caller.actor, id, input).await?.into()))
 }

@@ -13,7 +13,7 @@ use crate::{
     domain::{
         frequency::Frequency,
         id::{self, ClockId, CustomerId, InvoiceId, PaymentMethodId, PaymentRequestId},
-        money::Currency,
+        money::{Currency, MAX_AMOUNT_MINOR},
         payment_request::{Ending, PaymentRequest, RequestStatus, Role},
     },
     http::{
@@ -23,7 +23,7 @@ use crate::{
         error::Problem,
         page::{List, ListQuery, NoFilters},
     },
-    input::{Amount, Name, Text, Whole, body},
+    input::body,
     store,
 };
 
@@ -42,8 +42,8 @@ body! {
         pub invoice_id: Option<InvoiceId>,
         pub customer_id: Option<CustomerId>,
         pub status: Option<RequestStatus>,
-        pub gateway: Option<Text<60>>,
-        pub reference: Option<Text<20>>,
+        pub gateway: Option<String> up to 60,
+        pub reference: Option<String> up to 20,
     }
 }
 
@@ -54,23 +54,23 @@ body! {
         /// In its place: who is to agree to a schedule that the gateway runs by itself. Each payment of it becomes a paid invoice.
         pub customer: Option<CustomerRef>,
         /// Of a schedule: what each payment takes, minor units.
-        pub amount: Option<Amount>,
+        pub amount: Option<i64> in 0..=MAX_AMOUNT_MINOR,
         /// Of a schedule. Left out: the customer's.
         pub currency: Option<Currency>,
         /// Of a schedule.
-        pub description: Option<Text<255>>,
+        pub description: Option<String> up to 255,
         /// Of a schedule: weekly, monthly, quarterly or yearly.
         pub payment_frequency | billing_frequency: Option<Frequency>,
         /// Of a schedule: the day of its first payment, in the customer's time zone and by real time.
         pub payment_start_date: Option<NaiveDate>,
         /// Of a schedule. Left out: until it is withdrawn.
-        pub total_number_of_payments: Option<Whole<1, 100_000>>,
+        pub total_number_of_payments: Option<i64> in 1..=100_000,
         /// Of a schedule: taken at once, beside it; minor units.
-        pub initial_payment_amount: Option<Amount>,
+        pub initial_payment_amount: Option<i64> in 0..=MAX_AMOUNT_MINOR,
         /// Some of `EMAIL`, `SMS`, `WEB`. Left out: whichever reaches the customer.
-        pub channels: Option<Vec<Text<10>>>,
+        pub channels: Option<Vec<String>> up to 10,
         /// Name of a gateway that can ask. Left out: `collection.payment_request_gateway`, or the only one.
-        pub gateway: Option<Name<100>>,
+        pub gateway: Option<String> line up to 100,
     }
 }
 
@@ -164,8 +164,8 @@ async fn list(
         ("invoice_id", invoice_id.map(|id| id.to_string())),
         ("customer_id", customer_id.map(|id| id.to_string())),
         ("status", status.map(|status| status.to_string())),
-        ("gateway", gateway.as_ref().map(|t| t.0.clone())),
-        ("reference", reference.as_ref().map(|t| t.0.clone())),
+        ("gateway", gateway.clone()),
+        ("reference", reference.clone()),
     ];
     let found = store::page::list::<PaymentRequest>(&app.db, page.request(wanted)).await?;
     Ok(Json(List::of(found, PaymentRequestAnswer::from)))
@@ -203,8 +203,8 @@ enum RequestFor {
 /// An invoice, or else all that a schedule needs; never some of both.
 fn wanted(new: PaymentRequestInput) -> Result<RequestFor, Problem> {
     let mut checks = Checks::default();
-    let channels = new.channels.map(|channels| channels.into_iter().map(|channel| channel.0).collect());
-    let gateway = new.gateway.map(|name| name.0);
+    let channels = new.channels;
+    let gateway = new.gateway;
     let only_of_schedules = [
         ("customer", new.customer.is_some()),
         ("amount", new.amount.is_some()),
@@ -237,14 +237,14 @@ fn wanted(new: PaymentRequestInput) -> Result<RequestFor, Problem> {
         return Err(BillingError::Invalid(checks.into_faults()).into());
     };
     Ok(RequestFor::Schedule(ScheduleInput {
-        customer: customer.id.0,
-        amount: amount.0,
+        customer: customer.id,
+        amount,
         currency: new.currency,
-        description: new.description.map(|text| text.0).unwrap_or_default(),
+        description: new.description.unwrap_or_default(),
         frequency,
         starts_on,
-        payments: new.total_number_of_payments.map(|count| count.0),
-        initial: new.initial_payment_amount.map(|amount| amount.0),
+        payments: new.total_number_of_payments,
+        initial: new.initial_payment_amount,
         gateway,
         channels,
     }))

@@ -12,7 +12,7 @@ use crate::{
     billing::{self, App, BillingError},
     domain::{
         id::{self, AuthorizationId, ClockId, CustomerId, InvoiceId, PaymentId, PaymentMethodId, PaymentRequestId},
-        money::Currency,
+        money::{Currency, MAX_AMOUNT_MINOR},
         payment::{DeclineClass, Finding, Payment, PaymentStatus},
     },
     http::{
@@ -21,7 +21,7 @@ use crate::{
         error::Problem,
         page::{List, ListQuery},
     },
-    input::{PositiveAmount, Text, body},
+    input::body,
     store,
 };
 
@@ -38,8 +38,8 @@ body! {
         pub invoice_id: Option<InvoiceId>,
         pub customer_id: Option<CustomerId>,
         pub status: Option<PaymentStatus>,
-        pub gateway: Option<Text<60>>,
-        pub reference: Option<Text<20>>,
+        pub gateway: Option<String> up to 60,
+        pub reference: Option<String> up to 20,
     }
 }
 
@@ -48,11 +48,11 @@ body! {
         /// `succeeded`, `declined`, or `not_processed` (which charges again).
         pub outcome: Finding,
         /// How it was found out.
-        pub note: Text<500>,
+        pub note: String up to 500,
         /// The gateway's id of the payment, if it succeeded.
-        pub transaction_id: Option<Text<100>>,
+        pub transaction_id: Option<String> up to 100,
         /// What was taken, if it succeeded and that is less than was asked for; minor units.
-        pub amount: Option<PositiveAmount>,
+        pub amount: Option<i64> in 1..=MAX_AMOUNT_MINOR,
     }
 }
 
@@ -162,8 +162,8 @@ async fn list(
         ("invoice_id", invoice_id.map(|id| id.to_string())),
         ("customer_id", customer_id.map(|id| id.to_string())),
         ("status", status.map(|status| status.to_string())),
-        ("gateway", gateway.as_ref().map(|t| t.0.clone())),
-        ("reference", reference.as_ref().map(|t| t.0.clone())),
+        ("gateway", gateway.clone()),
+        ("reference", reference.clone()),
     ];
     let found = store::page::list::<Payment>(&app.db, page.request(wanted)).await?;
     Ok(Json(List::of(found, PaymentAnswer::from)))
@@ -193,8 +193,8 @@ async fn resolve(
     PathId(id): PathId<id::Payment>,
     JsonBody(resolution): JsonBody<PaymentResolutionInput>,
 ) -> Result<Json<PaymentAnswer>, Problem> {
-    let transaction_id = resolution.transaction_id.map(|text| text.0);
-    let amount = resolution.amount.map(|amount| amount.0);
+    let transaction_id = resolution.transaction_id;
+    let amount = resolution.amount;
     let note = &resolution.note;
     Ok(Json(billing::invoices::resolve(&app, &caller.actor, id, resolution.outcome, transaction_id, amount, note).await?.into()))
 }

@@ -19,7 +19,7 @@ use crate::{
         frequency::Frequency,
         id,
         invoice::total_of,
-        money::Currency,
+        money::{Currency, MAX_AMOUNT_MINOR},
         plan::{CatchUp, Plan, WhilePastDue},
     },
     http::{
@@ -28,7 +28,7 @@ use crate::{
         error::Problem,
         page::{List, ListQuery},
     },
-    input::{Amount, Name, Patch, Text, Whole, body},
+    input::{Patch, body},
     store,
 };
 
@@ -39,21 +39,21 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 body! {
     pub struct NewPlan {
         /// The id that another system knows it by; requests may use it in place of ours.
-        pub reference: Option<Name<255>>,
-        pub name: Name<255>,
-        pub description: Option<Text<1000>>,
+        pub reference: Option<String> line up to 255,
+        pub name: String line up to 255,
+        pub description: Option<String> up to 1000,
         /// For one unit of quantity, minor units.
-        pub amount: Amount,
+        pub amount: i64 in 0..=MAX_AMOUNT_MINOR,
         /// Left out: the configured one.
         pub currency: Option<Currency>,
         pub billing_frequency | payment_frequency: Frequency,
         /// Every how many days, weeks, months … ; 1 if left out.
-        pub billing_cycle_interval: Option<Whole<1, 1000>>,
+        pub billing_cycle_interval: Option<i64> in 1..=1000,
         /// Which days: `7` (every 7 days), `1,4` (weekdays), `1,15` or `31` (days of the month; 31 and 0 are its last).
-        pub billing_days: Option<Text<100>>,
+        pub billing_days: Option<String> up to 100,
         /// Number of charges; 0 = until cancelled.
-        pub duration | total_number_of_payments: Option<Whole<0, 100_000>>,
-        pub trial_days: Option<Whole<0, 100_000>>,
+        pub duration | total_number_of_payments: Option<i64> in 0..=100_000,
+        pub trial_days: Option<i64> in 0..=100_000,
         /// What happens to cycles missed while nothing ran.
         pub catch_up: Option<CatchUp>,
         /// Whether new cycles open while an earlier one is unpaid.
@@ -61,9 +61,9 @@ body! {
         /// Where a charge goes that falls on a weekend or bank holiday.
         pub business_day: Option<BusinessDay>,
         /// A configured calendar of bank holidays.
-        pub holiday_calendar: Option<Name<100>>,
+        pub holiday_calendar: Option<String> line up to 100,
         /// Id or reference of what follows a failed payment; subscriptions made from the plan take it along.
-        pub dunning_policy_id: Option<Name<255>>,
+        pub dunning_policy_id: Option<String> line up to 255,
         pub add_ons: Option<Vec<ModifierBody>>,
         pub discounts: Option<Vec<ModifierBody>>,
     }
@@ -72,24 +72,24 @@ body! {
 body! {
     /// What is left out stays. Subscriptions made from the plan keep their terms until it is rolled out.
     pub struct PlanPatch {
-        pub reference: Patch<Name<255>>,
-        pub name: Option<Name<255>>,
-        pub description: Option<Text<1000>>,
+        pub reference: Patch<String> line up to 255,
+        pub name: Option<String> line up to 255,
+        pub description: Option<String> up to 1000,
         /// For one unit of quantity, minor units.
-        pub amount: Option<Amount>,
+        pub amount: Option<i64> in 0..=MAX_AMOUNT_MINOR,
         pub currency: Option<Currency>,
         pub billing_frequency | payment_frequency: Option<Frequency>,
-        pub billing_cycle_interval: Option<Whole<1, 1000>>,
+        pub billing_cycle_interval: Option<i64> in 1..=1000,
         /// Another frequency without days takes them from each subscription's first bill date.
-        pub billing_days: Patch<Text<100>>,
-        pub duration | total_number_of_payments: Option<Whole<0, 100_000>>,
-        pub trial_days: Option<Whole<0, 100_000>>,
+        pub billing_days: Patch<String> up to 100,
+        pub duration | total_number_of_payments: Option<i64> in 0..=100_000,
+        pub trial_days: Option<i64> in 0..=100_000,
         pub catch_up: Option<CatchUp>,
         pub while_past_due: Option<WhilePastDue>,
         pub business_day: Option<BusinessDay>,
-        pub holiday_calendar: Patch<Name<100>>,
+        pub holiday_calendar: Patch<String> line up to 100,
         /// Id or reference of what follows a failed payment; subscriptions made from the plan keep theirs.
-        pub dunning_policy_id: Patch<Name<255>>,
+        pub dunning_policy_id: Patch<String> line up to 255,
         /// All of them anew.
         pub add_ons: Option<Vec<ModifierBody>>,
         /// All of them anew.
@@ -99,7 +99,7 @@ body! {
 
 body! {
     pub struct PlanFilters {
-        pub reference: Option<Text<255>>,
+        pub reference: Option<String> up to 255,
         pub currency: Option<Currency>,
         pub billing_frequency: Option<Frequency>,
     }
@@ -108,21 +108,21 @@ body! {
 impl From<NewPlan> for PlanInput {
     fn from(new: NewPlan) -> Self {
         Self {
-            reference: new.reference.map(|text| Some(text.0)),
-            name: Some(new.name.0),
-            description: new.description.map(|text| text.0),
-            amount: Some(new.amount.0),
+            reference: new.reference.map(Some),
+            name: Some(new.name),
+            description: new.description,
+            amount: Some(new.amount),
             currency: new.currency,
             billing_frequency: Some(new.billing_frequency),
-            billing_cycle_interval: new.billing_cycle_interval.map(|interval| interval.0),
-            billing_days: new.billing_days.map(|text| Some(text.0)),
-            duration: new.duration.map(|duration| duration.0),
-            trial_days: new.trial_days.map(|days| days.0),
+            billing_cycle_interval: new.billing_cycle_interval,
+            billing_days: new.billing_days.map(Some),
+            duration: new.duration,
+            trial_days: new.trial_days,
             catch_up: new.catch_up,
             while_past_due: new.while_past_due,
             business_day: new.business_day,
-            holiday_calendar: new.holiday_calendar.map(|name| Some(name.0)),
-            dunning_policy_id: new.dunning_policy_id.map(|name| Some(name.0)),
+            holiday_calendar: new.holiday_calendar.map(Some),
+            dunning_policy_id: new.dunning_policy_id.map(Some),
             add_ons: modifiers(new.add_ons),
             discounts: modifiers(new.discounts),
         }
@@ -132,21 +132,21 @@ impl From<NewPlan> for PlanInput {
 impl From<PlanPatch> for PlanInput {
     fn from(patch: PlanPatch) -> Self {
         Self {
-            reference: patch.reference.change().map(|text| text.map(|text| text.0)),
-            name: patch.name.map(|text| text.0),
-            description: patch.description.map(|text| text.0),
-            amount: patch.amount.map(|amount| amount.0),
+            reference: patch.reference.change(),
+            name: patch.name,
+            description: patch.description,
+            amount: patch.amount,
             currency: patch.currency,
             billing_frequency: patch.billing_frequency,
-            billing_cycle_interval: patch.billing_cycle_interval.map(|interval| interval.0),
-            billing_days: patch.billing_days.change().map(|text| text.map(|text| text.0)),
-            duration: patch.duration.map(|duration| duration.0),
-            trial_days: patch.trial_days.map(|days| days.0),
+            billing_cycle_interval: patch.billing_cycle_interval,
+            billing_days: patch.billing_days.change(),
+            duration: patch.duration,
+            trial_days: patch.trial_days,
             catch_up: patch.catch_up,
             while_past_due: patch.while_past_due,
             business_day: patch.business_day,
-            holiday_calendar: patch.holiday_calendar.change().map(|name| name.map(|name| name.0)),
-            dunning_policy_id: patch.dunning_policy_id.change().map(|name| name.map(|name| name.0)),
+            holiday_calendar: patch.holiday_calendar.change(),
+            dunning_policy_id: patch.dunning_policy_id.change(),
             add_ons: modifiers(patch.add_ons),
             discounts: modifiers(patch.discounts),
         }
@@ -219,7 +219,7 @@ impl From<Plan> for PlanAnswer {
 async fn list(State(app): State<Arc<App>>, page: ListQuery<id::Plan, PlanFilters>) -> Result<Json<List<PlanAnswer>>, Problem> {
     let PlanFilters { reference, currency, billing_frequency } = page.filters.clone();
     let wanted = [
-        ("reference", reference.map(|text| text.0)),
+        ("reference", reference),
         ("currency", currency.map(|currency| currency.to_string())),
         ("billing_frequency", billing_frequency.map(|frequency| frequency.to_string())),
     ];

@@ -18,7 +18,7 @@ use crate::{
         error::Problem,
         page::{List, ListQuery},
     },
-    input::{Text, body},
+    input::body,
     store,
 };
 
@@ -40,9 +40,9 @@ body! {
         /// `succeeded`: the money went back; `not_processed`: it did not, and may be asked for again.
         pub outcome: RefundFinding,
         /// How it was found out.
-        pub note: Text<500>,
+        pub note: String up to 500,
         /// The gateway's id of the refund, if it succeeded and has one.
-        pub transaction_id: Option<Text<100>>,
+        pub transaction_id: Option<String> up to 100,
     }
 }
 
@@ -79,6 +79,6 @@ async fn resolve(
     JsonBody(resolution): JsonBody<RefundResolutionInput>,
 ) -> Result<Json<RefundAnswer>, Problem> {
     let RefundResolutionInput { outcome, note, transaction_id } = resolution;
-    let transaction_id = transaction_id.map(|text| text.0);
+    let transaction_id = transaction_id;
     Ok(Json(billing::refunds::resolve(&app, &caller.actor, id, outcome, transaction_id, &note).await?.into()))
 }

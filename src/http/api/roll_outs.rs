@@ -26,7 +26,7 @@ use crate::{
         error::Problem,
         page::{List, ListQuery},
     },
-    input::{Name, Text, Whole, body},
+    input::body,
     store,
 };
 
@@ -58,7 +58,7 @@ body! {
         /// Only lists what would change.
         pub preview: bool = false,
         /// Of the list that is to be applied.
-        pub revision: Option<Name<64>>,
+        pub revision: Option<String> line up to 64,
     }
 }
 
@@ -67,7 +67,7 @@ body! {
         /// PreviewOrRollOutAnswer 200 once it is done, rather than 202 if there is much to do.
         pub wait: bool = false,
         /// How many subscriptions to list.
-        pub limit: Option<Whole<1, 250>>,
+        pub limit: Option<i64> in 1..=250,
         /// List only those after this id, in order of their ids.
         pub after: Option<SubscriptionId>,
     }
@@ -75,7 +75,7 @@ body! {
 
 body! {
     pub struct RollOutFilters {
-        pub entry_id: Option<Text<100>>,
+        pub entry_id: Option<String> up to 100,
         pub status: Option<RollOutStatus>,
     }
 }
@@ -336,7 +336,7 @@ async fn roll(
     let RollOutInput { when, fields, overrides, keep_anchor, preview, revision } = body;
     let options = Options { when, fields, overrides, keep_anchor };
     if preview {
-        let limit = usize::try_from(query.limit.map_or(LIMIT, |limit| limit.0)).unwrap_or(1);
+        let limit = usize::try_from(query.limit.unwrap_or(LIMIT)).unwrap_or(1);
         let listed = roll_outs::list(app, entry, key, options, query.after, limit).await?;
         return Ok((StatusCode::OK, Json(PreviewOrRollOutAnswer::Listed(Box::new(listed.into())))));
     }
@@ -345,7 +345,7 @@ async fn roll(
             return Err(BillingError::invalid(field, "only goes with preview: true").into());
         }
     }
-    let started = roll_outs::start(app, &caller.actor, entry, key, options, revision.map(|text| text.0)).await?;
+    let started = roll_outs::start(app, &caller.actor, entry, key, options, revision).await?;
     let latest = roll_outs::carry_on(app, started, query.wait).await?;
     let status = if latest.status == RollOutStatus::Done { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(PreviewOrRollOutAnswer::RollOut(Box::new(latest.into())))))
@@ -358,7 +358,7 @@ async fn list(
     page: ListQuery<id::RollOut, RollOutFilters>,
 ) -> Result<Json<List<RollOutAnswer>>, Problem> {
     let RollOutFilters { entry_id, status } = page.filters.clone();
-    let wanted = [("entry_id", entry_id.map(|text| text.0)), ("status", status.map(|status| status.to_string()))];
+    let wanted = [("entry_id", entry_id), ("status", status.map(|status| status.to_string()))];
     let found = store::page::list::<RollOut>(&app.db, page.request(wanted)).await?;
     Ok(Json(List::of(found, RollOutAnswer::from)))
 }

@@ -124,7 +124,7 @@ async fn update(
     PathId(id): Target,
     JsonBody(mut patch): JsonBody<SubscriptionPatch>,
 ) -> Acted {
-    let customer = patch.customer.take().map(|customer| customer.id.0);
+    let customer = patch.customer.take().map(|customer| customer.id);
     let next_bill_date = patch.next_bill_date.take();
     let preview = patch.preview;
     let outcome =
@@ -144,7 +144,7 @@ async fn schedule(
 ) -> Result<Json<ScheduleAnswer>, Problem> {
     let subscription = find(&app, id).await?;
     // One that is paused with no end, or parked, has nothing to come until somebody says so.
-    let count = if subscription.next_bill_at.is_some() { usize::try_from(count.count.0).unwrap_or(1) } else { 0 };
+    let count = if subscription.next_bill_at.is_some() { usize::try_from(count.count).unwrap_or(1) } else { 0 };
     Ok(Json(subscription.upcoming(&app.rules, count).into()))
 }
 
@@ -206,7 +206,7 @@ async fn skip(
     PathId(id): Target,
     OptionalJsonBody(skip): OptionalJsonBody<SkipInput>,
 ) -> Acted {
-    Ok(acted(&app, billing::subscriptions::skip::skip(&app, &caller.actor, id, skip.cycles.0, skip.preview).await?, skip.preview))
+    Ok(acted(&app, billing::subscriptions::skip::skip(&app, &caller.actor, id, skip.cycles, skip.preview).await?, skip.preview))
 }
 
 /// Moves the next charge.

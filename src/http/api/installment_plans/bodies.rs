@@ -13,17 +13,17 @@ use crate::{
         frequency::Frequency,
         id::{ClockId, CustomerId, PaymentMethodId},
         installment_plan::{InstallmentPlanStatus, change::Spread, restore::Arrears, shift::MAX_CYCLES, terms::TermUnits},
-        money::{Currency, Percentage},
+        money::{Currency, MAX_AMOUNT_MINOR, Percentage},
     },
     http::api::subscriptions::bodies::CustomerRef,
-    input::{Amount, Name, Patch, PositiveAmount, Text, Whole, body},
+    input::{Patch, body},
 };
 
 body! {
     /// Exactly one of amount and percentage.
     pub struct DownPaymentBody {
         /// Minor units.
-        pub amount: Option<Amount>,
+        pub amount: Option<i64> in 0..=MAX_AMOUNT_MINOR,
         /// Of the total, with at most three decimals; rounded half away from zero.
         pub percentage: Option<Percentage>,
     }
@@ -34,7 +34,7 @@ body! {
         /// Not before today.
         pub date: NaiveDate,
         /// Minor units.
-        pub amount: PositiveAmount,
+        pub amount: i64 in 1..=MAX_AMOUNT_MINOR,
     }
 }
 
@@ -43,27 +43,27 @@ body! {
     pub struct NewInstallmentPlan {
         pub customer: CustomerRef,
         /// The id that another system knows it by; requests may use it in place of ours.
-        pub reference: Option<Name<255>>,
+        pub reference: Option<String> line up to 255,
         /// Shown on invoices.
-        pub description: Option<Text<255>>,
+        pub description: Option<String> up to 255,
         /// The total, minor units, down payment included.
-        pub amount: PositiveAmount,
+        pub amount: i64 in 1..=MAX_AMOUNT_MINOR,
         /// Left out: the customer's.
         pub currency: Option<Currency>,
         /// Part of the total that is due at once: installment number 0.
         pub down_payment: Option<DownPaymentBody>,
         /// How many, besides the down payment.
-        pub installments: Option<Whole<1, 1000>>,
+        pub installments: Option<i64> in 1..=1000,
         /// How long instead of how many: as many installments as whole billing periods fit in.
-        pub term: Option<Whole<1, 1000>>,
+        pub term: Option<i64> in 1..=1000,
         pub term_units: Option<TermUnits>,
         /// Until when instead of how many: as many installments as have a date up to and with this one.
         pub until: Option<NaiveDate>,
         pub billing_frequency | payment_frequency: Option<Frequency>,
         /// Every how many days, weeks, months … ; 1 if left out.
-        pub billing_cycle_interval: Option<Whole<1, 1000>>,
+        pub billing_cycle_interval: Option<i64> in 1..=1000,
         /// Which days: `7` (every 7 days), `1,4` (weekdays), `1,15` or `31` (days of the month; 31 and 0 are its last).
-        pub billing_days: Option<Text<100>>,
+        pub billing_days: Option<String> up to 100,
         /// Left out: today, or after a down payment the next billing day.
         pub first_date: Option<NaiveDate>,
         /// Dates and amounts of every installment, adding up to the amount without the down payment.
@@ -73,28 +73,28 @@ body! {
         /// Left out: whatever is the customer's default when it is charged.
         pub payment_method_id: Option<PaymentMethodId>,
         /// Id or reference of what follows a failed payment; left out: whichever is the default then.
-        pub dunning_policy_id: Option<Name<255>>,
+        pub dunning_policy_id: Option<String> line up to 255,
         /// Where a charge goes that falls on a weekend or bank holiday.
         pub business_day: Option<BusinessDay>,
         /// A configured calendar of bank holidays.
-        pub holiday_calendar: Option<Name<100>>,
+        pub holiday_calendar: Option<String> line up to 100,
         /// So many failed installments in a row default the plan; 0 = never. Left out: the configured number.
-        pub default_after: Option<Whole<0, 1000>>,
+        pub default_after: Option<i64> in 0..=1000,
         pub metadata: Option<Metadata>,
     }
 }
 
 body! {
     pub struct InstallmentPlanPatch {
-        pub reference: Patch<Name<255>>,
+        pub reference: Patch<String> line up to 255,
         /// Shown on invoices.
-        pub description: Option<Text<255>>,
+        pub description: Option<String> up to 255,
         /// Null: the customer's default.
         pub payment_method_id: Patch<PaymentMethodId>,
         /// Id or reference; it holds from the next failure on. Null: whichever is the default then.
-        pub dunning_policy_id: Patch<Name<255>>,
+        pub dunning_policy_id: Patch<String> line up to 255,
         /// So many failed installments in a row default the plan; 0 = never.
-        pub default_after: Option<Whole<0, 1000>>,
+        pub default_after: Option<i64> in 0..=1000,
         /// All of it anew.
         pub metadata: Option<Metadata>,
     }
@@ -105,7 +105,7 @@ body! {
         /// Not before today.
         pub date: Option<NaiveDate>,
         /// Minor units; the total stays.
-        pub amount: Option<PositiveAmount>,
+        pub amount: Option<i64> in 1..=MAX_AMOUNT_MINOR,
         /// With an amount: `last` lets the last other open installment make up for it, `even` all of them.
         pub spread: Option<Spread>,
         /// Only show what would be.
@@ -123,7 +123,7 @@ body! {
 body! {
     pub struct SkipInstallmentsInput {
         /// How many dates of the plan's frequency all that is to come moves by.
-        pub cycles: Whole<1, MAX_CYCLES> = Whole(1),
+        pub cycles: i64 in 1..=MAX_CYCLES = 1,
         /// Only show what would be.
         pub preview: bool = false,
     }
@@ -162,41 +162,40 @@ body! {
     pub struct InstallmentPlanFilters {
         pub customer_id: Option<CustomerId>,
         pub status: Option<InstallmentPlanStatus>,
-        pub reference: Option<Text<255>>,
+        pub reference: Option<String> up to 255,
         pub clock_id: Option<ClockId>,
     }
 }
 
 pub fn dated(parts: Vec<PartBody>) -> Vec<(NaiveDate, i64)> {
-    parts.into_iter().map(|part| (part.date, part.amount.0)).collect()
+    parts.into_iter().map(|part| (part.date, part.amount)).collect()
 }
 
 impl From<NewInstallmentPlan> for PlanInput {
     fn from(new: NewInstallmentPlan) -> Self {
-        let down_payment =
-            |told: DownPaymentBody| DownPayment { amount: told.amount.map(|amount| amount.0), percentage: told.percentage };
+        let down_payment = |told: DownPaymentBody| DownPayment { amount: told.amount, percentage: told.percentage };
         Self {
-            customer: new.customer.id.0,
-            reference: new.reference.map(|text| text.0),
-            description: new.description.map(|text| text.0),
-            amount: new.amount.0,
+            customer: new.customer.id,
+            reference: new.reference,
+            description: new.description,
+            amount: new.amount,
             currency: new.currency,
             down_payment: new.down_payment.map(down_payment),
-            installments: new.installments.map(|count| count.0),
-            term: new.term.map(|term| term.0),
+            installments: new.installments,
+            term: new.term,
             term_units: new.term_units,
             until: new.until,
             billing_frequency: new.billing_frequency,
-            billing_cycle_interval: new.billing_cycle_interval.map(|interval| interval.0),
-            billing_days: new.billing_days.map(|text| text.0),
+            billing_cycle_interval: new.billing_cycle_interval,
+            billing_days: new.billing_days,
             first_date: new.first_date,
             schedule: new.schedule.map(dated),
             timezone: new.timezone,
             payment_method_id: new.payment_method_id,
-            dunning_policy_id: new.dunning_policy_id.map(|name| name.0),
+            dunning_policy_id: new.dunning_policy_id,
             business_day: new.business_day,
-            holiday_calendar: new.holiday_calendar.map(|name| name.0),
-            default_after: new.default_after.map(|count| count.0),
+            holiday_calendar: new.holiday_calendar,
+            default_after: new.default_after,
             metadata: new.metadata,
             taken_over: None,
         }
@@ -206,11 +205,11 @@ impl From<NewInstallmentPlan> for PlanInput {
 impl From<InstallmentPlanPatch> for PlanPatch {
     fn from(patch: InstallmentPlanPatch) -> Self {
         Self {
-            reference: patch.reference.change().map(|text| text.map(|text| text.0)),
-            description: patch.description.map(|text| text.0),
+            reference: patch.reference.change(),
+            description: patch.description,
             payment_method_id: patch.payment_method_id.change(),
-            dunning_policy_id: patch.dunning_policy_id.change().map(|name| name.map(|name| name.0)),
-            default_after: patch.default_after.map(|count| count.0),
+            dunning_policy_id: patch.dunning_policy_id.change(),
+            default_after: patch.default_after,
             metadata: patch.metadata,
         }
     }

@@ -10,6 +10,8 @@ use crate::domain::{authorization::Authorization, clock::Timeline, payment::Paym
 /// The statements over the leases of one table.
 pub trait Leased: Record {
     fn key(&self) -> String;
+    fn lease_token(&self) -> i64;
+    fn lease_expires_at(&self) -> Option<DateTime<Utc>>;
 
     /// Claims what is to be looked up. `$1` owner, `$2` now, `$3` due again at, `$4` timeline or null, `$5` limit.
     const CLAIM_LOOKUPS: &'static str;
@@ -23,12 +25,22 @@ pub trait Leased: Record {
     const EARLIEST_LOOKUP: &'static str;
     /// `$1` now, `$2` a daemon that has started again, or null.
     const EXPIRE_LEASES: &'static str;
+    /// Before a call. `$1` until, `$2` id, `$3` lease token, `$4` now: from then on the call may be made.
+    const RENEW_LEASE: &'static str;
 }
 
 /// What was given up (`gateway_error`) is looked up once more: the money may have come all the same.
 impl Leased for Payment {
     fn key(&self) -> String {
         self.id.to_string()
+    }
+
+    fn lease_token(&self) -> i64 {
+        self.lease_token
+    }
+
+    fn lease_expires_at(&self) -> Option<DateTime<Utc>> {
+        self.lease_expires_at
     }
 
     const CLAIM_LOOKUPS: &'static str = "update payments set lease_owner = $1, lease_token = lease_token + 1, next_lookup_at = $3
@@ -45,12 +57,22 @@ impl Leased for Payment {
          where id in once(
              select id from payments where lease_expires_at is not null and status in ('pending', 'authorized')
              and (lease_expires_at <= $1 or lease_owner = $2) limit 500 for update skip locked)";
+    const RENEW_LEASE: &'static str = "update payments set lease_expires_at = $1, called_at = $4
+             where id = $2 and lease_token = $3 and status in ('pending', 'authorized')";
 }
 
 /// Whatever has an instant to be looked at is claimed, whatever its status: a void that is due waits in the same place.
 impl Leased for Authorization {
     fn key(&self) -> String {
         self.id.to_string()
+    }
+
+    fn lease_token(&self) -> i64 {
+        self.lease_token
+    }
+
+    fn lease_expires_at(&self) -> Option<DateTime<Utc>> {
+        self.lease_expires_at
     }
 
     const CLAIM_LOOKUPS: &'static str =
@@ -73,6 +95,8 @@ impl Leased for Authorization {
          where id in once(
              select id from authorizations where lease_expires_at is not null and status = 'pending'
              and (lease_expires_at <= $1 or lease_owner = $2) limit 500 for update skip locked)";
+    const RENEW_LEASE: &'static str = "update authorizations set lease_expires_at = $1, called_at = $4
+             where id = $2 and lease_token = $3 and status = 'pending'";
 }
 
 /// No gateway takes a key that makes a repeated refund harmless. So `sent_at` is set anew when a lease ends: until then the call may
@@ -80,6 +104,14 @@ impl Leased for Authorization {
 impl Leased for Refund {
     fn key(&self) -> String {
         self.id.to_string()
+    }
+
+    fn lease_token(&self) -> i64 {
+        self.lease_token
+    }
+
+    fn lease_expires_at(&self) -> Option<DateTime<Utc>> {
+        self.lease_expires_at
     }
 
     const CLAIM_LOOKUPS: &'static str = "update refunds set lease_owner = $1, lease_token = lease_token + 1, next_lookup_at = $3
@@ -97,6 +129,8 @@ impl Leased for Refund {
          where id in once(
              select id from refunds where lease_expires_at is not null and status = 'pending'
              and (lease_expires_at <= $1 or lease_owner = $2) limit 500 for update skip locked)";
+    const RENEW_LEASE: &'static str = "update refunds set lease_expires_at = $1, sent_at = $4
+             where id = $2 and lease_token = $3 and status = 'pending'";
 }
 
 /// Claims rows whose lookup is due; of one timeline, if it is given. If the claimer dies, they fall due again at `until`.
@@ -139,4 +173,10 @@ pub async fn earliest_lookup<L: Leased>(db: &Db, timeline: Timeline) -> Result<O
 /// Marks as unknown the rows whose daemon has gone silent. `restarted_as`: and those of the previous run of this daemon.
 pub async fn expire<L: Leased>(tx: &mut Tx, now: DateTime<Utc>, restarted_as: Option<&str>) -> Result<u64> {
     tx.query(L::EXPIRE_LEASES).bind(now).bind(restarted_as.map(str::to_owned)).run().await
+}
+
+/// Renews the lease of an operation before its call. False: another daemon holds the operation now.
+pub async fn renew_lease<L: Leased>(tx: &mut Tx, row: &L, now: DateTime<Utc>, until: DateTime<Utc>) -> Result<bool> {
+    let renewed = tx.query(L::RENEW_LEASE).bind(until).bind(row.key()).bind(row.lease_token()).bind(now).run().await?;
+    Ok(renewed > 0)
 }

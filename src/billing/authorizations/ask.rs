@@ -1,17 +1,19 @@
 //! The calls about an authorization: each answer is settled before the next call.
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use super::settle::settle;
 use crate::{
     billing::{
         App,
-        gateway_operations::catch_panic,
-        gateways::{self, Call, ProbeSlot},
+        gateway_operations::run::{GatewayCall, Purpose, make},
+        gateways::{Call, ProbeSlot},
     },
     domain::{
         authorization::{Authorization, AuthorizationStatus, transition::AuthorizationAnswer as Answer},
         payment::{Outcome, Reason},
     },
-    gateway::{Charge, Configured, Found, Mandate, Other, ReturnOutcome, Sent, Source, circuit::listening},
+    gateway::{Charge, Configured, Found, Mandate, Other, ReturnOutcome, Sent, Source},
 };
 
 /// Takes an authorization through its gateway calls. Every answer is settled before the next call.
@@ -31,39 +33,68 @@ pub(crate) async fn drive(app: &App, mut authorization: Authorization) {
     }
 }
 
-/// None: another daemon may have taken the authorization over.
 async fn ask(app: &App, authorization: &Authorization) -> Option<Answer> {
-    let Some(gateway) = app.gateways.get(&authorization.gateway) else {
-        return Some(Answer::NoAnswer(format!("gateway {} is not configured", authorization.gateway)));
-    };
-    let Ok(_permit) = gateway.permits.acquire().await else { return None };
-    let waited_too_long = authorization.lease_expires_at.is_some_and(|expires| expires <= app.clock.now());
-    if authorization.status == AuthorizationStatus::Pending && waited_too_long {
-        return None;
+    match app.gateways.get(&authorization.gateway) {
+        Some(gateway) => make(app, gateway, &AuthorizationCall(authorization)).await,
+        None => Some(Answer::NoAnswer(format!("gateway {} is not configured", authorization.gateway))),
     }
-    let asked = Call::reserving(app, authorization);
-    if authorization.status == AuthorizationStatus::Pending && gateways::too_late_for(app, &asked).is_some() {
-        let message = "not sent: the gateway is paused".to_owned();
-        return Some(Answer::Outcome(Outcome::GatewayError { message, retry_after: None }));
-    }
-    let unknown = |message| Answer::Outcome(Outcome::Unknown { message });
-    let (answer, line) = listening(catch_panic(authorization.id, &gateway.name, call(gateway, authorization), unknown)).await;
-    if authorization.status == AuthorizationStatus::Pending {
-        let fault = if let Answer::Outcome(outcome) = &answer { outcome.gateway_fault() } else { None };
-        gateways::note(app, &asked, line.met(fault)).await;
-    }
-    Some(answer)
 }
 
-async fn call(gateway: &Configured, authorization: &Authorization) -> Answer {
-    let charge = charge_of(authorization);
-    match authorization.status {
-        AuthorizationStatus::Pending => Answer::Outcome(gateway.adapter.authorize(&charge).await),
-        AuthorizationStatus::Voiding => {
-            let id = authorization.transaction_id.as_deref().unwrap_or_default();
-            Answer::Voided(gateway.adapter.void(id, &charge).await)
+struct AuthorizationCall<'a>(&'a Authorization);
+
+impl GatewayCall for AuthorizationCall<'_> {
+    type Row = Authorization;
+    type Answer = Answer;
+
+    fn row(&self) -> &Authorization {
+        self.0
+    }
+
+    fn purpose(&self) -> Purpose {
+        match self.0.status {
+            AuthorizationStatus::Pending => Purpose::Move,
+            AuthorizationStatus::Voiding => Purpose::Void,
+            _ => Purpose::LookUp,
         }
-        _ => look_up(gateway, authorization, &charge).await,
+    }
+
+    fn circuit_call(&self, app: &App) -> Call {
+        Call::reserving(app, self.0)
+    }
+
+    /// The subscription is decided about again, so it need not wait here.
+    fn postponed(&self, _until: DateTime<Utc>) -> Option<Answer> {
+        let message = "not sent: the gateway is paused".to_owned();
+        let not_sent = Answer::Outcome(Outcome::GatewayError { message, retry_after: None });
+        (self.purpose() == Purpose::Move).then_some(not_sent)
+    }
+
+    async fn call(&self, gateway: &Configured) -> Answer {
+        let charge = charge_of(self.0);
+        match self.purpose() {
+            Purpose::Move => Answer::Outcome(gateway.adapter.authorize(&charge).await),
+            Purpose::Void => {
+                let id = self.0.transaction_id.as_deref().unwrap_or_default();
+                Answer::Voided(gateway.adapter.void(id, &charge).await)
+            }
+            Purpose::LookUp => look_up(gateway, self.0, &charge).await,
+        }
+    }
+
+    fn unknown(&self, message: String) -> Answer {
+        match self.purpose() {
+            Purpose::Move => Answer::Outcome(Outcome::Unknown { message }),
+            Purpose::Void => Answer::Voided(ReturnOutcome::Unknown { message }),
+            Purpose::LookUp => Answer::NoAnswer(message),
+        }
+    }
+
+    fn fault(&self, answer: &Answer) -> Option<(String, Option<TimeDelta>)> {
+        match answer {
+            Answer::Outcome(outcome) => outcome.gateway_fault(),
+            Answer::Voided(outcome) => outcome.gateway_fault(),
+            _ => None,
+        }
     }
 }
 

@@ -1,13 +1,11 @@
 //! Writes an answer about an authorization down. Whatever it is, the subscription is looked at again, which finds what is to be done next.
 
-use std::time::Duration;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::event;
 use crate::{
-    billing::{App, BillingError, Result},
+    billing::{App, Result, gateway_operations::retry},
     domain::{
         authorization::{
             Authorization,
@@ -23,17 +21,7 @@ use crate::{
 
 /// Writes an answer down; says what to ask next, if anything. Tries again where the database was in the way: money may be authorized.
 pub(super) async fn settle(app: &App, claimed: &Authorization, answer: &AuthorizationAnswer) -> Result<Option<Authorization>> {
-    let mut tries = 0;
-    loop {
-        match once(app, claimed, answer).await {
-            Err(BillingError::Store(error)) if tries < 5 => {
-                tries += 1;
-                tracing::warn!(%error, tries, "settling an authorization failed, trying again");
-                tokio::time::sleep(Duration::from_millis(50 << tries)).await;
-            }
-            done => return done,
-        }
-    }
+    retry::settle(app, claimed.id, || once(app, claimed, answer)).await
 }
 
 async fn once(app: &App, claimed: &Authorization, answer: &AuthorizationAnswer) -> Result<Option<Authorization>> {

@@ -11,71 +11,85 @@ use crate::{
         gateways::{self, Call},
     },
     gateway::{Configured, circuit::listening},
-    store::{self, Tx},
+    store::{self, leases::Leased},
 };
 
-/// What the mechanism must know of a call. The implementor is one call of one operation.
+/// What a call to a gateway is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Money moves or is authorized, or goes back. Made twice, it might happen twice: so the call is made under a lease that runs.
+    Move,
+    /// What is given back by it was never taken, and repeating it does no harm.
+    Void,
+    /// Asks what happened. Says nothing of how charges fare at the gateway.
+    LookUp,
+}
+
+/// One call of one operation.
 pub(crate) trait GatewayCall: Sync {
+    /// The operation's row, whose lease the call is made under.
+    type Row: Leased;
     type Answer: Send;
 
-    /// What the call is about, for the log.
-    fn subject(&self) -> String;
+    fn row(&self) -> &Self::Row;
 
-    /// The call as the circuit knows it, if it moves money or authorizes it. None: a lookup, which says nothing of how charges fare.
-    fn admission(&self, app: &App) -> Option<Call>;
+    fn purpose(&self) -> Purpose;
 
-    /// Until when the lease of the call runs. None: the call needs no lease, since repeating it does no harm.
-    fn lease_expires_at(&self) -> Option<DateTime<Utc>>;
+    /// The call as the circuit of the gateway knows it.
+    fn circuit_call(&self, app: &App) -> Call;
 
-    /// Renews the lease until `until`. False: another daemon has the operation by now.
-    fn renew(&self, tx: &mut Tx, now: DateTime<Utc>, until: DateTime<Utc>) -> impl Future<Output = store::Result<bool>> + Send;
+    /// The answer if the gateway is paused or its circuit is open until this instant. None: the call is made all the same.
+    fn postponed(&self, until: DateTime<Utc>) -> Option<Self::Answer>;
 
     fn call(&self, gateway: &Configured) -> impl Future<Output = Self::Answer> + Send;
 
-    /// The gateway is paused or its circuit is open: nothing was sent, and nothing is until this instant.
-    fn postponed(&self, until: DateTime<Utc>) -> Self::Answer;
-
-    /// Nobody knows what the call has done.
+    /// The answer if nobody knows what the call has done.
     fn unknown(&self, message: String) -> Self::Answer;
 
     /// The gateway's fault that an answer reports, and the wait that the gateway asked for.
     fn fault(&self, answer: &Self::Answer) -> Option<(String, Option<TimeDelta>)>;
 }
 
-/// Makes the call. None: the lease was lost, and nothing was sent.
+/// Makes the call. None: another daemon may have the operation by now, and nothing was sent.
 pub(crate) async fn make<C: GatewayCall>(app: &App, gateway: &Arc<Configured>, call: &C) -> Option<C::Answer> {
     let _permit = gateway.permits.acquire().await.ok()?;
-    let admission = call.admission(app);
+    let circuit_call = call.circuit_call(app);
     // The gateway may have gone down while the call waited for its turn.
-    if let Some(until) = admission.as_ref().and_then(|admission| gateways::too_late_for(app, admission)) {
-        return Some(call.postponed(until));
+    let postponed = gateways::too_late_for(app, &circuit_call).and_then(|until| call.postponed(until));
+    if postponed.is_some() {
+        return postponed;
     }
-    match keep_lease(app, call).await {
-        Ok(true) => {}
-        Ok(false) => return None,
-        Err(error) => {
-            tracing::warn!(%error, subject = call.subject(), "the lease could not be renewed; the operation is left to recovery");
-            return None;
-        }
+    if call.purpose() == Purpose::Move && !keep_lease(app, call.row()).await {
+        return None;
     }
-    let made = catch_panic(call.subject(), &gateway.name, call.call(gateway), |message| call.unknown(message));
+    let made = catch_panic(call.row().key(), &gateway.name, call.call(gateway), |message| call.unknown(message));
     let (answer, log) = listening(made).await;
-    if let Some(admission) = admission {
-        gateways::note(app, &admission, log.met(call.fault(&answer))).await;
+    if call.purpose() != Purpose::LookUp {
+        gateways::note(app, &circuit_call, log.met(call.fault(&answer))).await;
     }
     Some(answer)
 }
 
-/// Renews the lease of a call that has waited for long. False: another daemon has the operation by now.
-async fn keep_lease(app: &App, call: &impl GatewayCall) -> store::Result<bool> {
+/// Renews the lease of an operation that has waited for long. False: another daemon has the operation, or may have it soon.
+async fn keep_lease<L: Leased>(app: &App, row: &L) -> bool {
+    match renew(app, row).await {
+        Ok(renewed) => renewed,
+        Err(error) => {
+            tracing::warn!(%error, operation = row.key(), "the lease could not be renewed; the operation is left to recovery");
+            false
+        }
+    }
+}
+
+async fn renew<L: Leased>(app: &App, row: &L) -> store::Result<bool> {
     let lease = app.config.collection.lease;
-    if call.lease_expires_at().is_none_or(|expires| expires - lease / 2 > app.clock.now()) {
+    if row.lease_expires_at().is_some_and(|expires| expires - lease / 2 > app.clock.now()) {
         return Ok(true);
     }
     let mut tx = app.db.begin().await?;
     // Not before: the transaction may have waited for long, and the lease would end in the past.
     let now = app.clock.now();
-    let renewed = call.renew(&mut tx, now, now + lease).await?;
+    let renewed = store::leases::renew_lease(&mut tx, row, now, now + lease).await?;
     tx.commit().await?;
     Ok(renewed)
 }

@@ -2,8 +2,9 @@
 
 use futures_util::{StreamExt, stream};
 
+use super::call::look_up;
 use crate::{
-    billing::{App, Result, gateway_operations::lookups::look_up_due, refunds},
+    billing::{App, Result, gateway_operations::lookups::look_up_due},
     domain::refund::Refund,
 };
 
@@ -17,7 +18,7 @@ async fn look_up_batch(app: &App, claimed: Vec<Refund>) -> Result<()> {
         .for_each_concurrent(None, |refund| async move {
             let id = refund.id;
             // An answer that could not be written is asked for again when the claim ends.
-            if let Err(error) = refunds::look_up(app, refund).await {
+            if let Err(error) = look_up(app, refund).await {
                 tracing::warn!(%error, refund = %id, "what became of a refund could not be written");
             }
         })

@@ -2,13 +2,9 @@
 
 use serde_json::json;
 
-use super::settle::settle;
+use super::call::give_back;
 use crate::{
-    billing::{
-        App, BillingError, Result,
-        gateway_operations::catch_panic,
-        gateways::{self, Call},
-    },
+    billing::{App, BillingError, Result},
     domain::{
         event::Actor,
         id::InvoiceId,
@@ -16,7 +12,6 @@ use crate::{
         payment::{Payment, PaymentStatus},
         refund::{Refund, RefundStatus, RefundTo},
     },
-    gateway::{Return, ReturnOutcome, circuit::listening},
     store,
 };
 
@@ -34,7 +29,7 @@ pub async fn refund(app: &App, actor: &Actor, invoice_id: InvoiceId, amount: Opt
         let part = wanted.min(payment.returnable());
         if wanted > 0 && part > 0 && payment.status == PaymentStatus::Succeeded {
             let (refund, payment) = record(app, actor, &payment, part, reason).await?;
-            let refund = call(app, refund, &payment).await?;
+            let refund = give_back(app, refund, &payment).await?;
             wanted -= part;
             let went_wrong = refund.status != RefundStatus::Succeeded;
             refunds.push(refund);
@@ -133,40 +128,9 @@ async fn record(app: &App, actor: &Actor, payment: &Payment, amount: i64, reason
 pub(crate) async fn overpayment(app: &App, payment: &Payment) -> Result<()> {
     let amount = payment.overpayment - payment.amount_refunded;
     match record(app, &Actor::System, payment, amount, "the invoice was paid already").await {
-        Ok((refund, payment)) => call(app, refund, &payment).await.map(|_| ()),
+        Ok((refund, payment)) => give_back(app, refund, &payment).await.map(|_| ()),
         // Another refund of it is under way: this one is tried again when its claim ends.
         Err(BillingError::WrongState(_)) => Ok(()),
         Err(error) => Err(error),
     }
-}
-
-pub(super) fn order(refund: &Refund, payment: &Payment) -> Return {
-    Return {
-        transaction_id: payment.transaction_id.clone().unwrap_or_default(),
-        amount_minor: refund.amount,
-        captured_minor: payment.amount_captured,
-        returned_minor: refund.returned_before,
-        currency: refund.currency,
-    }
-}
-
-async fn call(app: &App, refund: Refund, payment: &Payment) -> Result<Refund> {
-    let Some(gateway) = app.gateways.get(&payment.gateway) else {
-        return settle(
-            app,
-            refund,
-            ReturnOutcome::GatewayError { message: format!("gateway {} is not configured", payment.gateway) },
-        )
-        .await;
-    };
-    let Ok(_permit) = gateway.permits.acquire().await else { return Ok(refund) };
-    if refund.lease_expires_at.is_some_and(|expires| expires <= app.clock.now()) {
-        // It waited too long for its turn: whether it was sent is being looked up, and it may be given up as never sent.
-        return Ok(refund);
-    }
-    let order = order(&refund, payment);
-    let unknown = |message| ReturnOutcome::Unknown { message };
-    let (outcome, line) = listening(catch_panic(refund.id, &gateway.name, gateway.adapter.give_back(&order), unknown)).await;
-    gateways::note(app, &Call::of(app, payment), line.met(outcome.gateway_fault())).await;
-    settle(app, refund, outcome).await
 }

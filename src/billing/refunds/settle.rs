@@ -3,9 +3,8 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use super::refund::order;
 use crate::{
-    billing::{App, Result, gateway_operations::catch_panic},
+    billing::{App, Result, gateway_operations::retry},
     domain::{
         event::{Actor, Event},
         refund::{
@@ -13,37 +12,16 @@ use crate::{
             transition::{Effect, Facts, RefundAnswer, RefundRows, Transition, decide},
         },
     },
-    gateway::{ReturnFound, ReturnOutcome},
+    gateway::ReturnOutcome,
     store::{self, Tx},
 };
 
-/// Asks the gateway what became of a refund.
-pub(crate) async fn look_up(app: &App, refund: Refund) -> Result<()> {
-    let Some(payment_id) = refund.payment_id else { return Ok(()) };
-    let Some(payment) = store::payments::get(&app.db, payment_id).await? else { return Ok(()) };
-    let Some(gateway) = app.gateways.get(&payment.gateway) else {
-        // It left the configuration: asked again later, and parked for an operator in the end.
-        let message = format!("gateway {} is not configured", payment.gateway);
-        settle(app, refund, ReturnOutcome::Unknown { message }).await?;
-        return Ok(());
-    };
-    let Ok(_permit) = gateway.permits.acquire().await else { return Ok(()) };
-    let order = order(&refund, &payment);
-    let no_answer = |message| ReturnFound::NoAnswer { message };
-    let found = catch_panic(refund.id, &gateway.name, gateway.adapter.look_up_return(&order), no_answer).await;
-    let lease = TimeDelta::from_std(app.config.collection.lease).unwrap_or_default();
-    let outcome = match found {
-        ReturnFound::Returned { voided } => ReturnOutcome::Returned { transaction_id: None, voided },
-        ReturnFound::Nothing => refund.not_found(app.clock.now(), lease),
-        ReturnFound::NoAnswer { message } => ReturnOutcome::Unknown { message },
-    };
-    settle(app, refund, outcome).await?;
-    Ok(())
-}
-
+/// Writes an answer of the gateway down.
 pub(super) async fn settle(app: &App, refund: Refund, outcome: ReturnOutcome) -> Result<Refund> {
+    let answer = RefundAnswer::Gateway(outcome);
+    let closed = retry::settle(app, refund.id, || close(app, &refund, &answer, None)).await?;
     // A refund that has ended meanwhile is left as it was seen.
-    Ok(close(app, &refund, &RefundAnswer::Gateway(outcome), None).await?.unwrap_or(refund))
+    Ok(closed.unwrap_or(refund))
 }
 
 /// What an operator says about a refund.

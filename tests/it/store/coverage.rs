@@ -39,7 +39,9 @@ fn is_called(suite: &str, module: &str, name: &str) -> bool {
 fn every_public_function_of_the_store_is_called() {
     let suite: String =
         sources("tests/it/store").into_iter().filter(|(name, _)| name != "coverage").map(|(_, text)| text).collect();
-    let all: Vec<(String, String)> = sources("src/store").iter().flat_map(|(module, text)| functions(module, text)).collect();
+    let mut all: Vec<(String, String)> = sources("src/store").iter().flat_map(|(module, text)| functions(module, text)).collect();
+    let adapter = sources("src/store/db").into_iter().filter(|(file, _)| ["migrate", "query"].contains(&file.as_str()));
+    all.extend(adapter.flat_map(|(_, text)| functions("db", &text)));
     assert!(all.len() > 100, "only {} functions found", all.len());
     let missing: Vec<String> = all
         .iter()

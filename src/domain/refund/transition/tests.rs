@@ -46,6 +46,7 @@ fn rows(status: RefundStatus) -> RefundRows {
         transaction_id: None,
         message: None,
         lease_owner: Some("a".to_owned()),
+        lease_token: 1,
         lease_expires_at: Some(wall()),
         lookups: 0,
         next_lookup_at: Some(wall()),

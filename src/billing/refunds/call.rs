@@ -1,0 +1,103 @@
+//! The calls about a refund: money is given back, or the gateway is asked what became of it. Each answer is settled.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::settle::settle;
+use crate::{
+    billing::{
+        App, Result,
+        gateway_operations::run::{GatewayCall, Purpose, make},
+        gateways::Call,
+    },
+    domain::{payment::Payment, refund::Refund},
+    gateway::{Configured, Return, ReturnFound, ReturnOutcome},
+    store,
+};
+
+struct RefundCall<'a> {
+    app: &'a App,
+    refund: &'a Refund,
+    payment: &'a Payment,
+    purpose: Purpose,
+}
+
+impl GatewayCall for RefundCall<'_> {
+    type Row = Refund;
+    type Answer = ReturnOutcome;
+
+    fn row(&self) -> &Refund {
+        self.refund
+    }
+
+    fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    fn circuit_call(&self, app: &App) -> Call {
+        Call::of(app, self.payment)
+    }
+
+    /// A person waits for the answer, or money is owed to the customer: it is sent all the same.
+    fn postponed(&self, _until: DateTime<Utc>) -> Option<ReturnOutcome> {
+        None
+    }
+
+    async fn call(&self, gateway: &Configured) -> ReturnOutcome {
+        let order = Return {
+            transaction_id: self.payment.transaction_id.clone().unwrap_or_default(),
+            amount_minor: self.refund.amount,
+            captured_minor: self.payment.amount_captured,
+            returned_minor: self.refund.returned_before,
+            currency: self.refund.currency,
+        };
+        if self.purpose == Purpose::Move {
+            return gateway.adapter.give_back(&order).await;
+        }
+        match gateway.adapter.look_up_return(&order).await {
+            ReturnFound::Returned { voided } => ReturnOutcome::Returned { transaction_id: None, voided },
+            ReturnFound::Nothing => {
+                let lease = TimeDelta::from_std(self.app.config.collection.lease).unwrap_or_default();
+                self.refund.not_found(self.app.clock.now(), lease)
+            }
+            ReturnFound::NoAnswer { message } => ReturnOutcome::Unknown { message },
+        }
+    }
+
+    fn unknown(&self, message: String) -> ReturnOutcome {
+        ReturnOutcome::Unknown { message }
+    }
+
+    fn fault(&self, answer: &ReturnOutcome) -> Option<(String, Option<TimeDelta>)> {
+        answer.gateway_fault()
+    }
+}
+
+/// Gives the money back. A refund that waited too long for its turn is left as it is: whether it was sent is being looked up.
+pub(super) async fn give_back(app: &App, refund: Refund, payment: &Payment) -> Result<Refund> {
+    let Some(gateway) = app.gateways.get(&payment.gateway) else {
+        let message = format!("gateway {} is not configured", payment.gateway);
+        return settle(app, refund, ReturnOutcome::GatewayError { message }).await;
+    };
+    let call = RefundCall { app, refund: &refund, payment, purpose: Purpose::Move };
+    match make(app, gateway, &call).await {
+        Some(outcome) => settle(app, refund, outcome).await,
+        None => Ok(refund),
+    }
+}
+
+/// Asks the gateway what became of a refund.
+pub(super) async fn look_up(app: &App, refund: Refund) -> Result<()> {
+    let Some(payment_id) = refund.payment_id else { return Ok(()) };
+    let Some(payment) = store::payments::get(&app.db, payment_id).await? else { return Ok(()) };
+    let outcome = match app.gateways.get(&payment.gateway) {
+        Some(gateway) => {
+            make(app, gateway, &RefundCall { app, refund: &refund, payment: &payment, purpose: Purpose::LookUp }).await
+        }
+        // It left the configuration: asked again later, and parked for an operator in the end.
+        None => Some(ReturnOutcome::Unknown { message: format!("gateway {} is not configured", payment.gateway) }),
+    };
+    if let Some(outcome) = outcome {
+        settle(app, refund, outcome).await?;
+    }
+    Ok(())
+}

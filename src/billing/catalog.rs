@@ -67,7 +67,7 @@ where
     put(&mut checks, &mut entry, input);
     checks.done()?;
     let mut tx = app.db.begin().await?;
-    store::catalog::insert(&mut tx, &entry).await.map_err(|error| taken::<K>(error))?;
+    store::catalog::insert(&mut tx, &entry).await.map_err(BillingError::reference_taken(K::NOUN))?;
     let event = app.event(Timeline::Wall, now, actor, &format!("{}.created", K::WORD), entry.id, json!({ "after": entry }));
     store::events::append(&mut tx, &[event]).await?;
     tx.commit().await?;
@@ -92,7 +92,7 @@ where
     let mut checks = Checks::default();
     put(&mut checks, &mut entry, input);
     checks.done()?;
-    store::catalog::save(&mut tx, &entry).await.map_err(|error| taken::<K>(error))?;
+    store::catalog::save(&mut tx, &entry).await.map_err(BillingError::reference_taken(K::NOUN))?;
     let event = app.event(Timeline::Wall, now, actor, &format!("{}.updated", K::WORD), entry.id, difference(&before, &entry));
     store::events::append(&mut tx, &[event]).await?;
     tx.commit().await?;
@@ -133,12 +133,5 @@ fn put<K: Told>(checks: &mut Checks, entry: &mut Entry<K>, input: EntryInput) {
     if let Some(duration) = input.duration {
         checks.within("duration", duration, 0..=MAX_COUNT);
         entry.duration = duration;
-    }
-}
-
-fn taken<K: CatalogKind>(error: store::Error) -> BillingError {
-    match error {
-        store::Error::Conflict => BillingError::invalid("reference", format!("is another {}'s already", K::NOUN)),
-        other => other.into(),
     }
 }

@@ -44,7 +44,7 @@ pub async fn create(app: &App, actor: &Actor, input: CustomerInput) -> Result<Cu
     };
     let customer = draft(app, &mut checks, input, now);
     checks.done()?;
-    store::customers::insert(&mut tx, &customer).await.map_err(taken)?;
+    store::customers::insert(&mut tx, &customer).await.map_err(BillingError::reference_taken("customer"))?;
     let event = app.event(timeline, now, actor, "customer.created", customer.id, json!({ "after": customer }));
     store::events::append(&mut tx, &[event]).await?;
     tx.commit().await?;
@@ -93,7 +93,7 @@ pub async fn update(app: &App, actor: &Actor, key: &str, input: CustomerInput) -
     }
     put(&mut checks, &mut customer, input);
     checks.done()?;
-    store::customers::save(&mut tx, &customer).await.map_err(taken)?;
+    store::customers::save(&mut tx, &customer).await.map_err(BillingError::reference_taken("customer"))?;
     let event = app.event(customer.timeline, now, actor, "customer.updated", customer.id, difference(&before, &customer));
     store::events::append(&mut tx, &[event]).await?;
     tx.commit().await?;
@@ -253,13 +253,6 @@ fn is_locale(text: &str) -> bool {
         lengths.contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
     };
     parts.next().is_some_and(|language| word(language, 2..=3)) && parts.all(|part| word(part, 2..=8))
-}
-
-fn taken(error: store::Error) -> BillingError {
-    match error {
-        store::Error::Conflict => BillingError::invalid("reference", "is another customer's already"),
-        other => other.into(),
-    }
 }
 
 #[cfg(test)]

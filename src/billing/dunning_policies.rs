@@ -52,7 +52,7 @@ pub async fn create(app: &App, actor: &Actor, input: PolicyInput) -> Result<Poli
     checks.done()?;
     let mut tx = app.db.begin().await?;
     let mut events = if wants_default { replace_default(app, actor, &mut tx, policy.id).await? } else { Vec::new() };
-    store::dunning_policies::insert(&mut tx, &policy).await.map_err(taken)?;
+    store::dunning_policies::insert(&mut tx, &policy).await.map_err(BillingError::reference_taken("policy"))?;
     events.push(event(app, actor, "dunning_policy.created", &policy, json!({ "after": policy })));
     store::events::append(&mut tx, &events).await?;
     tx.commit().await?;
@@ -68,7 +68,7 @@ pub async fn update(app: &App, actor: &Actor, key: &str, input: PolicyInput) -> 
     checks.done()?;
     let becomes_default = policy.is_default && !before.is_default;
     let mut events = if becomes_default { replace_default(app, actor, &mut tx, policy.id).await? } else { Vec::new() };
-    store::dunning_policies::save(&mut tx, &policy).await.map_err(taken)?;
+    store::dunning_policies::save(&mut tx, &policy).await.map_err(BillingError::reference_taken("policy"))?;
     events.push(event(app, actor, "dunning_policy.updated", &policy, difference(&before, &policy)));
     store::events::append(&mut tx, &events).await?;
     tx.commit().await?;
@@ -228,11 +228,4 @@ fn put_over(policy: Policy, name: &str, dunning_rules: DunningRules) -> Policy {
 
 fn event(app: &App, actor: &Actor, kind: &str, policy: &Policy, data: serde_json::Value) -> Event {
     app.event(Timeline::Wall, app.clock.now(), actor, kind, policy.id, data)
-}
-
-fn taken(error: store::Error) -> BillingError {
-    match error {
-        store::Error::Conflict => BillingError::invalid("reference", "is another policy's already"),
-        other => other.into(),
-    }
 }

@@ -116,6 +116,14 @@ impl BillingError {
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError::new(field, message)])
     }
+
+    /// Reads a conflict as a fault of `reference`, where that is the only unique value of a `noun`.
+    pub(crate) fn reference_taken(noun: &str) -> impl FnOnce(store::Error) -> Self {
+        move |error| match error {
+            store::Error::Conflict => Self::invalid("reference", format!("is another {noun}'s already")),
+            other => other.into(),
+        }
+    }
 }
 
 pub type Result<T, E = BillingError> = std::result::Result<T, E>;

@@ -84,7 +84,7 @@ pub async fn create(app: &App, actor: &Actor, mut input: PlanInput) -> Result<Pl
     let mut tx = app.db.begin().await?;
     put(app, &mut tx, &mut checks, &mut plan, input).await?;
     checks.done()?;
-    store::plans::insert(&mut tx, &plan).await.map_err(taken)?;
+    store::plans::insert(&mut tx, &plan).await.map_err(BillingError::reference_taken("plan"))?;
     let event = app.event(Timeline::Wall, now, actor, "plan.created", plan.id, json!({ "after": plan }));
     store::events::append(&mut tx, &[event]).await?;
     tx.commit().await?;
@@ -99,7 +99,7 @@ pub async fn update(app: &App, actor: &Actor, key: &str, input: PlanInput) -> Re
     let mut checks = Checks::default();
     put(app, &mut tx, &mut checks, &mut plan, input).await?;
     checks.done()?;
-    store::plans::save(&mut tx, &plan).await.map_err(taken)?;
+    store::plans::save(&mut tx, &plan).await.map_err(BillingError::reference_taken("plan"))?;
     let event = app.event(Timeline::Wall, now, actor, "plan.updated", plan.id, difference(&before, &plan));
     store::events::append(&mut tx, &[event]).await?;
     tx.commit().await?;
@@ -165,11 +165,4 @@ async fn put(app: &App, tx: &mut Tx, checks: &mut Checks, plan: &mut Plan, input
     };
     plan.billing_days = checks.terms(&terms, &app.rules);
     Ok(())
-}
-
-fn taken(error: store::Error) -> BillingError {
-    match error {
-        store::Error::Conflict => BillingError::invalid("reference", "is another plan's already"),
-        other => other.into(),
-    }
 }

@@ -2,13 +2,9 @@
 
 use serde_json::json;
 
-use super::{
-    Overview,
-    create::{check_method, taken},
-    edit::InstallmentPlanEdit,
-};
+use super::{Overview, create::check_method, edit::InstallmentPlanEdit};
 use crate::{
-    billing::{App, Result, checks::Checks, dunning_policies},
+    billing::{App, BillingError, Result, checks::Checks, dunning_policies},
     domain::{
         customer::Metadata,
         event::Actor,
@@ -52,6 +48,6 @@ pub async fn update(app: &App, actor: &Actor, key: &str, patch: PlanPatch) -> Re
     take!(reference, description, payment_method_id, default_after, metadata);
     plan.dunning_policy_id = policy.unwrap_or(plan.dunning_policy_id);
     plan.updated_at = edit.now;
-    store::installments::save_terms(&mut edit.tx, plan).await.map_err(taken)?;
+    store::installments::save_terms(&mut edit.tx, plan).await.map_err(BillingError::reference_taken("installment plan"))?;
     edit.commit("installment_plan.changed", json!({})).await
 }

@@ -88,7 +88,7 @@ pub struct Named<'a> {
 pub async fn create(app: &App, actor: &Actor, input: PlanInput) -> Result<Overview> {
     let mut tx = app.db.begin().await?;
     let (schedule, now) = built(app, &mut tx, input).await?;
-    store::installments::insert(&mut tx, &schedule).await.map_err(taken)?;
+    store::installments::insert(&mut tx, &schedule).await.map_err(BillingError::reference_taken("installment plan"))?;
     let has_down_payment = schedule.plan.down_payment > 0;
     let mut edit = InstallmentPlanEdit::of(app, actor, tx, now, schedule);
     if has_down_payment {
@@ -102,14 +102,6 @@ pub async fn preview(app: &App, input: PlanInput) -> Result<Overview> {
     let mut tx = app.db.begin().await?;
     let (schedule, now) = built(app, &mut tx, input).await?;
     Ok(Overview::new(schedule, None, now))
-}
-
-/// The only unique value of a plan is its reference.
-pub(crate) fn taken(error: store::Error) -> BillingError {
-    match error {
-        store::Error::Conflict => BillingError::invalid("reference", "is taken by another installment plan"),
-        other => other.into(),
-    }
 }
 
 async fn built(app: &App, tx: &mut Tx, input: PlanInput) -> Result<(InstallmentSchedule, DateTime<Utc>)> {

@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::domain::{breaker::Rules, dunning::FinalAction, lookup::LookupPolicy, money::Currency, plan::CatchUp};
+use crate::domain::{breaker::BreakerRules, dunning::FinalAction, lookup::LookupPolicy, money::Currency, plan::CatchUp};
 
 mod changes;
 mod dunning;
@@ -244,8 +244,8 @@ impl Default for BreakerConfig {
 }
 
 impl BreakerConfig {
-    pub fn rules(&self) -> Rules {
-        Rules {
+    pub fn rules(&self) -> BreakerRules {
+        BreakerRules {
             faults: self.faults,
             ratio: self.ratio,
             window: self.window,

@@ -217,7 +217,7 @@ async fn taken_over(app: &App, config: &Config) -> Result<Vec<String>> {
         store::events::append(&mut tx, &events).await?;
         tx.commit().await?;
     }
-    app.set_ladders(config.collection.dunning_rules());
+    app.set_dunning_rules(config.collection.dunning_rules());
     Ok(log)
 }
 

@@ -55,7 +55,7 @@ impl Sum {
 }
 
 /// By first day, exclusive last day, currency and timeline.
-pub type Sums = BTreeMap<(NaiveDate, NaiveDate, Currency, Timeline), Sum>;
+pub type ForecastSums = BTreeMap<(NaiveDate, NaiveDate, Currency, Timeline), Sum>;
 
 /// What time it is on each timeline.
 type Nows = HashMap<Timeline, DateTime<Utc>>;
@@ -64,7 +64,7 @@ type Nows = HashMap<Timeline, DateTime<Utc>>;
 pub struct Forecast {
     pub range: Range,
     /// Spans without a charge are left out.
-    pub sums: Sums,
+    pub sums: ForecastSums,
 }
 
 impl Forecast {
@@ -116,9 +116,15 @@ async fn nows(app: &App, timeline: Option<Timeline>) -> Result<Nows> {
     }
 }
 
-async fn subscriptions(app: &App, timeline: Option<Timeline>, nows: Arc<Nows>, range: Range, end: DateTime<Utc>) -> Result<Sums> {
+async fn subscriptions(
+    app: &App,
+    timeline: Option<Timeline>,
+    nows: Arc<Nows>,
+    range: Range,
+    end: DateTime<Utc>,
+) -> Result<ForecastSums> {
     let rules = Arc::new(app.rules.clone());
-    let mut sums = Sums::new();
+    let mut sums = ForecastSums::new();
     let mut after = String::new();
     loop {
         let batch = store::subscriptions::planned(&app.db, timeline, end, &after, BATCH).await?;
@@ -155,7 +161,7 @@ fn range(app: &App, input: &ForecastInput, now: DateTime<Utc>) -> Result<Range> 
 }
 
 /// Adds what one subscription will be charged: what is due by now is charged today, whatever its date.
-fn add(sums: &mut Sums, mut subscription: Subscription, now: DateTime<Utc>, rules: &Rules, range: &Range) {
+fn add(sums: &mut ForecastSums, mut subscription: Subscription, now: DateTime<Utc>, rules: &Rules, range: &Range) {
     let key = (subscription.currency, subscription.timeline);
     let mut date = subscription.today(now);
     let (overdue, _) = subscription.run(now, rules);
@@ -172,7 +178,7 @@ fn add(sums: &mut Sums, mut subscription: Subscription, now: DateTime<Utc>, rule
 }
 
 /// Counts one charge; what costs nothing is none.
-fn put(sums: &mut Sums, range: &Range, date: NaiveDate, (currency, timeline): (Currency, Timeline), amount: i64) {
+fn put(sums: &mut ForecastSums, range: &Range, date: NaiveDate, (currency, timeline): (Currency, Timeline), amount: i64) {
     if let Some((start, end)) = range.part(date).filter(|_| amount > 0) {
         sums.entry((start, end, currency, timeline)).or_default().add(Sum { charges: 1, amount });
     }

@@ -12,12 +12,12 @@ use super::{App, BillingError, Result};
 use crate::{
     domain::{
         authorization::Authorization,
-        breaker::{Admission, CallResult, Change, OperationId},
+        breaker::{Admission, CallResult, CircuitChange, OperationId},
         clock::Timeline,
         event::Actor,
         payment::Payment,
     },
-    gateway::circuit::{Health, Pause},
+    gateway::circuit::{Health, OperatorPause},
     store::{self, Tx, gateways::GatewayPause},
 };
 
@@ -63,7 +63,7 @@ pub(crate) async fn remember_pauses(app: &App, tx: &mut Tx) -> Result<()> {
     let pauses = store::gateways::pauses(tx).await?;
     for (name, health) in app.gateways.all() {
         let pause = pauses.iter().find(|pause| pause.gateway == name);
-        health.set_pause(pause.map(|pause| Pause { reason: pause.reason.clone(), paused_at: pause.paused_at }));
+        health.set_pause(pause.map(|pause| OperatorPause { reason: pause.reason.clone(), paused_at: pause.paused_at }));
     }
     Ok(())
 }
@@ -169,19 +169,19 @@ pub(crate) async fn note(app: &App, call: &Call, met: CallResult) {
     }
 }
 
-async fn tell(app: &App, call: &Call, change: Change, met: &CallResult) -> Result<()> {
+async fn tell(app: &App, call: &Call, change: CircuitChange, met: &CallResult) -> Result<()> {
     let Call { gateway, timeline, now, .. } = call;
     let (timeline, now) = (*timeline, *now);
     let mut tx = app.db.begin().await?;
     let event = match change {
-        Change::Opened => {
+        CircuitChange::Opened => {
             let until = rests_until(app, gateway, timeline, now);
             let reason = if let CallResult::Fault { message, .. } = met { message.as_str() } else { "" };
             tracing::warn!(gateway, reason, ?until, "the gateway is left alone: what is due there waits");
             let data = json!({ "until": until, "reason": reason });
             app.event(timeline, now, &Actor::System, "gateway.circuit_opened", gateway, data)
         }
-        Change::Closed => {
+        CircuitChange::Closed => {
             tracing::info!(gateway, "the gateway answers again: what waits there goes on");
             store::gateways::look_up_now(&mut tx, gateway, app.clock.now()).await?;
             app.wakeups.look_up.notify_one();
@@ -190,7 +190,7 @@ async fn tell(app: &App, call: &Call, change: Change, met: &CallResult) -> Resul
     };
     store::events::append(&mut tx, &[event]).await?;
     tx.commit().await?;
-    if change == Change::Closed {
+    if change == CircuitChange::Closed {
         bring_forward(app, timeline, now, now + first_wait(app, gateway, timeline)).await?;
         app.wakeups.collect.notify_one();
     }
@@ -210,7 +210,7 @@ pub async fn pause(app: &App, actor: &Actor, gateway: &str, reason: &str) -> Res
     let event = app.event(Timeline::Wall, now, actor, "gateway.paused", gateway, json!({ "reason": reason }));
     store::events::append(&mut tx, &[event]).await?;
     tx.commit().await?;
-    health.set_pause(Some(Pause { reason: reason.to_owned(), paused_at: now }));
+    health.set_pause(Some(OperatorPause { reason: reason.to_owned(), paused_at: now }));
     Ok(())
 }
 
@@ -227,7 +227,7 @@ pub async fn resume(app: &App, actor: &Actor, gateway: &str) -> Result<()> {
     store::gateways::look_up_now(&mut tx, gateway, now).await?;
     tx.commit().await?;
     health.set_pause(None);
-    let until = Pause { reason: row.reason, paused_at: row.paused_at }.look_again(now);
+    let until = OperatorPause { reason: row.reason, paused_at: row.paused_at }.look_again(now);
     bring_forward(app, Timeline::Wall, now, until).await?;
     app.wakeups.collect.notify_one();
     app.wakeups.look_up.notify_one();

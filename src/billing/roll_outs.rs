@@ -15,7 +15,7 @@ use crate::{
         event::{Actor, difference},
         id::{AddOn, Discount},
         plan::Plan,
-        roll_out::{EntryType, LeftAlone, Options, Reason, RollOut, RollOutStatus, Versions, history},
+        roll_out::{EntryType, LeftAlone, LeftAloneReason, Options, RollOut, RollOutStatus, Versions, history},
     },
     store::{self, Tx, db::Record},
 };
@@ -25,7 +25,7 @@ mod evaluate;
 mod list;
 
 pub use apply::{carry_on, step, work};
-pub use list::{CurrencySums, Listed, PlanLine, SubscriptionLine, Totals, list};
+pub use list::{CurrencySums, Listed, PlanLine, RollOutTotals, SubscriptionLine, list};
 
 /// The entry that is rolled out, and by which edits it came to its terms.
 struct Target {
@@ -128,7 +128,7 @@ pub async fn start(
     let mut left_alone = LeftAlone::new();
     let ended = ended(&mut tx, &versions).await?;
     if ended > 0 {
-        left_alone.insert(Reason::Ended, ended);
+        left_alone.insert(LeftAloneReason::Ended, ended);
     }
     let mut roll_out = RollOut {
         id: app.id(),

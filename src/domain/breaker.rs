@@ -31,7 +31,7 @@ const SHORTEST_RETRY_AFTER: TimeDelta = TimeDelta::seconds(1);
 
 /// When a circuit opens and how it closes. A number of 0 switches that rule off.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rules {
+pub struct BreakerRules {
     /// So many faults in a row open it.
     pub faults: u32,
     /// So does this part of the last `window` calls, percent.
@@ -78,7 +78,7 @@ pub enum Admission {
 
 /// What a call has changed, once for each outage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum CircuitChange {
     Opened,
     Closed,
 }
@@ -106,7 +106,7 @@ pub struct Breaker {
 
 impl Breaker {
     /// What may go now. An open circuit whose time has come is half open from here on.
-    pub fn hold(&mut self, rules: &Rules, now: DateTime<Utc>) -> Admission {
+    pub fn hold(&mut self, rules: &BreakerRules, now: DateTime<Utc>) -> Admission {
         if self.circuit == Circuit::Open {
             match self.until {
                 Some(until) if now < until => return Admission::NotBefore(until),
@@ -147,12 +147,12 @@ impl Breaker {
     /// Notes what a call met. `waits`: how long the circuit stays open, the last one repeats.
     pub fn note(
         &mut self,
-        rules: &Rules,
+        rules: &BreakerRules,
         waits: &[TimeDelta],
         now: DateTime<Utc>,
         order: OperationId,
         met: &CallResult,
-    ) -> Option<Change> {
+    ) -> Option<CircuitChange> {
         match met {
             CallResult::Answer => self.faults_in_a_row = 0,
             CallResult::Fault { .. } => self.faults_in_a_row = self.faults_in_a_row.saturating_add(1),
@@ -166,7 +166,13 @@ impl Breaker {
         }
     }
 
-    fn note_closed(&mut self, rules: &Rules, waits: &[TimeDelta], now: DateTime<Utc>, met: &CallResult) -> Option<Change> {
+    fn note_closed(
+        &mut self,
+        rules: &BreakerRules,
+        waits: &[TimeDelta],
+        now: DateTime<Utc>,
+        met: &CallResult,
+    ) -> Option<CircuitChange> {
         self.recent.push_back(matches!(met, CallResult::Fault { .. }));
         while self.recent.len() > rules.window as usize {
             self.recent.pop_front();
@@ -179,13 +185,19 @@ impl Breaker {
         let switched_off = rules.faults == 0 && rules.ratio == 0;
         if in_a_row || by_part || (retry_after.is_some() && !switched_off) {
             self.open(rules, waits, now, message, *retry_after);
-            return Some(Change::Opened);
+            return Some(CircuitChange::Opened);
         }
         None
     }
 
     /// Most of the probes decide: one payment that the gateway always chokes on must not hold up all others.
-    fn note_probe(&mut self, rules: &Rules, waits: &[TimeDelta], now: DateTime<Utc>, met: &CallResult) -> Option<Change> {
+    fn note_probe(
+        &mut self,
+        rules: &BreakerRules,
+        waits: &[TimeDelta],
+        now: DateTime<Utc>,
+        met: &CallResult,
+    ) -> Option<CircuitChange> {
         match met {
             CallResult::Answer => self.answered += 1,
             CallResult::Fault { .. } => self.failed += 1,
@@ -198,13 +210,20 @@ impl Breaker {
             }
             _ if told && self.answered > self.failed => {
                 *self = Self { circuit: Circuit::Closed, since: Some(now), ..Self::default() };
-                Some(Change::Closed)
+                Some(CircuitChange::Closed)
             }
             _ => None,
         }
     }
 
-    fn open(&mut self, rules: &Rules, waits: &[TimeDelta], now: DateTime<Utc>, reason: &str, retry_after: Option<TimeDelta>) {
+    fn open(
+        &mut self,
+        rules: &BreakerRules,
+        waits: &[TimeDelta],
+        now: DateTime<Utc>,
+        reason: &str,
+        retry_after: Option<TimeDelta>,
+    ) {
         let wait = waits.get(self.openings).or(waits.last()).copied().unwrap_or(TimeDelta::minutes(1));
         let wait = retry_after.map_or(wait, |asked| asked.max(SHORTEST_RETRY_AFTER).min(rules.longest_retry_after));
         self.openings += 1;
@@ -225,8 +244,8 @@ impl Breaker {
 mod tests {
     use super::*;
 
-    fn rules() -> Rules {
-        Rules { faults: 3, ratio: 50, window: 6, probes: 3, longest_retry_after: TimeDelta::hours(1) }
+    fn rules() -> BreakerRules {
+        BreakerRules { faults: 3, ratio: 50, window: 6, probes: 3, longest_retry_after: TimeDelta::hours(1) }
     }
 
     fn waits() -> Vec<TimeDelta> {
@@ -246,7 +265,7 @@ mod tests {
     }
 
     /// What these payments meet, each let through if it has to be.
-    fn meet(breaker: &mut Breaker, second: i64, met: &[CallResult]) -> Vec<Option<Change>> {
+    fn meet(breaker: &mut Breaker, second: i64, met: &[CallResult]) -> Vec<Option<CircuitChange>> {
         met.iter()
             .enumerate()
             .map(|(i, met)| {
@@ -265,7 +284,7 @@ mod tests {
         let mut breaker = Breaker::default();
         assert_eq!(meet(&mut breaker, 0, &[fault(), CallResult::Answer, CallResult::Answer, fault(), fault()]), [None; 5]);
         assert_eq!((breaker.hold(&rules(), at(0)), breaker.faults_in_a_row), (Admission::Free, 2));
-        assert_eq!(meet(&mut breaker, 1, &[fault()]), [Some(Change::Opened)]);
+        assert_eq!(meet(&mut breaker, 1, &[fault()]), [Some(CircuitChange::Opened)]);
         assert_eq!(breaker.hold(&rules(), at(2)), Admission::NotBefore(at(31)));
         assert_eq!((breaker.circuit, breaker.reason.as_deref()), (Circuit::Open, Some("status 503")));
     }
@@ -275,7 +294,7 @@ mod tests {
         let mut breaker = Breaker::default();
         let mixed = [fault(), CallResult::Answer, fault(), CallResult::Answer, CallResult::Answer];
         assert_eq!(meet(&mut breaker, 0, &mixed), [None; 5], "a window that is not full says nothing");
-        assert_eq!(meet(&mut breaker, 1, &[fault()]), [Some(Change::Opened)]);
+        assert_eq!(meet(&mut breaker, 1, &[fault()]), [Some(CircuitChange::Opened)]);
     }
 
     #[test]
@@ -310,7 +329,7 @@ mod tests {
         assert_eq!(breaker.note(&rules(), &waits(), at(31), ids[3], &fault()), None);
         assert_eq!(breaker.note(&rules(), &waits(), at(31), ids[0], &fault()), None);
         assert_eq!(breaker.note(&rules(), &waits(), at(31), ids[1], &CallResult::Answer), None);
-        assert_eq!(breaker.note(&rules(), &waits(), at(31), ids[2], &CallResult::Answer), Some(Change::Closed));
+        assert_eq!(breaker.note(&rules(), &waits(), at(31), ids[2], &CallResult::Answer), Some(CircuitChange::Closed));
         assert_eq!(breaker.hold(&rules(), at(31)), Admission::Free);
         meet(&mut breaker, 40, &[fault(), fault(), fault()]);
         assert_eq!(breaker.hold(&rules(), at(41)), Admission::NotBefore(at(70)), "waits begin anew");
@@ -320,7 +339,7 @@ mod tests {
     fn a_429_is_obeyed_at_once_within_bounds() {
         for (asks, until) in [(300, 300), (0, 1), (1_000_000, 3600)] {
             let mut breaker = Breaker::default();
-            assert_eq!(meet(&mut breaker, 0, &[asked(asks)]), [Some(Change::Opened)]);
+            assert_eq!(meet(&mut breaker, 0, &[asked(asks)]), [Some(CircuitChange::Opened)]);
             assert_eq!(breaker.hold(&rules(), at(0)), Admission::NotBefore(at(until)), "asked for {asks} s");
         }
         let mut breaker = Breaker::default();
@@ -331,7 +350,7 @@ mod tests {
 
     #[test]
     fn switched_off_it_never_opens() {
-        let off = Rules { faults: 0, ratio: 0, ..rules() };
+        let off = BreakerRules { faults: 0, ratio: 0, ..rules() };
         let mut breaker = Breaker::default();
         for _ in 0..100 {
             assert_eq!(breaker.note(&off, &waits(), at(0), OperationId(1), &asked(9)), None);

@@ -203,7 +203,7 @@ impl From<Modifier> for ModifierFields {
 
 /// What a cycle is priced from.
 #[derive(Clone, Copy, Debug)]
-pub struct Charge<'a> {
+pub struct ChargeTerms<'a> {
     pub description: &'a str,
     /// For one unit, minor units.
     pub amount_minor: i64,
@@ -212,7 +212,7 @@ pub struct Charge<'a> {
     pub discounts: &'a [Modifier],
 }
 
-impl Charge<'_> {
+impl ChargeTerms<'_> {
     /// Amount times quantity: the base charge, which percentages are of.
     pub fn base_minor(&self) -> i64 {
         limited(i128::from(self.amount_minor) * i128::from(self.quantity))
@@ -302,7 +302,7 @@ impl Line {
 
 /// Every line of the charge for one cycle: base, add-ons, discounts. Percentages are of the base charge. With less than a whole
 /// share each line is prorated on its own. A last line of kind `floor` brings a negative sum to zero.
-pub fn price(charge: &Charge, cycle: i64, share: Share) -> Vec<Line> {
+pub fn price(charge: &ChargeTerms, cycle: i64, share: Share) -> Vec<Line> {
     let base = charge.base_minor();
     let line = Line::new(LineKind::Base, charge.description, rounded(i128::from(base), 1, share)).for_share(share);
     let mut lines = vec![Line { quantity: Some(charge.quantity), unit_amount: Some(charge.amount_minor), ..line }];

@@ -14,7 +14,7 @@ mod inherit;
 mod tests;
 mod verdict;
 
-pub use verdict::{Standing, Verdict};
+pub use verdict::{SubscriptionFacts, Verdict};
 
 text_enum! {
     /// What kind of catalog entry is rolled out.
@@ -88,7 +88,7 @@ text_enum! {
 
 text_enum! {
     /// Why a subscription is left alone.
-    pub enum Reason {
+    pub enum LeftAloneReason {
         /// It has these terms already.
         Unchanged = "unchanged",
         /// What would change are values of its own.
@@ -110,7 +110,7 @@ text_enum! {
 }
 
 /// How many subscriptions are left alone, by reason.
-pub type LeftAlone = BTreeMap<Reason, i64>;
+pub type LeftAlone = BTreeMap<LeftAloneReason, i64>;
 
 /// What a roll-out was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use super::{
     customer::Metadata,
     frequency::{BadRecurrence, Frequency, Recurrence, Schedule},
     id::{CustomerId, DunningPolicyId, PaymentMethodId, PlanId, SubscriptionId},
-    invoice::{Charge, Line, Modifier, price, subtotal},
+    invoice::{ChargeTerms, Line, Modifier, price, subtotal},
     money::Currency,
     plan::{CatchUp, WhilePastDue},
     proration::{FirstPeriod, Share, used},
@@ -184,8 +184,8 @@ impl Subscription {
         self.recurrence().ok().map(|recurrence| Schedule::new(recurrence, self.anchor_date))
     }
 
-    pub fn charge(&self) -> Charge<'_> {
-        Charge {
+    pub fn charge(&self) -> ChargeTerms<'_> {
+        ChargeTerms {
             description: &self.description,
             amount_minor: self.amount,
             quantity: self.quantity,

@@ -16,7 +16,7 @@ use super::fault::GatewayFault;
 use crate::{
     config::GatewayKind,
     domain::{
-        breaker::{Admission, Breaker, CallResult, Change, Circuit, OperationId, Rules},
+        breaker::{Admission, Breaker, BreakerRules, CallResult, Circuit, CircuitChange, OperationId},
         clock::Timeline,
     },
 };
@@ -64,12 +64,12 @@ impl CallLog {
 
 /// An operator's pause.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pause {
+pub struct OperatorPause {
     pub reason: String,
     pub paused_at: DateTime<Utc>,
 }
 
-impl Pause {
+impl OperatorPause {
     /// When what waits for its end is looked at again: the end is not known, and all that waits must wait for one instant, so that
     /// it can be found when the pause ends.
     pub fn look_again(&self, now: DateTime<Utc>) -> DateTime<Utc> {
@@ -81,18 +81,18 @@ impl Pause {
 
 /// How one gateway is.
 pub struct Health {
-    rules: Rules,
+    rules: BreakerRules,
     /// How long its circuit stays open, longer each time.
     waits: Vec<TimeDelta>,
     pub max_in_flight: usize,
     /// None for an adapter that no settings made.
     pub kind: Option<GatewayKind>,
     circuits: Mutex<HashMap<Timeline, Breaker>>,
-    pause: Mutex<Option<Pause>>,
+    pause: Mutex<Option<OperatorPause>>,
 }
 
 impl Health {
-    pub fn new(rules: Rules, waits: Vec<TimeDelta>, max_in_flight: usize, kind: Option<GatewayKind>) -> Self {
+    pub fn new(rules: BreakerRules, waits: Vec<TimeDelta>, max_in_flight: usize, kind: Option<GatewayKind>) -> Self {
         Self { rules, waits, max_in_flight, kind, circuits: Mutex::default(), pause: Mutex::default() }
     }
 
@@ -133,7 +133,7 @@ impl Health {
         waits: &[TimeDelta],
         order: OperationId,
         met: &CallResult,
-    ) -> Option<Change> {
+    ) -> Option<CircuitChange> {
         let real = timeline == Timeline::Wall;
         let waits = if real { &self.waits } else { waits };
         let met = match met {
@@ -172,12 +172,12 @@ impl Health {
         breaker.clone()
     }
 
-    pub fn paused(&self) -> Option<Pause> {
+    pub fn paused(&self) -> Option<OperatorPause> {
         self.pause.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the database says of an operator's pause.
-    pub fn set_pause(&self, pause: Option<Pause>) {
+    pub fn set_pause(&self, pause: Option<OperatorPause>) {
         *self.pause.lock().unwrap_or_else(PoisonError::into_inner) = pause;
     }
 }
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn what_waits_for_an_operator_waits_for_one_instant() {
         let at = |text: &str| text.parse::<DateTime<Utc>>().expect("instant");
-        let pause = Pause { reason: String::new(), paused_at: at("2026-01-01T00:00:10Z") };
+        let pause = OperatorPause { reason: String::new(), paused_at: at("2026-01-01T00:00:10Z") };
         for (now, again) in [
             ("2026-01-01T00:00:10Z", "2026-01-01T00:15:10Z"),
             ("2026-01-01T00:15:09.9Z", "2026-01-01T00:15:10Z"),

@@ -69,7 +69,7 @@ pub enum Auth {
 
 /// An answer that the gateway gave and that could be read.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
+pub enum HttpAnswer {
     /// 2xx and its JSON; `Null` when there was no body.
     Done(Value),
     /// 4xx, with the gateway's own error body where that is JSON.
@@ -219,16 +219,16 @@ impl Http {
     }
 
     /// A read. It moves no money, so a passing fault is met by asking again at once.
-    pub async fn get(&self, operation: &'static str, url: Url) -> Result<Answer, NoAnswer> {
+    pub async fn get(&self, operation: &'static str, url: Url) -> Result<HttpAnswer, NoAnswer> {
         self.ask(operation, Method::GET, url, None).await
     }
 
     /// A read that has to be posted, such as a search.
-    pub async fn search(&self, operation: &'static str, url: Url, body: &Value) -> Result<Answer, NoAnswer> {
+    pub async fn search(&self, operation: &'static str, url: Url, body: &Value) -> Result<HttpAnswer, NoAnswer> {
         self.ask(operation, Method::POST, url, Some(body)).await
     }
 
-    async fn ask(&self, operation: &'static str, method: Method, url: Url, body: Option<&Value>) -> Result<Answer, NoAnswer> {
+    async fn ask(&self, operation: &'static str, method: Method, url: Url, body: Option<&Value>) -> Result<HttpAnswer, NoAnswer> {
         let mut waits = READ_AGAIN_AFTER.iter();
         loop {
             match (self.call(operation, method.clone(), url.clone(), body).await, waits.next()) {
@@ -242,20 +242,26 @@ impl Http {
         }
     }
 
-    pub async fn post(&self, operation: &'static str, url: Url, body: Option<&Value>) -> Result<Answer, NoAnswer> {
+    pub async fn post(&self, operation: &'static str, url: Url, body: Option<&Value>) -> Result<HttpAnswer, NoAnswer> {
         self.call(operation, Method::POST, url, body).await
     }
 
-    pub async fn put(&self, operation: &'static str, url: Url, body: &Value) -> Result<Answer, NoAnswer> {
+    pub async fn put(&self, operation: &'static str, url: Url, body: &Value) -> Result<HttpAnswer, NoAnswer> {
         self.call(operation, Method::PUT, url, Some(body)).await
     }
 
-    pub async fn delete(&self, operation: &'static str, url: Url) -> Result<Answer, NoAnswer> {
+    pub async fn delete(&self, operation: &'static str, url: Url) -> Result<HttpAnswer, NoAnswer> {
         self.call(operation, Method::DELETE, url, None).await
     }
 
     /// One call, timed.
-    async fn call(&self, operation: &'static str, method: Method, url: Url, body: Option<&Value>) -> Result<Answer, NoAnswer> {
+    async fn call(
+        &self,
+        operation: &'static str,
+        method: Method,
+        url: Url,
+        body: Option<&Value>,
+    ) -> Result<HttpAnswer, NoAnswer> {
         let started = Instant::now();
         let answer = self.exchange(method, url, body).await;
         metrics::histogram!(GATEWAY_CALL_SECONDS, "gateway" => self.gateway.clone(), "operation" => operation)
@@ -274,7 +280,7 @@ impl Http {
         no_answer
     }
 
-    async fn exchange(&self, method: Method, url: Url, body: Option<&Value>) -> Result<Answer, NoAnswer> {
+    async fn exchange(&self, method: Method, url: Url, body: Option<&Value>) -> Result<HttpAnswer, NoAnswer> {
         let mut request = Request::new(method, url);
         if let Some(body) = body {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -296,7 +302,7 @@ impl Http {
             let unreadable = || NoAnswer::unknown(format!("the answer ({}) is not JSON", status.as_u16()));
             let body = body.ok_or_else(|| self.fault("unreadable", unreadable()))?;
             circuit::note(Ok(()));
-            return Ok(Answer::Done(body));
+            return Ok(HttpAnswer::Done(body));
         }
         if status.is_client_error() {
             // The status alone says that it was refused; a lost body only loses the reason.
@@ -307,7 +313,7 @@ impl Http {
             if body.is_none() && matches!(status, 408 | 409 | 425 | 499) {
                 return Err(NoAnswer::unknown(format!("status {status} without a reason")));
             }
-            return Ok(Answer::Refused { status, body });
+            return Ok(HttpAnswer::Refused { status, body });
         }
         let broken = NoAnswer::unknown(format!("the gateway answered with status {}", status.as_u16()));
         Err(self.fault(if status.is_server_error() { "status_5xx" } else { "unreadable" }, broken))

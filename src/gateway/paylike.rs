@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use self::wire::{Refusal, Transaction};
 use super::{
     Capabilities, Charge, Disputed, Found, Gateway, Other, Return, ReturnFound, ReturnOutcome, Sent, Source,
-    http::{Answer, Auth, Http, NoAnswer, Settings, Wire},
+    http::{Auth, Http, HttpAnswer, NoAnswer, Settings, Wire},
     json::text,
     remote_state::RemoteState,
     requests::Requests,
@@ -53,10 +53,10 @@ impl Paylike {
 
     async fn get(&self, operation: &'static str, id: &str) -> Result<Transaction, String> {
         match self.http.get(operation, self.http.url(&["transactions", id])).await.map_err(NoAnswer::message)? {
-            Answer::Done(body) => Transaction::read(&body)
+            HttpAnswer::Done(body) => Transaction::read(&body)
                 .filter(|transaction| transaction.id == id)
                 .ok_or_else(|| "the answer does not show the transaction asked for".into()),
-            Answer::Refused { status, body } => Err(self.refusal_text(status, body.as_ref())),
+            HttpAnswer::Refused { status, body } => Err(self.refusal_text(status, body.as_ref())),
         }
     }
 
@@ -88,11 +88,11 @@ impl Paylike {
     /// mistyped address or merchant would tell every customer that their card is no good.
     async fn prior_is_gone(&self, prior: &str) -> bool {
         let there = self.http.get("charge_refused", self.http.url(&["transactions", prior])).await;
-        if !matches!(there, Ok(Answer::Refused { status: 404, .. })) {
+        if !matches!(there, Ok(HttpAnswer::Refused { status: 404, .. })) {
             return false;
         }
         let merchant = self.http.get("charge_refused", self.http.url(&["merchants", &self.merchant_id])).await;
-        matches!(merchant, Ok(Answer::Done(_)))
+        matches!(merchant, Ok(HttpAnswer::Done(_)))
     }
 
     /// After a capture whose answer did not settle it: the transaction itself decides.
@@ -171,8 +171,8 @@ impl Paylike {
             url.query_pairs_mut().append_pair("before", id);
         }
         let body = match self.http.get("look_up", url).await.map_err(NoAnswer::message)? {
-            Answer::Done(body) => body,
-            Answer::Refused { status, body } => return Err(self.refusal_text(status, body.as_ref())),
+            HttpAnswer::Done(body) => body,
+            HttpAnswer::Refused { status, body } => return Err(self.refusal_text(status, body.as_ref())),
         };
         let items = body.as_array().or_else(|| body.get("transactions")?.as_array()).ok_or("the answer is not a list")?;
         let page: Option<Vec<_>> = items.iter().map(Transaction::read).collect();
@@ -228,11 +228,11 @@ impl Gateway for Paylike {
         });
         let url = self.http.url(&["merchants", &self.merchant_id, "transactions"]);
         match self.http.post("charge", url, Some(&body)).await {
-            Ok(Answer::Done(body)) => match body.get("transaction").and_then(|transaction| text(transaction, "id")) {
+            Ok(HttpAnswer::Done(body)) => match body.get("transaction").and_then(|transaction| text(transaction, "id")) {
                 Some(id) if id != prior => Outcome::Authorized { transaction_id: id.to_owned() },
                 _ => unknown("the answer shows no new transaction"),
             },
-            Ok(Answer::Refused { status, body }) => self.refused(prior, status, body.as_ref()).await,
+            Ok(HttpAnswer::Refused { status, body }) => self.refused(prior, status, body.as_ref()).await,
             Err(no_answer) => no_answer.into(),
         }
     }
@@ -245,15 +245,15 @@ impl Gateway for Paylike {
         let url = self.http.url(&["transactions", transaction_id, "captures"]);
         let body = json!({ "amount": charge.amount_minor, "currency": charge.currency.code() });
         match self.http.post("capture", url, Some(&body)).await {
-            Ok(Answer::Done(body)) => match Transaction::read(&body) {
+            Ok(HttpAnswer::Done(body)) => match Transaction::read(&body) {
                 Some(transaction) if transaction.id == transaction_id && transaction.captured >= charge.amount_minor => {
                     self.outcome(transaction_id, transaction.state(charge.amount_minor))
                 }
                 _ => self.captured(transaction_id, charge, None).await,
             },
             // 409 is the answer to a second capture, and then the first one counts. Whatever was refused, the transaction knows.
-            Ok(Answer::Refused { status: 409, .. }) => self.captured(transaction_id, charge, None).await,
-            Ok(Answer::Refused { status, body }) => {
+            Ok(HttpAnswer::Refused { status: 409, .. }) => self.captured(transaction_id, charge, None).await,
+            Ok(HttpAnswer::Refused { status, body }) => {
                 let decline = self.cleaned(Refusal::read(status, body.as_ref()).decline(), &[]);
                 self.captured(transaction_id, charge, Some(decline)).await
             }

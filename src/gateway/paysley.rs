@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use self::wire::{Payment, Refusal, amount, succeeded};
 use super::{
     Capabilities, Charge, Disputed, Found, Gateway, Return, ReturnFound, ReturnOutcome, Sent,
-    http::{Answer, Auth, Http, NoAnswer, Settings},
+    http::{Auth, Http, HttpAnswer, NoAnswer, Settings},
     json::{integer, text},
     requests::{Ask, Asked, Outstanding, Polled, Received, Requests, Withdrawn},
 };
@@ -64,17 +64,17 @@ impl Paysley {
         body
     }
 
-    fn asked(&self, answer: Answer, secrets: &[&str]) -> Asked {
+    fn asked(&self, answer: HttpAnswer, secrets: &[&str]) -> Asked {
         match answer {
-            Answer::Done(body) if succeeded(&body) => match text(&body, "transaction_id") {
+            HttpAnswer::Done(body) if succeeded(&body) => match text(&body, "transaction_id") {
                 Some(id) => {
                     let link = ["short_url", "long_url"].iter().find_map(|field| text(&body, field));
                     Asked::Sent { request_id: Some(id.to_owned()), link: link.map(str::to_owned) }
                 }
                 None => Asked::Unknown { message: "the answer shows no transaction_id".into() },
             },
-            Answer::Done(body) => self.refused(400, Some(&body), secrets),
-            Answer::Refused { status, body } => self.refused(status, body.as_ref(), secrets),
+            HttpAnswer::Done(body) => self.refused(400, Some(&body), secrets),
+            HttpAnswer::Refused { status, body } => self.refused(status, body.as_ref(), secrets),
         }
     }
 
@@ -133,10 +133,10 @@ impl Paysley {
         }
     }
 
-    fn read(&self, answer: Result<Answer, NoAnswer>) -> Result<Value, String> {
+    fn read(&self, answer: Result<HttpAnswer, NoAnswer>) -> Result<Value, String> {
         match answer.map_err(NoAnswer::message)? {
-            Answer::Done(body) => Ok(body),
-            Answer::Refused { status, body } => {
+            HttpAnswer::Done(body) => Ok(body),
+            HttpAnswer::Refused { status, body } => {
                 let refusal = Refusal::read(status, body.as_ref());
                 Err(format!("status {status}: {}", self.http.clean(&refusal.message, &[])))
             }
@@ -200,15 +200,17 @@ impl Requests for Paysley {
 }
 
 impl Paysley {
-    fn taken_back(&self, answer: Result<Answer, NoAnswer>) -> Withdrawn {
+    fn taken_back(&self, answer: Result<HttpAnswer, NoAnswer>) -> Withdrawn {
         match answer {
-            Ok(Answer::Done(body)) if succeeded(&body) => Withdrawn::Gone,
-            Ok(Answer::Refused { status: 404, .. }) => Withdrawn::Gone,
-            Ok(Answer::Done(body)) => Withdrawn::Kept { message: self.http.clean(&Refusal::read(400, Some(&body)).message, &[]) },
-            Ok(Answer::Refused { status: 400 | 409 | 422, body }) => {
+            Ok(HttpAnswer::Done(body)) if succeeded(&body) => Withdrawn::Gone,
+            Ok(HttpAnswer::Refused { status: 404, .. }) => Withdrawn::Gone,
+            Ok(HttpAnswer::Done(body)) => {
+                Withdrawn::Kept { message: self.http.clean(&Refusal::read(400, Some(&body)).message, &[]) }
+            }
+            Ok(HttpAnswer::Refused { status: 400 | 409 | 422, body }) => {
                 Withdrawn::Kept { message: self.http.clean(&Refusal::read(400, body.as_ref()).message, &[]) }
             }
-            Ok(Answer::Refused { status, .. }) => Withdrawn::NoAnswer { message: format!("status {status}") },
+            Ok(HttpAnswer::Refused { status, .. }) => Withdrawn::NoAnswer { message: format!("status {status}") },
             Err(no_answer) => Withdrawn::NoAnswer { message: no_answer.message() },
         }
     }
@@ -239,11 +241,11 @@ impl Gateway for Paysley {
         let url = self.http.url(&["captures", transaction_id]);
         let body = json!({ "amount": amount(charge.amount_minor, charge.currency) });
         match self.http.post("capture", url, Some(&body)).await {
-            Ok(Answer::Done(body)) if succeeded(&body) => {
+            Ok(HttpAnswer::Done(body)) if succeeded(&body) => {
                 Outcome::Succeeded { transaction_id: transaction_id.to_owned(), amount_minor: charge.amount_minor }
             }
             // Refused for what it is, or since an earlier copy of it came through: the payment itself knows.
-            Ok(Answer::Done(_) | Answer::Refused { .. }) => match self.standing("capture", transaction_id).await {
+            Ok(HttpAnswer::Done(_) | HttpAnswer::Refused { .. }) => match self.standing("capture", transaction_id).await {
                 Ok(Outcome::Authorized { .. }) => Outcome::Unknown { message: "the capture was refused".into() },
                 Ok(outcome) => outcome,
                 Err(message) => Outcome::Unknown { message },

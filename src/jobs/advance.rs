@@ -19,13 +19,13 @@ use crate::{
     store,
 };
 
-/// Moves every clock that is on its way, each in a task of its own, until the daemon stops.
+/// Advances every clock that has a target, each in a task of its own, until the daemon stops.
 pub async fn run(app: Arc<App>, tracker: TaskTracker, pulse: Arc<Pulse>) {
     loop {
         match billing::test_clocks::advance::claim(&app).await {
             Ok(clocks) => {
                 for clock in clocks {
-                    tracker.spawn(journey(app.clone(), clock));
+                    tracker.spawn(advance_claimed(app.clone(), clock));
                 }
             }
             Err(error) => tracing::error!(%error, "test clocks could not be claimed"),
@@ -39,7 +39,8 @@ pub async fn run(app: Arc<App>, tracker: TaskTracker, pulse: Arc<Pulse>) {
     }
 }
 
-async fn journey(app: Arc<App>, clock: TestClock) {
+/// Advances a claimed clock while its claim is renewed, then gives the claim back.
+async fn advance_claimed(app: Arc<App>, clock: TestClock) {
     let id = clock.id;
     let work = async {
         match clock.target_at {
@@ -59,12 +60,12 @@ async fn journey(app: Arc<App>, clock: TestClock) {
         tracing::error!(clock = %id, %error, "the clock could not be let go; its lease ends by itself");
     }
     if !failed {
-        // It may have been sent on its way meanwhile.
+        // It may have got another target meanwhile.
         app.wakeups.advance.notify_one();
     }
 }
 
-/// Takes a claimed clock to its target: all work due now, then to the next instant that has any.
+/// Advances a claimed clock to its target: does all work due now, then goes to the next instant that has any.
 pub async fn advance(app: &Arc<App>, mut clock: TestClock) -> Result<()> {
     let timeline = Timeline::Test(clock.id);
     while let Some(target) = clock.target_at {

@@ -9,7 +9,7 @@ use tokio_cron_scheduler::{Job as CronJob, JobScheduler};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    JOBS, Schedule, advance, occurrences,
+    JOBS, JobSchedule, advance, occurrences,
     pulse::{Pulse, Pulses},
     tick,
 };
@@ -42,8 +42,8 @@ pub async fn start(app: Arc<App>) -> anyhow::Result<Jobs> {
         let pulse = Pulse::new(job.name);
         all.push(pulse.clone());
         match job.schedule {
-            Schedule::EveryTick => tracker.spawn(tick::answer(app.clone(), job, schedule, pulse)),
-            Schedule::Cron(expression) => {
+            JobSchedule::EveryTick => tracker.spawn(tick::answer(app.clone(), job, schedule, pulse)),
+            JobSchedule::Cron(expression) => {
                 tracker.spawn(occurrences::answer(app.clone(), job, expression.parse()?, schedule, pulse))
             }
         };
@@ -53,7 +53,7 @@ pub async fn start(app: Arc<App>) -> anyhow::Result<Jobs> {
         ticking.rests();
         advance.notify_one();
     };
-    ring_by_cron(&scheduler, Schedule::EveryTick, &app, ring).await.context("test clocks could not be scheduled")?;
+    ring_by_cron(&scheduler, JobSchedule::EveryTick, &app, ring).await.context("test clocks could not be scheduled")?;
     let pulse = Pulse::new("advance");
     all.push(pulse.clone());
     tracker.spawn(advance::run(app.clone(), tracker.clone(), pulse));
@@ -81,13 +81,13 @@ impl Jobs {
 
 async fn ring_by_cron(
     scheduler: &JobScheduler,
-    schedule: Schedule,
+    schedule: JobSchedule,
     app: &App,
     ring: impl Fn() + Send + Sync + 'static,
 ) -> anyhow::Result<()> {
     let expression = match schedule {
-        Schedule::EveryTick => every(app.config.jobs.tick.as_secs()),
-        Schedule::Cron(expression) => expression.to_owned(),
+        JobSchedule::EveryTick => every(app.config.jobs.tick.as_secs()),
+        JobSchedule::Cron(expression) => expression.to_owned(),
     };
     // The closure does nothing but ring: whatever takes time belongs to the task that answers.
     scheduler.add(CronJob::new(expression.as_str(), move |_, _| ring())?).await?;

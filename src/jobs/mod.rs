@@ -27,7 +27,7 @@ type Earliest = for<'a> fn(&'a App, Timeline) -> Work<'a, Option<DateTime<Utc>>>
 
 /// When a job's schedule is rung.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Schedule {
+pub enum JobSchedule {
     /// At every tick (`jobs.tick`).
     EveryTick,
     /// Six-field cron expression, UTC: each occurrence is run by one daemon of all.
@@ -37,7 +37,7 @@ pub enum Schedule {
 pub struct Job {
     pub name: &'static str,
     pub about: &'static str,
-    pub schedule: Schedule,
+    pub schedule: JobSchedule,
     pub ring: fn(&Wakeups) -> &Arc<Notify>,
     /// Does all that is due on a timeline by an instant.
     pub run: for<'a> fn(&'a Arc<App>, Timeline, DateTime<Utc>) -> Work<'a, Counts>,
@@ -60,8 +60,8 @@ impl Job {
     /// How long after the end of a run the job is late: two periods of its own timetable, but no less than two hours.
     pub fn late_after(&self) -> TimeDelta {
         let timetable = match self.schedule {
-            Schedule::EveryTick => None,
-            Schedule::Cron(expression) => expression.parse::<occurrences::Timetable>().ok(),
+            JobSchedule::EveryTick => None,
+            JobSchedule::Cron(expression) => expression.parse::<occurrences::Timetable>().ok(),
         };
         timetable.map_or(NEVER_LATE_WITHIN, |timetable| (timetable.longest_gap() * 2).max(NEVER_LATE_WITHIN))
     }
@@ -83,7 +83,7 @@ pub const JOBS: &[Job] = &[
     Job {
         name: "bill_run",
         about: "opens the cycles and installments that are due: invoices with their lines",
-        schedule: Schedule::EveryTick,
+        schedule: JobSchedule::EveryTick,
         ring: |wakeups| &wakeups.bill,
         run: |app, timeline, now| {
             Box::pin(async move {
@@ -104,7 +104,7 @@ pub const JOBS: &[Job] = &[
     Job {
         name: "collection",
         about: "charges the invoices that are due, and ends dunning dunning_rules",
-        schedule: Schedule::EveryTick,
+        schedule: JobSchedule::EveryTick,
         ring: |wakeups| &wakeups.collect,
         run: |app, timeline, now| {
             Box::pin(async move {
@@ -128,7 +128,7 @@ pub const JOBS: &[Job] = &[
     Job {
         name: "authorizations",
         about: "reserves what is charged in some days, where that is asked for, and gives free what is not wanted any more",
-        schedule: Schedule::EveryTick,
+        schedule: JobSchedule::EveryTick,
         ring: |wakeups| &wakeups.authorize,
         run: |app, timeline, now| {
             Box::pin(async move {
@@ -143,7 +143,7 @@ pub const JOBS: &[Job] = &[
     Job {
         name: "payment_requests",
         about: "asks customers to pay, hears what they have paid, reminds them, closes what expires; gives back what came twice",
-        schedule: Schedule::EveryTick,
+        schedule: JobSchedule::EveryTick,
         ring: |wakeups| &wakeups.requests,
         run: |app, timeline, now| {
             Box::pin(async move {
@@ -160,7 +160,7 @@ pub const JOBS: &[Job] = &[
     Job {
         name: "lookups",
         about: "asks gateways what became of payments, authorizations and refunds nobody knows the outcome of; frees claims of daemons gone silent",
-        schedule: Schedule::EveryTick,
+        schedule: JobSchedule::EveryTick,
         ring: |wakeups| &wakeups.look_up,
         run: |app, _, _| {
             Box::pin(async move {
@@ -189,7 +189,7 @@ pub const JOBS: &[Job] = &[
     Job {
         name: "roll_outs",
         about: "takes catalog edits on to the subscriptions that they were asked to be rolled out to",
-        schedule: Schedule::EveryTick,
+        schedule: JobSchedule::EveryTick,
         ring: |wakeups| &wakeups.roll_outs,
         run: |app, _, _| {
             Box::pin(async move { Ok(counts([("subscriptions_rolled_out", billing::roll_outs::work(app).await?)])) })
@@ -207,7 +207,7 @@ pub const JOBS: &[Job] = &[
     Job {
         name: "invariants",
         about: "looks whether the books agree and nothing has been forgotten; says when a line turns bad or good again",
-        schedule: Schedule::Cron("30 */5 * * * *"),
+        schedule: JobSchedule::Cron("30 */5 * * * *"),
         ring: |wakeups| &wakeups.invariants,
         run: |app, _, _| {
             Box::pin(async move {
@@ -220,7 +220,7 @@ pub const JOBS: &[Job] = &[
     Job {
         name: "disputes",
         about: "asks gateways, a few times in the months after a payment, whether the customer's bank has taken it back",
-        schedule: Schedule::Cron("0 23 */6 * * *"),
+        schedule: JobSchedule::Cron("0 23 */6 * * *"),
         ring: |wakeups| &wakeups.disputes,
         run: |app, _, _| {
             Box::pin(async move { Ok(counts([("payments_asked_about", billing::disputes::check(app, app.clock.now()).await?)])) })
@@ -230,7 +230,7 @@ pub const JOBS: &[Job] = &[
     Job {
         name: "housekeeping",
         about: "removes what is kept for a while only: answers for repeats, old job runs, daemons long gone",
-        schedule: Schedule::Cron("0 7 * * * *"),
+        schedule: JobSchedule::Cron("0 7 * * * *"),
         ring: |wakeups| &wakeups.housekeeping,
         run: |app, _, _| {
             Box::pin(async move {

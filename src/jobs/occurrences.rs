@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::{Job, pulse::Pulse, run::run};
 use crate::billing::{
     App,
-    jobs::occurrences::{self, Taken},
+    jobs::occurrences::{self, OccurrenceClaim},
 };
 
 /// When a job occurs, UTC.
@@ -81,16 +81,16 @@ pub async fn take_turn(app: &Arc<App>, job: &'static Job, timetable: &Timetable)
             return None;
         }
     };
-    if taken == Taken::Done {
+    if taken == OccurrenceClaim::Done {
         // Another daemon may have run it. A daemon that still runs it has not ended it: that run may hang.
         app.last_runs.ended(job.name, now, job.late_after());
     }
     match taken {
-        Taken::Done => timetable.after(now),
+        OccurrenceClaim::Done => timetable.after(now),
         // Once more after that one.
-        Taken::UnderWay(_) if asked => None,
-        Taken::UnderWay(until) => Some(until),
-        Taken::Ours => {
+        OccurrenceClaim::UnderWay(_) if asked => None,
+        OccurrenceClaim::UnderWay(until) => Some(until),
+        OccurrenceClaim::Ours => {
             let well = tokio::select! {
                 ran = run(app, job, now) => ran.is_some(),
                 never = occurrences::keep(app, job.name) => match never {},
@@ -107,7 +107,7 @@ pub async fn take_turn(app: &Arc<App>, job: &'static Job, timetable: &Timetable)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::{JOBS, Schedule};
+    use crate::jobs::{JOBS, JobSchedule};
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().expect("an instant")
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn every_timetable_in_the_table_can_be_read() {
         for job in JOBS {
-            if let Schedule::Cron(expression) = job.schedule {
+            if let JobSchedule::Cron(expression) = job.schedule {
                 let timetable: Timetable = expression.parse().expect(job.name);
                 assert!(timetable.latest(at("2026-01-01T00:00:00Z")).is_some(), "{} never occurs", job.name);
             }

@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 
-use super::{Job, Ran, Schedule, did_something};
+use super::{Job, JobSchedule, Ran, did_something};
 use crate::{
     billing::{App, jobs::runs},
     domain::clock::Timeline,
@@ -40,7 +40,7 @@ pub(super) async fn run(app: &Arc<App>, job: &'static Job, started_at: DateTime<
     let told = match &outcome {
         Ok(Ran::Idle(_)) => None,
         Ok(Ran::Did(counts)) => {
-            (asked || job.schedule != Schedule::EveryTick || did_something(counts)).then(|| Ok(counts.clone()))
+            (asked || job.schedule != JobSchedule::EveryTick || did_something(counts)).then(|| Ok(counts.clone()))
         }
         Err(error) => Some(Err(error.clone())),
     };

@@ -7,12 +7,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rebilld::{
     billing::{
         self, App,
-        jobs::occurrences::{self, Taken},
+        jobs::occurrences::{self, OccurrenceClaim},
     },
     clock::Clock,
     domain::clock::Timeline,
     jobs::{
-        self, JOBS, Job, Ran, Schedule,
+        self, JOBS, Job, JobSchedule, Ran,
         occurrences::{Timetable, take_turn},
     },
 };
@@ -74,7 +74,7 @@ on_both! {
         let (job, timetable) = housekeeping();
         let now = at("2026-05-01T10:07:00Z");
         let (dies, lives) = (daemon(&world, "dies", now), daemon(&world, "lives", now));
-        assert_eq!(occurrences::take(&dies, job.name, now, false).await.expect("taken"), Taken::Ours);
+        assert_eq!(occurrences::take(&dies, job.name, now, false).await.expect("taken"), OccurrenceClaim::Ours);
         let lease = TimeDelta::from_std(world.app.config.collection.lease).expect("a lease");
         assert_eq!(take_turn(&lives, job, &timetable).await, Some(now + lease), "not while it may live");
         let ended = |app: &App| app.last_runs.ended_at(job.name);
@@ -88,8 +88,8 @@ on_both! {
         assert_eq!(ended(&dies), Some(now), "ended by another");
         // It comes back, and is told that it is done.
         occurrences::finish(&dies, job.name).await.expect("too late");
-        assert_eq!(occurrences::take(&dies, job.name, now, false).await.expect("asked"), Taken::Done);
-        assert_eq!(occurrences::take(&dies, job.name, now, true).await.expect("asked"), Taken::Ours, "by request once more");
+        assert_eq!(occurrences::take(&dies, job.name, now, false).await.expect("asked"), OccurrenceClaim::Done);
+        assert_eq!(occurrences::take(&dies, job.name, now, true).await.expect("asked"), OccurrenceClaim::Ours, "by request once more");
     }
 
     async fn a_tick_that_finds_nothing_waits_for_no_writer(world: World) {
@@ -98,7 +98,7 @@ on_both! {
         // On SQLite this is the only one.
         let writer = world.app.db.begin().await.expect("tx");
         let tick = async {
-            for job in JOBS.iter().filter(|job| job.schedule == Schedule::EveryTick) {
+            for job in JOBS.iter().filter(|job| job.schedule == JobSchedule::EveryTick) {
                 let ran = job.run_due(&world.app, Timeline::Wall, world.app.clock.now()).await.expect(job.name);
                 assert!(matches!(ran, Ran::Idle(None)), "{}: {ran:?}", job.name);
             }

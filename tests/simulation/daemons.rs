@@ -8,7 +8,7 @@ use rebilld::{
     config::Config,
     domain::clock::Timeline,
     gateway::{Configured, Gateway, Gateways, fluidpay::FluidPay, http::Settings, paylike::Paylike},
-    jobs::{JOBS, Schedule},
+    jobs::{JOBS, JobSchedule},
     sandbox::{FLUIDPAY_KEY, PAYLIKE_KEY, PAYLIKE_MERCHANT},
 };
 use tokio::{
@@ -131,7 +131,7 @@ impl Daemon {
         if self.tasks.contains_key("start") {
             return;
         }
-        for job in JOBS.iter().filter(|job| job.schedule == Schedule::EveryTick && job.name != "roll_outs") {
+        for job in JOBS.iter().filter(|job| job.schedule == JobSchedule::EveryTick && job.name != "roll_outs") {
             if self.tasks.contains_key(job.name) {
                 continue;
             }

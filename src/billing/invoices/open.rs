@@ -76,8 +76,8 @@ async fn open(
     let mut payers: Vec<CustomerId> = drafts.iter().map(|draft| draft.customer_id).collect();
     payers.sort_unstable();
     payers.dedup();
-    let rich = if with_credit { store::customers::lock_with_credit(tx, &payers).await? } else { Vec::new() };
-    let mut purses: BTreeMap<_, _> = rich.into_iter().map(|customer| (customer.id, customer)).collect();
+    let funded = if with_credit { store::customers::lock_with_credit(tx, &payers).await? } else { Vec::new() };
+    let mut customers: BTreeMap<_, _> = funded.into_iter().map(|customer| (customer.id, customer)).collect();
     // Last, since every transaction that opens invoices waits here for the one before it.
     let first = store::invoices::take_numbers(tx, drafts.len()).await?;
 
@@ -86,13 +86,13 @@ async fn open(
     let mut events = Vec::with_capacity(drafts.len());
     for (number, draft) in (first..).zip(drafts) {
         let mut invoice = opened(app, now, number, draft);
-        if let Some(purse) = purses.get_mut(&invoice.customer_id)
-            && purse.currency == invoice.currency
+        if let Some(customer) = customers.get_mut(&invoice.customer_id)
+            && customer.currency == invoice.currency
         {
-            let used = purse.balance.min(invoice.subtotal);
+            let used = customer.balance.min(invoice.subtotal);
             if used > 0 {
-                purse.balance -= used;
-                purse.updated_at = now;
+                customer.balance -= used;
+                customer.updated_at = now;
                 invoice.credit_applied = used;
                 invoice.total -= used;
                 credits.push(Credit {
@@ -118,7 +118,7 @@ async fn open(
         invoices.push(invoice);
     }
     let payers: BTreeSet<CustomerId> = credits.iter().map(|credit| credit.customer_id).collect();
-    let changed: Vec<_> = purses.into_values().filter(|purse| payers.contains(&purse.id)).collect();
+    let changed: Vec<_> = customers.into_values().filter(|customer| payers.contains(&customer.id)).collect();
     store::customers::save_balances(tx, &changed, &credits).await?;
     store::invoices::insert(tx, &invoices).await?;
     Ok((invoices, events))

@@ -33,7 +33,7 @@ pub(crate) async fn void_invoices(
     let in_flight = store::payments::invoices_in_flight(tx, &ids).await?;
     let mut voided: Vec<Invoice> = invoices.into_iter().filter(|invoice| !in_flight.contains(&invoice.id)).collect();
     let payers: Vec<_> = voided.iter().filter(|invoice| invoice.credit_applied > 0).map(|invoice| invoice.customer_id).collect();
-    let mut purses: BTreeMap<_, _> =
+    let mut customers: BTreeMap<_, _> =
         store::customers::lock_many(tx, &payers).await?.into_iter().map(|customer| (customer.id, customer)).collect();
     let mut credits = Vec::new();
     let mut events = Vec::with_capacity(voided.len());
@@ -48,13 +48,13 @@ pub(crate) async fn void_invoices(
         }
         invoice.status = InvoiceStatus::Void;
         let mut returned = 0;
-        if let Some(purse) = purses.get_mut(&invoice.customer_id)
-            && purse.currency == invoice.currency
+        if let Some(customer) = customers.get_mut(&invoice.customer_id)
+            && customer.currency == invoice.currency
             && invoice.credit_applied > 0
         {
             returned = invoice.credit_applied;
-            purse.balance += returned;
-            purse.updated_at = now;
+            customer.balance += returned;
+            customer.updated_at = now;
             credits.push(Credit {
                 id: app.id(),
                 customer_id: invoice.customer_id,
@@ -73,6 +73,6 @@ pub(crate) async fn void_invoices(
     if store::payment_requests::withdraw_of_invoices(tx, &closed, app.clock.now()).await? > 0 {
         app.wakeups.requests.notify_one();
     }
-    store::customers::save_balances(tx, &purses.into_values().collect::<Vec<_>>(), &credits).await?;
+    store::customers::save_balances(tx, &customers.into_values().collect::<Vec<_>>(), &credits).await?;
     Ok(events)
 }

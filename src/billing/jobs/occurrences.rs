@@ -11,7 +11,7 @@ use crate::{
 
 /// What became of the wish to run an occurrence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
+pub enum OccurrenceClaim {
     /// This daemon runs it.
     Ours,
     /// Somebody has run it.
@@ -21,14 +21,14 @@ pub enum Taken {
 }
 
 /// Takes the occurrence of `occurs_at`, or with `again` any. Missed ones before it count as one with it.
-pub async fn take(app: &App, job: &str, occurs_at: DateTime<Utc>, again: bool) -> Result<Taken> {
+pub async fn take(app: &App, job: &str, occurs_at: DateTime<Utc>, again: bool) -> Result<OccurrenceClaim> {
     let now = app.clock.now();
     let standing = store::occurrences::of_job(&app.db, job).await?;
     // Asking first is a plain read: of several daemons all but one find it taken.
     if let Some(standing) = standing {
         match standing.lease_expires_at {
-            Some(until) if until > now => return Ok(Taken::UnderWay(until)),
-            None if standing.occurs_at >= occurs_at && !again => return Ok(Taken::Done),
+            Some(until) if until > now => return Ok(OccurrenceClaim::UnderWay(until)),
+            None if standing.occurs_at >= occurs_at && !again => return Ok(OccurrenceClaim::Done),
             _ => {}
         }
     }
@@ -38,7 +38,7 @@ pub async fn take(app: &App, job: &str, occurs_at: DateTime<Utc>, again: bool) -
     let taken = store::occurrences::claim(&mut tx, claim).await?;
     tx.commit().await?;
     // Another was faster by a moment; what became of that is asked when its claim would end.
-    Ok(if taken { Taken::Ours } else { Taken::UnderWay(until) })
+    Ok(if taken { OccurrenceClaim::Ours } else { OccurrenceClaim::UnderWay(until) })
 }
 
 /// Keeps what was taken for as long as this is awaited.

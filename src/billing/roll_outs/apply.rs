@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::evaluate::{Evaluation, Page, page};
+use super::evaluate::{EvaluatedPage, Evaluation, page};
 use crate::{
     billing::{
         App, BillingError, Result,
@@ -118,11 +118,11 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    async fn apply(&mut self, tx: &mut Tx, roll_out: &mut RollOut, page: Page) -> Result<()> {
-        let Page { weighed, mut customers, mut owing, .. } = page;
+    async fn apply(&mut self, tx: &mut Tx, roll_out: &mut RollOut, page: EvaluatedPage) -> Result<()> {
+        let EvaluatedPage { evaluations, mut customers, mut owing, .. } = page;
         let (mut changed, mut drafts, mut credits) = (Vec::new(), Vec::new(), Vec::new());
         let mut credited_customers = BTreeSet::new();
-        for Evaluation { before, now, verdict } in weighed {
+        for Evaluation { before, now, verdict } in evaluations {
             let Verdict { after, changed: outcome, kept } = match verdict {
                 Ok(verdict) => verdict,
                 Err(reason) => {

@@ -10,7 +10,7 @@ use crate::{
         customer::Customer,
         id::{ClockId, CustomerId, SubscriptionId},
         invoice::Invoice,
-        roll_out::{Effect, Options, Reason, Standing, Verdict, Versions},
+        roll_out::{Effect, LeftAloneReason, Options, SubscriptionFacts, Verdict, Versions},
         subscription::Subscription,
     },
     store::{self, Tx},
@@ -21,11 +21,11 @@ pub(crate) struct Evaluation {
     pub before: Subscription,
     /// By its own clock.
     pub now: DateTime<Utc>,
-    pub verdict: Result<Verdict, Reason>,
+    pub verdict: Result<Verdict, LeftAloneReason>,
 }
 
-pub(crate) struct Page {
-    pub weighed: Vec<Evaluation>,
+pub(crate) struct EvaluatedPage {
+    pub evaluations: Vec<Evaluation>,
     /// Of those that are owed credit.
     pub customers: BTreeMap<CustomerId, Customer>,
     /// Subscriptions that owe something; only looked for where they are locked.
@@ -42,14 +42,14 @@ pub(crate) async fn page(
     options: &Options,
     after: &str,
     lock: bool,
-) -> Result<Page> {
+) -> Result<EvaluatedPage> {
     let limit = i64::from(app.config.billing.batch);
     let rows = rows(tx, versions, after, limit, lock).await?;
     let through = rows.last().filter(|_| rows.len() as i64 == limit).map(|last| last.id.to_string());
     let rows: Vec<Subscription> = rows.into_iter().filter(|row| versions.concerns(row)).collect();
     let ids: Vec<SubscriptionId> = rows.iter().map(|row| row.id).collect();
     if ids.is_empty() {
-        return Ok(Page { weighed: Vec::new(), customers: BTreeMap::new(), owing: BTreeSet::new(), through });
+        return Ok(EvaluatedPage { evaluations: Vec::new(), customers: BTreeMap::new(), owing: BTreeSet::new(), through });
     }
     let mut owing = BTreeSet::new();
     if lock {
@@ -71,15 +71,15 @@ pub(crate) async fn page(
             of.entry(id).or_default().push(invoice);
         }
     }
-    let mut weighed = Vec::with_capacity(rows.len());
+    let mut evaluations = Vec::with_capacity(rows.len());
     for before in rows {
         let now = now_of(&before);
         let billed = billed_days(&before, of.get(&before.id).into_iter().flatten().copied(), before.today(now));
-        let verdict = versions.judge(options, &before, Standing { now, billed }, &app.rules);
-        weighed.push(Evaluation { before, now, verdict });
+        let verdict = versions.judge(options, &before, SubscriptionFacts { now, billed }, &app.rules);
+        evaluations.push(Evaluation { before, now, verdict });
     }
-    let customers = credited(tx, &mut weighed, lock).await?;
-    Ok(Page { weighed, customers, owing, through })
+    let customers = credited(tx, &mut evaluations, lock).await?;
+    Ok(EvaluatedPage { evaluations, customers, owing, through })
 }
 
 async fn rows(tx: &mut Tx, versions: &Versions, after: &str, limit: i64, lock: bool) -> Result<Vec<Subscription>> {
@@ -110,18 +110,18 @@ async fn nows(app: &App, tx: &mut Tx, rows: &[Subscription], lock: bool) -> Resu
 }
 
 /// Their customers, and a refusal for whom credit cannot be kept.
-async fn credited(tx: &mut Tx, weighed: &mut [Evaluation], lock: bool) -> Result<BTreeMap<CustomerId, Customer>> {
+async fn credited(tx: &mut Tx, evaluations: &mut [Evaluation], lock: bool) -> Result<BTreeMap<CustomerId, Customer>> {
     let owed = |one: &Evaluation| one.verdict.as_ref().is_ok_and(|verdict| verdict.changed.credit > 0);
-    let ids: BTreeSet<CustomerId> = weighed.iter().filter(|one| owed(one)).map(|one| one.before.customer_id).collect();
+    let ids: BTreeSet<CustomerId> = evaluations.iter().filter(|one| owed(one)).map(|one| one.before.customer_id).collect();
     if ids.is_empty() {
         return Ok(BTreeMap::new());
     }
     let ids: Vec<CustomerId> = ids.into_iter().collect();
     let found = if lock { store::customers::lock_many(tx, &ids).await? } else { store::customers::get_many(tx, &ids).await? };
     let customers: BTreeMap<CustomerId, Customer> = found.into_iter().map(|customer| (customer.id, customer)).collect();
-    for one in weighed.iter_mut().filter(|one| owed(one)) {
+    for one in evaluations.iter_mut().filter(|one| owed(one)) {
         if customers.get(&one.before.customer_id).is_none_or(|customer| customer.currency != one.before.currency) {
-            one.verdict = Err(Reason::CreditCurrency);
+            one.verdict = Err(LeftAloneReason::CreditCurrency);
         }
     }
     Ok(customers)

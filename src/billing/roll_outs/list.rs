@@ -17,7 +17,7 @@ use crate::{
         id::{CustomerId, PlanId, SubscriptionId},
         invoice::Line,
         money::Currency,
-        roll_out::{EntryType, Field, LeftAlone, Options, Reason, Verdict},
+        roll_out::{EntryType, Field, LeftAlone, LeftAloneReason, Options, Verdict},
         subscription::Subscription,
     },
 };
@@ -29,7 +29,7 @@ const INNER: &[&str] = &["updated_at", "next_slot", "next_cycle", "cycles_billed
 pub struct Listed {
     pub revision: String,
     /// Only with the first page.
-    pub totals: Option<Totals>,
+    pub totals: Option<RollOutTotals>,
     /// Plans whose copy of an add-on or discount changes; only with the first page.
     pub plans: Vec<PlanLine>,
     /// In order of their ids.
@@ -38,7 +38,7 @@ pub struct Listed {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Totals {
+pub struct RollOutTotals {
     pub subscriptions: i64,
     pub left_alone: LeftAlone,
     pub currencies: BTreeMap<Currency, CurrencySums>,
@@ -97,12 +97,12 @@ pub async fn list(
     let mut tx = app.db.snapshot().await?;
     let target = target(&mut tx, entry, key, &options, false).await?;
     let first = after.is_none();
-    let mut totals = Totals::default();
+    let mut totals = RollOutTotals::default();
     let mut plan_lines = Vec::new();
     if first {
         let ended = ended(&mut tx, &target.versions).await?;
         if ended > 0 {
-            totals.left_alone.insert(Reason::Ended, ended);
+            totals.left_alone.insert(LeftAloneReason::Ended, ended);
         }
         for (before, after) in plans(&mut tx, &target.versions, &options, &target.entry_id, false).await? {
             let (was, will) = told(&before, &after);
@@ -114,7 +114,7 @@ pub async fn list(
     let mut through = Some(after.map(|id| id.to_string()).unwrap_or_default());
     while let Some(last) = through {
         let page = page(app, &mut tx, &target.versions, &options, &last, false).await?;
-        for Evaluation { before, verdict, .. } in page.weighed {
+        for Evaluation { before, verdict, .. } in page.evaluations {
             let verdict = match verdict {
                 Ok(verdict) => verdict,
                 Err(reason) => {
@@ -135,7 +135,7 @@ pub async fn list(
     Ok(Listed { revision: target.revision, totals: first.then_some(totals), plans: plan_lines, lines, has_more })
 }
 
-impl Totals {
+impl RollOutTotals {
     fn add(&mut self, currency: Currency, verdict: &Verdict, next: [Option<i64>; 2]) {
         self.subscriptions += 1;
         let sums = self.currencies.entry(currency).or_default();

@@ -18,7 +18,7 @@ use crate::{
         measure::{self, Rows},
     },
     domain::clock::Timeline,
-    jobs::{JOBS, Schedule},
+    jobs::{JOBS, JobSchedule},
 };
 
 /// How many due subscriptions a scan looks for, as the bill run does.
@@ -84,7 +84,7 @@ async fn idle_ticks(app: &Arc<App>) -> anyhow::Result<Vec<f64>> {
     let mut took = Vec::new();
     for _ in 0..TICKS {
         let begun = Instant::now();
-        for job in JOBS.iter().filter(|job| job.schedule == Schedule::EveryTick) {
+        for job in JOBS.iter().filter(|job| job.schedule == JobSchedule::EveryTick) {
             job.run_due(app, Timeline::Wall, app.clock.now()).await?;
         }
         crate::billing::test_clocks::advance::claim(app).await?;

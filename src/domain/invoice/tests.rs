@@ -14,8 +14,8 @@ fn percent(id: &str, text: &str, duration: i64) -> Modifier {
     modifier(id, Adjustment::Percentage(text.parse().expect("percentage")), duration)
 }
 
-fn charge<'a>(amount_minor: i64, quantity: i64, add_ons: &'a [Modifier], discounts: &'a [Modifier]) -> Charge<'a> {
-    Charge { description: "Gold", amount_minor, quantity, add_ons, discounts }
+fn charge<'a>(amount_minor: i64, quantity: i64, add_ons: &'a [Modifier], discounts: &'a [Modifier]) -> ChargeTerms<'a> {
+    ChargeTerms { description: "Gold", amount_minor, quantity, add_ons, discounts }
 }
 
 fn amounts(lines: &[Line]) -> Vec<(LineKind, i64)> {

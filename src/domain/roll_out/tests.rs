@@ -62,10 +62,10 @@ fn replace() -> Options {
     options(Overrides::Replace)
 }
 
-fn judge(versions: &Versions, options: &Options, subscription: &Subscription) -> Result<Verdict, Reason> {
+fn judge(versions: &Versions, options: &Options, subscription: &Subscription) -> Result<Verdict, LeftAloneReason> {
     let (start, end) = ("2026-01-11".parse().expect("date"), "2026-02-01".parse().expect("date"));
     let billed = vec![BilledDays { start, end, price: 1000, of_days: 31 }];
-    versions.judge(options, subscription, Standing { now: at("2026-01-11T12:00:00Z"), billed }, &rules())
+    versions.judge(options, subscription, SubscriptionFacts { now: at("2026-01-11T12:00:00Z"), billed }, &rules())
 }
 
 fn item(id: &str, amount: i64) -> Value {
@@ -96,11 +96,11 @@ fn a_value_that_the_plan_ever_had_follows_and_any_other_stays() {
     for (own, options, expected) in [
         (1000, keep(), Ok(1500)),
         (1200, keep(), Ok(1500)),
-        (1500, keep(), Err(Reason::Unchanged)),
-        (999, keep(), Err(Reason::Overridden)),
+        (1500, keep(), Err(LeftAloneReason::Unchanged)),
+        (999, keep(), Err(LeftAloneReason::Overridden)),
         (999, replace(), Ok(1500)),
-        (1500, replace(), Err(Reason::Unchanged)),
-        (1000, Options { fields: Some(vec![Field::Name]), ..keep() }, Err(Reason::Unchanged)),
+        (1500, replace(), Err(LeftAloneReason::Unchanged)),
+        (1000, Options { fields: Some(vec![Field::Name]), ..keep() }, Err(LeftAloneReason::Unchanged)),
         (1000, Options { fields: Some(vec![Field::Amount]), ..keep() }, Ok(1500)),
     ] {
         let verdict = judge(&plans, &options, &subscription(json!({"amount": own})));
@@ -146,7 +146,7 @@ fn every_third_month_never_becomes_every_third_week() {
     let days =
         |own: Value| judge(&plans, &keep(), &subscription(own)).map(|verdict| verdict.after.billing_days.unwrap_or_default());
     assert_eq!(days(json!({"billing_days": "1"})), Ok("15".to_owned()));
-    assert_eq!(days(json!({"billing_days": "9"})), Err(Reason::Overridden));
+    assert_eq!(days(json!({"billing_days": "9"})), Err(LeftAloneReason::Overridden));
 }
 
 #[test]
@@ -207,17 +207,17 @@ fn who_is_left_alone_and_why() {
     let plans = Versions::Plan(vec![plan(json!({"amount": 1500, "duration": 6})), plan(json!({}))]);
     let parked = json!({"status": "parked", "parked_reason": "x"});
     for (own, expected) in [
-        (json!({"status": "cancelled"}), Err(Reason::Ended)),
-        (json!({"status": "completed"}), Err(Reason::Ended)),
-        (json!({"cancel_at_period_end": true}), Err(Reason::Cancelling)),
-        (json!({"currency": "EUR"}), Err(Reason::OtherCurrency)),
-        (json!({"pending_change": {"plan_id": "plan_00000000000000000000000009"}}), Err(Reason::ChangingPlan)),
-        (merged(parked.clone(), json!({"next_slot": 0})), Err(Reason::Parked)),
+        (json!({"status": "cancelled"}), Err(LeftAloneReason::Ended)),
+        (json!({"status": "completed"}), Err(LeftAloneReason::Ended)),
+        (json!({"cancel_at_period_end": true}), Err(LeftAloneReason::Cancelling)),
+        (json!({"currency": "EUR"}), Err(LeftAloneReason::OtherCurrency)),
+        (json!({"pending_change": {"plan_id": "plan_00000000000000000000000009"}}), Err(LeftAloneReason::ChangingPlan)),
+        (merged(parked.clone(), json!({"next_slot": 0})), Err(LeftAloneReason::Parked)),
         (parked, Ok(1500)),
         (json!({"status": "paused"}), Ok(1500)),
         (json!({"status": "trialing", "period_start": null, "period_end": null, "next_slot": 0}), Ok(1500)),
         (json!({"status": "past_due"}), Ok(1500)),
-        (json!({"cycles_billed": 6}), Err(Reason::DoesNotFit)),
+        (json!({"cycles_billed": 6}), Err(LeftAloneReason::DoesNotFit)),
         (json!({"quantity": 100_000, "amount": 1000}), Ok(1500)),
         (json!({"pending_change": {"quantity": 2}}), Ok(1500)),
     ] {
@@ -225,7 +225,7 @@ fn who_is_left_alone_and_why() {
         assert_eq!(verdict.map(|verdict| verdict.after.amount), expected, "{own}");
     }
     let dear = Versions::Plan(vec![plan(json!({"amount": 900_000_000_000_i64})), plan(json!({}))]);
-    assert_eq!(judge(&dear, &keep(), &subscription(json!({"quantity": 2}))).err(), Some(Reason::DoesNotFit));
+    assert_eq!(judge(&dear, &keep(), &subscription(json!({"quantity": 2}))).err(), Some(LeftAloneReason::DoesNotFit));
 }
 
 #[test]

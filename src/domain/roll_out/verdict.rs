@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::{Effect, Field, Options, Reason, Versions, inherit::Pick};
+use super::{Effect, Field, LeftAloneReason, Options, Versions, inherit::Pick};
 use crate::domain::{
     invoice::{Modifier, price, subtotal},
     money::MAX_AMOUNT_MINOR,
@@ -13,7 +13,7 @@ use crate::domain::{
 
 /// What must be known of a subscription beside its row.
 #[derive(Debug, Clone)]
-pub struct Standing {
+pub struct SubscriptionFacts {
     /// By its own clock.
     pub now: DateTime<Utc>,
     /// The days to come that were billed; only asked for with [`Effect::Now`].
@@ -68,8 +68,14 @@ impl Versions {
     }
 
     /// What becomes of a subscription that the entry concerns, or why nothing does.
-    pub fn judge(&self, options: &Options, before: &Subscription, standing: Standing, rules: &Rules) -> Result<Verdict, Reason> {
-        let today = before.today(standing.now);
+    pub fn judge(
+        &self,
+        options: &Options,
+        before: &Subscription,
+        facts: SubscriptionFacts,
+        rules: &Rules,
+    ) -> Result<Verdict, LeftAloneReason> {
+        let today = before.today(facts.now);
         self.may_change(before, today)?;
         let (change, mut kept) = self.wanted(options, before);
         let mut after = before.clone();
@@ -86,14 +92,14 @@ impl Versions {
         kept.dedup();
         let nothing = change == Change::default();
         if nothing && !waits {
-            return Err(if kept.is_empty() { Reason::Unchanged } else { Reason::Overridden });
+            return Err(if kept.is_empty() { LeftAloneReason::Unchanged } else { LeftAloneReason::Overridden });
         }
         let mut changed = None;
         if !nothing && options.when == Effect::Now {
             let bills =
                 matches!(before.status, SubscriptionStatus::Trialing | SubscriptionStatus::Active | SubscriptionStatus::PastDue);
             let mut trial = after.clone();
-            let done = trial.change_now(change.clone(), &standing.billed, standing.now, rules);
+            let done = trial.change_now(change.clone(), &facts.billed, facts.now, rules);
             // Terms that cost the same are not worth an invoice.
             if bills && before.running_period(today).is_some() && is_repriced(before, &trial) {
                 (after, changed) = (trial, Some(done));
@@ -104,32 +110,32 @@ impl Versions {
             if nothing {
                 after.refresh(rules);
             } else {
-                after.change_terms(change, standing.now, rules);
+                after.change_terms(change, facts.now, rules);
             }
             Changed::on(effective_date)
         });
-        if fits(before, &after) { Ok(Verdict { after, changed, kept }) } else { Err(Reason::DoesNotFit) }
+        if fits(before, &after) { Ok(Verdict { after, changed, kept }) } else { Err(LeftAloneReason::DoesNotFit) }
     }
 
-    fn may_change(&self, before: &Subscription, today: NaiveDate) -> Result<(), Reason> {
+    fn may_change(&self, before: &Subscription, today: NaiveDate) -> Result<(), LeftAloneReason> {
         if before.status.is_ended() {
-            return Err(Reason::Ended);
+            return Err(LeftAloneReason::Ended);
         }
         if before.cancel_at_period_end {
-            return Err(Reason::Cancelling);
+            return Err(LeftAloneReason::Cancelling);
         }
         if let Self::Plan(plans) = self {
             if plans.first().is_some_and(|plan| plan.currency != before.currency) {
-                return Err(Reason::OtherCurrency);
+                return Err(LeftAloneReason::OtherCurrency);
             }
             let next_plan = before.pending_change.as_ref().and_then(|pending| pending.plan_id);
             if next_plan.is_some() && next_plan != before.plan_id {
-                return Err(Reason::ChangingPlan);
+                return Err(LeftAloneReason::ChangingPlan);
             }
         }
         let missed = before.next_nominal_date().is_some_and(|date| date <= today);
         if before.status == SubscriptionStatus::Parked && missed {
-            return Err(Reason::Parked);
+            return Err(LeftAloneReason::Parked);
         }
         Ok(())
     }

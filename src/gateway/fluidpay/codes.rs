@@ -6,7 +6,7 @@ use crate::domain::payment::DeclineClass::{self, *};
 
 /// What a response code says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum CodeVerdict {
     Approved,
     /// Approved for less than was asked: the amount is in the answer.
     Partial,
@@ -17,9 +17,9 @@ pub enum Verdict {
     Declined(DeclineClass),
 }
 
-use Verdict::*;
+use CodeVerdict::*;
 
-const TABLE: &[(i64, Verdict)] = &[
+const TABLE: &[(i64, CodeVerdict)] = &[
     (0, Pending),  // unknown
     (99, Pending), // pending
     (100, Approved),
@@ -56,7 +56,7 @@ const TABLE: &[(i64, Verdict)] = &[
 ];
 
 /// What a code says. A refusal that is not in the list follows the default strategy, as a soft one.
-pub fn verdict(code: i64) -> Verdict {
+pub fn verdict(code: i64) -> CodeVerdict {
     match TABLE.iter().find(|(known, _)| *known == code) {
         Some((_, verdict)) => *verdict,
         None => match code {

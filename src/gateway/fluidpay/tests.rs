@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    super::{Mandate, http::Answer},
+    super::{Mandate, http::HttpAnswer},
     *,
 };
 use crate::domain::money::Currency;
@@ -46,7 +46,7 @@ fn transaction(id: &str, status: &str, code: i64, created_at: &str) -> Value {
 
 fn charged(data: Value) -> Outcome {
     let body = json!({ "status": "success", "msg": "success", "data": data });
-    adapter().charged(&charge(), "cust_token", open(Answer::Done(body)))
+    adapter().charged(&charge(), "cust_token", open(HttpAnswer::Done(body)))
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn answers_to_a_charge_are_judged_on_their_data() {
 fn a_refused_request_is_the_operators_business_not_the_customers() {
     let refuse = |status: u16, msg: &str| {
         let body = json!({ "status": "failed", "msg": msg, "data": null });
-        let answer = if status == 200 { Answer::Done(body) } else { Answer::Refused { status, body: Some(body) } };
+        let answer = if status == 200 { HttpAnswer::Done(body) } else { HttpAnswer::Refused { status, body: Some(body) } };
         adapter().charged(&charge(), "cust_token", open(answer))
     };
     for status in [200, 400, 401, 403, 404, 422] {
@@ -127,7 +127,7 @@ fn a_refused_request_is_the_operators_business_not_the_customers() {
     for (status, msg) in [(400, "Duplicate transaction"), (400, "idempotency key in use"), (409, "conflict")] {
         assert!(matches!(refuse(status, msg), Outcome::Unknown { .. }), "{msg} may hide a charge");
     }
-    let html = adapter().charged(&charge(), "", open(Answer::Refused { status: 404, body: None }));
+    let html = adapter().charged(&charge(), "", open(HttpAnswer::Refused { status: 404, body: None }));
     assert!(matches!(html, Outcome::Declined { decline, .. } if decline.class == DeclineClass::GatewayFault));
 }
 

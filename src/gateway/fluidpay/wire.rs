@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::{
     super::{
-        http::Answer,
+        http::HttpAnswer,
         json::{integer, said},
         remote_state::{RemoteState, agrees},
     },
-    codes::{Verdict, verdict},
+    codes::{CodeVerdict, verdict},
 };
 use crate::domain::{
     money::Currency,
@@ -60,10 +60,10 @@ pub enum Envelope {
     Strange,
 }
 
-pub fn open(answer: Answer) -> Envelope {
+pub fn open(answer: HttpAnswer) -> Envelope {
     let (status, mut body) = match answer {
-        Answer::Done(body) => (200, body),
-        Answer::Refused { status, body } => (status, body.unwrap_or(Value::Null)),
+        HttpAnswer::Done(body) => (200, body),
+        HttpAnswer::Refused { status, body } => (status, body.unwrap_or(Value::Null)),
     };
     let failed =
         status != 200 || member(&body, "status").and_then(Value::as_str).is_some_and(|word| !word.starts_with("success"));
@@ -144,7 +144,7 @@ impl Transaction {
             let code = self.code.unwrap_or_default();
             RemoteState::Unclear(format!("status {} contradicts code {code} (transaction {})", self.status, self.id))
         };
-        let refused = matches!(verdict, Some(Verdict::Declined(_) | Verdict::Doubtful(_)));
+        let refused = matches!(verdict, Some(CodeVerdict::Declined(_) | CodeVerdict::Doubtful(_)));
         match self.status.as_str() {
             "pending_settlement" | "settled" | "refunded" | "partially_refunded" | "authorized" if refused => contradiction(),
             "pending_settlement" | "settled" | "refunded" | "partially_refunded" => self.taken(asked_minor),
@@ -158,10 +158,12 @@ impl Transaction {
             // A bank payment that came back.
             "returned" | "late_return" => RemoteState::Declined(self.decline(DeclineClass::Soft, self.status.clone())),
             "" => match (self.response.as_str(), verdict) {
-                ("declined", _) | (_, Some(Verdict::Declined(_) | Verdict::Doubtful(_))) if self.response != "approved" => {
+                ("declined", _) | (_, Some(CodeVerdict::Declined(_) | CodeVerdict::Doubtful(_)))
+                    if self.response != "approved" =>
+                {
                     self.declined(verdict).unwrap_or_else(contradiction)
                 }
-                ("approved" | "", Some(Verdict::Approved | Verdict::Partial)) => self.taken(asked_minor),
+                ("approved" | "", Some(CodeVerdict::Approved | CodeVerdict::Partial)) => self.taken(asked_minor),
                 _ => RemoteState::Unclear(format!("the gateway gives no status (transaction {})", self.id)),
             },
             other => RemoteState::Unclear(format!("the gateway says {other} (transaction {})", self.id)),
@@ -181,14 +183,14 @@ impl Transaction {
         }
     }
 
-    fn declined(&self, verdict: Option<Verdict>) -> Option<RemoteState> {
+    fn declined(&self, verdict: Option<CodeVerdict>) -> Option<RemoteState> {
         let code = self.code.map_or_else(|| "declined".to_owned(), |code| code.to_string());
         match verdict {
-            Some(Verdict::Declined(class)) => Some(RemoteState::Declined(self.decline(class, code))),
-            Some(Verdict::Doubtful(class)) => Some(RemoteState::Doubtful(self.decline(class, code))),
+            Some(CodeVerdict::Declined(class)) => Some(RemoteState::Declined(self.decline(class, code))),
+            Some(CodeVerdict::Doubtful(class)) => Some(RemoteState::Doubtful(self.decline(class, code))),
             // The seed's reading sample has no code: the status alone is a plain decline.
             None => Some(RemoteState::Declined(self.decline(DeclineClass::Soft, code))),
-            Some(Verdict::Approved | Verdict::Partial | Verdict::Pending) => None,
+            Some(CodeVerdict::Approved | CodeVerdict::Partial | CodeVerdict::Pending) => None,
         }
     }
 
@@ -278,7 +280,7 @@ mod tests {
             let answer =
                 json!({ "status": "success", "msg": "success", "data": data, "total_count": 1, "billing": { "id": "other" } });
             let kept = parse(answer.to_string().as_bytes(), Some(FIELDS)).expect("JSON");
-            let Envelope::Data(read) = open(Answer::Done(kept)) else { panic!("{answer}") };
+            let Envelope::Data(read) = open(HttpAnswer::Done(kept)) else { panic!("{answer}") };
             assert_eq!(Transaction::read(&read), Transaction::read(&data), "{answer}");
         }
     }
@@ -286,13 +288,13 @@ mod tests {
     #[test]
     fn failures_are_seen_at_any_http_status() {
         let failed = json!({"status": "failed", "msg": "invalid customer", "data": null});
-        for answer in [Answer::Done(failed.clone()), Answer::Refused { status: 400, body: Some(failed) }] {
+        for answer in [HttpAnswer::Done(failed.clone()), HttpAnswer::Refused { status: 400, body: Some(failed) }] {
             assert!(matches!(open(answer), Envelope::Failed { message, .. } if message == "invalid customer"));
         }
         let odd = json!({"status": "failed", "msg": "declined", "data": sample("declined", 200)});
-        assert!(matches!(open(Answer::Refused { status: 402, body: Some(odd) }), Envelope::Data(_)));
-        assert!(matches!(open(Answer::Done(json!({"hello": 1}))), Envelope::Strange));
-        assert!(matches!(open(Answer::Done(json!({"status": "success", "data": null}))), Envelope::Data(Value::Null)));
+        assert!(matches!(open(HttpAnswer::Refused { status: 402, body: Some(odd) }), Envelope::Data(_)));
+        assert!(matches!(open(HttpAnswer::Done(json!({"hello": 1}))), Envelope::Strange));
+        assert!(matches!(open(HttpAnswer::Done(json!({"status": "success", "data": null}))), Envelope::Data(Value::Null)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use reqwest::Url;
 use super::{
     super::{
         Sent,
-        http::Answer,
+        http::HttpAnswer,
         json::text,
         remote_state::RemoteState,
         requests::{Ask, Asked, Outstanding, Polled, Received, Requests, Withdrawn},
@@ -24,8 +24,8 @@ impl Paylike {
     /// gateway's to say.
     async fn link(&self, ask: &Ask) -> Asked {
         let merchant = match self.http.get("ask", self.http.url(&["merchants", &self.merchant_id])).await {
-            Ok(Answer::Done(body)) => body,
-            Ok(Answer::Refused { status, body }) => {
+            Ok(HttpAnswer::Done(body)) => body,
+            Ok(HttpAnswer::Refused { status, body }) => {
                 let message = self.refusal_text(status, body.as_ref());
                 return Asked::Refused(Decline { class: DeclineClass::GatewayFault, code: format!("http_{status}"), message });
             }

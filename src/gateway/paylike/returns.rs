@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{
     super::{
         Return, ReturnFound, ReturnOutcome,
-        http::Answer,
+        http::HttpAnswer,
         returns::{ReturnProgress, refused},
     },
     Paylike,
@@ -31,8 +31,8 @@ impl Paylike {
     async fn void(&self, operation: &'static str, id: &str, amount_minor: i64) -> ReturnOutcome {
         let url = self.http.url(&["transactions", id, "voids"]);
         match self.http.post(operation, url, Some(&json!({ "amount": amount_minor }))).await {
-            Ok(Answer::Done(_)) => ReturnOutcome::Returned { transaction_id: None, voided: true },
-            Ok(Answer::Refused { status, body }) => match self.get(operation, id).await {
+            Ok(HttpAnswer::Done(_)) => ReturnOutcome::Returned { transaction_id: None, voided: true },
+            Ok(HttpAnswer::Refused { status, body }) => match self.get(operation, id).await {
                 Ok(transaction) if transaction.pending == Some(0) && transaction.captured == 0 => {
                     ReturnOutcome::Returned { transaction_id: None, voided: true }
                 }
@@ -66,9 +66,9 @@ impl Paylike {
         }
         let url = self.http.url(&["transactions", &order.transaction_id, "refunds"]);
         match self.http.post("give_back", url, Some(&json!({ "amount": order.amount_minor }))).await {
-            Ok(Answer::Done(_)) => ReturnOutcome::Returned { transaction_id: None, voided: false },
+            Ok(HttpAnswer::Done(_)) => ReturnOutcome::Returned { transaction_id: None, voided: false },
             // An earlier copy of this order may have come through in between.
-            Ok(Answer::Refused { status, body }) => match self.returned(order).await {
+            Ok(HttpAnswer::Refused { status, body }) => match self.returned(order).await {
                 ReturnFound::Returned { voided } => ReturnOutcome::Returned { transaction_id: None, voided },
                 ReturnFound::Nothing => self.refused_return(Refusal::read(status, body.as_ref())),
                 ReturnFound::NoAnswer { message } => ReturnOutcome::Unknown { message },

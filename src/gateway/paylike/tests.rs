@@ -41,11 +41,11 @@ fn of_several_matches_the_captured_one_counts_then_the_newest_reserved() {
         other => format!("{other:?}"),
     };
     assert_eq!(pick(Vec::new()), Found::Nothing);
-    let both = |found: Found, best: &str, beside: (&str, Option<i64>)| match found {
+    let both = |found: Found, best: &str, other: (&str, Option<i64>)| match found {
         Found::Several { best: Outcome::Succeeded { transaction_id, .. } | Outcome::Authorized { transaction_id }, others } => {
             assert_eq!(transaction_id, best);
             let others: Vec<_> = others.iter().map(|other| (other.transaction_id.as_str(), other.taken_minor)).collect();
-            assert_eq!(others, [beside]);
+            assert_eq!(others, [other]);
         }
         other => panic!("{other:?}"),
     };

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{
     super::{
         Return, ReturnFound, ReturnOutcome,
-        http::Answer,
+        http::HttpAnswer,
         returns::{ReturnProgress, refused},
     },
     Paysley,
@@ -39,9 +39,9 @@ impl Paysley {
         let url = self.http.url(&["refunds", &order.transaction_id]);
         let body = json!({ "amount": amount(order.amount_minor, order.currency) });
         let refusal = match self.http.post("give_back", url, Some(&body)).await {
-            Ok(Answer::Done(body)) if succeeded(&body) => return done(),
-            Ok(Answer::Done(body)) => Refusal::read(400, Some(&body)),
-            Ok(Answer::Refused { status, body }) => Refusal::read(status, body.as_ref()),
+            Ok(HttpAnswer::Done(body)) if succeeded(&body) => return done(),
+            Ok(HttpAnswer::Done(body)) => Refusal::read(400, Some(&body)),
+            Ok(HttpAnswer::Refused { status, body }) => Refusal::read(status, body.as_ref()),
             Err(no_answer) => return no_answer.into(),
         };
         // An earlier copy of this order may have come through in between.

@@ -23,7 +23,7 @@ use crate::{
         page::{List, ListQuery, NoFilters},
     },
     input::body,
-    jobs::{JOBS, Job, Schedule},
+    jobs::{JOBS, Job, JobSchedule},
     store::{
         self,
         page::{Found, Request},
@@ -93,8 +93,8 @@ async fn list(State(app): State<Arc<App>>, _: QueryParams<NoFilters>) -> Result<
     let mut rows = Vec::new();
     for Job { name, about, schedule, .. } in JOBS {
         let schedule = match schedule {
-            Schedule::EveryTick => format!("every {:?}", app.config.jobs.tick),
-            Schedule::Cron(expression) => (*expression).to_owned(),
+            JobSchedule::EveryTick => format!("every {:?}", app.config.jobs.tick),
+            JobSchedule::Cron(expression) => (*expression).to_owned(),
         };
         rows.push(JobAnswer { name, about, schedule, last_run: newest(&app, name, None).await?.map(RunAnswer::from) });
     }

@@ -2,7 +2,7 @@
 
 use proptest::{collection::vec, prelude::*};
 use rebilld::domain::{
-    invoice::{Adjustment, Charge, Line, LineKind, Modifier, price, subtotal, total_of},
+    invoice::{Adjustment, ChargeTerms, Line, LineKind, Modifier, price, subtotal, total_of},
     money::{MAX_AMOUNT_MINOR, Percentage},
     proration::Share,
 };
@@ -56,7 +56,7 @@ proptest! {
         amount_minor in prop_oneof![0i64..5_000, 0..=MAX_AMOUNT_MINOR / 1000], quantity in 0i64..1000,
         add_ons in modifiers(), discounts in modifiers(), cycle in 0i64..9, share in shares(),
     ) {
-        let charge = Charge { description: "base", amount_minor, quantity, add_ons: &add_ons, discounts: &discounts };
+        let charge = ChargeTerms { description: "base", amount_minor, quantity, add_ons: &add_ons, discounts: &discounts };
         let lines = price(&charge, cycle, share);
         let sum: i128 = lines.iter().map(|line| i128::from(line.amount)).sum();
         prop_assert_eq!(sum, i128::from(subtotal(&lines)));
@@ -87,7 +87,7 @@ proptest! {
     fn totals_are_the_sums_of_whole_lines(
         amount_minor in 0..=MAX_AMOUNT_MINOR, add_ons in modifiers(), discounts in modifiers(), cycle in 0i64..9,
     ) {
-        let charge = Charge { description: "base", amount_minor, quantity: 1, add_ons: &add_ons, discounts: &discounts };
+        let charge = ChargeTerms { description: "base", amount_minor, quantity: 1, add_ons: &add_ons, discounts: &discounts };
         let lines = price(&charge, cycle, Share::WHOLE);
         let of = |kind| lines.iter().filter(|line| line.kind == kind).map(|line| line.amount).sum::<i64>();
         prop_assert_eq!(total_of(&add_ons, amount_minor, cycle), of(LineKind::AddOn));

@@ -19,7 +19,7 @@ use rebilld::{
         id::{CustomerId, SubscriptionId},
         invoice::Invoice,
         plan::Plan,
-        roll_out::{Effect, EntryType, Reason, RollOutStatus, Verdict},
+        roll_out::{Effect, EntryType, LeftAloneReason, RollOutStatus, Verdict},
         subscription::{Subscription, SubscriptionStatus, When},
     },
     store::{self, Db},
@@ -171,7 +171,7 @@ async fn proof(mut world: World, when: Effect) {
     assert!(stood.len() > 150, "{} rows", stood.len());
     assert_eq!(totals.subscriptions, lines.len() as i64);
     assert_eq!(totals.subscriptions + totals.left_alone.values().sum::<i64>(), all.len() as i64);
-    assert_eq!(totals.left_alone, BTreeMap::from([(Reason::Ended, 1), (Reason::Cancelling, 3)]));
+    assert_eq!(totals.left_alone, BTreeMap::from([(LeftAloneReason::Ended, 1), (LeftAloneReason::Cancelling, 3)]));
     let sums = totals.currencies.values().next().expect("one currency");
     let sum = |of: fn(&SubscriptionLine) -> i64| lines.iter().map(of).sum::<i64>();
     assert_eq!((sums.amount, sums.credit), (sum(|line| line.amount), sum(|line| line.credit)));

@@ -6,7 +6,7 @@ use rebilld::{
         id::{AddOn, Discount, Id},
         invoice::Invoice,
         plan::Plan,
-        roll_out::{Reason, RollOut, RollOutStatus},
+        roll_out::{LeftAloneReason, RollOut, RollOutStatus},
         subscription::{Change, Subscription, SubscriptionStatus},
     },
     store::{self, Error, Tx},
@@ -35,7 +35,7 @@ on_both! {
         }
         (taken.status, taken.finished_at) = (RollOutStatus::Done, Some(samples::noon()));
         (taken.subscriptions_changed, taken.plans_changed, taken.done_through) = (7, 2, Some("sub_x".into()));
-        taken.left_alone.insert(Reason::Overridden, 3);
+        taken.left_alone.insert(LeftAloneReason::Overridden, 3);
         store::roll_outs::save(&mut tx, &taken).await.expect("saved");
         tx.commit().await.expect("commit");
         assert_eq!(store::roll_outs::get(&database.db, first.id).await.expect("read"), Some(taken));

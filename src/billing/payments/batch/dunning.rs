@@ -122,7 +122,7 @@ impl App {
         self.dunning_rules.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    pub fn set_ladders(&self, dunning_rules: DunningRules) {
+    pub fn set_dunning_rules(&self, dunning_rules: DunningRules) {
         *self.dunning_rules.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(dunning_rules);
     }
 }

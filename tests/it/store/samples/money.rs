@@ -306,7 +306,7 @@ pub fn full_roll_out() -> RollOut {
         done_through: Some(hard()),
         plans_changed: i64::MAX,
         subscriptions_changed: i64::MAX,
-        left_alone: roll_out::Reason::ALL.iter().map(|reason| (*reason, i64::MAX)).collect(),
+        left_alone: roll_out::LeftAloneReason::ALL.iter().map(|reason| (*reason, i64::MAX)).collect(),
         created_at: first(),
         finished_at: Some(last()),
         ..roll_out()

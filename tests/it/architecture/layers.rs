@@ -17,7 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("gateway", &["domain", "clock", "config", "telemetry"]),
     // The only place that combines them.
     ("billing", &["store", "gateway", "input", "domain", "clock", "config", "telemetry"]),
-    // Doors: they ask `billing`, and read through `store`. The admin endpoint also shows and starts jobs and moves clocks.
+    // Interfaces: they ask `billing`, and read through `store`. The admin endpoint also shows and starts jobs and moves clocks.
     ("jobs", &["billing", "store", "domain", "clock", "config", "telemetry"]),
     ("http", &["billing", "jobs", "store", "input", "domain", "clock", "config", "telemetry"]),
     ("cli", &["daemon", "jobs", "billing", "store", "sandbox", "input", "domain", "clock", "config", "telemetry"]),
@@ -36,7 +36,7 @@ fn dependencies(file: &str, text: &Text) -> Vec<String> {
         return vec![violation(
             file,
             1,
-            &format!("`{here}` has no place in the law"),
+            &format!("`{here}` has no place in the architecture"),
             "add it to MAY_USE in tests/it/architecture/layers.rs with a reason",
         )];
     };
@@ -59,7 +59,7 @@ fn dependencies(file: &str, text: &Text) -> Vec<String> {
     violations
 }
 
-fn doors_do_not_write(file: &str, text: &Text) -> Vec<String> {
+fn interfaces_do_not_write(file: &str, text: &Text) -> Vec<String> {
     if !["http", "jobs", "cli"].contains(&top_module(file)) || is_test_file(file) {
         return Vec::new();
     }
@@ -71,8 +71,8 @@ fn doors_do_not_write(file: &str, text: &Text) -> Vec<String> {
             violation(
                 file,
                 i + 1,
-                "a door opens a transaction",
-                "doors may read through `store`, never write: add a verb to `billing`",
+                "an interface opens a transaction",
+                "interfaces may read through `store`, never write: add a verb to `billing`",
             )
         })
         .collect()
@@ -108,13 +108,13 @@ fn domain_is_pure(file: &str, text: &Text) -> Vec<String> {
 }
 
 #[test]
-fn modules_use_only_what_the_law_allows() {
+fn modules_use_only_what_they_may() {
     hold_in_src(dependencies);
 }
 
 #[test]
-fn doors_read_and_never_write() {
-    hold_in_src(doors_do_not_write);
+fn interfaces_read_and_never_write() {
+    hold_in_src(interfaces_do_not_write);
 }
 
 #[test]
@@ -148,12 +148,12 @@ mod can_fail {
     }
 
     #[test]
-    fn pure_nouns_and_doors_that_only_read() {
+    fn pure_nouns_and_interfaces_that_only_read() {
         for (rule, file, text, expected) in [
-            (doors_do_not_write as fn(&str, &Text) -> Vec<String>, "src/http/a.rs", "use crate::store::{Db, Tx};", &[1][..]),
-            (doors_do_not_write, "src/cli.rs", "db.begin().await", &[1]),
-            (doors_do_not_write, "src/http/a.rs", "let Txt = 1; // Tx", &[]),
-            (doors_do_not_write, "src/billing/a.rs", "Tx", &[]),
+            (interfaces_do_not_write as fn(&str, &Text) -> Vec<String>, "src/http/a.rs", "use crate::store::{Db, Tx};", &[1][..]),
+            (interfaces_do_not_write, "src/cli.rs", "db.begin().await", &[1]),
+            (interfaces_do_not_write, "src/http/a.rs", "let Txt = 1; // Tx", &[]),
+            (interfaces_do_not_write, "src/billing/a.rs", "Tx", &[]),
             (domain_is_pure, "src/domain/a.rs", "async fn a() {}", &[1]),
             (domain_is_pure, "src/billing/a.rs", "async fn a() {}", &[]),
         ] {

@@ -141,10 +141,18 @@ const LAST_LOOKUP_REPEATS: i64 = 7;
 impl CollectionConfig {
     /// When a call whose outcome is unknown is looked up.
     pub fn lookup_policy(&self) -> LookupPolicy {
-        let delays = self.lookup_backoff.iter();
-        let backoff = delays.map(|delay| TimeDelta::from_std(*delay).unwrap_or(LookupPolicy::DEFAULT_DELAY)).collect();
-        LookupPolicy { backoff, repeats: LAST_LOOKUP_REPEATS }
+        policy(&self.lookup_backoff)
     }
+
+    /// When the gateway is asked what was paid by a request.
+    pub fn poll_policy(&self) -> LookupPolicy {
+        policy(&self.payment_request_poll)
+    }
+}
+
+fn policy(delays: &[Duration]) -> LookupPolicy {
+    let backoff = delays.iter().map(|delay| TimeDelta::from_std(*delay).unwrap_or(LookupPolicy::DEFAULT_DELAY)).collect();
+    LookupPolicy { backoff, repeats: LAST_LOOKUP_REPEATS }
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -9,10 +9,7 @@ mod overpayment;
 mod schedule;
 mod settle;
 
-use std::time::Duration;
-
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::{Value, json};
 
 use super::App;
 use crate::{
@@ -128,33 +125,6 @@ pub(crate) fn may_ask(gateway: &Configured, timeline: Timeline) -> bool {
     gateway.adapter.requests().is_some() && (!gateway.live || timeline == Timeline::Wall)
 }
 
-/// Callbacks are signed by nobody: they make us look no more often than this.
-const LOOKS_APART: Duration = Duration::from_secs(1);
-
-/// The first instant at which somebody's word may make us look again.
-fn soonest_look(app: &App, request: &PaymentRequest, wall: DateTime<Utc>) -> DateTime<Utc> {
-    let apart = app.config.collection.payment_request_poll.first().map_or(LOOKS_APART, |poll| LOOKS_APART.min(*poll));
-    let apart = TimeDelta::from_std(apart).unwrap_or_default();
-    request.claimed_at.map_or(wall, |looked| wall.max(looked + apart))
-}
-
-/// What an event says of a request: no e-mail address, no phone number.
-fn told(request: &PaymentRequest) -> Value {
-    json!({
-        "invoice_id": request.invoice_id,
-        "customer_id": request.customer_id,
-        "gateway": request.gateway,
-        "role": request.role,
-        "channels": request.channels,
-        "amount": request.amount,
-        "currency": request.currency,
-        "link": request.link,
-        "reminders": request.reminders,
-        "expires_at": request.expires_at,
-        "message": request.message,
-    })
-}
-
 pub(crate) fn event(app: &App, now: DateTime<Utc>, actor: &Actor, kind: &str, request: &PaymentRequest) -> Event {
-    app.event(request.timeline, now, actor, &format!("payment_request.{kind}"), request.id, told(request))
+    app.event(request.timeline, now, actor, &format!("payment_request.{kind}"), request.id, request.event_data())
 }

@@ -1,14 +1,19 @@
 //! A payment request: the customer is asked to pay an invoice by e-mail, SMS or link. It takes no money by itself.
 
+pub mod answer;
+pub mod transition;
+
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::{
     clock::Timeline,
     frequency::Frequency,
     id::{CustomerId, InvoiceId, PaymentMethodId, PaymentRequestId},
+    lookup::LookupPolicy,
     money::Currency,
     text_enum,
 };
@@ -63,6 +68,9 @@ text_enum! {
         Withdrawn = "withdrawn",
     }
 }
+
+/// Callbacks make us look no more often than this.
+const CALLBACKS_APART: TimeDelta = TimeDelta::seconds(1);
 
 /// One request. Holds its own copy of what is asked and of whom, so that sent again it is the same request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
@@ -144,8 +152,31 @@ impl PaymentRequest {
         self.next_check_at = Some(self.next_check_at.map_or(at, |planned| planned.min(at)));
     }
 
+    /// The first instant at which a callback may make us look again: callbacks are signed by nobody.
+    pub fn soonest_poll(&self, polls: &LookupPolicy, wall: DateTime<Utc>) -> DateTime<Utc> {
+        let apart = polls.backoff.first().map_or(CALLBACKS_APART, |first| CALLBACKS_APART.min(*first));
+        self.claimed_at.map_or(wall, |claimed| wall.max(claimed + apart))
+    }
+
+    /// What an event tells of a request: no e-mail address, no phone number.
+    pub fn event_data(&self) -> Value {
+        json!({
+            "invoice_id": self.invoice_id,
+            "customer_id": self.customer_id,
+            "gateway": self.gateway,
+            "role": self.role,
+            "channels": self.channels,
+            "amount": self.amount,
+            "currency": self.currency,
+            "link": self.link,
+            "reminders": self.reminders,
+            "expires_at": self.expires_at,
+            "message": self.message,
+        })
+    }
+
     /// Whether the gateway may hold links that we do not know of, or could not take back: they may still be paid.
-    pub fn may_stray(&self) -> bool {
+    pub fn may_be_orphaned(&self) -> bool {
         self.kept || self.asks > 1 || (self.asks > 0 && self.request_id.is_none())
     }
 }

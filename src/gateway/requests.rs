@@ -3,13 +3,13 @@
 //! A request takes no money by itself, so sending it twice is a nuisance and no double charge, unless both get paid: what was paid is
 //! always looked up by our own reference, which finds the payments of every copy.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::http::NoAnswer;
-use crate::domain::{frequency::Frequency, money::Currency, payment::Decline};
+use crate::domain::{frequency::Frequency, money::Currency};
+
+pub use crate::domain::payment_request::answer::{Asked, Polled, Received, Withdrawn};
 
 /// One request as the gateway needs to know it. Sent again unchanged, it is the same request.
 #[derive(Debug, Clone)]
@@ -46,19 +46,6 @@ pub struct Schedule {
     pub initial_minor: Option<i64>,
 }
 
-/// What a request that was sent, or sent again, came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Asked {
-    /// `request_id` is the gateway's own, where it keeps requests.
-    Sent { request_id: Option<String>, link: Option<String> },
-    /// Refused by the gateway's own word: nobody was asked.
-    Refused(Decline),
-    /// Certainly not processed.
-    GatewayError { message: String, retry_after: Option<Duration> },
-    /// The customer may have been asked.
-    Unknown { message: String },
-}
-
 /// What is needed to find out what was paid.
 #[derive(Debug, Clone)]
 pub struct Outstanding {
@@ -67,40 +54,6 @@ pub struct Outstanding {
     pub currency: Currency,
     /// Wall time of the first call: search windows count from here.
     pub sent_at: DateTime<Utc>,
-}
-
-/// Money that a customer has paid.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Received {
-    pub transaction_id: String,
-    pub amount_minor: i64,
-    pub currency: Currency,
-    /// Not ours yet: it has to be captured, else it goes back to the customer by itself.
-    pub reserved: bool,
-}
-
-/// The gateway's answer when asked what was paid under a reference.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Polled {
-    /// All of it, oldest first; none yet, as a rule.
-    Payments(Vec<Received>),
-    NoAnswer {
-        message: String,
-    },
-}
-
-/// What an attempt to take a request back came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Withdrawn {
-    /// Nobody can pay by it any more.
-    Gone,
-    /// The gateway keeps it, as it does once somebody has tried to pay.
-    Kept {
-        message: String,
-    },
-    NoAnswer {
-        message: String,
-    },
 }
 
 #[async_trait]

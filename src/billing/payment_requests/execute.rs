@@ -4,15 +4,15 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
 
-use super::{
-    schedule,
-    settle::{RequestAnswer, Step, settle},
-};
+use super::{schedule, settle::settle};
 use crate::{
     billing::{App, Result, gateway_operations::catch_panic},
     domain::{
         clock::Timeline,
-        payment_request::{PaymentRequest, RequestStatus},
+        payment_request::{
+            PaymentRequest, RequestStatus,
+            transition::{RequestAnswer, Step},
+        },
     },
     gateway::requests::{Ask, Asked, Outstanding, Polled, Requests, Withdrawn},
     store,

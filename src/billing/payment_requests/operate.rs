@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Plan, channels_for, draft, event, may_ask, soonest_look};
+use super::{Plan, channels_for, draft, event, may_ask};
 use crate::{
     billing::{App, BillingError, Result, checks::Checks, customers},
     domain::{
@@ -185,7 +185,7 @@ pub async fn poll_by_reference(app: &App, gateway: &str, reference: &str) -> Res
     let (tx, mut request) = locked(app, id).await?;
     if !request.is_to_be_heard() {
         let now = app.clock.now();
-        let soonest = soonest_look(app, &request, now);
+        let soonest = request.soonest_poll(&app.config.collection.poll_policy(), now);
         look_soon(&mut request, now, soonest);
         done(app, tx, request).await?;
     }

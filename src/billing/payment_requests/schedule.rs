@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use super::{
     Plan, channels_for, event, may_ask,
     operate::{check_channels, choose_gateway},
-    settle::{RequestSettlement, Step},
+    settle::Settlement,
 };
 use crate::{
     billing::{
@@ -21,8 +21,7 @@ use crate::{
         frequency::Frequency,
         invoice::{Line, LineKind},
         money::Currency,
-        payment::PaymentStatus,
-        payment_request::{Ending, PaymentRequest, RequestStatus, Role, is_complete},
+        payment_request::{PaymentRequest, Role},
     },
     gateway::requests::{Received, Schedule},
     store::{self, Tx},
@@ -111,95 +110,37 @@ pub(crate) fn asked(request: &PaymentRequest) -> Option<Schedule> {
     })
 }
 
-impl RequestSettlement<'_> {
-    /// All payments of a schedule so far: those that are new get their invoices.
-    pub(crate) async fn received_by_schedule(&mut self, tx: &mut Tx, received: &[Received]) -> Result<Option<Step>> {
-        let booked = store::payments::of_request(tx, self.request.id).await?;
-        let known =
-            |money: &Received| booked.iter().any(|payment| payment.transaction_id.as_ref() == Some(&money.transaction_id));
-        let fresh: Vec<&Received> =
-            received.iter().filter(|money| !money.reserved && money.amount_minor > 0 && !known(money)).collect();
-        self.book(tx, &fresh, booked.is_empty()).await?;
-        if self.request.agreement_id.is_none()
-            && let Some(first) = received.first()
-        {
-            // Also a first payment of nothing is an agreement.
-            self.request.agreement_id = Some(first.transaction_id.clone());
-            // In time after all, unless it had ended: then it is stopped.
-            let ended = matches!(self.request.status, RequestStatus::Withdrawn | RequestStatus::Expired);
-            let withdrawn = ended || self.request.ending == Some(Ending::Withdrawn);
-            if self.request.status != RequestStatus::Paid {
-                self.request.status = RequestStatus::Running;
-                self.request.ending = withdrawn.then_some(Ending::Withdrawn);
-                self.request.remind = false;
-                self.request.next_reminder_at = None;
-                self.request.message = None;
-                self.request.resolved_at = None;
-                self.request.checks = 0;
-                self.tell("agreed");
-            }
-        }
-        let payments = (booked.len() + fresh.len()) as i64;
-        if self.request.status == RequestStatus::Running && self.is_complete(payments) {
-            self.request.status = RequestStatus::Paid;
-            self.request.ending = None;
-            self.end();
-            self.tell("paid");
-        }
-        if !self.request.status.is_open() {
-            self.watch();
-            return Ok(None);
-        }
-        if self.request.ending.is_some() {
-            return Ok(Some(Step::Withdraw));
-        }
-        Ok(match self.request.status {
-            // A second link might begin a second schedule: it is not asked for again by itself.
-            RequestStatus::Unknown | RequestStatus::Pending if self.request.asks > 0 => {
-                self.park("the customer may have been asked, and a second request might begin a second schedule: withdraw this one, or wait for the customer".to_owned());
-                None
-            }
-            RequestStatus::Unknown | RequestStatus::Pending => Some(Step::Ask),
-            _ => self.remind_or_poll(),
-        })
+/// Opens an invoice for each payment of a schedule, and books the payment on it. The money has come already: no credit is used for it.
+pub(super) async fn open_invoices(
+    settlement: &mut Settlement<'_>,
+    tx: &mut Tx,
+    request: &PaymentRequest,
+    money: &[Received],
+    first: bool,
+) -> Result<()> {
+    let found = store::customers::get_many(tx, &[request.customer_id]).await?;
+    let Some(customer) = found.into_iter().next() else { return Ok(()) };
+    let drafts = money.iter().map(|money| Draft {
+        customer_id: customer.id,
+        subscription_id: None,
+        installment: None,
+        cycle: None,
+        timeline: request.timeline,
+        currency: money.currency,
+        timezone: customer.timezone,
+        description: request.description.clone(),
+        period: None,
+        lines: vec![Line::new(LineKind::Base, request.description.clone(), money.amount_minor)],
+        due_at: settlement.now,
+    });
+    let (invoices, events) = open_as_they_are(tx, settlement.app, settlement.now, &Actor::System, drafts.collect()).await?;
+    for event in events {
+        settlement.batch.tell(event);
     }
-
-    fn is_complete(&self, payments: i64) -> bool {
-        let PaymentRequest { payment_frequency, payment_start_at, total_number_of_payments, initial_payment_amount, .. } =
-            self.request;
-        is_complete(payment_frequency, payment_start_at, total_number_of_payments, initial_payment_amount, payments, self.wall)
+    for (number, (invoice, money)) in invoices.into_iter().zip(money).enumerate() {
+        let id = invoice.id;
+        settlement.batch.adopt(invoice);
+        settlement.receive(request, id, money, first && number == 0);
     }
-
-    async fn book(&mut self, tx: &mut Tx, fresh: &[&Received], first: bool) -> Result<()> {
-        if fresh.is_empty() {
-            return Ok(());
-        }
-        let found = store::customers::get_many(tx, &[self.request.customer_id]).await?;
-        let Some(customer) = found.into_iter().next() else { return Ok(()) };
-        let drafts = fresh.iter().map(|money| Draft {
-            customer_id: customer.id,
-            subscription_id: None,
-            installment: None,
-            cycle: None,
-            timeline: self.request.timeline,
-            currency: money.currency,
-            timezone: customer.timezone,
-            description: self.request.description.clone(),
-            period: None,
-            lines: vec![Line::new(LineKind::Base, self.request.description.clone(), money.amount_minor)],
-            due_at: self.now,
-        });
-        // The money has come already: no credit is used for it.
-        let (invoices, events) = open_as_they_are(tx, self.app, self.now, &Actor::System, drafts.collect()).await?;
-        for event in events {
-            self.batch.tell(event);
-        }
-        for (number, (invoice, money)) in invoices.into_iter().zip(fresh).enumerate() {
-            let id = invoice.id;
-            self.batch.adopt(invoice);
-            let payment = self.payment(id, money, first && number == 0, PaymentStatus::Succeeded);
-            self.batch.receive(payment);
-        }
-        Ok(())
-    }
+    Ok(())
 }

@@ -1,0 +1,377 @@
+//! What an answer does to a payment request. Pure: the caller has locked the request and its invoice, carries the effects out in their
+//! order, and saves the request.
+//!
+//! Guards "what was paid is looked up before asking again": only a poll that found nothing leads to a second request.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+
+use super::{
+    Ending, PaymentRequest, RequestStatus, Role,
+    answer::{Asked, Polled, Received, Withdrawn},
+};
+use crate::domain::{
+    invoice::{Invoice, InvoiceStatus},
+    lookup::LookupPolicy,
+    payment::{Decline, DeclineClass, Payment},
+};
+
+mod received;
+mod schedule;
+
+/// What is asked of a gateway next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    Ask,
+    Poll,
+    Remind,
+    Withdraw,
+}
+
+/// What a call about a request brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestAnswer {
+    Asked(Asked),
+    Reminded(Asked),
+    Polled(Polled),
+    Withdrawn(Withdrawn),
+}
+
+impl RequestAnswer {
+    /// Only money that came is true whoever brings it: whoever has the request by now asks the gateway about the rest again.
+    pub fn brings_money(&self) -> bool {
+        matches!(self, Self::Polled(Polled::Payments(received)) if !received.is_empty())
+    }
+}
+
+/// What a decision depends on, beside the request and the answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// By the clock of the request's timeline.
+    pub now: DateTime<Utc>,
+    pub wall: DateTime<Utc>,
+    /// When a call that brought no answer is tried again, and when an operator must decide.
+    pub lookups: &'a LookupPolicy,
+    /// How often the gateway is asked what was paid; without end.
+    pub polls: &'a LookupPolicy,
+    /// The gateway keeps requests and sends them, so that copies that we do not know of may be about.
+    pub sends: bool,
+    /// None for a schedule.
+    pub invoice: Option<&'a Invoice>,
+    /// The invoice is still to be collected. A schedule is wanted until somebody takes it back.
+    pub is_wanted: bool,
+    /// A payment of the invoice is on its way or undecided.
+    pub in_flight: bool,
+    /// The payments that the request has brought so far. Read only where the answer has payments.
+    pub booked: &'a [Payment],
+}
+
+impl Facts<'_> {
+    fn is_booked(&self, money: &Received) -> bool {
+        self.booked.iter().any(|payment| payment.transaction_id.as_ref() == Some(&money.transaction_id))
+    }
+}
+
+/// What the caller is to do, in this order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// `payment_request.` is left out of `kind`.
+    Emit {
+        kind: &'static str,
+        data: Value,
+    },
+    /// Money has come for the invoice. `first`: the payment gets the reference of the request.
+    Receive {
+        money: Received,
+        first: bool,
+    },
+    /// Money is authorized for the invoice: recorded as unknown, so that the lookup finds it and captures it.
+    Capture {
+        money: Received,
+        first: bool,
+    },
+    /// Money of a schedule has come: each payment gets an invoice of its own.
+    OpenInvoices {
+        money: Vec<Received>,
+        first: bool,
+    },
+    /// Collection looks at the invoice, now or if nothing else is planned.
+    PlanAtOnce,
+    PlanIfUnplanned,
+    Decline(Decline),
+    GatewayFault(Option<TimeDelta>),
+    LastRequestFault,
+    GiveUpForGood,
+}
+
+/// The request as it is to be saved, and what follows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transition {
+    pub request: PaymentRequest,
+    pub next: Option<Step>,
+    pub effects: Vec<Effect>,
+}
+
+/// Decides what an answer does to a request.
+pub fn decide(request: PaymentRequest, answer: &RequestAnswer, facts: &Facts) -> Transition {
+    let mut transition = Transition { request, next: None, effects: Vec::new() };
+    transition.request.lease_owner = None;
+    transition.next = match answer {
+        RequestAnswer::Asked(asked) => transition.on_asked(asked, facts),
+        RequestAnswer::Reminded(asked) => transition.on_reminded(asked, facts),
+        RequestAnswer::Polled(Polled::Payments(received)) if transition.request.invoice_id.is_some() => {
+            transition.on_payments(received, facts)
+        }
+        RequestAnswer::Polled(Polled::Payments(received)) => transition.on_payments_of_schedule(received, facts),
+        RequestAnswer::Polled(Polled::NoAnswer { message }) => transition.on_no_answer(message, facts),
+        RequestAnswer::Withdrawn(withdrawn) => transition.on_withdrawn(withdrawn, facts),
+    };
+    if transition.next.is_none() && transition.request.is_to_be_heard() {
+        let soonest = transition.request.soonest_poll(facts.polls, facts.wall);
+        transition.request.look_by(soonest);
+    }
+    transition
+}
+
+impl Transition {
+    fn on_asked(&mut self, asked: &Asked, facts: &Facts) -> Option<Step> {
+        match asked {
+            Asked::Sent { request_id, link } => return self.on_sent(request_id.as_ref(), link.as_ref(), facts),
+            Asked::Refused(decline) => {
+                self.request.message = Some(format!("{} ({})", decline.message, decline.code));
+                self.refuse(decline, None, facts);
+            }
+            Asked::GatewayError { message, retry_after } => {
+                let retry_after = retry_after.and_then(|wait| TimeDelta::from_std(wait).ok());
+                self.on_gateway_error(message, retry_after, facts);
+            }
+            Asked::Unknown { message } => {
+                if self.request.status != RequestStatus::Unknown {
+                    self.request.message = Some(message.clone());
+                    self.emit("unknown");
+                }
+                self.request.status = RequestStatus::Unknown;
+                self.try_later(message, facts);
+            }
+        }
+        None
+    }
+
+    fn on_sent(&mut self, request_id: Option<&String>, link: Option<&String>, facts: &Facts) -> Option<Step> {
+        self.request.status = RequestStatus::Sent;
+        self.request.request_id = request_id.cloned();
+        self.request.link = link.cloned();
+        self.request.message = None;
+        // Whoever is asked now needs no reminder now.
+        self.request.remind = false;
+        self.request.checks = 0;
+        self.request.poll_later(facts);
+        self.emit("sent");
+        if self.request.ending.is_none() && !facts.is_wanted {
+            self.request.ending = Some(Ending::Withdrawn);
+        }
+        self.request.ending.map(|_| Step::Withdraw)
+    }
+
+    fn on_gateway_error(&mut self, message: &str, retry_after: Option<TimeDelta>, facts: &Facts) {
+        self.request.message = Some(message.to_owned());
+        if self.request.asks > 1 {
+            // This call was not processed; an earlier call, whose answer was lost, may be on its way still.
+            self.request.status = RequestStatus::Unknown;
+            self.try_later(message, facts);
+            return;
+        }
+        self.request.asks = 0;
+        if matches!(self.request.role, Role::Extra | Role::Schedule) {
+            // Nobody else would ask again.
+            self.try_later(message, facts);
+            return;
+        }
+        let class = DeclineClass::GatewayFault;
+        let decline = Decline { class, code: "gateway_error".to_owned(), message: message.to_owned() };
+        self.refuse(&decline, retry_after, facts);
+    }
+
+    /// Nobody was asked. The invoice goes its way: the next step of the ladder, a short wait, or the end.
+    fn refuse(&mut self, decline: &Decline, retry_after: Option<TimeDelta>, facts: &Facts) {
+        let ending = self.request.ending.take();
+        self.request.status = RequestStatus::Refused;
+        self.request.end(facts);
+        self.emit("refused");
+        if !self.request.decides_for_invoice(facts) || ending == Some(Ending::Withdrawn) {
+            return;
+        }
+        let fault = decline.class == DeclineClass::GatewayFault;
+        self.effects.extend(match self.request.role {
+            Role::Attempt if fault => Some(Effect::GatewayFault(retry_after)),
+            Role::Attempt => Some(Effect::Decline(decline.clone())),
+            Role::Last if fault => Some(Effect::LastRequestFault),
+            Role::Last => Some(Effect::GiveUpForGood),
+            Role::Extra | Role::Schedule => None,
+        });
+    }
+
+    fn on_reminded(&mut self, asked: &Asked, facts: &Facts) -> Option<Step> {
+        match asked {
+            Asked::Sent { link, .. } => {
+                self.request.link = link.clone().or_else(|| self.request.link.take());
+                self.reminder_went_out(facts);
+            }
+            // A reminder that may have gone out is not sent again: the customer is told once.
+            Asked::Unknown { message } => {
+                self.request.message = Some(message.clone());
+                self.reminder_went_out(facts);
+            }
+            // As after an attempt to pay: then nothing can be sent again, and the next poll finds what came.
+            Asked::Refused(decline) => {
+                self.request.message = Some(format!("{} ({})", decline.message, decline.code));
+                self.request.remind = false;
+                self.request.checks = 0;
+                self.request.poll_later(facts);
+            }
+            Asked::GatewayError { message, .. } => self.try_later(message, facts),
+        }
+        None
+    }
+
+    fn reminder_went_out(&mut self, facts: &Facts) {
+        self.request.remind = false;
+        self.request.reminders += 1;
+        self.request.checks = 0;
+        self.request.poll_later(facts);
+        self.emit("reminded");
+    }
+
+    fn remind_or_poll(&mut self, facts: &Facts) -> Option<Step> {
+        if self.request.remind {
+            return Some(Step::Remind);
+        }
+        self.request.poll_later(facts);
+        None
+    }
+
+    fn on_no_answer(&mut self, message: &str, facts: &Facts) -> Option<Step> {
+        let request = &mut self.request;
+        if !request.status.is_open() {
+            request.watch(facts);
+        } else if request.status == RequestStatus::Sent && request.ending.is_none() && !request.remind {
+            request.poll_later(facts);
+        } else {
+            self.try_later(message, facts);
+        }
+        None
+    }
+
+    fn on_withdrawn(&mut self, withdrawn: &Withdrawn, facts: &Facts) -> Option<Step> {
+        let ending = self.request.ending?;
+        match withdrawn {
+            Withdrawn::NoAnswer { message } => {
+                self.try_later(message, facts);
+                return None;
+            }
+            // Somebody has tried to pay: until the gateway lets it run out, they may try again.
+            Withdrawn::Kept { message } => self.request.message = Some(message.clone()),
+            Withdrawn::Gone => {}
+        }
+        let request = &mut self.request;
+        request.ending = None;
+        request.status = if ending == Ending::Expired { RequestStatus::Expired } else { RequestStatus::Withdrawn };
+        request.end(facts);
+        request.kept = matches!(withdrawn, Withdrawn::Kept { .. });
+        if request.agreement_id.is_some() {
+            // A payment of it may have been on its way.
+            request.kept = true;
+            request.gateway_expires_at = facts.wall + TimeDelta::days(1);
+        }
+        request.watch(facts);
+        self.emit(self.request.status.as_str());
+        self.effects.extend(self.request.after_end(ending, facts));
+        None
+    }
+
+    fn park(&mut self, message: String, facts: &Facts) {
+        self.request.status = RequestStatus::Parked;
+        self.request.ending = None;
+        self.request.message = Some(message);
+        self.request.end(facts);
+        self.emit("parked");
+    }
+
+    /// Something is to be done and the gateway does not answer: tried again, longer and longer, and in the end left to an operator.
+    fn try_later(&mut self, message: &str, facts: &Facts) {
+        // Before counting, and one try earlier than for payments.
+        if !facts.lookups.is_spent(self.request.checks + 1) {
+            self.request.message = Some(message.to_owned());
+            self.request.wait(facts);
+        } else if self.request.status == RequestStatus::Sent && self.request.ending.is_none() {
+            // Only a reminder: not worth an operator's time.
+            self.request.remind = false;
+            self.request.checks = 0;
+            self.request.poll_later(facts);
+        } else {
+            self.park(message.to_owned(), facts);
+        }
+    }
+
+    fn emit(&mut self, kind: &'static str) {
+        self.effects.push(Effect::Emit { kind, data: self.request.event_data() });
+    }
+}
+
+impl PaymentRequest {
+    /// Whether the invoice depends on how this request ends: it is open, nothing is under way and nothing else is planned.
+    fn decides_for_invoice(&self, facts: &Facts) -> bool {
+        let planned = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at != self.expires_at);
+        self.role != Role::Extra
+            && !facts.in_flight
+            && facts.invoice.is_some_and(|invoice| invoice.status == InvoiceStatus::Open && !planned(invoice.next_attempt_at))
+    }
+
+    /// What its end means for the invoice.
+    fn after_end(&self, ending: Ending, facts: &Facts) -> Option<Effect> {
+        if !self.decides_for_invoice(facts) {
+            return None;
+        }
+        match (ending, self.role) {
+            (Ending::Expired, Role::Attempt) => {
+                let message = "the payment request expired unpaid".to_owned();
+                Some(Effect::Decline(Decline { class: DeclineClass::Soft, code: "request_expired".to_owned(), message }))
+            }
+            (Ending::Expired, Role::Last) => Some(Effect::GiveUpForGood),
+            (Ending::Withdrawn, _) => Some(Effect::PlanIfUnplanned),
+            (Ending::Expired, Role::Extra | Role::Schedule) => None,
+        }
+    }
+
+    fn end(&mut self, facts: &Facts) {
+        self.remind = false;
+        self.next_reminder_at = None;
+        self.next_check_at = None;
+        self.resolved_at = Some(facts.now);
+        self.checks = 0;
+        self.watch(facts);
+    }
+
+    /// A closed request may still be paid by a link that we do not know of or that the gateway kept: it is polled until none can be.
+    fn watch(&mut self, facts: &Facts) {
+        let orphaned = facts.sends && self.may_be_orphaned();
+        let over = facts.wall >= self.gateway_expires_at + TimeDelta::hours(1);
+        self.next_check_at = (orphaned && !over).then(|| facts.wall + facts.polls.delay(self.checks + 1));
+        self.checks += i64::from(orphaned);
+    }
+
+    /// The next poll of a request that is out: often at first, then seldom.
+    fn poll_later(&mut self, facts: &Facts) {
+        self.next_check_at = Some(facts.wall + facts.polls.delay(self.checks + 1));
+        self.checks += 1;
+    }
+
+    /// Something else has to end first.
+    fn wait(&mut self, facts: &Facts) {
+        self.next_check_at = Some(facts.wall + facts.lookups.delay(self.checks + 1));
+        self.checks += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests;

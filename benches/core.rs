@@ -5,7 +5,7 @@ use rebilld::domain::{
     calendar,
     frequency::{Frequency, Recurrence, Schedule},
     id::IdSource,
-    invoice::{Adjustment, Charge, Modifier, price},
+    invoice::{Adjustment, ChargeTerms, Modifier, price},
     money::Percentage,
     proration::Share,
 };
@@ -89,7 +89,7 @@ fn price_of_a_cycle(bencher: divan::Bencher) {
     };
     let add_ons = [modifier(Adjustment::Amount(300))];
     let discounts = [modifier(Adjustment::Percentage(Percentage::from_thousandths(12_500).expect("a percentage")))];
-    let charge = Charge { description: "Gym", amount_minor: 2999, quantity: 1, add_ons: &add_ons, discounts: &discounts };
+    let charge = ChargeTerms { description: "Gym", amount_minor: 2999, quantity: 1, add_ons: &add_ons, discounts: &discounts };
     bencher.bench(|| price(divan::black_box(&charge), 7, Share::WHOLE));
 }
 

@@ -1,12 +1,10 @@
 //! Writes an answer about a request down: what it does to the request, to its invoice and to what was paid, in one transaction.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 
 use super::schedule::open_invoices;
 use crate::{
-    billing::{App, Result, payments::SettlementBatch},
+    billing::{App, Result, gateway_operations::retry, payments::SettlementBatch},
     domain::{
         event::Actor,
         id::InvoiceId,
@@ -31,18 +29,7 @@ pub(crate) async fn settle(
     sends: bool,
     answer: RequestAnswer,
 ) -> Result<Option<(Step, PaymentRequest)>> {
-    let mut tries = 0;
-    loop {
-        match once(app, claimed, sends, &answer).await {
-            Err(error) if tries < 5 => {
-                // Money may have moved: the answer must not be lost to a passing fault such as a deadlock.
-                tries += 1;
-                tracing::warn!(%error, tries, "settling an answer about a payment request failed, trying again");
-                tokio::time::sleep(Duration::from_millis(50 << tries)).await;
-            }
-            done => return done,
-        }
-    }
+    retry::settle(app, claimed.id, || once(app, claimed, sends, &answer)).await
 }
 
 async fn once(

@@ -79,6 +79,5 @@ async fn resolve(
     JsonBody(resolution): JsonBody<RefundResolutionInput>,
 ) -> Result<Json<RefundAnswer>, Problem> {
     let RefundResolutionInput { outcome, note, transaction_id } = resolution;
-    let transaction_id = transaction_id;
     Ok(Json(billing::refunds::resolve(&app, &caller.actor, id, outcome, transaction_id, &note).await?.into()))
 }

@@ -30,7 +30,7 @@ impl Unit {
 }
 
 /// Who uses whom, and the place where it says so.
-fn uses<'a>(unit: Unit, sources: &'a [(String, String)]) -> BTreeMap<Path, BTreeMap<Path, (&'a str, usize)>> {
+fn uses(unit: Unit, sources: &[(String, String)]) -> BTreeMap<Path, BTreeMap<Path, (&str, usize)>> {
     let modules: BTreeSet<Path> = sources.iter().map(|(file, _)| module_of(file)).collect();
     let mut uses: BTreeMap<Path, BTreeMap<Path, (&str, usize)>> = BTreeMap::new();
     for (file, text) in sources {

@@ -10,7 +10,7 @@ use rebilld::{
     billing::{
         App,
         plans::{self, PlanInput},
-        roll_outs::{self, Listed, SubscriptionLine, Totals},
+        roll_outs::{self, Listed, RollOutTotals, SubscriptionLine},
     },
     domain::{
         event::Actor,
@@ -43,7 +43,7 @@ pub async fn edit(app: &Arc<App>, plan: &Plan, input: PlanInput) -> Plan {
 }
 
 /// Every page of the list, with the totals and the revision.
-pub async fn list(app: &App, plan: &Plan, options: &Options) -> (String, Totals, Vec<SubscriptionLine>) {
+pub async fn list(app: &App, plan: &Plan, options: &Options) -> (String, RollOutTotals, Vec<SubscriptionLine>) {
     let (mut lines, mut totals, mut after): (Vec<SubscriptionLine>, _, _) = (Vec::new(), None, None);
     loop {
         let page = roll_outs::list(app, EntryType::Plan, &plan.id.to_string(), options.clone(), after, 7).await.expect("a page");

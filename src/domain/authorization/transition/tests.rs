@@ -212,7 +212,7 @@ fn a_closed_authorization_changes_only_by_what_the_gateway_has_of_it() {
             }
             _ => {
                 let Authorization { lookups, next_lookup_at, lease_owner, lease_expires_at, .. } = after.authorization.clone();
-                let looked_up = Authorization { lookups, next_lookup_at, lease_owner, lease_expires_at, ..case.before.clone() };
+                let looked_up = Authorization { lease_owner, lease_expires_at, lookups, next_lookup_at, ..case.before.clone() };
                 assert_eq!(after.authorization, looked_up, "{:?}", case.answer);
                 assert_eq!(case.emits(), [""; 0]);
             }

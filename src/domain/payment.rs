@@ -1,6 +1,7 @@
 //! A payment: one attempt to collect an invoice at a gateway, and what can come of it.
 
 mod outcome;
+pub mod transition;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,11 @@ impl PaymentStatus {
     /// While a payment is in one of these, its invoice refuses another.
     pub fn is_open(self) -> bool {
         matches!(self, Self::Pending | Self::Authorized | Self::Unknown | Self::Parked)
+    }
+
+    /// Whether no answer is awaited any more: the payment has ended, or an operator decides.
+    pub fn is_closed(self) -> bool {
+        !self.is_open() || self == Self::Parked
     }
 }
 
@@ -174,6 +180,21 @@ impl Payment {
     /// Whether a call before the latest may have moved money: the gateway has answered one, or one was sent again.
     pub fn was_sent_before(&self) -> bool {
         self.transaction_id.is_some() || self.lookups > 0
+    }
+
+    /// Ends the payment. `now` is by the clock of its timeline.
+    pub fn resolve(&mut self, status: PaymentStatus, transaction_id: Option<String>, now: DateTime<Utc>) {
+        self.status = status;
+        self.transaction_id = transaction_id.or_else(|| self.transaction_id.take());
+        self.resolved_at = Some(now);
+        self.release(None);
+    }
+
+    /// Lets go of the claim. Wall time: when the gateway is next asked what became of the payment, if it is.
+    pub fn release(&mut self, next_lookup_at: Option<DateTime<Utc>>) {
+        self.lease_owner = None;
+        self.lease_expires_at = None;
+        self.next_lookup_at = next_lookup_at;
     }
 
     /// What of the next refund is overpayment, which the invoice knows nothing of. `returned` is what had gone back before it.

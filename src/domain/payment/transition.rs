@@ -1,0 +1,211 @@
+//! The payment state machine: what a gateway's answer does to a payment, and what is asked of the gateway next.
+//!
+//! Guards "unknown is never charged again": only "not found" sends a charge again, as the same payment.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+
+use super::{Decline, Other, Outcome, Payment, PaymentStatus, ReturnOutcome};
+use crate::domain::lookup::LookupPolicy;
+
+mod closed;
+mod late;
+mod open;
+#[cfg(test)]
+mod tests;
+
+/// However long an outage is, a payment that nobody can say anything about for so long is for an operator to decide.
+const LONGEST_OUTAGE: TimeDelta = TimeDelta::days(30);
+
+/// What is asked of a gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    Charge,
+    Capture,
+    LookUp,
+    /// Voids the authorization: the payment is not wanted any more.
+    Void,
+}
+
+/// What came back from a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GatewayAnswer {
+    Outcome(Outcome),
+    /// The gateway has never seen the payment.
+    NotFound,
+    /// The gateway could not say.
+    NoAnswer(String),
+    /// The gateway has the payment, and not as it was asked for.
+    Disagrees(String),
+    /// The gateway took the money more than once under one reference.
+    TakenTwice {
+        best: Outcome,
+        others: Vec<Other>,
+    },
+    /// What became of the attempt to void the authorization.
+    Voided(ReturnOutcome),
+    /// The gateway went down while the payment waited for its turn. It was not called, and nothing goes there until then, by the
+    /// payment's own clock.
+    Paused(DateTime<Utc>),
+}
+
+impl GatewayAnswer {
+    /// Whether all the money has come, and nothing else has happened.
+    pub fn is_plain_success(&self, payment: &Payment) -> bool {
+        matches!(self, Self::Outcome(Outcome::Succeeded { amount_minor, .. }) if *amount_minor == payment.amount)
+    }
+
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Outcome(Outcome::Succeeded { .. }))
+    }
+
+    /// The fault of the gateway that this answer tells of.
+    pub fn gateway_fault(&self) -> Option<(String, Option<TimeDelta>)> {
+        match self {
+            Self::Outcome(outcome) => outcome.gateway_fault(),
+            Self::Voided(outcome) => outcome.gateway_fault(),
+            _ => None,
+        }
+    }
+
+    fn is_decline(&self) -> bool {
+        matches!(self, Self::Outcome(Outcome::Declined { .. }))
+    }
+}
+
+/// All that a decision may depend on besides the payment and the answer.
+#[derive(Debug, Clone)]
+pub struct Facts<'a> {
+    /// Wall time.
+    pub wall: DateTime<Utc>,
+    /// By the clock of the payment's timeline.
+    pub now: DateTime<Utc>,
+    /// The daemon that decides.
+    pub instance: &'a str,
+    /// How long a claim holds, and how long a call may take to arrive.
+    pub lease: Duration,
+    pub lookups: LookupPolicy,
+    /// Of the claim under which the gateway was asked.
+    pub lease_token: i64,
+    /// Whether that claim still holds: no other daemon has taken the payment over.
+    pub is_ours: bool,
+    /// Whether the invoice is still to be collected.
+    pub is_wanted: bool,
+    pub is_gateway_down: bool,
+    /// Only asked for where a charge may be sent again.
+    pub resend: Resend,
+}
+
+/// Whether the circuit of the gateway lets a charge through that is sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resend {
+    Allowed,
+    /// By the payment's own clock.
+    NotBefore(DateTime<Utc>),
+}
+
+impl Facts<'_> {
+    /// When a call that the gateway does not know of would have arrived at the latest.
+    fn latest_arrival(&self, payment: &Payment) -> DateTime<Utc> {
+        payment.called_at + self.lease
+    }
+
+    /// Whether a call that the gateway does not know of would have arrived by now.
+    fn has_had_time(&self, payment: &Payment) -> bool {
+        self.latest_arrival(payment) <= self.wall
+    }
+
+    /// Whether a look-up without an answer is no wonder.
+    fn is_outage(&self, payment: &Payment) -> bool {
+        self.is_gateway_down && self.wall - payment.sent_at < LONGEST_OUTAGE
+    }
+
+    /// Claims a payment for the call that comes next.
+    fn claim(&self, payment: &mut Payment) {
+        payment.lease_owner = Some(self.instance.to_owned());
+        payment.lease_expires_at = Some(self.wall + self.lease);
+    }
+}
+
+/// What a transition means for the invoice and for what it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// The money came.
+    Paid,
+    /// The issuer refused: the next step of the dunning ladder, or its end.
+    Declined(Decline),
+    /// The issuer stopped recurring charges to the method.
+    EndMandate,
+    /// No money moved, and none is wanted any more.
+    NotWanted,
+    /// The authorization could not be captured: it is voided, and the invoice is charged anew.
+    AuthorizationFailed,
+    /// No money moved, by no fault of the customer. For so long a 429 asked to be left alone.
+    GatewayFault(Option<TimeDelta>),
+    /// The invoice waits for the gateway, by its own clock.
+    WaitForGateway(DateTime<Utc>),
+    /// Collection looks at the invoice again if nothing else is planned for it.
+    PlanNow,
+}
+
+/// An event about the payment, to be written with the transition.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PaymentEvent {
+    pub kind: &'static str,
+    pub data: Value,
+    /// What the log says, where somebody must look at it.
+    pub alarm: Option<&'static str>,
+}
+
+/// What an answer does. The events come before the effects.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Transition {
+    /// The payment as it is now; none where the answer does not change it.
+    pub payment: Option<Payment>,
+    pub events: Vec<PaymentEvent>,
+    pub effects: Vec<Effect>,
+    /// What is asked of the gateway next, and about which payment.
+    pub next: Option<(Step, Payment)>,
+}
+
+impl Transition {
+    fn to(payment: Payment) -> Self {
+        Self { payment: Some(payment), ..Self::default() }
+    }
+
+    fn event(mut self, kind: &'static str, data: Value) -> Self {
+        self.events.push(PaymentEvent { kind, data, alarm: None });
+        self
+    }
+
+    fn alarm(mut self, kind: &'static str, data: Value, alarm: &'static str) -> Self {
+        self.events.push(PaymentEvent { kind, data, alarm: Some(alarm) });
+        self
+    }
+
+    fn effect(mut self, effect: Effect) -> Self {
+        self.effects.push(effect);
+        self
+    }
+
+    fn then(mut self, step: Step) -> Self {
+        self.next = self.payment.clone().map(|payment| (step, payment));
+        self
+    }
+}
+
+/// What an answer does to a payment.
+pub fn decide(payment: &Payment, answer: &GatewayAnswer, facts: &Facts) -> Transition {
+    let has_money = matches!(payment.status, PaymentStatus::Succeeded | PaymentStatus::Refunded);
+    // These are true whoever brings them.
+    let is_news = answer.is_success() && !has_money || answer.is_decline() && !payment.status.is_closed();
+    if is_news || facts.is_ours && !payment.status.is_closed() {
+        open::on_answer(payment.clone(), answer, facts)
+    } else if facts.is_ours && payment.next_lookup_at.is_some() && !answer.is_success() {
+        closed::on_second_look(payment.clone(), answer, facts)
+    } else {
+        late::on_late_answer(payment, answer, facts)
+    }
+}

@@ -15,7 +15,7 @@ use crate::{
         breaker::{Admission, CallResult, CircuitChange, OperationId},
         clock::Timeline,
         event::Actor,
-        payment::Payment,
+        payment::{Payment, transition::Resend},
     },
     gateway::circuit::{Health, OperatorPause},
     store::{self, Tx, gateways::GatewayPause},
@@ -120,16 +120,16 @@ impl Call {
 }
 
 /// Lets a payment through that may be sent again, or says when to try. `now` is of its timeline.
-pub(crate) fn send_again(app: &App, payment: &Payment, now: DateTime<Utc>) -> Result<(), DateTime<Utc>> {
-    let Some(health) = app.gateways.health(&payment.gateway) else { return Ok(()) };
+pub(crate) fn send_again(app: &App, payment: &Payment, now: DateTime<Utc>) -> Resend {
+    let Some(health) = app.gateways.health(&payment.gateway) else { return Resend::Allowed };
     match hold(app, health, payment.timeline, now) {
-        Admission::Free => Ok(()),
+        Admission::Free => Resend::Allowed,
         Admission::Probes(places) if places > 0 || health.is_probe(payment.timeline, payment.id.into()) => {
             health.let_through(payment.timeline, payment.id.into());
-            Ok(())
+            Resend::Allowed
         }
-        Admission::Probes(_) => Err(now + first_wait(app, &payment.gateway, payment.timeline)),
-        Admission::NotBefore(until) => Err(until),
+        Admission::Probes(_) => Resend::NotBefore(now + first_wait(app, &payment.gateway, payment.timeline)),
+        Admission::NotBefore(until) => Resend::NotBefore(until),
     }
 }
 

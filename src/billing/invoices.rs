@@ -18,7 +18,7 @@ use crate::{
 pub async fn collect(app: &App, actor: &Actor, id: InvoiceId) -> Result<Invoice> {
     let (mut tx, mut batch) = open(app, id, "collected").await?;
     batch.collect_now(id, actor);
-    batch.close(&mut tx).await?;
+    batch.save(&mut tx).await?;
     tx.commit().await?;
     app.wakeups.collect.notify_one();
     reread(app, id).await
@@ -33,7 +33,7 @@ pub async fn void(app: &App, actor: &Actor, id: InvoiceId, reason: &str) -> Resu
         ));
     }
     batch.void_now(id, reason, actor);
-    batch.close(&mut tx).await?;
+    batch.save(&mut tx).await?;
     tx.commit().await?;
     reread(app, id).await
 }
@@ -42,7 +42,7 @@ pub async fn void(app: &App, actor: &Actor, id: InvoiceId, reason: &str) -> Resu
 pub async fn mark_uncollectible(app: &App, actor: &Actor, id: InvoiceId, reason: &str) -> Result<Invoice> {
     let (mut tx, mut batch) = open(app, id, "written off").await?;
     batch.write_off(id, reason, actor);
-    batch.close(&mut tx).await?;
+    batch.save(&mut tx).await?;
     tx.commit().await?;
     reread(app, id).await
 }
@@ -59,9 +59,9 @@ pub async fn resolve(
 ) -> Result<Payment> {
     let Some(seen) = store::payments::get(&app.db, id).await? else { return Err(BillingError::not_found("payment", id)) };
     let mut tx = app.db.begin().await?;
-    let mut batch = SettlementBatch::open(app, &mut tx, &[&seen], |_| false).await?;
+    let mut batch = SettlementBatch::load(app, &mut tx, &[&seen], |_| false).await?;
     let payment = batch.resolve_parked(id, finding, transaction_id, amount, note, actor)?;
-    batch.close(&mut tx).await?;
+    batch.save(&mut tx).await?;
     tx.commit().await?;
     app.wakeups.collect.notify_one();
     Ok(payment)
@@ -71,7 +71,7 @@ pub async fn resolve(
 async fn open<'a>(app: &'a App, id: InvoiceId, verb: &str) -> Result<(Tx, SettlementBatch<'a>)> {
     let Some(seen) = store::invoices::get(&app.db, id).await? else { return Err(BillingError::not_found("invoice", id)) };
     let mut tx = app.db.begin().await?;
-    let batch = SettlementBatch::open_invoice(app, &mut tx, &seen).await?;
+    let batch = SettlementBatch::load_invoice(app, &mut tx, &seen).await?;
     let status = batch.invoice(id).map(|invoice| invoice.status);
     if status != Some(InvoiceStatus::Open) {
         return Err(BillingError::WrongState(format!(

@@ -162,14 +162,15 @@ const CALL_BEFORE_COMMIT: Mutant = Mutant {
 const RETRY_ON_UNKNOWN: Mutant = Mutant {
     name: "retry on unknown",
     patches: &[Patch {
-        file: "src/billing/settle/books/answers.rs",
-        find: "                self.unknown(&mut payment, message);
-                None
+        file: "src/domain/payment/transition/open.rs",
+        find: "        Outcome::Unknown { message } => on_unknown(payment, message, facts),
 ",
-        replace: "                self.resolve(&mut payment, PaymentStatus::GatewayError, None);
-                payment.decline_message = Some(message.clone());
-                self.gateway_fault(payment.invoice_id, None);
-                None
+        replace: "        Outcome::Unknown { message } => {
+            let mut payment = payment;
+            payment.resolve(PaymentStatus::GatewayError, None, facts.now);
+            payment.decline_message = Some(message.clone());
+            Transition::to(payment).effect(Effect::GatewayFault(None))
+        }
 ",
     }],
 };
@@ -177,7 +178,7 @@ const RETRY_ON_UNKNOWN: Mutant = Mutant {
 const NO_SECOND_LOOK: Mutant = Mutant {
     name: "no second look after a cancellation",
     patches: &[Patch {
-        file: "src/billing/settle/books.rs",
+        file: "src/billing/payments/batch.rs",
         find: "subscription.is_some_and(|subscription| subscription.status == SubscriptionStatus::Cancelled)",
         replace: "false && subscription.is_some_and(|subscription| subscription.status == SubscriptionStatus::Cancelled)",
     }],

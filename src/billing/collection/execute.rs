@@ -6,9 +6,9 @@ use crate::{
     billing::{
         App,
         gateways::{Call, ProbeSlot},
-        payments::settle::{self, Answer, Settler, Step},
+        payments::settle::{self, Settler, Step},
     },
-    domain::payment::{Outcome, Payment},
+    domain::payment::{Payment, transition::GatewayAnswer},
 };
 
 /// Takes one claimed payment through its gateway calls. Every answer is settled before the next call. Returns the credential if money
@@ -31,11 +31,11 @@ async fn call_by_call(app: &App, mut payment: Payment, mut step: Step, settler: 
     let Some(gateway) = app.gateways.get(&payment.gateway).cloned() else {
         // It left the configuration. The payment is looked up later, and parked for an operator in the end.
         let message = format!("gateway {} is not configured", payment.gateway);
-        settler.report(payment, Answer::Silence(message)).await;
+        settler.report(payment, GatewayAnswer::NoAnswer(message)).await;
         return None;
     };
     loop {
-        let answer = settle::ask(app, &gateway, &payment, step).await;
+        let answer = settle::ask(app, &gateway, &payment, step).await?;
         let succeeded = matches!(answer, Answer::Outcome(Outcome::Succeeded { .. }));
         let credential = payment.credential.clone().filter(|_| succeeded);
         match settler.report(payment, answer).await {

@@ -58,7 +58,7 @@ async fn once(
         settlement.carry_out(&mut tx, &request, effect).await?;
     }
     store::payment_requests::save(&mut tx, std::slice::from_ref(&request)).await?;
-    settlement.batch.close(&mut tx).await?;
+    settlement.batch.save(&mut tx).await?;
     tx.commit().await?;
     Ok(next.filter(|_| ours).map(|step| (step, request)))
 }
@@ -74,8 +74,8 @@ pub(super) struct Settlement<'a> {
 impl<'a> Settlement<'a> {
     async fn open(app: &'a App, tx: &mut Tx, claimed: &PaymentRequest, invoice: Option<&Invoice>) -> Result<Self> {
         let batch = match invoice {
-            Some(invoice) => SettlementBatch::open_invoice(app, tx, invoice).await?,
-            None => SettlementBatch::open_none(app, tx, claimed.timeline).await?,
+            Some(invoice) => SettlementBatch::load_invoice(app, tx, invoice).await?,
+            None => SettlementBatch::load_nothing(app, tx, claimed.timeline).await?,
         };
         Ok(Self { app, now: batch.now(), wall: app.clock.now(), batch })
     }

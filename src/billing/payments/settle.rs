@@ -4,7 +4,6 @@
 
 use std::{collections::BTreeSet, ops::Deref, sync::Arc};
 
-use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,56 +17,18 @@ use crate::{
         event::Actor,
         id::{InvoiceId, PaymentId},
         invoice::{InvoiceStatus, NextAction},
-        payment::{Decline, NotCollectable, Outcome, Payment},
+        payment::{Decline, NotCollectable, Outcome, Payment, transition::GatewayAnswer},
     },
     gateway::{Charge, Configured, Found, Mandate, Other, ReturnOutcome, Sent, Source, circuit::listening},
     store,
 };
 
 use super::batch::SettlementBatch;
-/// What is asked of a gateway next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
-    Charge,
-    Capture,
-    LookUp,
-    /// Gives reserved money free: the payment is not wanted any more.
-    Void,
-}
-
-/// What came back.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    Outcome(Outcome),
-    /// The gateway has never seen it.
-    Nothing,
-    /// The gateway could not say.
-    Silence(String),
-    /// It is at the gateway, and not as it was asked for.
-    Disagrees(String),
-    /// Taken more than once under one reference.
-    Twice {
-        best: Outcome,
-        others: Vec<Other>,
-    },
-    /// What became of the attempt to give reserved money free.
-    Voided(ReturnOutcome),
-    /// Its gateway went down while it waited for its turn: it was not called, and rests until then, by the payment's own clock.
-    Rests(DateTime<Utc>),
-    /// Another daemon has taken the payment over.
-    LeaseLost,
-}
-
-impl Answer {
-    /// All the money has come, and nothing else has happened.
-    fn is_plain_success(&self, payment: &Payment) -> bool {
-        matches!(self, Self::Outcome(Outcome::Succeeded { amount_minor, .. }) if *amount_minor == payment.amount)
-    }
-}
+pub(crate) use crate::domain::payment::transition::Step;
 
 struct Report {
     payment: Payment,
-    answer: Answer,
+    answer: GatewayAnswer,
     reply: oneshot::Sender<Option<(Step, Payment)>>,
 }
 
@@ -76,10 +37,7 @@ pub(crate) struct Settler(mpsc::Sender<Report>);
 
 impl Settler {
     /// Settles an answer; says what to do next, if anything. Answers after the commit.
-    pub(crate) async fn report(&self, payment: Payment, answer: Answer) -> Option<(Step, Payment)> {
-        if matches!(answer, Answer::LeaseLost) {
-            return None;
-        }
+    pub(crate) async fn report(&self, payment: Payment, answer: GatewayAnswer) -> Option<(Step, Payment)> {
         let (reply, next) = oneshot::channel();
         self.0.send(Report { payment, answer, reply }).await.ok()?;
         next.await.ok().flatten()
@@ -128,7 +86,7 @@ impl<A: Deref<Target = App>> Writer<A> {
         Ok(())
     }
 
-    async fn settle(&self, claims: &[(Payment, Answer)]) -> Result<Vec<Option<(Step, Payment)>>> {
+    async fn settle(&self, claims: &[(Payment, GatewayAnswer)]) -> Result<Vec<Option<(Step, Payment)>>> {
         let begun = self.app.clock.now();
         let mut tries = 0;
         loop {
@@ -149,16 +107,14 @@ impl<A: Deref<Target = App>> Writer<A> {
 }
 
 /// Everything that a group of answers changes, in one transaction. Locks in the order subscription, installment plan, invoice, payment.
-async fn settle_group(app: &App, claims: &[(Payment, Answer)]) -> Result<Vec<Option<(Step, Payment)>>> {
+async fn settle_group(app: &App, claims: &[(Payment, GatewayAnswer)]) -> Result<Vec<Option<(Step, Payment)>>> {
     let mut tx = app.db.begin().await?;
     let claimed: Vec<&Payment> = claims.iter().map(|(payment, _)| payment).collect();
     let plain: BTreeSet<PaymentId> =
         claims.iter().filter(|(payment, answer)| answer.is_plain_success(payment)).map(|(payment, _)| payment.id).collect();
-    let mut batch = SettlementBatch::open(app, &mut tx, &claimed, |id| plain.contains(&id)).await?;
-    let nexts: Vec<_> = claims.iter().map(|(claimed, answer)| batch.settle(claimed, answer)).collect();
-    let nexts =
-        nexts.into_iter().map(|next| next.and_then(|(step, id)| batch.payment(id).map(|payment| (step, payment)))).collect();
-    batch.close(&mut tx).await?;
+    let mut batch = SettlementBatch::load(app, &mut tx, &claimed, |id| plain.contains(&id)).await?;
+    let nexts = claims.iter().map(|(claimed, answer)| batch.settle(claimed, answer)).collect();
+    batch.save(&mut tx).await?;
     tx.commit().await?;
     Ok(nexts)
 }
@@ -167,7 +123,7 @@ async fn settle_group(app: &App, claims: &[(Payment, Answer)]) -> Result<Vec<Opt
 pub(crate) async fn without_gateway(app: &App, id: InvoiceId, obstacle: NotCollectable) -> Result<()> {
     let Some(seen) = store::invoices::get(&app.db, id).await? else { return Ok(()) };
     let mut tx = app.db.begin().await?;
-    let mut batch = SettlementBatch::open_invoice(app, &mut tx, &seen).await?;
+    let mut batch = SettlementBatch::load_invoice(app, &mut tx, &seen).await?;
     // The claim let go of the lock: whether it is still due is asked again.
     let still_due = batch.invoice(id).is_some_and(|invoice| {
         invoice.status == InvoiceStatus::Open
@@ -183,80 +139,75 @@ pub(crate) async fn without_gateway(app: &App, id: InvoiceId, obstacle: NotColle
             batch.event("invoice.not_collectable", id, json!({ "code": decline.code }), &Actor::System);
             batch.decline(id, &decline);
         }
-        batch.close(&mut tx).await?;
+        batch.save(&mut tx).await?;
         tx.commit().await?;
     }
     Ok(())
 }
 
-/// Asks the gateway, within its limit of calls at a time.
-pub(crate) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment, step: Step) -> Answer {
-    let Ok(_permit) = gateway.permits.acquire().await else { return Answer::LeaseLost };
+/// Asks the gateway, within its limit of calls at a time. None: not asked, since another daemon has taken the payment over.
+pub(crate) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment, step: Step) -> Option<GatewayAnswer> {
+    let _permit = gateway.permits.acquire().await.ok()?;
     if step == Step::Charge
         && let Some(until) = gateways::too_late_for(app, &Call::of(app, payment))
     {
-        return Answer::Rests(until);
+        return Some(GatewayAnswer::Paused(until));
     }
     if step == Step::Charge || step == Step::Capture {
         match keep_lease(app, payment).await {
             Ok(true) => {}
-            Ok(false) => return Answer::LeaseLost,
+            Ok(false) => return None,
             Err(error) => {
                 tracing::warn!(%error, payment = %payment.id, "the lease could not be renewed; the payment is left to recovery");
-                return Answer::LeaseLost;
+                return None;
             }
         }
     }
     let called = catch_panic(payment.id, &gateway.name, call(gateway, payment, step), |message| match step {
-        Step::Charge | Step::Capture => Answer::Outcome(Outcome::Unknown { message }),
-        Step::LookUp => Answer::Silence(message),
-        Step::Void => Answer::Voided(ReturnOutcome::Unknown { message }),
+        Step::Charge | Step::Capture => GatewayAnswer::Outcome(Outcome::Unknown { message }),
+        Step::LookUp => GatewayAnswer::NoAnswer(message),
+        Step::Void => GatewayAnswer::Voided(ReturnOutcome::Unknown { message }),
     });
     let (answer, line) = listening(called).await;
     // A look-up says nothing of how charges fare.
     if step != Step::LookUp {
-        gateways::note(app, &Call::of(app, payment), line.met(fault(&answer))).await;
+        gateways::note(app, &Call::of(app, payment), line.met(answer.gateway_fault())).await;
     }
-    answer
+    Some(answer)
 }
 
-/// The fault of the gateway that an answer tells of.
-fn fault(answer: &Answer) -> Option<(String, Option<TimeDelta>)> {
-    match answer {
-        Answer::Outcome(outcome) => outcome.gateway_fault(),
-        Answer::Voided(outcome) => outcome.gateway_fault(),
-        _ => None,
-    }
-}
-
-async fn call(gateway: &Configured, payment: &Payment, step: Step) -> Answer {
+async fn call(gateway: &Configured, payment: &Payment, step: Step) -> GatewayAnswer {
     let charge = charge_of(payment);
     let transaction_id = payment.transaction_id.as_deref().unwrap_or_default();
     match step {
-        Step::Charge => Answer::Outcome(gateway.adapter.charge(&charge).await),
-        Step::Capture => Answer::Outcome(gateway.adapter.capture(transaction_id, &charge).await),
+        Step::Charge => GatewayAnswer::Outcome(gateway.adapter.charge(&charge).await),
+        Step::Capture => GatewayAnswer::Outcome(gateway.adapter.capture(transaction_id, &charge).await),
         Step::LookUp => match gateway.adapter.look_up(&sent(payment)).await {
-            Found::Outcome(outcome) => Answer::Outcome(outcome),
+            Found::Outcome(outcome) => GatewayAnswer::Outcome(outcome),
             Found::Several { best, others } => several(gateway, payment, &charge, best, others).await,
-            Found::Nothing => Answer::Nothing,
-            Found::Disagrees { message } => Answer::Disagrees(message),
-            Found::NoAnswer { message } => Answer::Silence(message),
+            Found::Nothing => GatewayAnswer::NotFound,
+            Found::Disagrees { message } => GatewayAnswer::Disagrees(message),
+            Found::NoAnswer { message } => GatewayAnswer::NoAnswer(message),
         },
         Step::Void => {
             let released = gateway.adapter.void(transaction_id, &charge).await;
             tracing::info!(payment = %payment.id, ?released, "authorization released");
-            Answer::Voided(released)
+            GatewayAnswer::Voided(released)
         }
     }
 }
 
 /// Reserved more than once: one of them is ours. Taken more than once: for a human.
-async fn several(gateway: &Configured, payment: &Payment, charge: &Charge, best: Outcome, others: Vec<Other>) -> Answer {
+async fn several(gateway: &Configured, payment: &Payment, charge: &Charge, best: Outcome, others: Vec<Other>) -> GatewayAnswer {
     for stray in others.iter().filter(|other| other.taken_minor.is_none()) {
         let released = gateway.adapter.void(&stray.transaction_id, charge).await;
         tracing::warn!(payment = %payment.id, stray = stray.transaction_id, ?released, "reserved more than once: one is given free");
     }
-    if others.iter().any(|other| other.taken_minor.is_some()) { Answer::Twice { best, others } } else { Answer::Outcome(best) }
+    if others.iter().any(|other| other.taken_minor.is_some()) {
+        GatewayAnswer::TakenTwice { best, others }
+    } else {
+        GatewayAnswer::Outcome(best)
+    }
 }
 
 /// A payment that waited long for its turn renews its lease first; false if another daemon has it by now.

@@ -6,9 +6,9 @@ const OTHERS: &[(&str, Patch)] = &[
     (
         "lease token not checked",
         Patch {
-            file: "src/billing/settle/books/answers.rs",
-            find: "let ours = payment.lease_token == claimed.lease_token;",
-            replace: "let ours = true;",
+            file: "src/billing/payments/batch/effects.rs",
+            find: "let is_ours = payment.lease_token == claimed.lease_token;",
+            replace: "let is_ours = true;",
         },
     ),
     (
@@ -26,41 +26,41 @@ const OTHERS: &[(&str, Patch)] = &[
     (
         "what is not wanted is given up before a late call can have arrived",
         Patch {
-            file: "src/billing/settle/books/answers.rs",
-            find: "Answer::Nothing if !self.has_settled(&payment) => {",
-            replace: "Answer::Nothing if false && !self.has_settled(&payment) => {",
+            file: "src/domain/payment/transition/open.rs",
+            find: "if !facts.has_had_time(&payment) {",
+            replace: "if false && !facts.has_had_time(&payment) {",
         },
     ),
     (
         "an authorization that is not wanted is over before it is given free",
         Patch {
-            file: "src/billing/settle/books/answers.rs",
-            find: "                    payment.status = PaymentStatus::Unknown;\n                    payment.lease_expires_at = None;\n                    payment.next_lookup_at = Some(self.wall + self.app.config.collection.lease);\n                    Some(Step::Release)",
-            replace: "                    self.not_wanted(&mut payment);\n                    None",
+            file: "src/domain/payment/transition/open.rs",
+            find: "    payment.status = PaymentStatus::Unknown;\n    payment.lease_expires_at = None;\n    payment.next_lookup_at = Some(facts.wall + facts.lease);\n    Transition::to(payment).then(Step::Void)",
+            replace: "    not_wanted(payment, facts)",
         },
     ),
     (
         "429 after a lost answer ends the payment",
         Patch {
-            file: "src/billing/settle/books/answers.rs",
-            find: "if payment.was_sent_before() => {",
-            replace: "if false && payment.was_sent_before() => {",
+            file: "src/domain/payment/transition/open.rs",
+            find: "if payment.was_sent_before() {\n        return look_up_later",
+            replace: "if false && payment.was_sent_before() {\n        return look_up_later",
         },
     ),
     (
         "a partial approval counts as the whole",
         Patch {
-            file: "src/billing/settle/books/answers.rs",
-            find: "payment.amount_captured = *amount_minor;",
-            replace: "payment.amount_captured = payment.amount.max(*amount_minor);",
+            file: "src/domain/payment/transition/open.rs",
+            find: "payment.amount_captured = amount_minor;",
+            replace: "payment.amount_captured = payment.amount.max(amount_minor);",
         },
     ),
     (
         "a late success of a payment that was given up is not booked",
         Patch {
-            file: "src/billing/settle/books/answers.rs",
-            find: "let closed = !payment.status.is_open() || payment.status == PaymentStatus::Parked;",
-            replace: "let closed = !payment.status.is_open();\n        if closed {\n            return None;\n        }",
+            file: "src/domain/payment/transition.rs",
+            find: "    let has_money = matches!(",
+            replace: "    if !payment.status.is_open() {\n        return Transition::default();\n    }\n    let has_money = matches!(",
         },
     ),
     (
@@ -82,7 +82,7 @@ const OTHERS: &[(&str, Patch)] = &[
     (
         "a gateway's fault spends a step",
         Patch {
-            file: "src/billing/settle/books/ladder.rs",
+            file: "src/billing/payments/batch/ladder.rs",
             find: "if decline.class == DeclineClass::GatewayFault {",
             replace: "if false && decline.class == DeclineClass::GatewayFault {",
         },

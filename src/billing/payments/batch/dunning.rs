@@ -20,7 +20,7 @@ use crate::{
 
 /// The policies in force as they are now, so that a change counts from the next failure on.
 #[derive(Default)]
-pub(crate) struct Policies {
+pub(super) struct Policies {
     named: HashMap<DunningPolicyId, Arc<DunningRules>>,
     /// The id is None for the ladder of the settings.
     default: Option<(Option<DunningPolicyId>, Arc<DunningRules>)>,
@@ -28,8 +28,8 @@ pub(crate) struct Policies {
 }
 
 impl SettlementBatch<'_> {
-    pub(crate) async fn read_policies(&mut self, tx: &mut Tx) -> Result<()> {
-        let named = self.invoices.values().filter_map(|invoice| self.names_policy(invoice));
+    pub(super) async fn read_policies(&mut self, tx: &mut Tx) -> Result<()> {
+        let named = self.invoices.iter().filter_map(|invoice| self.names_policy(invoice));
         let mut named: Vec<DunningPolicyId> = named.collect();
         named.sort_unstable();
         named.dedup();
@@ -42,14 +42,14 @@ impl SettlementBatch<'_> {
             self.policies.named.insert(policy.id, dunning_rules);
         }
         let falling: Vec<&Invoice> =
-            self.invoices.values().filter(|invoice| self.policy_of(invoice).1.uses_next_method()).collect();
+            self.invoices.iter().filter(|invoice| self.policy_of(invoice).1.uses_next_method()).collect();
         let stored = Stored::read(tx, &falling).await?;
         self.policies.stored = stored;
         Ok(())
     }
 
     fn names_policy(&self, invoice: &Invoice) -> Option<DunningPolicyId> {
-        let subscription = invoice.subscription_id.and_then(|id| self.subscriptions.get(&id)?.dunning_policy_id);
+        let subscription = invoice.subscription_id.and_then(|id| self.subscriptions.get(id)?.dunning_policy_id);
         subscription.or_else(|| self.installments.dunning_policy(invoice.installment_plan_id?))
     }
 
@@ -60,9 +60,9 @@ impl SettlementBatch<'_> {
     }
 
     /// What follows the failure that has just been counted.
-    pub(crate) fn next_step(&self, invoice: &Invoice, decline: &Decline, now: DateTime<Utc>) -> Next {
+    pub(super) fn next_step(&self, invoice: &Invoice, decline: &Decline, now: DateTime<Utc>) -> Next {
         let (_, dunning_rules) = self.policy_of(invoice);
-        let under_way = self.payments.values().filter(|payment| payment.invoice_id == invoice.id);
+        let under_way = self.payments.iter().filter(|payment| payment.invoice_id == invoice.id);
         let tried = |credential: &str| under_way.clone().any(|payment| payment.credential.as_deref() == Some(credential));
         let failure = Failure {
             class: decline.class,
@@ -76,16 +76,16 @@ impl SettlementBatch<'_> {
     }
 
     /// How the ladder of an invoice ends.
-    pub(crate) fn final_action(&self, id: InvoiceId) -> FinalAction {
-        match self.invoices.get(&id) {
+    pub(super) fn final_action(&self, id: InvoiceId) -> FinalAction {
+        match self.invoices.get(id) {
             Some(invoice) => self.policy_of(invoice).1.ladder(invoice.decline_class).final_action,
             None => self.app.dunning_rules().final_action,
         }
     }
 
     /// Says what became of an invoice after a failure.
-    pub(crate) fn tell_failure(&mut self, id: InvoiceId, decline: &Decline, next: Next) {
-        let Some(invoice) = self.invoices.get(&id) else { return };
+    pub(super) fn tell_failure(&mut self, id: InvoiceId, decline: &Decline, next: Next) {
+        let Some(invoice) = self.invoices.get(id) else { return };
         let (policy, dunning_rules) = self.policy_of(invoice);
         let ladder = dunning_rules.ladder(Some(decline.class));
         let (next_attempt_at, gives_up_at) = match next {

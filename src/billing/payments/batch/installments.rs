@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::SettlementBatch;
+use super::{Rows, SettlementBatch};
 use crate::{
     billing::Result,
     domain::{
@@ -17,59 +17,58 @@ use crate::{
 
 /// Locked plans, and those of their installments that the group of answers is about.
 #[derive(Default)]
-pub(crate) struct Installments {
-    plans: BTreeMap<InstallmentPlanId, InstallmentPlan>,
-    by_invoice: BTreeMap<InvoiceId, Vec<Installment>>,
-    changed: BTreeSet<InvoiceId>,
+pub(super) struct Installments {
+    plans: Rows<InstallmentPlanId, InstallmentPlan>,
+    by_invoice: Rows<InvoiceId, Vec<Installment>>,
     /// Plans of which something is not owed any more: is anything left?
     settled: BTreeSet<InstallmentPlanId>,
-    changed_plans: BTreeSet<InstallmentPlanId>,
 }
 
 impl Installments {
-    pub(crate) async fn lock(tx: &mut Tx, plans: &[InstallmentPlanId], invoices: &[InvoiceId]) -> Result<Self> {
-        let mut locked = Self::default();
+    pub(super) async fn lock(tx: &mut Tx, plans: &[InstallmentPlanId], invoices: &[InvoiceId]) -> Result<Self> {
         if plans.is_empty() {
-            return Ok(locked);
+            return Ok(Self::default());
         }
-        locked.plans = store::installments::lock_many(tx, plans).await?.into_iter().map(|plan| (plan.id, plan)).collect();
+        let plans = Rows::new(store::installments::lock_many(tx, plans).await?, |plan| plan.id);
+        let mut parts: BTreeMap<InvoiceId, Vec<Installment>> = BTreeMap::new();
         for part in store::installments::of_invoices(tx, invoices).await? {
             if let Some(invoice) = part.invoice_id {
-                locked.by_invoice.entry(invoice).or_default().push(part);
+                parts.entry(invoice).or_default().push(part);
             }
         }
-        Ok(locked)
+        Ok(Self { plans, by_invoice: parts.into(), settled: BTreeSet::new() })
     }
 
-    pub(crate) fn dunning_policy(&self, plan: InstallmentPlanId) -> Option<DunningPolicyId> {
-        self.plans.get(&plan)?.dunning_policy_id
+    pub(super) fn dunning_policy(&self, plan: InstallmentPlanId) -> Option<DunningPolicyId> {
+        self.plans.get(plan)?.dunning_policy_id
     }
 
-    pub(crate) fn is_cancelled(&self, plan: InstallmentPlanId) -> bool {
-        self.plans.get(&plan).is_some_and(|plan| plan.status == InstallmentPlanStatus::Cancelled)
+    pub(super) fn is_cancelled(&self, plan: InstallmentPlanId) -> bool {
+        self.plans.get(plan).is_some_and(|plan| plan.status == InstallmentPlanStatus::Cancelled)
     }
 }
 
 impl SettlementBatch<'_> {
     /// Passes the end of an invoice on to the installments it is for, if it is for any.
-    pub(crate) fn end_installments(&mut self, id: InvoiceId, status: InstallmentStatus, actor: &Actor) {
-        let Some(plan_id) = self.invoices.get(&id).and_then(|invoice| invoice.installment_plan_id) else { return };
-        let Some(plan) = self.installments.plans.get_mut(&plan_id) else { return };
-        let now = self.nows.get(&plan.timeline).copied().unwrap_or(self.wall);
+    pub(super) fn end_installments(&mut self, id: InvoiceId, status: InstallmentStatus, actor: &Actor) {
+        let Some(plan_id) = self.invoices.get(id).and_then(|invoice| invoice.installment_plan_id) else { return };
+        let Installments { plans, by_invoice, settled } = &mut self.installments;
+        let is_any_owed = |parts: &Vec<Installment>| parts.iter().any(|part| part.status.is_owed());
+        if plans.get(plan_id).is_none() {
+            return;
+        }
+        let Some(parts) = by_invoice.change_if(id, is_any_owed) else { return };
+        let Some(plan) = plans.change(plan_id) else { return };
+        settled.insert(plan_id);
+        let now = self.clocks.now(plan.timeline);
         let timeline = plan.timeline;
         let mut numbers = Vec::new();
         let mut amount = 0;
-        for part in self.installments.by_invoice.get_mut(&id).into_iter().flatten().filter(|part| part.status.is_owed()) {
+        for part in parts.iter_mut().filter(|part| part.status.is_owed()) {
             part.status = status;
             numbers.push(part.number);
             amount += part.amount;
         }
-        if numbers.is_empty() {
-            return;
-        }
-        self.installments.changed.insert(id);
-        self.installments.changed_plans.insert(plan_id);
-        self.installments.settled.insert(plan_id);
         let mut defaulted = false;
         match status {
             InstallmentStatus::Paid => plan.succeed(now),
@@ -78,39 +77,34 @@ impl SettlementBatch<'_> {
         }
         let failed_in_a_row = plan.failed_in_a_row;
         let data = json!({ "numbers": numbers, "amount": amount, "invoice_id": id, "failed_in_a_row": failed_in_a_row });
-        self.events.push(self.app.event(timeline, now, actor, &format!("installment.{status}"), plan_id, data));
+        self.emit(timeline, actor, &format!("installment.{status}"), plan_id, data);
         if defaulted {
             let data = json!({ "reason": format!("{failed_in_a_row} installments in a row failed"), "invoice_id": id });
-            self.events.push(self.app.event(timeline, now, actor, "installment_plan.defaulted", plan_id, data));
+            self.emit(timeline, actor, "installment_plan.defaulted", plan_id, data);
         }
     }
 
     /// The issuer ended the mandate: nothing more may be charged by itself.
-    pub(crate) fn default_plan(&mut self, id: InvoiceId, reason: &str) {
-        let Some(plan_id) = self.invoices.get(&id).and_then(|invoice| invoice.installment_plan_id) else { return };
-        let Some(plan) = self.installments.plans.get_mut(&plan_id) else { return };
-        if plan.status != InstallmentPlanStatus::Open {
-            return;
-        }
-        let now = self.nows.get(&plan.timeline).copied().unwrap_or(self.wall);
-        plan.end(InstallmentPlanStatus::Defaulted, now);
-        self.installments.changed_plans.insert(plan_id);
+    pub(super) fn default_plan(&mut self, id: InvoiceId, reason: &str) {
+        let Some(plan_id) = self.invoices.get(id).and_then(|invoice| invoice.installment_plan_id) else { return };
+        let is_open = |plan: &InstallmentPlan| plan.status == InstallmentPlanStatus::Open;
+        let Some(plan) = self.installments.plans.change_if(plan_id, is_open) else { return };
+        let timeline = plan.timeline;
+        plan.end(InstallmentPlanStatus::Defaulted, self.clocks.now(timeline));
         let data = json!({ "reason": reason, "invoice_id": id });
-        self.events.push(self.app.event(plan.timeline, now, &Actor::System, "installment_plan.defaulted", plan_id, data));
+        self.emit(timeline, &Actor::System, "installment_plan.defaulted", plan_id, data);
     }
 
     /// Writes installments and plans; a plan of which nothing is owed any more ends here.
-    pub(crate) async fn close_installments(&mut self, tx: &mut Tx) -> Result<()> {
-        let Installments { plans, by_invoice, changed, settled, changed_plans } = std::mem::take(&mut self.installments);
-        if changed_plans.is_empty() {
+    pub(super) async fn save_installments(&mut self, tx: &mut Tx) -> Result<()> {
+        let Installments { plans, by_invoice, settled } = std::mem::take(&mut self.installments);
+        let mut plans = plans.to_save();
+        if plans.is_empty() {
             return Ok(());
         }
-        let changed: Vec<Installment> = changed.iter().filter_map(|id| by_invoice.get(id)).flatten().cloned().collect();
-        store::installments::save_parts(tx, &changed).await?;
-        let mut plans: Vec<InstallmentPlan> = plans.into_values().filter(|plan| changed_plans.contains(&plan.id)).collect();
+        store::installments::save_parts(tx, &by_invoice.to_save().concat()).await?;
         let settled: Vec<InstallmentPlanId> = settled.into_iter().collect();
-        let wall = self.wall;
-        let now_of = |plan: &InstallmentPlan| self.nows.get(&plan.timeline).copied().unwrap_or(wall);
+        let now_of = |plan: &InstallmentPlan| self.clocks.now(plan.timeline);
         let events = crate::billing::installment_plans::end_settled(tx, self.app, &mut plans, &settled, now_of).await?;
         self.events.extend(events);
         store::installments::save_progress(tx, &plans).await?;

@@ -1,6 +1,6 @@
 //! What an outcome does to the invoice and to what it belongs to: paid, the next step of the dunning ladder, or its end.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::SettlementBatch;
@@ -11,20 +11,20 @@ use crate::domain::{
     installment_plan::InstallmentStatus,
     invoice::{InvoiceStatus, NextAction},
     payment::{Decline, DeclineClass, Payment},
-    subscription::SubscriptionStatus,
+    subscription::{Subscription, SubscriptionStatus},
 };
 
 const MANDATE_ENDED: &str = "the issuer ended the mandate";
+const LADDER_ENDED: &str = "the dunning ladder ended without payment";
 
 impl SettlementBatch<'_> {
     /// Money arrived.
     pub fn succeed(&mut self, payment: &mut Payment) {
         let data = json!({ "invoice_id": payment.invoice_id, "amount": payment.amount_captured, "currency": payment.currency, "transaction_id": payment.transaction_id });
         self.payment_event("payment.succeeded", payment, data);
-        let now = self.now_of(payment.timeline);
+        let now = self.clocks.now(payment.timeline);
         let rest = self.take(payment);
-        let Some(invoice) = self.invoices.get_mut(&payment.invoice_id) else { return };
-        self.changed_invoices.insert(invoice.id);
+        let Some(invoice) = self.invoices.change(payment.invoice_id) else { return };
         if invoice.status != InvoiceStatus::Open {
             // It stays closed, but what came in must be there to be given back.
             invoice.updated_at = now;
@@ -45,10 +45,10 @@ impl SettlementBatch<'_> {
         if rest > 0 {
             return;
         }
-        let Some(invoice) = self.invoices.get_mut(&payment.invoice_id) else { return };
+        let Some(invoice) = self.invoices.change(payment.invoice_id) else { return };
         invoice.status = InvoiceStatus::Paid;
         invoice.next_attempt_at = None;
-        self.paid.extend(invoice.subscription_id);
+        self.follow_ups.paid.extend(invoice.subscription_id);
         let data = json!({ "payment_id": payment.id, "amount": payment.amount_captured });
         self.event("invoice.paid", payment.invoice_id, data, &Actor::System);
         self.end_installments(payment.invoice_id, InstallmentStatus::Paid, &Actor::System);
@@ -60,12 +60,8 @@ impl SettlementBatch<'_> {
             self.gateway_fault(id, None);
             return;
         }
-        let Some(invoice) = self.invoices.get_mut(&id) else { return };
-        if invoice.status != InvoiceStatus::Open {
-            return;
-        }
-        let now = self.nows.get(&invoice.timeline).copied().unwrap_or(self.wall);
-        self.changed_invoices.insert(id);
+        let Some(invoice) = self.invoices.change_open(id) else { return };
+        let now = self.clocks.now(invoice.timeline);
         invoice.dunning_step += 1;
         invoice.updated_at = now;
         invoice.first_failed_at.get_or_insert(now);
@@ -73,7 +69,7 @@ impl SettlementBatch<'_> {
         (invoice.next_method, invoice.postponed_by) = (false, None);
         let failed = invoice.clone();
         let next = self.next_step(&failed, decline, now);
-        let Some(invoice) = self.invoices.get_mut(&id) else { return };
+        let Some(invoice) = self.invoices.change(id) else { return };
         match next {
             Next::RetryAt { at, next_method } => {
                 (invoice.next_attempt_at, invoice.next_action) = (Some(at), NextAction::Charge);
@@ -99,44 +95,37 @@ impl SettlementBatch<'_> {
     /// Nobody's money moved and nobody is to blame but the way there: a short wait, no dunning step, no word to the customer.
     pub fn gateway_fault(&mut self, id: InvoiceId, retry_after: Option<TimeDelta>) {
         let backoff = &self.app.config.collection.gateway_fault_backoff;
-        let Some(invoice) = self.invoices.get_mut(&id) else { return };
-        if invoice.status != InvoiceStatus::Open {
-            return;
-        }
-        let now = self.nows.get(&invoice.timeline).copied().unwrap_or(self.wall);
+        let Some(invoice) = self.invoices.change_open(id) else { return };
+        let now = self.clocks.now(invoice.timeline);
         let index = usize::try_from(invoice.gateway_faults).unwrap_or(0).min(backoff.len().saturating_sub(1));
         let wait = backoff.get(index).and_then(|delay| TimeDelta::from_std(*delay).ok()).unwrap_or(TimeDelta::minutes(1));
         invoice.gateway_faults += 1;
         invoice.next_attempt_at = Some(now + retry_after.map_or(wait, |asked| asked.max(wait)));
         invoice.next_action = NextAction::Charge;
         invoice.updated_at = now;
-        self.changed_invoices.insert(id);
         self.stop_if_cancelled(id);
     }
 
     /// An invoice whose subscription or installment plan was cancelled while a payment was on its way is void now.
-    pub(crate) fn stop_if_cancelled(&mut self, id: InvoiceId) -> bool {
-        let cancelled = self.invoices.get(&id).is_some_and(|invoice| self.is_cancelled(invoice));
-        let Some(invoice) = self.invoices.get_mut(&id).filter(|_| cancelled) else { return false };
-        if invoice.status == InvoiceStatus::Open {
+    pub(super) fn stop_if_cancelled(&mut self, id: InvoiceId) -> bool {
+        if !self.invoices.get(id).is_some_and(|invoice| self.is_cancelled(invoice)) {
+            return false;
+        }
+        if let Some(invoice) = self.invoices.change_open(id) {
             let what = if invoice.installment_plan_id.is_some() { "installment plan" } else { "subscription" };
             invoice.next_attempt_at = None;
-            self.changed_invoices.insert(id);
-            self.voids.insert(id, (format!("the {what} was cancelled"), Actor::System));
+            self.follow_ups.void_invoices.insert(id, (format!("the {what} was cancelled"), Actor::System));
             self.end_installments(id, InstallmentStatus::Cancelled, &Actor::System);
         }
         true
     }
 
-    pub(crate) fn past_due(&mut self, id: InvoiceId) {
-        let Some(subscription_id) = self.invoices.get(&id).and_then(|invoice| invoice.subscription_id) else { return };
-        let rules = &self.app.rules;
-        if let Some(subscription) = self.subscriptions.get_mut(&subscription_id)
-            && matches!(subscription.status, SubscriptionStatus::Active | SubscriptionStatus::Trialing)
-        {
+    pub(super) fn past_due(&mut self, id: InvoiceId) {
+        let Some(subscription_id) = self.invoices.get(id).and_then(|invoice| invoice.subscription_id) else { return };
+        let is_running = |it: &Subscription| matches!(it.status, SubscriptionStatus::Active | SubscriptionStatus::Trialing);
+        if let Some(subscription) = self.subscriptions.change_if(subscription_id, is_running) {
             subscription.status = SubscriptionStatus::PastDue;
-            subscription.refresh(rules);
-            self.changed_subscriptions.insert(subscription_id);
+            subscription.refresh(&self.app.rules);
             self.subscription_event("subscription.past_due", subscription_id, json!({ "invoice_id": id }));
         }
     }
@@ -144,44 +133,47 @@ impl SettlementBatch<'_> {
     /// The ladder is used up: its final action.
     pub fn give_up(&mut self, id: InvoiceId) {
         match self.final_action(id) {
-            FinalAction::Cancel => self.cancel(id, "the dunning ladder ended without payment"),
-            FinalAction::Pause => {
-                self.uncollectible(id);
-                let Some(subscription_id) = self.invoices.get(&id).and_then(|invoice| invoice.subscription_id) else { return };
-                if let Some(subscription) = self.subscriptions.get_mut(&subscription_id).filter(|s| !s.status.is_ended()) {
-                    let now = self.nows.get(&subscription.timeline).copied().unwrap_or(self.wall);
-                    subscription.pause(subscription.today(now), None);
-                    subscription.refresh(&self.app.rules);
-                    self.changed_subscriptions.insert(subscription_id);
-                    self.subscription_event(
-                        "subscription.paused",
-                        subscription_id,
-                        json!({ "reason": "the dunning ladder ended without payment" }),
-                    );
-                }
-            }
+            FinalAction::Cancel => self.cancel(id, LADDER_ENDED),
+            FinalAction::Pause => self.pause(id, LADDER_ENDED),
             FinalAction::MarkUncollectible => self.give_up_for_good(id),
-            FinalAction::PaymentRequest => self.ask_at_last(id),
+            FinalAction::PaymentRequest => {
+                self.follow_ups.last_requests.insert(id);
+            }
         }
+    }
+
+    /// The subscription of an invoice, if it has not ended, and now by its clock.
+    fn running_subscription(&mut self, id: InvoiceId) -> Option<(&mut Subscription, DateTime<Utc>)> {
+        let subscription_id = self.invoices.get(id)?.subscription_id?;
+        let subscription = self.subscriptions.change_if(subscription_id, |it| !it.status.is_ended())?;
+        let now = self.clocks.now(subscription.timeline);
+        Some((subscription, now))
+    }
+
+    fn pause(&mut self, id: InvoiceId, reason: &str) {
+        self.uncollectible(id);
+        let app = self.app;
+        let Some((subscription, now)) = self.running_subscription(id) else { return };
+        let subscription_id = subscription.id;
+        subscription.pause(subscription.today(now), None);
+        subscription.refresh(&app.rules);
+        self.subscription_event("subscription.paused", subscription_id, json!({ "reason": reason }));
     }
 
     fn cancel(&mut self, id: InvoiceId, reason: &str) {
         self.uncollectible(id);
-        let Some(subscription_id) = self.invoices.get(&id).and_then(|invoice| invoice.subscription_id) else { return };
-        let Some(subscription) = self.subscriptions.get_mut(&subscription_id).filter(|s| !s.status.is_ended()) else { return };
-        let now = self.nows.get(&subscription.timeline).copied().unwrap_or(self.wall);
+        let Some((subscription, now)) = self.running_subscription(id) else { return };
+        let subscription_id = subscription.id;
         subscription.end(SubscriptionStatus::Cancelled, now);
         subscription.updated_at = now;
-        self.changed_subscriptions.insert(subscription_id);
-        self.given_up.insert(subscription_id);
+        self.follow_ups.given_up.insert(subscription_id);
         self.subscription_event("subscription.cancelled", subscription_id, json!({ "reason": reason, "invoice_id": id }));
     }
 
-    pub(crate) fn uncollectible(&mut self, id: InvoiceId) {
-        if let Some(invoice) = self.invoices.get_mut(&id).filter(|invoice| invoice.status == InvoiceStatus::Open) {
+    pub(super) fn uncollectible(&mut self, id: InvoiceId) {
+        if let Some(invoice) = self.invoices.change_open(id) {
             invoice.status = InvoiceStatus::Uncollectible;
             invoice.next_attempt_at = None;
-            self.changed_invoices.insert(id);
             self.event("invoice.uncollectible", id, json!({}), &Actor::System);
             self.end_installments(id, InstallmentStatus::Failed, &Actor::System);
         }

@@ -18,13 +18,12 @@ impl SettlementBatch<'_> {
     /// Collects now what would be collected later.
     pub fn collect_now(&mut self, id: InvoiceId, actor: &Actor) {
         let now = self.now();
-        if let Some(invoice) = self.invoices.get_mut(&id) {
+        if let Some(invoice) = self.invoices.change(id) {
             invoice.next_attempt_at = Some(now);
             invoice.next_action = NextAction::Charge;
             (invoice.next_method, invoice.postponed_by) = (false, None);
             invoice.gateway_faults = 0;
             invoice.updated_at = now;
-            self.changed_invoices.insert(id);
             self.event("invoice.collection_asked", id, json!({}), actor);
         }
     }
@@ -32,20 +31,19 @@ impl SettlementBatch<'_> {
     /// Voids an open invoice.
     pub fn void_now(&mut self, id: InvoiceId, reason: &str, actor: &Actor) {
         // A subscription that owes nothing else is active again.
-        self.paid.extend(self.invoices.get(&id).and_then(|invoice| invoice.subscription_id));
-        self.voids.insert(id, (reason.to_owned(), actor.clone()));
+        self.follow_ups.paid.extend(self.invoices.get(id).and_then(|invoice| invoice.subscription_id));
+        self.follow_ups.void_invoices.insert(id, (reason.to_owned(), actor.clone()));
         self.end_installments(id, InstallmentStatus::Cancelled, actor);
     }
 
     /// Gives up on an open invoice.
     pub fn write_off(&mut self, id: InvoiceId, reason: &str, actor: &Actor) {
         let now = self.now();
-        if let Some(invoice) = self.invoices.get_mut(&id) {
+        if let Some(invoice) = self.invoices.change(id) {
             invoice.status = InvoiceStatus::Uncollectible;
             invoice.next_attempt_at = None;
             invoice.updated_at = now;
-            self.paid.extend(invoice.subscription_id);
-            self.changed_invoices.insert(id);
+            self.follow_ups.paid.extend(invoice.subscription_id);
             self.event("invoice.uncollectible", id, json!({ "reason": reason }), actor);
             self.end_installments(id, InstallmentStatus::Failed, actor);
         }
@@ -61,7 +59,7 @@ impl SettlementBatch<'_> {
         note: &str,
         actor: &Actor,
     ) -> Result<Payment, BillingError> {
-        let Some(mut payment) = self.payments.get(&id).cloned() else { return Err(BillingError::not_found("payment", id)) };
+        let Some(mut payment) = self.payments.get(id).cloned() else { return Err(BillingError::not_found("payment", id)) };
         if payment.status != PaymentStatus::Parked {
             return Err(BillingError::WrongState(format!(
                 "the payment is {}: only a parked one is resolved by hand",
@@ -87,7 +85,7 @@ impl SettlementBatch<'_> {
             Finding::Declined => PaymentStatus::Declined,
             Finding::NotProcessed => PaymentStatus::GatewayError,
         };
-        self.resolve(&mut payment, status, transaction_id);
+        payment.resolve(status, transaction_id, self.clocks.now(payment.timeline));
         if finding == Finding::Succeeded {
             payment.amount_captured = amount.unwrap_or(payment.amount);
         }
@@ -100,15 +98,14 @@ impl SettlementBatch<'_> {
                 self.decline(payment.invoice_id, &decline);
             }
             Finding::NotProcessed => {
-                if self.invoices.get(&payment.invoice_id).is_some_and(|invoice| invoice.status == InvoiceStatus::Open)
+                if self.invoices.get(payment.invoice_id).is_some_and(|invoice| invoice.status == InvoiceStatus::Open)
                     && !self.stop_if_cancelled(payment.invoice_id)
                 {
                     self.collect_now(payment.invoice_id, actor);
                 }
             }
         }
-        self.changed_payments.insert(id);
-        self.payments.insert(id, payment.clone());
+        self.payments.replace(id, payment.clone());
         Ok(payment)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::SettlementBatch;
+use super::{SettlementBatch, effects::count_ended};
 use crate::{
     billing::{
         App, Result,
@@ -22,7 +22,6 @@ use crate::{
     },
     gateway::Configured,
     store::{self, Tx},
-    telemetry,
 };
 
 impl SettlementBatch<'_> {
@@ -32,14 +31,13 @@ impl SettlementBatch<'_> {
 
     /// An invoice that this transaction has just opened.
     pub fn adopt(&mut self, invoice: Invoice) {
-        self.invoices.insert(invoice.id, invoice);
+        self.invoices.add(invoice.id, invoice);
     }
 
     /// Money that a customer has paid by a request.
     pub fn receive(&mut self, mut payment: Payment) {
         self.number(&mut payment);
-        metrics::counter!(telemetry::PAYMENTS, "gateway" => payment.gateway.clone(), "status" => payment.status.as_str())
-            .increment(1);
+        count_ended(&payment);
         self.succeed(&mut payment);
         self.received.push(payment);
     }
@@ -47,7 +45,7 @@ impl SettlementBatch<'_> {
     /// Money that a customer has reserved by a request; the look-up finds it so and captures it.
     pub fn reserve(&mut self, mut payment: Payment) {
         self.number(&mut payment);
-        if let Some(invoice) = self.invoices.get_mut(&payment.invoice_id) {
+        if let Some(invoice) = self.invoices.change(payment.invoice_id) {
             // As after any claim: what comes of it decides what is next.
             invoice.next_attempt_at = None;
         }
@@ -55,16 +53,15 @@ impl SettlementBatch<'_> {
     }
 
     fn number(&mut self, payment: &mut Payment) {
-        if let Some(invoice) = self.invoices.get_mut(&payment.invoice_id) {
+        if let Some(invoice) = self.invoices.change(payment.invoice_id) {
             invoice.attempts += 1;
             payment.attempt = invoice.attempts;
-            self.changed_invoices.insert(invoice.id);
         }
     }
 
-    /// SettlementBatch what came for an invoice; what that does not need goes back by itself. Answers what it still owes.
-    pub(crate) fn take(&mut self, payment: &mut Payment) -> i64 {
-        let Some(invoice) = self.invoices.get_mut(&payment.invoice_id) else { return 0 };
+    /// Books what came for an invoice; what that does not need goes back by itself. Answers what it still owes.
+    pub(super) fn take(&mut self, payment: &mut Payment) -> i64 {
+        let Some(invoice) = self.invoices.change(payment.invoice_id) else { return 0 };
         let balance = invoice.balance_due();
         // Whoever pays by a request that was withdrawn owes nothing any more.
         let in_vain = payment.payment_request_id.is_some() && invoice.status == InvoiceStatus::Void;
@@ -73,83 +70,64 @@ impl SettlementBatch<'_> {
         invoice.amount_paid += taken;
         payment.overpayment = payment.amount_captured - taken;
         if taken > 0 {
-            self.funded.insert(invoice.id);
+            self.follow_ups.funded.insert(invoice.id);
         }
         // More than was asked for is for an operator to look at.
         if payment.overpayment > 0 && payment.amount_captured <= payment.amount {
-            payment.return_at = Some(self.wall);
+            payment.return_at = Some(self.clocks.wall);
             self.app.wakeups.requests.notify_one();
         }
         balance - taken
     }
 
-    /// The ladder is used up and the customer is to be asked once more: at the close, when it can be seen whether that was done.
-    pub(crate) fn ask_at_last(&mut self, id: InvoiceId) {
-        self.last_asks.insert(id);
-    }
-
     /// The customer was asked at last and has not paid.
     pub fn give_up_for_good(&mut self, id: InvoiceId) {
         self.uncollectible(id);
-        self.paid.extend(self.invoices.get(&id).and_then(|invoice| invoice.subscription_id));
+        self.follow_ups.paid.extend(self.invoices.get(id).and_then(|invoice| invoice.subscription_id));
     }
 
     /// The last request could not be sent: tried again soon, as any fault of a gateway is.
     pub fn last_request_fault(&mut self, id: InvoiceId) {
         self.gateway_fault(id, None);
-        if let Some(invoice) = self.invoices.get_mut(&id).filter(|invoice| invoice.next_attempt_at.is_some()) {
+        if let Some(invoice) = self.invoices.change_open(id).filter(|invoice| invoice.next_attempt_at.is_some()) {
             invoice.next_action = NextAction::GiveUp;
         }
     }
 
     /// Nothing else is planned for an open invoice whose request was taken back: collection looks at it again.
     pub fn plan_now(&mut self, id: InvoiceId) {
-        if self.invoices.get(&id).is_some_and(|invoice| invoice.next_attempt_at.is_none()) {
+        if self.invoices.get(id).is_some_and(|invoice| invoice.next_attempt_at.is_none()) {
             self.plan_at_once(id);
         }
     }
 
     /// Collection looks at an open invoice now, whatever was planned.
     pub fn plan_at_once(&mut self, id: InvoiceId) {
-        let wall = self.wall;
-        if let Some(invoice) = self.invoices.get_mut(&id).filter(|invoice| invoice.status == InvoiceStatus::Open) {
-            let now = self.nows.get(&invoice.timeline).copied().unwrap_or(wall);
+        if let Some(invoice) = self.invoices.change_open(id) {
+            let now = self.clocks.now(invoice.timeline);
             invoice.next_attempt_at = Some(now);
             invoice.updated_at = now;
-            self.changed_invoices.insert(id);
         }
     }
 
-    /// What the request job is left to do: nobody is asked for what is paid, void or given up, nor for more than is owed.
-    pub(crate) async fn withdraw_requests(&mut self, tx: &mut Tx) -> Result<()> {
-        let closed = self.changed_invoices.iter().filter(|id| {
-            self.funded.contains(*id) || self.invoices.get(id).is_some_and(|invoice| invoice.status != InvoiceStatus::Open)
-        });
-        let closed: Vec<InvoiceId> = closed.copied().collect();
-        if store::payment_requests::withdraw_of_invoices(tx, &closed, self.wall).await? > 0 || !self.received.is_empty() {
-            self.app.wakeups.requests.notify_one();
-        }
-        Ok(())
-    }
-
-    /// The requests that end dunning_rules, for invoices for which none has been sent yet.
-    pub(crate) async fn last_requests(&mut self, tx: &mut Tx) -> Result<()> {
-        let ids: Vec<InvoiceId> = std::mem::take(&mut self.last_asks).into_iter().collect();
+    /// The requests that end a dunning ladder, for invoices for which none has been sent yet.
+    pub(super) async fn last_requests(&mut self, tx: &mut Tx) -> Result<()> {
+        let ids: Vec<InvoiceId> = std::mem::take(&mut self.follow_ups.last_requests).into_iter().collect();
         if ids.is_empty() {
             return Ok(());
         }
         let before = store::payment_requests::lock_of_invoices(tx, &ids).await?;
-        let payers: Vec<_> = ids.iter().filter_map(|id| Some(self.invoices.get(id)?.customer_id)).collect();
+        let payers: Vec<_> = ids.iter().filter_map(|id| Some(self.invoices.get(*id)?.customer_id)).collect();
         let customers = store::customers::get_many(tx, &payers).await?;
         let customers: BTreeMap<_, _> = customers.into_iter().map(|customer| (customer.id, customer)).collect();
         let methods = store::payment_methods::that_ask(tx, &payers).await?;
         let charged: BTreeMap<InvoiceId, String> = store::payments::last_gateways(tx, &ids).await?.into_iter().collect();
         let mut made = Vec::new();
         for id in ids {
-            let Some(invoice) = self.invoices.get(&id).cloned() else { continue };
+            let Some(invoice) = self.invoices.get(id).cloned() else { continue };
             let of_it: Vec<&PaymentRequest> =
                 before.iter().filter(|request| request.invoice_id == Some(id) && request.role != Role::Extra).collect();
-            let now = self.now_of(invoice.timeline);
+            let now = self.clocks.now(invoice.timeline);
             if let Some(open) = of_it.iter().find(|request| request.status.is_open()) {
                 // Its own end decides.
                 self.wait(id, (open.expires_at > now && open.ending.is_none()).then_some(open.expires_at));
@@ -160,7 +138,7 @@ impl SettlementBatch<'_> {
                 .and_then(|customer| {
                     last_plan(self.app, &invoice, customer, &methods, charged.get(&id)).map(|plan| (customer, plan))
                 })
-                .map(|(customer, plan)| draft(self.app, &invoice, customer, plan, now, self.wall))
+                .map(|(customer, plan)| draft(self.app, &invoice, customer, plan, now, self.clocks.wall))
             {
                 self.wait(id, Some(request.expires_at));
                 self.past_due(id);
@@ -179,10 +157,9 @@ impl SettlementBatch<'_> {
     }
 
     fn wait(&mut self, id: InvoiceId, until: Option<DateTime<Utc>>) {
-        if let Some(invoice) = self.invoices.get_mut(&id) {
+        if let Some(invoice) = self.invoices.change(id) {
             invoice.next_attempt_at = until;
             invoice.next_action = NextAction::GiveUp;
-            self.changed_invoices.insert(id);
         }
     }
 }

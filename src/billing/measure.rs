@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use reqwest::{Client, Url, header::CONTENT_TYPE};
 use tokio::sync::Semaphore;
 
-use super::{App, Result, payments::settle};
+use super::{App, Result, payments::call::charge_of};
 use crate::{
     config::GatewayConfig,
     domain::{
@@ -87,7 +87,7 @@ impl BareClient {
 
     /// What the adapter would send for this payment.
     pub fn body(payment: &Payment) -> Vec<u8> {
-        fluidpay::sale(&settle::charge_of(payment)).to_string().into_bytes()
+        fluidpay::sale(&charge_of(payment)).to_string().into_bytes()
     }
 
     /// One call, read to its last byte.

@@ -1,6 +1,7 @@
 //! Payments: the calls that move money, and what their answers do to payment, invoice and subscription.
 
 mod batch;
+pub(crate) mod call;
 pub mod look_up;
 pub mod settle;
 

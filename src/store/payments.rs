@@ -181,22 +181,6 @@ pub async fn undecided(db: &Db, timeline: Timeline) -> Result<i64> {
     Ok(row.0)
 }
 
-/// Renews a claim before its call. Returns false if another daemon holds it now.
-pub async fn renew_lease(tx: &mut Tx, id: PaymentId, token: i64, now: DateTime<Utc>, until: DateTime<Utc>) -> Result<bool> {
-    let renewed = tx
-        .query(
-            "update payments set lease_expires_at = $1, called_at = $4
-             where id = $2 and lease_token = $3 and status in ('pending', 'authorized')",
-        )
-        .bind(until)
-        .bind(id)
-        .bind(token)
-        .bind(now)
-        .run()
-        .await?;
-    Ok(renewed > 0)
-}
-
 /// Payments received so far for a payment request, in the order of their ids.
 pub async fn of_request(tx: &mut Tx, request: PaymentRequestId) -> Result<Vec<Payment>> {
     tx.query("select * from payments where payment_request_id = $1 order by id").bind(request).all().await

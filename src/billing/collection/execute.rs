@@ -6,9 +6,12 @@ use crate::{
     billing::{
         App,
         gateways::{Call, ProbeSlot},
-        payments::settle::{self, Settler, Step},
+        payments::{call::ask, settle::Settler},
     },
-    domain::payment::{Payment, transition::GatewayAnswer},
+    domain::payment::{
+        Payment,
+        transition::{GatewayAnswer, Step},
+    },
 };
 
 /// Takes one claimed payment through its gateway calls. Every answer is settled before the next call. Returns the credential if money
@@ -35,9 +38,8 @@ async fn call_by_call(app: &App, mut payment: Payment, mut step: Step, settler: 
         return None;
     };
     loop {
-        let answer = settle::ask(app, &gateway, &payment, step).await?;
-        let succeeded = matches!(answer, Answer::Outcome(Outcome::Succeeded { .. }));
-        let credential = payment.credential.clone().filter(|_| succeeded);
+        let answer = ask(app, &gateway, &payment, step).await?;
+        let credential = payment.credential.clone().filter(|_| answer.is_success());
         match settler.report(payment, answer).await {
             Some((next, claimed)) => (step, payment) = (next, claimed),
             None => return credential,

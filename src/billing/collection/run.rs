@@ -14,12 +14,11 @@ use futures_util::{
 
 use super::{allowance::SuccessTally, claim::claim, execute::execute};
 use crate::{
-    billing::{
-        App, Result,
-        payments::settle::{self, Step},
-        task::offload,
+    billing::{App, Result, payments::settle, task::offload},
+    domain::{
+        clock::Timeline,
+        payment::{PaymentStatus, transition::Step},
     },
-    domain::{clock::Timeline, payment::PaymentStatus},
 };
 
 /// What a collection run did.

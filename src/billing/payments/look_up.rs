@@ -2,10 +2,13 @@
 
 use futures_util::{StreamExt, stream};
 
-use super::settle::{self, Step};
+use super::settle;
 use crate::{
     billing::{App, Result, collection::execute::execute, gateway_operations::lookups::look_up_due},
-    domain::{clock::Timeline, payment::Payment},
+    domain::{
+        clock::Timeline,
+        payment::{Payment, transition::Step},
+    },
 };
 
 /// Asks the gateways about every payment whose lookup is due; only those of `timeline`, if one is given. Answers how many.

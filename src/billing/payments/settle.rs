@@ -2,29 +2,26 @@
 //!
 //! Guards "unknown is never charged again": only a look-up that found nothing sends a payment again, as the same payment.
 
-use std::{collections::BTreeSet, ops::Deref, sync::Arc};
+use std::{collections::BTreeSet, ops::Deref};
 
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    billing::{
-        App, Result,
-        gateway_operations::catch_panic,
-        gateways::{self, Call},
-    },
+    billing::{App, Result, gateway_operations::retry},
     domain::{
         event::Actor,
         id::{InvoiceId, PaymentId},
         invoice::{InvoiceStatus, NextAction},
-        payment::{Decline, NotCollectable, Outcome, Payment, transition::GatewayAnswer},
+        payment::{
+            Decline, NotCollectable, Payment,
+            transition::{GatewayAnswer, Step},
+        },
     },
-    gateway::{Charge, Configured, Found, Mandate, Other, ReturnOutcome, Sent, Source, circuit::listening},
     store,
 };
 
 use super::batch::SettlementBatch;
-pub(crate) use crate::domain::payment::transition::Step;
 
 struct Report {
     payment: Payment,
@@ -77,32 +74,13 @@ impl<A: Deref<Target = App>> Writer<A> {
             }
             let (claims, replies): (Vec<_>, Vec<_>) =
                 group.drain(..).map(|report| ((report.payment, report.answer), report.reply)).unzip();
-            let nexts = self.settle(&claims).await?;
+            let nexts = retry::settle(&self.app, "payments", || settle_group(&self.app, &claims)).await?;
             for (reply, next) in replies.into_iter().zip(nexts) {
                 // A caller that is gone leaves the payment to its lease.
                 let _ = reply.send(next);
             }
         }
         Ok(())
-    }
-
-    async fn settle(&self, claims: &[(Payment, GatewayAnswer)]) -> Result<Vec<Option<(Step, Payment)>>> {
-        let begun = self.app.clock.now();
-        let mut tries = 0;
-        loop {
-            match settle_group(&self.app, claims).await {
-                // Money may have moved: the answers must not be lost to a passing fault such as a deadlock. After a lease others
-                // look them up.
-                Err(error)
-                    if tries < 5 || error.is_passing() && self.app.clock.now() < begun + self.app.config.collection.lease =>
-                {
-                    tries += 1;
-                    tracing::warn!(%error, tries, "settling outcomes failed, trying again");
-                    tokio::time::sleep(std::time::Duration::from_millis(50 << tries.min(5))).await;
-                }
-                done => return done,
-            }
-        }
     }
 }
 
@@ -143,113 +121,4 @@ pub(crate) async fn without_gateway(app: &App, id: InvoiceId, obstacle: NotColle
         tx.commit().await?;
     }
     Ok(())
-}
-
-/// Asks the gateway, within its limit of calls at a time. None: not asked, since another daemon has taken the payment over.
-pub(crate) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment, step: Step) -> Option<GatewayAnswer> {
-    let _permit = gateway.permits.acquire().await.ok()?;
-    if step == Step::Charge
-        && let Some(until) = gateways::too_late_for(app, &Call::of(app, payment))
-    {
-        return Some(GatewayAnswer::Paused(until));
-    }
-    if step == Step::Charge || step == Step::Capture {
-        match keep_lease(app, payment).await {
-            Ok(true) => {}
-            Ok(false) => return None,
-            Err(error) => {
-                tracing::warn!(%error, payment = %payment.id, "the lease could not be renewed; the payment is left to recovery");
-                return None;
-            }
-        }
-    }
-    let called = catch_panic(payment.id, &gateway.name, call(gateway, payment, step), |message| match step {
-        Step::Charge | Step::Capture => GatewayAnswer::Outcome(Outcome::Unknown { message }),
-        Step::LookUp => GatewayAnswer::NoAnswer(message),
-        Step::Void => GatewayAnswer::Voided(ReturnOutcome::Unknown { message }),
-    });
-    let (answer, line) = listening(called).await;
-    // A look-up says nothing of how charges fare.
-    if step != Step::LookUp {
-        gateways::note(app, &Call::of(app, payment), line.met(answer.gateway_fault())).await;
-    }
-    Some(answer)
-}
-
-async fn call(gateway: &Configured, payment: &Payment, step: Step) -> GatewayAnswer {
-    let charge = charge_of(payment);
-    let transaction_id = payment.transaction_id.as_deref().unwrap_or_default();
-    match step {
-        Step::Charge => GatewayAnswer::Outcome(gateway.adapter.charge(&charge).await),
-        Step::Capture => GatewayAnswer::Outcome(gateway.adapter.capture(transaction_id, &charge).await),
-        Step::LookUp => match gateway.adapter.look_up(&sent(payment)).await {
-            Found::Outcome(outcome) => GatewayAnswer::Outcome(outcome),
-            Found::Several { best, others } => several(gateway, payment, &charge, best, others).await,
-            Found::Nothing => GatewayAnswer::NotFound,
-            Found::Disagrees { message } => GatewayAnswer::Disagrees(message),
-            Found::NoAnswer { message } => GatewayAnswer::NoAnswer(message),
-        },
-        Step::Void => {
-            let released = gateway.adapter.void(transaction_id, &charge).await;
-            tracing::info!(payment = %payment.id, ?released, "authorization released");
-            GatewayAnswer::Voided(released)
-        }
-    }
-}
-
-/// Reserved more than once: one of them is ours. Taken more than once: for a human.
-async fn several(gateway: &Configured, payment: &Payment, charge: &Charge, best: Outcome, others: Vec<Other>) -> GatewayAnswer {
-    for stray in others.iter().filter(|other| other.taken_minor.is_none()) {
-        let released = gateway.adapter.void(&stray.transaction_id, charge).await;
-        tracing::warn!(payment = %payment.id, stray = stray.transaction_id, ?released, "reserved more than once: one is given free");
-    }
-    if others.iter().any(|other| other.taken_minor.is_some()) {
-        GatewayAnswer::TakenTwice { best, others }
-    } else {
-        GatewayAnswer::Outcome(best)
-    }
-}
-
-/// A payment that waited long for its turn renews its lease first; false if another daemon has it by now.
-async fn keep_lease(app: &App, payment: &Payment) -> Result<bool> {
-    let lease = app.config.collection.lease;
-    if payment.lease_expires_at.is_some_and(|expires| expires - lease / 2 > app.clock.now()) {
-        return Ok(true);
-    }
-    let mut tx = app.db.begin().await?;
-    // Not before: who waited here for long would renew it up to an instant that has passed.
-    let now = app.clock.now();
-    let renewed = store::payments::renew_lease(&mut tx, payment.id, payment.lease_token, now, now + lease).await?;
-    tx.commit().await?;
-    Ok(renewed)
-}
-
-pub(crate) fn charge_of(payment: &Payment) -> Charge {
-    let source = match (&payment.prior_transaction_id, &payment.customer_token) {
-        (Some(transaction_id), _) => Source::PriorTransaction { transaction_id: transaction_id.clone() },
-        (None, token) => Source::VaultToken {
-            customer_token: token.clone().unwrap_or_default(),
-            payment_method_token: payment.payment_method_token.clone(),
-        },
-    };
-    Charge {
-        reference: payment.reference.clone(),
-        idempotency_key: payment.idempotency_key.clone(),
-        source,
-        amount_minor: payment.amount,
-        currency: payment.currency,
-        description: payment.description.clone(),
-        // A vault customer's first transaction is not known to us; a prior transaction is itself the mandate.
-        mandate: Mandate { reason: payment.reason, initial_transaction_id: payment.prior_transaction_id.clone() },
-    }
-}
-
-fn sent(payment: &Payment) -> Sent {
-    Sent {
-        reference: payment.reference.clone(),
-        amount_minor: payment.amount,
-        currency: payment.currency,
-        transaction_id: payment.transaction_id.clone(),
-        sent_at: payment.sent_at,
-    }
 }

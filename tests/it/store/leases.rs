@@ -58,7 +58,7 @@ on_both! {
             let now = read(database, row).await;
             assert_eq!(now, Payment { status: Unknown, next_lookup_at: Some(samples::noon()), lease_owner: None, lease_expires_at: None, lease_token: 1, ..row.clone() });
             // Its first claimer comes back: too late.
-            let renewed = database.write(async |tx: &mut Tx| store::payments::renew_lease(tx, row.id, row.lease_token, samples::minute(5), samples::minute(9)).await).await;
+            let renewed = database.write(async |tx: &mut Tx| store::leases::renew_lease(tx, row, samples::minute(5), samples::minute(9)).await).await;
             assert!(!renewed);
             assert_eq!(read(database, row).await, now);
         }
@@ -78,7 +78,8 @@ on_both! {
             payment(PaymentStatus::Unknown, Some("a"), None, Some(0)),
         ]).await;
         for (row, token, renewed) in [(&rows[0], 0, true), (&rows[0], 1, false), (&rows[0], -1, false), (&rows[1], 0, false)] {
-            let done = database.write(async |tx: &mut Tx| store::payments::renew_lease(tx, row.id, token, samples::minute(5), samples::minute(7)).await).await;
+            let claimed = Payment { lease_token: token, ..row.clone() };
+            let done = database.write(async |tx: &mut Tx| store::leases::renew_lease(tx, &claimed, samples::minute(5), samples::minute(7)).await).await;
             assert_eq!(done, renewed, "{} with {token}", row.status);
         }
         assert_eq!(read(database, &rows[0]).await.lease_expires_at, Some(samples::minute(7)));

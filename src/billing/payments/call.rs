@@ -1,0 +1,132 @@
+//! The calls about a payment: charge, capture, void and lookup.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::{
+    billing::{
+        App,
+        gateway_operations::run::{GatewayCall, Purpose, make},
+        gateways::Call,
+    },
+    domain::payment::{
+        Outcome, Payment,
+        transition::{GatewayAnswer, Step},
+    },
+    gateway::{Charge, Configured, Found, Mandate, Other, ReturnOutcome, Sent, Source},
+};
+
+struct PaymentCall<'a> {
+    payment: &'a Payment,
+    step: Step,
+}
+
+/// Asks the gateway. None: not asked, since another daemon has taken the payment over.
+pub(crate) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment, step: Step) -> Option<GatewayAnswer> {
+    make(app, gateway, &PaymentCall { payment, step }).await
+}
+
+impl GatewayCall for PaymentCall<'_> {
+    type Row = Payment;
+    type Answer = GatewayAnswer;
+
+    fn row(&self) -> &Payment {
+        self.payment
+    }
+
+    fn purpose(&self) -> Purpose {
+        match self.step {
+            Step::Charge | Step::Capture => Purpose::Move,
+            Step::Void => Purpose::Void,
+            Step::LookUp => Purpose::LookUp,
+        }
+    }
+
+    fn circuit_call(&self, app: &App) -> Call {
+        Call::of(app, self.payment)
+    }
+
+    /// What is authorized already is captured all the same: the authorization may run out before the gateway is back.
+    fn postponed(&self, until: DateTime<Utc>) -> Option<GatewayAnswer> {
+        (self.step == Step::Charge).then_some(GatewayAnswer::Paused(until))
+    }
+
+    async fn call(&self, gateway: &Configured) -> GatewayAnswer {
+        let Self { payment, step } = self;
+        let charge = charge_of(payment);
+        let transaction_id = payment.transaction_id.as_deref().unwrap_or_default();
+        match step {
+            Step::Charge => GatewayAnswer::Outcome(gateway.adapter.charge(&charge).await),
+            Step::Capture => GatewayAnswer::Outcome(gateway.adapter.capture(transaction_id, &charge).await),
+            Step::LookUp => match gateway.adapter.look_up(&sent(payment)).await {
+                Found::Outcome(outcome) => GatewayAnswer::Outcome(outcome),
+                Found::Several { best, others } => several(gateway, payment, &charge, best, others).await,
+                Found::Nothing => GatewayAnswer::NotFound,
+                Found::Disagrees { message } => GatewayAnswer::Disagrees(message),
+                Found::NoAnswer { message } => GatewayAnswer::NoAnswer(message),
+            },
+            Step::Void => {
+                let voided = gateway.adapter.void(transaction_id, &charge).await;
+                tracing::info!(payment = %payment.id, ?voided, "authorization voided");
+                GatewayAnswer::Voided(voided)
+            }
+        }
+    }
+
+    fn unknown(&self, message: String) -> GatewayAnswer {
+        match self.step {
+            Step::Charge | Step::Capture => GatewayAnswer::Outcome(Outcome::Unknown { message }),
+            Step::LookUp => GatewayAnswer::NoAnswer(message),
+            Step::Void => GatewayAnswer::Voided(ReturnOutcome::Unknown { message }),
+        }
+    }
+
+    fn fault(&self, answer: &GatewayAnswer) -> Option<(String, Option<TimeDelta>)> {
+        answer.gateway_fault()
+    }
+}
+
+/// Several under one reference. If they are authorized, one of them is ours and the others are voided. If money was taken more than once,
+/// a person decides.
+async fn several(gateway: &Configured, payment: &Payment, charge: &Charge, best: Outcome, others: Vec<Other>) -> GatewayAnswer {
+    for orphan in others.iter().filter(|other| other.taken_minor.is_none()) {
+        let voided = gateway.adapter.void(&orphan.transaction_id, charge).await;
+        tracing::warn!(payment = %payment.id, orphan = orphan.transaction_id, ?voided, "authorized more than once: one is voided");
+    }
+    if others.iter().any(|other| other.taken_minor.is_some()) {
+        GatewayAnswer::TakenTwice { best, others }
+    } else {
+        GatewayAnswer::Outcome(best)
+    }
+}
+
+pub(crate) fn charge_of(payment: &Payment) -> Charge {
+    let source = match (&payment.prior_transaction_id, &payment.customer_token) {
+        (Some(transaction_id), _) => Source::PriorTransaction { transaction_id: transaction_id.clone() },
+        (None, token) => Source::VaultToken {
+            customer_token: token.clone().unwrap_or_default(),
+            payment_method_token: payment.payment_method_token.clone(),
+        },
+    };
+    Charge {
+        reference: payment.reference.clone(),
+        idempotency_key: payment.idempotency_key.clone(),
+        source,
+        amount_minor: payment.amount,
+        currency: payment.currency,
+        description: payment.description.clone(),
+        // A vault customer's first transaction is not known to us; a prior transaction is itself the mandate.
+        mandate: Mandate { reason: payment.reason, initial_transaction_id: payment.prior_transaction_id.clone() },
+    }
+}
+
+fn sent(payment: &Payment) -> Sent {
+    Sent {
+        reference: payment.reference.clone(),
+        amount_minor: payment.amount,
+        currency: payment.currency,
+        transaction_id: payment.transaction_id.clone(),
+        sent_at: payment.sent_at,
+    }
+}

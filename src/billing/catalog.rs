@@ -18,7 +18,7 @@ use crate::{
     store::{self, catalog::CatalogKind, db::Record},
 };
 
-/// What is told of an add-on or a discount. None: left out, so the default or what was.
+/// Fields to create or change an add-on or a discount. `None`: left out, so the default or the present value.
 #[derive(Debug, Clone, Default)]
 pub struct EntryInput {
     /// `Some(None)` takes it away.
@@ -30,7 +30,7 @@ pub struct EntryInput {
     pub duration: Option<i64>,
 }
 
-/// The first part of its events' names.
+/// The first part of the names of its events.
 pub trait Told: CatalogKind {
     const WORD: &'static str;
 }

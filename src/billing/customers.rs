@@ -16,7 +16,7 @@ use crate::{
     store::{self, Tx},
 };
 
-/// What is told of a customer. None: left out, so the default or what was; `Some(None)` takes it away.
+/// Fields to create or change a customer. `None`: left out, so the default or the present value; `Some(None)` removes it.
 #[derive(Debug, Clone, Default)]
 pub struct CustomerInput {
     pub reference: Option<Option<String>>,
@@ -169,7 +169,7 @@ pub(crate) async fn add_credit(
     Ok((credit, event))
 }
 
-/// The same before it is stored.
+/// Like the function above, for a customer that is not stored yet.
 pub(crate) fn credited(
     app: &App,
     actor: &Actor,

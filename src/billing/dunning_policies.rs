@@ -1,6 +1,6 @@
 //! Dunning policies: made, changed and removed by an operator, or written in the settings and taken over from there.
 //!
-//! A change holds from the next failure on: an attempt that is scheduled already stays where it is.
+//! A change takes effect at the next failure: an attempt that is scheduled already keeps its time.
 
 use serde_json::json;
 
@@ -16,7 +16,7 @@ use crate::{
     store::{self, Tx},
 };
 
-/// What is told of a policy. None: left out, so the default or what was; `Some(None)` takes it away.
+/// Fields to create or change a policy. `None`: left out, so the default or the present value; `Some(None)` removes it.
 #[derive(Debug, Clone, Default)]
 pub struct PolicyInput {
     pub reference: Option<Option<String>>,
@@ -116,7 +116,7 @@ fn put(app: &App, checks: &mut Checks, policy: &mut Policy, input: PolicyInput) 
     }
 }
 
-/// Takes the default's place. Refused where the settings name the default.
+/// Clears the mark of the present default, so that this policy can be the default. Refused where the settings name the default.
 async fn replace_default(app: &App, actor: &Actor, tx: &mut Tx, id: DunningPolicyId) -> Result<Vec<Event>> {
     let all = store::dunning_policies::lock_all(tx).await?;
     let Some(before) = all.into_iter().find(|policy| policy.is_default && policy.id != id) else { return Ok(Vec::new()) };
@@ -130,7 +130,7 @@ async fn replace_default(app: &App, actor: &Actor, tx: &mut Tx, id: DunningPolic
     Ok(vec![event(app, actor, "dunning_policy.updated", &after, difference(&before, &after))])
 }
 
-/// The policy that a request names, held until its commit. None for one that there is not, which is noted.
+/// The policy that a request names, locked until the commit. None: there is no such policy, and a fault was added to `checks`.
 pub(crate) async fn named(tx: &mut Tx, checks: &mut Checks, key: Option<&str>) -> Result<Option<DunningPolicyId>> {
     let Some(key) = key else { return Ok(None) };
     let found = store::dunning_policies::hold(tx, key).await?;
@@ -140,8 +140,8 @@ pub(crate) async fn named(tx: &mut Tx, checks: &mut Checks, key: Option<&str>) -
     Ok(found.map(|policy| policy.id))
 }
 
-/// Takes over what the settings say: at the start, and when they are read again. A policy that has left the settings goes, or is an
-/// operator's from then on if anything is under it. Answers what was changed, for the log.
+/// Stores the policies of the settings: at the start, and when the settings are read again. A policy that has left the settings is
+/// deleted, or becomes an operator's if anything uses it. Returns what was changed, for the log.
 pub async fn configure(app: &App, config: &Config) -> Result<Vec<String>> {
     match taken_over(app, config).await {
         // Another daemon started at the same moment.

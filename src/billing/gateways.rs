@@ -1,4 +1,4 @@
-//! Gateways that rest: what is due at one that is down or paused waits without an attempt, and the rest goes on.
+//! Gateways that are not charged now: what is due at one that is down or paused waits without an attempt; all else goes on.
 //!
 //! Guards "a gateway outage is never shown as a declined card": a closed circuit calls, an open one waits, a half-open one lets a
 //! few payments through. A test clock lives through an outage in its own time, along `collection.gateway_fault_backoff`.
@@ -29,7 +29,7 @@ pub(crate) struct Admissions<'a> {
     app: &'a App,
     timeline: Timeline,
     now: DateTime<Utc>,
-    /// Of those that rest.
+    /// Of the gateways that are not charged freely.
     holds: BTreeMap<&'a str, Admission>,
 }
 
@@ -40,12 +40,12 @@ impl<'a> Admissions<'a> {
         Ok(Self { app, timeline, now, holds: all.filter(|(_, hold)| *hold != Admission::Free).collect() })
     }
 
-    /// Until when nothing more goes to this gateway, if it rests.
+    /// Until when this gateway is not charged. None: it may be charged now.
     pub(crate) fn until(&self, gateway: &str) -> Option<DateTime<Utc>> {
         match self.holds.get(gateway)? {
             Admission::Free => None,
             Admission::NotBefore(until) => Some(*until),
-            // Those that go first will have told by then.
+            // By then the probes under way will have shown how the gateway is.
             Admission::Probes(places) => (*places == 0).then(|| self.now + first_wait(self.app, gateway, self.timeline)),
         }
     }
@@ -84,7 +84,7 @@ fn first_wait(app: &App, gateway: &str, timeline: Timeline) -> TimeDelta {
     real.or_else(|| waits(app).first().copied()).unwrap_or(TimeDelta::minutes(1))
 }
 
-/// Until when nothing goes to a gateway, if it rests.
+/// Until when a gateway is not charged: it is paused, or its circuit is open.
 pub(crate) fn rests_until(app: &App, gateway: &str, timeline: Timeline, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     match hold(app, app.gateways.health(gateway)?, timeline, now) {
         Admission::NotBefore(until) => Some(until),
@@ -92,7 +92,7 @@ pub(crate) fn rests_until(app: &App, gateway: &str, timeline: Timeline, now: Dat
     }
 }
 
-/// What is asked of a gateway that moves money or reserves it: by whose clock, and for what.
+/// A call that moves or authorizes money: at which gateway, by whose clock, and for what.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     gateway: String,
@@ -133,7 +133,7 @@ pub(crate) fn send_again(app: &App, payment: &Payment, now: DateTime<Utc>) -> Re
     }
 }
 
-/// Gives a probe's place free when its order goes no further, however that came about.
+/// Frees the slot of a probe when its operation has ended, in whatever way.
 pub(crate) struct ProbeSlot<'a>(&'a App, Call);
 
 impl<'a> ProbeSlot<'a> {

@@ -53,7 +53,7 @@ impl Overview {
             paid: totals.paid + totals.paid_elsewhere + open + uncollectible,
             paid_elsewhere: totals.paid_elsewhere,
             pending: totals.due - open,
-            // What came in part for an installment that is cancelled since takes nothing off what is owed.
+            // A part payment of an installment that was cancelled later does not reduce what is owed.
             balance: totals.scheduled + totals.due - open + (totals.failed - uncollectible).max(0),
             refunded: received.map_or(0, |received| received.refunded),
             repay_by: schedule.repay_by(),
@@ -63,7 +63,7 @@ impl Overview {
     }
 }
 
-/// Plans with all that is to be shown of them, by two statements whatever their number, and one for each test clock among them.
+/// Plans with everything that is shown of them. It takes two statements for any number of plans, and one for each test clock.
 pub async fn overviews(app: &App, plans: Vec<InstallmentPlan>) -> Result<Vec<Overview>> {
     let ids: Vec<InstallmentPlanId> = plans.iter().map(|plan| plan.id).collect();
     let mut parts: BTreeMap<InstallmentPlanId, Vec<Installment>> = BTreeMap::new();

@@ -61,7 +61,7 @@ pub struct App {
     pub gateways: Gateways,
     pub config: Config,
     pub rules: Rules,
-    /// What follows a failure where no policy holds; a reload of the settings changes it.
+    /// The rules after a failure where no dunning policy applies; a reload of the settings changes them.
     pub dunning_rules: RwLock<Arc<DunningRules>>,
     /// Marks this daemon's claims.
     pub instance: String,
@@ -74,7 +74,7 @@ pub struct App {
     pub stopping: CancellationToken,
 }
 
-/// Rung when there is work that should not wait for the next tick.
+/// Wakes jobs that have work which should not wait for the next tick.
 #[derive(Default)]
 pub struct Wakeups {
     pub bill: Arc<Notify>,
@@ -108,7 +108,7 @@ impl BillingError {
         Self::NotFound { what, id: id.to_string() }
     }
 
-    /// Whether the same may well succeed in a moment: the database was away, or another transaction in the way.
+    /// Whether the same call may succeed in a moment: the database was away, or another transaction in the way.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Store(store::Error::Unreachable(_) | store::Error::Busy))
     }
@@ -193,7 +193,7 @@ impl App {
         }
     }
 
-    /// The same inside a transaction.
+    /// Like [`Self::now_of`], inside a transaction: a test clock is locked.
     pub async fn now_in(&self, tx: &mut Tx, timeline: Timeline) -> Result<DateTime<Utc>> {
         match timeline {
             Timeline::Wall => Ok(self.clock.now()),

@@ -16,7 +16,7 @@ use crate::{
     store::{self, Tx},
 };
 
-/// What is told of a new method.
+/// Fields of a new payment method.
 #[derive(Debug, Clone)]
 pub struct MethodInput {
     pub gateway: String,
@@ -176,7 +176,7 @@ async fn locked_method(tx: &mut Tx, id: PaymentMethodId) -> Result<(Customer, Pa
 /// A customer, whose lock guards which method is the default, and before that their open invoices that were declined, or wait
 /// because others were, and that no payment is open for.
 async fn locked(tx: &mut Tx, id: CustomerId) -> Result<(Customer, Vec<Invoice>)> {
-    // What is reserved may be reserved from another card than is to be charged now.
+    // An open authorization may be on another card than the one to be charged now.
     store::authorizations::look_at_customer(tx, id).await?;
     let open = store::invoices::lock_open_of_customer(tx, id).await?;
     let waits = |invoice: &Invoice| invoice.dunning_step > 0 || invoice.postponed_by.is_some();

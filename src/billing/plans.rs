@@ -20,7 +20,7 @@ use crate::{
     store::{self, Tx},
 };
 
-/// What is told of a plan. None: left out, so the default or what was; `Some(None)` takes it away.
+/// Fields to create or change a plan. `None`: left out, so the default or the present value; `Some(None)` removes it.
 #[derive(Debug, Clone, Default)]
 pub struct PlanInput {
     pub reference: Option<Option<String>>,

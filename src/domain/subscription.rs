@@ -294,8 +294,8 @@ impl Subscription {
         self.run_owing(now, rules, false)
     }
 
-    /// The same for one of which is known whether an invoice of its was declined and is not paid yet, which only matters at the end
-    /// of a pause.
+    /// Like [`Self::run`], for a caller that knows whether the subscription owes money (`owing`: an invoice was declined and is
+    /// unpaid). This matters only when a pause ends.
     pub fn run_owing(&mut self, now: DateTime<Utc>, rules: &Rules, owing: bool) -> (Vec<CycleDue>, Vec<ScheduleEvent>) {
         let mut turns = Vec::new();
         let mut cycles = Vec::new();
@@ -307,7 +307,7 @@ impl Subscription {
             turns.push(ScheduleEvent::Paused);
         }
         if self.status == SubscriptionStatus::Paused {
-            // From the day that was said, however late it is: what was missed since then is for the catch-up policy.
+            // It resumes from the day that was set, however late it is: the catch-up policy decides about cycles missed since.
             let Some(until) = self.paused_until.filter(|&until| self.instant(until, rules) <= now) else {
                 self.refresh(rules);
                 return (cycles, turns);

@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// What the calls of one order met on the line.
+/// What the calls of one operation met: answers, or a fault.
 #[derive(Debug, Default)]
 pub struct CallLog {
     answers: u32,
@@ -32,16 +32,16 @@ tokio::task_local! {
     static CALL_LOG: RefCell<CallLog>;
 }
 
-/// Notes what a call met, for whoever listens.
+/// Notes what a call met, in the log of the operation, if it has one.
 pub(super) fn note(met: Result<(), GatewayFault>) {
-    // Nobody need be listening.
+    // A call outside [`listening`] has no log.
     let _ = CALL_LOG.try_with(|line| match met {
         Ok(()) => line.borrow_mut().answers += 1,
         Err(fault) => line.borrow_mut().fault = Some(fault),
     });
 }
 
-/// Awaits a call of an adapter and listens to its line.
+/// Awaits a call of an adapter, and logs what its HTTP calls meet.
 pub async fn listening<T>(call: impl Future<Output = T>) -> (T, CallLog) {
     CALL_LOG
         .scope(RefCell::default(), async {
@@ -52,7 +52,7 @@ pub async fn listening<T>(call: impl Future<Output = T>) -> (T, CallLog) {
 }
 
 impl CallLog {
-    /// What that says of the gateway. `fault`: what the answer says, for an adapter without a line.
+    /// What the log says about the gateway. `fault`: what the answer says, for an adapter that makes no HTTP call.
     pub fn met(self, fault: Option<(String, Option<TimeDelta>)>) -> CallResult {
         match (self.fault, fault) {
             (Some(GatewayFault { message, retry_after }), _) => CallResult::Fault { message, retry_after },
@@ -108,7 +108,7 @@ impl Health {
         self.circuits().get_mut(&timeline).map_or(Admission::Free, |breaker| breaker.hold(&self.rules, now))
     }
 
-    /// Lets a payment through, as a probe where the circuit is half open.
+    /// Lets an operation through; if the circuit is half open, it is a probe.
     pub fn let_through(&self, timeline: Timeline, order: OperationId) {
         if let Some(breaker) = self.circuits().get_mut(&timeline) {
             breaker.probe(order);
@@ -199,7 +199,7 @@ mod tests {
         })
         .await;
         assert_eq!(line.met(None), CallResult::Fault { message: "status 503".into(), retry_after: None });
-        // An adapter without a line is taken at its word.
+        // Without an HTTP call, the answer of the adapter counts.
         let ((), line) = listening(async {}).await;
         assert_eq!(line.met(said), CallResult::Fault { message: "unknown".into(), retry_after: None });
         note(Err(fault("nobody listens")));

@@ -103,7 +103,7 @@ impl FluidPay {
         }
     }
 
-    /// A part of what was to be reserved is given free at once.
+    /// Voids an authorization of a part at once.
     async fn whole_or_nothing(&self, outcome: Outcome) -> Outcome {
         let part = match &outcome {
             Outcome::Declined { decline, transaction_id } if decline.code == PARTIAL => transaction_id.clone(),
@@ -152,7 +152,7 @@ impl FluidPay {
             return Found::Disagrees { message: self.http.clean(&message, &[]) };
         }
         let state = match transaction.state(sent.amount_minor) {
-            // A reservation that was given free or ran out: nothing was ever taken.
+            // An authorization that was voided or expired: nothing was ever taken.
             RemoteState::Voided if transaction.was_only_reserved() => {
                 let message = format!("the authorization was {}", transaction.status);
                 RemoteState::Declined(Decline { class: DeclineClass::TryLater, code: transaction.status.clone(), message })
@@ -228,7 +228,7 @@ impl FluidPay {
         match (transaction.state(charge.amount_minor), refusal) {
             (RemoteState::Authorized, Some(refusal)) => declined(refusal),
             (RemoteState::Authorized, None) => unknown("the capture was accepted, but the money is still only reserved"),
-            // An authorization that was given free or ran out: nothing was taken, an ordinary charge may follow.
+            // An authorization that was voided or expired: nothing was taken, so an ordinary charge may follow.
             (RemoteState::Voided, _) => {
                 let message = format!("the authorization was {}", transaction.status);
                 declined(Decline { class: DeclineClass::TryLater, code: transaction.status, message })
@@ -252,7 +252,7 @@ impl Gateway for FluidPay {
         let mut body = sale(charge);
         body["type"] = json!("authorize");
         match self.submit(charge, &body).await {
-            // An older account that knows no reservations must not be charged early without a word.
+            // An older account has no authorizations: a charge before the bill date must be reported.
             Outcome::Succeeded { transaction_id, .. } => {
                 unknown(format!("it was taken instead of reserved (transaction {transaction_id})"))
             }
@@ -306,7 +306,7 @@ impl Gateway for FluidPay {
                 },
                 _ => self.void("release", transaction_id).await,
             },
-            // Only read so far: certainly nothing was given free.
+            // Only a read so far: certainly nothing was voided.
             Err(message) => ReturnOutcome::GatewayError { message },
         }
     }

@@ -35,7 +35,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 /// Gateway texts are cut to this many characters.
 const MAX_MESSAGE_CHARS: usize = 200;
 
-/// Makes ring the TLS provider of this process. May be called any number of times.
+/// Installs `ring` as the TLS provider of this process. May be called any number of times.
 pub fn install_tls() {
     // An error only says that a provider is there already.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -269,7 +269,7 @@ impl Http {
         answer
     }
 
-    /// Counts a fault of the gateway, and tells whoever listens to this line.
+    /// Counts a fault of the gateway, and notes it in the log of the call.
     fn fault(&self, kind: &'static str, no_answer: NoAnswer) -> NoAnswer {
         metrics::counter!(GATEWAY_FAULTS, "gateway" => self.gateway.clone(), "kind" => kind).increment(1);
         let retry_after = match &no_answer {

@@ -86,7 +86,7 @@ pub enum Found {
 }
 
 impl Found {
-    /// The same, with what else was found under the reference.
+    /// Like [`Self::Outcome`], with the other transactions found under the reference.
     fn among(self, others: Vec<Other>) -> Self {
         match self {
             Self::Outcome(best) if !others.is_empty() => Self::Several { best, others },
@@ -127,7 +127,7 @@ pub struct Disputed {
 /// What differs between gateways as far as callers care.
 #[derive(Debug, Clone, Copy)]
 pub struct Capabilities {
-    /// Whether less than was reserved may be captured: only where a second capture of the same is refused.
+    /// Whether less than was authorized may be captured: only where a second capture of the same is refused.
     pub captures_in_part: bool,
     pub kind: MethodKind,
 }
@@ -141,20 +141,20 @@ pub trait Gateway: Send + Sync {
         None
     }
 
-    /// Takes the money, or reserves it where the gateway needs two steps.
+    /// Takes the money, or authorizes it where the gateway needs two steps.
     async fn charge(&self, charge: &Charge) -> Outcome;
 
     /// Reserves the money and takes none, at every gateway: answers `Authorized`, never `Succeeded`.
     async fn authorize(&self, charge: &Charge) -> Outcome;
 
-    /// Takes the charge's amount of what is reserved under `transaction_id`, which may be more. Never answers `Authorized`. Repeating it takes nothing more. After an
+    /// Takes the charge's amount of what is authorized under `transaction_id`, which may be more. Never answers `Authorized`. Repeating it takes nothing more. After an
     /// `Unknown`, a look-up with the transaction id says `Succeeded`, or `Authorized` when it may be tried again.
     async fn capture(&self, transaction_id: &str, charge: &Charge) -> Outcome;
 
     /// What became of a payment whose outcome is unknown.
     async fn look_up(&self, sent: &Sent) -> Found;
 
-    /// Gives reserved money free again; refused as `captured` where it has been taken. Repeating it does no harm. Best effort: an
+    /// Voids authorized money; refused as `captured` where it has been taken. Repeating it does no harm. Best effort: an
     /// authorization that is not voided runs out by itself.
     async fn void(&self, transaction_id: &str, charge: &Charge) -> ReturnOutcome;
 

@@ -1,4 +1,4 @@
-//! Production: tokio-cron-scheduler rings wakeups; each job has one task that waits for its schedule, so that a job never overlaps
+//! Production: tokio-cron-scheduler wakes the jobs. Each job has one task that waits for its wake-up, so that a job never overlaps
 //! itself. Correctness never depends on a tick: a lost one is a late one. Several daemons share work by its rows; jobs that have a
 //! timetable instead take turns, see `occurrences`.
 
@@ -23,7 +23,7 @@ pub struct Jobs {
     pulses: Pulses,
 }
 
-/// Starts every job and rings each schedule once. Jobs stop claiming when `app.stopping` is cancelled.
+/// Starts every job and wakes each once. Jobs stop claiming when `app.stopping` is cancelled.
 pub async fn start(app: Arc<App>) -> anyhow::Result<Jobs> {
     let tracker = TaskTracker::new();
     let scheduler = JobScheduler::new().await.context("the cron scheduler could not be made")?;
@@ -34,9 +34,9 @@ pub async fn start(app: Arc<App>) -> anyhow::Result<Jobs> {
     let ticking = Pulse::new("cron");
     let mut all = vec![ticking.clone()];
     for job in JOBS {
-        let schedule = (job.ring)(&app.wakeups).clone();
-        let ring = schedule.clone();
-        ring_by_cron(&scheduler, job.schedule, &app, move || ring.notify_one())
+        let schedule = (job.wake)(&app.wakeups).clone();
+        let wake = schedule.clone();
+        wake_by_cron(&scheduler, job.schedule, &app, move || wake.notify_one())
             .await
             .with_context(|| format!("job {} could not be scheduled", job.name))?;
         let pulse = Pulse::new(job.name);
@@ -49,11 +49,11 @@ pub async fn start(app: Arc<App>) -> anyhow::Result<Jobs> {
         };
     }
     let advance = app.wakeups.advance.clone();
-    let ring = move || {
+    let wake = move || {
         ticking.rests();
         advance.notify_one();
     };
-    ring_by_cron(&scheduler, JobSchedule::EveryTick, &app, ring).await.context("test clocks could not be scheduled")?;
+    wake_by_cron(&scheduler, JobSchedule::EveryTick, &app, wake).await.context("test clocks could not be scheduled")?;
     let pulse = Pulse::new("advance");
     all.push(pulse.clone());
     tracker.spawn(advance::run(app.clone(), tracker.clone(), pulse));
@@ -79,18 +79,18 @@ impl Jobs {
     }
 }
 
-async fn ring_by_cron(
+async fn wake_by_cron(
     scheduler: &JobScheduler,
     schedule: JobSchedule,
     app: &App,
-    ring: impl Fn() + Send + Sync + 'static,
+    wake: impl Fn() + Send + Sync + 'static,
 ) -> anyhow::Result<()> {
     let expression = match schedule {
         JobSchedule::EveryTick => every(app.config.jobs.tick.as_secs()),
         JobSchedule::Cron(expression) => expression.to_owned(),
     };
-    // The closure does nothing but ring: whatever takes time belongs to the task that answers.
-    scheduler.add(CronJob::new(expression.as_str(), move |_, _| ring())?).await?;
+    // The closure only wakes: whatever takes time belongs to the task of the job.
+    scheduler.add(CronJob::new(expression.as_str(), move |_, _| wake())?).await?;
     Ok(())
 }
 

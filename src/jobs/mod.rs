@@ -1,5 +1,5 @@
-//! The door for what happens by itself: the table of jobs. Each is declared once; `cron` rings their wakeups in production,
-//! `travel` asks the same table for the next instant with work under a test clock.
+//! The jobs: everything that happens by itself. Each is declared once. In production `cron` wakes them; under a test clock `advance`
+//! asks the same table for the next instant with work.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -25,7 +25,7 @@ type Work<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 type Earliest = for<'a> fn(&'a App, Timeline) -> Work<'a, Option<DateTime<Utc>>>;
 
-/// When a job's schedule is rung.
+/// When a job is woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobSchedule {
     /// At every tick (`jobs.tick`).
@@ -38,7 +38,7 @@ pub struct Job {
     pub name: &'static str,
     pub about: &'static str,
     pub schedule: JobSchedule,
-    pub ring: fn(&Wakeups) -> &Arc<Notify>,
+    pub wake: fn(&Wakeups) -> &Arc<Notify>,
     /// Does all that is due on a timeline by an instant.
     pub run: for<'a> fn(&'a Arc<App>, Timeline, DateTime<Utc>) -> Work<'a, Counts>,
     /// The earliest instant at which there is work on a timeline; jobs without it do nothing under a test clock.
@@ -84,7 +84,7 @@ pub const JOBS: &[Job] = &[
         name: "bill_run",
         about: "opens the cycles and installments that are due: invoices with their lines",
         schedule: JobSchedule::EveryTick,
-        ring: |wakeups| &wakeups.bill,
+        wake: |wakeups| &wakeups.bill,
         run: |app, timeline, now| {
             Box::pin(async move {
                 let opened = billing::subscriptions::open_due::open_due(app, timeline, now).await?;
@@ -103,9 +103,9 @@ pub const JOBS: &[Job] = &[
     },
     Job {
         name: "collection",
-        about: "charges the invoices that are due, and ends dunning dunning_rules",
+        about: "charges the invoices that are due, and ends dunning",
         schedule: JobSchedule::EveryTick,
-        ring: |wakeups| &wakeups.collect,
+        wake: |wakeups| &wakeups.collect,
         run: |app, timeline, now| {
             Box::pin(async move {
                 let collected = billing::collection::run::collect_due(app, timeline, now).await?;
@@ -127,9 +127,9 @@ pub const JOBS: &[Job] = &[
     },
     Job {
         name: "authorizations",
-        about: "reserves what is charged in some days, where that is asked for, and gives free what is not wanted any more",
+        about: "authorizes charges some days before their bill date, where asked for; voids authorizations that are no longer needed",
         schedule: JobSchedule::EveryTick,
-        ring: |wakeups| &wakeups.authorize,
+        wake: |wakeups| &wakeups.authorize,
         run: |app, timeline, now| {
             Box::pin(async move {
                 let looked = billing::authorizations::authorize_due(app, timeline, now).await?;
@@ -142,9 +142,9 @@ pub const JOBS: &[Job] = &[
     },
     Job {
         name: "payment_requests",
-        about: "asks customers to pay, hears what they have paid, reminds them, closes what expires; gives back what came twice",
+        about: "asks customers to pay, looks up what they have paid, reminds them, expires requests; returns overpayments",
         schedule: JobSchedule::EveryTick,
-        ring: |wakeups| &wakeups.requests,
+        wake: |wakeups| &wakeups.requests,
         run: |app, timeline, now| {
             Box::pin(async move {
                 let marked = billing::payment_requests::due(app, timeline, now).await?;
@@ -159,9 +159,9 @@ pub const JOBS: &[Job] = &[
     },
     Job {
         name: "lookups",
-        about: "asks gateways what became of payments, authorizations and refunds nobody knows the outcome of; frees claims of daemons gone silent",
+        about: "looks up payments, authorizations and refunds whose outcome is unknown; frees the claims of daemons that are gone",
         schedule: JobSchedule::EveryTick,
-        ring: |wakeups| &wakeups.look_up,
+        wake: |wakeups| &wakeups.look_up,
         run: |app, _, _| {
             Box::pin(async move {
                 let freed = billing::gateway_operations::recover::recover(app, false).await?;
@@ -188,9 +188,9 @@ pub const JOBS: &[Job] = &[
     },
     Job {
         name: "roll_outs",
-        about: "takes catalog edits on to the subscriptions that they were asked to be rolled out to",
+        about: "applies roll-outs of catalog edits to the subscriptions",
         schedule: JobSchedule::EveryTick,
-        ring: |wakeups| &wakeups.roll_outs,
+        wake: |wakeups| &wakeups.roll_outs,
         run: |app, _, _| {
             Box::pin(async move { Ok(counts([("subscriptions_rolled_out", billing::roll_outs::work(app).await?)])) })
         },
@@ -206,9 +206,9 @@ pub const JOBS: &[Job] = &[
     },
     Job {
         name: "invariants",
-        about: "looks whether the books agree and nothing has been forgotten; says when a line turns bad or good again",
+        about: "checks the invariants: all sums agree and nothing is forgotten; says when one breaks or holds again",
         schedule: JobSchedule::Cron("30 */5 * * * *"),
-        ring: |wakeups| &wakeups.invariants,
+        wake: |wakeups| &wakeups.invariants,
         run: |app, _, _| {
             Box::pin(async move {
                 let turned = billing::invariants::watch(app).await?;
@@ -221,7 +221,7 @@ pub const JOBS: &[Job] = &[
         name: "disputes",
         about: "asks gateways, a few times in the months after a payment, whether the customer's bank has taken it back",
         schedule: JobSchedule::Cron("0 23 */6 * * *"),
-        ring: |wakeups| &wakeups.disputes,
+        wake: |wakeups| &wakeups.disputes,
         run: |app, _, _| {
             Box::pin(async move { Ok(counts([("payments_asked_about", billing::disputes::check(app, app.clock.now()).await?)])) })
         },
@@ -231,7 +231,7 @@ pub const JOBS: &[Job] = &[
         name: "housekeeping",
         about: "removes what is kept for a while only: answers for repeats, old job runs, daemons long gone",
         schedule: JobSchedule::Cron("0 7 * * * *"),
-        ring: |wakeups| &wakeups.housekeeping,
+        wake: |wakeups| &wakeups.housekeeping,
         run: |app, _, _| {
             Box::pin(async move {
                 let removed = billing::jobs::housekeeping::housekeeping(app).await?;

@@ -12,7 +12,7 @@ use crate::{
     telemetry,
 };
 
-/// One run on the wall clock; none if it failed, which is told here. A panic is a failed run, not the end of the job.
+/// Runs a job once on the wall clock. None: the run failed, and the log says why. A panic is a failed run, not the end of the job.
 pub(super) async fn run(app: &Arc<App>, job: &'static Job, started_at: DateTime<Utc>) -> Option<Ran> {
     let begun = Instant::now();
     let asked = app.requested_runs.take(job.name);

@@ -1,6 +1,6 @@
 //! A simulation: a whole database, on a wall clock that is moved by hand, taken from one due instant to the next by the same jobs.
 //!
-//! Nobody waits here: what would be looked up later is looked up when the clock gets there.
+//! Nothing waits here for real time: a look-up is made when the clock reaches its instant.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     domain::clock::Timeline,
 };
 
-/// Takes everything on the wall timeline to `until`; work due at that very instant is left. `arrived` hears of every instant.
+/// Takes everything on the wall timeline to `until`; work due at that very instant is left. `arrived` is called at every instant.
 pub async fn simulate(app: &Arc<App>, until: DateTime<Utc>, mut arrived: impl FnMut(DateTime<Utc>, &Counts)) -> Result<Counts> {
     assert!(matches!(app.clock, Clock::Manual(_)), "a simulation must not move the real clock");
     let timeline = Timeline::Wall;

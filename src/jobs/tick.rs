@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use super::{Job, Ran, pulse::Pulse, run::run};
 use crate::{billing::App, domain::clock::Timeline};
 
-/// The shortest pause between two runs of a job that nobody rings for: what falls due meanwhile is done together.
+/// The shortest pause between two runs of a job that nobody wakes: what falls due meanwhile is done together.
 const GATHER: Duration = Duration::from_millis(50);
 
 pub(super) async fn answer(app: Arc<App>, job: &'static Job, schedule: Arc<Notify>, pulse: Arc<Pulse>) {

@@ -141,7 +141,7 @@ impl Daemon {
                 for _ in 0..4 {
                     let counts = (job.run)(&app, Timeline::Wall, app.clock.now()).await?;
                     words.push_str(&serde_json::to_string(&counts).unwrap_or_default());
-                    if timeout(Duration::from_millis(1500), (job.ring)(&app.wakeups).notified()).await.is_err() {
+                    if timeout(Duration::from_millis(1500), (job.wake)(&app.wakeups).notified()).await.is_err() {
                         break;
                     }
                 }

@@ -23,7 +23,7 @@ use crate::{
     store::{self, Tx},
 };
 
-/// The down payment as it is told: exactly one of the two.
+/// The down payment of the input: exactly one of the two.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DownPayment {
     /// Minor units.
@@ -32,7 +32,7 @@ pub struct DownPayment {
     pub percentage: Option<Percentage>,
 }
 
-/// What is told of a new installment plan: either a recurrence and how many, or explicit dates and amounts.
+/// Fields of a new installment plan: either a recurrence and a number of installments, or explicit dates and amounts.
 #[derive(Debug, Clone, Default)]
 pub struct PlanInput {
     /// Id or reference.
@@ -264,7 +264,7 @@ fn down_payment(checks: &mut Checks, told: DownPayment, amount: i64) -> i64 {
     0
 }
 
-/// The parts as they were told, by date.
+/// The parts as the input lists them, by date.
 fn explicit(
     checks: &mut Checks,
     input: &PlanInput,

@@ -26,7 +26,7 @@ pub(crate) struct InstallmentPlanEdit<'a> {
     before: InstallmentSchedule,
     pub schedule: InstallmentSchedule,
     pub events: Vec<Event>,
-    /// Something is to be collected now.
+    /// An invoice is due now.
     pub collect: bool,
     /// Only show what would be.
     pub preview: bool,

@@ -20,11 +20,11 @@ pub enum Operation {
     Split { number: i64, parts: Vec<(NaiveDate, i64)> },
     /// Collects one installment now: a scheduled one is invoiced, one that is due or has failed is charged again.
     Pay { number: i64 },
-    /// Collects all that is owed now: what is scheduled by one invoice, what is invoiced by the invoices it has.
+    /// Collects everything owed now: scheduled installments by one new invoice, invoiced ones by the invoices they have.
     PayOff,
     /// Moves all that is scheduled by so many cycles.
     Skip { cycles: i64 },
-    /// Lets what is scheduled go on from another date.
+    /// Moves the scheduled installments, so that the first of them has this date.
     Reschedule { next_date: NaiveDate },
     /// Lets a defaulted plan go on.
     Restore { arrears: Arrears },

@@ -51,7 +51,7 @@ async fn collect_again(edit: &mut InstallmentPlanEdit<'_>, wanted: impl Fn(&Invo
     let mut due: Vec<Invoice> = owed.into_iter().filter(|invoice| wanted(invoice) && !in_flight.contains(&invoice.id)).collect();
     for invoice in &mut due {
         if invoice.status == InvoiceStatus::Uncollectible {
-            // A ladder of its own, as if it were due for the first time.
+            // The ladder begins again, as if the invoice were due for the first time.
             invoice.status = InvoiceStatus::Open;
             invoice.dunning_step = 0;
             invoice.first_failed_at = None;
@@ -66,7 +66,7 @@ async fn collect_again(edit: &mut InstallmentPlanEdit<'_>, wanted: impl Fn(&Invo
     Ok(due.iter().map(|invoice| invoice.id).collect())
 }
 
-/// Opens a defaulted plan again, and does with the invoices of what failed what is asked for.
+/// Opens a defaulted plan again, and collects or voids the invoices of the failed installments, as asked.
 pub(crate) async fn restore(edit: &mut InstallmentPlanEdit<'_>, arrears: Arrears) -> Result<()> {
     let moment = edit.moment();
     edit.schedule.restore(arrears, moment)?;

@@ -24,9 +24,9 @@ use crate::{
 pub struct Draft {
     pub customer_id: CustomerId,
     pub subscription_id: Option<SubscriptionId>,
-    /// The plan and the number that its invoice is told apart by.
+    /// The plan, and the number of the installment in it.
     pub installment: Option<(InstallmentPlanId, i64)>,
-    /// None for what is owed beside the schedule.
+    /// None for an invoice that belongs to no cycle of the schedule.
     pub cycle: Option<i64>,
     pub timeline: Timeline,
     pub currency: Currency,
@@ -51,7 +51,7 @@ pub async fn open_invoices(
     open(tx, app, now, actor, drafts, true).await
 }
 
-/// The same for what has been paid already: no credit is used.
+/// Like [`open_invoices`], for what has been paid already: no credit is used.
 pub async fn open_as_they_are(
     tx: &mut Tx,
     app: &App,

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Voids those of these open, locked invoices for which no payment is under way; the settlement of that payment ends the
-/// others. One that is paid in part is written off instead: what was paid for stays on the batch. The caller appends the events.
+/// others. One that is paid in part is written off instead: what was paid stays recorded. The caller appends the events.
 pub(crate) async fn void_invoices(
     tx: &mut Tx,
     app: &App,

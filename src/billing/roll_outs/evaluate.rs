@@ -16,7 +16,7 @@ use crate::{
     store::{self, Tx},
 };
 
-/// A subscription and what becomes of it.
+/// A subscription, and what the roll-out does to it.
 pub(crate) struct Evaluation {
     pub before: Subscription,
     /// By its own clock.
@@ -26,11 +26,11 @@ pub(crate) struct Evaluation {
 
 pub(crate) struct EvaluatedPage {
     pub evaluations: Vec<Evaluation>,
-    /// Of those that are owed credit.
+    /// The customers of subscriptions that get credit.
     pub customers: BTreeMap<CustomerId, Customer>,
-    /// Subscriptions that owe something; only looked for where they are locked.
+    /// Subscriptions that have an open invoice; only read if they are locked.
     pub owing: BTreeSet<SubscriptionId>,
-    /// The last that was looked at; none: there are no more.
+    /// The last id of the page. None: there are no more pages.
     pub through: Option<String>,
 }
 
@@ -97,7 +97,7 @@ async fn rows(tx: &mut Tx, versions: &Versions, after: &str, limit: i64, lock: b
     })
 }
 
-/// Now by each of their clocks, which stand still if they are locked.
+/// Now by the clock of each subscription. A locked clock stands still.
 async fn nows(app: &App, tx: &mut Tx, rows: &[Subscription], lock: bool) -> Result<BTreeMap<Option<ClockId>, DateTime<Utc>>> {
     let clocks: BTreeSet<ClockId> = rows.iter().filter_map(|row| row.timeline.clock_id()).collect();
     let mut nows = BTreeMap::from([(None, app.clock.now())]);
@@ -109,7 +109,7 @@ async fn nows(app: &App, tx: &mut Tx, rows: &[Subscription], lock: bool) -> Resu
     Ok(nows)
 }
 
-/// Their customers, and a refusal for whom credit cannot be kept.
+/// The customers of subscriptions that get credit. A customer of another currency cannot have credit: the verdict becomes a refusal.
 async fn credited(tx: &mut Tx, evaluations: &mut [Evaluation], lock: bool) -> Result<BTreeMap<CustomerId, Customer>> {
     let owed = |one: &Evaluation| one.verdict.as_ref().is_ok_and(|verdict| verdict.changed.credit > 0);
     let ids: BTreeSet<CustomerId> = evaluations.iter().filter(|one| owed(one)).map(|one| one.before.customer_id).collect();

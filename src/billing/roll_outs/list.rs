@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// What is not told of a subscription's change: where it stands in its schedule, beside its dates.
+/// Fields that a change does not show: the place of the subscription in its schedule, which its dates show.
 const INNER: &[&str] = &["updated_at", "next_slot", "next_cycle", "cycles_billed", "due_at", "next_bill_at", "anchor_date"];
 
 #[derive(Debug, Clone, PartialEq)]

@@ -52,7 +52,7 @@ pub(crate) struct SubscriptionEdit<'a> {
     before: Subscription,
     pub subscription: Subscription,
     pub events: Vec<Event>,
-    /// Something is to be collected now.
+    /// An invoice is due now.
     pub collect: bool,
 }
 

@@ -33,7 +33,7 @@ pub async fn claim(app: &App) -> Result<Vec<TestClock>> {
 
 /// Moves a clock from `from` on to `to`, never back, and adds to its counts. A clock that is moved to its target once more, after
 /// everything due there is done, has arrived. None if this daemon does not hold the clock any more, or if it stands elsewhere
-/// because another journey moved it meanwhile: what is due was then worked out for another instant.
+/// because another advance moved it meanwhile: what is due was then worked out for another instant.
 pub async fn step(app: &App, id: ClockId, from: DateTime<Utc>, to: DateTime<Utc>, done: &Counts) -> Result<Option<TestClock>> {
     let mut tx = app.db.begin().await?;
     let Some(mut clock) = store::clocks::lock(&mut tx, id).await? else { return Ok(None) };

@@ -11,7 +11,7 @@ use crate::domain::{
     subscription::{BilledDays, Change, Rules, Subscription, SubscriptionStatus, change::Changed},
 };
 
-/// What must be known of a subscription beside its row.
+/// What a verdict depends on that is not in the row of the subscription.
 #[derive(Debug, Clone)]
 pub struct SubscriptionFacts {
     /// By its own clock.
@@ -79,7 +79,7 @@ impl Versions {
         self.may_change(before, today)?;
         let (change, mut kept) = self.wanted(options, before);
         let mut after = before.clone();
-        // What waits for the next cycle will stand on top of this, so the same is done to it.
+        // The pending change will be applied on top of these terms, so it is changed in the same way.
         let mut waits = false;
         if let Some(pending) = &mut after.pending_change {
             let (wanted, kept_then) = self.wanted(options, &laid_over(before, pending));

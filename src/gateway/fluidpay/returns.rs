@@ -103,7 +103,7 @@ fn progress(transaction: &Transaction, order: &Return) -> ReturnProgress {
             return ReturnProgress::Made { voided: true };
         }
         "voided" | "reversed" => order.captured_minor,
-        // Older accounts do not tell the amount; the status still tells the whole.
+        // Older accounts give no amount; the status still says that it was the whole.
         "refunded" => transaction.refunded.filter(|&amount| amount > 0).unwrap_or(order.captured_minor),
         "partially_refunded" => match transaction.refunded.filter(|&amount| amount > 0) {
             Some(amount) => amount,

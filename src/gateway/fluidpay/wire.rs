@@ -18,7 +18,7 @@ use crate::domain::{
     payment::{Decline, DeclineClass},
 };
 
-/// The code of a partial approval. Of a reservation that is none: the bill date may still find all of it.
+/// The code of a partial approval. For an authorization it counts as a decline: on the bill date the card may have all of it.
 pub const PARTIAL: &str = "110";
 
 /// Every field of an answer that is read, at any depth.
@@ -172,7 +172,7 @@ impl Transaction {
 
     /// A partial approval takes what was authorized. Anything above what was asked is the gateway's own surcharge.
     fn taken(&self, asked_minor: i64) -> RemoteState {
-        // Less may be captured than was reserved. What is not settled yet may say 0.
+        // Less may be captured than was authorized. What is not settled yet may say 0.
         let tells = |amount: Option<i64>| amount.filter(|&amount| amount > 0);
         match tells(self.captured).or(tells(self.authorized)) {
             Some(authorized) => RemoteState::Taken { amount_minor: authorized.min(asked_minor) },

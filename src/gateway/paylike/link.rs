@@ -69,7 +69,7 @@ impl Requests for Paylike {
         self.link(ask).await
     }
 
-    /// Whoever tells the customer about the link tells them again; to the gateway it is nothing.
+    /// A reminder is sent by whoever sent the link; the gateway has nothing to do.
     async fn remind(&self, _request_id: Option<&str>, ask: &Ask) -> Asked {
         self.link(ask).await
     }

@@ -119,7 +119,7 @@ async fn run(
     let here = Some(app.instance.as_str());
     let before = newest(&app, job.name, here).await?.map(|run| run.id);
     app.requested_runs.add(job.name);
-    (job.ring)(&app.wakeups).notify_one();
+    (job.wake)(&app.wakeups).notify_one();
     let ended = async {
         loop {
             match newest(&app, job.name, here).await {

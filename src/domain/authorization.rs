@@ -1,6 +1,6 @@
-//! An authorization: money reserved some days before the bill date, and whether it still is what the coming charge needs.
+//! An authorization: money that the gateway holds from some days before the bill date, and whether the coming charge still needs it.
 //!
-//! It takes no money. What was reserved in vain is given free, and what could not be reserved is charged on the bill date as ever.
+//! It takes no money. What was authorized in vain is voided, and what could not be authorized is charged on the bill date as ever.
 
 pub mod transition;
 
@@ -23,11 +23,11 @@ text_enum! {
     pub enum AuthorizationStatus {
         /// Recorded; the gateway is being asked.
         Pending = "pending",
-        /// The money is reserved.
+        /// The gateway holds the money.
         Authorized = "authorized",
-        /// Nobody knows: a look-up must say before anything else is tried.
+        /// Nobody knows: a lookup must say before anything else is tried.
         Unknown = "unknown",
-        /// Not needed any more: the gateway is being told so.
+        /// Not needed any more: the gateway is asked to void it.
         Voiding = "voiding",
         /// Handed to a payment on the bill date, which captures it.
         Used = "used",
@@ -35,7 +35,7 @@ text_enum! {
         Declined = "declined",
         /// Certainly not processed.
         GatewayError = "gateway_error",
-        /// Given free.
+        /// The gateway has let go of the money.
         Voided = "voided",
         /// The gateway could not say, or would not give it free: it runs out by itself.
         Lost = "lost",
@@ -49,7 +49,7 @@ impl AuthorizationStatus {
     }
 }
 
-/// Money reserved for the coming cycle of a subscription. Holds its own copy of what it asks for, so that sent again it is the same.
+/// Money authorized for the coming cycle of a subscription. Holds its own copy of what it asks for, so that sent again it is the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Authorization {
     pub id: AuthorizationId,
@@ -86,7 +86,7 @@ pub struct Authorization {
     /// Rises with each claim: who comes back with an older one is too late.
     pub lease_token: i64,
     pub lease_expires_at: Option<DateTime<Utc>>,
-    /// Look-ups that brought no answer, and times it was sent again.
+    /// Lookups that brought no answer, and times it was sent again.
     pub lookups: i64,
     /// Wall time.
     pub next_lookup_at: Option<DateTime<Utc>>,
@@ -111,11 +111,11 @@ pub struct Credential {
     pub customer_token: Option<String>,
     pub payment_method_token: Option<String>,
     pub prior_transaction_id: Option<String>,
-    /// Whether its gateway can be trusted with capturing less than was reserved.
+    /// Whether its gateway can be trusted with capturing less than was authorized.
     pub in_part: bool,
 }
 
-/// What is reserved is renewed this long before it runs out.
+/// An authorization is renewed this long before it runs out.
 const RENEWED_AHEAD: TimeDelta = TimeDelta::hours(12);
 /// After a fault that is not the customer's, and for a charge that waits to be collected.
 const LOOKED_AT_AGAIN: TimeDelta = TimeDelta::hours(1);
@@ -129,7 +129,7 @@ impl Authorization {
             && self.prior_transaction_id == credential.prior_transaction_id
     }
 
-    /// Whether it can pay this; else why not. More than was reserved cannot be captured; less only where a second capture, of which
+    /// Whether it can pay this; else why not. More than was authorized cannot be captured; less only where a second capture, of which
     /// nobody here would know, takes nothing.
     pub fn covers(
         &self,
@@ -180,7 +180,7 @@ pub struct Look<'a> {
 pub enum Decision {
     /// Nothing now; at this instant it is looked at again, if no change comes first.
     Nothing(Option<DateTime<Utc>>),
-    /// Give the open one free, for this reason.
+    /// Void the open one, for this reason.
     Void(&'static str),
     Authorize {
         cycle: i64,
@@ -248,7 +248,7 @@ pub fn decide(look: &Look) -> Decision {
 fn anew(look: &Look, credential: &Credential, cycle: i64, amount: i64, bill_at: DateTime<Utc>) -> Decision {
     if let Some(last) = look.last {
         match last.status {
-            // Told once. The bill date charges; another card, or less to pay, may be tried before.
+            // The customer is warned once. The bill date charges; another card, or less to pay, may be tried before.
             AuthorizationStatus::Declined if last.is_of(credential) && amount >= last.amount => return Decision::Nothing(None),
             AuthorizationStatus::GatewayError | AuthorizationStatus::Lost => {
                 let again_at = last.resolved_at.unwrap_or(last.created_at) + LOOKED_AT_AGAIN;

@@ -143,7 +143,7 @@ pub struct PaymentRequest {
 
 impl PaymentRequest {
     /// Whether somebody has said that something happened, and nobody has looked since.
-    pub fn is_to_be_heard(&self) -> bool {
+    pub fn needs_poll(&self) -> bool {
         self.heard_at.is_some_and(|heard| self.claimed_at.is_none_or(|claimed| claimed <= heard))
     }
 

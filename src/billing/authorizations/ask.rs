@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Takes an authorization through its gateway calls. Every answer is settled before the next call.
-pub(crate) async fn drive(app: &App, mut authorization: Authorization) {
+pub(crate) async fn execute(app: &App, mut authorization: Authorization) {
     let through = authorization.status == AuthorizationStatus::Pending;
     let _place = ProbeSlot::of(app, Call::reserving(app, &authorization), through);
     loop {

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 
-use super::{ask::drive, event};
+use super::{ask::execute, event};
 use crate::{
     billing::{
         App, Result,
@@ -40,8 +40,8 @@ pub struct Looked {
     pub voided: usize,
 }
 
-/// Looks at every subscription of a timeline that is to be looked at by `now`, until none is: authorizes what is coming and gives
-/// free what is not wanted any more.
+/// Looks at every subscription of a timeline that is due by `now`, until none is: authorizes what is coming and voids what is not
+/// wanted any more.
 pub async fn authorize_due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<Looked> {
     let mut looked = Looked::default();
     while !app.stopping.is_cancelled() {
@@ -53,7 +53,7 @@ pub async fn authorize_due(app: &App, timeline: Timeline, now: DateTime<Utc>) ->
             break;
         }
         let calls = batch.authorize.into_iter().chain(batch.void);
-        stream::iter(calls).for_each_concurrent(None, |authorization| drive(app, authorization)).await;
+        stream::iter(calls).for_each_concurrent(None, |authorization| execute(app, authorization)).await;
     }
     Ok(looked)
 }
@@ -130,7 +130,7 @@ struct Known {
 impl Known {
     async fn read(app: &App, tx: &mut Tx, timeline: Timeline, due: &[Subscription]) -> Result<Self> {
         let ids: Vec<SubscriptionId> = due.iter().map(|subscription| subscription.id).collect();
-        // Of several the one that keeps others from coming: what is being given free comes last.
+        // If a subscription has several, keep the one that blocks a new authorization: one that is not being voided wins.
         let open = store::authorizations::lock_open_of(tx, &ids).await?;
         let open_ids: Vec<AuthorizationId> = open.iter().map(|authorization| authorization.id).collect();
         let mut by_subscription = HashMap::new();
@@ -172,7 +172,7 @@ impl Known {
     }
 }
 
-/// Whom a gateway can be asked to reserve from, if anybody.
+/// The credential that a gateway can authorize, if the payer has one.
 fn credential(app: &App, timeline: Timeline, payer: &Payer) -> Option<Credential> {
     let kind = payer.kind.filter(|kind| *kind != MethodKind::PaymentRequest)?;
     let gateway = payer.gateway.clone()?;

@@ -2,7 +2,7 @@
 
 use futures_util::{StreamExt, stream};
 
-use super::ask::drive;
+use super::ask::execute;
 use crate::{
     billing::{App, Result, gateway_operations::lookups::look_up_due},
     domain::{authorization::Authorization, clock::Timeline},
@@ -14,6 +14,6 @@ pub async fn look_up(app: &App, timeline: Option<Timeline>) -> Result<usize> {
 }
 
 async fn look_up_batch(app: &App, claimed: Vec<Authorization>) -> Result<()> {
-    stream::iter(claimed).for_each_concurrent(None, |authorization| drive(app, authorization)).await;
+    stream::iter(claimed).for_each_concurrent(None, |authorization| execute(app, authorization)).await;
     Ok(())
 }

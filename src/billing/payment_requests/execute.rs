@@ -30,7 +30,7 @@ pub async fn work(app: &App, timeline: Option<Timeline>) -> Result<usize> {
         }
         worked += claimed.len();
         let outcomes: Vec<Result<()>> = stream::iter(claimed)
-            .map(|request| drive(app, request))
+            .map(|request| execute(app, request))
             .buffer_unordered(app.config.billing.batch as usize)
             .collect()
             .await;
@@ -64,7 +64,7 @@ pub async fn claim_only(app: &App, timeline: Timeline) -> Result<usize> {
     Ok(claimed.len())
 }
 
-async fn drive(app: &App, mut request: PaymentRequest) -> Result<()> {
+async fn execute(app: &App, mut request: PaymentRequest) -> Result<()> {
     let configured = app.gateways.get(&request.gateway).cloned();
     let Some((gateway, asks)) = configured.as_ref().and_then(|gateway| Some((gateway, gateway.adapter.requests()?))) else {
         // It left the configuration: asked again later, and parked for an operator in the end.

@@ -174,26 +174,26 @@ async fn done(app: &App, mut tx: Tx, request: PaymentRequest) -> Result<PaymentR
 /// Looks now at what was paid, whatever the plan says; also at one that is closed or parked.
 pub async fn check(app: &App, id: PaymentRequestId) -> Result<PaymentRequest> {
     let (tx, mut request) = locked(app, id).await?;
-    look_soon(&mut request, app.clock.now(), app.clock.now());
+    poll_soon(&mut request, app.clock.now(), app.clock.now());
     done(app, tx, request).await
 }
 
-/// A gateway, or somebody who says so, tells that something has happened under a reference. Nothing of it is believed: the gateway is
+/// A gateway, or somebody in its name, reports that something has happened under a reference. Nothing of it is believed: the gateway is
 /// asked, and by no number of calls more often than once in a while. An unknown reference is nothing and costs one read.
 pub async fn poll_by_reference(app: &App, gateway: &str, reference: &str) -> Result<bool> {
     let Some(id) = store::payment_requests::named(&app.db, gateway, reference).await? else { return Ok(false) };
     let (tx, mut request) = locked(app, id).await?;
-    if !request.is_to_be_heard() {
+    if !request.needs_poll() {
         let now = app.clock.now();
         let soonest = request.soonest_poll(&app.config.collection.poll_policy(), now);
-        look_soon(&mut request, now, soonest);
+        poll_soon(&mut request, now, soonest);
         done(app, tx, request).await?;
     }
     Ok(true)
 }
 
-/// Whoever is looking at it now may have been told before it happened: it is looked at once more after that.
-fn look_soon(request: &mut PaymentRequest, now: DateTime<Utc>, at: DateTime<Utc>) {
+/// A poll that is under way may have been answered before it happened: the gateway is asked once more after that.
+fn poll_soon(request: &mut PaymentRequest, now: DateTime<Utc>, at: DateTime<Utc>) {
     request.heard_at = Some(now);
     if request.lease_owner.is_none() {
         request.look_by(at);

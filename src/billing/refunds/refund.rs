@@ -21,7 +21,7 @@ pub async fn refund(app: &App, actor: &Actor, invoice_id: InvoiceId, amount: Opt
     let Some(seen) = store::invoices::get(&app.db, invoice_id).await? else {
         return Err(BillingError::not_found("invoice", invoice_id));
     };
-    // One of these that is on its way is told of below, by the payment that it is of.
+    // A refund that is on its way is refused below, where its payment is locked.
     let disputed = store::disputes::amount_of_invoice(&app.db, invoice_id).await?;
     let mut wanted = wanted(&seen, RefundTo::Method, disputed, amount)?;
     let mut refunds = Vec::new();
@@ -64,7 +64,7 @@ pub(super) fn wanted(invoice: &Invoice, to: RefundTo, claimed: i64, amount: Opti
     Err(if fits_none { BillingError::WrongState(message) } else { BillingError::invalid("amount", message) })
 }
 
-/// Writes the refund down before the gateway hears of it; checks again under lock what is left.
+/// Writes the refund down before the gateway is called; checks again under lock what is left.
 async fn record(app: &App, actor: &Actor, payment: &Payment, amount: i64, reason: &str) -> Result<(Refund, Payment)> {
     let mut tx = app.db.begin().await?;
     let wall = app.clock.now();

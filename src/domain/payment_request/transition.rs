@@ -126,7 +126,7 @@ pub fn decide(request: PaymentRequest, answer: &RequestAnswer, facts: &Facts) ->
         RequestAnswer::Polled(Polled::NoAnswer { message }) => transition.on_no_answer(message, facts),
         RequestAnswer::Withdrawn(withdrawn) => transition.on_withdrawn(withdrawn, facts),
     };
-    if transition.next.is_none() && transition.request.is_to_be_heard() {
+    if transition.next.is_none() && transition.request.needs_poll() {
         let soonest = transition.request.soonest_poll(facts.polls, facts.wall);
         transition.request.look_by(soonest);
     }
@@ -217,7 +217,7 @@ impl Transition {
                 self.request.link = link.clone().or_else(|| self.request.link.take());
                 self.reminder_went_out(facts);
             }
-            // A reminder that may have gone out is not sent again: the customer is told once.
+            // A reminder that may have gone out is not sent again: the customer is reminded once.
             Asked::Unknown { message } => {
                 self.request.message = Some(message.clone());
                 self.reminder_went_out(facts);

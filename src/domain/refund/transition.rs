@@ -51,7 +51,7 @@ pub struct Facts<'a> {
 /// What is left for the caller to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// The gateway did not take an overpayment back: plan the next try, or tell that the merchant keeps the money.
+    /// The gateway did not take an overpayment back: plan the next try, or report that the merchant keeps the money.
     RetryOverpayment,
 }
 

@@ -69,7 +69,7 @@ impl World {
         for _ in 0..500 {
             self.settle_requests().await;
             let now = store::payment_requests::get(&self.app.db, request.id).await.expect("read").expect("there");
-            if !now.is_to_be_heard() && now.lease_owner.is_none() {
+            if !now.needs_poll() && now.lease_owner.is_none() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -146,7 +146,7 @@ impl<'a> Settlement<'a> {
         self.batch.receive(payment);
     }
 
-    /// What a customer has paid, or reserved where `status` is unknown.
+    /// What a customer has paid, or authorized where `status` is unknown.
     fn payment(
         &self,
         request: &PaymentRequest,

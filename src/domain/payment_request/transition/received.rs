@@ -68,7 +68,7 @@ impl Transition {
         self.request.checks = 0;
         self.request.wait(facts);
         self.effects.push(Effect::Capture { money: money.clone(), first });
-        self.emit("reserved");
+        self.emit("authorized");
     }
 
     /// It is being captured: what comes of that decides.

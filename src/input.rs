@@ -1,12 +1,15 @@
 //! Reading what a request says, field by field, so that all its faults are told at once. One declaration with [`body!`] is the
 //! struct, its reader and its schema. Messages never repeat a value: it may be a secret.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 use utoipa::openapi::{
     ObjectBuilder, RefOr, Required, Schema,
     path::{Parameter, ParameterBuilder, ParameterIn},
     schema::AdditionalProperties,
 };
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::domain::card_number::looks_like_card_number;
 
@@ -214,6 +217,51 @@ macro_rules! bounds {
     };
 }
 pub(crate) use bounds;
+
+/// A request that can be looked at first: with `preview: true` it only says what it would come to.
+#[derive(Debug, Clone)]
+pub struct Preview<T> {
+    pub input: T,
+    pub preview: bool,
+}
+
+impl<T: Structure> Input for Preview<T> {
+    fn read(value: &Value, (): &(), at: &str, faults: &mut Faults) -> Option<Self> {
+        read_structure(value, at, faults)
+    }
+
+    fn schema((): &()) -> RefOr<Schema> {
+        object_schema::<Self>()
+    }
+}
+
+impl<T: Structure> Structure for Preview<T> {
+    fn names() -> Vec<&'static str> {
+        [T::names(), vec!["preview"]].concat()
+    }
+
+    fn read_fields(object: &Map<String, Value>, at: &str, faults: &mut Faults) -> Option<Self> {
+        let input = T::read_fields(object, at, faults);
+        let preview = field(object, &["preview"], &(), Some(false), at, faults);
+        Some(Self { input: input?, preview: preview? })
+    }
+
+    fn fields() -> Vec<Field> {
+        let about = "Only says what it would come to, and stores nothing.";
+        T::fields().into_iter().chain([Field::of::<bool, _>("preview", about, &(), true)]).collect()
+    }
+}
+
+impl<T: Structure> PartialSchema for Preview<T> {
+    fn schema() -> RefOr<Schema> {
+        object_schema::<Self>()
+    }
+}
+impl<T: Structure + ToSchema> ToSchema for Preview<T> {
+    fn name() -> Cow<'static, str> {
+        format!("Preview_{}", T::name()).into()
+    }
+}
 
 // What `body!` is made of. -------------------------------------------------------------------------------------------------
 

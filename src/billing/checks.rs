@@ -16,7 +16,7 @@ use crate::{
         money::{MAX_AMOUNT_MINOR, Percentage},
         subscription::{Rules, Subscription},
     },
-    input::FieldError,
+    input::{FieldError, body},
     store::{self, Tx, catalog::CatalogKind, db::Record},
 };
 
@@ -140,16 +140,21 @@ impl<'a> Terms<'a> {
     }
 }
 
-/// An add-on or discount of a request: a catalog entry, and what to put in place of its values.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct ModifierInput {
-    /// Id or reference of the entry.
-    pub id: String,
-    pub name: Option<String>,
-    pub description: Option<String>,
-    pub amount: Option<i64>,
-    pub percentage: Option<Percentage>,
-    pub duration: Option<i64>,
+body! {
+    /// An add-on or discount of a plan or subscription. What is given here takes the place of the entry's own value.
+    #[derive(Default, PartialEq)]
+    pub struct ModifierInput {
+        /// Id or reference of the add-on or discount.
+        pub id: String line up to 255,
+        pub name: Option<String> up to 255,
+        pub description: Option<String> up to 1000,
+        /// Minor units.
+        pub amount: Option<i64> in 0..=MAX_AMOUNT_MINOR,
+        /// Percent of the base charge, with at most three decimals.
+        pub percentage: Option<Percentage>,
+        /// To how many charges it applies; 0 = always.
+        pub duration: Option<i64> in 0..=100_000,
+    }
 }
 
 /// The copies that a plan or subscription will hold. `held` is what it holds already: that stays known after the catalog has

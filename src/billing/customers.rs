@@ -13,8 +13,18 @@ use crate::{
         id::{ClockId, Customer as CustomerKind},
         money::{Currency, MAX_AMOUNT_MINOR},
     },
+    input::body,
     store::{self, Tx},
 };
+
+body! {
+    /// The customer that a request names.
+    #[derive(Default)]
+    pub struct CustomerRef {
+        /// Id or reference.
+        pub id: String line up to 255,
+    }
+}
 
 /// Fields to create or change a customer. `None`: left out, so the default or the present value; `Some(None)` removes it.
 #[derive(Debug, Clone, Default)]

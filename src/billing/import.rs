@@ -150,7 +150,7 @@ async fn prepare_subscriptions(
     if rows.is_empty() {
         return Ok(());
     }
-    let named = payers(app, prepared, rows.iter().map(|row| &row.input.customer)).await?;
+    let named = payers(app, prepared, rows.iter().map(|row| &row.input.customer.id)).await?;
     let mut tx = app.db.begin().await?;
     let plans = plans(&mut tx, &rows).await?;
     let add_ons: Vec<AddOnEntry> = catalog(&mut tx, rows.iter().map(|row| row.input.add_ons.as_ref())).await?;
@@ -168,10 +168,10 @@ async fn prepare_subscriptions(
             checks.fault(field, "is another subscription's already: this row has been imported before");
         }
         again(&mut checks, &mut lines, key, line);
-        let customer = named.get(&input.customer);
+        let customer = named.get(&input.customer.id);
         let now = nows.of(app, customer).await?;
         let plan = input.plan_id.as_ref().and_then(|key| plans.get(key));
-        let told_already = customer.is_none() && unread.contains(&input.customer);
+        let told_already = customer.is_none() && unread.contains(&input.customer.id);
         let named = Named { customer, plan, policy: None, methods: &[], add_ons: &add_ons, discounts: &discounts };
         prepared.subscriptions.push((line, subscribe::draft(app, &mut checks, &named, input, now)));
         prepared.note(Sheet::Subscriptions, line, checks, |field| !(told_already && field == "customer.id"));

@@ -4,14 +4,19 @@ use chrono::{Days, NaiveDate};
 use rebilld::{
     billing::{
         App, BillingError, Result,
-        customers::{self, CustomerInput},
+        customers::{self, CustomerInput, CustomerRef},
         gateways,
         installment_plans::create::{self, PlanInput},
         invoices,
         payment_methods::{self, MethodInput},
         refunds,
         subscriptions::{
-            cancel, change, keep, pause, reschedule, resume, retry, skip,
+            cancel::{self, CancelInput},
+            change::{self, ChangeInput},
+            keep,
+            pause::{self, PauseInput},
+            reschedule::{self, RescheduleInput},
+            resume, retry, skip,
             subscribe::{Start, SubscribeInput, subscribe},
             terms::TermsInput,
             unpark::{self, Missed},
@@ -159,12 +164,12 @@ impl Operation {
             }
             Cancel => {
                 let id = subscription(app, dice).await?;
-                cancel::cancel(app, &ACTOR, id, When::Now, dice.chance(300), false).await?;
+                cancel::cancel(app, &ACTOR, id, CancelInput { when: When::Now, credit: dice.chance(300) }, false).await?;
                 id.to_string()
             }
             CancelAtPeriodEnd => {
                 let id = subscription(app, dice).await?;
-                cancel::cancel(app, &ACTOR, id, When::PeriodEnd, false, false).await?;
+                cancel::cancel(app, &ACTOR, id, CancelInput { when: When::PeriodEnd, credit: false }, false).await?;
                 id.to_string()
             }
             Keep => {
@@ -176,7 +181,8 @@ impl Operation {
                 let id = subscription(app, dice).await?;
                 let until = dice.chance(700).then(|| later(dice));
                 let when = dice.pick(&[When::Now, When::PeriodEnd]);
-                pause::pause(app, &ACTOR, id, until, when, when == When::Now && dice.chance(300), false).await?;
+                pause::pause(app, &ACTOR, id, PauseInput { until, when, credit: when == When::Now && dice.chance(300) }, false)
+                    .await?;
                 id.to_string()
             }
             Resume => {
@@ -193,7 +199,14 @@ impl Operation {
             }
             Reschedule => {
                 let id = subscription(app, dice).await?;
-                reschedule::reschedule(app, &ACTOR, id, later(dice), dice.chance(500), false).await?;
+                reschedule::reschedule(
+                    app,
+                    &ACTOR,
+                    id,
+                    RescheduleInput { next_bill_date: later(dice), keep_anchor: dice.chance(500) },
+                    false,
+                )
+                .await?;
                 id.to_string()
             }
             Change => {
@@ -201,7 +214,14 @@ impl Operation {
                 let amount = Some(200 + dice.below(3000) as i64);
                 let frequency = dice.chance(300).then(|| dice.pick(&[Frequency::Daily, Frequency::Weekly, Frequency::Monthly]));
                 let input = TermsInput { amount, billing_frequency: frequency, ..TermsInput::default() };
-                change::change(app, &ACTOR, id, input, dice.pick(&[When::Now, When::PeriodEnd]), false).await?;
+                change::change(
+                    app,
+                    &ACTOR,
+                    id,
+                    ChangeInput { when: dice.pick(&[When::Now, When::PeriodEnd]), terms: input },
+                    false,
+                )
+                .await?;
                 id.to_string()
             }
             Void => invoices::void(app, &ACTOR, open_invoice(app, dice).await?, "not owed").await?.number,
@@ -269,7 +289,7 @@ pub async fn resolve(app: &App, world: &World, payment: &Payment) -> Result<()> 
 fn terms(app: &App, dice: &mut Dice, customer: CustomerId) -> SubscribeInput {
     let start = today(app).checked_add_days(Days::new(dice.below(4)));
     SubscribeInput {
-        customer: customer.to_string(),
+        customer: CustomerRef { id: customer.to_string() },
         description: Some("Gym".into()),
         amount: Some(500 + dice.below(2000) as i64),
         billing_frequency: Some(dice.pick(&[Frequency::Daily, Frequency::Weekly, Frequency::Weekly, Frequency::Monthly])),

@@ -15,19 +15,23 @@ use crate::{
             change::Changed,
         },
     },
+    input::body,
     store,
 };
 
+body! {
+    pub struct CancelInput {
+        /// `now` also voids what is still owed.
+        pub when: When,
+        /// With `now`: what was paid for days to come goes to the customer's credit.
+        pub credit: bool = false,
+    }
+}
+
 /// Cancelling now stops everything: open invoices are voided; one with a payment under way is left to that payment's
 /// settlement. `credit`: what was paid for days to come goes to the customer's credit.
-pub async fn cancel(
-    app: &App,
-    actor: &Actor,
-    id: SubscriptionId,
-    when: When,
-    credit: bool,
-    preview: bool,
-) -> Result<ChangePreview> {
+pub async fn cancel(app: &App, actor: &Actor, id: SubscriptionId, input: CancelInput, preview: bool) -> Result<ChangePreview> {
+    let CancelInput { when, credit } = input;
     let mut edit = SubscriptionEdit::lock(app, actor, id).await?;
     edit.must_be("cancelled", &[Trialing, Active, PastDue, Paused, Parked])?;
     let today = edit.subscription.today(edit.now);

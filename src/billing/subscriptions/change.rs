@@ -16,17 +16,20 @@ use crate::{
             When,
         },
     },
+    input::body,
 };
 
+body! {
+    /// Any term. `now` credits unused days and charges the rest of the period; `period_end` waits for the next cycle.
+    pub struct ChangeInput {
+        pub when: When,
+    }
+    and pub terms: TermsInput
+}
+
 /// Changes now or at the period's end.
-pub async fn change(
-    app: &App,
-    actor: &Actor,
-    id: SubscriptionId,
-    input: TermsInput,
-    when: When,
-    preview: bool,
-) -> Result<ChangePreview> {
+pub async fn change(app: &App, actor: &Actor, id: SubscriptionId, input: ChangeInput, preview: bool) -> Result<ChangePreview> {
+    let ChangeInput { when, terms } = input;
     let mut edit = SubscriptionEdit::lock(app, actor, id).await?;
     edit.must_be("changed", &[Trialing, Active, PastDue])?;
     if when == When::PeriodEnd && edit.subscription.cancel_at_period_end {
@@ -34,7 +37,7 @@ pub async fn change(
     }
     let today = edit.subscription.today(edit.now);
     let mut checks = Checks::default();
-    let change = resolve(app, &mut edit.tx, &mut checks, &edit.subscription, today, input, Some(when)).await?;
+    let change = resolve(app, &mut edit.tx, &mut checks, &edit.subscription, today, terms, Some(when)).await?;
     checks.done()?;
     let now = edit.now;
     let changed = match when {

@@ -15,21 +15,27 @@ use crate::{
             change::Changed,
         },
     },
+    input::body,
 };
+
+body! {
+    pub struct PauseInput {
+        /// The day on which it goes on by itself; left out: it waits to be resumed.
+        pub until: Option<NaiveDate>,
+        /// `period_end` goes on to the end of the paid period first.
+        pub when: When = When::Now,
+        /// With `now`: the days to come that were billed go to the customer's credit, and are charged by day again from the day on
+        /// which it is resumed.
+        pub credit: bool = false,
+    }
+}
 
 /// No cycle is opened until `until`, or until it is resumed; what falls into the pause is never billed. `credit`: the days to come
 /// that were billed go to the customer's credit, and are charged by day again from when it is resumed. At the period's end it waits
 /// for that; where no period is running it takes effect at once. A change that waits for the period's end then waits for the first
 /// cycle after the pause.
-pub async fn pause(
-    app: &App,
-    actor: &Actor,
-    id: SubscriptionId,
-    until: Option<NaiveDate>,
-    when: When,
-    credit: bool,
-    preview: bool,
-) -> Result<ChangePreview> {
+pub async fn pause(app: &App, actor: &Actor, id: SubscriptionId, input: PauseInput, preview: bool) -> Result<ChangePreview> {
+    let PauseInput { until, when, credit } = input;
     let mut edit = SubscriptionEdit::lock(app, actor, id).await?;
     edit.must_be("paused", &[Trialing, Active, PastDue])?;
     if edit.subscription.cancel_at_period_end {

@@ -14,17 +14,27 @@ use crate::{
             change::Changed,
         },
     },
+    input::body,
 };
+
+body! {
+    pub struct RescheduleInput {
+        /// The day of the next charge.
+        pub next_bill_date: NaiveDate,
+        /// Only this charge moves; else the schedule starts anew there.
+        pub keep_anchor: bool = false,
+    }
+}
 
 /// Moves the next charge. With `keep_anchor` only that one; else the schedule starts anew there.
 pub async fn reschedule(
     app: &App,
     actor: &Actor,
     id: SubscriptionId,
-    date: NaiveDate,
-    keep_anchor: bool,
+    input: RescheduleInput,
     preview: bool,
 ) -> Result<ChangePreview> {
+    let RescheduleInput { next_bill_date: date, keep_anchor } = input;
     let mut edit = SubscriptionEdit::lock(app, actor, id).await?;
     edit.must_be("rescheduled", &[Trialing, Active, PastDue, Parked])?;
     edit.must_not_wait_to_pause()?;

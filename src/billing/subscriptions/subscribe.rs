@@ -1,12 +1,14 @@
 //! Subscribe: a customer agrees to be billed again and again. The subscription gets its own copy of the terms.
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
-use serde_json::json;
+use serde_json::{Value, json};
+use utoipa::openapi::{RefOr, Schema};
 
 use crate::{
     billing::{
         App, Result,
         checks::{Checks, MAX_COUNT, ModifierInput, Terms, copies, entries},
+        customers::CustomerRef,
         dunning_policies,
         invoices::open::{Draft, open_invoices},
     },
@@ -19,12 +21,13 @@ use crate::{
         frequency::Frequency,
         id::{AddOn, Discount, DunningPolicyId, PaymentMethodId},
         invoice::{Line, LineKind},
-        money::Currency,
+        money::{Currency, MAX_AMOUNT_MINOR},
         payment_method::PaymentMethod,
         plan::{CatchUp, Plan, WhilePastDue},
         proration::FirstPeriod,
         subscription::{Subscription, SubscriptionStatus},
     },
+    input::{Faults, Input, body},
     store,
 };
 
@@ -44,50 +47,81 @@ impl Start {
     }
 }
 
-/// The fields of a new subscription. `None`: the plan's, else the default.
-#[derive(Debug, Clone, Default)]
-pub struct SubscribeInput {
-    /// Id or reference.
-    pub customer: String,
-    /// Id or reference.
-    pub plan_id: Option<String>,
-    pub description: Option<String>,
-    pub amount: Option<i64>,
-    pub quantity: Option<i64>,
-    pub currency: Option<Currency>,
-    pub timezone: Option<Zone>,
-    pub billing_frequency: Option<Frequency>,
-    pub billing_cycle_interval: Option<i64>,
-    pub billing_days: Option<String>,
-    pub duration: Option<i64>,
-    pub next_bill_date: Option<Start>,
-    /// Lets the first bill date lie in the past: the catch-up policy then says what is billed of it.
-    pub backdated: bool,
-    /// It was charged elsewhere up to and with this day: the first charge is the first of the schedule after it. Without a
-    /// `next_bill_date` to lay the schedule from, that begins the day after; then no stub before the first billing day is charged.
-    pub paid_through: Option<NaiveDate>,
-    pub ends_on: Option<NaiveDate>,
-    pub trial_days: Option<i64>,
-    pub first_period: Option<FirstPeriod>,
-    pub initial_payment_amount: Option<i64>,
-    pub add_ons: Option<Vec<ModifierInput>>,
-    pub discounts: Option<Vec<ModifierInput>>,
-    pub payment_method_id: Option<PaymentMethodId>,
-    pub business_day: Option<BusinessDay>,
-    pub holiday_calendar: Option<String>,
-    pub catch_up: Option<CatchUp>,
-    pub while_past_due: Option<WhilePastDue>,
-    /// Id or reference. None: the plan's.
-    pub dunning_policy_id: Option<String>,
-    /// How many days before a bill date the charge is authorized: none or 0, on the bill date itself.
-    pub authorize_days_before: Option<i64>,
-    pub metadata: Option<Metadata>,
+/// The first charge: `2026-11-21`, or an instant whose local date counts.
+impl Input for Start {
+    fn read(value: &Value, (): &(), at: &str, faults: &mut Faults) -> Option<Self> {
+        match value.as_str() {
+            Some(text) if text.contains(['T', 't', ' ']) => DateTime::<Utc>::read(value, &(), at, faults).map(Self::At),
+            _ => NaiveDate::read(value, &(), at, faults).map(Self::Date),
+        }
+    }
+
+    fn schema((): &()) -> RefOr<Schema> {
+        NaiveDate::schema(&())
+    }
+}
+
+body! {
+    /// Left out: the plan's, else the default. Without a plan, amount and billing_frequency are required.
+    #[derive(Default)]
+    pub struct SubscribeInput {
+        pub customer: CustomerRef,
+        /// Id or reference of the plan whose terms are copied.
+        pub plan_id: Option<String> line up to 255,
+        /// Shown on invoices; left out: the plan's name.
+        pub description: Option<String> up to 255,
+        /// For one unit of quantity, minor units.
+        pub amount: Option<i64> in 0..=MAX_AMOUNT_MINOR,
+        pub quantity: Option<i64> in 1..=100_000,
+        /// Left out: the plan's, else the customer's.
+        pub currency: Option<Currency>,
+        /// IANA name; left out: the customer's.
+        pub timezone: Option<Zone>,
+        pub billing_frequency | payment_frequency: Option<Frequency>,
+        /// Every how many days, weeks, months … ; 1 if left out.
+        pub billing_cycle_interval: Option<i64> in 1..=1000,
+        /// Which days: `7` (every 7 days), `1,4` (weekdays), `1,15` or `31` (days of the month; 31 and 0 are its last).
+        pub billing_days: Option<String> up to 100,
+        /// Number of charges; 0 = until cancelled.
+        pub duration | total_number_of_payments: Option<i64> in 0..=100_000,
+        /// First charge: a date, or an instant as Paysley writes it. Left out: the end of the trial, else today.
+        pub next_bill_date | payment_start_date: Option<Start>,
+        /// Lets the first charge lie in the past; the catch-up policy says what is billed of it.
+        pub backdated: bool = false,
+        /// Exclusive: nothing is charged on or after it.
+        pub ends_on: Option<NaiveDate>,
+        pub trial_days: Option<i64> in 0..=100_000,
+        /// What is charged between a start that is none of the billing days and the first of them.
+        pub first_period: Option<FirstPeriod>,
+        /// Charged at once, beside the schedule; minor units.
+        pub initial_payment_amount: Option<i64> in 0..=MAX_AMOUNT_MINOR,
+        /// In place of the plan's, also when empty.
+        pub add_ons: Option<Vec<ModifierInput>>,
+        /// In place of the plan's, also when empty.
+        pub discounts: Option<Vec<ModifierInput>>,
+        /// Left out: whatever is the customer's default when it is charged.
+        pub payment_method_id: Option<PaymentMethodId>,
+        pub business_day: Option<BusinessDay>,
+        pub holiday_calendar: Option<String> line up to 100,
+        pub catch_up: Option<CatchUp>,
+        pub while_past_due: Option<WhilePastDue>,
+        /// Id or reference of what follows a failed payment; left out: the plan's, else whichever is the default then.
+        pub dunning_policy_id: Option<String> line up to 255,
+        /// So many days before each bill date the charge is authorized, to be captured on it; null or 0: not before.
+        pub authorize_days_before: Option<i64> in 0..=30,
+        pub metadata: Option<Metadata>,
+    }    internal {
+        /// It was charged elsewhere up to and with this day: the first charge is the first of the schedule after it. Without a
+        /// `next_bill_date` to lay the schedule from, that begins the day after; then no stub before the first billing day is
+        /// charged. Only the import sets it.
+        pub paid_through: Option<NaiveDate>,
+    }
 }
 
 pub async fn subscribe(app: &App, actor: &Actor, input: SubscribeInput) -> Result<Subscription> {
     let mut checks = Checks::default();
     let mut tx = app.db.begin().await?;
-    let customer = store::customers::lock(&mut tx, &input.customer).await?;
+    let customer = store::customers::lock(&mut tx, &input.customer.id).await?;
     let plan = match &input.plan_id {
         None => None,
         Some(key) => store::plans::find_in(&mut tx, key).await?,
@@ -190,7 +224,7 @@ struct FirstDates {
 fn resolve_names(app: &App, checks: &mut Checks, named: &Named, input: &SubscribeInput, now: DateTime<Utc>) -> Basis {
     let &Named { customer, plan, .. } = named;
     if customer.is_none() {
-        checks.fault("customer.id", format!("there is no customer {}", input.customer.escape_debug()));
+        checks.fault("customer.id", format!("there is no customer {}", input.customer.id.escape_debug()));
     }
     if let Some(key) = input.plan_id.as_ref().filter(|_| plan.is_none()) {
         checks.fault("plan_id", format!("there is no plan {}", key.escape_debug()));

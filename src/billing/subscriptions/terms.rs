@@ -13,54 +13,68 @@ use crate::{
         customer::Metadata,
         frequency::Frequency,
         id::{AddOn, Discount, PaymentMethodId},
-        money::Currency,
+        money::{Currency, MAX_AMOUNT_MINOR},
         plan::{CatchUp, Plan, WhilePastDue},
         proration::FirstPeriod,
         subscription::{Change, Subscription, When},
     },
+    input::{Patch, body},
     store::{self, Tx},
 };
 
-/// New terms. None: as it is; `Some(None)` takes it away.
-#[derive(Debug, Clone, Default)]
-pub struct TermsInput {
-    /// Id or reference. Another plan than before brings its terms along, except those given here.
-    pub plan_id: Option<String>,
-    pub description: Option<String>,
-    pub amount: Option<i64>,
-    pub quantity: Option<i64>,
-    pub billing_frequency: Option<Frequency>,
-    pub billing_cycle_interval: Option<i64>,
-    pub billing_days: Option<Option<String>>,
-    pub duration: Option<i64>,
-    pub ends_on: Option<Option<NaiveDate>>,
-    pub add_ons: Option<Vec<ModifierInput>>,
-    pub discounts: Option<Vec<ModifierInput>>,
-    pub payment_method_id: Option<Option<PaymentMethodId>>,
-    pub business_day: Option<BusinessDay>,
-    pub holiday_calendar: Option<Option<String>>,
-    pub catch_up: Option<CatchUp>,
-    pub while_past_due: Option<WhilePastDue>,
-    pub authorize_days_before: Option<i64>,
-    /// Id or reference.
-    pub dunning_policy_id: Option<Option<String>>,
-    pub timezone: Option<Zone>,
-    pub metadata: Option<Metadata>,
-    pub keep_anchor: Option<bool>,
-    pub fixed: FixedTerms,
+body! {
+    /// Terms that may change while a subscription runs. What is left out stays; null takes away.
+    #[derive(Default)]
+    pub struct TermsInput {
+        /// Id or reference. Another plan brings its terms along, except those given here.
+        pub plan_id: Option<String> line up to 255,
+        /// Shown on invoices.
+        pub description: Option<String> up to 255,
+        /// For one unit of quantity, minor units.
+        pub amount: Option<i64> in 0..=MAX_AMOUNT_MINOR,
+        pub quantity: Option<i64> in 1..=100_000,
+        pub billing_frequency | payment_frequency: Option<Frequency>,
+        pub billing_cycle_interval: Option<i64> in 1..=1000,
+        /// Another frequency without days takes them from the next bill date.
+        pub billing_days: Patch<String> up to 100,
+        /// Number of charges, those already made included; 0 = until cancelled.
+        pub duration | total_number_of_payments: Option<i64> in 0..=100_000,
+        /// Exclusive: nothing is charged on or after it.
+        pub ends_on: Patch<NaiveDate>,
+        /// All of them anew.
+        pub add_ons: Option<Vec<ModifierInput>>,
+        /// All of them anew.
+        pub discounts: Option<Vec<ModifierInput>>,
+        /// Null: the customer's default.
+        pub payment_method_id: Patch<PaymentMethodId>,
+        pub business_day: Option<BusinessDay>,
+        pub holiday_calendar: Patch<String> line up to 100,
+        pub catch_up: Option<CatchUp>,
+        pub while_past_due: Option<WhilePastDue>,
+        /// IANA name.
+        pub timezone: Option<Zone>,
+        /// All of it anew.
+        pub metadata: Option<Metadata>,
+        /// Whether a new frequency, interval or bill date leaves the old days in place; else the schedule starts anew.
+        pub keep_anchor: Option<bool>,
+        /// May be repeated, never changed.
+        pub currency: Option<Currency>,
+        /// May be repeated, never changed: it only counts at the start.
+        pub first_period: Option<FirstPeriod>,
+        /// May be repeated, never changed: it only counts at the start.
+        pub initial_payment_amount: Option<i64> in 0..=MAX_AMOUNT_MINOR,
+        /// Only null: to move the end of a trial, reschedule the first charge.
+        pub trial_days: Option<i64> in 0..=100_000,
+        /// Id or reference; it holds from the next failure on. Null: whichever is the default then.
+        pub dunning_policy_id: Patch<String> line up to 255,
+        /// So many days before each bill date the charge is authorized; 0: not before.
+        pub authorize_days_before: Option<i64> in 0..=30,
+    }
 }
 
-/// Terms that count at the start alone: they may be repeated as they are, and never changed.
-#[derive(Debug, Clone, Default)]
-pub struct FixedTerms {
-    pub currency: Option<Currency>,
-    pub first_period: Option<FirstPeriod>,
-    pub initial_payment_amount: Option<i64>,
-    pub trial_days: Option<i64>,
-}
-
-impl FixedTerms {
-    fn check(&self, checks: &mut Checks, subscription: &Subscription) {
+impl TermsInput {
+    /// Terms that count at the start alone may be repeated as they are, and never changed.
+    fn check_fixed(&self, checks: &mut Checks, subscription: &Subscription) {
         let differs = [
             (
                 "currency",
@@ -101,7 +115,7 @@ pub(crate) async fn resolve(
     input: TermsInput,
     action: Option<When>,
 ) -> Result<Change> {
-    input.fixed.check(checks, subscription);
+    input.check_fixed(checks, subscription);
     let mut ground = subscription.clone();
     let at_end = action == Some(When::PeriodEnd);
     if at_end && let Some(pending) = &subscription.pending_change {
@@ -124,11 +138,11 @@ pub(crate) async fn resolve(
         Some(inputs) => Some(modifiers::<Discount>(tx, checks, "discounts", inputs, &subscription.discounts).await?),
         None => None,
     };
-    let dunning_policy_id = match &input.dunning_policy_id {
+    let dunning_policy_id = match input.dunning_policy_id.change() {
         Some(key) => Some(dunning_policies::named(tx, checks, key.as_deref()).await?),
         None => None,
     };
-    if let Some(Some(method)) = input.payment_method_id {
+    if let Patch::Value(method) = input.payment_method_id {
         let methods = store::payment_methods::of_customer(tx, subscription.customer_id).await?;
         if !methods.iter().any(|known| known.id == method) {
             checks.fault("payment_method_id", "is no payment method of this customer");
@@ -144,14 +158,14 @@ pub(crate) async fn resolve(
         quantity: input.quantity,
         billing_frequency: input.billing_frequency,
         billing_cycle_interval: input.billing_cycle_interval,
-        billing_days: input.billing_days,
+        billing_days: input.billing_days.change(),
         duration: input.duration,
-        ends_on: input.ends_on,
+        ends_on: input.ends_on.change(),
         add_ons,
         discounts,
-        payment_method_id: input.payment_method_id,
+        payment_method_id: input.payment_method_id.change(),
         business_day: input.business_day,
-        holiday_calendar: input.holiday_calendar,
+        holiday_calendar: input.holiday_calendar.change(),
         catch_up: input.catch_up,
         while_past_due: input.while_past_due,
         authorize_days_before: input.authorize_days_before,

@@ -8,36 +8,48 @@ use super::{
     terms::{TermsInput, resolve},
 };
 use crate::{
-    billing::{App, BillingError, Result, checks::Checks},
+    billing::{App, BillingError, Result, checks::Checks, customers::CustomerRef},
     domain::{
         event::Actor,
         id::SubscriptionId,
         subscription::SubscriptionStatus::{Active, Parked, PastDue, Paused, Trialing},
     },
+    input::body,
 };
+
+body! {
+    /// Terms from the next cycle on. What is left out stays; null takes away.
+    #[derive(Default)]
+    pub struct SubscriptionPatch {
+        /// May be repeated, never changed.
+        pub customer: Option<CustomerRef>,
+        /// Moves the next charge.
+        pub next_bill_date: Option<NaiveDate>,
+    }
+    and pub terms: TermsInput
+}
 
 /// PATCH: terms from the next cycle on, without any charge now. `next_bill_date` is a reschedule.
 pub async fn update(
     app: &App,
     actor: &Actor,
     id: SubscriptionId,
-    customer: Option<String>,
-    next_bill_date: Option<NaiveDate>,
-    input: TermsInput,
+    patch: SubscriptionPatch,
     preview: bool,
 ) -> Result<ChangePreview> {
+    let SubscriptionPatch { customer, next_bill_date, terms } = patch;
     let mut edit = SubscriptionEdit::lock(app, actor, id).await?;
     edit.must_be("changed", &[Trialing, Active, PastDue, Paused, Parked])?;
     let today = edit.subscription.today(edit.now);
     let mut checks = Checks::default();
-    if let Some(key) = customer {
+    if let Some(CustomerRef { id: key }) = customer {
         let owner = edit.customer().await?;
         if key != owner.id.to_string() && Some(&key) != owner.reference.as_ref() {
             checks.fault("customer.id", "cannot be changed");
         }
     }
-    let keep_anchor = input.keep_anchor == Some(true);
-    let change = resolve(app, &mut edit.tx, &mut checks, &edit.subscription, today, input, None).await?;
+    let keep_anchor = terms.keep_anchor == Some(true);
+    let change = resolve(app, &mut edit.tx, &mut checks, &edit.subscription, today, terms, None).await?;
     let subscription = &edit.subscription;
     let stands = [subscription.next_bill_date, subscription.next_nominal_date()];
     let moved = next_bill_date.filter(|date| !stands.contains(&Some(*date)));

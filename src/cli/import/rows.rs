@@ -10,7 +10,7 @@ use super::sheet::{self, Read, RowError};
 use crate::{
     billing::{
         checks::ModifierInput,
-        customers::CustomerInput,
+        customers::{CustomerInput, CustomerRef},
         import::{BY_CELLS, CustomerRow, InstallmentPlanRow, REFERENCE, Sheet, SubscriptionRow},
         installment_plans::create::{DownPayment, PlanInput, TakenOver},
         payment_methods::MethodInput,
@@ -192,7 +192,7 @@ fn subscription(Read { line, cells, digest }: Read<SubscriptionCells>, backdated
     let reference = cells.reference.unwrap_or_else(|| format!("{BY_CELLS}{digest}"));
     let metadata = [(REFERENCE.to_owned(), json!(reference))].into_iter().collect();
     let input = SubscribeInput {
-        customer: cells.customer,
+        customer: CustomerRef { id: cells.customer },
         plan_id: cells.plan,
         description: cells.description,
         amount: cells.amount,

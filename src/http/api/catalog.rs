@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    billing::{catalog::EntryInput, checks::ModifierInput},
+    billing::catalog::EntryInput,
     domain::{
         catalog::Entry,
         id::Kind,
@@ -109,35 +109,6 @@ fn parts(adjustment: Adjustment) -> (Option<i64>, Option<Percentage>) {
         Adjustment::Amount(amount) => (Some(amount), None),
         Adjustment::Percentage(percentage) => (None, Some(percentage)),
     }
-}
-
-body! {
-    /// An add-on or discount of a plan or subscription. What is given here takes the place of the entry's own value.
-    pub struct ModifierBody {
-        /// Id or reference of the add-on or discount.
-        pub id: String line up to 255,
-        pub name: Option<String> up to 255,
-        pub description: Option<String> up to 1000,
-        /// Minor units.
-        pub amount: Option<i64> in 0..=MAX_AMOUNT_MINOR,
-        /// Percent of the base charge, with at most three decimals.
-        pub percentage: Option<Percentage>,
-        /// To how many charges it applies; 0 = always.
-        pub duration: Option<i64> in 0..=100_000,
-    }
-}
-
-/// A list as the verbs take it.
-pub fn modifiers(list: Option<Vec<ModifierBody>>) -> Option<Vec<ModifierInput>> {
-    let one = |item: ModifierBody| ModifierInput {
-        id: item.id,
-        name: item.name,
-        description: item.description,
-        amount: item.amount,
-        percentage: item.percentage,
-        duration: item.duration,
-    };
-    list.map(|items| items.into_iter().map(one).collect())
 }
 
 /// The copy of an add-on or discount that a plan or subscription holds.

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    billing::{self, App, BillingError, checks::Checks, payment_requests::ScheduleInput},
+    billing::{self, App, BillingError, checks::Checks, customers::CustomerRef, payment_requests::ScheduleInput},
     domain::{
         frequency::Frequency,
         id::{self, ClockId, CustomerId, InvoiceId, PaymentMethodId, PaymentRequestId},
@@ -17,7 +17,6 @@ use crate::{
         payment_request::{Ending, PaymentRequest, RequestStatus, Role},
     },
     http::{
-        api::subscriptions::bodies::CustomerRef,
         auth::Caller,
         body::{JsonBody, OptionalJsonBody, PathId},
         error::Problem,

@@ -8,10 +8,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::catalog::{ModifierAnswer, ModifierBody, modifiers};
+use super::catalog::ModifierAnswer;
 use crate::{
     billing::{
         App, BillingError,
+        checks::ModifierInput,
         plans::{self, PlanInput},
     },
     domain::{
@@ -64,8 +65,8 @@ body! {
         pub holiday_calendar: Option<String> line up to 100,
         /// Id or reference of what follows a failed payment; subscriptions made from the plan take it along.
         pub dunning_policy_id: Option<String> line up to 255,
-        pub add_ons: Option<Vec<ModifierBody>>,
-        pub discounts: Option<Vec<ModifierBody>>,
+        pub add_ons: Option<Vec<ModifierInput>>,
+        pub discounts: Option<Vec<ModifierInput>>,
     }
 }
 
@@ -91,9 +92,9 @@ body! {
         /// Id or reference of what follows a failed payment; subscriptions made from the plan keep theirs.
         pub dunning_policy_id: Patch<String> line up to 255,
         /// All of them anew.
-        pub add_ons: Option<Vec<ModifierBody>>,
+        pub add_ons: Option<Vec<ModifierInput>>,
         /// All of them anew.
-        pub discounts: Option<Vec<ModifierBody>>,
+        pub discounts: Option<Vec<ModifierInput>>,
     }
 }
 
@@ -123,8 +124,8 @@ impl From<NewPlan> for PlanInput {
             business_day: new.business_day,
             holiday_calendar: new.holiday_calendar.map(Some),
             dunning_policy_id: new.dunning_policy_id.map(Some),
-            add_ons: modifiers(new.add_ons),
-            discounts: modifiers(new.discounts),
+            add_ons: new.add_ons,
+            discounts: new.discounts,
         }
     }
 }
@@ -147,8 +148,8 @@ impl From<PlanPatch> for PlanInput {
             business_day: patch.business_day,
             holiday_calendar: patch.holiday_calendar.change(),
             dunning_policy_id: patch.dunning_policy_id.change(),
-            add_ons: modifiers(patch.add_ons),
-            discounts: modifiers(patch.discounts),
+            add_ons: patch.add_ons,
+            discounts: patch.discounts,
         }
     }
 }

@@ -6,13 +6,11 @@ use axum::{Json, extract::State};
 use chrono::{NaiveDate, NaiveTime};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{
-    catalog::{ModifierBody, modifiers},
-    subscriptions::answers::ScheduleAnswer,
-};
+use super::subscriptions::answers::ScheduleAnswer;
 use crate::{
     billing::{
         App,
+        checks::ModifierInput,
         schedules::{self, PreviewInput},
         subscriptions::subscribe::Start,
     },
@@ -53,8 +51,8 @@ body! {
         pub business_day: Option<BusinessDay>,
         pub holiday_calendar: Option<String> line up to 100,
         pub first_period: Option<FirstPeriod>,
-        pub add_ons: Option<Vec<ModifierBody>>,
-        pub discounts: Option<Vec<ModifierBody>>,
+        pub add_ons: Option<Vec<ModifierInput>>,
+        pub discounts: Option<Vec<ModifierInput>>,
         /// How many charges to show.
         pub count: i64 in 1..=1000 = 12,
     }
@@ -83,8 +81,8 @@ async fn preview(
         business_day: preview.business_day,
         holiday_calendar: preview.holiday_calendar,
         first_period: preview.first_period,
-        add_ons: modifiers(preview.add_ons),
-        discounts: modifiers(preview.discounts),
+        add_ons: preview.add_ons,
+        discounts: preview.discounts,
         count: preview.count,
     };
     Ok(Json(schedules::preview(&app, input).await?.into()))

@@ -8,7 +8,13 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    billing::{self, App, BillingError, subscriptions::edit::ChangePreview},
+    billing::{
+        self, App, BillingError,
+        subscriptions::{
+            cancel::CancelInput, change::ChangeInput, edit::ChangePreview, pause::PauseInput, reschedule::RescheduleInput,
+            subscribe::SubscribeInput, update::SubscriptionPatch,
+        },
+    },
     domain::{id, subscription::Subscription},
     http::{
         auth::Caller,
@@ -16,6 +22,7 @@ use crate::{
         error::Problem,
         page::{List, ListQuery},
     },
+    input::Preview,
     store,
 };
 
@@ -24,10 +31,7 @@ pub mod bodies;
 
 use super::authorizations::AuthorizationAnswer;
 use answers::{ActionAnswer, ChangeAnswer, ScheduleAnswer, SubscriptionAnswer};
-use bodies::{
-    CancelInput, ChangeBody, CountQuery, NewSubscription, NoInput, Nothing, PauseInput, RescheduleInput, SkipInput,
-    SubscriptionFilters, SubscriptionPatch, UnparkInput,
-};
+use bodies::{CountQuery, NoInput, SkipInput, SubscriptionFilters, UnparkInput};
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -44,6 +48,16 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(retry))
         .routes(routes!(unpark))
 }
+
+// utoipa takes no generic type of ours as a body, but it takes these names.
+type PatchBody = Preview<SubscriptionPatch>;
+type ChangeBody = Preview<ChangeInput>;
+type PauseBody = Preview<PauseInput>;
+type ActionBody = Preview<NoInput>;
+type SkipBody = Preview<SkipInput>;
+type RescheduleBody = Preview<RescheduleInput>;
+type CancelBody = Preview<CancelInput>;
+type UnparkBody = Preview<UnparkInput>;
 
 type Shown = Result<Json<SubscriptionAnswer>, Problem>;
 type Acted = Result<Json<ActionAnswer>, Problem>;
@@ -84,15 +98,15 @@ async fn list(
 
 /// Subscribes a customer, from a plan or from bare terms. The subscription keeps its own copy of them.
 #[utoipa::path(
-    post, path = "/v1/subscriptions", tag = "subscriptions", request_body = NewSubscription,
+    post, path = "/v1/subscriptions", tag = "subscriptions", request_body = SubscribeInput,
     responses((status = 201, body = SubscriptionAnswer))
 )]
 async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
-    JsonBody(new): JsonBody<NewSubscription>,
+    JsonBody(input): JsonBody<SubscribeInput>,
 ) -> Result<(StatusCode, Json<SubscriptionAnswer>), Problem> {
-    let subscription = billing::subscriptions::subscribe::subscribe(&app, &caller.actor, new.into()).await?;
+    let subscription = billing::subscriptions::subscribe::subscribe(&app, &caller.actor, input).await?;
     Ok((StatusCode::CREATED, shown(&app, subscription)))
 }
 
@@ -115,20 +129,16 @@ struct SubscriptionDetailAnswer {
 
 /// Changes terms from the next cycle on, without any charge now. `next_bill_date` moves the next charge.
 #[utoipa::path(
-    patch, path = "/v1/subscriptions/{id}", tag = "subscriptions", params(("id" = String, Path)), request_body = SubscriptionPatch,
+    patch, path = "/v1/subscriptions/{id}", tag = "subscriptions", params(("id" = String, Path)), request_body = PatchBody,
     responses((status = 200, body = ActionAnswer))
 )]
 async fn update(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): Target,
-    JsonBody(mut patch): JsonBody<SubscriptionPatch>,
+    JsonBody(Preview { input: patch, preview }): JsonBody<PatchBody>,
 ) -> Acted {
-    let customer = patch.customer.take().map(|customer| customer.id);
-    let next_bill_date = patch.next_bill_date.take();
-    let preview = patch.preview;
-    let outcome =
-        billing::subscriptions::update::update(&app, &caller.actor, id, customer, next_bill_date, patch.terms(), preview).await?;
+    let outcome = billing::subscriptions::update::update(&app, &caller.actor, id, patch, preview).await?;
     Ok(acted(&app, outcome, preview))
 }
 
@@ -158,127 +168,122 @@ async fn change(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): Target,
-    JsonBody(change): JsonBody<ChangeBody>,
+    JsonBody(Preview { input, preview }): JsonBody<ChangeBody>,
 ) -> Result<Json<ChangeAnswer>, Problem> {
-    let (when, preview) = (change.when, change.preview);
-    let outcome = billing::subscriptions::change::change(&app, &caller.actor, id, change.terms(), when, preview).await?;
+    let outcome = billing::subscriptions::change::change(&app, &caller.actor, id, input, preview).await?;
     Ok(Json(ChangeAnswer::of(outcome, &app.rules)))
 }
 
 /// Stops billing for a while, now or at the period's end; what falls into the pause is never billed.
 #[utoipa::path(
-    post, path = "/v1/subscriptions/{id}/pause", tag = "subscriptions", params(("id" = String, Path)), request_body = PauseInput,
+    post, path = "/v1/subscriptions/{id}/pause", tag = "subscriptions", params(("id" = String, Path)), request_body = PauseBody,
     responses((status = 200, body = ActionAnswer))
 )]
 async fn pause(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): Target,
-    OptionalJsonBody(pause): OptionalJsonBody<PauseInput>,
+    OptionalJsonBody(Preview { input, preview }): OptionalJsonBody<PauseBody>,
 ) -> Acted {
-    let PauseInput { until, when, credit, preview } = pause;
-    let outcome = billing::subscriptions::pause::pause(&app, &caller.actor, id, until, when, credit, preview).await?;
+    let outcome = billing::subscriptions::pause::pause(&app, &caller.actor, id, input, preview).await?;
     Ok(acted(&app, outcome, preview))
 }
 
 /// Takes up billing again.
 #[utoipa::path(
-    post, path = "/v1/subscriptions/{id}/resume", tag = "subscriptions", params(("id" = String, Path)), request_body = NoInput,
+    post, path = "/v1/subscriptions/{id}/resume", tag = "subscriptions", params(("id" = String, Path)), request_body = ActionBody,
     responses((status = 200, body = ActionAnswer))
 )]
 async fn resume(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): Target,
-    OptionalJsonBody(act): OptionalJsonBody<NoInput>,
+    OptionalJsonBody(Preview { preview, .. }): OptionalJsonBody<ActionBody>,
 ) -> Acted {
-    Ok(acted(&app, billing::subscriptions::resume::resume(&app, &caller.actor, id, act.preview).await?, act.preview))
+    let outcome = billing::subscriptions::resume::resume(&app, &caller.actor, id, preview).await?;
+    Ok(acted(&app, outcome, preview))
 }
 
 /// Passes over the next charges; they do not count toward the duration.
 #[utoipa::path(
-    post, path = "/v1/subscriptions/{id}/skip", tag = "subscriptions", params(("id" = String, Path)), request_body = SkipInput,
+    post, path = "/v1/subscriptions/{id}/skip", tag = "subscriptions", params(("id" = String, Path)), request_body = SkipBody,
     responses((status = 200, body = ActionAnswer))
 )]
 async fn skip(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): Target,
-    OptionalJsonBody(skip): OptionalJsonBody<SkipInput>,
+    OptionalJsonBody(Preview { input, preview }): OptionalJsonBody<SkipBody>,
 ) -> Acted {
-    Ok(acted(&app, billing::subscriptions::skip::skip(&app, &caller.actor, id, skip.cycles, skip.preview).await?, skip.preview))
+    let outcome = billing::subscriptions::skip::skip(&app, &caller.actor, id, input.cycles, preview).await?;
+    Ok(acted(&app, outcome, preview))
 }
 
 /// Moves the next charge.
 #[utoipa::path(
     post, path = "/v1/subscriptions/{id}/reschedule", tag = "subscriptions", params(("id" = String, Path)),
-    request_body = RescheduleInput, responses((status = 200, body = ActionAnswer))
+    request_body = RescheduleBody, responses((status = 200, body = ActionAnswer))
 )]
 async fn reschedule(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): Target,
-    JsonBody(to): JsonBody<RescheduleInput>,
+    JsonBody(Preview { input, preview }): JsonBody<RescheduleBody>,
 ) -> Acted {
-    let RescheduleInput { next_bill_date, keep_anchor, preview } = to;
-    let outcome =
-        billing::subscriptions::reschedule::reschedule(&app, &caller.actor, id, next_bill_date, keep_anchor, preview).await?;
+    let outcome = billing::subscriptions::reschedule::reschedule(&app, &caller.actor, id, input, preview).await?;
     Ok(acted(&app, outcome, preview))
 }
 
 /// Cancels at once, which also voids what is still owed, or at the period's end.
 #[utoipa::path(
-    post, path = "/v1/subscriptions/{id}/cancel", tag = "subscriptions", params(("id" = String, Path)), request_body = CancelInput,
+    post, path = "/v1/subscriptions/{id}/cancel", tag = "subscriptions", params(("id" = String, Path)), request_body = CancelBody,
     responses((status = 200, body = ActionAnswer))
 )]
 async fn cancel(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): Target,
-    JsonBody(cancel): JsonBody<CancelInput>,
+    JsonBody(Preview { input, preview }): JsonBody<CancelBody>,
 ) -> Acted {
-    let CancelInput { when, credit, preview } = cancel;
-    let outcome = billing::subscriptions::cancel::cancel(&app, &caller.actor, id, when, credit, preview).await?;
+    let outcome = billing::subscriptions::cancel::cancel(&app, &caller.actor, id, input, preview).await?;
     Ok(acted(&app, outcome, preview))
 }
 
 /// Undoes a cancellation, a pause or a change that waits for the period's end.
 #[utoipa::path(
-    post, path = "/v1/subscriptions/{id}/keep", tag = "subscriptions", params(("id" = String, Path)), request_body = NoInput,
+    post, path = "/v1/subscriptions/{id}/keep", tag = "subscriptions", params(("id" = String, Path)), request_body = ActionBody,
     responses((status = 200, body = ActionAnswer))
 )]
 async fn keep(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): Target,
-    OptionalJsonBody(act): OptionalJsonBody<NoInput>,
+    OptionalJsonBody(Preview { preview, .. }): OptionalJsonBody<ActionBody>,
 ) -> Acted {
-    Ok(acted(&app, billing::subscriptions::keep::keep(&app, &caller.actor, id, act.preview).await?, act.preview))
+    let outcome = billing::subscriptions::keep::keep(&app, &caller.actor, id, preview).await?;
+    Ok(acted(&app, outcome, preview))
 }
 
 /// Collects now what is owed, whatever the dunning ladder had in mind.
 #[utoipa::path(
-    post, path = "/v1/subscriptions/{id}/retry", tag = "subscriptions", params(("id" = String, Path)), request_body = Nothing,
+    post, path = "/v1/subscriptions/{id}/retry", tag = "subscriptions", params(("id" = String, Path)), request_body = NoInput,
     responses((status = 200, body = SubscriptionAnswer))
 )]
-async fn retry(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, _: OptionalJsonBody<Nothing>) -> Shown {
+async fn retry(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, _: OptionalJsonBody<NoInput>) -> Shown {
     Ok(shown(&app, billing::subscriptions::retry::retry(&app, &caller.actor, id).await?))
 }
 
 /// Goes on after parking, and says what becomes of the cycles that were missed.
 #[utoipa::path(
-    post, path = "/v1/subscriptions/{id}/unpark", tag = "subscriptions", params(("id" = String, Path)), request_body = UnparkInput,
+    post, path = "/v1/subscriptions/{id}/unpark", tag = "subscriptions", params(("id" = String, Path)), request_body = UnparkBody,
     responses((status = 200, body = ActionAnswer))
 )]
 async fn unpark(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): Target,
-    OptionalJsonBody(unpark): OptionalJsonBody<UnparkInput>,
+    OptionalJsonBody(Preview { input, preview }): OptionalJsonBody<UnparkBody>,
 ) -> Acted {
-    Ok(acted(
-        &app,
-        billing::subscriptions::unpark::unpark(&app, &caller.actor, id, unpark.bill, unpark.preview).await?,
-        unpark.preview,
-    ))
+    let outcome = billing::subscriptions::unpark::unpark(&app, &caller.actor, id, input.bill, preview).await?;
+    Ok(acted(&app, outcome, preview))
 }

@@ -5,7 +5,10 @@ use rebilld::{
     billing::{
         customers,
         payment_methods::{self, MethodInput, MethodPatch},
-        subscriptions::{cancel, retry},
+        subscriptions::{
+            cancel::{self, CancelInput},
+            retry,
+        },
     },
     domain::{
         event::Actor,
@@ -120,7 +123,7 @@ on_both! {
         customers::give_credit(&world.app, &Actor::System, &customer.to_string(), 100, None, String::new()).await.expect("given");
         let tokens: Vec<String> = (0..8).map(|_| world.token()).collect();
         let adding = tokens.iter().map(|token| add(&world, customer, MethodInput { default: Some(true), ..vault(token) }));
-        let cancelling = (0..4).map(|_| cancel::cancel(&world.app, &Actor::System, sub.id, When::Now, true, false));
+        let cancelling = (0..4).map(|_| cancel::cancel(&world.app, &Actor::System, sub.id, CancelInput { when: When::Now, credit: true }, false));
         let key = customer.to_string();
         let giving = (0..4).map(|_| customers::give_credit(&world.app, &Actor::System, &key, 1, None, String::new()));
         let (_, cancelled, given) = tokio::join!(join_all(adding), join_all(cancelling), join_all(giving));

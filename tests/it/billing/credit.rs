@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use rebilld::{
     billing::{
-        customers,
+        customers::{self, CustomerRef},
         invoices::open::{Draft, open_invoices},
         subscriptions::subscribe::{Start, SubscribeInput, subscribe},
     },
@@ -95,7 +95,7 @@ on_both! {
         world.method(customer, false, &world.token()).await;
         customers::give_credit(&world.app, &Actor::System, &customer.to_string(), 1000, None, "gift".into()).await.expect("given");
         let input = SubscribeInput {
-            customer: customer.to_string(),
+            customer: CustomerRef { id: customer.to_string() },
             amount: Some(1000),
             billing_frequency: Some(Frequency::Monthly),
             next_bill_date: Some(Start::Date(date("2026-01-10"))),

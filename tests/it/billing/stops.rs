@@ -1,7 +1,13 @@
 //! Pausing, resuming and cancelling while money is owed or on its way.
 
 use rebilld::{
-    billing::subscriptions::{cancel, change, pause, resume, terms::TermsInput},
+    billing::subscriptions::{
+        cancel::{self, CancelInput},
+        change::{self, ChangeInput},
+        pause::{self, PauseInput},
+        resume,
+        terms::TermsInput,
+    },
     domain::{
         clock::TestClock,
         event::Actor,
@@ -34,7 +40,7 @@ on_both! {
         let sub = world.add(world.monthly(customer, "2026-01-10").await).await;
         world.advance("2026-01-10T12:00:00Z").await;
         assert_eq!(world.subscription(&sub).await.status, SubscriptionStatus::PastDue);
-        pause::pause(&world.app, &Actor::System, sub.id, None, When::Now, false, false).await.expect("paused");
+        pause::pause(&world.app, &Actor::System, sub.id, PauseInput { until: None, when: When::Now, credit: false }, false).await.expect("paused");
         let back = resume::resume(&world.app, &Actor::System, sub.id, false).await.expect("resumed");
         assert_eq!(back.subscription.status, SubscriptionStatus::PastDue);
         world.advance("2026-01-14T00:00:00Z").await;
@@ -50,7 +56,7 @@ on_both! {
         let daily = Subscription { billing_frequency: Frequency::Daily, while_past_due: WhilePastDue::Hold, ..world.monthly(customer, "2026-01-10").await };
         let sub = world.add(daily).await;
         world.advance("2026-01-10T12:00:00Z").await;
-        pause::pause(&world.app, &Actor::System, sub.id, Some(date("2026-01-12")), When::Now, true, false).await.expect("paused");
+        pause::pause(&world.app, &Actor::System, sub.id, PauseInput { until: Some(date("2026-01-12")), when: When::Now, credit: true }, false).await.expect("paused");
         world.advance("2026-01-12T12:00:00Z").await;
         // Declined twice by now: nothing is billed on top of that.
         let back = world.subscription(&sub).await;
@@ -75,7 +81,7 @@ on_both! {
         set_clock(&world, "2026-01-10T06:00:00Z").await;
         rebilld::billing::subscriptions::open_due::open_due(&world.app, sub.timeline, now).await.expect("billed");
         rebilld::billing::collection::run::collect_due(&world.app, sub.timeline, now).await.expect("collected");
-        let cancelled = cancel::cancel(&world.app, &Actor::System, sub.id, When::Now, false, false).await.expect("cancelled");
+        let cancelled = cancel::cancel(&world.app, &Actor::System, sub.id, CancelInput { when: When::Now, credit: false }, false).await.expect("cancelled");
         assert_eq!(cancelled.subscription.status, SubscriptionStatus::Cancelled);
         assert_eq!(world.invoices().await[0].status, InvoiceStatus::Open, "its payment's settlement decides");
         world.sandbox.sandbox().clear_faults();
@@ -91,7 +97,7 @@ on_both! {
         let sub = world.add(world.monthly(customer, "2026-01-01").await).await;
         world.advance("2026-01-16T12:00:00Z").await;
         let dearer = TermsInput { amount: Some(2000), ..TermsInput::default() };
-        let changed = change::change(&world.app, &Actor::System, sub.id, dearer, When::Now, false).await.expect("changed");
+        let changed = change::change(&world.app, &Actor::System, sub.id, ChangeInput { when: When::Now, terms: dearer }, false).await.expect("changed");
         // 16 of 31 days are left.
         assert_eq!((changed.amount, changed.credit), (1032 - 516, 0));
         world.advance("2026-12-31T12:00:00Z").await;

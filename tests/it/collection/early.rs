@@ -4,7 +4,14 @@ use chrono::{DateTime, Utc};
 use rebilld::{
     billing::{
         self, customers, payment_methods,
-        subscriptions::{cancel::cancel, pause, reschedule, skip, terms::TermsInput, update},
+        subscriptions::{
+            cancel::{CancelInput, cancel},
+            pause::{self, PauseInput},
+            reschedule::{self, RescheduleInput},
+            skip,
+            terms::TermsInput,
+            update::{self, SubscriptionPatch},
+        },
     },
     domain::{
         authorization::{Authorization, AuthorizationStatus as Status},
@@ -16,6 +23,7 @@ use rebilld::{
         subscription::{Subscription, SubscriptionStatus, When},
     },
     gateway::{Charge, Mandate, ReturnOutcome, Source},
+    input::Patch,
     sandbox::{Movement, Rule},
     store,
 };
@@ -161,10 +169,10 @@ on_both! {
             }
             settle_down(&world).await;
             assert_eq!(reserved(&world), [1000; 4]);
-            cancel(&world.app, &OPERATOR, ids[0], When::Now, false, false).await.expect("cancelled");
-            pause::pause(&world.app, &OPERATOR, ids[1], None, When::Now, false, false).await.expect("paused");
+            cancel(&world.app, &OPERATOR, ids[0], CancelInput { when: When::Now, credit: false }, false).await.expect("cancelled");
+            pause::pause(&world.app, &OPERATOR, ids[1], PauseInput { until: None, when: When::Now, credit: false }, false).await.expect("paused");
             skip::skip(&world.app, &OPERATOR, ids[2], 1, false).await.expect("skipped");
-            reschedule::reschedule(&world.app, &OPERATOR, ids[3], date("2026-01-20"), false, false).await.expect("moved");
+            reschedule::reschedule(&world.app, &OPERATOR, ids[3], RescheduleInput { next_bill_date: date("2026-01-20"), keep_anchor: false }, false).await.expect("moved");
             settle_down(&world).await;
             assert!(reserved(&world).is_empty(), "{:?}", authorizations(&world).await);
         }
@@ -178,8 +186,8 @@ on_both! {
     async fn a_preview_gives_nothing_free(world: World) {
         let sub = early(&world, false, "2026-01-10").await;
         world.advance("2026-01-08T00:00:00Z").await;
-        cancel(&world.app, &OPERATOR, sub.id, When::Now, false, true).await.expect("previewed");
-        reschedule::reschedule(&world.app, &OPERATOR, sub.id, date("2026-01-20"), false, true).await.expect("previewed");
+        cancel(&world.app, &OPERATOR, sub.id, CancelInput { when: When::Now, credit: false }, true).await.expect("previewed");
+        reschedule::reschedule(&world.app, &OPERATOR, sub.id, RescheduleInput { next_bill_date: date("2026-01-20"), keep_anchor: false }, true).await.expect("previewed");
         settle_down(&world).await;
         assert_eq!((reserved(&world), statuses(&world).await), (vec![1000], vec![Status::Authorized]));
     }
@@ -192,7 +200,7 @@ on_both! {
             }
             settle_down(&world).await;
             let input = TermsInput { amount: Some(amount), ..TermsInput::default() };
-            update::update(&world.app, &OPERATOR, sub.id, None, None, input, false).await.expect("changed");
+            update::update(&world.app, &OPERATOR, sub.id, SubscriptionPatch { terms: input, ..Default::default() }, false).await.expect("changed");
         }
         settle_down(&world).await;
         // 10.00 is enough for 6.00 where a part of it is captured once at most; it is not for 15.00.
@@ -211,7 +219,7 @@ on_both! {
         for sub in of_both(&world, "2026-01-10").await {
             world.advance("2026-01-08T00:00:00Z").await;
             let input = TermsInput { amount: Some(600), ..TermsInput::default() };
-            update::update(&world.app, &OPERATOR, sub.id, None, None, input, false).await.expect("changed");
+            update::update(&world.app, &OPERATOR, sub.id, SubscriptionPatch { terms: input, ..Default::default() }, false).await.expect("changed");
         }
         assert_eq!(reserved(&world), [1000, 1000]);
         world.sandbox.sandbox().add_fault(rule("drop_after", "capture", 2));
@@ -321,16 +329,16 @@ on_both! {
             let sub = early(&world, paylike, "2026-01-10").await;
             // Two charges, and no third.
             let input = TermsInput { duration: Some(2), ..TermsInput::default() };
-            update::update(&world.app, &OPERATOR, sub.id, None, None, input, false).await.expect("changed");
+            update::update(&world.app, &OPERATOR, sub.id, SubscriptionPatch { terms: input, ..Default::default() }, false).await.expect("changed");
             let ending = early(&world, paylike, "2026-01-10").await;
-            let input = TermsInput { ends_on: Some(Some(date("2026-02-10"))), ..TermsInput::default() };
-            update::update(&world.app, &OPERATOR, ending.id, None, None, input, false).await.expect("changed");
+            let input = TermsInput { ends_on: Patch::Value(date("2026-02-10")), ..TermsInput::default() };
+            update::update(&world.app, &OPERATOR, ending.id, SubscriptionPatch { terms: input, ..Default::default() }, false).await.expect("changed");
             let last = early(&world, paylike, "2026-01-10").await;
             if !paylike {
                 world.advance("2026-01-10T07:00:00Z").await;
             }
             settle_down(&world).await;
-            cancel(&world.app, &OPERATOR, last.id, When::PeriodEnd, false, false).await.expect("cancelled");
+            cancel(&world.app, &OPERATOR, last.id, CancelInput { when: When::PeriodEnd, credit: false }, false).await.expect("cancelled");
         }
         world.advance("2026-06-01T00:00:00Z").await;
         assert_eq!(world.prove().await, 8);

@@ -1,7 +1,10 @@
 //! Reservations that end otherwise than they should: not given free, taken by somebody else, late, or made twice.
 
 use rebilld::{
-    billing::{self, authorizations, subscriptions::cancel::cancel},
+    billing::{
+        self, authorizations,
+        subscriptions::cancel::{CancelInput, cancel},
+    },
     domain::{
         authorization::{Authorization, AuthorizationStatus as Status},
         clock::Timeline,
@@ -19,7 +22,7 @@ on_both! {
         world.advance("2026-01-08T00:00:00Z").await;
         for (fault, sub) in [("drop_after", &subs[0]), ("drop_before", &subs[1])] {
             world.sandbox.sandbox().add_fault(rule(fault, "void", 1));
-            cancel(&world.app, &OPERATOR, sub.id, When::Now, false, false).await.expect("cancelled");
+            cancel(&world.app, &OPERATOR, sub.id, CancelInput { when: When::Now, credit: false }, false).await.expect("cancelled");
             settle_down(&world).await;
             assert_eq!(authorizations(&world).await.iter().find(|it| it.subscription_id == sub.id).map(|it| it.status), Some(Status::Voided));
         }
@@ -28,7 +31,7 @@ on_both! {
         let stuck = early(&world, false, "2026-01-20").await;
         world.advance("2026-01-18T00:00:00Z").await;
         world.sandbox.sandbox().add_fault(rule("500", "void", 0));
-        cancel(&world.app, &OPERATOR, stuck.id, When::Now, false, false).await.expect("cancelled");
+        cancel(&world.app, &OPERATOR, stuck.id, CancelInput { when: When::Now, credit: false }, false).await.expect("cancelled");
         settle_down(&world).await;
         assert_eq!(told(&world, "authorization.lost").await, 1);
         world.advance("2026-03-01T00:00:00Z").await;
@@ -45,7 +48,7 @@ on_both! {
         // Until then it could be taken back.
         world.sandbox.sandbox().settle();
         for sub in &subs {
-            cancel(&world.app, &OPERATOR, sub.id, When::Now, false, false).await.expect("cancelled");
+            cancel(&world.app, &OPERATOR, sub.id, CancelInput { when: When::Now, credit: false }, false).await.expect("cancelled");
         }
         settle_down(&world).await;
         authorizations::look_up(&world.app, None).await.expect("looked up");
@@ -64,7 +67,7 @@ on_both! {
         let now = at("2026-01-08T00:00:00Z");
         world.set_clock("2026-01-08T00:00:00Z").await;
         authorizations::authorize_due(&world.app, Timeline::Test(world.clock), now).await.expect("asked");
-        cancel(&world.app, &OPERATOR, sub.id, When::Now, false, false).await.expect("cancelled");
+        cancel(&world.app, &OPERATOR, sub.id, CancelInput { when: When::Now, credit: false }, false).await.expect("cancelled");
         authorizations::look_up(&world.app, None).await.expect("looked up");
         let held = authorizations(&world).await.remove(0);
         assert_eq!((held.status, reserved(&world)), (Status::GatewayError, vec![]), "it never arrived, and is not wanted");

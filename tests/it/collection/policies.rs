@@ -1,7 +1,11 @@
 //! Dunning policies at work: their steps and hours, another method, changes under way, and how dunning_rules end.
 
 use rebilld::{
-    billing::{self, dunning_policies::PolicyInput},
+    billing::{
+        self,
+        dunning_policies::PolicyInput,
+        subscriptions::{cancel::CancelInput, terms::TermsInput, update::SubscriptionPatch},
+    },
     domain::{
         dunning::{ByClass, Channel, FinalAction, Override, Policy, Step},
         event::Actor,
@@ -11,6 +15,7 @@ use rebilld::{
         payment_method::{MethodKind, PaymentMethod},
         subscription::{Subscription, SubscriptionStatus},
     },
+    input::Patch,
     sandbox::Script,
     store,
 };
@@ -234,8 +239,8 @@ on_both! {
         assert_eq!(charged(&world).await, ["10 06:00 decline202 declined", "12 06:00 decline202 declined", "19 06:00 decline202 declined"]);
         // Another policy for the subscription is the same: from the next failure on, which is the fourth.
         let short = steps(&world, vec![step(1)]).await;
-        let terms = billing::subscriptions::terms::TermsInput { dunning_policy_id: Some(Some(short.to_string())), ..Default::default() };
-        billing::subscriptions::update::update(&world.app, &Actor::System, sub.id, None, None, terms, false).await.expect("patched");
+        let terms = TermsInput { dunning_policy_id: Patch::Value(short.to_string()), ..Default::default() };
+        billing::subscriptions::update::update(&world.app, &Actor::System, sub.id, SubscriptionPatch { terms, ..Default::default() }, false).await.expect("patched");
         world.advance("2026-01-31T00:00:00Z").await;
         assert_eq!(charged(&world).await[3..], ["22 06:00 decline202 declined"]);
         assert_eq!(world.subscription(&sub).await.status, SubscriptionStatus::Cancelled, "by the policy it is under then");
@@ -307,7 +312,7 @@ on_both! {
         let sub = world.monthly(customer, "2026-01-10").await;
         let sub = world.add(sub).await;
         world.advance("2026-01-10T07:00:00Z").await;
-        billing::subscriptions::cancel::cancel(&world.app, &Actor::System, sub.id, rebilld::domain::subscription::When::Now, false, false).await.expect("cancelled");
+        billing::subscriptions::cancel::cancel(&world.app, &Actor::System, sub.id, CancelInput { when: rebilld::domain::subscription::When::Now, credit: false }, false).await.expect("cancelled");
         world.advance("2026-03-01T00:00:00Z").await;
         let invoice = world.invoices().await.remove(0);
         assert_eq!((invoice.amount_paid, invoice.next_attempt_at, world.payments().await.len()), (500, None, 1));

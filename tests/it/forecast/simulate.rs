@@ -12,7 +12,7 @@ use std::{
 use chrono::{Datelike, Days, NaiveDate};
 use rebilld::{
     billing::{
-        customers::{self, CustomerInput},
+        customers::{self, CustomerInput, CustomerRef},
         forecast::{ForecastInput, forecast},
         subscriptions::subscribe::{Start, SubscribeInput, subscribe},
     },
@@ -95,7 +95,7 @@ async fn populate(world: &World, today: NaiveDate) {
         let customer = customer(world, number % 3 == 0, number).await;
         for frequency in [Frequency::Monthly, Frequency::Weekly] {
             let input = SubscribeInput {
-                customer: customer.to_string(),
+                customer: CustomerRef { id: customer.to_string() },
                 // An amount that the sandbox declines by magic, were it asked by anyone else.
                 amount: Some(if number == 1 { 2_000_202 } else { 1000 + number as i64 }),
                 billing_frequency: Some(frequency),
@@ -169,7 +169,7 @@ on_both! {
         for number in 0..4_usize {
             let customer = customer(&world, number == 3, number).await;
             let input = SubscribeInput {
-                customer: customer.to_string(),
+                customer: CustomerRef { id: customer.to_string() },
                 amount: Some(500),
                 billing_frequency: Some(Frequency::Monthly),
                 next_bill_date: Some(Start::Date(today)),

@@ -2,7 +2,7 @@
 
 use rebilld::{
     billing::{
-        customers::CustomerInput,
+        customers::{CustomerInput, CustomerRef},
         import::{self, CustomerRow, Rows, SubscriptionRow},
         subscriptions::subscribe::SubscribeInput,
     },
@@ -135,7 +135,7 @@ on_both! {
 
     async fn two_imports_of_one_file_at_once_are_one(world: World) {
         let input = |reference: &str| SubscribeInput {
-            customer: "ada".into(),
+            customer: CustomerRef { id: "ada".into() },
             amount: Some(1000),
             billing_frequency: Some(Frequency::Monthly),
             paid_through: Some(date("2030-01-01")),

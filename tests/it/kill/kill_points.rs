@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rebilld::{
-    billing::subscriptions::cancel::cancel,
+    billing::subscriptions::cancel::{CancelInput, cancel},
     domain::{event::Actor, payment::PaymentStatus, subscription::When},
     sandbox::Rule,
 };
@@ -66,7 +66,7 @@ on_both! {
         world.payment_in(PaymentStatus::Pending).await;
         tokio::time::sleep(UNDER_WAY).await;
         daemon.kill();
-        cancel(&world.app, &Actor::System, sub.id, When::Now, false, false).await.expect("cancelled");
+        cancel(&world.app, &Actor::System, sub.id, CancelInput { when: When::Now, credit: false }, false).await.expect("cancelled");
         // The restarted daemon asks before the gateway has got to the dead one's request, and may not send it again.
         daemon.start();
         world.arrival(&mut [&mut daemon], PATIENCE).await;

@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rebilld::{
     billing::{
         self, App, collection::run, gateway_operations::recover, jobs::runs::Counts, payments::look_up::look_up_payments,
-        subscriptions::cancel::cancel,
+        subscriptions::cancel::{CancelInput, cancel},
     },
     domain::{
         clock::Timeline,
@@ -111,7 +111,7 @@ on_both! {
         let (stale, fuse) = hasty(&world, "stale", Some(Point(Moment::Before, Call::Charge)));
         let task = tokio::spawn(async move { run::collect_due(&stale, timeline, now).await });
         fuse.blown().await;
-        cancel(&world.app, &Actor::System, sub.id, When::Now, false, false).await.expect("cancelled");
+        cancel(&world.app, &Actor::System, sub.id, CancelInput { when: When::Now, credit: false }, false).await.expect("cancelled");
         let (fresh, _) = hasty(&world, "fresh", None);
         while world.payments().await[0].status != PaymentStatus::GatewayError {
             look(&fresh).await;
@@ -134,7 +134,7 @@ on_both! {
             let (stale, fuse) = hasty(&world, "stale", Some(Point(Moment::Before, Call::Charge)));
             let task = tokio::spawn(async move { run::collect_due(&stale, timeline, now).await });
             fuse.blown().await;
-            cancel(&world.app, &Actor::System, sub.id, When::Now, false, false).await.expect("cancelled");
+            cancel(&world.app, &Actor::System, sub.id, CancelInput { when: When::Now, credit: false }, false).await.expect("cancelled");
             let (fresh, _) = hasty(&world, "fresh", None);
             while world.payments().await[index].status != PaymentStatus::GatewayError {
                 look(&fresh).await;

@@ -1,7 +1,7 @@
 //! What becomes of a request that nobody pays: reminders, expiry, the next step, the end; and of one that is not wanted any more.
 
 use rebilld::{
-    billing::{self},
+    billing::{self, subscriptions::cancel::CancelInput},
     domain::{
         dunning::FinalAction,
         event::Actor,
@@ -81,7 +81,7 @@ on_both! {
         asked_once(&world, &["SMS"]).await;
         world.advance("2026-01-10T07:00:00Z").await;
         let invoices = world.invoices().await;
-        billing::subscriptions::cancel::cancel(&world.app, &Actor::System, sub.id, When::Now, false, false).await.expect("cancelled");
+        billing::subscriptions::cancel::cancel(&world.app, &Actor::System, sub.id, CancelInput { when: When::Now, credit: false }, false).await.expect("cancelled");
         let other = invoices.iter().find(|invoice| invoice.subscription_id != Some(sub.id)).expect("the other");
         billing::invoices::void(&world.app, &Actor::System, other.id, "a mistake").await.expect("voided");
         for _ in 0..500 {

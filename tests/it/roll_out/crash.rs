@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use rebilld::{
-    billing::{App, BillingError, roll_outs},
+    billing::{
+        App, BillingError, roll_outs,
+        subscriptions::{cancel::CancelInput, update::SubscriptionPatch},
+    },
     config::Config,
     domain::{
         clock::Timeline,
@@ -125,9 +128,9 @@ on_both! {
         roll_outs::step(&app, begun.id).await.expect("a batch");
         let [dearer, gone] = [&crowd[20], &crowd[30]].map(|subscription| subscription.id);
         let terms = rebilld::billing::subscriptions::terms::TermsInput { amount: Some(42), ..Default::default() };
-        rebilld::billing::subscriptions::update::update(&app, &Actor::System, dearer, None, None, terms, false).await.expect("changed");
+        rebilld::billing::subscriptions::update::update(&app, &Actor::System, dearer, SubscriptionPatch { terms, ..Default::default() }, false).await.expect("changed");
         let now_at_once = rebilld::domain::subscription::When::Now;
-        rebilld::billing::subscriptions::cancel::cancel(&app, &Actor::System, gone, now_at_once, false, false).await.expect("cancelled");
+        rebilld::billing::subscriptions::cancel::cancel(&app, &Actor::System, gone, CancelInput { when: now_at_once, credit: false }, false).await.expect("cancelled");
         let changed = roll_outs::work(&app).await.expect("worked");
         assert_eq!(changed, CROWD - 6 - 2);
         let done = now(&world, &begun).await;

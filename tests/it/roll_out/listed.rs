@@ -8,7 +8,13 @@ use rebilld::{
     billing::{
         App,
         roll_outs::{self, SubscriptionLine},
-        subscriptions::{cancel::cancel, change::change, open_due::open_due, pause::pause, terms::TermsInput},
+        subscriptions::{
+            cancel::{CancelInput, cancel},
+            change::{ChangeInput, change},
+            open_due::open_due,
+            pause::{PauseInput, pause},
+            terms::TermsInput,
+        },
     },
     clock::Clock,
     domain::{
@@ -102,16 +108,26 @@ async fn crowd(world: &World, plan: &Plan) -> Vec<SubscriptionId> {
         let verb = (&world.app, &Actor::System, *id);
         match i % 10 {
             5 => drop(save(world, Subscription { status: SubscriptionStatus::PastDue, ..subscription }).await),
-            6 => drop(pause(verb.0, verb.1, verb.2, None, When::Now, false, false).await.expect("paused")),
-            7 => drop(cancel(verb.0, verb.1, verb.2, When::PeriodEnd, false, false).await.expect("cancelled")),
-            8 if i < 10 => drop(cancel(verb.0, verb.1, verb.2, When::Now, false, false).await.expect("cancelled")),
+            6 => drop(
+                pause(verb.0, verb.1, verb.2, PauseInput { until: None, when: When::Now, credit: false }, false)
+                    .await
+                    .expect("paused"),
+            ),
+            7 => drop(
+                cancel(verb.0, verb.1, verb.2, CancelInput { when: When::PeriodEnd, credit: false }, false)
+                    .await
+                    .expect("cancelled"),
+            ),
+            8 if i < 10 => drop(
+                cancel(verb.0, verb.1, verb.2, CancelInput { when: When::Now, credit: false }, false).await.expect("cancelled"),
+            ),
             8 => {
                 let parked_reason = Some("asked".to_owned());
                 save(world, Subscription { status: SubscriptionStatus::Parked, parked_reason, ..subscription }).await;
             }
             9 => {
                 let terms = TermsInput { quantity: Some(2), ..TermsInput::default() };
-                change(verb.0, verb.1, verb.2, terms, When::PeriodEnd, false).await.expect("waits");
+                change(verb.0, verb.1, verb.2, ChangeInput { when: When::PeriodEnd, terms }, false).await.expect("waits");
             }
             _ => {}
         }

@@ -3,9 +3,12 @@
 use chrono::NaiveDate;
 
 use crate::{
-    billing::installment_plans::{
-        change::PlanPatch,
-        create::{DownPayment, PlanInput},
+    billing::{
+        customers::CustomerRef,
+        installment_plans::{
+            change::PlanPatch,
+            create::{DownPayment, PlanInput},
+        },
     },
     domain::{
         calendar::{BusinessDay, Zone},
@@ -15,7 +18,6 @@ use crate::{
         installment_plan::{InstallmentPlanStatus, change::Spread, restore::Arrears, shift::MAX_CYCLES, terms::TermUnits},
         money::{Currency, MAX_AMOUNT_MINOR, Percentage},
     },
-    http::api::subscriptions::bodies::CustomerRef,
     input::{Patch, body},
 };
 

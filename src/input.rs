@@ -1,5 +1,5 @@
-//! Reading what a request says, field by field, so that all its faults are told at once. One declaration with [`body!`] is the
-//! struct, its reader and its schema. Messages never repeat a value: it may be a secret.
+//! Reads a request field by field and collects all its errors. One declaration with [`body!`] makes the struct, its reader and
+//! its schema. Messages never repeat a value, because a value may be a secret.
 
 use std::borrow::Cow;
 
@@ -34,14 +34,14 @@ impl FieldError {
     }
 }
 
-/// More faults than this help nobody.
+/// The most errors that one answer lists.
 const MAX_FAULTS: usize = 100;
 
-/// The faults found so far.
+/// The errors found so far.
 #[derive(Debug, Default)]
 pub struct Faults {
     list: Vec<FieldError>,
-    /// In a query every value is text, so numbers and booleans are read from it.
+    /// A query holds texts only, so numbers and booleans are read from texts.
     query: bool,
 }
 
@@ -103,7 +103,7 @@ pub trait Structure: Input {
         Self::read_fields(object, at, faults)
     }
 
-    fn fields() -> Vec<Field>;
+    fn fields() -> Vec<FieldSchema>;
 }
 
 /// Declares a request body or query: `pub struct Name { field | other_spelling: Type in 1..=9 = default, … }`.
@@ -167,13 +167,13 @@ macro_rules! body {
                     faults,
                 );)*
                 $(let $flat = <$flat_type as $crate::input::Structure>::read_fields(object, at, faults);)?
-                // A structure without fields reads nothing.
+                // A structure without fields uses none of these.
                 let _ = (object, at, faults);
                 Some(Self { $($field: $field?,)* $($flat: $flat?,)? $($($own: Default::default(),)*)? })
             }
 
-            fn fields() -> Vec<$crate::input::Field> {
-                let fields = vec![$($crate::input::Field::of::<$outer $(<$inner>)?, _>(
+            fn fields() -> Vec<$crate::input::FieldSchema> {
+                let fields = vec![$($crate::input::FieldSchema::of::<$outer $(<$inner>)?, _>(
                     stringify!($field),
                     concat!($($doc, "\n"),*),
                     &$crate::input::bounds!($(in $min ..= $max)? $(up to $text)? $(line up to $line)?),
@@ -246,9 +246,9 @@ impl<T: Structure> Structure for Preview<T> {
         Some(Self { input: input?, preview: preview? })
     }
 
-    fn fields() -> Vec<Field> {
+    fn fields() -> Vec<FieldSchema> {
         let about = "Only says what it would come to, and stores nothing.";
-        T::fields().into_iter().chain([Field::of::<bool, _>("preview", about, &(), true)]).collect()
+        T::fields().into_iter().chain([FieldSchema::of::<bool, _>("preview", about, &(), true)]).collect()
     }
 }
 
@@ -288,7 +288,7 @@ pub fn refuse_unknown(object: &Map<String, Value>, names: &[&str], at: &str, fau
     }
 }
 
-/// A name that the request made up, as far as it may be repeated.
+/// The part of an unknown name that a message may repeat.
 pub fn shown(name: &str) -> String {
     if looks_like_card_number(name) {
         return "(hidden)".to_owned();
@@ -309,7 +309,7 @@ pub fn field<T: Input<B>, B>(
     at: &str,
     faults: &mut Faults,
 ) -> Option<T> {
-    // Whose spelling it is writes an empty text for what it leaves out.
+    // A system with another spelling writes an empty text where it leaves the field out.
     let said = |spelling: usize, value: &Value| spelling == 0 || value != "";
     let named = |(i, name): (usize, &&'static str)| {
         object.get(plain(name)).filter(|value| said(i, value)).map(|value| (plain(name), value))
@@ -330,7 +330,7 @@ pub fn field<T: Input<B>, B>(
 }
 
 /// A field as the OpenAPI document shows it.
-pub struct Field {
+pub struct FieldSchema {
     name: &'static str,
     about: &'static str,
     required: bool,
@@ -338,7 +338,7 @@ pub struct Field {
     schema: RefOr<Schema>,
 }
 
-impl Field {
+impl FieldSchema {
     pub fn of<T: Input<B>, B>(name: &'static str, about: &'static str, bounds: &B, has_default: bool) -> Self {
         Self { name: plain(name), about, required: T::REQUIRED, has_default, schema: T::schema(bounds) }
     }
@@ -346,7 +346,7 @@ impl Field {
 
 pub fn object_schema<T: Structure>() -> RefOr<Schema> {
     let mut object = ObjectBuilder::new().additional_properties(Some(AdditionalProperties::FreeForm(false)));
-    for Field { name, about, required, has_default, schema } in T::fields() {
+    for FieldSchema { name, about, required, has_default, schema } in T::fields() {
         // Null is as good as leaving it out where there is a default.
         let schema = if has_default { nullable(schema) } else { schema };
         object = object.property(name, described(schema, about));
@@ -359,7 +359,7 @@ pub fn object_schema<T: Structure>() -> RefOr<Schema> {
 
 /// The fields as parameters of a query.
 pub fn parameters<T: Structure>() -> Vec<Parameter> {
-    let parameter = |Field { name, about, required, schema, .. }: Field| {
+    let parameter = |FieldSchema { name, about, required, schema, .. }: FieldSchema| {
         let about = about.trim();
         ParameterBuilder::new()
             .name(name)

@@ -20,13 +20,13 @@ use crate::{
 /// Who is asking.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// For the events of what they do.
+    /// Named in the events of the changes that the caller makes.
     pub actor: Actor,
     pub key: ApiKeyId,
     pub scope: Scope,
 }
 
-/// What `write` is not enough for.
+/// Routes that need the scope `admin`.
 pub const ADMIN_ONLY: &[(Method, &str)] = &[
     (Method::GET, "/v1/api-keys"),
     (Method::POST, "/v1/api-keys"),
@@ -36,7 +36,7 @@ pub const ADMIN_ONLY: &[(Method, &str)] = &[
     (Method::POST, "/v1/payments/{id}/resolve"),
 ];
 
-/// What `read` is enough for although it is a POST: nothing is stored.
+/// POST routes for which `read` is enough, because they store nothing.
 pub const READ_ONLY: &[(Method, &str)] =
     &[(Method::POST, "/v1/schedules/preview"), (Method::POST, "/v1/installment-plans/preview")];
 
@@ -87,7 +87,7 @@ async fn identify(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
         .filter(|key| !key.is_empty())
         .ok_or_else(|| refused("Send `Authorization: Bearer <key>`."))?;
     let digest = api_keys::digest(key);
-    // Asked every time, not cached: a revoked key must be out at once, on every daemon.
+    // Not cached: a revoked key must stop working at once, on every daemon.
     let known = store::api_keys::by_digest(&app.db, &digest).await?;
     match known {
         Some(known) if known.revoked_at.is_none() && bool::from(known.digest.as_bytes().ct_eq(digest.as_bytes())) => {
@@ -101,7 +101,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        // Missing only where a route was put outside `/v1`: then nobody is let in.
+        // The caller is missing only on a route outside `/v1`. Such a route refuses everybody.
         parts.extensions.get::<Self>().cloned().ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "This needs a key."))
     }
 }

@@ -18,22 +18,22 @@ use crate::{
     input::{Faults, Structure, forbidden::refuse_forbidden, json, shown},
 };
 
-/// A JSON body, whatever the Content-Type says: `curl -d` sends the wrong one.
+/// A JSON body. The Content-Type is not checked, because `curl -d` sends the wrong one.
 pub struct JsonBody<T>(pub T);
 
-/// The same where nothing need be said: an empty body reads as `{}`.
+/// A JSON body that may be left out: an empty body reads as `{}`.
 pub struct OptionalJsonBody<T>(pub T);
 
 /// The query, with anything unknown refused.
 pub struct QueryParams<T>(pub T);
 
-/// An id in the path. A text that is no id of this kind is an unknown id, thus 404.
+/// An id in the path. A text that is no id of this kind is answered with 404, as an unknown id is.
 pub struct PathId<K>(pub Id<K>);
 
 /// An id or a reference in the path.
 pub struct PathKey(pub String);
 
-/// A whole number in the path, under the name `number`. Anything else is an unknown one, thus 404.
+/// A whole number in the path, under the name `number`. Any other text is answered with 404.
 pub struct PathNumber(pub i64);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathNumber {
@@ -54,7 +54,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathKey {
         let nothing = || Problem::not_found("There is no such id or reference.");
         let path = axum::extract::RawPathParams::from_request_parts(parts, state).await.map_err(|_| nothing())?;
         let key = path.iter().find(|(name, _)| *name == "id").map(|(_, value)| value.to_owned());
-        // The one character that PostgreSQL cannot look for, and what the answer would repeat.
+        // PostgreSQL cannot look for U+0000, and the answer would repeat a card number.
         key.filter(|key| !key.contains('\0') && !looks_like_card_number(key)).map(Self).ok_or_else(nothing)
     }
 }

@@ -82,9 +82,9 @@ impl Problem {
 }
 
 impl From<BillingError> for Problem {
-    fn from(refusal: BillingError) -> Self {
-        match refusal {
-            BillingError::NotFound { .. } => Self::not_found(refusal.to_string()),
+    fn from(error: BillingError) -> Self {
+        match error {
+            BillingError::NotFound { .. } => Self::not_found(error.to_string()),
             BillingError::WrongState(detail) => Self::conflict(detail),
             BillingError::Invalid(faults) => Self::invalid(faults),
             BillingError::Store(error) => error.into(),

@@ -1,5 +1,5 @@
-//! What gateways call when something has happened. Their calls are not signed, so nothing of them is believed: a reference is taken out
-//! and the gateway is asked. Anybody may call, and learns nothing from the answer.
+//! The addresses that gateways call when something has happened. The calls are not signed, so rebilld believes none of them: it takes
+//! out a reference and asks the gateway. Anybody may call, and the answer tells nothing.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,7 +17,7 @@ use crate::billing::{App, payment_requests};
 
 /// A callback is a few hundred bytes.
 const MAX_BODY_BYTES: usize = 16 * 1024;
-/// So many calls are looked into in a second, whoever sends them: the rest is found by looking all the same.
+/// The most calls that are looked into in one second. The regular lookups find what the other calls reported.
 const A_SECOND: u32 = 50;
 /// No reference of ours is longer.
 const MAX_REFERENCE: usize = 40;
@@ -57,7 +57,7 @@ async fn paysley(State(app): State<Arc<App>>, path: RawPathParams, body: Bytes) 
     let Some(reference) = reference(&body).filter(|_| app.gateways.get(gateway).is_some()) else { return StatusCode::OK };
     match payment_requests::poll_by_reference(&app, gateway, &reference).await {
         Ok(known) => tracing::debug!(gateway, reference, known, "a gateway called"),
-        // It would only call again; the next look finds what there is to find.
+        // An error would only make the gateway call again, and the next lookup finds the payment anyway.
         Err(error) => tracing::warn!(gateway, %error, "a gateway's call could not be noted"),
     }
     StatusCode::OK

@@ -28,7 +28,7 @@ const HEADER: &str = "idempotency-key";
 const REPLAYED: &str = "idempotent-replayed";
 const MAX_CHARACTERS: usize = 255;
 
-/// Put on an answer that holds a secret: what a repeat gets instead.
+/// Marks an answer that holds a secret, and holds what a repeat gets in its place.
 #[derive(Debug, Clone)]
 pub struct KeepInstead(pub String);
 
@@ -68,7 +68,7 @@ pub async fn replay(State((app, running)): State<(Arc<App>, Arc<Running>)>, requ
     }
 }
 
-/// A preview stores nothing, so there is nothing to repeat: each is answered anew, and leaves its key to the request in earnest.
+/// A preview stores nothing, so each preview is answered anew and leaves its key free for the real request.
 fn is_preview(body: &[u8]) -> bool {
     #[derive(serde::Deserialize)]
     struct PreviewFlag {
@@ -121,7 +121,7 @@ async fn keep(app: &App, owner: ApiKeyId, key: &str, response: Response) -> Resp
     };
     let status = parts.status.as_u16();
     let kept = if parts.status.is_server_error() {
-        // It came to nothing, or nobody knows to what: a repeat shall try.
+        // The request failed, or its outcome is unknown: a repeat must be able to try again.
         idempotency::free(app, owner, key).await
     } else {
         let text = parts.extensions.get::<KeepInstead>().map(|instead| instead.0.clone());
@@ -129,7 +129,7 @@ async fn keep(app: &App, owner: ApiKeyId, key: &str, response: Response) -> Resp
         idempotency::keep(app, owner, key, status, &text).await
     };
     if let Err(error) = kept {
-        // What was asked has happened; the answer must not be lost as well.
+        // The request was carried out, so its answer must reach the caller.
         tracing::error!(%error, "the answer could not be kept for repeats");
     }
     Response::from_parts(parts, Body::from(body))

@@ -84,7 +84,7 @@ pub async fn observe(State(ids): State<Arc<RequestIds>>, request: Request, next:
 /// The routes that read their query, by method and path.
 pub type Queried = Arc<HashSet<(Method, String)>>;
 
-/// Refuses a query where none is read: a misspelt filter must not be silently without effect.
+/// Refuses a query where none is read, so that a filter is never ignored in silence.
 pub async fn refuse_query(State(queried): State<Queried>, route: MatchedPath, request: Request, next: Next) -> Response {
     let pairs = request.uri().query().is_some_and(|query| !query.is_empty());
     let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
@@ -103,7 +103,7 @@ pub async fn refuse_query(State(queried): State<Queried>, route: MatchedPath, re
     }
 }
 
-/// Answers 503 when the time is up. A change goes on nevertheless, see [`detach`].
+/// Answers 503 when the time is up. A change still goes on, see [`detach`].
 pub async fn limit_time(request: Request, next: Next) -> Response {
     let waits = request.uri().path().ends_with("/advance") && request.uri().query().is_some_and(|query| query.contains("wait"));
     if waits {
@@ -124,7 +124,7 @@ pub async fn detach(State(tracker): State<TaskTracker>, request: Request, next: 
     task.await.unwrap_or_else(|_| Problem::internal().into_response())
 }
 
-/// A panic is a bug, and a 500 for the one who met it.
+/// Answers 500 to the request that panicked.
 pub fn panicked(_: Box<dyn Any + Send>) -> Response {
     tracing::error!("a request panicked; the place is above");
     Problem::internal().into_response()

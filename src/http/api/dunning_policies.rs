@@ -33,7 +33,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 
 body! {
     /// The nth step follows the nth failure.
-    pub struct StepBody {
+    pub struct StepInput {
         /// Local calendar days after the first failure. 0: at once, or with `at` that very day.
         pub after_days: i64 in 0..=365,
         /// Local hour of the charge, `HH:MM`; left out: the one at which bills are run.
@@ -47,8 +47,8 @@ body! {
 
 body! {
     /// Steps for one class of decline alone.
-    pub struct OverrideBody {
-        pub steps: Vec<StepBody>,
+    pub struct OverrideInput {
+        pub steps: Vec<StepInput>,
         /// Left out: the policy's.
         pub final_action: Option<FinalAction>,
     }
@@ -57,22 +57,22 @@ body! {
 body! {
     /// Steps for declines of one class, taken as they are written. A class that is left out follows the policy's own steps; after
     /// a `hard` or `new_card_needed` decline those only charge another method.
-    pub struct ByClassBody {
-        pub soft: Option<OverrideBody>,
-        pub try_later: Option<OverrideBody>,
-        pub hard: Option<OverrideBody>,
-        pub new_card_needed: Option<OverrideBody>,
+    pub struct ByClassInput {
+        pub soft: Option<OverrideInput>,
+        pub try_later: Option<OverrideInput>,
+        pub hard: Option<OverrideInput>,
+        pub new_card_needed: Option<OverrideInput>,
     }
 }
 
 body! {
-    pub struct NewDunningPolicy {
+    pub struct DunningPolicyInput {
         /// The id that another system knows it by; requests may use it in place of ours.
         pub reference: Option<String> line up to 255,
         pub name: String line up to 255,
         /// Rising; none at all: the first failure is the last.
-        pub steps: Vec<StepBody>,
-        pub by_class: Option<ByClassBody>,
+        pub steps: Vec<StepInput>,
+        pub by_class: Option<ByClassInput>,
         /// What ends a ladder that did not bring the money; left out: the configured one.
         pub final_action: Option<FinalAction>,
         /// Whether it holds where neither subscription nor installment plan names one.
@@ -87,9 +87,9 @@ body! {
         pub reference: Patch<String> line up to 255,
         pub name: Option<String> line up to 255,
         /// All of them anew.
-        pub steps: Option<Vec<StepBody>>,
+        pub steps: Option<Vec<StepInput>>,
         /// All of it anew; null takes it away.
-        pub by_class: Patch<ByClassBody>,
+        pub by_class: Patch<ByClassInput>,
         pub final_action: Option<FinalAction>,
         pub is_default: Option<bool>,
     }
@@ -102,8 +102,8 @@ body! {
     }
 }
 
-fn steps(bodies: Vec<StepBody>) -> Vec<Step> {
-    let one = |body: StepBody| Step {
+fn steps(bodies: Vec<StepInput>) -> Vec<Step> {
+    let one = |body: StepInput| Step {
         after_days: u32::try_from(body.after_days).unwrap_or(0),
         at: body.at,
         channels: body.channels.unwrap_or_default(),
@@ -112,9 +112,9 @@ fn steps(bodies: Vec<StepBody>) -> Vec<Step> {
     bodies.into_iter().map(one).collect()
 }
 
-impl From<ByClassBody> for ByClass {
-    fn from(body: ByClassBody) -> Self {
-        let one = |body: OverrideBody| Override { steps: steps(body.steps), final_action: body.final_action };
+impl From<ByClassInput> for ByClass {
+    fn from(body: ByClassInput) -> Self {
+        let one = |body: OverrideInput| Override { steps: steps(body.steps), final_action: body.final_action };
         Self {
             soft: body.soft.map(one),
             try_later: body.try_later.map(one),
@@ -124,8 +124,8 @@ impl From<ByClassBody> for ByClass {
     }
 }
 
-impl From<NewDunningPolicy> for PolicyInput {
-    fn from(new: NewDunningPolicy) -> Self {
+impl From<DunningPolicyInput> for PolicyInput {
+    fn from(new: DunningPolicyInput) -> Self {
         Self {
             reference: new.reference.map(Some),
             name: Some(new.name),
@@ -236,11 +236,11 @@ async fn list(
 }
 
 /// Makes a dunning policy.
-#[utoipa::path(post, path = "/v1/dunning-policies", tag = "dunning", request_body = NewDunningPolicy, responses((status = 201, body = DunningPolicyAnswer)))]
+#[utoipa::path(post, path = "/v1/dunning-policies", tag = "dunning", request_body = DunningPolicyInput, responses((status = 201, body = DunningPolicyAnswer)))]
 async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
-    JsonBody(new): JsonBody<NewDunningPolicy>,
+    JsonBody(new): JsonBody<DunningPolicyInput>,
 ) -> Result<(StatusCode, Json<DunningPolicyAnswer>), Problem> {
     let policy = dunning_policies::create(&app, &caller.actor, new.into()).await?;
     Ok((StatusCode::CREATED, Json(policy.into())))

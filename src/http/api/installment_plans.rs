@@ -28,7 +28,7 @@ mod bodies;
 
 use answers::InstallmentPlanAnswer;
 use bodies::{
-    InstallmentAction, InstallmentPatch, InstallmentPlanFilters, InstallmentPlanPatch, NewInstallmentPlan,
+    InstallmentAction, InstallmentPatch, InstallmentPlanFilters, InstallmentPlanInput, InstallmentPlanPatch,
     RescheduleInstallmentsInput, RestoreInput, SkipInstallmentsInput, SplitInput,
 };
 
@@ -76,13 +76,13 @@ async fn list(
 
 /// Makes an installment plan: a recurrence and how many or until when, or a schedule of dates and amounts. The down payment is due at once.
 #[utoipa::path(
-    post, path = "/v1/installment-plans", tag = "installment plans", request_body = NewInstallmentPlan,
+    post, path = "/v1/installment-plans", tag = "installment plans", request_body = InstallmentPlanInput,
     responses((status = 201, body = InstallmentPlanAnswer))
 )]
 async fn make(
     State(app): State<Arc<App>>,
     caller: Caller,
-    JsonBody(new): JsonBody<NewInstallmentPlan>,
+    JsonBody(new): JsonBody<InstallmentPlanInput>,
 ) -> Result<(StatusCode, Json<InstallmentPlanAnswer>), Problem> {
     let made = create::create(&app, &caller.actor, new.into()).await?;
     Ok((StatusCode::CREATED, Json(InstallmentPlanAnswer::of(made))))
@@ -90,10 +90,10 @@ async fn make(
 
 /// The plan that these terms would make. Nothing is stored.
 #[utoipa::path(
-    post, path = "/v1/installment-plans/preview", tag = "installment plans", request_body = NewInstallmentPlan,
+    post, path = "/v1/installment-plans/preview", tag = "installment plans", request_body = InstallmentPlanInput,
     responses((status = 200, body = InstallmentPlanAnswer))
 )]
-async fn preview(State(app): State<Arc<App>>, _: Caller, JsonBody(new): JsonBody<NewInstallmentPlan>) -> Shown {
+async fn preview(State(app): State<Arc<App>>, _: Caller, JsonBody(new): JsonBody<InstallmentPlanInput>) -> Shown {
     let preview = create::preview(&app, new.into()).await?;
     Ok(Json(InstallmentPlanAnswer::of_preview(preview)))
 }

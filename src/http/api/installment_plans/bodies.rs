@@ -23,7 +23,7 @@ use crate::{
 
 body! {
     /// Exactly one of amount and percentage.
-    pub struct DownPaymentBody {
+    pub struct DownPaymentInput {
         /// Minor units.
         pub amount: Option<i64> in 0..=MAX_AMOUNT_MINOR,
         /// Of the total, with at most three decimals; rounded half away from zero.
@@ -32,7 +32,7 @@ body! {
 }
 
 body! {
-    pub struct PartBody {
+    pub struct PartInput {
         /// Not before today.
         pub date: NaiveDate,
         /// Minor units.
@@ -42,7 +42,7 @@ body! {
 
 body! {
     /// Either a recurrence with `installments`, `term` or `until`, or a `schedule`.
-    pub struct NewInstallmentPlan {
+    pub struct InstallmentPlanInput {
         pub customer: CustomerRef,
         /// The id that another system knows it by; requests may use it in place of ours.
         pub reference: Option<String> line up to 255,
@@ -53,7 +53,7 @@ body! {
         /// Left out: the customer's.
         pub currency: Option<Currency>,
         /// Part of the total that is due at once: installment number 0.
-        pub down_payment: Option<DownPaymentBody>,
+        pub down_payment: Option<DownPaymentInput>,
         /// How many, besides the down payment.
         pub installments: Option<i64> in 1..=1000,
         /// How long instead of how many: as many installments as whole billing periods fit in.
@@ -69,7 +69,7 @@ body! {
         /// Left out: today, or after a down payment the next billing day.
         pub first_date: Option<NaiveDate>,
         /// Dates and amounts of every installment, adding up to the amount without the down payment.
-        pub schedule: Option<Vec<PartBody>>,
+        pub schedule: Option<Vec<PartInput>>,
         /// IANA name; left out: the customer's.
         pub timezone: Option<Zone>,
         /// Left out: whatever is the customer's default when it is charged.
@@ -154,7 +154,7 @@ body! {
 body! {
     pub struct SplitInput {
         /// Two or more, adding up to the installment.
-        pub parts: Vec<PartBody>,
+        pub parts: Vec<PartInput>,
         /// Only show what would be.
         pub preview: bool = false,
     }
@@ -169,13 +169,13 @@ body! {
     }
 }
 
-pub fn dated(parts: Vec<PartBody>) -> Vec<(NaiveDate, i64)> {
+pub fn dated(parts: Vec<PartInput>) -> Vec<(NaiveDate, i64)> {
     parts.into_iter().map(|part| (part.date, part.amount)).collect()
 }
 
-impl From<NewInstallmentPlan> for PlanInput {
-    fn from(new: NewInstallmentPlan) -> Self {
-        let down_payment = |told: DownPaymentBody| DownPayment { amount: told.amount, percentage: told.percentage };
+impl From<InstallmentPlanInput> for PlanInput {
+    fn from(new: InstallmentPlanInput) -> Self {
+        let down_payment = |told: DownPaymentInput| DownPayment { amount: told.amount, percentage: told.percentage };
         Self {
             customer: new.customer.id,
             reference: new.reference,

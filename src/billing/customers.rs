@@ -13,7 +13,7 @@ use crate::{
         id::{ClockId, Customer as CustomerKind},
         money::{Currency, MAX_AMOUNT_MINOR},
     },
-    input::body,
+    input::{Patch, body},
     store::{self, Tx},
 };
 
@@ -26,24 +26,47 @@ body! {
     }
 }
 
-/// Fields to create or change a customer. `None`: left out, so the default or the present value; `Some(None)` removes it.
-#[derive(Debug, Clone, Default)]
-pub struct CustomerInput {
-    pub reference: Option<Option<String>>,
-    pub name: Option<String>,
-    pub email: Option<Option<String>>,
-    pub phone: Option<Option<String>>,
-    pub locale: Option<Option<String>>,
-    pub timezone: Option<Zone>,
-    pub currency: Option<Currency>,
-    pub metadata: Option<Metadata>,
-    /// The test clock they live by; none for the wall clock. Never changes.
-    pub clock_id: Option<Option<ClockId>>,
+body! {
+    #[derive(Default)]
+    pub struct CustomerInput {
+        pub name: String line up to 255,
+        pub email: Option<String> up to 254,
+        pub phone: Option<String> up to 40,
+        /// Language of messages, such as `en` or `de-AT`.
+        pub locale: Option<String> up to 35,
+        /// IANA name; left out: the configured one.
+        pub timezone: Option<Zone>,
+        /// Of their credit; left out: the configured one.
+        pub currency: Option<Currency>,
+        /// The id that another system knows them by; requests may use it in place of ours.
+        pub reference: Option<String> line up to 255,
+        pub metadata: Option<Metadata>,
+        /// The test clock they live by; left out: the wall clock. Never changes.
+        pub clock_id: Option<ClockId>,
+    }
+}
+
+body! {
+    /// What is left out stays; null takes away.
+    #[derive(Default)]
+    pub struct CustomerPatch {
+        pub name: Option<String> line up to 255,
+        pub email: Patch<String> up to 254,
+        pub phone: Patch<String> up to 40,
+        pub locale: Patch<String> up to 35,
+        pub timezone: Option<Zone>,
+        pub currency: Option<Currency>,
+        pub reference: Patch<String> line up to 255,
+        /// All of it anew.
+        pub metadata: Option<Metadata>,
+        /// May be repeated, never changed.
+        pub clock_id: Patch<ClockId>,
+    }
 }
 
 pub async fn create(app: &App, actor: &Actor, input: CustomerInput) -> Result<Customer> {
     let mut checks = Checks::default();
-    let timeline = input.clock_id.flatten().map_or(Timeline::Wall, Timeline::Test);
+    let timeline = input.clock_id.map_or(Timeline::Wall, Timeline::Test);
     let mut tx = app.db.begin().await?;
     let now = match app.now_in(&mut tx, timeline).await {
         Err(BillingError::NotFound { id, .. }) => {
@@ -63,45 +86,47 @@ pub async fn create(app: &App, actor: &Actor, input: CustomerInput) -> Result<Cu
 
 /// The customer that the input asks for. It is worth something only if no fault was found.
 pub(crate) fn draft(app: &App, checks: &mut Checks, input: CustomerInput, now: DateTime<Utc>) -> Customer {
-    if input.name.is_none() {
-        checks.fault("name", "is required");
-    }
-    let timeline = input.clock_id.flatten().map_or(Timeline::Wall, Timeline::Test);
-    let mut customer = Customer {
+    let timeline = input.clock_id.map_or(Timeline::Wall, Timeline::Test);
+    check(checks, [&input.reference, &input.email, &input.phone, &input.locale].map(Option::as_ref));
+    Customer {
         id: app.id(),
-        reference: None,
+        reference: input.reference,
         timeline,
-        name: String::new(),
-        email: None,
-        phone: None,
-        locale: None,
-        timezone: Zone(app.config.billing.timezone),
-        currency: app.config.billing.currency,
+        name: input.name,
+        email: input.email,
+        phone: input.phone,
+        locale: input.locale,
+        timezone: input.timezone.unwrap_or(Zone(app.config.billing.timezone)),
+        currency: input.currency.unwrap_or(app.config.billing.currency),
         balance: 0,
-        metadata: Metadata::new(),
+        metadata: input.metadata.unwrap_or_default(),
         created_at: now,
         updated_at: now,
-    };
-    put(checks, &mut customer, input);
-    customer
+    }
 }
 
-pub async fn update(app: &App, actor: &Actor, key: &str, input: CustomerInput) -> Result<Customer> {
+pub async fn update(app: &App, actor: &Actor, key: &str, patch: CustomerPatch) -> Result<Customer> {
     let mut tx = app.db.begin().await?;
     let before = locked(&mut tx, key).await?;
     let now = app.now_in(&mut tx, before.timeline).await?;
     let mut customer = Customer { updated_at: now, ..before.clone() };
     let mut checks = Checks::default();
-    if input.clock_id.is_some_and(|clock| clock != before.timeline.clock_id()) {
+    if patch.clock_id.change().is_some_and(|clock| clock != before.timeline.clock_id()) {
         checks.fault("clock_id", "cannot be changed: a customer lives by one clock");
     }
-    if input.currency.is_some_and(|currency| currency != before.currency)
+    if patch.currency.is_some_and(|currency| currency != before.currency)
         && store::customers::has_credits(&mut tx, before.id).await?
     {
         // The ledger has one currency, and a void may still give back to it.
         checks.fault("currency", format!("cannot be changed once there was credit, which is in {}", before.currency));
     }
-    put(&mut checks, &mut customer, input);
+    check(&mut checks, [&patch.reference, &patch.email, &patch.phone, &patch.locale].map(Patch::value));
+    macro_rules! take {
+        ($($field:ident),+) => {$( if let Some(value) = $field { customer.$field = value; } )+};
+    }
+    let CustomerPatch { name, timezone, currency, metadata, .. } = patch;
+    let [reference, email, phone, locale] = [patch.reference, patch.email, patch.phone, patch.locale].map(Patch::change);
+    take!(reference, name, email, phone, locale, timezone, currency, metadata);
     checks.done()?;
     store::customers::save(&mut tx, &customer).await.map_err(BillingError::reference_taken("customer"))?;
     let event = app.event(customer.timeline, now, actor, "customer.updated", customer.id, difference(&before, &customer));
@@ -223,23 +248,17 @@ pub(crate) async fn locked(tx: &mut Tx, key: &str) -> Result<Customer> {
     store::customers::lock(tx, key).await?.ok_or_else(|| BillingError::not_found("customer", key))
 }
 
-fn put(checks: &mut Checks, customer: &mut Customer, input: CustomerInput) {
-    macro_rules! take {
-        ($($field:ident),+) => {$( if let Some(value) = input.$field { customer.$field = value; } )+};
-    }
-    if let Some(reference) = &input.reference {
-        checks.reference::<CustomerKind>(reference.as_deref());
-    }
-    if input.email.iter().flatten().any(|email| !is_email(email)) {
+fn check(checks: &mut Checks, [reference, email, phone, locale]: [Option<&String>; 4]) {
+    checks.reference::<CustomerKind>(reference.map(String::as_str));
+    if email.is_some_and(|email| !is_email(email)) {
         checks.fault("email", "must be an e-mail address such as name@example.com");
     }
-    if input.phone.iter().flatten().any(|phone| !is_phone(phone)) {
+    if phone.is_some_and(|phone| !is_phone(phone)) {
         checks.fault("phone", "must be a phone number such as +1 630 555 0100");
     }
-    if input.locale.iter().flatten().any(|locale| !is_locale(locale)) {
+    if locale.is_some_and(|locale| !is_locale(locale)) {
         checks.fault("locale", "must be a language tag such as en or de-AT");
     }
-    take!(reference, name, email, phone, locale, timezone, currency, metadata);
 }
 
 /// One address and nothing that could open a second header line or a second recipient.

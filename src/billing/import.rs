@@ -12,7 +12,7 @@ use super::{
     checks::{self, Checks, ModifierInput},
     customers::{self, CustomerInput},
     installment_plans::create::PlanInput,
-    payment_methods::{self, MethodInput},
+    payment_methods::{self, PaymentMethodInput},
     subscriptions::subscribe::{self, Named, SubscribeInput},
 };
 use crate::{
@@ -45,7 +45,7 @@ pub struct CustomerRow {
     pub line: u64,
     /// With a reference.
     pub customer: CustomerInput,
-    pub method: Option<MethodInput>,
+    pub method: Option<PaymentMethodInput>,
 }
 
 #[derive(Debug, Clone)]
@@ -121,7 +121,7 @@ pub async fn prepare(app: &App, rows: Rows) -> Result<Prepared> {
 
 async fn prepare_customers(app: &App, prepared: &mut Prepared, rows: Vec<CustomerRow>) -> Result<()> {
     let now = app.clock.now();
-    let reference = |row: &CustomerRow| row.customer.reference.clone().flatten().unwrap_or_default();
+    let reference = |row: &CustomerRow| row.customer.reference.clone().unwrap_or_default();
     let there = known_customers(app, rows.iter().map(reference)).await?;
     let mut lines: HashMap<String, u64> = HashMap::new();
     for row in rows {

@@ -13,36 +13,46 @@ use crate::{
         invoice::{Invoice, NextAction},
         payment_method::{MethodKind, PaymentMethod},
     },
+    input::{Patch, body},
     store::{self, Tx},
 };
 
-/// Fields of a new payment method.
-#[derive(Debug, Clone)]
-pub struct MethodInput {
-    pub gateway: String,
-    pub kind: MethodKind,
-    pub customer_token: Option<String>,
-    pub payment_method_token: Option<String>,
-    pub transaction_id: Option<String>,
-    pub channels: Option<Vec<String>>,
-    /// `YYYY-MM`.
-    pub expires: Option<String>,
-    pub last_four: Option<String>,
-    /// None: the default if there is none yet, or if the default has failed.
-    pub default: Option<bool>,
-    pub priority: Option<i64>,
+body! {
+    pub struct PaymentMethodInput {
+        /// Name of a configured gateway.
+        pub gateway: String line up to 100,
+        /// Must be what that gateway takes.
+        pub kind: MethodKind,
+        /// `vault_token`: the customer in the gateway's vault.
+        pub customer_token: Option<String> line up to 255,
+        /// `vault_token`: one of that customer's cards; left out: their default.
+        pub payment_method_token: Option<String> line up to 255,
+        /// `prior_transaction`: the earlier transaction.
+        pub transaction_id: Option<String> line up to 255,
+        /// `payment_request`: some of `EMAIL`, `SMS`, `WEB`.
+        pub channels: Option<Vec<String>> up to 10,
+        /// When the card expires, such as `2027-03`.
+        pub expires: Option<String> up to 10,
+        pub last_four: Option<String> up to 10,
+        /// Whether it is charged where a subscription names no other. Left out: if it is the first, or if the default has failed.
+        pub default: Option<bool>,
+        /// Where none is the default, the lowest is charged.
+        pub priority: Option<i64> in 0..=1000,
+    }
 }
 
-/// What may change of one. None leaves it.
-#[derive(Debug, Clone, Default)]
-pub struct MethodPatch {
-    pub expires: Option<Option<String>>,
-    pub last_four: Option<Option<String>>,
-    pub default: Option<bool>,
-    pub priority: Option<i64>,
+body! {
+    /// What is left out stays; null takes away. Tokens never change: add another method instead.
+    #[derive(Default)]
+    pub struct PaymentMethodPatch {
+        pub expires: Patch<String> up to 10,
+        pub last_four: Patch<String> up to 10,
+        pub default: Option<bool>,
+        pub priority: Option<i64> in 0..=1000,
+    }
 }
 
-pub async fn add(app: &App, actor: &Actor, customer_key: &str, input: MethodInput) -> Result<PaymentMethod> {
+pub async fn add(app: &App, actor: &Actor, customer_key: &str, input: PaymentMethodInput) -> Result<PaymentMethod> {
     let mut tx = app.db.begin().await?;
     let found = store::customers::find_in(&mut tx, customer_key).await?;
     let found = found.ok_or_else(|| BillingError::not_found("customer", customer_key))?;
@@ -72,7 +82,7 @@ pub(crate) fn draft(
     app: &App,
     checks: &mut Checks,
     customer: &Customer,
-    input: MethodInput,
+    input: PaymentMethodInput,
     is_default: bool,
     now: DateTime<Utc>,
 ) -> PaymentMethod {
@@ -102,29 +112,25 @@ pub(crate) fn added(app: &App, actor: &Actor, customer: &Customer, method: &Paym
     app.event(customer.timeline, now, actor, "payment_method.added", method.id, json!({ "after": told(method) }))
 }
 
-pub async fn update(app: &App, actor: &Actor, id: PaymentMethodId, input: MethodPatch) -> Result<PaymentMethod> {
+pub async fn update(app: &App, actor: &Actor, id: PaymentMethodId, patch: PaymentMethodPatch) -> Result<PaymentMethod> {
     let mut tx = app.db.begin().await?;
     let (customer, before, failed) = locked_method(&mut tx, id).await?;
     let now = app.now_in(&mut tx, customer.timeline).await?;
     let mut checks = Checks::default();
-    check_card(
-        &mut checks,
-        input.expires.as_ref().and_then(|e| e.as_deref()),
-        input.last_four.as_ref().and_then(|l| l.as_deref()),
-    );
-    if input.default == Some(false) && before.is_default {
+    check_card(&mut checks, patch.expires.value().map(String::as_str), patch.last_four.value().map(String::as_str));
+    if patch.default == Some(false) && before.is_default {
         checks.fault("default", "make another method the default instead");
     }
     checks.done()?;
     let mut method = PaymentMethod { updated_at: now, ..before.clone() };
-    if let Some(expires) = input.expires {
+    if let Some(expires) = patch.expires.change() {
         method.expires = expires;
     }
-    if let Some(last_four) = input.last_four {
+    if let Some(last_four) = patch.last_four.change() {
         method.last_four = last_four;
     }
-    method.priority = input.priority.unwrap_or(method.priority);
-    let takes_over = input.default == Some(true) && !before.is_default;
+    method.priority = patch.priority.unwrap_or(method.priority);
+    let takes_over = patch.default == Some(true) && !before.is_default;
     if takes_over {
         method.is_default = true;
         store::payment_methods::clear_default(&mut tx, customer.id).await?;
@@ -221,7 +227,7 @@ pub(crate) fn collect_now(invoice: &mut Invoice, now: DateTime<Utc>) {
     invoice.updated_at = now;
 }
 
-fn check_gateway(app: &App, checks: &mut Checks, customer: &Customer, input: &MethodInput) {
+fn check_gateway(app: &App, checks: &mut Checks, customer: &Customer, input: &PaymentMethodInput) {
     let Some(gateway) = app.gateways.get(&input.gateway) else {
         let names = app.gateways.names().collect::<Vec<_>>().join(", ");
         let names = if names.is_empty() { "none is".to_owned() } else { format!("there are {names}") };
@@ -236,7 +242,7 @@ fn check_gateway(app: &App, checks: &mut Checks, customer: &Customer, input: &Me
     }
 }
 
-fn check_means(checks: &mut Checks, customer: &Customer, input: &MethodInput) {
+fn check_means(checks: &mut Checks, customer: &Customer, input: &PaymentMethodInput) {
     let vault = input.kind == MethodKind::VaultToken;
     let prior = input.kind == MethodKind::PriorTransaction;
     let request = input.kind == MethodKind::PaymentRequest;

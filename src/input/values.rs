@@ -1,4 +1,4 @@
-//! What fields can hold: texts, numbers, lists, and the words of the domain. Each bounds what it accepts.
+//! The types that a field can have: texts, numbers, lists, and the words of the domain, each with its bounds.
 
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
@@ -65,7 +65,7 @@ pub(super) fn nullable(mut schema: RefOr<Schema>) -> RefOr<Schema> {
 }
 
 /// A field of a PATCH: left out, taken away, or set.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Patch<T> {
     #[default]
     Absent,
@@ -74,6 +74,14 @@ pub enum Patch<T> {
 }
 
 impl<T> Patch<T> {
+    /// What the field is set to, if it is set.
+    pub fn value(&self) -> Option<&T> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Absent | Self::Null => None,
+        }
+    }
+
     /// What the field is to be; `None` leaves it alone.
     pub fn change(self) -> Option<Option<T>> {
         match self {
@@ -206,7 +214,7 @@ impl Input for Value {
     }
 }
 
-/// Metadata: whatever the merchant wants to keep, within bounds.
+/// Metadata: JSON that the merchant wants to keep, within bounds.
 impl Input for Map<String, Value> {
     fn read(value: &Value, (): &(), at: &str, faults: &mut Faults) -> Option<Self> {
         let object = super::object(value, at, faults)?;

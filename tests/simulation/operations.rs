@@ -8,7 +8,7 @@ use rebilld::{
         gateways,
         installment_plans::create::{self, PlanInput},
         invoices,
-        payment_methods::{self, MethodInput},
+        payment_methods::{self, PaymentMethodInput},
         refunds,
         subscriptions::{
             cancel::{self, CancelInput},
@@ -141,9 +141,8 @@ impl Operation {
         let later = |dice: &mut Dice| today(app).checked_add_days(Days::new(1 + dice.below(20))).expect("a date");
         let told = match self {
             NewCustomer => {
-                let id = customers::create(app, &ACTOR, CustomerInput { name: Some("Ada".into()), ..CustomerInput::default() })
-                    .await?
-                    .id;
+                let id =
+                    customers::create(app, &ACTOR, CustomerInput { name: "Ada".into(), ..CustomerInput::default() }).await?.id;
                 new_method(app, world, dice, id).await?;
                 subscribe(app, &ACTOR, terms(app, dice, id)).await?.id.to_string()
             }
@@ -305,7 +304,7 @@ fn terms(app: &App, dice: &mut Dice, customer: CustomerId) -> SubscribeInput {
 async fn new_method(app: &App, world: &World, dice: &mut Dice, customer: CustomerId) -> Result<String> {
     let paylike = dice.chance(450);
     let token = if paylike { world.sandbox.paylike_tokens(1) } else { world.sandbox.fluidpay_tokens(1, "sim") }.remove(0);
-    let input = MethodInput {
+    let input = PaymentMethodInput {
         gateway: if paylike { "paylike" } else { "fluid" }.into(),
         kind: if paylike { MethodKind::PriorTransaction } else { MethodKind::VaultToken },
         customer_token: (!paylike).then(|| token.clone()),

@@ -13,7 +13,7 @@ use crate::{
         customers::{CustomerInput, CustomerRef},
         import::{BY_CELLS, CustomerRow, InstallmentPlanRow, REFERENCE, Sheet, SubscriptionRow},
         installment_plans::create::{DownPayment, PlanInput, TakenOver},
-        payment_methods::MethodInput,
+        payment_methods::PaymentMethodInput,
         subscriptions::subscribe::{Start, SubscribeInput},
     },
     domain::{
@@ -162,7 +162,7 @@ fn customer(Read { line, cells, .. }: Read<CustomerCells>) -> CustomerRow {
         || cells.expires.is_some()
         || cells.last_four.is_some();
     let kind = if cells.transaction_id.is_some() { MethodKind::PriorTransaction } else { MethodKind::VaultToken };
-    let method = pays.then(|| MethodInput {
+    let method = pays.then(|| PaymentMethodInput {
         gateway: cells.gateway.unwrap_or_default(),
         kind,
         customer_token: cells.customer_token,
@@ -175,11 +175,11 @@ fn customer(Read { line, cells, .. }: Read<CustomerCells>) -> CustomerRow {
         priority: None,
     });
     let customer = CustomerInput {
-        reference: Some(Some(cells.reference)),
-        name: Some(cells.name),
-        email: cells.email.map(Some),
-        phone: cells.phone.map(Some),
-        locale: cells.locale.map(Some),
+        reference: Some(cells.reference),
+        name: cells.name,
+        email: cells.email,
+        phone: cells.phone,
+        locale: cells.locale,
         timezone: cells.timezone,
         currency: cells.currency,
         metadata: None,

@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     billing::{
         App, BillingError,
-        customers::{self, CustomerInput},
+        customers::{self, CustomerInput, CustomerPatch},
     },
     domain::{
         calendar::Zone,
@@ -25,48 +25,12 @@ use crate::{
         error::Problem,
         page::{List, ListQuery},
     },
-    input::{Patch, body},
+    input::body,
     store,
 };
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update, delete)).routes(routes!(credits, give_credit))
-}
-
-body! {
-    pub struct NewCustomer {
-        pub name: String line up to 255,
-        pub email: Option<String> up to 254,
-        pub phone: Option<String> up to 40,
-        /// Language of messages, such as `en` or `de-AT`.
-        pub locale: Option<String> up to 35,
-        /// IANA name; left out: the configured one.
-        pub timezone: Option<Zone>,
-        /// Of their credit; left out: the configured one.
-        pub currency: Option<Currency>,
-        /// The id that another system knows them by; requests may use it in place of ours.
-        pub reference: Option<String> line up to 255,
-        pub metadata: Option<Metadata>,
-        /// The test clock they live by; left out: the wall clock. Never changes.
-        pub clock_id: Option<ClockId>,
-    }
-}
-
-body! {
-    /// What is left out stays; null takes away.
-    pub struct CustomerPatch {
-        pub name: Option<String> line up to 255,
-        pub email: Patch<String> up to 254,
-        pub phone: Patch<String> up to 40,
-        pub locale: Patch<String> up to 35,
-        pub timezone: Option<Zone>,
-        pub currency: Option<Currency>,
-        pub reference: Patch<String> line up to 255,
-        /// All of it anew.
-        pub metadata: Option<Metadata>,
-        /// May be repeated, never changed.
-        pub clock_id: Patch<ClockId>,
-    }
 }
 
 body! {
@@ -85,38 +49,6 @@ body! {
         /// The customer's own; may be left out.
         pub currency: Option<Currency>,
         pub reason: Option<String> up to 255,
-    }
-}
-
-impl From<NewCustomer> for CustomerInput {
-    fn from(new: NewCustomer) -> Self {
-        Self {
-            reference: new.reference.map(Some),
-            name: Some(new.name),
-            email: new.email.map(Some),
-            phone: new.phone.map(Some),
-            locale: new.locale.map(Some),
-            timezone: new.timezone,
-            currency: new.currency,
-            metadata: new.metadata,
-            clock_id: Some(new.clock_id),
-        }
-    }
-}
-
-impl From<CustomerPatch> for CustomerInput {
-    fn from(patch: CustomerPatch) -> Self {
-        Self {
-            reference: patch.reference.change(),
-            name: patch.name,
-            email: patch.email.change(),
-            phone: patch.phone.change(),
-            locale: patch.locale.change(),
-            timezone: patch.timezone,
-            currency: patch.currency,
-            metadata: patch.metadata,
-            clock_id: patch.clock_id.change(),
-        }
     }
 }
 
@@ -215,13 +147,13 @@ async fn list(
 }
 
 /// Makes a customer.
-#[utoipa::path(post, path = "/v1/customers", tag = "customers", request_body = NewCustomer, responses((status = 201, body = CustomerAnswer)))]
+#[utoipa::path(post, path = "/v1/customers", tag = "customers", request_body = CustomerInput, responses((status = 201, body = CustomerAnswer)))]
 async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
-    JsonBody(new): JsonBody<NewCustomer>,
+    JsonBody(input): JsonBody<CustomerInput>,
 ) -> Result<(StatusCode, Json<CustomerAnswer>), Problem> {
-    let customer = customers::create(&app, &caller.actor, new.into()).await?;
+    let customer = customers::create(&app, &caller.actor, input).await?;
     Ok((StatusCode::CREATED, Json(customer.into())))
 }
 
@@ -239,7 +171,7 @@ async fn update(
     PathKey(key): PathKey,
     JsonBody(patch): JsonBody<CustomerPatch>,
 ) -> Result<Json<CustomerAnswer>, Problem> {
-    Ok(Json(customers::update(&app, &caller.actor, &key, patch.into()).await?.into()))
+    Ok(Json(customers::update(&app, &caller.actor, &key, patch).await?.into()))
 }
 
 /// Removes a customer to whom nothing was ever billed and nothing will be.

@@ -12,7 +12,7 @@ use super::customers::find as find_customer;
 use crate::{
     billing::{
         App, BillingError,
-        payment_methods::{self, MethodInput, MethodPatch},
+        payment_methods::{self, PaymentMethodInput, PaymentMethodPatch},
     },
     domain::{
         id::{self, CustomerId, PaymentMethodId},
@@ -24,46 +24,12 @@ use crate::{
         error::Problem,
         page::{List, ListQuery},
     },
-    input::{Patch, body},
+    input::body,
     store,
 };
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(get, update, delete))
-}
-
-body! {
-    pub struct NewPaymentMethod {
-        /// Name of a configured gateway.
-        pub gateway: String line up to 100,
-        /// Must be what that gateway takes.
-        pub kind: MethodKind,
-        /// `vault_token`: the customer in the gateway's vault.
-        pub customer_token: Option<String> line up to 255,
-        /// `vault_token`: one of that customer's cards; left out: their default.
-        pub payment_method_token: Option<String> line up to 255,
-        /// `prior_transaction`: the earlier transaction.
-        pub transaction_id: Option<String> line up to 255,
-        /// `payment_request`: some of `EMAIL`, `SMS`, `WEB`.
-        pub channels: Option<Vec<String>> up to 10,
-        /// When the card expires, such as `2027-03`.
-        pub expires: Option<String> up to 10,
-        pub last_four: Option<String> up to 10,
-        /// Whether it is charged where a subscription names no other. Left out: if it is the first, or if the default has failed.
-        pub default: Option<bool>,
-        /// Where none is the default, the lowest is charged.
-        pub priority: Option<i64> in 0..=1000,
-    }
-}
-
-body! {
-    /// What is left out stays; null takes away. Tokens never change: add another method instead.
-    pub struct PaymentMethodPatch {
-        pub expires: Patch<String> up to 10,
-        pub last_four: Patch<String> up to 10,
-        pub default: Option<bool>,
-        pub priority: Option<i64> in 0..=1000,
-    }
 }
 
 body! {
@@ -141,26 +107,14 @@ async fn list(
 /// Adds a payment method. What was declined before and would now be charged to it is collected at once.
 #[utoipa::path(
     post, path = "/v1/customers/{id}/payment-methods", tag = "payment-methods", params(("id" = String, Path)),
-    request_body = NewPaymentMethod, responses((status = 201, body = PaymentMethodAnswer))
+    request_body = PaymentMethodInput, responses((status = 201, body = PaymentMethodAnswer))
 )]
 async fn add(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathKey(key): PathKey,
-    JsonBody(new): JsonBody<NewPaymentMethod>,
+    JsonBody(input): JsonBody<PaymentMethodInput>,
 ) -> Result<(StatusCode, Json<PaymentMethodAnswer>), Problem> {
-    let input = MethodInput {
-        gateway: new.gateway,
-        kind: new.kind,
-        customer_token: new.customer_token,
-        payment_method_token: new.payment_method_token,
-        transaction_id: new.transaction_id,
-        channels: new.channels,
-        expires: new.expires,
-        last_four: new.last_four,
-        default: new.default,
-        priority: new.priority,
-    };
     let method = payment_methods::add(&app, &caller.actor, &key, input).await?;
     Ok((StatusCode::CREATED, Json(method.into())))
 }
@@ -180,13 +134,7 @@ async fn update(
     PathId(id): PathId<id::PaymentMethod>,
     JsonBody(patch): JsonBody<PaymentMethodPatch>,
 ) -> Result<Json<PaymentMethodAnswer>, Problem> {
-    let input = MethodPatch {
-        expires: patch.expires.change(),
-        last_four: patch.last_four.change(),
-        default: patch.default,
-        priority: patch.priority,
-    };
-    Ok(Json(payment_methods::update(&app, &caller.actor, id, input).await?.into()))
+    Ok(Json(payment_methods::update(&app, &caller.actor, id, patch).await?.into()))
 }
 
 /// Removes a payment method that no running subscription names.

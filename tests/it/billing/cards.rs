@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use rebilld::{
     billing::{
         customers,
-        payment_methods::{self, MethodInput, MethodPatch},
+        payment_methods::{self, PaymentMethodInput, PaymentMethodPatch},
         subscriptions::{
             cancel::{self, CancelInput},
             retry,
@@ -24,8 +24,8 @@ use rebilld::{
 
 use crate::world::*;
 
-fn vault(token: &str) -> MethodInput {
-    MethodInput {
+fn vault(token: &str) -> PaymentMethodInput {
+    PaymentMethodInput {
         gateway: "fluid".into(),
         kind: MethodKind::VaultToken,
         customer_token: Some(token.into()),
@@ -39,7 +39,7 @@ fn vault(token: &str) -> MethodInput {
     }
 }
 
-async fn add(world: &World, customer: CustomerId, input: MethodInput) -> PaymentMethod {
+async fn add(world: &World, customer: CustomerId, input: PaymentMethodInput) -> PaymentMethod {
     payment_methods::add(&world.app, &Actor::System, &customer.to_string(), input).await.expect("added")
 }
 
@@ -68,10 +68,10 @@ on_both! {
         add(&world, customer, vault(DECLINES)).await;
         world.add(world.monthly(customer, "2026-01-10").await).await;
         world.advance("2026-01-10T12:00:00Z").await;
-        let spare = add(&world, customer, MethodInput { default: Some(false), ..vault(&world.token()) }).await;
+        let spare = add(&world, customer, PaymentMethodInput { default: Some(false), ..vault(&world.token()) }).await;
         world.advance("2026-01-10T13:00:00Z").await;
         assert_eq!(world.story().await, ["2026-01-10 declined"]);
-        let patch = MethodPatch { default: Some(true), ..MethodPatch::default() };
+        let patch = PaymentMethodPatch { default: Some(true), ..PaymentMethodPatch::default() };
         assert!(payment_methods::update(&world.app, &Actor::System, spare.id, patch).await.expect("updated").is_default);
         world.advance("2026-01-10T13:00:01Z").await;
         assert_eq!(world.story().await, ["2026-01-10 declined", "2026-01-10 succeeded"]);
@@ -122,7 +122,7 @@ on_both! {
         world.advance("2026-01-10T12:00:00Z").await;
         customers::give_credit(&world.app, &Actor::System, &customer.to_string(), 100, None, String::new()).await.expect("given");
         let tokens: Vec<String> = (0..8).map(|_| world.token()).collect();
-        let adding = tokens.iter().map(|token| add(&world, customer, MethodInput { default: Some(true), ..vault(token) }));
+        let adding = tokens.iter().map(|token| add(&world, customer, PaymentMethodInput { default: Some(true), ..vault(token) }));
         let cancelling = (0..4).map(|_| cancel::cancel(&world.app, &Actor::System, sub.id, CancelInput { when: When::Now, credit: true }, false));
         let key = customer.to_string();
         let giving = (0..4).map(|_| customers::give_credit(&world.app, &Actor::System, &key, 1, None, String::new()));

@@ -1,7 +1,7 @@
 //! Caps on declined attempts: by credential, whoever is charged and for whatever, also after a restart.
 
 use rebilld::{
-    billing::{self, payment_methods::MethodInput},
+    billing::{self, payment_methods::PaymentMethodInput},
     config::{Caps, Config},
     domain::{
         clock::Timeline, dunning::Postponement, event::Actor, id::CustomerId, invoice::InvoiceStatus, payment::PaymentStatus,
@@ -41,8 +41,8 @@ fn within_the_cap(instants: &[chrono::DateTime<chrono::Utc>]) -> bool {
     sorted.windows(3).all(|three| three[2] - three[0] >= chrono::TimeDelta::hours(24))
 }
 
-fn token(token: &str) -> MethodInput {
-    MethodInput {
+fn token(token: &str) -> PaymentMethodInput {
+    PaymentMethodInput {
         gateway: "fluid".into(),
         kind: MethodKind::VaultToken,
         customer_token: Some(token.into()),

@@ -395,7 +395,7 @@ on_both! {
 /// A new default card.
 async fn replace(world: &World, customer: CustomerId, paylike: bool) -> String {
     let token = if paylike { world.prior() } else { world.token() };
-    let input = payment_methods::MethodInput {
+    let input = payment_methods::PaymentMethodInput {
         gateway: if paylike { "paylike" } else { "fluid" }.into(),
         kind: if paylike { MethodKind::PriorTransaction } else { MethodKind::VaultToken },
         customer_token: (!paylike).then(|| token.clone()),

@@ -200,7 +200,7 @@ on_both! {
         let key = customer.to_string();
         customers::give_credit(&world.app, &Actor::System, &key, 700, None, "sorry".into()).await.expect("credit");
         // Somebody who lives by another clock.
-        let elsewhere = CustomerInput { name: Some("Ben".into()), ..CustomerInput::default() };
+        let elsewhere = CustomerInput { name: "Ben".into(), ..CustomerInput::default() };
         let elsewhere = customers::create(&world.app, &Actor::System, elsewhere).await.expect("customer");
         let mut other = world.monthly(elsewhere.id, "2026-01-20").await;
         other.timeline = Timeline::Wall;

@@ -83,7 +83,7 @@ fn all(text: &str, currency: &str) -> Vec<String> {
 
 /// A customer on the wall clock, with a method that only the real gateway knows.
 async fn customer(world: &World, paylike: bool, number: usize) -> CustomerId {
-    let input = CustomerInput { name: Some(format!("Customer {number}")), ..CustomerInput::default() };
+    let input = CustomerInput { name: format!("Customer {number}"), ..CustomerInput::default() };
     let customer = customers::create(&world.app, &Actor::System, input).await.expect("customer");
     let token = if paylike { format!("560fd96b7973ff3d{number:08x}") } else { format!("of-the-real-vault-{number}") };
     world.method(customer.id, paylike, &token).await;

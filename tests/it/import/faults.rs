@@ -145,8 +145,8 @@ on_both! {
         let ada = || CustomerRow {
             line: 2,
             customer: CustomerInput {
-                reference: Some(Some("ada".into())),
-                name: Some("Ada".into()),
+                reference: Some("ada".into()),
+                name: "Ada".into(),
                 ..CustomerInput::default()
             },
             method: None,

@@ -5,7 +5,7 @@ use rebilld::{
         BillingError,
         collection::run,
         installment_plans::change::{self, PlanPatch},
-        payment_methods::{self, MethodInput},
+        payment_methods::{self, PaymentMethodInput},
     },
     domain::{
         clock::Timeline,
@@ -122,7 +122,7 @@ on_both! {
         let plan = world.plan_with("decline2020000000000", |customer| monthly(customer, "2026-01-10", 2)).await;
         world.advance("2026-01-10T07:00:00Z").await;
         let customer = plan.schedule.plan.customer_id.to_string();
-        let method = MethodInput {
+        let method = PaymentMethodInput {
             gateway: "fluid".into(),
             kind: MethodKind::VaultToken,
             customer_token: Some(world.token()),

@@ -11,9 +11,20 @@ use super::{
     money::{Currency, MAX_AMOUNT_MINOR, Percentage},
     payment::DeclineClass,
     proration::Share,
-    refund::RefundTo,
     text_enum,
 };
+
+text_enum! {
+    /// Where a refund goes.
+    #[derive(Default)]
+    pub enum RefundTo {
+        /// The payment method that the money came from, through its gateway.
+        #[default]
+        Method = "method",
+        /// The customer's credit with the merchant: no gateway is asked.
+        Credit = "credit",
+    }
+}
 
 text_enum! {
     /// Where an invoice stands.

@@ -12,6 +12,8 @@ use super::{
     text_enum,
 };
 
+pub use super::invoice::RefundTo;
+
 text_enum! {
     /// What an operator found out about a parked refund.
     pub enum RefundFinding {
@@ -31,18 +33,6 @@ text_enum! {
         GatewayError = "gateway_error",
         Unknown = "unknown",
         Parked = "parked",
-    }
-}
-
-text_enum! {
-    /// Where a refund goes.
-    #[derive(Default)]
-    pub enum RefundTo {
-        /// The payment method that the money came from, through its gateway.
-        #[default]
-        Method = "method",
-        /// The customer's credit with the merchant: no gateway is asked.
-        Credit = "credit",
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
         gateways::{Call, ProbeSlot},
     },
     domain::{
-        authorization::{Authorization, AuthorizationStatus, transition::AuthorizationAnswer as Answer},
+        authorization::{Authorization, AuthorizationStatus, transition::AuthorizationReply as Answer},
         payment::{Outcome, Reason},
     },
     gateway::{Charge, Configured, Found, Mandate, Other, ReturnOutcome, Sent, Source},

@@ -9,7 +9,7 @@ use crate::{
     domain::{
         authorization::{
             Authorization,
-            transition::{AuthorizationAnswer, Effect, Facts, Transition, decide, decide_late},
+            transition::{AuthorizationReply, Effect, Facts, Transition, decide, decide_late},
         },
         clock::Timeline,
         event::{Actor, Event},
@@ -20,11 +20,11 @@ use crate::{
 };
 
 /// Writes an answer down; says what to ask next, if anything. Tries again where the database was in the way: money may be authorized.
-pub(super) async fn settle(app: &App, claimed: &Authorization, answer: &AuthorizationAnswer) -> Result<Option<Authorization>> {
+pub(super) async fn settle(app: &App, claimed: &Authorization, answer: &AuthorizationReply) -> Result<Option<Authorization>> {
     retry::settle(app, claimed.id, || once(app, claimed, answer)).await
 }
 
-async fn once(app: &App, claimed: &Authorization, answer: &AuthorizationAnswer) -> Result<Option<Authorization>> {
+async fn once(app: &App, claimed: &Authorization, answer: &AuthorizationReply) -> Result<Option<Authorization>> {
     let mut tx = app.db.begin().await?;
     // The subscription first, as everyone locks.
     let Some(subscription) = store::subscriptions::lock(&mut tx, claimed.subscription_id).await? else { return Ok(None) };
@@ -53,7 +53,7 @@ fn decided(
     app: &App,
     authorization: Authorization,
     subscription: &Subscription,
-    answer: &AuthorizationAnswer,
+    answer: &AuthorizationReply,
     now: DateTime<Utc>,
 ) -> Transition {
     let lifetime = app.config.gateways.get(&authorization.gateway).map(|gateway| gateway.authorization_lifetime);

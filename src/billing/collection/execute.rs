@@ -10,7 +10,7 @@ use crate::{
     },
     domain::payment::{
         Payment,
-        transition::{GatewayAnswer, Step},
+        transition::{PaymentReply, Step},
     },
 };
 
@@ -34,7 +34,7 @@ async fn call_by_call(app: &App, mut payment: Payment, mut step: Step, settler: 
     let Some(gateway) = app.gateways.get(&payment.gateway).cloned() else {
         // It left the configuration. The payment is looked up later, and parked for an operator in the end.
         let message = format!("gateway {} is not configured", payment.gateway);
-        settler.report(payment, GatewayAnswer::NoAnswer(message)).await;
+        settler.report(payment, PaymentReply::NoAnswer(message)).await;
         return None;
     };
     loop {

@@ -11,7 +11,7 @@ use crate::{
         clock::Timeline,
         payment_request::{
             PaymentRequest, RequestStatus,
-            transition::{RequestAnswer, Step},
+            transition::{RequestReply, Step},
         },
     },
     gateway::requests::{Ask, Asked, Outstanding, Polled, Requests, Withdrawn},
@@ -69,7 +69,7 @@ async fn execute(app: &App, mut request: PaymentRequest) -> Result<()> {
     let Some((gateway, asks)) = configured.as_ref().and_then(|gateway| Some((gateway, gateway.adapter.requests()?))) else {
         // It left the configuration: asked again later, and parked for an operator in the end.
         let message = format!("gateway {} is not configured for payment requests", request.gateway);
-        settle(app, &request, true, RequestAnswer::Polled(Polled::NoAnswer { message })).await?;
+        settle(app, &request, true, RequestReply::Polled(Polled::NoAnswer { message })).await?;
         return Ok(());
     };
     let Ok(_permit) = gateway.permits.acquire().await else { return Ok(()) };
@@ -82,20 +82,20 @@ async fn execute(app: &App, mut request: PaymentRequest) -> Result<()> {
                     request = begun;
                     let ask = ask(app, &request);
                     let unknown = |message| Asked::Unknown { message };
-                    RequestAnswer::Asked(catch_panic(request.id, &gateway.name, asks.ask(&ask), unknown).await)
+                    RequestReply::Asked(catch_panic(request.id, &gateway.name, asks.ask(&ask), unknown).await)
                 }
                 None => return Ok(()),
             },
             Step::Poll => {
                 let outstanding = outstanding(&request);
                 let no_answer = |message| Polled::NoAnswer { message };
-                RequestAnswer::Polled(catch_panic(request.id, &gateway.name, asks.poll(&outstanding), no_answer).await)
+                RequestReply::Polled(catch_panic(request.id, &gateway.name, asks.poll(&outstanding), no_answer).await)
             }
             Step::Remind => {
                 let ask = ask(app, &request);
                 let unknown = |message| Asked::Unknown { message };
                 let remind = asks.remind(request.request_id.as_deref(), &ask);
-                RequestAnswer::Reminded(catch_panic(request.id, &gateway.name, remind, unknown).await)
+                RequestReply::Reminded(catch_panic(request.id, &gateway.name, remind, unknown).await)
             }
             Step::Withdraw => {
                 let no_answer = |message| Withdrawn::NoAnswer { message };
@@ -106,7 +106,7 @@ async fn execute(app: &App, mut request: PaymentRequest) -> Result<()> {
                         step = Step::Poll;
                         continue;
                     }
-                    withdrawn => RequestAnswer::Withdrawn(withdrawn),
+                    withdrawn => RequestReply::Withdrawn(withdrawn),
                 }
             }
         };

@@ -6,25 +6,18 @@ use chrono::NaiveDate;
 use super::{
     Plan, channels_for, event, may_ask,
     operate::{check_channels, choose_gateway},
-    settle::Settlement,
 };
 use crate::{
-    billing::{
-        App, BillingError, Result,
-        checks::Checks,
-        customers,
-        invoices::open::{Draft, open_as_they_are},
-    },
+    billing::{App, BillingError, Result, checks::Checks, customers},
     domain::{
         calendar,
         event::Actor,
         frequency::Frequency,
-        invoice::{Line, LineKind},
         money::Currency,
         payment_request::{PaymentRequest, Role},
     },
-    gateway::requests::{Received, Schedule},
-    store::{self, Tx},
+    gateway::requests::Schedule,
+    store,
 };
 
 /// What an operator asks for.
@@ -108,39 +101,4 @@ pub(crate) fn asked(request: &PaymentRequest) -> Option<Schedule> {
         payments: request.total_number_of_payments,
         initial_minor: request.initial_payment_amount,
     })
-}
-
-/// Opens an invoice for each payment of a schedule, and books the payment on it. The money has come already: no credit is used for it.
-pub(super) async fn open_invoices(
-    settlement: &mut Settlement<'_>,
-    tx: &mut Tx,
-    request: &PaymentRequest,
-    money: &[Received],
-    first: bool,
-) -> Result<()> {
-    let found = store::customers::get_many(tx, &[request.customer_id]).await?;
-    let Some(customer) = found.into_iter().next() else { return Ok(()) };
-    let drafts = money.iter().map(|money| Draft {
-        customer_id: customer.id,
-        subscription_id: None,
-        installment: None,
-        cycle: None,
-        timeline: request.timeline,
-        currency: money.currency,
-        timezone: customer.timezone,
-        description: request.description.clone(),
-        period: None,
-        lines: vec![Line::new(LineKind::Base, request.description.clone(), money.amount_minor)],
-        due_at: settlement.now,
-    });
-    let (invoices, events) = open_as_they_are(tx, settlement.app, settlement.now, &Actor::System, drafts.collect()).await?;
-    for event in events {
-        settlement.batch.tell(event);
-    }
-    for (number, (invoice, money)) in invoices.into_iter().zip(money).enumerate() {
-        let id = invoice.id;
-        settlement.batch.adopt(invoice);
-        settlement.receive(request, id, money, first && number == 0);
-    }
-    Ok(())
 }

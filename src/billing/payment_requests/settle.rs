@@ -2,19 +2,23 @@
 
 use chrono::{DateTime, Utc};
 
-use super::schedule::open_invoices;
 use crate::{
-    billing::{App, Result, gateway_operations::retry, payments::SettlementBatch},
+    billing::{
+        App, Result,
+        gateway_operations::retry,
+        invoices::open::{Draft, open_as_they_are},
+        payments::SettlementBatch,
+    },
     domain::{
         event::Actor,
         id::InvoiceId,
-        invoice::Invoice,
+        invoice::{Invoice, Line, LineKind},
         payment::{Payment, PaymentStatus, Reason},
         payment_method::MethodKind,
         payment_request::{
             PaymentRequest,
             answer::{Polled, Received},
-            transition::{Effect, Facts, RequestAnswer, Step, Transition, decide},
+            transition::{Effect, Facts, RequestReply, Step, Transition, decide},
         },
     },
     store::{self, Tx},
@@ -27,17 +31,12 @@ pub(crate) async fn settle(
     app: &App,
     claimed: &PaymentRequest,
     sends: bool,
-    answer: RequestAnswer,
+    answer: RequestReply,
 ) -> Result<Option<(Step, PaymentRequest)>> {
     retry::settle(app, claimed.id, || once(app, claimed, sends, &answer)).await
 }
 
-async fn once(
-    app: &App,
-    claimed: &PaymentRequest,
-    sends: bool,
-    answer: &RequestAnswer,
-) -> Result<Option<(Step, PaymentRequest)>> {
+async fn once(app: &App, claimed: &PaymentRequest, sends: bool, answer: &RequestReply) -> Result<Option<(Step, PaymentRequest)>> {
     // Before the transaction: who asks for a second connection while all hold their first waits for ever.
     let invoice = match claimed.invoice_id {
         Some(id) => match store::invoices::get(&app.db, id).await? {
@@ -80,10 +79,10 @@ impl<'a> Settlement<'a> {
         Ok(Self { app, now: batch.now(), wall: app.clock.now(), batch })
     }
 
-    async fn decide(&mut self, tx: &mut Tx, request: PaymentRequest, answer: &RequestAnswer, sends: bool) -> Result<Transition> {
+    async fn decide(&mut self, tx: &mut Tx, request: PaymentRequest, answer: &RequestReply, sends: bool) -> Result<Transition> {
         let ids: Vec<InvoiceId> = request.invoice_id.into_iter().collect();
         let in_flight = !store::payments::invoices_in_flight(tx, &ids).await?.is_empty();
-        let booked = if matches!(answer, RequestAnswer::Polled(Polled::Payments(_))) {
+        let booked = if matches!(answer, RequestReply::Polled(Polled::Payments(_))) {
             store::payments::of_request(tx, request.id).await?
         } else {
             Vec::new()
@@ -104,6 +103,35 @@ impl<'a> Settlement<'a> {
         Ok(decide(request, answer, &facts))
     }
 
+    /// Opens an invoice for each payment of a schedule, and books the payment on it. The money has come already: no credit is used for it.
+    async fn open_invoices(&mut self, tx: &mut Tx, request: &PaymentRequest, money: &[Received], first: bool) -> Result<()> {
+        let found = store::customers::get_many(tx, &[request.customer_id]).await?;
+        let Some(customer) = found.into_iter().next() else { return Ok(()) };
+        let drafts = money.iter().map(|money| Draft {
+            customer_id: customer.id,
+            subscription_id: None,
+            installment: None,
+            cycle: None,
+            timeline: request.timeline,
+            currency: money.currency,
+            timezone: customer.timezone,
+            description: request.description.clone(),
+            period: None,
+            lines: vec![Line::new(LineKind::Base, request.description.clone(), money.amount_minor)],
+            due_at: self.now,
+        });
+        let (invoices, events) = open_as_they_are(tx, self.app, self.now, &Actor::System, drafts.collect()).await?;
+        for event in events {
+            self.batch.tell(event);
+        }
+        for (number, (invoice, money)) in invoices.into_iter().zip(money).enumerate() {
+            let id = invoice.id;
+            self.batch.adopt(invoice);
+            self.receive(request, id, money, first && number == 0);
+        }
+        Ok(())
+    }
+
     async fn carry_out(&mut self, tx: &mut Tx, request: &PaymentRequest, effect: Effect) -> Result<()> {
         match effect {
             Effect::Emit { kind, data } => {
@@ -113,7 +141,7 @@ impl<'a> Settlement<'a> {
                 let event = self.app.event(request.timeline, self.now, &Actor::System, &kind, request.id, data);
                 self.batch.tell(event);
             }
-            Effect::OpenInvoices { money, first } => open_invoices(self, tx, request, &money, first).await?,
+            Effect::OpenInvoices { money, first } => self.open_invoices(tx, request, &money, first).await?,
             effect => {
                 if let Some(invoice) = request.invoice_id {
                     self.carry_out_for(request, invoice, effect);

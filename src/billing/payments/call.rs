@@ -12,7 +12,7 @@ use crate::{
     },
     domain::payment::{
         Outcome, Payment,
-        transition::{GatewayAnswer, Step},
+        transition::{PaymentReply, Step},
     },
     gateway::{Charge, Configured, Found, Mandate, Other, ReturnOutcome, Sent, Source},
 };
@@ -23,13 +23,13 @@ struct PaymentCall<'a> {
 }
 
 /// Asks the gateway. None: not asked, since another daemon has taken the payment over.
-pub(crate) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment, step: Step) -> Option<GatewayAnswer> {
+pub(crate) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment, step: Step) -> Option<PaymentReply> {
     make(app, gateway, &PaymentCall { payment, step }).await
 }
 
 impl GatewayCall for PaymentCall<'_> {
     type Row = Payment;
-    type Answer = GatewayAnswer;
+    type Answer = PaymentReply;
 
     fn row(&self) -> &Payment {
         self.payment
@@ -48,56 +48,56 @@ impl GatewayCall for PaymentCall<'_> {
     }
 
     /// What is authorized already is captured all the same: the authorization may run out before the gateway is back.
-    fn postponed(&self, until: DateTime<Utc>) -> Option<GatewayAnswer> {
-        (self.step == Step::Charge).then_some(GatewayAnswer::Paused(until))
+    fn postponed(&self, until: DateTime<Utc>) -> Option<PaymentReply> {
+        (self.step == Step::Charge).then_some(PaymentReply::Paused(until))
     }
 
-    async fn call(&self, gateway: &Configured) -> GatewayAnswer {
+    async fn call(&self, gateway: &Configured) -> PaymentReply {
         let Self { payment, step } = self;
         let charge = charge_of(payment);
         let transaction_id = payment.transaction_id.as_deref().unwrap_or_default();
         match step {
-            Step::Charge => GatewayAnswer::Outcome(gateway.adapter.charge(&charge).await),
-            Step::Capture => GatewayAnswer::Outcome(gateway.adapter.capture(transaction_id, &charge).await),
+            Step::Charge => PaymentReply::Outcome(gateway.adapter.charge(&charge).await),
+            Step::Capture => PaymentReply::Outcome(gateway.adapter.capture(transaction_id, &charge).await),
             Step::LookUp => match gateway.adapter.look_up(&sent(payment)).await {
-                Found::Outcome(outcome) => GatewayAnswer::Outcome(outcome),
+                Found::Outcome(outcome) => PaymentReply::Outcome(outcome),
                 Found::Several { best, others } => several(gateway, payment, &charge, best, others).await,
-                Found::Nothing => GatewayAnswer::NotFound,
-                Found::Disagrees { message } => GatewayAnswer::Disagrees(message),
-                Found::NoAnswer { message } => GatewayAnswer::NoAnswer(message),
+                Found::Nothing => PaymentReply::NotFound,
+                Found::Disagrees { message } => PaymentReply::Disagrees(message),
+                Found::NoAnswer { message } => PaymentReply::NoAnswer(message),
             },
             Step::Void => {
                 let voided = gateway.adapter.void(transaction_id, &charge).await;
                 tracing::info!(payment = %payment.id, ?voided, "authorization voided");
-                GatewayAnswer::Voided(voided)
+                PaymentReply::Voided(voided)
             }
         }
     }
 
-    fn unknown(&self, message: String) -> GatewayAnswer {
+    fn unknown(&self, message: String) -> PaymentReply {
         match self.step {
-            Step::Charge | Step::Capture => GatewayAnswer::Outcome(Outcome::Unknown { message }),
-            Step::LookUp => GatewayAnswer::NoAnswer(message),
-            Step::Void => GatewayAnswer::Voided(ReturnOutcome::Unknown { message }),
+            Step::Charge | Step::Capture => PaymentReply::Outcome(Outcome::Unknown { message }),
+            Step::LookUp => PaymentReply::NoAnswer(message),
+            Step::Void => PaymentReply::Voided(ReturnOutcome::Unknown { message }),
         }
     }
 
-    fn fault(&self, answer: &GatewayAnswer) -> Option<(String, Option<TimeDelta>)> {
+    fn fault(&self, answer: &PaymentReply) -> Option<(String, Option<TimeDelta>)> {
         answer.gateway_fault()
     }
 }
 
 /// Several under one reference. If they are authorized, one of them is ours and the others are voided. If money was taken more than once,
 /// a person decides.
-async fn several(gateway: &Configured, payment: &Payment, charge: &Charge, best: Outcome, others: Vec<Other>) -> GatewayAnswer {
+async fn several(gateway: &Configured, payment: &Payment, charge: &Charge, best: Outcome, others: Vec<Other>) -> PaymentReply {
     for orphan in others.iter().filter(|other| other.taken_minor.is_none()) {
         let voided = gateway.adapter.void(&orphan.transaction_id, charge).await;
         tracing::warn!(payment = %payment.id, orphan = orphan.transaction_id, ?voided, "authorized more than once: one is voided");
     }
     if others.iter().any(|other| other.taken_minor.is_some()) {
-        GatewayAnswer::TakenTwice { best, others }
+        PaymentReply::TakenTwice { best, others }
     } else {
-        GatewayAnswer::Outcome(best)
+        PaymentReply::Outcome(best)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
         invoice::{InvoiceStatus, NextAction},
         payment::{
             Decline, NotCollectable, Payment,
-            transition::{GatewayAnswer, Step},
+            transition::{PaymentReply, Step},
         },
     },
     store,
@@ -25,7 +25,7 @@ use super::batch::SettlementBatch;
 
 struct Report {
     payment: Payment,
-    answer: GatewayAnswer,
+    answer: PaymentReply,
     reply: oneshot::Sender<Option<(Step, Payment)>>,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Settler(mpsc::Sender<Report>);
 
 impl Settler {
     /// Settles an answer; says what to do next, if anything. Answers after the commit.
-    pub(crate) async fn report(&self, payment: Payment, answer: GatewayAnswer) -> Option<(Step, Payment)> {
+    pub(crate) async fn report(&self, payment: Payment, answer: PaymentReply) -> Option<(Step, Payment)> {
         let (reply, next) = oneshot::channel();
         self.0.send(Report { payment, answer, reply }).await.ok()?;
         next.await.ok().flatten()
@@ -85,7 +85,7 @@ impl<A: Deref<Target = App>> Writer<A> {
 }
 
 /// Everything that a group of answers changes, in one transaction. Locks in the order subscription, installment plan, invoice, payment.
-async fn settle_group(app: &App, claims: &[(Payment, GatewayAnswer)]) -> Result<Vec<Option<(Step, Payment)>>> {
+async fn settle_group(app: &App, claims: &[(Payment, PaymentReply)]) -> Result<Vec<Option<(Step, Payment)>>> {
     let mut tx = app.db.begin().await?;
     let claimed: Vec<&Payment> = claims.iter().map(|(payment, _)| payment).collect();
     let plain: BTreeSet<PaymentId> =
@@ -98,7 +98,7 @@ async fn settle_group(app: &App, claims: &[(Payment, GatewayAnswer)]) -> Result<
 }
 
 /// Settles an invoice that is due and cannot be sent to any gateway.
-pub(crate) async fn without_gateway(app: &App, id: InvoiceId, obstacle: NotCollectable) -> Result<()> {
+pub(crate) async fn without_gateway(app: &App, id: InvoiceId, why: NotCollectable) -> Result<()> {
     let Some(seen) = store::invoices::get(&app.db, id).await? else { return Ok(()) };
     let mut tx = app.db.begin().await?;
     let mut batch = SettlementBatch::load_invoice(app, &mut tx, &seen).await?;
@@ -106,14 +106,13 @@ pub(crate) async fn without_gateway(app: &App, id: InvoiceId, obstacle: NotColle
     let still_due = batch.invoice(id).is_some_and(|invoice| {
         invoice.status == InvoiceStatus::Open
             && invoice.next_attempt_at.is_some_and(|at| at <= batch.now())
-            && (obstacle != NotCollectable::LadderEnded || invoice.next_action == NextAction::GiveUp)
+            && (why != NotCollectable::LadderEnded || invoice.next_action == NextAction::GiveUp)
     });
     if still_due {
-        if obstacle == NotCollectable::LadderEnded {
+        if why == NotCollectable::LadderEnded {
             batch.give_up(id);
         } else {
-            let decline =
-                Decline { class: obstacle.class(), code: obstacle.code().to_owned(), message: "no gateway was asked".to_owned() };
+            let decline = Decline { class: why.class(), code: why.code().to_owned(), message: "no gateway was asked".to_owned() };
             batch.event("invoice.not_collectable", id, json!({ "code": decline.code }), &Actor::System);
             batch.decline(id, &decline);
         }

@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use super::settle::{Statement, close};
+use super::settle::{OperatorStatement, close};
 use crate::{
     billing::{App, BillingError, Result},
     domain::{
         event::Actor,
         id::RefundId,
-        refund::{Refund, RefundFinding, transition::RefundAnswer},
+        refund::{Refund, RefundFinding, transition::RefundReply},
     },
     gateway::ReturnOutcome,
     store,
@@ -31,8 +31,8 @@ pub async fn resolve(
         }
         RefundFinding::NotProcessed => ReturnOutcome::GatewayError { message: note.to_owned() },
     };
-    let statement = Statement { actor, data: json!({ "outcome": finding, "note": note }) };
-    match close(app, &refund, &RefundAnswer::Operator(outcome), Some(&statement)).await? {
+    let statement = OperatorStatement { actor, data: json!({ "outcome": finding, "note": note }) };
+    match close(app, &refund, &RefundReply::Operator(outcome), Some(&statement)).await? {
         Ok(refund) => Ok(refund),
         Err(status) => Err(BillingError::WrongState(format!("the refund is {status}: only a parked one is resolved by hand"))),
     }

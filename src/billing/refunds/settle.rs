@@ -9,7 +9,7 @@ use crate::{
         event::{Actor, Event},
         refund::{
             Refund, RefundStatus,
-            transition::{Effect, Facts, RefundAnswer, RefundRows, Transition, decide},
+            transition::{Effect, Facts, RefundReply, RefundRows, Transition, decide},
         },
     },
     gateway::ReturnOutcome,
@@ -18,14 +18,14 @@ use crate::{
 
 /// Writes an answer of the gateway down.
 pub(super) async fn settle(app: &App, refund: Refund, outcome: ReturnOutcome) -> Result<Refund> {
-    let answer = RefundAnswer::Gateway(outcome);
+    let answer = RefundReply::Gateway(outcome);
     let closed = retry::settle(app, refund.id, || close(app, &refund, &answer, None)).await?;
     // A refund that has ended meanwhile is left as it was seen.
     Ok(closed.unwrap_or(refund))
 }
 
 /// What an operator says about a refund.
-pub(super) struct Statement<'a> {
+pub(super) struct OperatorStatement<'a> {
     pub actor: &'a Actor,
     pub data: Value,
 }
@@ -34,8 +34,8 @@ pub(super) struct Statement<'a> {
 pub(super) async fn close(
     app: &App,
     seen: &Refund,
-    answer: &RefundAnswer,
-    statement: Option<&Statement<'_>>,
+    answer: &RefundReply,
+    statement: Option<&OperatorStatement<'_>>,
 ) -> Result<Result<Refund, RefundStatus>> {
     let mut tx = app.db.begin().await?;
     let now = app.now_in(&mut tx, seen.timeline).await?;

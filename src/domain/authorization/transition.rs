@@ -18,7 +18,7 @@ use crate::domain::{
 
 /// What a call about an authorization brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AuthorizationAnswer {
+pub enum AuthorizationReply {
     Outcome(Outcome),
     /// A lookup found several under one reference. `others_voided`: all but the best were voided.
     Several {
@@ -72,7 +72,7 @@ pub struct Transition {
 }
 
 /// Decides what an answer does to an authorization that is the caller's by its lease.
-pub fn decide(authorization: Authorization, answer: &AuthorizationAnswer, facts: &Facts) -> Transition {
+pub fn decide(authorization: Authorization, answer: &AuthorizationReply, facts: &Facts) -> Transition {
     let before = authorization.status;
     let mut transition = Transition { authorization, calls_again: false, effects: Vec::new() };
     match before {
@@ -97,12 +97,12 @@ pub fn decide(authorization: Authorization, answer: &AuthorizationAnswer, facts:
 pub fn decide_late(
     authorization: Authorization,
     called: Status,
-    answer: &AuthorizationAnswer,
+    answer: &AuthorizationReply,
     wall: DateTime<Utc>,
 ) -> Option<Authorization> {
     let closed = !matches!(authorization.status, Status::Pending | Status::Unknown | Status::Voiding);
     let may_have_authorized = called == Status::Pending
-        && matches!(answer, AuthorizationAnswer::Outcome(Outcome::Authorized { .. } | Outcome::Unknown { .. }));
+        && matches!(answer, AuthorizationReply::Outcome(Outcome::Authorized { .. } | Outcome::Unknown { .. }));
     // A lookup that is under way may have been made before this call arrived: the new token voids its answer.
     (closed && may_have_authorized).then(|| Authorization {
         next_lookup_at: Some(wall),
@@ -113,8 +113,8 @@ pub fn decide_late(
 
 impl Transition {
     /// Nobody knows yet whether it was authorized.
-    fn undecided(&mut self, answer: &AuthorizationAnswer, facts: &Facts) {
-        use AuthorizationAnswer as Answer;
+    fn undecided(&mut self, answer: &AuthorizationReply, facts: &Facts) {
+        use AuthorizationReply as Answer;
         let first = self.authorization.lookups == 0;
         match answer {
             // Taken by hand at the gateway: the capture on the bill date will find it so.
@@ -205,8 +205,8 @@ impl Transition {
     }
 
     /// The gateway was asked to void it.
-    fn voiding(&mut self, answer: &AuthorizationAnswer, facts: &Facts) {
-        use AuthorizationAnswer as Answer;
+    fn voiding(&mut self, answer: &AuthorizationReply, facts: &Facts) {
+        use AuthorizationReply as Answer;
         match answer {
             Answer::Voided(ReturnOutcome::Returned { .. }) => {
                 self.authorization.end(Status::Voided, facts);
@@ -225,8 +225,8 @@ impl Transition {
     }
 
     /// Another lookup of one that was sent twice, or whose void failed: the gateway must know only the transaction that we know.
-    fn verified(&mut self, answer: &AuthorizationAnswer, facts: &Facts) {
-        use AuthorizationAnswer as Answer;
+    fn verified(&mut self, answer: &AuthorizationReply, facts: &Facts) {
+        use AuthorizationReply as Answer;
         self.authorization.release();
         self.authorization.next_lookup_at = None;
         let closed = !matches!(self.authorization.status, Status::Authorized | Status::Used);

@@ -31,7 +31,7 @@ pub enum Step {
 
 /// What came back from a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum GatewayAnswer {
+pub enum PaymentReply {
     Outcome(Outcome),
     /// The gateway has never seen the payment.
     NotFound,
@@ -51,7 +51,7 @@ pub enum GatewayAnswer {
     Paused(DateTime<Utc>),
 }
 
-impl GatewayAnswer {
+impl PaymentReply {
     /// Whether all the money has come, and nothing else has happened.
     pub fn is_plain_success(&self, payment: &Payment) -> bool {
         matches!(self, Self::Outcome(Outcome::Succeeded { amount_minor, .. }) if *amount_minor == payment.amount)
@@ -197,7 +197,7 @@ impl Transition {
 }
 
 /// What an answer does to a payment.
-pub fn decide(payment: &Payment, answer: &GatewayAnswer, facts: &Facts) -> Transition {
+pub fn decide(payment: &Payment, answer: &PaymentReply, facts: &Facts) -> Transition {
     let has_money = matches!(payment.status, PaymentStatus::Succeeded | PaymentStatus::Refunded);
     // These are true whoever brings them.
     let is_news = answer.is_success() && !has_money || answer.is_decline() && !payment.status.is_closed();

@@ -30,14 +30,14 @@ pub enum Step {
 
 /// What a call about a request brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RequestAnswer {
+pub enum RequestReply {
     Asked(Asked),
     Reminded(Asked),
     Polled(Polled),
     Withdrawn(Withdrawn),
 }
 
-impl RequestAnswer {
+impl RequestReply {
     /// Only money that came is true whoever brings it: whoever has the request by now asks the gateway about the rest again.
     pub fn brings_money(&self) -> bool {
         matches!(self, Self::Polled(Polled::Payments(received)) if !received.is_empty())
@@ -113,18 +113,18 @@ pub struct Transition {
 }
 
 /// Decides what an answer does to a request.
-pub fn decide(request: PaymentRequest, answer: &RequestAnswer, facts: &Facts) -> Transition {
+pub fn decide(request: PaymentRequest, answer: &RequestReply, facts: &Facts) -> Transition {
     let mut transition = Transition { request, next: None, effects: Vec::new() };
     transition.request.lease_owner = None;
     transition.next = match answer {
-        RequestAnswer::Asked(asked) => transition.on_asked(asked, facts),
-        RequestAnswer::Reminded(asked) => transition.on_reminded(asked, facts),
-        RequestAnswer::Polled(Polled::Payments(received)) if transition.request.invoice_id.is_some() => {
+        RequestReply::Asked(asked) => transition.on_asked(asked, facts),
+        RequestReply::Reminded(asked) => transition.on_reminded(asked, facts),
+        RequestReply::Polled(Polled::Payments(received)) if transition.request.invoice_id.is_some() => {
             transition.on_payments(received, facts)
         }
-        RequestAnswer::Polled(Polled::Payments(received)) => transition.on_payments_of_schedule(received, facts),
-        RequestAnswer::Polled(Polled::NoAnswer { message }) => transition.on_no_answer(message, facts),
-        RequestAnswer::Withdrawn(withdrawn) => transition.on_withdrawn(withdrawn, facts),
+        RequestReply::Polled(Polled::Payments(received)) => transition.on_payments_of_schedule(received, facts),
+        RequestReply::Polled(Polled::NoAnswer { message }) => transition.on_no_answer(message, facts),
+        RequestReply::Withdrawn(withdrawn) => transition.on_withdrawn(withdrawn, facts),
     };
     if transition.next.is_none() && transition.request.needs_poll() {
         let soonest = transition.request.soonest_poll(facts.polls, facts.wall);

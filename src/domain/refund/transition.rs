@@ -14,14 +14,14 @@ use crate::domain::{
 
 /// Who says what became of a refund.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RefundAnswer {
+pub enum RefundReply {
     /// The gateway, to the call or to a lookup.
     Gateway(ReturnOutcome),
     /// An operator, who found out about a parked refund. Never [`ReturnOutcome::Unknown`].
     Operator(ReturnOutcome),
 }
 
-impl RefundAnswer {
+impl RefundReply {
     pub fn outcome(&self) -> &ReturnOutcome {
         match self {
             Self::Gateway(outcome) | Self::Operator(outcome) => outcome,
@@ -63,12 +63,12 @@ pub struct Transition {
 }
 
 /// Decides what an answer does. None: the refund waits for no answer of this kind, and nothing changes.
-pub fn decide(rows: RefundRows, answer: &RefundAnswer, facts: &Facts) -> Option<Transition> {
+pub fn decide(rows: RefundRows, answer: &RefundReply, facts: &Facts) -> Option<Transition> {
     let outcome = answer.outcome();
     let reopens = rows.reopens(outcome, facts);
     let waits = match answer {
-        RefundAnswer::Gateway(_) => reopens || matches!(rows.refund.status, RefundStatus::Pending | RefundStatus::Unknown),
-        RefundAnswer::Operator(_) => rows.refund.status == RefundStatus::Parked,
+        RefundReply::Gateway(_) => reopens || matches!(rows.refund.status, RefundStatus::Pending | RefundStatus::Unknown),
+        RefundReply::Operator(_) => rows.refund.status == RefundStatus::Parked,
     };
     if !waits {
         return None;

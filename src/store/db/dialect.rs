@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn every_lock_goes_and_nothing_beside_it() {
+    fn every_lock_goes_and_nothing_more() {
         let sql = "select a from t where id in (select id from u for update of u skip locked) for update\n order by a";
         assert_eq!(adapt(sql, Sqlite), "select a from t where id in (select id from u ) \n order by a");
         assert_eq!(adapt(sql, Postgres), sql);

@@ -6,7 +6,11 @@ use chrono::TimeDelta;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rebilld::{
     billing::{
-        self, App, collection::run, gateway_operations::recover, jobs::runs::Counts, payments::look_up::look_up_payments,
+        self, App,
+        collection::run,
+        gateway_operations::recover,
+        jobs::runs::Counts,
+        payments::look_up::look_up_payments,
         subscriptions::cancel::{CancelInput, cancel},
     },
     domain::{

@@ -11,7 +11,7 @@ use crate::{
         invoice::NextAction,
         payment::{
             Payment,
-            transition::{Effect, Facts, GatewayAnswer, PaymentEvent, Resend, Step, Transition, decide},
+            transition::{Effect, Facts, PaymentEvent, PaymentReply, Resend, Step, Transition, decide},
         },
     },
     telemetry,
@@ -19,20 +19,20 @@ use crate::{
 
 impl<'a> SettlementBatch<'a> {
     /// Settles one answer. Says what to ask next, and about which payment.
-    pub fn settle(&mut self, claimed: &Payment, answer: &GatewayAnswer) -> Option<(Step, Payment)> {
+    pub fn settle(&mut self, claimed: &Payment, answer: &PaymentReply) -> Option<(Step, Payment)> {
         let payment = self.payments.get(claimed.id)?.clone();
         let facts = self.facts(&payment, claimed, answer);
         let transition = decide(&payment, answer, &facts);
         self.apply(&payment, transition)
     }
 
-    fn facts(&self, payment: &Payment, claimed: &Payment, answer: &GatewayAnswer) -> Facts<'a> {
+    fn facts(&self, payment: &Payment, claimed: &Payment, answer: &PaymentReply) -> Facts<'a> {
         let app = self.app;
         let now = self.clocks.now(payment.timeline);
         let is_ours = payment.lease_token == claimed.lease_token;
         let is_wanted = self.invoices.get(payment.invoice_id).is_some_and(|invoice| self.is_wanted(invoice));
         // Asking takes the slot of a probe, so it is only done for a charge that is to be sent again.
-        let asks = *answer == GatewayAnswer::NotFound && is_ours && is_wanted && !payment.status.is_closed();
+        let asks = *answer == PaymentReply::NotFound && is_ours && is_wanted && !payment.status.is_closed();
         let resend = if asks { gateways::send_again(app, payment, now) } else { Resend::NotBefore(now) };
         Facts {
             wall: self.clocks.wall,

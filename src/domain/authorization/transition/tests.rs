@@ -46,9 +46,9 @@ fn unknown() -> Outcome {
     Outcome::Unknown { message: "no answer".to_owned() }
 }
 
-fn answers() -> Vec<AuthorizationAnswer> {
-    use AuthorizationAnswer::{NoAnswer, NotFound, Outcome as Says, Several, Voided};
-    let mut answers: Vec<AuthorizationAnswer> = [authorized(), succeeded(), gateway_error(), unknown()].map(Says).to_vec();
+fn answers() -> Vec<AuthorizationReply> {
+    use AuthorizationReply::{NoAnswer, NotFound, Outcome as Says, Several, Voided};
+    let mut answers: Vec<AuthorizationReply> = [authorized(), succeeded(), gateway_error(), unknown()].map(Says).to_vec();
     answers.extend(DeclineClass::ALL.iter().map(|class| Says(declined(*class))));
     for best in [authorized(), succeeded(), declined(DeclineClass::Soft)] {
         answers.extend([false, true].map(|others_voided| Several { best: best.clone(), others_voided }));
@@ -65,7 +65,7 @@ fn answers() -> Vec<AuthorizationAnswer> {
 
 struct Case {
     before: Authorization,
-    answer: AuthorizationAnswer,
+    answer: AuthorizationReply,
     is_wanted: bool,
     after: Transition,
 }
@@ -74,7 +74,7 @@ impl Case {
     /// What the answer says of the authorization, from a call or from a lookup.
     fn outcome(&self) -> Option<&Outcome> {
         match &self.answer {
-            AuthorizationAnswer::Outcome(outcome) | AuthorizationAnswer::Several { best: outcome, .. } => Some(outcome),
+            AuthorizationReply::Outcome(outcome) | AuthorizationReply::Several { best: outcome, .. } => Some(outcome),
             _ => None,
         }
     }
@@ -128,12 +128,12 @@ fn expected(case: &Case) -> Status {
     let first = case.before.lookups == 0;
     match case.before.status {
         Status::Pending | Status::Unknown => match &case.answer {
-            AuthorizationAnswer::Voided(_) => case.before.status,
-            AuthorizationAnswer::NotFound if case.is_wanted => Status::Pending,
-            AuthorizationAnswer::NotFound => Status::GatewayError,
-            AuthorizationAnswer::Outcome(Outcome::GatewayError { .. }) if first => Status::GatewayError,
-            AuthorizationAnswer::Outcome(Outcome::Unknown { .. }) if first => Status::Unknown,
-            AuthorizationAnswer::Outcome(Outcome::Declined { decline, .. }) => match decline.class {
+            AuthorizationReply::Voided(_) => case.before.status,
+            AuthorizationReply::NotFound if case.is_wanted => Status::Pending,
+            AuthorizationReply::NotFound => Status::GatewayError,
+            AuthorizationReply::Outcome(Outcome::GatewayError { .. }) if first => Status::GatewayError,
+            AuthorizationReply::Outcome(Outcome::Unknown { .. }) if first => Status::Unknown,
+            AuthorizationReply::Outcome(Outcome::Declined { decline, .. }) => match decline.class {
                 DeclineClass::GatewayFault => Status::GatewayError,
                 _ => Status::Declined,
             },
@@ -142,11 +142,11 @@ fn expected(case: &Case) -> Status {
             _ => Status::Unknown,
         },
         Status::Voiding => match &case.answer {
-            AuthorizationAnswer::Voided(ReturnOutcome::Returned { .. }) => Status::Voided,
-            AuthorizationAnswer::Voided(ReturnOutcome::Refused { .. }) => Status::Lost,
-            AuthorizationAnswer::Voided(_)
-            | AuthorizationAnswer::NoAnswer(_)
-            | AuthorizationAnswer::Outcome(Outcome::Unknown { .. })
+            AuthorizationReply::Voided(ReturnOutcome::Returned { .. }) => Status::Voided,
+            AuthorizationReply::Voided(ReturnOutcome::Refused { .. }) => Status::Lost,
+            AuthorizationReply::Voided(_)
+            | AuthorizationReply::NoAnswer(_)
+            | AuthorizationReply::Outcome(Outcome::Unknown { .. })
                 if spent =>
             {
                 Status::Lost
@@ -173,7 +173,7 @@ fn every_combination_leads_where_the_table_says() {
 fn only_what_the_gateway_has_never_seen_is_asked_for_again() {
     for case in cases() {
         let sent_again = case.after.calls_again && case.after.authorization.status == Status::Pending;
-        let allowed = case.is_undecided() && case.answer == AuthorizationAnswer::NotFound && case.is_wanted;
+        let allowed = case.is_undecided() && case.answer == AuthorizationReply::NotFound && case.is_wanted;
         assert_eq!(sent_again, allowed, "{:?} {:?}", case.before, case.answer);
         let leased = case.after.authorization.lease_owner.as_deref() == Some("b");
         assert_eq!(leased, sent_again, "who calls again has the lease");
@@ -232,7 +232,7 @@ fn the_subscription_is_looked_at_again_after_each_change_but_a_second_call() {
 #[test]
 fn the_issuers_stop_ends_the_mandate() {
     for case in cases().iter().filter(|case| case.is_undecided()) {
-        let stop = matches!(&case.answer, AuthorizationAnswer::Outcome(Outcome::Declined { decline, .. })
+        let stop = matches!(&case.answer, AuthorizationReply::Outcome(Outcome::Declined { decline, .. })
             if decline.class == DeclineClass::StopRecurring);
         assert_eq!(case.after.effects.contains(&Effect::EndMandate), stop);
     }
@@ -258,11 +258,11 @@ fn what_nobody_knows_and_what_was_sent_twice_is_looked_up() {
 #[test]
 fn lookups_wait_longer_each_time_until_it_is_left_to_run_out() {
     let policy = policy();
-    let mut transition = decide(authorization(Status::Pending), &AuthorizationAnswer::Outcome(unknown()), &facts(&policy, true));
+    let mut transition = decide(authorization(Status::Pending), &AuthorizationReply::Outcome(unknown()), &facts(&policy, true));
     let mut waits = Vec::new();
     while transition.authorization.status == Status::Unknown {
         waits.extend(transition.authorization.next_lookup_at.map(|at| (at - wall()).num_minutes()));
-        let silence = AuthorizationAnswer::NoAnswer("no answer".to_owned());
+        let silence = AuthorizationReply::NoAnswer("no answer".to_owned());
         transition = decide(transition.authorization, &silence, &facts(&policy, true));
     }
     assert_eq!(waits, [0, 1, 5, 60, 60, 60, 60, 60, 60, 60, 60]);
@@ -274,7 +274,7 @@ fn the_gateway_keeps_it_from_the_call_on_of_which_a_test_clock_knows_nothing() {
     let policy = policy();
     let expires = |timeline| {
         let before = Authorization { timeline, ..authorization(Status::Pending) };
-        decide(before, &AuthorizationAnswer::Outcome(authorized()), &facts(&policy, true)).authorization.expires_at
+        decide(before, &AuthorizationReply::Outcome(authorized()), &facts(&policy, true)).authorization.expires_at
     };
     let called_at = authorization(Status::Pending).called_at;
     assert_eq!(expires(Timeline::Wall), Some(called_at + TimeDelta::days(7)));
@@ -290,7 +290,7 @@ fn what_comes_after_the_lease_is_looked_up_once_more_where_nobody_else_would() {
                 let again = decide_late(before.clone(), *called, &answer, wall());
                 let nobody = !matches!(status, Status::Pending | Status::Unknown | Status::Voiding);
                 let may_exist =
-                    matches!(answer, AuthorizationAnswer::Outcome(Outcome::Authorized { .. } | Outcome::Unknown { .. }));
+                    matches!(answer, AuthorizationReply::Outcome(Outcome::Authorized { .. } | Outcome::Unknown { .. }));
                 assert_eq!(again.is_some(), nobody && may_exist && *called == Status::Pending);
                 if let Some(again) = again {
                     let lease_token = before.lease_token + 1;

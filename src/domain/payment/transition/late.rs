@@ -2,22 +2,22 @@
 
 use serde_json::json;
 
-use super::{Facts, GatewayAnswer, Step, Transition, open};
+use super::{Facts, PaymentReply, Step, Transition, open};
 use crate::domain::payment::{Outcome, Payment, PaymentStatus};
 
-pub(super) fn on_late_answer(payment: &Payment, answer: &GatewayAnswer, facts: &Facts) -> Transition {
+pub(super) fn on_late_answer(payment: &Payment, answer: &PaymentReply, facts: &Facts) -> Transition {
     let is_another = |id: &String| payment.transaction_id.as_ref() != Some(id);
     match answer {
-        GatewayAnswer::Outcome(Outcome::Authorized { transaction_id }) if is_another(transaction_id) => {
+        PaymentReply::Outcome(Outcome::Authorized { transaction_id }) if is_another(transaction_id) => {
             orphaned(payment, transaction_id, facts)
         }
         // Sent after another daemon had found nothing and given the payment up. Whether it has arrived is asked once more.
-        GatewayAnswer::Outcome(Outcome::Unknown { message })
+        PaymentReply::Outcome(Outcome::Unknown { message })
             if payment.status == PaymentStatus::GatewayError && !facts.is_wanted =>
         {
             open::on_unknown(Payment { resolved_at: None, ..payment.clone() }, message, facts)
         }
-        GatewayAnswer::Outcome(Outcome::Succeeded { transaction_id, amount_minor }) if is_another(transaction_id) => {
+        PaymentReply::Outcome(Outcome::Succeeded { transaction_id, amount_minor }) if is_another(transaction_id) => {
             let data = json!({ "transaction_id": transaction_id, "amount": amount_minor, "status": payment.status });
             let alarm = "the gateway reports a second success for one payment";
             Transition::default().alarm("payment.taken_twice", data, alarm)

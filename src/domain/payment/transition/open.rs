@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use super::{Effect, Facts, GatewayAnswer, PaymentEvent, Resend, Step, Transition};
+use super::{Effect, Facts, PaymentEvent, PaymentReply, Resend, Step, Transition};
 use crate::domain::{
     clock::Timeline,
     payment::{Decline, DeclineClass, Other, Outcome, Payment, PaymentStatus, ReturnOutcome},
@@ -13,16 +13,16 @@ use crate::domain::{
 /// longer than a lease may have held the call up.
 const SECOND_LOOK_AFTER: TimeDelta = TimeDelta::days(1);
 
-pub(super) fn on_answer(payment: Payment, answer: &GatewayAnswer, facts: &Facts) -> Transition {
+pub(super) fn on_answer(payment: Payment, answer: &PaymentReply, facts: &Facts) -> Transition {
     match answer {
-        GatewayAnswer::Outcome(outcome) => on_outcome(payment, outcome, facts),
-        GatewayAnswer::NotFound => on_not_found(payment, facts),
-        GatewayAnswer::NoAnswer(message) => look_up_later(payment, message, facts),
-        GatewayAnswer::Disagrees(message) => park(payment, message),
-        GatewayAnswer::TakenTwice { best, others } => on_taken_twice(payment, best, others),
-        GatewayAnswer::Voided(ReturnOutcome::Returned { .. }) => not_wanted(payment, facts),
-        GatewayAnswer::Voided(_) => look_up_later(payment, "the reserved money could not be given free", facts),
-        GatewayAnswer::Paused(until) => on_paused(payment, *until, facts),
+        PaymentReply::Outcome(outcome) => on_outcome(payment, outcome, facts),
+        PaymentReply::NotFound => on_not_found(payment, facts),
+        PaymentReply::NoAnswer(message) => look_up_later(payment, message, facts),
+        PaymentReply::Disagrees(message) => park(payment, message),
+        PaymentReply::TakenTwice { best, others } => on_taken_twice(payment, best, others),
+        PaymentReply::Voided(ReturnOutcome::Returned { .. }) => not_wanted(payment, facts),
+        PaymentReply::Voided(_) => look_up_later(payment, "the reserved money could not be given free", facts),
+        PaymentReply::Paused(until) => on_paused(payment, *until, facts),
     }
 }
 

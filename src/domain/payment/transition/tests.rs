@@ -42,7 +42,7 @@ struct Case {
     is_lookup_due: bool,
     is_test_clock: bool,
     name: &'static str,
-    answer: GatewayAnswer,
+    answer: PaymentReply,
     is_ours: bool,
     is_wanted: bool,
     is_gateway_down: bool,
@@ -64,7 +64,7 @@ fn open_again() -> DateTime<Utc> {
     now() + TimeDelta::minutes(20)
 }
 
-fn answers() -> Vec<(&'static str, GatewayAnswer)> {
+fn answers() -> Vec<(&'static str, PaymentReply)> {
     let decline = |class| Decline { class, code: "05".to_owned(), message: "no".to_owned() };
     let succeeded = |id: &str| Outcome::Succeeded { transaction_id: id.to_owned(), amount_minor: 900 };
     let authorized = |id: &str| Outcome::Authorized { transaction_id: id.to_owned() };
@@ -73,21 +73,21 @@ fn answers() -> Vec<(&'static str, GatewayAnswer)> {
     let message = || "lost".to_owned();
     let voided = ReturnOutcome::Returned { transaction_id: None, voided: true };
     vec![
-        ("success t1", GatewayAnswer::Outcome(succeeded("t1"))),
-        ("success t9", GatewayAnswer::Outcome(succeeded("t9"))),
-        ("authorized t1", GatewayAnswer::Outcome(authorized("t1"))),
-        ("authorized t9", GatewayAnswer::Outcome(authorized("t9"))),
-        ("decline", GatewayAnswer::Outcome(declined(DeclineClass::Soft))),
-        ("mandate ended", GatewayAnswer::Outcome(declined(DeclineClass::StopRecurring))),
-        ("gateway error", GatewayAnswer::Outcome(Outcome::GatewayError { message: message(), retry_after: None })),
-        ("unknown", GatewayAnswer::Outcome(Outcome::Unknown { message: message() })),
-        ("not found", GatewayAnswer::NotFound),
-        ("no answer", GatewayAnswer::NoAnswer(message())),
-        ("disagrees", GatewayAnswer::Disagrees(message())),
-        ("taken twice", GatewayAnswer::TakenTwice { best: succeeded("t9"), others }),
-        ("voided", GatewayAnswer::Voided(voided)),
-        ("not voided", GatewayAnswer::Voided(ReturnOutcome::Unknown { message: message() })),
-        ("paused", GatewayAnswer::Paused(open_again())),
+        ("success t1", PaymentReply::Outcome(succeeded("t1"))),
+        ("success t9", PaymentReply::Outcome(succeeded("t9"))),
+        ("authorized t1", PaymentReply::Outcome(authorized("t1"))),
+        ("authorized t9", PaymentReply::Outcome(authorized("t9"))),
+        ("decline", PaymentReply::Outcome(declined(DeclineClass::Soft))),
+        ("mandate ended", PaymentReply::Outcome(declined(DeclineClass::StopRecurring))),
+        ("gateway error", PaymentReply::Outcome(Outcome::GatewayError { message: message(), retry_after: None })),
+        ("unknown", PaymentReply::Outcome(Outcome::Unknown { message: message() })),
+        ("not found", PaymentReply::NotFound),
+        ("no answer", PaymentReply::NoAnswer(message())),
+        ("disagrees", PaymentReply::Disagrees(message())),
+        ("taken twice", PaymentReply::TakenTwice { best: succeeded("t9"), others }),
+        ("voided", PaymentReply::Voided(voided)),
+        ("not voided", PaymentReply::Voided(ReturnOutcome::Unknown { message: message() })),
+        ("paused", PaymentReply::Paused(open_again())),
     ]
 }
 
@@ -317,7 +317,7 @@ fn money_that_came_is_recorded_or_somebody_is_told() {
 fn nothing_but_not_found_charges_again_and_then_as_the_same_payment() {
     for case in cases() {
         let Some((Step::Charge, payment)) = case.decide().next else { continue };
-        assert!(case.answer == GatewayAnswer::NotFound && case.is_ours && case.is_wanted && case.may_resend, "{case:?}");
+        assert!(case.answer == PaymentReply::NotFound && case.is_ours && case.is_wanted && case.may_resend, "{case:?}");
         assert!(!case.status.is_closed(), "{case:?}");
         let before = case.payment();
         let same = |payment: &Payment| (payment.reference.clone(), payment.idempotency_key.clone(), payment.amount);

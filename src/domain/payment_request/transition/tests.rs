@@ -91,7 +91,7 @@ fn asked() -> Vec<Asked> {
     ]
 }
 
-fn polled() -> Vec<RequestAnswer> {
+fn polled() -> Vec<RequestReply> {
     let dollars = |amount, reserved| money(amount, Currency::USD, reserved);
     let payments = [
         vec![],
@@ -102,23 +102,23 @@ fn polled() -> Vec<RequestAnswer> {
     ];
     let mut polled: Vec<Polled> = payments.into_iter().map(Polled::Payments).collect();
     polled.push(Polled::NoAnswer { message: "no answer".to_owned() });
-    polled.into_iter().map(RequestAnswer::Polled).collect()
+    polled.into_iter().map(RequestReply::Polled).collect()
 }
 
-fn withdrawn() -> Vec<RequestAnswer> {
+fn withdrawn() -> Vec<RequestReply> {
     let message = "no".to_owned();
     [Withdrawn::Gone, Withdrawn::Kept { message: message.clone() }, Withdrawn::NoAnswer { message }]
-        .map(RequestAnswer::Withdrawn)
+        .map(RequestReply::Withdrawn)
         .to_vec()
 }
 
 /// The answers to the calls that are made in a status.
-fn answers(request: &PaymentRequest) -> Vec<RequestAnswer> {
+fn answers(request: &PaymentRequest) -> Vec<RequestReply> {
     let mut answers = polled();
     match (request.status, request.ending) {
-        (RequestStatus::Pending | RequestStatus::Unknown, None) => answers.extend(asked().into_iter().map(RequestAnswer::Asked)),
+        (RequestStatus::Pending | RequestStatus::Unknown, None) => answers.extend(asked().into_iter().map(RequestReply::Asked)),
         (RequestStatus::Sent | RequestStatus::Running, None) if request.remind => {
-            answers.extend(asked().into_iter().map(RequestAnswer::Reminded));
+            answers.extend(asked().into_iter().map(RequestReply::Reminded));
         }
         (status, Some(_)) if status.is_open() => answers.extend(withdrawn()),
         _ => {}
@@ -136,7 +136,7 @@ struct Given {
 }
 
 impl Given {
-    fn decide(&self, request: &PaymentRequest, answer: &RequestAnswer) -> Transition {
+    fn decide(&self, request: &PaymentRequest, answer: &RequestReply) -> Transition {
         let facts = Facts {
             now: now(),
             wall: wall(),
@@ -168,7 +168,7 @@ fn given() -> Vec<Given> {
 
 struct Case {
     before: PaymentRequest,
-    answer: RequestAnswer,
+    answer: RequestReply,
     given: Given,
     after: Transition,
 }
@@ -213,7 +213,7 @@ fn only_a_poll_that_found_nothing_leads_to_a_request() {
     for case in cases() {
         let asks = case.after.next == Some(Step::Ask);
         let waits = matches!(case.before.status, RequestStatus::Pending | RequestStatus::Unknown) && case.before.ending.is_none();
-        let nothing = matches!(&case.answer, RequestAnswer::Polled(Polled::Payments(received))
+        let nothing = matches!(&case.answer, RequestReply::Polled(Polled::Payments(received))
             if received.iter().all(|money| money.reserved && !case.given.is_wanted));
         assert!(!asks || waits && nothing, "{}", case.shown());
         let unasked = case.before.role != Role::Schedule || case.before.asks == 0;
@@ -225,7 +225,7 @@ fn only_a_poll_that_found_nothing_leads_to_a_request() {
 fn what_has_come_is_booked_once() {
     for case in cases().iter().filter(|case| case.moves_money()) {
         assert!(case.answer.brings_money(), "{}", case.shown());
-        let RequestAnswer::Polled(Polled::Payments(received)) = &case.answer else { continue };
+        let RequestReply::Polled(Polled::Payments(received)) = &case.answer else { continue };
         let mut given = case.given.clone();
         given.booked.extend(received.iter().map(|money| Payment {
             transaction_id: Some(money.transaction_id.clone()),
@@ -246,7 +246,7 @@ fn what_has_come_is_booked_once() {
 #[test]
 fn all_that_was_taken_is_booked_whatever_the_request_has_become() {
     for case in cases().iter().filter(|case| case.before.role != Role::Schedule) {
-        let RequestAnswer::Polled(Polled::Payments(received)) = &case.answer else { continue };
+        let RequestReply::Polled(Polled::Payments(received)) = &case.answer else { continue };
         let taken: Vec<&Received> = received.iter().filter(|money| !money.reserved).collect();
         let booked: Vec<&Received> = case
             .after
@@ -308,7 +308,7 @@ fn an_open_request_is_called_about_now_or_later_and_a_closed_one_is_resolved() {
             assert!(
                 next.is_some()
                     || request.ending.is_none()
-                    || !matches!(case.answer, RequestAnswer::Withdrawn(_))
+                    || !matches!(case.answer, RequestReply::Withdrawn(_))
                     || request.next_check_at > Some(wall()),
                 "{}",
                 case.shown()
@@ -323,7 +323,7 @@ fn an_open_request_is_called_about_now_or_later_and_a_closed_one_is_resolved() {
 fn a_request_that_is_being_closed_is_withdrawn_after_every_poll_without_money() {
     for case in cases() {
         let open = case.after.request.status.is_open();
-        let nothing = case.answer == RequestAnswer::Polled(Polled::Payments(Vec::new())) && case.given.booked.is_empty();
+        let nothing = case.answer == RequestReply::Polled(Polled::Payments(Vec::new())) && case.given.booked.is_empty();
         if open && nothing && case.before.ending.is_some() {
             assert_eq!(case.after.next, Some(Step::Withdraw), "{}", case.shown());
         }
@@ -343,7 +343,7 @@ fn events_name_neither_address_nor_phone() {
 
 #[test]
 fn tries_wait_longer_each_time_and_end_with_an_operator() {
-    let unanswered = RequestAnswer::Asked(Asked::Unknown { message: "no answer".to_owned() });
+    let unanswered = RequestReply::Asked(Asked::Unknown { message: "no answer".to_owned() });
     let given = given().swap_remove(0);
     let mut current = request(RequestStatus::Pending, Role::Attempt);
     let mut waits = Vec::new();
@@ -358,7 +358,7 @@ fn tries_wait_longer_each_time_and_end_with_an_operator() {
 
 #[test]
 fn a_reminder_that_cannot_be_sent_is_left() {
-    let unanswered = RequestAnswer::Reminded(Asked::GatewayError { message: "away".to_owned(), retry_after: None });
+    let unanswered = RequestReply::Reminded(Asked::GatewayError { message: "away".to_owned(), retry_after: None });
     let before = PaymentRequest { remind: true, checks: 10, ..request(RequestStatus::Sent, Role::Attempt) };
     let after = given().swap_remove(0).decide(&before, &unanswered).request;
     assert_eq!((after.status, after.remind), (RequestStatus::Sent, false));
@@ -367,7 +367,7 @@ fn a_reminder_that_cannot_be_sent_is_left() {
 #[test]
 fn what_was_heard_during_a_poll_brings_the_next_forward_but_not_at_once() {
     let given = given().swap_remove(0);
-    let nothing = RequestAnswer::Polled(Polled::Payments(Vec::new()));
+    let nothing = RequestReply::Polled(Polled::Payments(Vec::new()));
     let before = PaymentRequest { heard_at: Some(wall()), checks: 1, ..request(RequestStatus::Sent, Role::Attempt) };
     let after = given.decide(&before, &nothing).request;
     assert_eq!(after.next_check_at, Some(wall() + TimeDelta::seconds(1)));
@@ -378,7 +378,7 @@ fn what_was_heard_during_a_poll_brings_the_next_forward_but_not_at_once() {
 #[test]
 fn a_late_agreement_runs_and_is_stopped() {
     let given = given().swap_remove(0);
-    let first = RequestAnswer::Polled(Polled::Payments(vec![money(1000, Currency::USD, false)]));
+    let first = RequestReply::Polled(Polled::Payments(vec![money(1000, Currency::USD, false)]));
     for (status, next) in [(RequestStatus::Sent, None), (RequestStatus::Expired, Some(Step::Withdraw))] {
         let after = given.decide(&request(status, Role::Schedule), &first);
         assert_eq!((after.request.status, after.next), (RequestStatus::Running, next));

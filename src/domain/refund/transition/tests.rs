@@ -72,7 +72,7 @@ fn outcomes() -> [ReturnOutcome; 4] {
 
 struct Case {
     before: RefundRows,
-    answer: RefundAnswer,
+    answer: RefundReply,
     nothing_claimed: bool,
     after: Option<Transition>,
 }
@@ -101,9 +101,9 @@ fn cases() -> Vec<Case> {
                             before.refund.lookups = lookups;
                             before.payment.amount_refunded = amount_refunded;
                             before.payment.overpayment = overpayment;
-                            let mut answers = vec![RefundAnswer::Gateway(outcome.clone())];
+                            let mut answers = vec![RefundReply::Gateway(outcome.clone())];
                             if matches!(outcome, ReturnOutcome::Returned { .. } | ReturnOutcome::GatewayError { .. }) {
-                                answers.push(RefundAnswer::Operator(outcome.clone()));
+                                answers.push(RefundReply::Operator(outcome.clone()));
                             }
                             for answer in answers {
                                 let policy = policy();
@@ -126,8 +126,8 @@ fn expected(case: &Case) -> Option<RefundStatus> {
     let untouched = payment.amount_refunded == refund.returned_before;
     let given_up = matches!(refund.status, GatewayError | Parked) && untouched;
     let waits = match &case.answer {
-        RefundAnswer::Operator(_) => refund.status == Parked,
-        RefundAnswer::Gateway(outcome) => match (refund.status, outcome) {
+        RefundReply::Operator(_) => refund.status == Parked,
+        RefundReply::Gateway(outcome) => match (refund.status, outcome) {
             (Pending | Unknown, _) => true,
             (_, ReturnOutcome::Returned { .. }) => given_up,
             (_, ReturnOutcome::Unknown { .. }) => given_up && case.nothing_claimed,
@@ -168,7 +168,7 @@ fn money_is_booked_once_and_only_when_the_refund_succeeds() {
         if succeeded {
             let policy = policy();
             for outcome in outcomes() {
-                for answer in [RefundAnswer::Gateway(outcome.clone()), RefundAnswer::Operator(outcome)] {
+                for answer in [RefundReply::Gateway(outcome.clone()), RefundReply::Operator(outcome)] {
                     let again = decide(after.rows.clone(), &answer, &facts(&policy, true));
                     assert_eq!(again, None, "a refund that succeeded takes no further answer");
                 }
@@ -227,7 +227,7 @@ fn lookups_wait_longer_each_time_and_end_with_an_operator() {
     let mut current = rows(RefundStatus::Pending);
     let mut waits = Vec::new();
     while current.refund.status != RefundStatus::Parked {
-        let after = decide(current, &RefundAnswer::Gateway(unknown()), &facts(&policy, false)).expect("it waits");
+        let after = decide(current, &RefundReply::Gateway(unknown()), &facts(&policy, false)).expect("it waits");
         current = after.rows;
         waits.extend(current.refund.next_lookup_at.map(|at| (at - wall()).num_minutes()));
     }
@@ -238,7 +238,7 @@ fn lookups_wait_longer_each_time_and_end_with_an_operator() {
 fn the_time_in_which_it_may_arrive_counts_from_when_it_was_last_sent() {
     let policy = policy();
     let sent = |status| {
-        let after = decide(rows(status), &RefundAnswer::Gateway(unknown()), &facts(&policy, true)).expect("it waits");
+        let after = decide(rows(status), &RefundReply::Gateway(unknown()), &facts(&policy, true)).expect("it waits");
         after.rows.refund.sent_at == wall()
     };
     assert!(sent(RefundStatus::Pending) && sent(RefundStatus::GatewayError) && sent(RefundStatus::Parked));
@@ -260,7 +260,7 @@ fn a_payment_that_has_given_all_back_is_refunded() {
     let policy = policy();
     let mut before = rows(RefundStatus::Pending);
     before.refund.amount = 900;
-    let after = decide(before, &RefundAnswer::Gateway(returned()), &facts(&policy, false)).expect("it waits").rows;
+    let after = decide(before, &RefundReply::Gateway(returned()), &facts(&policy, false)).expect("it waits").rows;
     assert_eq!((after.payment.status, after.payment.amount_refunded), (PaymentStatus::Refunded, 1000));
     assert_eq!((after.refund.voided, after.refund.transaction_id.as_deref()), (true, Some("r")));
     assert_eq!(after.invoice.updated_at, now());

@@ -92,7 +92,6 @@ fn links_and_commands_in_the_text_of_every_page_are_true() {
 }
 
 #[test]
-#[ignore = "until src has the tree that docs/architecture.md describes"]
 fn every_file_that_a_page_names_exists() {
     for page in Page::all() {
         let prose = page.prose();

@@ -68,7 +68,9 @@ on_both! {
         let id = server.clock("2026-01-01T00:00:00Z").await;
         let path = format!("/v1/clocks/{id}/advance?wait=true");
         let later = async {
-            tokio::time::sleep(Duration::from_millis(150)).await;
+            while server.get(&format!("/v1/clocks/{id}")).await.ok(200)["status"] != "advancing" {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
             arrive(server, &id).await;
         };
         let (arrived, ()) = tokio::join!(server.post(&path, json!({"by": "30d"})), later);

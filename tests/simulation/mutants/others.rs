@@ -67,8 +67,8 @@ const OTHERS: &[(&str, Patch)] = &[
         "5xx counts as not processed",
         Patch {
             file: "src/gateway/http.rs",
-            find: "Err(NoAnswer::unknown(format!(\"the gateway answered with status {}\", status.as_u16())))",
-            replace: "Err(NoAnswer::NotProcessed { message: format!(\"status {}\", status.as_u16()), retry_after: None })",
+            find: "let broken = NoAnswer::unknown(format!(\"the gateway answered with status {}\", status.as_u16()));",
+            replace: "let broken = NoAnswer::NotProcessed { message: format!(\"status {}\", status.as_u16()), retry_after: None };",
         },
     ),
     (

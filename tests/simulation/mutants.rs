@@ -12,7 +12,7 @@ use std::{
 };
 
 /// The seeds that each mutant is run on, and that the sound build passes.
-const SEEDS: &str = "0..150";
+const SEEDS: &str = "0..400";
 
 struct Mutant {
     name: &'static str,

@@ -393,7 +393,7 @@ create table payment_requests (
     -- When it was last looked at.
     claimed_at timestamptz,
     -- When somebody last said that something has happened to it.
-    heard_at timestamptz,
+    notified_at timestamptz,
     gateway_expires_at timestamptz not null,
     sent_at timestamptz not null,
     created_at timestamptz not null,

@@ -393,7 +393,7 @@ create table payment_requests (
     -- When it was last looked at.
     claimed_at text,
     -- When somebody last said that something has happened to it.
-    heard_at text,
+    notified_at text,
     gateway_expires_at text not null,
     sent_at text not null,
     created_at text not null,

@@ -108,7 +108,7 @@ impl Call {
         Self::new(app, gateway, *timeline, *created_at, *id)
     }
 
-    pub(crate) fn reserving(app: &App, authorization: &Authorization) -> Self {
+    pub(crate) fn authorizing(app: &App, authorization: &Authorization) -> Self {
         let Authorization { id, timeline, gateway, created_at, .. } = authorization;
         Self::new(app, gateway, *timeline, *created_at, *id)
     }

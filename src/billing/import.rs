@@ -64,7 +64,7 @@ pub struct InstallmentPlanRow {
 
 /// What is to be imported.
 #[derive(Debug, Default)]
-pub struct Rows {
+pub struct ImportRows {
     pub customers: Vec<CustomerRow>,
     pub subscriptions: Vec<SubscriptionRow>,
     pub installment_plans: Vec<InstallmentPlanRow>,
@@ -110,7 +110,7 @@ impl Prepared {
 }
 
 /// Checks every row, and makes of each what would be stored. Writes nothing.
-pub async fn prepare(app: &App, rows: Rows) -> Result<Prepared> {
+pub async fn prepare(app: &App, rows: ImportRows) -> Result<Prepared> {
     let mut prepared = Prepared::default();
     prepare_customers(app, &mut prepared, rows.customers).await?;
     prepare_subscriptions(app, &mut prepared, rows.subscriptions, &rows.unread).await?;

@@ -16,7 +16,7 @@ use crate::{
         },
         invoice::{Line, LineKind},
     },
-    store::{self, Tx, installments::Received},
+    store::{self, Tx, installments::PlanReceipts},
 };
 
 pub mod change;
@@ -46,7 +46,7 @@ pub struct Overview {
 
 impl Overview {
     /// `received`: what came for invoices that are not paid in full.
-    pub fn new(schedule: InstallmentSchedule, received: Option<Received>, now: DateTime<Utc>) -> Self {
+    pub fn new(schedule: InstallmentSchedule, received: Option<PlanReceipts>, now: DateTime<Utc>) -> Self {
         let totals = schedule.totals();
         let (open, uncollectible) = received.map_or((0, 0), |received| (received.open, received.uncollectible));
         Self {

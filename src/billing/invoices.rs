@@ -9,7 +9,7 @@ use crate::{
         event::Actor,
         id::{InvoiceId, PaymentId},
         invoice::{Invoice, InvoiceStatus},
-        payment::{Finding, Payment},
+        payment::{Payment, Resolution},
     },
     store::{self, Tx},
 };
@@ -52,7 +52,7 @@ pub async fn resolve(
     app: &App,
     actor: &Actor,
     id: PaymentId,
-    finding: Finding,
+    resolution: Resolution,
     transaction_id: Option<String>,
     amount: Option<i64>,
     note: &str,
@@ -60,7 +60,7 @@ pub async fn resolve(
     let Some(seen) = store::payments::get(&app.db, id).await? else { return Err(BillingError::not_found("payment", id)) };
     let mut tx = app.db.begin().await?;
     let mut batch = SettlementBatch::load(app, &mut tx, &[&seen], |_| false).await?;
-    let payment = batch.resolve_parked(id, finding, transaction_id, amount, note, actor)?;
+    let payment = batch.resolve_parked(id, resolution, transaction_id, amount, note, actor)?;
     batch.save(&mut tx).await?;
     tx.commit().await?;
     app.wakeups.collect.notify_one();

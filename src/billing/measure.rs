@@ -30,7 +30,7 @@ use crate::{
 
 /// Rows for one commit.
 #[derive(Debug, Default)]
-pub struct Rows {
+pub struct BenchRows {
     pub customers: Vec<Customer>,
     pub methods: Vec<PaymentMethod>,
     pub subscriptions: Vec<Subscription>,
@@ -42,7 +42,7 @@ pub struct Rows {
 }
 
 /// Writes rows in one transaction, each kind by one statement.
-pub async fn write(db: &Db, rows: &Rows) -> Result<()> {
+pub async fn write(db: &Db, rows: &BenchRows) -> Result<()> {
     let mut tx = db.begin().await?;
     store::customers::insert_many(&mut tx, &rows.customers).await?;
     store::payment_methods::insert_many(&mut tx, &rows.methods).await?;

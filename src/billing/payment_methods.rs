@@ -109,7 +109,7 @@ pub(crate) fn draft(
 }
 
 pub(crate) fn added(app: &App, actor: &Actor, customer: &Customer, method: &PaymentMethod, now: DateTime<Utc>) -> Event {
-    app.event(customer.timeline, now, actor, "payment_method.added", method.id, json!({ "after": told(method) }))
+    app.event(customer.timeline, now, actor, "payment_method.added", method.id, json!({ "after": event_data(method) }))
 }
 
 pub async fn update(app: &App, actor: &Actor, id: PaymentMethodId, patch: PaymentMethodPatch) -> Result<PaymentMethod> {
@@ -136,7 +136,7 @@ pub async fn update(app: &App, actor: &Actor, id: PaymentMethodId, patch: Paymen
         store::payment_methods::clear_default(&mut tx, customer.id).await?;
     }
     store::payment_methods::save(&mut tx, &method).await?;
-    let data = json!({ "before": told(&before), "after": told(&method) });
+    let data = json!({ "before": event_data(&before), "after": event_data(&method) });
     let mut events = vec![app.event(customer.timeline, now, actor, "payment_method.updated", method.id, data)];
     let failed = if takes_over { failed } else { Vec::new() };
     let retried = collect_at_once(&mut tx, app, actor, now, &method, failed, &mut events).await?;
@@ -164,7 +164,7 @@ pub async fn delete(app: &App, actor: &Actor, id: PaymentMethodId) -> Result<()>
         next.updated_at = now;
         store::payment_methods::save(&mut tx, &next).await?;
     }
-    let event = app.event(customer.timeline, now, actor, "payment_method.removed", id, json!({ "before": told(&method) }));
+    let event = app.event(customer.timeline, now, actor, "payment_method.removed", id, json!({ "before": event_data(&method) }));
     store::events::append(&mut tx, &[event]).await?;
     tx.commit().await?;
     Ok(())
@@ -274,7 +274,7 @@ fn check_card(checks: &mut Checks, expires: Option<&str>, last_four: Option<&str
 }
 
 /// What events may say of it: no token.
-fn told(method: &PaymentMethod) -> Value {
+fn event_data(method: &PaymentMethod) -> Value {
     json!({
         "customer_id": method.customer_id,
         "gateway": method.gateway,

@@ -33,7 +33,7 @@ pub use overpayment::return_overpayments;
 pub use schedule::{ScheduleInput, schedule};
 
 /// What one request is to be: the gateway, the way there, and whose idea it is.
-pub(crate) struct Plan<'a> {
+pub(crate) struct NewRequest<'a> {
     pub gateway: &'a Configured,
     pub role: Role,
     pub channels: Vec<String>,
@@ -45,7 +45,7 @@ pub(crate) fn draft(
     app: &App,
     invoice: &Invoice,
     customer: &Customer,
-    plan: Plan<'_>,
+    plan: NewRequest<'_>,
     now: DateTime<Utc>,
     wall: DateTime<Utc>,
 ) -> PaymentRequest {
@@ -59,7 +59,7 @@ pub(crate) fn draft(
 }
 
 /// A request of nothing yet.
-fn blank(app: &App, customer: &Customer, plan: Plan<'_>, now: DateTime<Utc>, wall: DateTime<Utc>) -> PaymentRequest {
+fn blank(app: &App, customer: &Customer, plan: NewRequest<'_>, now: DateTime<Utc>, wall: DateTime<Utc>) -> PaymentRequest {
     let id = app.ids.next(wall);
     let collection = &app.config.collection;
     let expires = TimeDelta::from_std(collection.payment_request_expires).unwrap_or(TimeDelta::days(14));
@@ -101,7 +101,7 @@ fn blank(app: &App, customer: &Customer, plan: Plan<'_>, now: DateTime<Utc>, wal
         checks: 0,
         next_check_at: Some(wall),
         claimed_at: None,
-        heard_at: None,
+        notified_at: None,
         gateway_expires_at: wall + expires,
         sent_at: wall,
         created_at: now,

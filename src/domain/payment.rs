@@ -210,7 +210,7 @@ impl Payment {
 
 text_enum! {
     /// What an operator found out about a parked payment.
-    pub enum Finding {
+    pub enum Resolution {
         /// The money was taken.
         Succeeded = "succeeded",
         /// The issuer refused it: the next step of the ladder.

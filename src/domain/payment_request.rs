@@ -132,7 +132,7 @@ pub struct PaymentRequest {
     /// Wall time of the last claim: what the gateway said then may be older than what it is said to know since.
     pub claimed_at: Option<DateTime<Utc>>,
     /// Wall time: when somebody last said that something has happened.
-    pub heard_at: Option<DateTime<Utc>>,
+    pub notified_at: Option<DateTime<Utc>>,
     /// Wall time: after that the gateway takes no payment by it.
     pub gateway_expires_at: DateTime<Utc>,
     /// Wall time of the first call.
@@ -144,7 +144,7 @@ pub struct PaymentRequest {
 impl PaymentRequest {
     /// Whether somebody has said that something happened, and nobody has looked since.
     pub fn needs_poll(&self) -> bool {
-        self.heard_at.is_some_and(|heard| self.claimed_at.is_none_or(|claimed| claimed <= heard))
+        self.notified_at.is_some_and(|heard| self.claimed_at.is_none_or(|claimed| claimed <= heard))
     }
 
     /// Brings the next look forward, to this instant of wall time.

@@ -124,7 +124,7 @@ impl Paysley {
             let decline = Decline { class: DeclineClass::Soft, code: "failed".into(), message: "the payment failed".into() };
             return Ok(Outcome::Declined { decline, transaction_id: Some(transaction_id) });
         }
-        if payment.is_reserved() {
+        if payment.is_authorized() {
             return Ok(Outcome::Authorized { transaction_id });
         }
         match payment.amount_minor() {
@@ -179,13 +179,14 @@ impl Requests for Paysley {
             Err(message) => return Polled::NoAnswer { message },
         };
         let mut received = Vec::new();
-        for payment in history.iter().rev().filter(|payment| payment.succeeded && (payment.is_charge() || payment.is_reserved()))
+        for payment in
+            history.iter().rev().filter(|payment| payment.succeeded && (payment.is_charge() || payment.is_authorized()))
         {
             let (Some(currency), Some(amount_minor)) = (payment.currency, payment.amount_minor()) else {
                 return Polled::NoAnswer { message: format!("the amount of payment {} cannot be read", payment.id) };
             };
-            let reserved = payment.is_reserved();
-            received.push(Received { transaction_id: payment.id.clone(), amount_minor, currency, reserved });
+            let authorized = payment.is_authorized();
+            received.push(Received { transaction_id: payment.id.clone(), amount_minor, currency, authorized });
         }
         Polled::Payments(received)
     }

@@ -30,12 +30,12 @@ pub struct Ask {
     /// Where the gateway may tell us that something has happened.
     pub callback_url: Option<String>,
     /// One that the gateway is to run by itself; none: one payment.
-    pub schedule: Option<Schedule>,
+    pub schedule: Option<RequestSchedule>,
 }
 
 /// Payments that the gateway makes by itself, once the customer has agreed.
 #[derive(Debug, Clone)]
-pub struct Schedule {
+pub struct RequestSchedule {
     /// Weekly, monthly, quarterly or yearly.
     pub frequency: Frequency,
     /// In the future.

@@ -13,7 +13,7 @@ use super::{body::query_pairs, error::Problem};
 use crate::{
     domain::id::{Id, Kind},
     input::{Faults, Structure, body, parameters},
-    store::page::{Cursor, Found, Request},
+    store::page::{Cursor, PageRows, Request},
 };
 
 const LIMIT: i64 = 50;
@@ -29,7 +29,7 @@ pub struct List<T> {
 
 impl<T> List<T> {
     /// The answer for rows that were found.
-    pub fn of<R>(found: Found<R>, show: impl FnMut(R) -> T) -> Self {
+    pub fn of<R>(found: PageRows<R>, show: impl FnMut(R) -> T) -> Self {
         Self { data: found.rows.into_iter().map(show).collect(), has_more: found.has_more }
     }
 }

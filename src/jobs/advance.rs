@@ -35,7 +35,7 @@ pub async fn run(app: Arc<App>, tracker: TaskTracker, pulse: Arc<Pulse>) {
             () = app.wakeups.advance.notified() => {}
             () = tokio::time::sleep(app.config.jobs.tick) => {}
         }
-        pulse.rests();
+        pulse.idle();
     }
 }
 

@@ -50,7 +50,7 @@ pub async fn start(app: Arc<App>) -> anyhow::Result<Jobs> {
     }
     let advance = app.wakeups.advance.clone();
     let wake = move || {
-        ticking.rests();
+        ticking.idle();
         advance.notify_one();
     };
     wake_by_cron(&scheduler, JobSchedule::EveryTick, &app, wake).await.context("test clocks could not be scheduled")?;

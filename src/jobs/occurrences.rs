@@ -62,11 +62,11 @@ pub(super) async fn answer(app: Arc<App>, job: &'static Job, timetable: Timetabl
             () = tokio::time::sleep(tick) => false,
         };
         if rung || next <= app.clock.now() {
-            pulse.works();
+            pulse.busy();
             let wait = TimeDelta::from_std(tick).unwrap_or_default();
             next = take_turn(&app, job, &timetable).await.unwrap_or_else(|| app.clock.now() + wait);
         }
-        pulse.rests();
+        pulse.idle();
     }
 }
 

@@ -26,11 +26,11 @@ impl Pulse {
     }
 
     /// The loop has turned and waits.
-    pub(super) fn rests(&self) {
+    pub(super) fn idle(&self) {
         *self.rested.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    pub(super) fn works(&self) {
+    pub(super) fn busy(&self) {
         *self.rested.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
@@ -54,12 +54,12 @@ mod tests {
     #[test]
     fn a_loop_at_work_is_alive_and_one_at_rest_for_too_long_is_not() {
         let (resting, working) = (Pulse::new("resting"), Pulse::new("working"));
-        working.works();
+        working.busy();
         let pulses = Pulses { all: vec![resting.clone(), working], bound: Duration::from_millis(20) };
         assert!(pulses.still().is_empty());
         std::thread::sleep(Duration::from_millis(40));
         assert_eq!(pulses.still(), ["resting"]);
-        resting.rests();
+        resting.idle();
         assert!(pulses.still().is_empty());
     }
 }

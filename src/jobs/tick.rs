@@ -17,16 +17,16 @@ pub(super) async fn answer(app: Arc<App>, job: &'static Job, schedule: Arc<Notif
         tokio::select! {
             () = app.stopping.cancelled() => return,
             () = schedule.notified() => {
-                pulse.works();
+                pulse.busy();
                 wait = run_and_look_ahead(&app, job).await;
             }
             // What falls due before the next tick need not wait for it.
             () = tokio::time::sleep(wait.unwrap_or(app.config.jobs.tick)) => {
-                pulse.works();
+                pulse.busy();
                 wait = if wait.is_some() { run_and_look_ahead(&app, job).await } else { None };
             }
         }
-        pulse.rests();
+        pulse.idle();
     }
 }
 

@@ -157,7 +157,7 @@ pub async fn counts_of(tx: &mut Tx, plans: &[InstallmentPlanId]) -> Result<Vec<I
 
 /// Money that came for a plan's invoices, minor units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
-pub struct Received {
+pub struct PlanReceipts {
     pub plan_id: InstallmentPlanId,
     /// By credit or in part, for open invoices.
     pub open: i64,
@@ -167,12 +167,12 @@ pub struct Received {
     pub refunded: i64,
 }
 
-pub async fn received(db: &Db, plans: &[InstallmentPlanId]) -> Result<Vec<Received>> {
+pub async fn received(db: &Db, plans: &[InstallmentPlanId]) -> Result<Vec<PlanReceipts>> {
     db.query(RECEIVED).bind_list(plans).all().await
 }
 
 /// Money that came for one plan, inside a transaction.
-pub async fn received_in(tx: &mut Tx, plan: InstallmentPlanId) -> Result<Option<Received>> {
+pub async fn received_in(tx: &mut Tx, plan: InstallmentPlanId) -> Result<Option<PlanReceipts>> {
     tx.query(RECEIVED).bind_list([plan]).optional().await
 }
 

@@ -26,12 +26,12 @@ pub struct Request {
 
 /// Rows newest first, and whether there are more in the direction of the cursor.
 #[derive(Debug, Clone)]
-pub struct Found<T> {
+pub struct PageRows<T> {
     pub rows: Vec<T>,
     pub has_more: bool,
 }
 
-pub async fn list<T: Row + Record>(db: &Db, request: Request) -> Result<Found<T>> {
+pub async fn list<T: Row + Record>(db: &Db, request: Request) -> Result<PageRows<T>> {
     let forward = matches!(request.cursor, Cursor::After(_));
     let mut query = db.query(statement::<T>(&request));
     for (_, value) in request.filters {
@@ -47,7 +47,7 @@ pub async fn list<T: Row + Record>(db: &Db, request: Request) -> Result<Found<T>
     if forward {
         rows.reverse();
     }
-    Ok(Found { rows, has_more })
+    Ok(PageRows { rows, has_more })
 }
 
 fn statement<T: Row>(request: &Request) -> Sql {

@@ -27,7 +27,7 @@ use rebilld::{
         event::Actor,
         frequency::Frequency,
         id::{CustomerId, InvoiceId, SubscriptionId},
-        payment::{Finding, Payment},
+        payment::{Payment, Resolution},
         payment_method::MethodKind,
         plan::{CatchUp, WhilePastDue},
         subscription::When,
@@ -279,9 +279,9 @@ pub async fn resolve(app: &App, world: &World, payment: &Payment) -> Result<()> 
     let taken = ledger
         .iter()
         .find(|entry| entry.reference == payment.reference && matches!(entry.kind, Movement::Charge | Movement::Capture));
-    let finding = if taken.is_some() { Finding::Succeeded } else { Finding::NotProcessed };
+    let resolution = if taken.is_some() { Resolution::Succeeded } else { Resolution::NotProcessed };
     let transaction_id = taken.map(|entry| entry.transaction_id.clone());
-    invoices::resolve(app, &ACTOR, payment.id, finding, transaction_id, None, "looked at the gateway").await?;
+    invoices::resolve(app, &ACTOR, payment.id, resolution, transaction_id, None, "looked at the gateway").await?;
     Ok(())
 }
 

@@ -19,7 +19,7 @@ use crate::{
 /// Takes an authorization through its gateway calls. Every answer is settled before the next call.
 pub(crate) async fn execute(app: &App, mut authorization: Authorization) {
     let through = authorization.status == AuthorizationStatus::Pending;
-    let _place = ProbeSlot::of(app, Call::reserving(app, &authorization), through);
+    let _place = ProbeSlot::of(app, Call::authorizing(app, &authorization), through);
     loop {
         let Some(answer) = ask(app, &authorization).await else { return };
         match settle(app, &authorization, &answer).await {
@@ -59,7 +59,7 @@ impl GatewayCall for AuthorizationCall<'_> {
     }
 
     fn circuit_call(&self, app: &App) -> Call {
-        Call::reserving(app, self.0)
+        Call::authorizing(app, self.0)
     }
 
     /// The subscription is decided about again, so it need not wait here.

@@ -10,7 +10,7 @@ use crate::{
     },
     domain::payment::{
         Payment,
-        transition::{PaymentReply, Step},
+        transition::{PaymentReply, PaymentStep},
     },
 };
 
@@ -19,18 +19,18 @@ use crate::{
 pub(crate) fn execute<'a>(
     app: &'a App,
     payment: Payment,
-    step: Step,
+    step: PaymentStep,
     settler: &'a Settler,
 ) -> impl Future<Output = Option<String>> + 'a {
     // Taken before the first poll: a future that is dropped before it gives the slot back, too.
-    let slot = ProbeSlot::of(app, Call::of(app, &payment), step != Step::LookUp);
+    let slot = ProbeSlot::of(app, Call::of(app, &payment), step != PaymentStep::LookUp);
     async move {
         let _slot = slot;
         call_by_call(app, payment, step, settler).await
     }
 }
 
-async fn call_by_call(app: &App, mut payment: Payment, mut step: Step, settler: &Settler) -> Option<String> {
+async fn call_by_call(app: &App, mut payment: Payment, mut step: PaymentStep, settler: &Settler) -> Option<String> {
     let Some(gateway) = app.gateways.get(&payment.gateway).cloned() else {
         // It left the configuration. The payment is looked up later, and parked for an operator in the end.
         let message = format!("gateway {} is not configured", payment.gateway);

@@ -17,7 +17,7 @@ use crate::{
     billing::{App, Result, payments::settle, task::offload},
     domain::{
         clock::Timeline,
-        payment::{PaymentStatus, transition::Step},
+        payment::{PaymentStatus, transition::PaymentStep},
     },
 };
 
@@ -73,7 +73,7 @@ pub async fn collect_due(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>)
                     claimed.blocked.into_iter().for_each(|credential| tally.watch(credential));
                     calls.extend(claimed.payments.into_iter().map(|payment| {
                         let authorized = payment.status == PaymentStatus::Authorized;
-                        execute(app, payment, if authorized { Step::Capture } else { Step::Charge }, &settler)
+                        execute(app, payment, if authorized { PaymentStep::Capture } else { PaymentStep::Charge }, &settler)
                     }));
                     if count == 0 && calls.is_empty() {
                         break;

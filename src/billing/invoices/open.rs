@@ -111,9 +111,9 @@ async fn open(
             invoice.status = InvoiceStatus::Paid;
             invoice.next_attempt_at = None;
         }
-        events.push(app.event(invoice.timeline, now, actor, "invoice.opened", invoice.id, told(&invoice)));
+        events.push(app.event(invoice.timeline, now, actor, "invoice.opened", invoice.id, event_data(&invoice)));
         if covered {
-            events.push(app.event(invoice.timeline, now, actor, "invoice.paid", invoice.id, told(&invoice)));
+            events.push(app.event(invoice.timeline, now, actor, "invoice.paid", invoice.id, event_data(&invoice)));
         }
         invoices.push(invoice);
     }
@@ -164,7 +164,7 @@ fn opened(app: &App, now: DateTime<Utc>, number: i64, draft: Draft) -> Invoice {
     }
 }
 
-fn told(invoice: &Invoice) -> serde_json::Value {
+fn event_data(invoice: &Invoice) -> serde_json::Value {
     json!({
         "number": invoice.number,
         "customer_id": invoice.customer_id,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Plan, draft, event};
+use super::{NewRequest, draft, event};
 use crate::{
     billing::{App, Result},
     domain::{
@@ -78,7 +78,7 @@ impl<'a> Asking<'a> {
             return true;
         };
         let channels = method.channels.clone().unwrap_or_default();
-        let plan = Plan { gateway, role: Role::Attempt, channels, payment_method_id: method.payment_method_id };
+        let plan = NewRequest { gateway, role: Role::Attempt, channels, payment_method_id: method.payment_method_id };
         let request = draft(self.app, invoice, customer, plan, self.now, self.wall);
         invoice.next_attempt_at = Some(request.expires_at);
         invoice.next_action = NextAction::Charge;

@@ -11,7 +11,7 @@ use crate::{
         clock::Timeline,
         payment_request::{
             PaymentRequest, RequestStatus,
-            transition::{RequestReply, Step},
+            transition::{RequestReply, RequestStep},
         },
     },
     gateway::requests::{Ask, Asked, Outstanding, Polled, Requests, Withdrawn},
@@ -77,7 +77,7 @@ async fn execute(app: &App, mut request: PaymentRequest) -> Result<()> {
     let mut kept = false;
     loop {
         let news = match step {
-            Step::Ask => match begin(app, &request).await? {
+            RequestStep::Ask => match begin(app, &request).await? {
                 Some(begun) => {
                     request = begun;
                     let ask = ask(app, &request);
@@ -86,24 +86,24 @@ async fn execute(app: &App, mut request: PaymentRequest) -> Result<()> {
                 }
                 None => return Ok(()),
             },
-            Step::Poll => {
+            RequestStep::Poll => {
                 let outstanding = outstanding(&request);
                 let no_answer = |message| Polled::NoAnswer { message };
                 RequestReply::Polled(catch_panic(request.id, &gateway.name, asks.poll(&outstanding), no_answer).await)
             }
-            Step::Remind => {
+            RequestStep::Remind => {
                 let ask = ask(app, &request);
                 let unknown = |message| Asked::Unknown { message };
                 let remind = asks.remind(request.request_id.as_deref(), &ask);
                 RequestReply::Reminded(catch_panic(request.id, &gateway.name, remind, unknown).await)
             }
-            Step::Withdraw => {
+            RequestStep::Withdraw => {
                 let no_answer = |message| Withdrawn::NoAnswer { message };
                 match catch_panic(request.id, &gateway.name, withdraw(asks, &request), no_answer).await {
                     // Somebody has tried to pay since we looked, perhaps with success.
                     Withdrawn::Kept { .. } if !kept => {
                         kept = true;
-                        step = Step::Poll;
+                        step = RequestStep::Poll;
                         continue;
                     }
                     withdrawn => RequestReply::Withdrawn(withdrawn),
@@ -118,12 +118,12 @@ async fn execute(app: &App, mut request: PaymentRequest) -> Result<()> {
 }
 
 /// Whatever is to be done, what was paid comes first; unless nobody can have paid.
-fn first(request: &PaymentRequest) -> Step {
+fn first(request: &PaymentRequest) -> RequestStep {
     let unasked = request.asks == 0 && request.status == RequestStatus::Pending;
     match request.ending {
-        Some(_) if unasked => Step::Withdraw,
-        None if unasked => Step::Ask,
-        _ => Step::Poll,
+        Some(_) if unasked => RequestStep::Withdraw,
+        None if unasked => RequestStep::Ask,
+        _ => RequestStep::Poll,
     }
 }
 

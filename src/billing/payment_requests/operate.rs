@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Plan, channels_for, draft, event, may_ask};
+use super::{NewRequest, channels_for, draft, event, may_ask};
 use crate::{
     billing::{App, BillingError, Result, checks::Checks, customers},
     domain::{
@@ -49,7 +49,7 @@ pub async fn request(
     };
     checks.done()?;
     let Some(gateway) = found else { return Err(BillingError::invalid("gateway", "cannot ask")) };
-    let plan = Plan { gateway, role: Role::Extra, channels, payment_method_id: None };
+    let plan = NewRequest { gateway, role: Role::Extra, channels, payment_method_id: None };
     let request = draft(app, &invoice, &customer, plan, now, app.clock.now());
     store::payment_requests::insert(&mut tx, std::slice::from_ref(&request)).await?;
     store::events::append(&mut tx, &[event(app, now, actor, "created", &request)]).await?;
@@ -194,7 +194,7 @@ pub async fn poll_by_reference(app: &App, gateway: &str, reference: &str) -> Res
 
 /// A poll that is under way may have been answered before it happened: the gateway is asked once more after that.
 fn poll_soon(request: &mut PaymentRequest, now: DateTime<Utc>, at: DateTime<Utc>) {
-    request.heard_at = Some(now);
+    request.notified_at = Some(now);
     if request.lease_owner.is_none() {
         request.look_by(at);
     }

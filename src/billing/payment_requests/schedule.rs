@@ -4,7 +4,7 @@
 use chrono::NaiveDate;
 
 use super::{
-    Plan, channels_for, event, may_ask,
+    NewRequest, channels_for, event, may_ask,
     operate::{check_channels, choose_gateway},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
         money::Currency,
         payment_request::{PaymentRequest, Role},
     },
-    gateway::requests::Schedule,
+    gateway::requests::RequestSchedule,
     store,
 };
 
@@ -77,7 +77,7 @@ pub async fn schedule(app: &App, actor: &Actor, input: ScheduleInput) -> Result<
     };
     checks.done()?;
     let Some(gateway) = found else { return Err(BillingError::invalid("gateway", "runs no schedules")) };
-    let plan = Plan { gateway, role: Role::Schedule, channels, payment_method_id: None };
+    let plan = NewRequest { gateway, role: Role::Schedule, channels, payment_method_id: None };
     let mut request = super::blank(app, &customer, plan, now, wall);
     request.amount = input.amount;
     request.currency = input.currency.unwrap_or(customer.currency);
@@ -94,8 +94,8 @@ pub async fn schedule(app: &App, actor: &Actor, input: ScheduleInput) -> Result<
 }
 
 /// The schedule as the gateway needs to know it.
-pub(crate) fn asked(request: &PaymentRequest) -> Option<Schedule> {
-    Some(Schedule {
+pub(crate) fn asked(request: &PaymentRequest) -> Option<RequestSchedule> {
+    Some(RequestSchedule {
         frequency: request.payment_frequency?,
         starts_at: request.payment_start_at?,
         payments: request.total_number_of_payments,

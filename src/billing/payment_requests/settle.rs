@@ -18,7 +18,7 @@ use crate::{
         payment_request::{
             PaymentRequest,
             answer::{Polled, Received},
-            transition::{Effect, Facts, RequestReply, Step, Transition, decide},
+            transition::{Effect, Facts, RequestReply, RequestStep, Transition, decide},
         },
     },
     store::{self, Tx},
@@ -32,11 +32,16 @@ pub(crate) async fn settle(
     claimed: &PaymentRequest,
     sends: bool,
     answer: RequestReply,
-) -> Result<Option<(Step, PaymentRequest)>> {
+) -> Result<Option<(RequestStep, PaymentRequest)>> {
     retry::settle(app, claimed.id, || once(app, claimed, sends, &answer)).await
 }
 
-async fn once(app: &App, claimed: &PaymentRequest, sends: bool, answer: &RequestReply) -> Result<Option<(Step, PaymentRequest)>> {
+async fn once(
+    app: &App,
+    claimed: &PaymentRequest,
+    sends: bool,
+    answer: &RequestReply,
+) -> Result<Option<(RequestStep, PaymentRequest)>> {
     // Before the transaction: who asks for a second connection while all hold their first waits for ever.
     let invoice = match claimed.invoice_id {
         Some(id) => match store::invoices::get(&app.db, id).await? {
@@ -122,7 +127,7 @@ impl<'a> Settlement<'a> {
         });
         let (invoices, events) = open_as_they_are(tx, self.app, self.now, &Actor::System, drafts.collect()).await?;
         for event in events {
-            self.batch.tell(event);
+            self.batch.emit_event(event);
         }
         for (number, (invoice, money)) in invoices.into_iter().zip(money).enumerate() {
             let id = invoice.id;
@@ -139,7 +144,7 @@ impl<'a> Settlement<'a> {
                     .increment(1);
                 let kind = format!("payment_request.{kind}");
                 let event = self.app.event(request.timeline, self.now, &Actor::System, &kind, request.id, data);
-                self.batch.tell(event);
+                self.batch.emit_event(event);
             }
             Effect::OpenInvoices { money, first } => self.open_invoices(tx, request, &money, first).await?,
             effect => {
@@ -156,7 +161,7 @@ impl<'a> Settlement<'a> {
             Effect::Receive { money, first } => self.receive(request, invoice, &money, first),
             Effect::Capture { money, first } => {
                 let payment = self.payment(request, invoice, &money, first, PaymentStatus::Unknown);
-                self.batch.reserve(payment);
+                self.batch.authorize(payment);
                 self.app.wakeups.look_up.notify_one();
             }
             Effect::PlanAtOnce => self.batch.plan_at_once(invoice),

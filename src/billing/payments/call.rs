@@ -12,18 +12,18 @@ use crate::{
     },
     domain::payment::{
         Outcome, Payment,
-        transition::{PaymentReply, Step},
+        transition::{PaymentReply, PaymentStep},
     },
     gateway::{Charge, Configured, Found, Mandate, Other, ReturnOutcome, Sent, Source},
 };
 
 struct PaymentCall<'a> {
     payment: &'a Payment,
-    step: Step,
+    step: PaymentStep,
 }
 
 /// Asks the gateway. None: not asked, since another daemon has taken the payment over.
-pub(crate) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment, step: Step) -> Option<PaymentReply> {
+pub(crate) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment, step: PaymentStep) -> Option<PaymentReply> {
     make(app, gateway, &PaymentCall { payment, step }).await
 }
 
@@ -37,9 +37,9 @@ impl GatewayCall for PaymentCall<'_> {
 
     fn purpose(&self) -> Purpose {
         match self.step {
-            Step::Charge | Step::Capture => Purpose::Move,
-            Step::Void => Purpose::Void,
-            Step::LookUp => Purpose::LookUp,
+            PaymentStep::Charge | PaymentStep::Capture => Purpose::Move,
+            PaymentStep::Void => Purpose::Void,
+            PaymentStep::LookUp => Purpose::LookUp,
         }
     }
 
@@ -49,7 +49,7 @@ impl GatewayCall for PaymentCall<'_> {
 
     /// What is authorized already is captured all the same: the authorization may run out before the gateway is back.
     fn postponed(&self, until: DateTime<Utc>) -> Option<PaymentReply> {
-        (self.step == Step::Charge).then_some(PaymentReply::Paused(until))
+        (self.step == PaymentStep::Charge).then_some(PaymentReply::Paused(until))
     }
 
     async fn call(&self, gateway: &Configured) -> PaymentReply {
@@ -57,16 +57,16 @@ impl GatewayCall for PaymentCall<'_> {
         let charge = charge_of(payment);
         let transaction_id = payment.transaction_id.as_deref().unwrap_or_default();
         match step {
-            Step::Charge => PaymentReply::Outcome(gateway.adapter.charge(&charge).await),
-            Step::Capture => PaymentReply::Outcome(gateway.adapter.capture(transaction_id, &charge).await),
-            Step::LookUp => match gateway.adapter.look_up(&sent(payment)).await {
+            PaymentStep::Charge => PaymentReply::Outcome(gateway.adapter.charge(&charge).await),
+            PaymentStep::Capture => PaymentReply::Outcome(gateway.adapter.capture(transaction_id, &charge).await),
+            PaymentStep::LookUp => match gateway.adapter.look_up(&sent(payment)).await {
                 Found::Outcome(outcome) => PaymentReply::Outcome(outcome),
                 Found::Several { best, others } => several(gateway, payment, &charge, best, others).await,
                 Found::Nothing => PaymentReply::NotFound,
                 Found::Disagrees { message } => PaymentReply::Disagrees(message),
                 Found::NoAnswer { message } => PaymentReply::NoAnswer(message),
             },
-            Step::Void => {
+            PaymentStep::Void => {
                 let voided = gateway.adapter.void(transaction_id, &charge).await;
                 tracing::info!(payment = %payment.id, ?voided, "authorization voided");
                 PaymentReply::Voided(voided)
@@ -76,9 +76,9 @@ impl GatewayCall for PaymentCall<'_> {
 
     fn unknown(&self, message: String) -> PaymentReply {
         match self.step {
-            Step::Charge | Step::Capture => PaymentReply::Outcome(Outcome::Unknown { message }),
-            Step::LookUp => PaymentReply::NoAnswer(message),
-            Step::Void => PaymentReply::Voided(ReturnOutcome::Unknown { message }),
+            PaymentStep::Charge | PaymentStep::Capture => PaymentReply::Outcome(Outcome::Unknown { message }),
+            PaymentStep::LookUp => PaymentReply::NoAnswer(message),
+            PaymentStep::Void => PaymentReply::Voided(ReturnOutcome::Unknown { message }),
         }
     }
 

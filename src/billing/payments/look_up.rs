@@ -7,7 +7,7 @@ use crate::{
     billing::{App, Result, collection::execute::execute, gateway_operations::lookups::look_up_due},
     domain::{
         clock::Timeline,
-        payment::{Payment, transition::Step},
+        payment::{Payment, transition::PaymentStep},
     },
 };
 
@@ -20,7 +20,7 @@ async fn look_up_batch(app: &App, claimed: Vec<Payment>) -> Result<()> {
     let (settler, writer) = settle::channel(app);
     let calls = async {
         stream::iter(claimed)
-            .for_each_concurrent(None, |payment| async { drop(execute(app, payment, Step::LookUp, &settler).await) })
+            .for_each_concurrent(None, |payment| async { drop(execute(app, payment, PaymentStep::LookUp, &settler).await) })
             .await;
         drop(settler);
     };

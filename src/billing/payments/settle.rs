@@ -15,7 +15,7 @@ use crate::{
         invoice::{InvoiceStatus, NextAction},
         payment::{
             Decline, NotCollectable, Payment,
-            transition::{PaymentReply, Step},
+            transition::{PaymentReply, PaymentStep},
         },
     },
     store,
@@ -26,7 +26,7 @@ use super::batch::SettlementBatch;
 struct Report {
     payment: Payment,
     answer: PaymentReply,
-    reply: oneshot::Sender<Option<(Step, Payment)>>,
+    reply: oneshot::Sender<Option<(PaymentStep, Payment)>>,
 }
 
 /// Where calls report to.
@@ -34,7 +34,7 @@ pub(crate) struct Settler(mpsc::Sender<Report>);
 
 impl Settler {
     /// Settles an answer; says what to do next, if anything. Answers after the commit.
-    pub(crate) async fn report(&self, payment: Payment, answer: PaymentReply) -> Option<(Step, Payment)> {
+    pub(crate) async fn report(&self, payment: Payment, answer: PaymentReply) -> Option<(PaymentStep, Payment)> {
         let (reply, next) = oneshot::channel();
         self.0.send(Report { payment, answer, reply }).await.ok()?;
         next.await.ok().flatten()
@@ -85,7 +85,7 @@ impl<A: Deref<Target = App>> Writer<A> {
 }
 
 /// Everything that a group of answers changes, in one transaction. Locks in the order subscription, installment plan, invoice, payment.
-async fn settle_group(app: &App, claims: &[(Payment, PaymentReply)]) -> Result<Vec<Option<(Step, Payment)>>> {
+async fn settle_group(app: &App, claims: &[(Payment, PaymentReply)]) -> Result<Vec<Option<(PaymentStep, Payment)>>> {
     let mut tx = app.db.begin().await?;
     let claimed: Vec<&Payment> = claims.iter().map(|(payment, _)| payment).collect();
     let plain: BTreeSet<PaymentId> =

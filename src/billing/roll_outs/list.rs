@@ -105,7 +105,7 @@ pub async fn list(
             totals.left_alone.insert(LeftAloneReason::Ended, ended);
         }
         for (before, after) in plans(&mut tx, &target.versions, &options, &target.entry_id, false).await? {
-            let (was, will) = told(&before, &after);
+            let (was, will) = changed_fields(&before, &after);
             plan_lines.push(PlanLine { plan_id: before.id, name: before.name, before: was, after: will });
         }
     }
@@ -148,7 +148,7 @@ impl RollOutTotals {
 }
 
 fn line(before: &Subscription, verdict: Verdict, next: [Option<i64>; 2]) -> SubscriptionLine {
-    let (was, will) = told(before, &verdict.after);
+    let (was, will) = changed_fields(before, &verdict.after);
     let changed = verdict.changed;
     SubscriptionLine {
         subscription_id: before.id,
@@ -167,7 +167,7 @@ fn line(before: &Subscription, verdict: Verdict, next: [Option<i64>; 2]) -> Subs
 }
 
 /// The fields that differ, before and after.
-fn told(before: &impl serde::Serialize, after: &impl serde::Serialize) -> (Map<String, Value>, Map<String, Value>) {
+fn changed_fields(before: &impl serde::Serialize, after: &impl serde::Serialize) -> (Map<String, Value>, Map<String, Value>) {
     let mut sides = ["before", "after"].map(|side| difference(before, after)[side].as_object().cloned().unwrap_or_default());
     for side in &mut sides {
         side.retain(|name, _| !INNER.contains(&name.as_str()));

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     billing::{
         App,
-        measure::{self, Rows},
+        measure::{self, BenchRows},
         test_clocks::{
             advance as steps,
             create::{self, Goal},
@@ -70,7 +70,7 @@ async fn advance(asked: &Advance, app: &Arc<App>) -> anyhow::Result<AdvanceRun> 
     let clock = create::create(app, &Actor::System, "bench", wall.at).await?;
     let timeline = Timeline::Test(clock.id);
     let due = Due { timeline, ..wall };
-    let mut rows = Rows::default();
+    let mut rows = BenchRows::default();
     for number in 0..asked.subscriptions {
         // Spread evenly over four weeks.
         population::add(&mut rows, app, &due, number, 1 + number % 28, 0)?;

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     billing::{
         App,
-        measure::{self, BareClient, Rows},
+        measure::{self, BareClient, BenchRows},
     },
     domain::{
         clock::Timeline,
@@ -45,7 +45,7 @@ pub async fn http_per_s(app: &App, latency: Latency, in_flight: u32, calls: usiz
     let sandbox = Process::sandbox(latency, 1).await?;
     let client = BareClient::new(GATEWAY, &gateway(sandbox.url(), in_flight)).map_err(anyhow::Error::msg)?;
     let due = population::Due::before(app.clock.now(), Timeline::Wall, 1)?;
-    let mut rows = Rows::default();
+    let mut rows = BenchRows::default();
     population::add(&mut rows, app, &due, 0, 0, 1)?;
     let subscription = rows.subscriptions.first().cloned().context("a subscription")?;
     population::add_cycle(&mut rows, app, &due, &subscription, 0)?;
@@ -169,7 +169,7 @@ pub async fn db_per_s(app: &App, written: &Written, twins: &[Subscription]) -> a
     Ok(per_second(sets, took))
 }
 
-async fn copies(app: &App, written: &Written, twins: &[Subscription]) -> anyhow::Result<Vec<Rows>> {
+async fn copies(app: &App, written: &Written, twins: &[Subscription]) -> anyhow::Result<Vec<BenchRows>> {
     let payments: HashMap<InvoiceId, &Payment> = written.payments.iter().map(|payment| (payment.invoice_id, payment)).collect();
     let mut events: BTreeMap<&str, Vec<&Event>> = BTreeMap::new();
     for event in &written.events {
@@ -178,7 +178,7 @@ async fn copies(app: &App, written: &Written, twins: &[Subscription]) -> anyhow:
     let mut batches = Vec::new();
     let mut pairs = written.invoices.iter().zip(twins).peekable();
     while pairs.peek().is_some() {
-        let mut rows = Rows::default();
+        let mut rows = BenchRows::default();
         for (invoice, twin) in pairs.by_ref().take(BATCH) {
             let payment = payments.get(&invoice.id).context("each invoice has its payment")?;
             let original = invoice.subscription_id.context("each invoice has its subscription")?;

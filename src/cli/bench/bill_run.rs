@@ -22,7 +22,7 @@ use super::{
 use crate::{
     billing::{
         App,
-        measure::{self, Rows},
+        measure::{self, BenchRows},
     },
     domain::{clock::Timeline, id::SubscriptionId, subscription::Subscription},
 };
@@ -203,7 +203,7 @@ impl Bench<'_> {
         let mut rows = Vec::new();
         for number in 0..count {
             if number % CHUNK == 0 {
-                rows.push(Rows::default());
+                rows.push(BenchRows::default());
             }
             if let Some(chunk) = rows.last_mut() {
                 population::add(chunk, self.app, &due, self.loaded + number, 0, 0)?;
@@ -271,7 +271,7 @@ impl Bench<'_> {
         let begun = Instant::now();
         while left > 0 {
             let some = left.min(chunk);
-            let mut rows = Rows::default();
+            let mut rows = BenchRows::default();
             for _ in 0..some {
                 population::add(&mut rows, self.app, due, self.loaded, in_days, billed)?;
                 self.loaded += 1;

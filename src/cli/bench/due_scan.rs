@@ -15,7 +15,7 @@ use super::{
 use crate::{
     billing::{
         App,
-        measure::{self, Rows},
+        measure::{self, BenchRows},
     },
     domain::clock::Timeline,
     jobs::{JOBS, JobSchedule},
@@ -68,7 +68,7 @@ async fn scan(asked: &DueScan, database: &BenchDatabase, app: &Arc<App>) -> anyh
 }
 
 async fn load(app: &App, due: &Due, from: u32, count: u32, in_days: impl Fn(u32) -> u32) -> anyhow::Result<()> {
-    let mut rows = Rows::default();
+    let mut rows = BenchRows::default();
     for number in from..from + count {
         population::add(&mut rows, app, due, number, in_days(number), 0)?;
         if rows.subscriptions.len() == CHUNK as usize {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::database::GATEWAY;
 use crate::{
-    billing::{App, measure::Rows},
+    billing::{App, measure::BenchRows},
     domain::{
         calendar::Zone,
         clock::Timeline,
@@ -65,7 +65,7 @@ impl Due {
 
 /// Adds one customer with a payment method and a subscription. Its next cycle is due
 /// in `in_days` days, and `billed` cycles were billed before.
-pub fn add(rows: &mut Rows, app: &App, due: &Due, number: u32, in_days: u32, billed: u32) -> anyhow::Result<()> {
+pub fn add(rows: &mut BenchRows, app: &App, due: &Due, number: u32, in_days: u32, billed: u32) -> anyhow::Result<()> {
     let date = due.date() + Days::new(u64::from(in_days));
     let customer = customer(app, due, number);
     let method = method(app, &customer, due.card(number));
@@ -167,7 +167,7 @@ fn move_on(subscription: &mut Subscription, date: NaiveDate, billed: u32) -> Opt
 }
 
 /// Adds the rows of a cycle that was billed and paid: invoice, payment, events.
-pub fn add_cycle(rows: &mut Rows, app: &App, due: &Due, subscription: &Subscription, cycle: u32) -> anyhow::Result<()> {
+pub fn add_cycle(rows: &mut BenchRows, app: &App, due: &Due, subscription: &Subscription, cycle: u32) -> anyhow::Result<()> {
     let schedule = subscription.schedule().context("a schedule")?;
     let (start, end) = schedule.period(u64::from(cycle)).context("a period")?;
     let at = start.and_time(due.rules.bill_at).and_utc();

@@ -20,7 +20,7 @@ use super::Settings;
 use crate::{
     billing::{
         App,
-        import::{self, Prepared, Rows, Sheet},
+        import::{self, ImportRows, Prepared, Sheet},
     },
     clock::Clock,
     daemon,
@@ -100,7 +100,7 @@ pub async fn run(mut options: Options) -> anyhow::Result<ExitCode> {
     faults.extend(more);
     let of_customers = faults.iter().filter(|fault| fault.sheet == Sheet::Customers);
     let unread = of_customers.filter_map(|fault| fault.unread.clone()).collect();
-    let rows = Rows { customers, subscriptions, installment_plans, unread };
+    let rows = ImportRows { customers, subscriptions, installment_plans, unread };
     let db = daemon::open_existing(&config).await?;
     let app = daemon::assemble(config, db, Clock::System, daemon::seed()?)?;
     let done = import(&app, &options, rows, faults).await;
@@ -108,7 +108,7 @@ pub async fn run(mut options: Options) -> anyhow::Result<ExitCode> {
     done
 }
 
-async fn import(app: &App, options: &Options, rows: Rows, read: Vec<RowError>) -> anyhow::Result<ExitCode> {
+async fn import(app: &App, options: &Options, rows: ImportRows, read: Vec<RowError>) -> anyhow::Result<ExitCode> {
     let prepared = import::prepare(app, rows).await?;
     let key = |sheet, line, column: &str| (sheet, line, rows::together(column).to_owned());
     let cells: HashSet<_> = read.iter().map(|fault| key(fault.sheet, fault.line, &fault.column)).collect();

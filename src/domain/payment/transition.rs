@@ -21,7 +21,7 @@ const LONGEST_OUTAGE: TimeDelta = TimeDelta::days(30);
 
 /// What is asked of a gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum PaymentStep {
     Charge,
     Capture,
     LookUp,
@@ -167,7 +167,7 @@ pub struct Transition {
     pub events: Vec<PaymentEvent>,
     pub effects: Vec<Effect>,
     /// What is asked of the gateway next, and about which payment.
-    pub next: Option<(Step, Payment)>,
+    pub next: Option<(PaymentStep, Payment)>,
 }
 
 impl Transition {
@@ -190,7 +190,7 @@ impl Transition {
         self
     }
 
-    fn then(mut self, step: Step) -> Self {
+    fn then(mut self, step: PaymentStep) -> Self {
         self.next = self.payment.clone().map(|payment| (step, payment));
         self
     }

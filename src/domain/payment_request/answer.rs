@@ -24,7 +24,7 @@ pub struct Received {
     pub amount_minor: i64,
     pub currency: Currency,
     /// Not ours yet: it has to be captured, else it goes back to the customer by itself.
-    pub reserved: bool,
+    pub authorized: bool,
 }
 
 /// The gateway's answer when asked what was paid under a reference.

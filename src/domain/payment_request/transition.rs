@@ -21,7 +21,7 @@ mod schedule;
 
 /// What is asked of a gateway next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum RequestStep {
     Ask,
     Poll,
     Remind,
@@ -108,7 +108,7 @@ pub enum Effect {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transition {
     pub request: PaymentRequest,
-    pub next: Option<Step>,
+    pub next: Option<RequestStep>,
     pub effects: Vec<Effect>,
 }
 
@@ -134,7 +134,7 @@ pub fn decide(request: PaymentRequest, answer: &RequestReply, facts: &Facts) -> 
 }
 
 impl Transition {
-    fn on_asked(&mut self, asked: &Asked, facts: &Facts) -> Option<Step> {
+    fn on_asked(&mut self, asked: &Asked, facts: &Facts) -> Option<RequestStep> {
         match asked {
             Asked::Sent { request_id, link } => return self.on_sent(request_id.as_ref(), link.as_ref(), facts),
             Asked::Refused(decline) => {
@@ -157,7 +157,7 @@ impl Transition {
         None
     }
 
-    fn on_sent(&mut self, request_id: Option<&String>, link: Option<&String>, facts: &Facts) -> Option<Step> {
+    fn on_sent(&mut self, request_id: Option<&String>, link: Option<&String>, facts: &Facts) -> Option<RequestStep> {
         self.request.status = RequestStatus::Sent;
         self.request.request_id = request_id.cloned();
         self.request.link = link.cloned();
@@ -170,7 +170,7 @@ impl Transition {
         if self.request.ending.is_none() && !facts.is_wanted {
             self.request.ending = Some(Ending::Withdrawn);
         }
-        self.request.ending.map(|_| Step::Withdraw)
+        self.request.ending.map(|_| RequestStep::Withdraw)
     }
 
     fn on_gateway_error(&mut self, message: &str, retry_after: Option<TimeDelta>, facts: &Facts) {
@@ -211,7 +211,7 @@ impl Transition {
         });
     }
 
-    fn on_reminded(&mut self, asked: &Asked, facts: &Facts) -> Option<Step> {
+    fn on_reminded(&mut self, asked: &Asked, facts: &Facts) -> Option<RequestStep> {
         match asked {
             Asked::Sent { link, .. } => {
                 self.request.link = link.clone().or_else(|| self.request.link.take());
@@ -242,15 +242,15 @@ impl Transition {
         self.emit("reminded");
     }
 
-    fn remind_or_poll(&mut self, facts: &Facts) -> Option<Step> {
+    fn remind_or_poll(&mut self, facts: &Facts) -> Option<RequestStep> {
         if self.request.remind {
-            return Some(Step::Remind);
+            return Some(RequestStep::Remind);
         }
         self.request.poll_later(facts);
         None
     }
 
-    fn on_no_answer(&mut self, message: &str, facts: &Facts) -> Option<Step> {
+    fn on_no_answer(&mut self, message: &str, facts: &Facts) -> Option<RequestStep> {
         let request = &mut self.request;
         if !request.status.is_open() {
             request.watch(facts);
@@ -262,7 +262,7 @@ impl Transition {
         None
     }
 
-    fn on_withdrawn(&mut self, withdrawn: &Withdrawn, facts: &Facts) -> Option<Step> {
+    fn on_withdrawn(&mut self, withdrawn: &Withdrawn, facts: &Facts) -> Option<RequestStep> {
         let ending = self.request.ending?;
         match withdrawn {
             Withdrawn::NoAnswer { message } => {

@@ -87,13 +87,13 @@ impl Requests for Paylike {
             .filter(|transaction| transaction.captured > 0 || transaction.agrees(sent.amount_minor, sent.currency).is_ok());
         let mut received: Vec<_> = ours
             .filter_map(|transaction| {
-                let (amount_minor, reserved) = match transaction.state(transaction.amount.unwrap_or(sent.amount_minor)) {
+                let (amount_minor, authorized) = match transaction.state(transaction.amount.unwrap_or(sent.amount_minor)) {
                     RemoteState::Taken { amount_minor } => (amount_minor, false),
                     RemoteState::Authorized => (sent.amount_minor, true),
                     _ => return None,
                 };
                 let currency = transaction.currency.as_deref().and_then(|code| code.parse().ok()).unwrap_or(sent.currency);
-                Some((transaction.created, Received { transaction_id: transaction.id, amount_minor, currency, reserved }))
+                Some((transaction.created, Received { transaction_id: transaction.id, amount_minor, currency, authorized }))
             })
             .collect();
         received.sort_by(|(a, x), (b, y)| (a, &x.transaction_id).cmp(&(b, &y.transaction_id)));

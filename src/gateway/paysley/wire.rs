@@ -70,7 +70,7 @@ impl Payment {
     }
 
     /// Money that has still to be captured.
-    pub fn is_reserved(&self) -> bool {
+    pub fn is_authorized(&self) -> bool {
         self.of.is_none() && self.is(&["PA"]) && self.captured.is_none()
     }
 

@@ -22,7 +22,7 @@ use crate::{
         page::{List, NoFilters},
     },
     input::body,
-    store::{self, gateways::GatewayPause, page::Found},
+    store::{self, gateways::GatewayPause, page::PageRows},
     telemetry,
 };
 
@@ -124,7 +124,7 @@ pub(super) fn measure(app: &App) {
 #[utoipa::path(get, path = "/v1/gateways", tag = "gateways", responses((status = 200, body = List<GatewayAnswer>)))]
 async fn list(State(app): State<Arc<App>>, _: QueryParams<NoFilters>) -> Result<Json<List<GatewayAnswer>>, Problem> {
     let rows = all(&app).await?;
-    Ok(Json(List::of(Found { rows, has_more: false }, |gateway| gateway)))
+    Ok(Json(List::of(PageRows { rows, has_more: false }, |gateway| gateway)))
 }
 
 /// Shows a gateway.

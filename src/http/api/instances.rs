@@ -15,7 +15,7 @@ use crate::{
         error::Problem,
         page::{List, NoFilters},
     },
-    store::{self, instances::Seen, page::Found},
+    store::{self, instances::Seen, page::PageRows},
 };
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -56,5 +56,5 @@ impl InstanceAnswer {
 async fn list(State(app): State<Arc<App>>, _: QueryParams<NoFilters>) -> Result<Json<List<InstanceAnswer>>, Problem> {
     let now = app.clock.now();
     let rows = store::instances::all(&app.db).await?;
-    Ok(Json(List::of(Found { rows, has_more: false }, |seen| InstanceAnswer::of(seen, now))))
+    Ok(Json(List::of(PageRows { rows, has_more: false }, |seen| InstanceAnswer::of(seen, now))))
 }

@@ -26,7 +26,7 @@ use crate::{
     jobs::{JOBS, Job, JobSchedule},
     store::{
         self,
-        page::{Found, Request},
+        page::{PageRows, Request},
         runs::JobRun,
     },
 };
@@ -98,7 +98,7 @@ async fn list(State(app): State<Arc<App>>, _: QueryParams<NoFilters>) -> Result<
         };
         rows.push(JobAnswer { name, about, schedule, last_run: newest(&app, name, None).await?.map(RunAnswer::from) });
     }
-    Ok(Json(List::of(Found { rows, has_more: false }, |job| job)))
+    Ok(Json(List::of(PageRows { rows, has_more: false }, |job| job)))
 }
 
 /// Runs a job now, or once more after the run that is under way.

@@ -13,7 +13,7 @@ use crate::{
     domain::{
         id::{self, AuthorizationId, ClockId, CustomerId, InvoiceId, PaymentId, PaymentMethodId, PaymentRequestId},
         money::{Currency, MAX_AMOUNT_MINOR},
-        payment::{DeclineClass, Finding, Payment, PaymentStatus},
+        payment::{DeclineClass, Payment, PaymentStatus, Resolution},
     },
     http::{
         auth::Caller,
@@ -46,7 +46,7 @@ body! {
 body! {
     pub struct PaymentResolutionInput {
         /// `succeeded`, `declined`, or `not_processed` (which charges again).
-        pub outcome: Finding,
+        pub outcome: Resolution,
         /// How it was found out.
         pub note: String up to 500,
         /// The gateway's id of the payment, if it succeeded.

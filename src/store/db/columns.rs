@@ -19,7 +19,7 @@ pub(super) fn names<T: DeserializeOwned>() -> &'static [&'static str] {
 
 /// What SQLite, which knows numbers and texts only, must be told of a value before it can write it as JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ColumnKind {
     /// A number or a text, also of an enum, an id or an instant.
     Plain,
     /// Stored as 0 or 1.
@@ -29,8 +29,8 @@ pub(super) enum Kind {
 }
 
 /// As what a struct reads one of its fields.
-pub(super) fn kind<T: DeserializeOwned>(name: &'static str) -> Kind {
-    let mut kind = Kind::Plain;
+pub(super) fn kind<T: DeserializeOwned>(name: &'static str) -> ColumnKind {
+    let mut kind = ColumnKind::Plain;
     let _ = T::deserialize(Field { name, kind: &mut kind });
     kind
 }
@@ -79,7 +79,7 @@ impl<'de> Deserializer<'de> for Names<'_> {
 /// Offers a struct one field, and hears as what it is read.
 struct Field<'a> {
     name: &'static str,
-    kind: &'a mut Kind,
+    kind: &'a mut ColumnKind,
 }
 
 impl<'de> Deserializer<'de> for Field<'_> {
@@ -107,7 +107,7 @@ impl<'de> MapAccess<'de> for Field<'_> {
     }
 }
 
-struct FieldValue<'a>(&'a mut Kind);
+struct FieldValue<'a>(&'a mut ColumnKind);
 
 macro_rules! plain {
     ($($method:ident($($argument:ty),*))+) => {$(
@@ -121,7 +121,7 @@ impl<'de> Deserializer<'de> for FieldValue<'_> {
     type Error = Told;
 
     fn deserialize_bool<V: Visitor<'de>>(self, _: V) -> Answer<V::Value> {
-        *self.0 = Kind::Flag;
+        *self.0 = ColumnKind::Flag;
         Err(Told)
     }
 
@@ -134,7 +134,7 @@ impl<'de> Deserializer<'de> for FieldValue<'_> {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Answer<V::Value> {
-        *self.0 = Kind::Json;
+        *self.0 = ColumnKind::Json;
         Err(Told)
     }
 
@@ -181,9 +181,9 @@ mod tests {
     #[test]
     fn a_struct_tells_its_fields_and_as_what_it_reads_them() {
         let names = names::<Thing>();
-        let of = |wanted: Kind| names.iter().copied().filter(|name| kind::<Thing>(name) == wanted).collect::<Vec<_>>();
-        assert_eq!(of(Kind::Plain), ["id", "type", "count", "status", "currency", "day", "done_at"]);
-        assert_eq!(of(Kind::Flag), ["open", "asked"]);
-        assert_eq!(of(Kind::Json), ["lines", "more", "map", "value"]);
+        let of = |wanted: ColumnKind| names.iter().copied().filter(|name| kind::<Thing>(name) == wanted).collect::<Vec<_>>();
+        assert_eq!(of(ColumnKind::Plain), ["id", "type", "count", "status", "currency", "day", "done_at"]);
+        assert_eq!(of(ColumnKind::Flag), ["open", "asked"]);
+        assert_eq!(of(ColumnKind::Json), ["lines", "more", "map", "value"]);
     }
 }

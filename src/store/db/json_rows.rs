@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Error, Query, Record, Result,
-    columns::{self, Kind},
+    columns::{self, ColumnKind},
 };
 
 impl Query<'_> {
@@ -27,8 +27,8 @@ impl Query<'_> {
 /// A column as JSON.
 fn value<T: DeserializeOwned>(column: &'static str) -> String {
     match columns::kind::<T>(column) {
-        Kind::Plain => column.to_owned(),
-        Kind::Flag => format!("json(iif({column}, 'true', 'false'))"),
-        Kind::Json => format!("json({column})"),
+        ColumnKind::Plain => column.to_owned(),
+        ColumnKind::Flag => format!("json(iif({column}, 'true', 'false'))"),
+        ColumnKind::Json => format!("json({column})"),
     }
 }

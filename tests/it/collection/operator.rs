@@ -5,7 +5,7 @@ use rebilld::{
     domain::{
         event::Actor,
         invoice::InvoiceStatus,
-        payment::{Finding, PaymentStatus},
+        payment::{PaymentStatus, Resolution},
         refund::RefundStatus,
         subscription::{Subscription, SubscriptionStatus},
     },
@@ -124,8 +124,8 @@ on_both! {
     }
 
     async fn an_operator_closes_a_parked_payment(world: World) {
-        for (finding, paid) in [(Finding::Succeeded, true), (Finding::NotProcessed, true), (Finding::Declined, false)] {
-            world.sandbox.sandbox().add_fault(rule(if finding == Finding::Succeeded { "drop_after" } else { "drop_before" }, "charge", 1));
+        for (resolution, paid) in [(Resolution::Succeeded, true), (Resolution::NotProcessed, true), (Resolution::Declined, false)] {
+            world.sandbox.sandbox().add_fault(rule(if resolution == Resolution::Succeeded { "drop_after" } else { "drop_before" }, "charge", 1));
             world.sandbox.sandbox().add_fault(rule("500", "lookup", 0));
             let customer = world.customer("UTC").await;
             world.method(customer, false, &world.token()).await;
@@ -137,11 +137,11 @@ on_both! {
             world.sandbox.sandbox().clear_faults();
             let parked = world.payments().await.into_iter().find(|payment| payment.status == PaymentStatus::Parked).expect("parked");
             assert!(why(billing::invoices::collect(&world.app, &Actor::System, parked.invoice_id).await).contains("on its way or undecided"));
-            billing::invoices::resolve(&world.app, &Actor::System, parked.id, finding, None, None, "asked by phone").await.expect("resolved");
+            billing::invoices::resolve(&world.app, &Actor::System, parked.id, resolution, None, None, "asked by phone").await.expect("resolved");
             world.advance(&(now + chrono::TimeDelta::hours(2)).to_rfc3339()).await;
             let invoice = world.invoices().await.into_iter().find(|invoice| invoice.id == parked.invoice_id).expect("there");
-            assert_eq!(invoice.status == InvoiceStatus::Paid, paid, "{finding}");
-            assert!(why(billing::invoices::resolve(&world.app, &Actor::System, parked.id, finding, None, None, "again").await).contains("only a parked one"));
+            assert_eq!(invoice.status == InvoiceStatus::Paid, paid, "{resolution}");
+            assert!(why(billing::invoices::resolve(&world.app, &Actor::System, parked.id, resolution, None, None, "again").await).contains("only a parked one"));
         }
         world.prove().await;
     }

@@ -7,7 +7,7 @@ use rebilld::{
         event::Actor,
         invoice::InvoiceStatus,
         money::Currency,
-        payment::{Finding, Outcome, Payment, PaymentStatus},
+        payment::{Outcome, Payment, PaymentStatus, Resolution},
     },
     gateway::{Charge, Mandate, Source},
     sandbox::Rule,
@@ -89,7 +89,7 @@ on_both! {
             assert_eq!(world.sandbox.ledger().len(), moved);
             assert!(world.sandbox.sandbox().authorized().is_empty(), "what was only reserved is given free");
             let stays = ids.remove(0);
-            let resolved = invoices::resolve(&world.app, &Actor::System, payment.id, Finding::Succeeded, Some(stays.clone()), None, "gave the other back")
+            let resolved = invoices::resolve(&world.app, &Actor::System, payment.id, Resolution::Succeeded, Some(stays.clone()), None, "gave the other back")
                 .await
                 .expect("resolved");
             assert_eq!((resolved.status, resolved.transaction_id, resolved.amount_captured), (PaymentStatus::Succeeded, Some(stays), 1000));
@@ -108,21 +108,21 @@ on_both! {
                 assert_eq!((parked.status, parked.lookups), (PaymentStatus::Parked, 0), "asking again would not change it");
                 let said = parked.decline_message.clone().expect("a message").to_lowercase();
                 assert!(words.iter().all(|word| said.contains(&word.to_lowercase())) && said.contains("transaction"), "{said}");
-                let resolve = async |finding, amount| {
-                    let given = (finding == Finding::Succeeded).then(|| id.clone());
-                    invoices::resolve(&world.app, &Actor::System, payment.id, finding, given, amount, "seen there").await
+                let resolve = async |resolution, amount| {
+                    let given = (resolution == Resolution::Succeeded).then(|| id.clone());
+                    invoices::resolve(&world.app, &Actor::System, payment.id, resolution, given, amount, "seen there").await
                 };
                 for too_much in [0, 1001, 1200] {
-                    let refused = resolve(Finding::Succeeded, Some(too_much)).await.expect_err("refused").to_string();
+                    let refused = resolve(Resolution::Succeeded, Some(too_much)).await.expect_err("refused").to_string();
                     assert!(refused.contains("amount") && refused.contains("1000"), "{refused}");
                 }
-                assert!(resolve(Finding::Declined, Some(5)).await.expect_err("refused").to_string().contains("amount"));
+                assert!(resolve(Resolution::Declined, Some(5)).await.expect_err("refused").to_string().contains("amount"));
                 let taken = amount.min(1000);
-                let resolved = resolve(Finding::Succeeded, Some(taken)).await.expect("resolved");
+                let resolved = resolve(Resolution::Succeeded, Some(taken)).await.expect("resolved");
                 assert_eq!((resolved.status, resolved.amount_captured), (PaymentStatus::Succeeded, taken));
                 let invoice = world.invoices().await.into_iter().find(|invoice| invoice.id == payment.invoice_id).expect("there");
                 assert_eq!((invoice.amount_paid, invoice.status == InvoiceStatus::Paid), (taken, taken == 1000));
-                assert!(resolve(Finding::Succeeded, None).await.expect_err("refused").to_string().contains("only a parked one"));
+                assert!(resolve(Resolution::Succeeded, None).await.expect_err("refused").to_string().contains("only a parked one"));
                 // It owes the rest; that is another story.
                 let mut tx = world.app.db.begin().await.expect("tx");
                 tx.query("update invoices set next_attempt_at = null where next_attempt_at is not null").run().await.expect("stopped");

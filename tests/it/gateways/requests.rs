@@ -119,7 +119,7 @@ impl Bench {
 
     /// What was paid, with what was only reserved captured.
     async fn poll(&self, ask: &Ask) -> Vec<Received> {
-        for money in self.look(ask).await.into_iter().filter(|money| money.reserved) {
+        for money in self.look(ask).await.into_iter().filter(|money| money.authorized) {
             let captured = self.adapter.capture(&money.transaction_id, &charge(&money)).await;
             assert!(matches!(captured, Outcome::Succeeded { .. }), "{captured:?}");
         }
@@ -157,7 +157,7 @@ fn received(transaction_id: &str) -> Received {
         transaction_id: transaction_id.into(),
         amount_minor: 2550,
         currency: "EUR".parse().expect("known"),
-        reserved: false,
+        authorized: false,
     }
 }
 
@@ -364,7 +364,7 @@ async fn a_paylike_link_that_was_tampered_with_or_paid_twice_takes_the_right_mon
     bench.pay("LINK1", &link.replace("value=25.50", "value=0.01")).await;
     assert_eq!(bench.poll(&ask).await, []);
     let (first, second) = (bench.pay("LINK1", &link).await, bench.pay("LINK1", &link).await);
-    let reserved = |id: &str| Received { reserved: true, ..received(id) };
+    let reserved = |id: &str| Received { authorized: true, ..received(id) };
     assert_eq!(bench.look(&ask).await, [reserved(&first), reserved(&second)], "oldest first");
     assert_eq!(bench.books("LINK1"), (0, 0), "looking takes nothing");
     bench.adapter.capture(&first, &charge(&reserved(&first))).await;
@@ -388,7 +388,7 @@ async fn a_reservation_at_paysley_is_captured_once() {
         let url = format!("{}/v2/payment-requests/", bench.sandbox.url());
         assert_eq!(client.post(url).bearer_auth(PAYSLEY_KEY).json(&body).send().await.expect("sent").status(), 200);
         let id = bench.pay("PRE1", "").await;
-        assert_eq!(bench.look(&ask).await, [Received { reserved: true, ..received(&id) }]);
+        assert_eq!(bench.look(&ask).await, [Received { authorized: true, ..received(&id) }]);
         bench.fault("capture", &json!(fault), 1);
         let lost = bench.adapter.capture(&id, &charge(&received(&id))).await;
         assert_eq!(matches!(lost, Outcome::Unknown { .. }), unknown, "{fault}: {lost:?}");

@@ -3,7 +3,7 @@
 use rebilld::{
     billing::{
         customers::{CustomerInput, CustomerRef},
-        import::{self, CustomerRow, Rows, SubscriptionRow},
+        import::{self, CustomerRow, ImportRows, SubscriptionRow},
         subscriptions::subscribe::SubscribeInput,
     },
     domain::{event::Actor, frequency::Frequency},
@@ -151,10 +151,10 @@ on_both! {
             },
             method: None,
         };
-        let rows = |customers, reference: &str| Rows {
+        let rows = |customers, reference: &str| ImportRows {
             customers,
             subscriptions: vec![SubscriptionRow { line: 2, input: input(reference) }],
-            ..Rows::default()
+            ..ImportRows::default()
         };
         let (app, actor) = (&world.app, Actor::System);
         // Both have seen that nothing is there.

@@ -2,7 +2,7 @@
 
 use rebilld::{
     billing::{
-        import::{self, InstallmentPlanRow, Rows},
+        import::{self, ImportRows, InstallmentPlanRow},
         installment_plans::{
             self, Overview,
             create::{PlanInput, TakenOver},
@@ -98,13 +98,13 @@ on_both! {
                 ..PlanInput::default()
             },
         };
-        let rows = Rows {
+        let rows = ImportRows {
             installment_plans: vec![
                 row("through", TakenOver { paid_through: Some(date("2025-12-31")), ..TakenOver::default() }),
                 row("count", TakenOver { installments_paid: Some(5), ..TakenOver::default() }),
                 row("late", TakenOver { installments_paid: Some(1), backdated: true, ..TakenOver::default() }),
             ],
-            ..Rows::default()
+            ..ImportRows::default()
         };
         let prepared = import::prepare(&world.app, rows).await.expect("prepared");
         assert_eq!(prepared.faults, []);
@@ -184,7 +184,7 @@ on_both! {
 
     async fn two_imports_of_one_plan_at_once_are_one(world: World) {
         let customer = world.customer("UTC").await;
-        let rows = || Rows {
+        let rows = || ImportRows {
             installment_plans: vec![InstallmentPlanRow {
                 line: 2,
                 input: PlanInput {
@@ -196,7 +196,7 @@ on_both! {
                     ..PlanInput::default()
                 },
             }],
-            ..Rows::default()
+            ..ImportRows::default()
         };
         let (first, second) = (import::prepare(&world.app, rows()).await.expect("prepared"), import::prepare(&world.app, rows()).await.expect("prepared"));
         let (one, other) = tokio::join!(import::store(&world.app, &Actor::System, &first), import::store(&world.app, &Actor::System, &second));

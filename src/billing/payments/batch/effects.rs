@@ -11,7 +11,7 @@ use crate::{
         invoice::NextAction,
         payment::{
             Payment,
-            transition::{Effect, Facts, PaymentEvent, PaymentReply, Resend, Step, Transition, decide},
+            transition::{Effect, Facts, PaymentEvent, PaymentReply, PaymentStep, Resend, Transition, decide},
         },
     },
     telemetry,
@@ -19,7 +19,7 @@ use crate::{
 
 impl<'a> SettlementBatch<'a> {
     /// Settles one answer. Says what to ask next, and about which payment.
-    pub fn settle(&mut self, claimed: &Payment, answer: &PaymentReply) -> Option<(Step, Payment)> {
+    pub fn settle(&mut self, claimed: &Payment, answer: &PaymentReply) -> Option<(PaymentStep, Payment)> {
         let payment = self.payments.get(claimed.id)?.clone();
         let facts = self.facts(&payment, claimed, answer);
         let transition = decide(&payment, answer, &facts);
@@ -49,7 +49,7 @@ impl<'a> SettlementBatch<'a> {
     }
 
     /// Carries out what was decided about a payment. Says what to ask next.
-    fn apply(&mut self, before: &Payment, transition: Transition) -> Option<(Step, Payment)> {
+    fn apply(&mut self, before: &Payment, transition: Transition) -> Option<(PaymentStep, Payment)> {
         for PaymentEvent { kind, data, alarm } in transition.events {
             if let Some(alarm) = alarm {
                 tracing::error!(payment = %before.id, %data, "{alarm}");

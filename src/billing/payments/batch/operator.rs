@@ -10,7 +10,7 @@ use crate::{
         id::{InvoiceId, PaymentId},
         installment_plan::InstallmentStatus,
         invoice::{InvoiceStatus, NextAction},
-        payment::{Decline, DeclineClass, Finding, Payment, PaymentStatus},
+        payment::{Decline, DeclineClass, Payment, PaymentStatus, Resolution},
     },
 };
 
@@ -53,7 +53,7 @@ impl SettlementBatch<'_> {
     pub fn resolve_parked(
         &mut self,
         id: PaymentId,
-        finding: Finding,
+        resolution: Resolution,
         transaction_id: Option<String>,
         amount: Option<i64>,
         note: &str,
@@ -66,7 +66,7 @@ impl SettlementBatch<'_> {
                 payment.status
             )));
         }
-        let taken = finding == Finding::Succeeded;
+        let taken = resolution == Resolution::Succeeded;
         if !taken && (amount.is_some() || transaction_id.is_some()) {
             let field = if amount.is_some() { "amount" } else { "transaction_id" };
             return Err(BillingError::invalid(field, "only goes with the outcome succeeded"));
@@ -80,24 +80,24 @@ impl SettlementBatch<'_> {
         }
         let now = self.now();
         let before = json!({ "status": payment.status });
-        let status = match finding {
-            Finding::Succeeded => PaymentStatus::Succeeded,
-            Finding::Declined => PaymentStatus::Declined,
-            Finding::NotProcessed => PaymentStatus::GatewayError,
+        let status = match resolution {
+            Resolution::Succeeded => PaymentStatus::Succeeded,
+            Resolution::Declined => PaymentStatus::Declined,
+            Resolution::NotProcessed => PaymentStatus::GatewayError,
         };
         payment.resolve(status, transaction_id, self.clocks.now(payment.timeline));
-        if finding == Finding::Succeeded {
+        if resolution == Resolution::Succeeded {
             payment.amount_captured = amount.unwrap_or(payment.amount);
         }
-        let data = json!({ "outcome": finding, "amount": payment.amount_captured, "note": note, "before": before });
+        let data = json!({ "outcome": resolution, "amount": payment.amount_captured, "note": note, "before": before });
         self.events.push(self.app.event(payment.timeline, now, actor, "payment.resolved", id, data));
-        match finding {
-            Finding::Succeeded => self.succeed(&mut payment),
-            Finding::Declined => {
+        match resolution {
+            Resolution::Succeeded => self.succeed(&mut payment),
+            Resolution::Declined => {
                 let decline = Decline { class: DeclineClass::Soft, code: "resolved".to_owned(), message: note.to_owned() };
                 self.decline(payment.invoice_id, &decline);
             }
-            Finding::NotProcessed => {
+            Resolution::NotProcessed => {
                 if self.invoices.get(payment.invoice_id).is_some_and(|invoice| invoice.status == InvoiceStatus::Open)
                     && !self.stop_if_cancelled(payment.invoice_id)
                 {

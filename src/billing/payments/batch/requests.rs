@@ -9,7 +9,7 @@ use super::{SettlementBatch, effects::count_ended};
 use crate::{
     billing::{
         App, Result,
-        payment_requests::{Plan, channels_for, draft, event, may_ask},
+        payment_requests::{NewRequest, channels_for, draft, event, may_ask},
     },
     domain::{
         customer::Customer,
@@ -25,7 +25,7 @@ use crate::{
 };
 
 impl SettlementBatch<'_> {
-    pub fn tell(&mut self, event: Event) {
+    pub fn emit_event(&mut self, event: Event) {
         self.events.push(event);
     }
 
@@ -43,7 +43,7 @@ impl SettlementBatch<'_> {
     }
 
     /// Money that a customer has reserved by a request; the look-up finds it so and captures it.
-    pub fn reserve(&mut self, mut payment: Payment) {
+    pub fn authorize(&mut self, mut payment: Payment) {
         self.number(&mut payment);
         if let Some(invoice) = self.invoices.change(payment.invoice_id) {
             // As after any claim: what comes of it decides what is next.
@@ -171,19 +171,19 @@ fn last_plan<'a>(
     customer: &Customer,
     methods: &[PaymentMethod],
     charged: Option<&String>,
-) -> Option<Plan<'a>> {
+) -> Option<NewRequest<'a>> {
     let named = |name: &str| -> Option<&'a Configured> {
         app.gateways.get(name).map(AsRef::as_ref).filter(|gateway| may_ask(gateway, invoice.timeline))
     };
     let own = methods.iter().filter(|method| method.customer_id == customer.id).find_map(|method| {
         let gateway = named(&method.gateway)?;
-        Some(Plan { gateway, role: Role::Last, channels: method.channels.clone(), payment_method_id: Some(method.id) })
+        Some(NewRequest { gateway, role: Role::Last, channels: method.channels.clone(), payment_method_id: Some(method.id) })
     });
     let others = [charged.map(String::as_str), Some(app.config.collection.payment_request_gateway.as_str())];
     own.or_else(|| {
         others.into_iter().flatten().filter_map(named).find_map(|gateway| {
             let channels = channels_for(gateway, customer)?;
-            Some(Plan { gateway, role: Role::Last, channels, payment_method_id: None })
+            Some(NewRequest { gateway, role: Role::Last, channels, payment_method_id: None })
         })
     })
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Facts, PaymentReply, Step, Transition};
+use super::{Facts, PaymentReply, PaymentStep, Transition};
 use crate::domain::payment::{Outcome, Payment};
 
 /// The payment stays closed. If the gateway could not say, it is asked again.
@@ -14,7 +14,7 @@ pub(super) fn on_second_look(mut payment: Payment, answer: &PaymentReply, facts:
         PaymentReply::Outcome(Outcome::Authorized { transaction_id }) => {
             payment.transaction_id = Some(transaction_id.clone());
             let data = json!({ "transaction_id": transaction_id });
-            Transition::to(payment).event("payment.orphaned_authorization", data).then(Step::Void)
+            Transition::to(payment).event("payment.orphaned_authorization", data).then(PaymentStep::Void)
         }
         PaymentReply::NoAnswer(_) | PaymentReply::Outcome(Outcome::Unknown { .. } | Outcome::GatewayError { .. }) => {
             payment.lookups += 1;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Facts, PaymentReply, Step, Transition, open};
+use super::{Facts, PaymentReply, PaymentStep, Transition, open};
 use crate::domain::payment::{Outcome, Payment, PaymentStatus};
 
 pub(super) fn on_late_answer(payment: &Payment, answer: &PaymentReply, facts: &Facts) -> Transition {
@@ -35,7 +35,7 @@ fn orphaned(payment: &Payment, transaction_id: &str, facts: &Facts) -> Transitio
         // Authorized twice: the later one is voided, no money has moved. Under the claim that was lost, so that what comes of it
         // says nothing about the payment as it is now.
         let (transaction_id, lease_token) = (Some(transaction_id.to_owned()), facts.lease_token);
-        transition.next = Some((Step::Void, Payment { transaction_id, lease_token, ..payment.clone() }));
+        transition.next = Some((PaymentStep::Void, Payment { transaction_id, lease_token, ..payment.clone() }));
     }
     transition
 }

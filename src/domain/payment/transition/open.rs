@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use super::{Effect, Facts, PaymentEvent, PaymentReply, Resend, Step, Transition};
+use super::{Effect, Facts, PaymentEvent, PaymentReply, PaymentStep, Resend, Transition};
 use crate::domain::{
     clock::Timeline,
     payment::{Decline, DeclineClass, Other, Outcome, Payment, PaymentStatus, ReturnOutcome},
@@ -61,13 +61,13 @@ fn on_authorized(mut payment: Payment, transaction_id: &str, facts: &Facts) -> T
     if facts.is_wanted {
         payment.status = PaymentStatus::Authorized;
         facts.claim(&mut payment);
-        return Transition::to(payment).then(Step::Capture);
+        return Transition::to(payment).then(PaymentStep::Capture);
     }
     // Not over yet: a capture whose answer was lost may win against the void.
     payment.status = PaymentStatus::Unknown;
     payment.lease_expires_at = None;
     payment.next_lookup_at = Some(facts.wall + facts.lease);
-    Transition::to(payment).then(Step::Void)
+    Transition::to(payment).then(PaymentStep::Void)
 }
 
 fn on_decline(payment: Payment, decline: &Decline, transaction_id: Option<&String>, facts: &Facts) -> Transition {
@@ -150,7 +150,7 @@ fn send_again(mut payment: Payment, facts: &Facts) -> Transition {
     payment.next_lookup_at = None;
     payment.called_at = facts.wall;
     facts.claim(&mut payment);
-    Transition::to(payment).then(Step::Charge)
+    Transition::to(payment).then(PaymentStep::Charge)
 }
 
 /// In real time the payment stays what it is, to be sent again as the same payment once that is allowed. A test clock stands still

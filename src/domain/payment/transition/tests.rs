@@ -316,7 +316,7 @@ fn money_that_came_is_recorded_or_somebody_is_told() {
 #[test]
 fn nothing_but_not_found_charges_again_and_then_as_the_same_payment() {
     for case in cases() {
-        let Some((Step::Charge, payment)) = case.decide().next else { continue };
+        let Some((PaymentStep::Charge, payment)) = case.decide().next else { continue };
         assert!(case.answer == PaymentReply::NotFound && case.is_ours && case.is_wanted && case.may_resend, "{case:?}");
         assert!(!case.status.is_closed(), "{case:?}");
         let before = case.payment();
@@ -348,7 +348,7 @@ fn a_closed_payment_changes_only_by_success_or_by_a_call_that_was_late() {
         let status = transition.payment.as_ref().map_or(case.status, |payment| payment.status);
         assert!(status == case.status || was_late && status == Unknown, "{case:?}");
         assert!(transition.effects.is_empty(), "{case:?}");
-        assert!(matches!(transition.next, None | Some((Step::Void, _))), "{case:?}");
+        assert!(matches!(transition.next, None | Some((PaymentStep::Void, _))), "{case:?}");
     }
 }
 
@@ -357,7 +357,7 @@ fn an_answer_to_a_lost_claim_sends_nothing_but_a_void() {
     for case in cases().filter(|case| !case.is_ours) {
         let transition = case.decide();
         let Some((step, payment)) = transition.next else { continue };
-        assert_eq!((step, payment.lease_token, transition.payment), (Step::Void, 2, None), "{case:?}");
+        assert_eq!((step, payment.lease_token, transition.payment), (PaymentStep::Void, 2, None), "{case:?}");
     }
 }
 

@@ -1,15 +1,15 @@
 //! Money that has come by a request for one invoice.
 
-use super::{Effect, Facts, Step, Transition};
+use super::{Effect, Facts, RequestStep, Transition};
 use crate::domain::{
     payment::{Payment, PaymentStatus},
     payment_request::{Ending, RequestStatus, Role, answer::Received},
 };
 
 impl Transition {
-    pub(super) fn on_payments(&mut self, received: &[Received], facts: &Facts) -> Option<Step> {
+    pub(super) fn on_payments(&mut self, received: &[Received], facts: &Facts) -> Option<RequestStep> {
         let new = received.iter().filter(|money| !facts.is_booked(money));
-        let (authorized, taken): (Vec<&Received>, Vec<&Received>) = new.partition(|money| money.reserved);
+        let (authorized, taken): (Vec<&Received>, Vec<&Received>) = new.partition(|money| money.authorized);
         self.receive(&taken, facts);
         self.end_by_money(&taken, facts);
         if !self.request.status.is_open() {
@@ -80,16 +80,16 @@ impl Transition {
         }
     }
 
-    fn after_nothing_came(&mut self, facts: &Facts) -> Option<Step> {
+    fn after_nothing_came(&mut self, facts: &Facts) -> Option<RequestStep> {
         if self.request.ending.is_none() && !facts.is_wanted {
             self.request.ending = Some(Ending::Withdrawn);
         }
         if self.request.ending.is_some() {
-            return Some(Step::Withdraw);
+            return Some(RequestStep::Withdraw);
         }
         match self.request.status {
             // Nothing was paid, so asking again cannot cost anybody anything.
-            RequestStatus::Pending | RequestStatus::Unknown => Some(Step::Ask),
+            RequestStatus::Pending | RequestStatus::Unknown => Some(RequestStep::Ask),
             _ => self.remind_or_poll(facts),
         }
     }

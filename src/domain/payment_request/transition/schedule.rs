@@ -1,12 +1,12 @@
 //! Money that has come by a schedule that a gateway runs by itself.
 
-use super::{Effect, Facts, Step, Transition};
+use super::{Effect, Facts, RequestStep, Transition};
 use crate::domain::payment_request::{Ending, PaymentRequest, RequestStatus, answer::Received, is_complete};
 
 impl Transition {
     /// All payments of a schedule so far: those that are new get their invoices.
-    pub(super) fn on_payments_of_schedule(&mut self, received: &[Received], facts: &Facts) -> Option<Step> {
-        let new = |money: &&Received| !money.reserved && money.amount_minor > 0 && !facts.is_booked(money);
+    pub(super) fn on_payments_of_schedule(&mut self, received: &[Received], facts: &Facts) -> Option<RequestStep> {
+        let new = |money: &&Received| !money.authorized && money.amount_minor > 0 && !facts.is_booked(money);
         let new: Vec<Received> = received.iter().filter(new).cloned().collect();
         let payments = (facts.booked.len() + new.len()) as i64;
         if !new.is_empty() {
@@ -26,7 +26,7 @@ impl Transition {
             return None;
         }
         if self.request.ending.is_some() {
-            return Some(Step::Withdraw);
+            return Some(RequestStep::Withdraw);
         }
         self.ask_once(facts)
     }
@@ -51,7 +51,7 @@ impl Transition {
     }
 
     /// A second link might begin a second schedule: it is not asked for again by itself.
-    fn ask_once(&mut self, facts: &Facts) -> Option<Step> {
+    fn ask_once(&mut self, facts: &Facts) -> Option<RequestStep> {
         match self.request.status {
             RequestStatus::Unknown | RequestStatus::Pending if self.request.asks > 0 => {
                 let message = "the customer may have been asked, and a second request might begin a second schedule: withdraw this \
@@ -59,7 +59,7 @@ impl Transition {
                 self.park(message.to_owned(), facts);
                 None
             }
-            RequestStatus::Unknown | RequestStatus::Pending => Some(Step::Ask),
+            RequestStatus::Unknown | RequestStatus::Pending => Some(RequestStep::Ask),
             _ => self.remind_or_poll(facts),
         }
     }

@@ -68,7 +68,7 @@ fn request(status: RequestStatus, role: Role) -> PaymentRequest {
         checks: 0,
         next_check_at: Some(wall()),
         claimed_at: Some(wall()),
-        heard_at: None,
+        notified_at: None,
         gateway_expires_at: at("2026-03-14T00:00:00Z"),
         sent_at: at("2026-03-01T00:00:00Z"),
         created_at: at("2026-12-31T00:00:00Z"),
@@ -76,8 +76,8 @@ fn request(status: RequestStatus, role: Role) -> PaymentRequest {
     }
 }
 
-fn money(amount_minor: i64, currency: Currency, reserved: bool) -> Received {
-    Received { transaction_id: format!("t{amount_minor}{currency}{reserved}"), amount_minor, currency, reserved }
+fn money(amount_minor: i64, currency: Currency, authorized: bool) -> Received {
+    Received { transaction_id: format!("t{amount_minor}{currency}{authorized}"), amount_minor, currency, authorized }
 }
 
 fn asked() -> Vec<Asked> {
@@ -92,7 +92,7 @@ fn asked() -> Vec<Asked> {
 }
 
 fn polled() -> Vec<RequestReply> {
-    let dollars = |amount, reserved| money(amount, Currency::USD, reserved);
+    let dollars = |amount, authorized| money(amount, Currency::USD, authorized);
     let payments = [
         vec![],
         vec![dollars(1000, false)],
@@ -211,10 +211,10 @@ fn cases() -> Vec<Case> {
 #[test]
 fn only_a_poll_that_found_nothing_leads_to_a_request() {
     for case in cases() {
-        let asks = case.after.next == Some(Step::Ask);
+        let asks = case.after.next == Some(RequestStep::Ask);
         let waits = matches!(case.before.status, RequestStatus::Pending | RequestStatus::Unknown) && case.before.ending.is_none();
         let nothing = matches!(&case.answer, RequestReply::Polled(Polled::Payments(received))
-            if received.iter().all(|money| money.reserved && !case.given.is_wanted));
+            if received.iter().all(|money| money.authorized && !case.given.is_wanted));
         assert!(!asks || waits && nothing, "{}", case.shown());
         let unasked = case.before.role != Role::Schedule || case.before.asks == 0;
         assert!(!asks || unasked, "a second link may begin a second schedule: {}", case.shown());
@@ -247,7 +247,7 @@ fn what_has_come_is_booked_once() {
 fn all_that_was_taken_is_booked_whatever_the_request_has_become() {
     for case in cases().iter().filter(|case| case.before.role != Role::Schedule) {
         let RequestReply::Polled(Polled::Payments(received)) = &case.answer else { continue };
-        let taken: Vec<&Received> = received.iter().filter(|money| !money.reserved).collect();
+        let taken: Vec<&Received> = received.iter().filter(|money| !money.authorized).collect();
         let booked: Vec<&Received> = case
             .after
             .effects
@@ -325,7 +325,7 @@ fn a_request_that_is_being_closed_is_withdrawn_after_every_poll_without_money() 
         let open = case.after.request.status.is_open();
         let nothing = case.answer == RequestReply::Polled(Polled::Payments(Vec::new())) && case.given.booked.is_empty();
         if open && nothing && case.before.ending.is_some() {
-            assert_eq!(case.after.next, Some(Step::Withdraw), "{}", case.shown());
+            assert_eq!(case.after.next, Some(RequestStep::Withdraw), "{}", case.shown());
         }
     }
 }
@@ -368,10 +368,10 @@ fn a_reminder_that_cannot_be_sent_is_left() {
 fn what_was_heard_during_a_poll_brings_the_next_forward_but_not_at_once() {
     let given = given().swap_remove(0);
     let nothing = RequestReply::Polled(Polled::Payments(Vec::new()));
-    let before = PaymentRequest { heard_at: Some(wall()), checks: 1, ..request(RequestStatus::Sent, Role::Attempt) };
+    let before = PaymentRequest { notified_at: Some(wall()), checks: 1, ..request(RequestStatus::Sent, Role::Attempt) };
     let after = given.decide(&before, &nothing).request;
     assert_eq!(after.next_check_at, Some(wall() + TimeDelta::seconds(1)));
-    let unheard = PaymentRequest { heard_at: None, ..before };
+    let unheard = PaymentRequest { notified_at: None, ..before };
     assert_eq!(given.decide(&unheard, &nothing).request.next_check_at, Some(wall() + TimeDelta::minutes(30)));
 }
 
@@ -379,7 +379,7 @@ fn what_was_heard_during_a_poll_brings_the_next_forward_but_not_at_once() {
 fn a_late_agreement_runs_and_is_stopped() {
     let given = given().swap_remove(0);
     let first = RequestReply::Polled(Polled::Payments(vec![money(1000, Currency::USD, false)]));
-    for (status, next) in [(RequestStatus::Sent, None), (RequestStatus::Expired, Some(Step::Withdraw))] {
+    for (status, next) in [(RequestStatus::Sent, None), (RequestStatus::Expired, Some(RequestStep::Withdraw))] {
         let after = given.decide(&request(status, Role::Schedule), &first);
         assert_eq!((after.request.status, after.next), (RequestStatus::Running, next));
     }

@@ -15,8 +15,21 @@ enum Unit {
 }
 
 /// Use cases call each other, as a cancellation voids invoices: of `billing` only the files have an order.
-const FOLDERS: &[(&str, Unit)] =
-    &[("domain", Unit::Module), ("gateway", Unit::Module), ("jobs", Unit::Module), ("billing", Unit::File)];
+const FOLDERS: &[(&str, Unit)] = &[
+    ("domain", Unit::Module),
+    ("input", Unit::Module),
+    ("config", Unit::Module),
+    ("gateway", Unit::Module),
+    ("sandbox", Unit::File),
+    ("store", Unit::Module),
+    ("jobs", Unit::Module),
+    ("billing", Unit::File),
+    ("http", Unit::Module),
+    ("http/api", Unit::File),
+    ("daemon", Unit::Module),
+    ("cli", Unit::Module),
+    ("cli/bench", Unit::File),
+];
 
 type Path = Vec<String>;
 

@@ -2,6 +2,7 @@
 
 pub mod api_keys;
 pub mod authorizations;
+pub mod bench;
 pub mod catalog;
 pub mod checks;
 pub mod collection;
@@ -17,7 +18,6 @@ pub mod installment_plans;
 pub mod invariants;
 pub mod invoices;
 pub mod jobs;
-pub mod measure;
 pub mod payment_methods;
 pub mod payment_requests;
 pub mod payments;

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     billing::{
         App,
-        measure::{self, BenchRows},
+        bench::{self, BenchRows},
         test_clocks::{
             advance as steps,
             create::{self, Goal},
@@ -46,7 +46,7 @@ pub async fn measure(asked: &Advance) -> anyhow::Result<Report> {
     database.config.billing.bill_at = due.at.time();
     let mut app = Arc::new(database.open().await?);
     let with_http = advance(asked, &app).await?;
-    measure::without_http(Arc::get_mut(&mut app).context("the app is still in use")?, GATEWAY);
+    bench::without_http(Arc::get_mut(&mut app).context("the app is still in use")?, GATEWAY);
     let without = advance(asked, &app).await?;
     app.db.close().await;
     sandbox.kill().await?;
@@ -75,10 +75,10 @@ async fn advance(asked: &Advance, app: &Arc<App>) -> anyhow::Result<AdvanceRun> 
         // Spread evenly over four weeks.
         population::add(&mut rows, app, &due, number, 1 + number % 28, 0)?;
         if rows.subscriptions.len() == CHUNK {
-            measure::write(&app.db, &std::mem::take(&mut rows)).await?;
+            bench::write(&app.db, &std::mem::take(&mut rows)).await?;
         }
     }
-    measure::write(&app.db, &rows).await?;
+    bench::write(&app.db, &rows).await?;
     app.db.run_maintenance().await?;
     let target = due.at.checked_add_months(Months::new(12 * asked.years)).context("years to come")?;
     create::start_advance(app, &Actor::System, clock.id, Goal::To(target)).await?;

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     billing::{
         App,
-        measure::{self, BareClient, BenchRows},
+        bench::{self, BareClient, BenchRows},
     },
     domain::{
         clock::Timeline,
@@ -163,7 +163,7 @@ pub async fn db_per_s(app: &App, written: &Written, twins: &[Subscription]) -> a
     let mut took = Duration::ZERO;
     for batch in batches {
         let begun = Instant::now();
-        measure::write(&app.db, &batch).await?;
+        bench::write(&app.db, &batch).await?;
         took += begun.elapsed();
     }
     Ok(per_second(sets, took))

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     billing::{
         App,
-        measure::{self, BenchRows},
+        bench::{self, BenchRows},
     },
     domain::{clock::Timeline, id::SubscriptionId, subscription::Subscription},
 };
@@ -185,13 +185,13 @@ impl Bench<'_> {
     async fn quiet(&self, daemon: &mut Process) -> anyhow::Result<DateTime<Utc>> {
         loop {
             let now = self.app.clock.now();
-            if measure::is_quiet(&self.app.db, now).await? {
+            if bench::is_quiet(&self.app.db, now).await? {
                 return Ok(now);
             }
             if daemon.has_ended()? {
                 bail!("the daemon ended before everything was billed: see what it says above");
             }
-            tokio::time::sleep(measure::LOOK_EVERY).await;
+            tokio::time::sleep(bench::LOOK_EVERY).await;
         }
     }
 
@@ -223,7 +223,7 @@ impl Bench<'_> {
             instants.insert(subscription.id, at);
         }
         for chunk in &rows {
-            measure::write(&self.app.db, chunk).await?;
+            bench::write(&self.app.db, chunk).await?;
         }
         self.app.db.run_maintenance().await?;
         let marker = Marker::now(self.app);
@@ -282,7 +282,7 @@ impl Bench<'_> {
                 }
                 all.push(subscription);
             }
-            measure::write(&self.app.db, &rows).await?;
+            bench::write(&self.app.db, &rows).await?;
             left -= some;
         }
         self.load_time = self.load_time.max(begun.elapsed() / count.max(1));

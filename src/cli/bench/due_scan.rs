@@ -15,7 +15,7 @@ use super::{
 use crate::{
     billing::{
         App,
-        measure::{self, BenchRows},
+        bench::{self, BenchRows},
     },
     domain::clock::Timeline,
     jobs::{JOBS, JobSchedule},
@@ -51,7 +51,7 @@ async fn scan(asked: &DueScan, database: &BenchDatabase, app: &Arc<App>) -> anyh
     let mut scans = Vec::new();
     for _ in 0..SCANS {
         let begun = Instant::now();
-        let found = measure::next_due(app, app.clock.now(), NEXT.into()).await?;
+        let found = bench::next_due(app, app.clock.now(), NEXT.into()).await?;
         scans.push(begun.elapsed().as_secs_f64() * 1000.0);
         ensure!(found == NEXT as usize, "{found} were found instead of {NEXT}");
     }
@@ -72,10 +72,10 @@ async fn load(app: &App, due: &Due, from: u32, count: u32, in_days: impl Fn(u32)
     for number in from..from + count {
         population::add(&mut rows, app, due, number, in_days(number), 0)?;
         if rows.subscriptions.len() == CHUNK as usize {
-            measure::write(&app.db, &std::mem::take(&mut rows)).await?;
+            bench::write(&app.db, &std::mem::take(&mut rows)).await?;
         }
     }
-    measure::write(&app.db, &rows).await?;
+    bench::write(&app.db, &rows).await?;
     Ok(())
 }
 

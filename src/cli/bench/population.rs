@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::database::GATEWAY;
 use crate::{
-    billing::{App, measure::BenchRows},
+    billing::{App, bench::BenchRows},
     domain::{
         calendar::Zone,
         clock::Timeline,

@@ -7,9 +7,8 @@ use super::{App, BillingError, Result, payments::SettlementBatch};
 use crate::{
     domain::{
         event::Actor,
-        id::{InvoiceId, PaymentId},
+        id::InvoiceId,
         invoice::{Invoice, InvoiceStatus},
-        payment::{Payment, Resolution},
     },
     store::{self, Tx},
 };
@@ -45,26 +44,6 @@ pub async fn mark_uncollectible(app: &App, actor: &Actor, id: InvoiceId, reason:
     batch.save(&mut tx).await?;
     tx.commit().await?;
     reread(app, id).await
-}
-
-/// Closes a payment that no gateway could say anything about. `amount`: what was really taken, where that is less than was asked.
-pub async fn resolve(
-    app: &App,
-    actor: &Actor,
-    id: PaymentId,
-    resolution: Resolution,
-    transaction_id: Option<String>,
-    amount: Option<i64>,
-    note: &str,
-) -> Result<Payment> {
-    let Some(seen) = store::payments::get(&app.db, id).await? else { return Err(BillingError::not_found("payment", id)) };
-    let mut tx = app.db.begin().await?;
-    let mut batch = SettlementBatch::load(app, &mut tx, &[&seen], |_| false).await?;
-    let payment = batch.resolve_parked(id, resolution, transaction_id, amount, note, actor)?;
-    batch.save(&mut tx).await?;
-    tx.commit().await?;
-    app.wakeups.collect.notify_one();
-    Ok(payment)
 }
 
 /// Locks an open invoice that no payment is on its way for.

@@ -3,6 +3,8 @@
 mod batch;
 pub(crate) mod call;
 pub mod look_up;
+mod resolve;
 pub mod settle;
 
 pub(crate) use batch::SettlementBatch;
+pub use resolve::resolve;

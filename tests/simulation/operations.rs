@@ -9,7 +9,7 @@ use rebilld::{
         installment_plans::create::{self, PlanInput},
         invoices,
         payment_methods::{self, PaymentMethodInput},
-        refunds,
+        payments, refunds,
         subscriptions::{
             cancel::{self, CancelInput},
             change::{self, ChangeInput},
@@ -281,7 +281,7 @@ pub async fn resolve(app: &App, world: &World, payment: &Payment) -> Result<()> 
         .find(|entry| entry.reference == payment.reference && matches!(entry.kind, Movement::Charge | Movement::Capture));
     let resolution = if taken.is_some() { Resolution::Succeeded } else { Resolution::NotProcessed };
     let transaction_id = taken.map(|entry| entry.transaction_id.clone());
-    invoices::resolve(app, &ACTOR, payment.id, resolution, transaction_id, None, "looked at the gateway").await?;
+    payments::resolve(app, &ACTOR, payment.id, resolution, transaction_id, None, "looked at the gateway").await?;
     Ok(())
 }
 

@@ -26,6 +26,7 @@ mod installments;
 mod ladder;
 mod operator;
 mod requests;
+mod resolve;
 mod rows;
 
 use clocks::Clocks;

@@ -196,5 +196,5 @@ async fn resolve(
     let transaction_id = resolution.transaction_id;
     let amount = resolution.amount;
     let note = &resolution.note;
-    Ok(Json(billing::invoices::resolve(&app, &caller.actor, id, resolution.outcome, transaction_id, amount, note).await?.into()))
+    Ok(Json(billing::payments::resolve(&app, &caller.actor, id, resolution.outcome, transaction_id, amount, note).await?.into()))
 }

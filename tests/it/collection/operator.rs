@@ -137,11 +137,11 @@ on_both! {
             world.sandbox.sandbox().clear_faults();
             let parked = world.payments().await.into_iter().find(|payment| payment.status == PaymentStatus::Parked).expect("parked");
             assert!(why(billing::invoices::collect(&world.app, &Actor::System, parked.invoice_id).await).contains("on its way or undecided"));
-            billing::invoices::resolve(&world.app, &Actor::System, parked.id, resolution, None, None, "asked by phone").await.expect("resolved");
+            billing::payments::resolve(&world.app, &Actor::System, parked.id, resolution, None, None, "asked by phone").await.expect("resolved");
             world.advance(&(now + chrono::TimeDelta::hours(2)).to_rfc3339()).await;
             let invoice = world.invoices().await.into_iter().find(|invoice| invoice.id == parked.invoice_id).expect("there");
             assert_eq!(invoice.status == InvoiceStatus::Paid, paid, "{resolution}");
-            assert!(why(billing::invoices::resolve(&world.app, &Actor::System, parked.id, resolution, None, None, "again").await).contains("only a parked one"));
+            assert!(why(billing::payments::resolve(&world.app, &Actor::System, parked.id, resolution, None, None, "again").await).contains("only a parked one"));
         }
         world.prove().await;
     }

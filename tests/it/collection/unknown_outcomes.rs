@@ -1,7 +1,11 @@
 //! What a look-up finds that nobody asked for: the same payment taken twice, another amount, another currency, a stray reservation.
 
 use rebilld::{
-    billing::{collection::run, invoices, payments::look_up::look_up_payments, subscriptions::open_due::open_due},
+    billing::{
+        collection::run,
+        payments::{self, look_up::look_up_payments},
+        subscriptions::open_due::open_due,
+    },
     domain::{
         clock::Timeline,
         event::Actor,
@@ -89,7 +93,7 @@ on_both! {
             assert_eq!(world.sandbox.ledger().len(), moved);
             assert!(world.sandbox.sandbox().authorized().is_empty(), "what was only reserved is given free");
             let stays = ids.remove(0);
-            let resolved = invoices::resolve(&world.app, &Actor::System, payment.id, Resolution::Succeeded, Some(stays.clone()), None, "gave the other back")
+            let resolved = payments::resolve(&world.app, &Actor::System, payment.id, Resolution::Succeeded, Some(stays.clone()), None, "gave the other back")
                 .await
                 .expect("resolved");
             assert_eq!((resolved.status, resolved.transaction_id, resolved.amount_captured), (PaymentStatus::Succeeded, Some(stays), 1000));
@@ -110,7 +114,7 @@ on_both! {
                 assert!(words.iter().all(|word| said.contains(&word.to_lowercase())) && said.contains("transaction"), "{said}");
                 let resolve = async |resolution, amount| {
                     let given = (resolution == Resolution::Succeeded).then(|| id.clone());
-                    invoices::resolve(&world.app, &Actor::System, payment.id, resolution, given, amount, "seen there").await
+                    payments::resolve(&world.app, &Actor::System, payment.id, resolution, given, amount, "seen there").await
                 };
                 for too_much in [0, 1001, 1200] {
                     let refused = resolve(Resolution::Succeeded, Some(too_much)).await.expect_err("refused").to_string();

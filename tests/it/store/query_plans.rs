@@ -186,6 +186,29 @@ fn adapted(sql: &str, dialect: Dialect) -> String {
     (1..10).fold(adapt(sql, dialect), |sql, n| sql.replace(&format!("${n} is null"), &format!("cast(${n} as text) is null")))
 }
 
+/// A connection that explains statements.
+enum Explainer {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Explainer {
+    async fn of(database: &TestDatabase) -> Self {
+        if database.db.is_postgres() {
+            Self::Postgres(PgConnection::connect(&database.url).await.expect("connected"))
+        } else {
+            Self::Sqlite(SqliteConnection::connect(&database.url).await.expect("connected"))
+        }
+    }
+
+    async fn plan(&mut self, sql: &str) -> String {
+        match self {
+            Self::Sqlite(connection) => sqlite_plan(connection, sql).await,
+            Self::Postgres(connection) => postgres_plan(connection, sql).await,
+        }
+    }
+}
+
 async fn sqlite_plan(connection: &mut SqliteConnection, sql: &str) -> String {
     let rows = sqlx::query(AssertSqlSafe(format!("explain query plan {}", adapted(sql, Dialect::Sqlite))))
         .fetch_all(connection)
@@ -223,93 +246,99 @@ fn read_whole(sql: &str, plan: &str, postgres: bool) -> Vec<String> {
 }
 
 on_both! {
-    async fn no_statement_reads_a_whole_table(database: &TestDatabase) {
+    async fn every_statement_finds_its_rows_by_an_index(database: &TestDatabase) {
         fill(database).await;
-        let mut slow = Vec::new();
-        let postgres = database.db.is_postgres();
-        let mut lite = if postgres { None } else { Some(SqliteConnection::connect(&database.url).await.expect("connected")) };
-        let mut server = if postgres { Some(PgConnection::connect(&database.url).await.expect("connected")) } else { None };
-        for (place, sql) in statements() {
-            let plan = match (&mut lite, &mut server) {
-                (Some(connection), _) => sqlite_plan(connection, &sql).await,
-                (_, Some(connection)) => postgres_plan(connection, &sql).await,
-                _ => unreachable!("one of the two"),
-            };
-            if !read_whole(&sql, &plan, postgres).is_empty() {
-                slow.push(format!("{place}: {sql}\n{plan}"));
-            }
-        }
-        assert!(slow.is_empty(), "{} statements read a whole table:\n{}", slow.len(), slow.join("\n"));
+        let mut explainer = Explainer::of(database).await;
+        let statements = statements();
+        no_statement_reads_a_whole_table(&mut explainer, &statements).await;
+        due_scans_use_their_partial_index(&mut explainer, &statements).await;
+        each_tick_takes_one_step_in_each_index(&mut explainer, &statements).await;
     }
 }
 
-on_both! {
-    async fn due_scans_use_their_partial_index(database: &TestDatabase) {
-        fill(database).await;
-        let postgres = database.db.is_postgres();
-        let mut lite = if postgres { None } else { Some(SqliteConnection::connect(&database.url).await.expect("connected")) };
-        let mut server = if postgres { Some(PgConnection::connect(&database.url).await.expect("connected")) } else { None };
-        let all = statements();
-        // Where there are two, both hold only what is not decided yet.
-        for (file, start, indexes) in [
-            ("subscriptions.rs", "select * from subscriptions where timeline = $1 and due_at", "subscriptions_due"),
-            ("subscriptions.rs", "select * from subscriptions where plan_id = $1 and id > $2", "subscriptions_running_of_plan"),
-            ("roll_outs.rs", "select * from roll_outs where status = 'running'", "roll_outs_one_running"),
-            ("events.rs", "select data from events where subject", "events_of_subject"),
-            ("installments.rs", "select * from installment_plans where timeline = $1 and due_at", "installment_plans_due"),
-            ("invoices.rs", "select * from invoices where timeline = $1 and next_attempt_at", "invoices_due"),
-            ("invoices.rs", "select next_attempt_at from invoices", "invoices_due"),
-            ("payments.rs", "select credential, status, created_at", "payments_declined_of_credential"),
-            ("payments.rs", "select credential, status, created_at", "payments_open_of_credential"),
-            ("leases.rs", "update payments set lease_owner = $1", "payments_to_look_up payments_undecided"),
-            ("leases.rs", "update payments set status = 'unknown'", "payments_leased payments_undecided"),
-            ("authorizations.rs", "select * from subscriptions where timeline = $1 and authorize_at", "subscriptions_to_authorize"),
-            ("authorizations.rs", "select authorize_at from subscriptions", "subscriptions_to_authorize"),
-            ("leases.rs", "update authorizations set lease_owner", "authorizations_to_look_up"),
-            ("leases.rs", "update authorizations set status = 'unknown'", "authorizations_leased authorizations_open authorizations_undecided"),
-            ("payments.rs", "select * from payments where return_at <=", "payments_to_return"),
-            ("payment_requests.rs", "select * from payment_requests where next_check_at <=", "payment_requests_to_check"),
-            ("payment_requests.rs", "update payment_requests set ending = 'expired'", "payment_requests_open payment_requests_not_closed"),
-            ("payment_requests.rs", "select * from payment_requests where timeline = $1 and next_reminder_at", "payment_requests_reminders"),
-            ("payment_requests.rs", "select count(*) from payment_requests where timeline", "payment_requests_busy"),
-            ("gateways.rs", "update invoices set next_attempt_at", "invoices_due"),
-            ("gateways.rs", "update payments set next_lookup_at", "payments_to_look_up payments_undecided payments_one_open"),
-            ("invariants.rs", "select id from subscriptions where due_at is null", "subscriptions_adrift"),
-            ("invariants.rs", "select id from invoices where status = 'open'", "invoices_waiting"),
-            ("invariants.rs", "select id from refunds where lease_expires_at", "refunds_leased refunds_one_open"),
-            ("leases.rs", "update refunds set lease_owner", "refunds_to_look_up refunds_one_open"),
-            ("leases.rs", "update refunds set status = 'unknown'", "refunds_leased refunds_one_open"),
-        ] {
-            let (_, sql) = all.iter().find(|(place, sql)| place.starts_with(file) && sql.starts_with(start)).unwrap_or_else(|| panic!("{file} has no {start}"));
-            let plan = match (&mut lite, &mut server) {
-                (Some(connection), _) => sqlite_plan(connection, sql).await,
-                (_, Some(connection)) => postgres_plan(connection, sql).await,
-                _ => unreachable!("one of the two"),
-            };
-            assert!(indexes.split(' ').any(|index| plan.contains(index)), "{sql}\n{plan}");
+async fn no_statement_reads_a_whole_table(explainer: &mut Explainer, statements: &[(String, String)]) {
+    let mut slow = Vec::new();
+    for (place, sql) in statements {
+        let plan = explainer.plan(sql).await;
+        if !read_whole(sql, &plan, matches!(explainer, Explainer::Postgres(_))).is_empty() {
+            slow.push(format!("{place}: {sql}\n{plan}"));
         }
-        // What each tick asks takes one step in each of these.
-        let mut awaited = String::new();
-        for (_, sql) in all.iter().filter(|(place, _)| place.starts_with("next_due.rs")) {
-            awaited += &match (&mut lite, &mut server) {
-                (Some(connection), _) => sqlite_plan(connection, sql).await,
-                (_, Some(connection)) => postgres_plan(connection, sql).await,
-                _ => unreachable!("one of the two"),
-            };
-        }
-        for index in [
-            "subscriptions_due",
-            "installment_plans_due",
-            "payment_requests_to_check",
-            if postgres { "payments_returns_of" } else { "payments_to_return" },
-            "payments_leased",
-            "payments_to_look_up",
-            "authorizations_leased",
-            "authorizations_to_look_up",
-            "refunds_leased",
-            "refunds_to_look_up",
-        ] {
-            assert!(awaited.contains(index), "{index}\n{awaited}");
-        }
+    }
+    assert!(slow.is_empty(), "{} statements read a whole table:\n{}", slow.len(), slow.join("\n"));
+}
+
+/// Partial indexes of what is due. Where there are two, both hold only what is not decided yet.
+const DUE_SCANS: &[(&str, &str, &str)] = &[
+    ("subscriptions.rs", "select * from subscriptions where timeline = $1 and due_at", "subscriptions_due"),
+    ("subscriptions.rs", "select * from subscriptions where plan_id = $1 and id > $2", "subscriptions_running_of_plan"),
+    ("roll_outs.rs", "select * from roll_outs where status = 'running'", "roll_outs_one_running"),
+    ("events.rs", "select data from events where subject", "events_of_subject"),
+    ("installments.rs", "select * from installment_plans where timeline = $1 and due_at", "installment_plans_due"),
+    ("invoices.rs", "select * from invoices where timeline = $1 and next_attempt_at", "invoices_due"),
+    ("invoices.rs", "select next_attempt_at from invoices", "invoices_due"),
+    ("payments.rs", "select credential, status, created_at", "payments_declined_of_credential"),
+    ("payments.rs", "select credential, status, created_at", "payments_open_of_credential"),
+    ("leases.rs", "update payments set lease_owner = $1", "payments_to_look_up payments_undecided"),
+    ("leases.rs", "update payments set status = 'unknown'", "payments_leased payments_undecided"),
+    ("authorizations.rs", "select * from subscriptions where timeline = $1 and authorize_at", "subscriptions_to_authorize"),
+    ("authorizations.rs", "select authorize_at from subscriptions", "subscriptions_to_authorize"),
+    ("leases.rs", "update authorizations set lease_owner", "authorizations_to_look_up"),
+    (
+        "leases.rs",
+        "update authorizations set status = 'unknown'",
+        "authorizations_leased authorizations_open authorizations_undecided",
+    ),
+    ("payments.rs", "select * from payments where return_at <=", "payments_to_return"),
+    ("payment_requests.rs", "select * from payment_requests where next_check_at <=", "payment_requests_to_check"),
+    (
+        "payment_requests.rs",
+        "update payment_requests set ending = 'expired'",
+        "payment_requests_open payment_requests_not_closed",
+    ),
+    (
+        "payment_requests.rs",
+        "select * from payment_requests where timeline = $1 and next_reminder_at",
+        "payment_requests_reminders",
+    ),
+    ("payment_requests.rs", "select count(*) from payment_requests where timeline", "payment_requests_busy"),
+    ("gateways.rs", "update invoices set next_attempt_at", "invoices_due"),
+    ("gateways.rs", "update payments set next_lookup_at", "payments_to_look_up payments_undecided payments_one_open"),
+    ("invariants.rs", "select id from subscriptions where due_at is null", "subscriptions_adrift"),
+    ("invariants.rs", "select id from invoices where status = 'open'", "invoices_waiting"),
+    ("invariants.rs", "select id from refunds where lease_expires_at", "refunds_leased refunds_one_open"),
+    ("leases.rs", "update refunds set lease_owner", "refunds_to_look_up refunds_one_open"),
+    ("leases.rs", "update refunds set status = 'unknown'", "refunds_leased refunds_one_open"),
+];
+
+async fn due_scans_use_their_partial_index(explainer: &mut Explainer, statements: &[(String, String)]) {
+    for (file, start, indexes) in DUE_SCANS {
+        let (_, sql) = statements
+            .iter()
+            .find(|(place, sql)| place.starts_with(file) && sql.starts_with(start))
+            .unwrap_or_else(|| panic!("{file} has no {start}"));
+        let plan = explainer.plan(sql).await;
+        assert!(indexes.split(' ').any(|index| plan.contains(index)), "{sql}\n{plan}");
+    }
+}
+
+async fn each_tick_takes_one_step_in_each_index(explainer: &mut Explainer, statements: &[(String, String)]) {
+    let mut asked = String::new();
+    for (_, sql) in statements.iter().filter(|(place, _)| place.starts_with("next_due.rs")) {
+        asked += &explainer.plan(sql).await;
+    }
+    let postgres = matches!(explainer, Explainer::Postgres(_));
+    for index in [
+        "subscriptions_due",
+        "installment_plans_due",
+        "payment_requests_to_check",
+        if postgres { "payments_returns_of" } else { "payments_to_return" },
+        "payments_leased",
+        "payments_to_look_up",
+        "authorizations_leased",
+        "authorizations_to_look_up",
+        "refunds_leased",
+        "refunds_to_look_up",
+    ] {
+        assert!(asked.contains(index), "{index}\n{asked}");
     }
 }

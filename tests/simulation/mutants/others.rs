@@ -35,7 +35,7 @@ const OTHERS: &[(&str, Patch)] = &[
         "an authorization that is not wanted is over before it is given free",
         Patch {
             file: "src/domain/payment/transition/open.rs",
-            find: "    payment.status = PaymentStatus::Unknown;\n    payment.lease_expires_at = None;\n    payment.next_lookup_at = Some(facts.wall + facts.lease);\n    Transition::to(payment).then(Step::Void)",
+            find: "    payment.status = PaymentStatus::Unknown;\n    payment.lease_expires_at = None;\n    payment.next_lookup_at = Some(facts.wall + facts.lease);\n    Transition::to(payment).then(PaymentStep::Void)",
             replace: "    not_wanted(payment, facts)",
         },
     ),

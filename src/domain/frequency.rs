@@ -8,13 +8,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::calendar::{clamp_day, days_between};
 
 /// The unit of a recurrence (`billing_frequency`). Reads either case and Paysley's `ONE-TIME`; writes `snake_case`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, utoipa::ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum Frequency {
     OneTime,
     Daily,
     Weekly,
     TwiceMonthly,
+    #[default]
     Monthly,
     Quarterly,
     Yearly,

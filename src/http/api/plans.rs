@@ -12,15 +12,14 @@ use super::catalog::ModifierAnswer;
 use crate::{
     billing::{
         App, BillingError,
-        checks::ModifierInput,
-        plans::{self, PlanInput},
+        plans::{self, PlanInput, PlanPatch},
     },
     domain::{
         calendar::BusinessDay,
         frequency::Frequency,
         id,
         invoice::total_of,
-        money::{Currency, MAX_AMOUNT_MINOR},
+        money::Currency,
         plan::{CatchUp, Plan, WhilePastDue},
     },
     http::{
@@ -29,7 +28,7 @@ use crate::{
         error::Problem,
         page::{List, ListQuery},
     },
-    input::{Patch, body},
+    input::body,
     store,
 };
 
@@ -38,119 +37,10 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 }
 
 body! {
-    pub struct NewPlan {
-        /// The id that another system knows it by; requests may use it in place of ours.
-        pub reference: Option<String> line up to 255,
-        pub name: String line up to 255,
-        pub description: Option<String> up to 1000,
-        /// For one unit of quantity, minor units.
-        pub amount: i64 in 0..=MAX_AMOUNT_MINOR,
-        /// Left out: the configured one.
-        pub currency: Option<Currency>,
-        pub billing_frequency | payment_frequency: Frequency,
-        /// Every how many days, weeks, months … ; 1 if left out.
-        pub billing_cycle_interval: Option<i64> in 1..=1000,
-        /// Which days: `7` (every 7 days), `1,4` (weekdays), `1,15` or `31` (days of the month; 31 and 0 are its last).
-        pub billing_days: Option<String> up to 100,
-        /// Number of charges; 0 = until cancelled.
-        pub duration | total_number_of_payments: Option<i64> in 0..=100_000,
-        pub trial_days: Option<i64> in 0..=100_000,
-        /// What happens to cycles missed while nothing ran.
-        pub catch_up: Option<CatchUp>,
-        /// Whether new cycles open while an earlier one is unpaid.
-        pub while_past_due: Option<WhilePastDue>,
-        /// Where a charge goes that falls on a weekend or bank holiday.
-        pub business_day: Option<BusinessDay>,
-        /// A configured calendar of bank holidays.
-        pub holiday_calendar: Option<String> line up to 100,
-        /// Id or reference of what follows a failed payment; subscriptions made from the plan take it along.
-        pub dunning_policy_id: Option<String> line up to 255,
-        pub add_ons: Option<Vec<ModifierInput>>,
-        pub discounts: Option<Vec<ModifierInput>>,
-    }
-}
-
-body! {
-    /// What is left out stays. Subscriptions made from the plan keep their terms until it is rolled out.
-    pub struct PlanPatch {
-        pub reference: Patch<String> line up to 255,
-        pub name: Option<String> line up to 255,
-        pub description: Option<String> up to 1000,
-        /// For one unit of quantity, minor units.
-        pub amount: Option<i64> in 0..=MAX_AMOUNT_MINOR,
-        pub currency: Option<Currency>,
-        pub billing_frequency | payment_frequency: Option<Frequency>,
-        pub billing_cycle_interval: Option<i64> in 1..=1000,
-        /// Another frequency without days takes them from each subscription's first bill date.
-        pub billing_days: Patch<String> up to 100,
-        pub duration | total_number_of_payments: Option<i64> in 0..=100_000,
-        pub trial_days: Option<i64> in 0..=100_000,
-        pub catch_up: Option<CatchUp>,
-        pub while_past_due: Option<WhilePastDue>,
-        pub business_day: Option<BusinessDay>,
-        pub holiday_calendar: Patch<String> line up to 100,
-        /// Id or reference of what follows a failed payment; subscriptions made from the plan keep theirs.
-        pub dunning_policy_id: Patch<String> line up to 255,
-        /// All of them anew.
-        pub add_ons: Option<Vec<ModifierInput>>,
-        /// All of them anew.
-        pub discounts: Option<Vec<ModifierInput>>,
-    }
-}
-
-body! {
     pub struct PlanFilters {
         pub reference: Option<String> up to 255,
         pub currency: Option<Currency>,
         pub billing_frequency: Option<Frequency>,
-    }
-}
-
-impl From<NewPlan> for PlanInput {
-    fn from(new: NewPlan) -> Self {
-        Self {
-            reference: new.reference.map(Some),
-            name: Some(new.name),
-            description: new.description,
-            amount: Some(new.amount),
-            currency: new.currency,
-            billing_frequency: Some(new.billing_frequency),
-            billing_cycle_interval: new.billing_cycle_interval,
-            billing_days: new.billing_days.map(Some),
-            duration: new.duration,
-            trial_days: new.trial_days,
-            catch_up: new.catch_up,
-            while_past_due: new.while_past_due,
-            business_day: new.business_day,
-            holiday_calendar: new.holiday_calendar.map(Some),
-            dunning_policy_id: new.dunning_policy_id.map(Some),
-            add_ons: new.add_ons,
-            discounts: new.discounts,
-        }
-    }
-}
-
-impl From<PlanPatch> for PlanInput {
-    fn from(patch: PlanPatch) -> Self {
-        Self {
-            reference: patch.reference.change(),
-            name: patch.name,
-            description: patch.description,
-            amount: patch.amount,
-            currency: patch.currency,
-            billing_frequency: patch.billing_frequency,
-            billing_cycle_interval: patch.billing_cycle_interval,
-            billing_days: patch.billing_days.change(),
-            duration: patch.duration,
-            trial_days: patch.trial_days,
-            catch_up: patch.catch_up,
-            while_past_due: patch.while_past_due,
-            business_day: patch.business_day,
-            holiday_calendar: patch.holiday_calendar.change(),
-            dunning_policy_id: patch.dunning_policy_id.change(),
-            add_ons: patch.add_ons,
-            discounts: patch.discounts,
-        }
     }
 }
 
@@ -229,13 +119,13 @@ async fn list(State(app): State<Arc<App>>, page: ListQuery<id::Plan, PlanFilters
 }
 
 /// Makes a plan.
-#[utoipa::path(post, path = "/v1/plans", tag = "plans", request_body = NewPlan, responses((status = 201, body = PlanAnswer)))]
+#[utoipa::path(post, path = "/v1/plans", tag = "plans", request_body = PlanInput, responses((status = 201, body = PlanAnswer)))]
 async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
-    JsonBody(new): JsonBody<NewPlan>,
+    JsonBody(input): JsonBody<PlanInput>,
 ) -> Result<(StatusCode, Json<PlanAnswer>), Problem> {
-    let plan = plans::create(&app, &caller.actor, new.into()).await?;
+    let plan = plans::create(&app, &caller.actor, input).await?;
     Ok((StatusCode::CREATED, Json(plan.into())))
 }
 
@@ -254,7 +144,7 @@ async fn update(
     PathKey(key): PathKey,
     JsonBody(patch): JsonBody<PlanPatch>,
 ) -> Result<Json<PlanAnswer>, Problem> {
-    Ok(Json(plans::update(&app, &caller.actor, &key, patch.into()).await?.into()))
+    Ok(Json(plans::update(&app, &caller.actor, &key, patch).await?.into()))
 }
 
 /// Removes a plan. Subscriptions made from it go on.

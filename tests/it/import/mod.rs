@@ -183,11 +183,11 @@ on_both! {
         catalog::create::<AddOn>(&world.app, &actor, entry("locker", Some(500))).await.expect("add-on");
         catalog::create::<Discount>(&world.app, &actor, entry("welcome", Some(100))).await.expect("discount");
         let plan = plans::PlanInput {
-            reference: Some(Some("gym".to_owned())),
-            name: Some("Gym".to_owned()),
-            amount: Some(3900),
-            billing_frequency: Some(Frequency::Monthly),
-            billing_days: Some(Some("10".to_owned())),
+            reference: Some("gym".to_owned()),
+            name: "Gym".to_owned(),
+            amount: 3900,
+            billing_frequency: Frequency::Monthly,
+            billing_days: Some("10".to_owned()),
             trial_days: Some(30),
             ..plans::PlanInput::default()
         };

@@ -176,8 +176,8 @@ async fn proof(mut world: World, when: Effect) {
         rebilld::billing::catalog::create::<rebilld::domain::id::AddOn>(&world.app, &Actor::System, add_on).await.expect("made");
     let extra = rebilld::billing::checks::ModifierInput { id: add_on.id.to_string(), ..Default::default() };
     edit(&world.app, &plan, priced(1200)).await;
-    edit(&world.app, &plan, rebilld::billing::plans::PlanInput { name: Some("Gold II".into()), ..Default::default() }).await;
-    let last = rebilld::billing::plans::PlanInput { add_ons: Some(vec![extra]), ..priced(1500) };
+    edit(&world.app, &plan, rebilld::billing::plans::PlanPatch { name: Some("Gold II".into()), ..Default::default() }).await;
+    let last = rebilld::billing::plans::PlanPatch { add_ons: Some(vec![extra]), ..priced(1500) };
     edit(&world.app, &plan, last).await;
 
     let options = options(when);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rebilld::{
     billing::{
         App,
-        plans::{self, PlanInput},
+        plans::{self, PlanInput, PlanPatch},
         roll_outs::{self, Listed, RollOutTotals, SubscriptionLine},
     },
     domain::{
@@ -28,18 +28,19 @@ pub fn options(when: Effect) -> Options {
     Options { when, fields: None, overrides: Overrides::Keep, keep_anchor: false }
 }
 
-pub fn priced(amount: i64) -> PlanInput {
-    PlanInput { amount: Some(amount), ..PlanInput::default() }
+pub fn priced(amount: i64) -> PlanPatch {
+    PlanPatch { amount: Some(amount), ..PlanPatch::default() }
 }
 
 /// Gold, 10.00 USD a month.
 pub async fn gold(world: &World) -> Plan {
-    let input = PlanInput { name: Some("Gold".into()), billing_frequency: Some(Frequency::Monthly), ..priced(1000) };
+    let frequency = Frequency::Monthly;
+    let input = PlanInput { name: "Gold".into(), amount: 1000, billing_frequency: frequency, ..PlanInput::default() };
     plans::create(&world.app, &Actor::System, input).await.expect("a plan")
 }
 
-pub async fn edit(app: &Arc<App>, plan: &Plan, input: PlanInput) -> Plan {
-    plans::update(app, &Actor::System, &plan.id.to_string(), input).await.expect("edited")
+pub async fn edit(app: &Arc<App>, plan: &Plan, patch: PlanPatch) -> Plan {
+    plans::update(app, &Actor::System, &plan.id.to_string(), patch).await.expect("edited")
 }
 
 /// Every page of the list, with the totals and the revision.

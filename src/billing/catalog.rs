@@ -13,21 +13,43 @@ use crate::{
         event::{Actor, difference},
         id::{AddOn, Discount},
         invoice::Adjustment,
-        money::Percentage,
+        money::{MAX_AMOUNT_MINOR, Percentage},
     },
+    input::{Patch, body},
     store::{self, catalog::CatalogKind, db::Record},
 };
 
-/// Fields to create or change an add-on or a discount. `None`: left out, so the default or the present value.
-#[derive(Debug, Clone, Default)]
-pub struct EntryInput {
-    /// `Some(None)` takes it away.
-    pub reference: Option<Option<String>>,
-    pub name: Option<String>,
-    pub description: Option<String>,
-    pub amount: Option<i64>,
-    pub percentage: Option<Percentage>,
-    pub duration: Option<i64>,
+body! {
+    /// Exactly one of amount and percentage.
+    #[derive(Default)]
+    pub struct EntryInput {
+        /// The id that another system knows it by; requests may use it in place of ours.
+        pub reference: Option<String> line up to 255,
+        pub name: String line up to 255,
+        pub description: Option<String> up to 1000,
+        /// Minor units.
+        pub amount: Option<i64> in 0..=MAX_AMOUNT_MINOR,
+        /// Percent of the base charge, with at most three decimals.
+        pub percentage: Option<Percentage>,
+        /// To how many charges it applies; 0 = always.
+        pub duration: Option<i64> in 0..=100_000,
+    }
+}
+
+body! {
+    /// What is left out stays. An amount takes the place of a percentage, and the other way round.
+    #[derive(Default)]
+    pub struct EntryPatch {
+        pub reference: Patch<String> line up to 255,
+        pub name: Option<String> line up to 255,
+        pub description: Option<String> up to 1000,
+        /// Minor units.
+        pub amount: Option<i64> in 0..=MAX_AMOUNT_MINOR,
+        /// Percent of the base charge, with at most three decimals.
+        pub percentage: Option<Percentage>,
+        /// To how many charges it applies; 0 = always.
+        pub duration: Option<i64> in 0..=100_000,
+    }
 }
 
 /// The first part of the names of its events.
@@ -46,26 +68,26 @@ where
     Entry<K>: Record,
 {
     let mut checks = Checks::default();
-    if input.name.is_none() {
-        checks.fault("name", "is required");
-    }
     if input.amount.is_none() && input.percentage.is_none() {
         checks.fault("amount", "is required, or a percentage in its place");
     }
+    checks.reference::<K>(input.reference.as_deref());
+    let (amount, percentage) = value(&mut checks, input.amount, input.percentage).unwrap_or_default();
+    let duration = input.duration.unwrap_or(0);
+    checks.within("duration", duration, 0..=MAX_COUNT);
+    checks.done()?;
     let now = app.clock.now();
-    let mut entry = Entry::<K> {
+    let entry = Entry::<K> {
         id: app.id(),
-        reference: None,
-        name: String::new(),
-        description: String::new(),
-        amount: Some(0),
-        percentage: None,
-        duration: 0,
+        reference: input.reference,
+        name: input.name,
+        description: input.description.unwrap_or_default(),
+        amount,
+        percentage,
+        duration,
         created_at: now,
         updated_at: now,
     };
-    put(&mut checks, &mut entry, input);
-    checks.done()?;
     let mut tx = app.db.begin().await?;
     store::catalog::insert(&mut tx, &entry).await.map_err(BillingError::reference_taken(K::NOUN))?;
     let event = app.event(Timeline::Wall, now, actor, &format!("{}.created", K::WORD), entry.id, json!({ "after": entry }));
@@ -74,7 +96,7 @@ where
     Ok(entry)
 }
 
-pub async fn update<K: Told>(app: &App, actor: &Actor, key: &str, input: EntryInput) -> Result<Entry<K>>
+pub async fn update<K: Told>(app: &App, actor: &Actor, key: &str, patch: EntryPatch) -> Result<Entry<K>>
 where
     Entry<K>: Record,
 {
@@ -90,7 +112,7 @@ where
         ..before
     };
     let mut checks = Checks::default();
-    put(&mut checks, &mut entry, input);
+    put_over(&mut checks, &mut entry, patch);
     checks.done()?;
     store::catalog::save(&mut tx, &entry).await.map_err(BillingError::reference_taken(K::NOUN))?;
     let event = app.event(Timeline::Wall, now, actor, &format!("{}.updated", K::WORD), entry.id, difference(&before, &entry));
@@ -114,24 +136,30 @@ where
     Ok(())
 }
 
-fn put<K: Told>(checks: &mut Checks, entry: &mut Entry<K>, input: EntryInput) {
-    if let Some(reference) = input.reference {
-        checks.reference::<K>(reference.as_deref());
+fn put_over<K: Told>(checks: &mut Checks, entry: &mut Entry<K>, patch: EntryPatch) {
+    checks.reference::<K>(patch.reference.value().map(String::as_str));
+    if let Some(reference) = patch.reference.change() {
         entry.reference = reference;
     }
-    if let Some(name) = input.name {
+    if let Some(name) = patch.name {
         entry.name = name;
     }
-    if let Some(description) = input.description {
+    if let Some(description) = patch.description {
         entry.description = description;
     }
-    match adjustment(checks, "", input.amount, input.percentage) {
-        Some(Adjustment::Amount(amount)) => (entry.amount, entry.percentage) = (Some(amount), None),
-        Some(Adjustment::Percentage(percentage)) => (entry.amount, entry.percentage) = (None, Some(percentage.thousandths())),
-        None => {}
+    if let Some(value) = value(checks, patch.amount, patch.percentage) {
+        (entry.amount, entry.percentage) = value;
     }
-    if let Some(duration) = input.duration {
+    if let Some(duration) = patch.duration {
         checks.within("duration", duration, 0..=MAX_COUNT);
         entry.duration = duration;
     }
+}
+
+/// The columns of an amount or a percentage. None: neither is given, or a fault was noted.
+fn value(checks: &mut Checks, amount: Option<i64>, percentage: Option<Percentage>) -> Option<(Option<i64>, Option<i64>)> {
+    adjustment(checks, "", amount, percentage).map(|adjustment| match adjustment {
+        Adjustment::Amount(amount) => (Some(amount), None),
+        Adjustment::Percentage(percentage) => (None, Some(percentage.thousandths())),
+    })
 }

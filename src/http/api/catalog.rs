@@ -5,76 +5,18 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    billing::catalog::EntryInput,
     domain::{
         catalog::Entry,
         id::Kind,
         invoice::{Adjustment, Modifier},
-        money::{MAX_AMOUNT_MINOR, Percentage},
+        money::Percentage,
     },
-    input::{Patch, body},
+    input::body,
 };
-
-body! {
-    /// Exactly one of amount and percentage.
-    pub struct NewEntry {
-        /// The id that another system knows it by; requests may use it in place of ours.
-        pub reference: Option<String> line up to 255,
-        pub name: String line up to 255,
-        pub description: Option<String> up to 1000,
-        /// Minor units.
-        pub amount: Option<i64> in 0..=MAX_AMOUNT_MINOR,
-        /// Percent of the base charge, with at most three decimals.
-        pub percentage: Option<Percentage>,
-        /// To how many charges it applies; 0 = always.
-        pub duration: Option<i64> in 0..=100_000,
-    }
-}
-
-body! {
-    /// What is left out stays. An amount takes the place of a percentage, and the other way round.
-    pub struct EntryPatch {
-        pub reference: Patch<String> line up to 255,
-        pub name: Option<String> line up to 255,
-        pub description: Option<String> up to 1000,
-        /// Minor units.
-        pub amount: Option<i64> in 0..=MAX_AMOUNT_MINOR,
-        /// Percent of the base charge, with at most three decimals.
-        pub percentage: Option<Percentage>,
-        /// To how many charges it applies; 0 = always.
-        pub duration: Option<i64> in 0..=100_000,
-    }
-}
 
 body! {
     pub struct EntryFilters {
         pub reference: Option<String> up to 255,
-    }
-}
-
-impl From<NewEntry> for EntryInput {
-    fn from(new: NewEntry) -> Self {
-        Self {
-            reference: new.reference.map(Some),
-            name: Some(new.name),
-            description: new.description,
-            amount: new.amount,
-            percentage: new.percentage,
-            duration: new.duration,
-        }
-    }
-}
-
-impl From<EntryPatch> for EntryInput {
-    fn from(patch: EntryPatch) -> Self {
-        Self {
-            reference: patch.reference.change(),
-            name: patch.name,
-            description: patch.description,
-            amount: patch.amount,
-            percentage: patch.percentage,
-            duration: patch.duration,
-        }
     }
 }
 
@@ -144,10 +86,13 @@ macro_rules! entry_endpoints {
         use utoipa_axum::{router::OpenApiRouter, routes};
 
         use crate::{
-            billing::{App, BillingError, catalog},
+            billing::{
+                App, BillingError,
+                catalog::{self, EntryInput, EntryPatch},
+            },
             domain::{catalog::Entry, id::$kind},
             http::{
-                api::catalog::{EntryAnswer, EntryFilters, EntryPatch, NewEntry},
+                api::catalog::{EntryAnswer, EntryFilters},
                 auth::Caller,
                 body::{JsonBody, PathKey},
                 error::Problem,
@@ -169,13 +114,13 @@ macro_rules! entry_endpoints {
         }
 
         /// Makes one: exactly one of amount and percentage.
-        #[utoipa::path(post, path = $all, tag = $tag, request_body = NewEntry, responses((status = 201, body = EntryAnswer)))]
+        #[utoipa::path(post, path = $all, tag = $tag, request_body = EntryInput, responses((status = 201, body = EntryAnswer)))]
         async fn create(
             State(app): State<Arc<App>>,
             caller: Caller,
-            JsonBody(new): JsonBody<NewEntry>,
+            JsonBody(input): JsonBody<EntryInput>,
         ) -> Result<(StatusCode, Json<EntryAnswer>), Problem> {
-            let entry = catalog::create::<$kind>(&app, &caller.actor, new.into()).await?;
+            let entry = catalog::create::<$kind>(&app, &caller.actor, input).await?;
             Ok((StatusCode::CREATED, Json(entry.into())))
         }
 
@@ -195,7 +140,7 @@ macro_rules! entry_endpoints {
             PathKey(key): PathKey,
             JsonBody(patch): JsonBody<EntryPatch>,
         ) -> Result<Json<EntryAnswer>, Problem> {
-            Ok(Json(catalog::update::<$kind>(&app, &caller.actor, &key, patch.into()).await?.into()))
+            Ok(Json(catalog::update::<$kind>(&app, &caller.actor, &key, patch).await?.into()))
         }
 
         /// Removes one. Plans and subscriptions that use it keep their copies.

@@ -174,8 +174,8 @@ on_both! {
     async fn rows_name_what_is_there_already(world: World) {
         let actor = Actor::System;
         let entry = |reference: &str, amount| catalog::EntryInput {
-            reference: Some(Some(reference.to_owned())),
-            name: Some(reference.to_owned()),
+            reference: Some(reference.to_owned()),
+            name: reference.to_owned(),
             amount,
             duration: Some(2),
             ..catalog::EntryInput::default()

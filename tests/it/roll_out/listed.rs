@@ -171,7 +171,7 @@ async fn proof(mut world: World, when: Effect) {
     world.app = standing(&world).await;
     let plan = gold(&world).await;
     let all = crowd(&world, &plan).await;
-    let add_on = rebilld::billing::catalog::EntryInput { name: Some("Extra".into()), amount: Some(50), ..Default::default() };
+    let add_on = rebilld::billing::catalog::EntryInput { name: "Extra".into(), amount: Some(50), ..Default::default() };
     let add_on =
         rebilld::billing::catalog::create::<rebilld::domain::id::AddOn>(&world.app, &Actor::System, add_on).await.expect("made");
     let extra = rebilld::billing::checks::ModifierInput { id: add_on.id.to_string(), ..Default::default() };

@@ -9,49 +9,131 @@ use crate::{
     config::Config,
     domain::{
         clock::Timeline,
-        dunning::{ByClass, DunningRules, FinalAction, Policy, PolicySource, Step},
+        dunning::{ByClass, Channel, DunningRules, FinalAction, LocalTime, Override, Policy, PolicySource, Step},
         event::{Actor, Event, difference},
         id::{DunningPolicy, DunningPolicyId},
     },
+    input::{Patch, body},
     store::{self, Tx},
 };
 
-/// Fields to create or change a policy. `None`: left out, so the default or the present value; `Some(None)` removes it.
-#[derive(Debug, Clone, Default)]
-pub struct PolicyInput {
-    pub reference: Option<Option<String>>,
-    pub name: Option<String>,
-    pub steps: Option<Vec<Step>>,
-    pub by_class: Option<ByClass>,
-    pub final_action: Option<FinalAction>,
-    pub is_default: Option<bool>,
+body! {
+    /// The nth step follows the nth failure.
+    #[derive(Default)]
+    pub struct StepInput {
+        /// Local calendar days after the first failure. 0: at once, or with `at` that very day.
+        pub after_days: i64 in 0..=365,
+        /// Local hour of the charge, `HH:MM`; left out: the one at which bills are run.
+        pub at: Option<LocalTime>,
+        /// By which the customer is told of the failure that this step follows.
+        pub channels: Option<Vec<Channel>>,
+        /// Charge the customer's next stored method that was not tried yet.
+        pub next_method: bool = false,
+    }
 }
 
-pub async fn create(app: &App, actor: &Actor, input: PolicyInput) -> Result<Policy> {
-    let mut checks = Checks::default();
-    for (field, missing) in [("name", input.name.is_none()), ("steps", input.steps.is_none())] {
-        if missing {
-            checks.fault(field, "is required");
-        }
+body! {
+    /// Steps for one class of decline alone.
+    #[derive(Default)]
+    pub struct OverrideInput {
+        pub steps: Vec<StepInput>,
+        /// Left out: the policy's.
+        pub final_action: Option<FinalAction>,
     }
+}
+
+body! {
+    /// Steps for declines of one class, taken as they are written. A class that is left out follows the policy's own steps; after
+    /// a `hard` or `new_card_needed` decline those only charge another method.
+    #[derive(Default)]
+    pub struct ByClassInput {
+        pub soft: Option<OverrideInput>,
+        pub try_later: Option<OverrideInput>,
+        pub hard: Option<OverrideInput>,
+        pub new_card_needed: Option<OverrideInput>,
+    }
+}
+
+body! {
+    #[derive(Default)]
+    pub struct DunningPolicyInput {
+        /// The id that another system knows it by; requests may use it in place of ours.
+        pub reference: Option<String> line up to 255,
+        pub name: String line up to 255,
+        /// Rising; none at all: the first failure is the last.
+        pub steps: Vec<StepInput>,
+        pub by_class: Option<ByClassInput>,
+        /// What ends a ladder that did not bring the money; left out: the configured one.
+        pub final_action: Option<FinalAction>,
+        /// Whether it holds where neither subscription nor installment plan names one.
+        pub is_default: bool = false,
+    }
+}
+
+body! {
+    /// What is left out stays. It holds from the next failure on: an attempt that is scheduled already stays where it is, and what
+    /// follows its failure is the step after as many failures as there were by then.
+    #[derive(Default)]
+    pub struct DunningPolicyPatch {
+        pub reference: Patch<String> line up to 255,
+        pub name: Option<String> line up to 255,
+        /// All of them anew.
+        pub steps: Option<Vec<StepInput>>,
+        /// All of it anew; null takes it away.
+        pub by_class: Patch<ByClassInput>,
+        pub final_action: Option<FinalAction>,
+        pub is_default: Option<bool>,
+    }
+}
+
+impl From<StepInput> for Step {
+    fn from(input: StepInput) -> Self {
+        let StepInput { after_days, at, channels, next_method } = input;
+        // The field allows 365 days at most, so every number fits.
+        let after_days = u32::try_from(after_days).unwrap_or(0);
+        Self { after_days, at, channels: channels.unwrap_or_default(), next_method }
+    }
+}
+
+impl From<OverrideInput> for Override {
+    fn from(input: OverrideInput) -> Self {
+        Self { steps: steps(input.steps), final_action: input.final_action }
+    }
+}
+
+impl From<ByClassInput> for ByClass {
+    fn from(input: ByClassInput) -> Self {
+        let ByClassInput { soft, try_later, hard, new_card_needed } = input;
+        let [soft, try_later, hard, new_card_needed] =
+            [soft, try_later, hard, new_card_needed].map(|class| class.map(Override::from));
+        Self { soft, try_later, hard, new_card_needed }
+    }
+}
+
+fn steps(inputs: Vec<StepInput>) -> Vec<Step> {
+    inputs.into_iter().map(Step::from).collect()
+}
+
+pub async fn create(app: &App, actor: &Actor, input: DunningPolicyInput) -> Result<Policy> {
+    let mut checks = Checks::default();
+    checks.reference::<DunningPolicy>(input.reference.as_deref());
     let now = app.clock.now();
-    let mut policy = Policy {
+    let policy = Policy {
         id: app.id(),
-        reference: None,
-        name: String::new(),
-        steps: Vec::new(),
-        by_class: ByClass::default(),
-        final_action: app.dunning_rules().final_action,
-        is_default: false,
+        reference: input.reference,
+        name: input.name,
+        steps: steps(input.steps),
+        by_class: input.by_class.map(ByClass::from).unwrap_or_default(),
+        final_action: input.final_action.unwrap_or(app.dunning_rules().final_action),
+        is_default: input.is_default,
         source: PolicySource::Api,
         created_at: now,
         updated_at: now,
     };
-    let wants_default = input.is_default == Some(true);
-    put(app, &mut checks, &mut policy, input);
+    check(app, &mut checks, &policy);
     checks.done()?;
     let mut tx = app.db.begin().await?;
-    let mut events = if wants_default { replace_default(app, actor, &mut tx, policy.id).await? } else { Vec::new() };
+    let mut events = if policy.is_default { replace_default(app, actor, &mut tx, policy.id).await? } else { Vec::new() };
     store::dunning_policies::insert(&mut tx, &policy).await.map_err(BillingError::reference_taken("policy"))?;
     events.push(event(app, actor, "dunning_policy.created", &policy, json!({ "after": policy })));
     store::events::append(&mut tx, &events).await?;
@@ -59,12 +141,26 @@ pub async fn create(app: &App, actor: &Actor, input: PolicyInput) -> Result<Poli
     Ok(policy)
 }
 
-pub async fn update(app: &App, actor: &Actor, key: &str, input: PolicyInput) -> Result<Policy> {
+pub async fn update(app: &App, actor: &Actor, key: &str, patch: DunningPolicyPatch) -> Result<Policy> {
     let mut tx = app.db.begin().await?;
     let before = locked(&mut tx, key).await?;
-    let mut policy = Policy { updated_at: app.clock.now(), ..before.clone() };
     let mut checks = Checks::default();
-    put(app, &mut checks, &mut policy, input);
+    checks.reference::<DunningPolicy>(patch.reference.value().map(String::as_str));
+    let policy = Policy {
+        reference: patch.reference.change().unwrap_or_else(|| before.reference.clone()),
+        name: patch.name.unwrap_or_else(|| before.name.clone()),
+        steps: patch.steps.map_or_else(|| before.steps.clone(), steps),
+        by_class: match patch.by_class {
+            Patch::Absent => before.by_class.clone(),
+            Patch::Null => ByClass::default(),
+            Patch::Value(by_class) => by_class.into(),
+        },
+        final_action: patch.final_action.unwrap_or(before.final_action),
+        is_default: patch.is_default.unwrap_or(before.is_default),
+        updated_at: app.clock.now(),
+        ..before
+    };
+    check(app, &mut checks, &policy);
     checks.done()?;
     let becomes_default = policy.is_default && !before.is_default;
     let mut events = if becomes_default { replace_default(app, actor, &mut tx, policy.id).await? } else { Vec::new() };
@@ -103,14 +199,7 @@ async fn locked(tx: &mut Tx, key: &str) -> Result<Policy> {
     Ok(policy)
 }
 
-fn put(app: &App, checks: &mut Checks, policy: &mut Policy, input: PolicyInput) {
-    macro_rules! take {
-        ($($field:ident),+) => {$( if let Some(value) = input.$field { policy.$field = value; } )+};
-    }
-    if let Some(reference) = &input.reference {
-        checks.reference::<DunningPolicy>(reference.as_deref());
-    }
-    take!(reference, name, steps, by_class, final_action, is_default);
+fn check(app: &App, checks: &mut Checks, policy: &Policy) {
     for (path, message) in policy.dunning_rules().faults(app.rules.bill_at) {
         checks.fault(path, message);
     }

@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     billing::{
         App, BillingError,
-        dunning_policies::{self, PolicyInput},
+        dunning_policies::{self, DunningPolicyInput, DunningPolicyPatch},
     },
     domain::{
         dunning::{ByClass, Channel, FinalAction, LocalTime, Override, Policy, PolicySource, Step},
@@ -23,7 +23,7 @@ use crate::{
         error::Problem,
         page::{List, ListQuery},
     },
-    input::{Patch, body},
+    input::body,
     store,
 };
 
@@ -32,121 +32,9 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 }
 
 body! {
-    /// The nth step follows the nth failure.
-    pub struct StepInput {
-        /// Local calendar days after the first failure. 0: at once, or with `at` that very day.
-        pub after_days: i64 in 0..=365,
-        /// Local hour of the charge, `HH:MM`; left out: the one at which bills are run.
-        pub at: Option<LocalTime>,
-        /// By which the customer is told of the failure that this step follows.
-        pub channels: Option<Vec<Channel>>,
-        /// Charge the customer's next stored method that was not tried yet.
-        pub next_method: bool = false,
-    }
-}
-
-body! {
-    /// Steps for one class of decline alone.
-    pub struct OverrideInput {
-        pub steps: Vec<StepInput>,
-        /// Left out: the policy's.
-        pub final_action: Option<FinalAction>,
-    }
-}
-
-body! {
-    /// Steps for declines of one class, taken as they are written. A class that is left out follows the policy's own steps; after
-    /// a `hard` or `new_card_needed` decline those only charge another method.
-    pub struct ByClassInput {
-        pub soft: Option<OverrideInput>,
-        pub try_later: Option<OverrideInput>,
-        pub hard: Option<OverrideInput>,
-        pub new_card_needed: Option<OverrideInput>,
-    }
-}
-
-body! {
-    pub struct DunningPolicyInput {
-        /// The id that another system knows it by; requests may use it in place of ours.
-        pub reference: Option<String> line up to 255,
-        pub name: String line up to 255,
-        /// Rising; none at all: the first failure is the last.
-        pub steps: Vec<StepInput>,
-        pub by_class: Option<ByClassInput>,
-        /// What ends a ladder that did not bring the money; left out: the configured one.
-        pub final_action: Option<FinalAction>,
-        /// Whether it holds where neither subscription nor installment plan names one.
-        pub is_default: bool = false,
-    }
-}
-
-body! {
-    /// What is left out stays. It holds from the next failure on: an attempt that is scheduled already stays where it is, and what
-    /// follows its failure is the step after as many failures as there were by then.
-    pub struct DunningPolicyPatch {
-        pub reference: Patch<String> line up to 255,
-        pub name: Option<String> line up to 255,
-        /// All of them anew.
-        pub steps: Option<Vec<StepInput>>,
-        /// All of it anew; null takes it away.
-        pub by_class: Patch<ByClassInput>,
-        pub final_action: Option<FinalAction>,
-        pub is_default: Option<bool>,
-    }
-}
-
-body! {
     pub struct DunningPolicyFilters {
         pub reference: Option<String> up to 255,
         pub source: Option<PolicySource>,
-    }
-}
-
-fn steps(bodies: Vec<StepInput>) -> Vec<Step> {
-    let one = |body: StepInput| Step {
-        after_days: u32::try_from(body.after_days).unwrap_or(0),
-        at: body.at,
-        channels: body.channels.unwrap_or_default(),
-        next_method: body.next_method,
-    };
-    bodies.into_iter().map(one).collect()
-}
-
-impl From<ByClassInput> for ByClass {
-    fn from(body: ByClassInput) -> Self {
-        let one = |body: OverrideInput| Override { steps: steps(body.steps), final_action: body.final_action };
-        Self {
-            soft: body.soft.map(one),
-            try_later: body.try_later.map(one),
-            hard: body.hard.map(one),
-            new_card_needed: body.new_card_needed.map(one),
-        }
-    }
-}
-
-impl From<DunningPolicyInput> for PolicyInput {
-    fn from(new: DunningPolicyInput) -> Self {
-        Self {
-            reference: new.reference.map(Some),
-            name: Some(new.name),
-            steps: Some(steps(new.steps)),
-            by_class: new.by_class.map(ByClass::from),
-            final_action: new.final_action,
-            is_default: Some(new.is_default),
-        }
-    }
-}
-
-impl From<DunningPolicyPatch> for PolicyInput {
-    fn from(patch: DunningPolicyPatch) -> Self {
-        Self {
-            reference: patch.reference.change(),
-            name: patch.name,
-            steps: patch.steps.map(steps),
-            by_class: patch.by_class.change().map(|body| body.map(ByClass::from).unwrap_or_default()),
-            final_action: patch.final_action,
-            is_default: patch.is_default,
-        }
     }
 }
 
@@ -240,9 +128,9 @@ async fn list(
 async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
-    JsonBody(new): JsonBody<DunningPolicyInput>,
+    JsonBody(input): JsonBody<DunningPolicyInput>,
 ) -> Result<(StatusCode, Json<DunningPolicyAnswer>), Problem> {
-    let policy = dunning_policies::create(&app, &caller.actor, new.into()).await?;
+    let policy = dunning_policies::create(&app, &caller.actor, input).await?;
     Ok((StatusCode::CREATED, Json(policy.into())))
 }
 
@@ -261,7 +149,7 @@ async fn update(
     PathKey(key): PathKey,
     JsonBody(patch): JsonBody<DunningPolicyPatch>,
 ) -> Result<Json<DunningPolicyAnswer>, Problem> {
-    Ok(Json(dunning_policies::update(&app, &caller.actor, &key, patch.into()).await?.into()))
+    Ok(Json(dunning_policies::update(&app, &caller.actor, &key, patch).await?.into()))
 }
 
 /// Removes a dunning policy that nothing is under and that is not the default.

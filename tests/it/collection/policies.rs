@@ -3,11 +3,11 @@
 use rebilld::{
     billing::{
         self,
-        dunning_policies::PolicyInput,
+        dunning_policies::{ByClassInput, DunningPolicyInput, DunningPolicyPatch, OverrideInput, StepInput},
         subscriptions::{cancel::CancelInput, terms::TermsInput, update::SubscriptionPatch},
     },
     domain::{
-        dunning::{ByClass, Channel, FinalAction, Override, Policy, Step},
+        dunning::{Channel, FinalAction, Policy},
         event::Actor,
         id::{CustomerId, DunningPolicyId},
         invoice::InvoiceStatus,
@@ -23,21 +23,21 @@ use serde_json::{Value, json};
 
 use crate::world::*;
 
-fn step(after_days: u32) -> Step {
-    Step { after_days, at: None, channels: vec![Channel::Email], next_method: false }
+fn step(after_days: i64) -> StepInput {
+    StepInput { after_days, channels: Some(vec![Channel::Email]), ..StepInput::default() }
 }
 
-fn through(after_days: u32) -> Step {
-    Step { next_method: true, ..step(after_days) }
+fn through(after_days: i64) -> StepInput {
+    StepInput { next_method: true, ..step(after_days) }
 }
 
-async fn policy(world: &World, input: PolicyInput) -> Policy {
-    let input = PolicyInput { name: Some("Own".into()), ..input };
+async fn policy(world: &World, input: DunningPolicyInput) -> Policy {
+    let input = DunningPolicyInput { name: "Own".into(), ..input };
     billing::dunning_policies::create(&world.app, &Actor::System, input).await.expect("made")
 }
 
-async fn steps(world: &World, steps: Vec<Step>) -> DunningPolicyId {
-    policy(world, PolicyInput { steps: Some(steps), ..PolicyInput::default() }).await.id
+async fn steps(world: &World, steps: Vec<StepInput>) -> DunningPolicyId {
+    policy(world, DunningPolicyInput { steps, ..DunningPolicyInput::default() }).await.id
 }
 
 /// A customer with these cards, the first being the default, the others in order of priority.
@@ -109,7 +109,7 @@ const STOLEN: &str = "decline2520000000000";
 on_both! {
     async fn steps_stand_at_their_own_local_hours(world: World) {
         let customer = customer(&world, "Europe/Berlin", &[SOFT]).await;
-        let evening = Step { at: Some("18:30".parse().expect("hour")), ..step(2) };
+        let evening = StepInput { at: Some("18:30".parse().expect("hour")), ..step(2) };
         let own = steps(&world, vec![step(1), evening, step(4)]).await;
         let sub = once(&world, customer, Some(own)).await;
         world.advance("2026-01-31T00:00:00Z").await;
@@ -119,8 +119,8 @@ on_both! {
 
     async fn a_failure_tells_all_that_a_message_needs_and_no_token(world: World) {
         let customer = customer(&world, "UTC", &[SOFT]).await;
-        let by_sms = Step { channels: vec![Channel::Email, Channel::Sms], ..step(3) };
-        let own = policy(&world, PolicyInput { steps: Some(vec![step(1), by_sms]), final_action: Some(FinalAction::MarkUncollectible), ..PolicyInput::default() }).await;
+        let by_sms = StepInput { channels: Some(vec![Channel::Email, Channel::Sms]), ..step(3) };
+        let own = policy(&world, DunningPolicyInput { steps: vec![step(1), by_sms], final_action: Some(FinalAction::MarkUncollectible), ..DunningPolicyInput::default() }).await;
         let sub = once(&world, customer, Some(own.id)).await;
         world.advance("2026-01-31T00:00:00Z").await;
         let all = told(&world).await;
@@ -194,12 +194,12 @@ on_both! {
     }
 
     async fn what_is_written_for_a_class_is_followed(world: World) {
-        let hard = Override { steps: vec![through(0), step(2)], final_action: Some(FinalAction::Pause) };
-        let own = policy(&world, PolicyInput {
-            steps: Some(vec![step(1)]),
-            by_class: Some(ByClass { hard: Some(hard), ..ByClass::default() }),
+        let hard = OverrideInput { steps: vec![through(0), step(2)], final_action: Some(FinalAction::Pause) };
+        let own = policy(&world, DunningPolicyInput {
+            steps: vec![step(1)],
+            by_class: Some(ByClassInput { hard: Some(hard), ..ByClassInput::default() }),
             final_action: Some(FinalAction::Cancel),
-            ..PolicyInput::default()
+            ..DunningPolicyInput::default()
         }).await;
         let stolen = customer(&world, "UTC", &[STOLEN, "decline2530000000000"]).await;
         let stolen = once(&world, stolen, Some(own.id)).await;
@@ -214,7 +214,7 @@ on_both! {
     }
 
     async fn the_default_policy_holds_where_none_is_named(world: World) {
-        policy(&world, PolicyInput { steps: Some(vec![step(2)]), is_default: Some(true), ..PolicyInput::default() }).await;
+        policy(&world, DunningPolicyInput { steps: vec![step(2)], is_default: true, ..DunningPolicyInput::default() }).await;
         let own = steps(&world, vec![step(6)]).await;
         let customer = customer(&world, "UTC", &[SOFT]).await;
         once(&world, customer, None).await;
@@ -232,7 +232,7 @@ on_both! {
         let own = steps(&world, vec![step(2), step(4), step(6)]).await;
         let sub = once(&world, customer, Some(own)).await;
         world.advance("2026-01-11T00:00:00Z").await;
-        let change = PolicyInput { steps: Some(vec![step(1), step(9), step(12)]), final_action: Some(FinalAction::Pause), ..PolicyInput::default() };
+        let change = DunningPolicyPatch { steps: Some(vec![step(1), step(9), step(12)]), final_action: Some(FinalAction::Pause), ..DunningPolicyPatch::default() };
         billing::dunning_policies::update(&world.app, &Actor::System, &own.to_string(), change).await.expect("changed");
         // What was scheduled stays on the 12th; the second failure is followed by the second step, as it is then.
         world.advance("2026-01-20T00:00:00Z").await;
@@ -250,7 +250,7 @@ on_both! {
         use FinalAction::{Cancel, MarkUncollectible, Pause, PaymentRequest};
         let mut subscriptions = Vec::new();
         for action in [Cancel, Pause, MarkUncollectible, PaymentRequest] {
-            let own = policy(&world, PolicyInput { steps: Some(vec![step(1)]), final_action: Some(action), ..PolicyInput::default() }).await;
+            let own = policy(&world, DunningPolicyInput { steps: vec![step(1)], final_action: Some(action), ..DunningPolicyInput::default() }).await;
             let card = scripted(&world, &[202, 202]);
             let customer = customer(&world, "UTC", &[&card]).await;
             let mut sub = world.monthly(customer, "2026-01-10").await;
@@ -325,7 +325,7 @@ on_both! {
     async fn an_installment_plan_has_its_own_policy(world: World) {
         let customer = customer(&world, "UTC", &[SOFT]).await;
         steps(&world, vec![step(3)]).await;
-        let own = policy(&world, PolicyInput { steps: Some(vec![step(2)]), reference: Some(Some("parts".into())), ..PolicyInput::default() }).await;
+        let own = policy(&world, DunningPolicyInput { steps: vec![step(2)], reference: Some("parts".into()), ..DunningPolicyInput::default() }).await;
         let input = billing::installment_plans::create::PlanInput {
             customer: customer.to_string(),
             amount: 900,

@@ -11,7 +11,7 @@ use super::{
     App, BillingError, Result,
     checks::{self, Checks, ModifierInput},
     customers::{self, CustomerInput},
-    installment_plans::create::PlanInput,
+    installment_plans::create::InstallmentPlanInput,
     payment_methods::{self, PaymentMethodInput},
     subscriptions::subscribe::{self, Named, SubscribeInput},
 };
@@ -59,7 +59,7 @@ pub struct SubscriptionRow {
 pub struct InstallmentPlanRow {
     pub line: u64,
     /// With a reference, and with what was paid elsewhere.
-    pub input: PlanInput,
+    pub input: InstallmentPlanInput,
 }
 
 /// What is to be imported.

@@ -6,7 +6,7 @@ use rebilld::{
         App, BillingError, Result,
         customers::{self, CustomerInput, CustomerRef},
         gateways,
-        installment_plans::create::{self, PlanInput},
+        installment_plans::create::{self, InstallmentPlanInput},
         invoices,
         payment_methods::{self, PaymentMethodInput},
         payments, refunds,
@@ -151,12 +151,12 @@ impl Operation {
                 subscribe(app, &ACTOR, terms(app, dice, id)).await?.id.to_string()
             }
             InstallmentPlan => {
-                let input = PlanInput {
-                    customer: customer(app, dice).await?.to_string(),
+                let input = InstallmentPlanInput {
+                    customer: CustomerRef { id: customer(app, dice).await?.to_string() },
                     amount: 3000 + dice.below(5000) as i64,
                     installments: Some(2 + dice.below(3) as i64),
                     billing_frequency: Some(dice.pick(&[Frequency::Daily, Frequency::Weekly])),
-                    ..PlanInput::default()
+                    ..InstallmentPlanInput::default()
                 };
                 create::create(app, &ACTOR, input).await?;
                 String::new()

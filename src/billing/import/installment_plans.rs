@@ -9,7 +9,7 @@ use crate::{
     billing::{
         App, Result,
         checks::Checks,
-        installment_plans::create::{self, Named},
+        installment_plans::create::{self, InstallmentPlanRefs},
     },
     domain::{
         event::{Actor, Event},
@@ -27,7 +27,7 @@ pub(crate) async fn prepare(
     if rows.is_empty() {
         return Ok(());
     }
-    let named = payers(app, prepared, rows.iter().map(|row| &row.input.customer)).await?;
+    let payers = payers(app, prepared, rows.iter().map(|row| &row.input.customer.id)).await?;
     let references: Vec<&str> = rows.iter().filter_map(|row| row.input.reference.as_deref()).collect();
     let mut there = HashMap::new();
     for page in references.chunks(PAGE) {
@@ -42,10 +42,11 @@ pub(crate) async fn prepare(
             checks.fault("reference", format!("is {known}'s already: this row has been imported before"));
         }
         again(&mut checks, &mut lines, key, line);
-        let customer = named.get(&input.customer);
+        let customer = payers.get(&input.customer.id);
         let now = nows.of(app, customer).await?;
-        let told_already = customer.is_none() && unread.contains(&input.customer);
-        match create::draft(app, &mut checks, &Named { customer, methods: &[], policy: None }, input, now) {
+        let told_already = customer.is_none() && unread.contains(&input.customer.id);
+        let named = InstallmentPlanRefs { customer, methods: &[], policy: None };
+        match create::draft(app, &mut checks, &named, input, now) {
             Ok(schedule) => prepared.installment_plans.push((line, schedule)),
             // What does not add up has been told of, unless this program is wrong.
             Err(unsound) if checks.is_clean() => checks.fault("", unsound.to_string()),

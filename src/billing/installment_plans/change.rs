@@ -11,41 +11,53 @@ use crate::{
         id::{InstallmentPlan as PlanKind, PaymentMethodId},
         installment_plan::MAX_INSTALLMENTS,
     },
+    input::{Patch, body},
     store,
 };
 
-/// What may change of the plan itself. None leaves it.
-#[derive(Debug, Clone, Default)]
-pub struct PlanPatch {
-    pub reference: Option<Option<String>>,
-    pub description: Option<String>,
-    pub payment_method_id: Option<Option<PaymentMethodId>>,
-    /// Id or reference.
-    pub dunning_policy_id: Option<Option<String>>,
-    pub default_after: Option<i64>,
-    pub metadata: Option<Metadata>,
+body! {
+    #[derive(Default)]
+    pub struct InstallmentPlanPatch {
+        pub reference: Patch<String> line up to 255,
+        /// Shown on invoices.
+        pub description: Option<String> up to 255,
+        /// Null: the customer's default.
+        pub payment_method_id: Patch<PaymentMethodId>,
+        /// Id or reference; it holds from the next failure on. Null: whichever is the default then.
+        pub dunning_policy_id: Patch<String> line up to 255,
+        /// So many failed installments in a row default the plan; 0 = never.
+        pub default_after: Option<i64> in 0..=1000,
+        /// All of it anew.
+        pub metadata: Option<Metadata>,
+    }
 }
 
 /// Who pays with what, and when the plan gives up; the total and what is paid stay.
-pub async fn update(app: &App, actor: &Actor, key: &str, patch: PlanPatch) -> Result<Overview> {
+pub async fn update(app: &App, actor: &Actor, key: &str, patch: InstallmentPlanPatch) -> Result<Overview> {
     let mut edit = InstallmentPlanEdit::lock(app, actor, key).await?;
     let mut checks = Checks::default();
-    checks.reference::<PlanKind>(patch.reference.as_ref().and_then(|reference| reference.as_deref()));
+    checks.reference::<PlanKind>(patch.reference.value().map(String::as_str));
     checks.within("default_after", patch.default_after.unwrap_or(0), 0..=MAX_INSTALLMENTS as i64);
-    if let Some(Some(method)) = patch.payment_method_id {
+    if let Patch::Value(method) = patch.payment_method_id {
         let customer = edit.lock_customer().await?;
         check_method(&mut edit.tx, &mut checks, &customer, method).await?;
     }
-    let policy = match &patch.dunning_policy_id {
+    let policy = match patch.dunning_policy_id.change() {
         Some(key) => Some(dunning_policies::named(&mut edit.tx, &mut checks, key.as_deref()).await?),
         None => None,
     };
     checks.done()?;
     let plan = &mut edit.schedule.plan;
     macro_rules! take {
-        ($($field:ident),+) => {$( if let Some(value) = patch.$field { plan.$field = value; } )+};
+        ($($field:ident: $change:expr),+ $(,)?) => {$( if let Some(value) = $change { plan.$field = value; } )+};
     }
-    take!(reference, description, payment_method_id, default_after, metadata);
+    take! {
+        reference: patch.reference.change(),
+        description: patch.description,
+        payment_method_id: patch.payment_method_id.change(),
+        default_after: patch.default_after,
+        metadata: patch.metadata,
+    }
     plan.dunning_policy_id = policy.unwrap_or(plan.dunning_policy_id);
     plan.updated_at = edit.now;
     store::installments::save_terms(&mut edit.tx, plan).await.map_err(BillingError::reference_taken("installment plan"))?;

@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 use super::{Overview, edit::InstallmentPlanEdit};
 use crate::{
-    billing::{App, BillingError, Result, checks::Checks, dunning_policies},
+    billing::{App, BillingError, Result, checks::Checks, customers::CustomerRef, dunning_policies},
     domain::{
         calendar::{self, BusinessDay, Zone},
         clock::Timeline,
@@ -20,49 +20,84 @@ use crate::{
         money::{Currency, MAX_AMOUNT_MINOR, Percentage},
         payment_method::PaymentMethod,
     },
+    input::body,
     store::{self, Tx},
 };
 
-/// The down payment of the input: exactly one of the two.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct DownPayment {
-    /// Minor units.
-    pub amount: Option<i64>,
-    /// Of the total.
-    pub percentage: Option<Percentage>,
+body! {
+    /// Exactly one of amount and percentage.
+    #[derive(Copy, Default)]
+    pub struct DownPaymentInput {
+        /// Minor units.
+        pub amount: Option<i64> in 0..=MAX_AMOUNT_MINOR,
+        /// Of the total, with at most three decimals; rounded half away from zero.
+        pub percentage: Option<Percentage>,
+    }
 }
 
-/// Fields of a new installment plan: either a recurrence and a number of installments, or explicit dates and amounts.
-#[derive(Debug, Clone, Default)]
-pub struct PlanInput {
-    /// Id or reference.
-    pub customer: String,
-    pub reference: Option<String>,
-    pub description: Option<String>,
-    /// The total, minor units.
-    pub amount: i64,
-    pub currency: Option<Currency>,
-    pub down_payment: Option<DownPayment>,
-    pub installments: Option<i64>,
-    pub term: Option<i64>,
-    pub term_units: Option<TermUnits>,
-    /// As many as have a date up to and with this one, instead of how many.
-    pub until: Option<NaiveDate>,
-    pub billing_frequency: Option<Frequency>,
-    pub billing_cycle_interval: Option<i64>,
-    pub billing_days: Option<String>,
-    pub first_date: Option<NaiveDate>,
-    pub schedule: Option<Vec<(NaiveDate, i64)>>,
-    pub timezone: Option<Zone>,
-    pub payment_method_id: Option<PaymentMethodId>,
-    pub business_day: Option<BusinessDay>,
-    pub holiday_calendar: Option<String>,
-    /// Id or reference. None: whichever is the default.
-    pub dunning_policy_id: Option<String>,
-    pub default_after: Option<i64>,
-    pub metadata: Option<Metadata>,
-    /// Of a plan that was charged elsewhere before; none for one that begins here.
-    pub taken_over: Option<TakenOver>,
+body! {
+    #[derive(Copy, PartialEq)]
+    pub struct PartInput {
+        /// Not before today.
+        pub date: NaiveDate,
+        /// Minor units.
+        pub amount: i64 in 1..=MAX_AMOUNT_MINOR,
+    }
+}
+
+body! {
+    /// Either a recurrence with `installments`, `term` or `until`, or a `schedule`.
+    #[derive(Default)]
+    pub struct InstallmentPlanInput {
+        pub customer: CustomerRef,
+        /// The id that another system knows it by; requests may use it in place of ours.
+        pub reference: Option<String> line up to 255,
+        /// Shown on invoices.
+        pub description: Option<String> up to 255,
+        /// The total, minor units, down payment included.
+        pub amount: i64 in 1..=MAX_AMOUNT_MINOR,
+        /// Left out: the customer's.
+        pub currency: Option<Currency>,
+        /// Part of the total that is due at once: installment number 0.
+        pub down_payment: Option<DownPaymentInput>,
+        /// How many, besides the down payment.
+        pub installments: Option<i64> in 1..=1000,
+        /// How long instead of how many: as many installments as whole billing periods fit in.
+        pub term: Option<i64> in 1..=1000,
+        pub term_units: Option<TermUnits>,
+        /// Until when instead of how many: as many installments as have a date up to and with this one.
+        pub until: Option<NaiveDate>,
+        pub billing_frequency | payment_frequency: Option<Frequency>,
+        /// Every how many days, weeks, months … ; 1 if left out.
+        pub billing_cycle_interval: Option<i64> in 1..=1000,
+        /// Which days: `7` (every 7 days), `1,4` (weekdays), `1,15` or `31` (days of the month; 31 and 0 are its last).
+        pub billing_days: Option<String> up to 100,
+        /// Left out: today, or after a down payment the next billing day.
+        pub first_date: Option<NaiveDate>,
+        /// Dates and amounts of every installment, adding up to the amount without the down payment.
+        pub schedule: Option<Vec<PartInput>>,
+        /// IANA name; left out: the customer's.
+        pub timezone: Option<Zone>,
+        /// Left out: whatever is the customer's default when it is charged.
+        pub payment_method_id: Option<PaymentMethodId>,
+        /// Id or reference of what follows a failed payment; left out: whichever is the default then.
+        pub dunning_policy_id: Option<String> line up to 255,
+        /// Where a charge goes that falls on a weekend or bank holiday.
+        pub business_day: Option<BusinessDay>,
+        /// A configured calendar of bank holidays.
+        pub holiday_calendar: Option<String> line up to 100,
+        /// So many failed installments in a row default the plan; 0 = never. Left out: the configured number.
+        pub default_after: Option<i64> in 0..=1000,
+        pub metadata: Option<Metadata>,
+    } internal {
+        /// Of a plan that was charged elsewhere before; none for one that begins here. Only the import sets it.
+        pub taken_over: Option<TakenOver>,
+    }
+}
+
+/// Each part as its date and minor units.
+pub fn dated(parts: &[PartInput]) -> Vec<(NaiveDate, i64)> {
+    parts.iter().map(|part| (part.date, part.amount)).collect()
 }
 
 /// What was paid of a plan before it came here, its down payment first: exactly one of the two.
@@ -78,14 +113,14 @@ pub struct TakenOver {
 
 /// What the input names, as far as it is there.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Named<'a> {
+pub struct InstallmentPlanRefs<'a> {
     pub customer: Option<&'a Customer>,
     /// All of theirs.
     pub methods: &'a [PaymentMethod],
     pub policy: Option<DunningPolicyId>,
 }
 
-pub async fn create(app: &App, actor: &Actor, input: PlanInput) -> Result<Overview> {
+pub async fn create(app: &App, actor: &Actor, input: InstallmentPlanInput) -> Result<Overview> {
     let mut tx = app.db.begin().await?;
     let (schedule, now) = built(app, &mut tx, input).await?;
     store::installments::insert(&mut tx, &schedule).await.map_err(BillingError::reference_taken("installment plan"))?;
@@ -98,14 +133,14 @@ pub async fn create(app: &App, actor: &Actor, input: PlanInput) -> Result<Overvi
 }
 
 /// What [`create`] would make. Nothing is stored.
-pub async fn preview(app: &App, input: PlanInput) -> Result<Overview> {
+pub async fn preview(app: &App, input: InstallmentPlanInput) -> Result<Overview> {
     let mut tx = app.db.begin().await?;
     let (schedule, now) = built(app, &mut tx, input).await?;
     Ok(Overview::new(schedule, None, now))
 }
 
-async fn built(app: &App, tx: &mut Tx, input: PlanInput) -> Result<(InstallmentSchedule, DateTime<Utc>)> {
-    let customer = store::customers::lock(tx, &input.customer).await?;
+async fn built(app: &App, tx: &mut Tx, input: InstallmentPlanInput) -> Result<(InstallmentSchedule, DateTime<Utc>)> {
+    let customer = store::customers::lock(tx, &input.customer.id).await?;
     let timeline = customer.as_ref().map_or(Timeline::Wall, |customer| customer.timeline);
     let now = app.now_in(tx, timeline).await?;
     let methods = match (&customer, input.payment_method_id) {
@@ -114,7 +149,7 @@ async fn built(app: &App, tx: &mut Tx, input: PlanInput) -> Result<(InstallmentS
     };
     let mut checks = Checks::default();
     let policy = dunning_policies::named(tx, &mut checks, input.dunning_policy_id.as_deref()).await?;
-    let named = Named { customer: customer.as_ref(), methods: &methods, policy };
+    let named = InstallmentPlanRefs { customer: customer.as_ref(), methods: &methods, policy };
     let schedule = draft(app, &mut checks, &named, input, now);
     checks.done()?;
     Ok((schedule?, now))
@@ -124,13 +159,13 @@ async fn built(app: &App, tx: &mut Tx, input: PlanInput) -> Result<(InstallmentS
 pub(in crate::billing) fn draft(
     app: &App,
     checks: &mut Checks,
-    named: &Named,
-    input: PlanInput,
+    named: &InstallmentPlanRefs,
+    input: InstallmentPlanInput,
     now: DateTime<Utc>,
 ) -> Result<InstallmentSchedule, Unsound> {
     let customer = named.customer;
     if customer.is_none() {
-        checks.fault("customer.id", format!("there is no customer {}", input.customer.escape_debug()));
+        checks.fault("customer.id", format!("there is no customer {}", input.customer.id.escape_debug()));
     }
     let zone = customer.map_or(Zone(app.config.billing.timezone), |customer| customer.timezone);
     let timezone = input.timezone.unwrap_or(zone);
@@ -242,7 +277,7 @@ pub(crate) async fn check_method(tx: &mut Tx, checks: &mut Checks, customer: &Cu
 }
 
 /// Minor units.
-fn down_payment(checks: &mut Checks, told: DownPayment, amount: i64) -> i64 {
+fn down_payment(checks: &mut Checks, told: DownPaymentInput, amount: i64) -> i64 {
     let (field, down) = match (told.amount, told.percentage) {
         (Some(down), None) => ("down_payment.amount", down),
         (None, Some(percentage)) => ("down_payment.percentage", percentage.of(amount)),
@@ -267,8 +302,8 @@ fn down_payment(checks: &mut Checks, told: DownPayment, amount: i64) -> i64 {
 /// The parts as the input lists them, by date.
 fn explicit(
     checks: &mut Checks,
-    input: &PlanInput,
-    schedule: &[(NaiveDate, i64)],
+    input: &InstallmentPlanInput,
+    schedule: &[PartInput],
     rest: i64,
     today: NaiveDate,
 ) -> Vec<(NaiveDate, i64)> {
@@ -290,23 +325,23 @@ fn explicit(
         checks.fault("schedule", format!("must have from 1 to {MAX_INSTALLMENTS} parts"));
         return Vec::new();
     }
-    for (i, &(date, amount)) in schedule.iter().enumerate() {
+    for (i, &PartInput { date, amount }) in schedule.iter().enumerate() {
         if date < today && input.taken_over.is_none() {
             checks.fault(format!("schedule[{i}].date"), format!("lies before today, {today}"));
         }
         checks.within(&format!("schedule[{i}].amount"), amount, 1..=MAX_AMOUNT_MINOR);
     }
-    let sum: i128 = schedule.iter().map(|part| i128::from(part.1)).sum();
+    let sum: i128 = schedule.iter().map(|part| i128::from(part.amount)).sum();
     if sum != i128::from(rest) {
         checks.fault("schedule", format!("must add up to {rest}, the amount without the down payment, not {sum}"));
     }
-    let mut parts = schedule.to_vec();
+    let mut parts = dated(schedule);
     parts.sort_by_key(|part| part.0);
     parts
 }
 
 /// Equal parts on the dates of a recurrence.
-fn even(checks: &mut Checks, input: &PlanInput, rest: i64, today: NaiveDate) -> Vec<(NaiveDate, i64)> {
+fn even(checks: &mut Checks, input: &InstallmentPlanInput, rest: i64, today: NaiveDate) -> Vec<(NaiveDate, i64)> {
     let told = [("installments", input.installments.is_some()), ("term", input.term.is_some()), ("until", input.until.is_some())];
     let mut told = told.iter().filter(|told| told.1).map(|told| told.0);
     let counted_by = told.next();

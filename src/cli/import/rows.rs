@@ -12,7 +12,7 @@ use crate::{
         checks::ModifierInput,
         customers::{CustomerInput, CustomerRef},
         import::{BY_CELLS, CustomerRow, InstallmentPlanRow, REFERENCE, Sheet, SubscriptionRow},
-        installment_plans::create::{DownPayment, PlanInput, TakenOver},
+        installment_plans::create::{DownPaymentInput, InstallmentPlanInput, PartInput, TakenOver},
         payment_methods::PaymentMethodInput,
         subscriptions::subscribe::{Start, SubscribeInput},
     },
@@ -120,13 +120,13 @@ pub fn sheet_of(columns: &[String]) -> Sheet {
 
 /// A cell of dates and amounts: `2030-01-31 5000; 2030-02-28 5000`.
 #[derive(Debug, Clone)]
-struct Dated(Vec<(NaiveDate, i64)>);
+struct Dated(Vec<PartInput>);
 
 impl Input for Dated {
     fn read(value: &Value, (): &(), at: &str, faults: &mut Faults) -> Option<Self> {
         let part = |part: &str| {
             let (date, amount) = part.trim().split_once(char::is_whitespace)?;
-            Some((date.parse().ok()?, amount.trim().parse().ok()?))
+            Some(PartInput { date: date.parse().ok()?, amount: amount.trim().parse().ok()? })
         };
         let read: Option<Vec<_>> = value.as_str().and_then(|text| text.split(';').map(part).collect());
         if read.is_none() {
@@ -217,13 +217,13 @@ fn subscription(Read { line, cells, digest }: Read<SubscriptionCells>, backdated
 
 fn installment_plan(Read { line, cells, .. }: Read<InstallmentPlanCells>, backdated: bool) -> InstallmentPlanRow {
     let taken_over = TakenOver { paid_through: cells.paid_through, installments_paid: cells.installments_paid, backdated };
-    let input = PlanInput {
-        customer: cells.customer,
+    let input = InstallmentPlanInput {
+        customer: CustomerRef { id: cells.customer },
         reference: Some(cells.reference),
         description: cells.description,
         amount: cells.amount,
         currency: cells.currency,
-        down_payment: cells.down_payment.map(|down| DownPayment { amount: Some(down), percentage: None }),
+        down_payment: cells.down_payment.map(|down| DownPaymentInput { amount: Some(down), percentage: None }),
         installments: cells.installments,
         billing_frequency: cells.billing_frequency,
         billing_cycle_interval: cells.billing_cycle_interval,
@@ -233,7 +233,7 @@ fn installment_plan(Read { line, cells, .. }: Read<InstallmentPlanCells>, backda
         timezone: cells.timezone,
         default_after: cells.default_after,
         taken_over: Some(taken_over),
-        ..PlanInput::default()
+        ..InstallmentPlanInput::default()
     };
     InstallmentPlanRow { line, input }
 }

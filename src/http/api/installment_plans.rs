@@ -9,7 +9,9 @@ use crate::{
     billing::{
         App, Result,
         installment_plans::{
-            self, Overview, change, create,
+            self, Overview,
+            change::{self, InstallmentPlanPatch},
+            create::{self, InstallmentPlanInput, dated},
             operate::{self, Operation},
         },
     },
@@ -28,8 +30,8 @@ mod bodies;
 
 use answers::InstallmentPlanAnswer;
 use bodies::{
-    InstallmentAction, InstallmentPatch, InstallmentPlanFilters, InstallmentPlanInput, InstallmentPlanPatch,
-    RescheduleInstallmentsInput, RestoreInput, SkipInstallmentsInput, SplitInput,
+    InstallmentAction, InstallmentPatch, InstallmentPlanFilters, RescheduleInstallmentsInput, RestoreInput,
+    SkipInstallmentsInput, SplitInput,
 };
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -82,9 +84,9 @@ async fn list(
 async fn make(
     State(app): State<Arc<App>>,
     caller: Caller,
-    JsonBody(new): JsonBody<InstallmentPlanInput>,
+    JsonBody(input): JsonBody<InstallmentPlanInput>,
 ) -> Result<(StatusCode, Json<InstallmentPlanAnswer>), Problem> {
-    let made = create::create(&app, &caller.actor, new.into()).await?;
+    let made = create::create(&app, &caller.actor, input).await?;
     Ok((StatusCode::CREATED, Json(InstallmentPlanAnswer::of(made))))
 }
 
@@ -93,8 +95,8 @@ async fn make(
     post, path = "/v1/installment-plans/preview", tag = "installment plans", request_body = InstallmentPlanInput,
     responses((status = 200, body = InstallmentPlanAnswer))
 )]
-async fn preview(State(app): State<Arc<App>>, _: Caller, JsonBody(new): JsonBody<InstallmentPlanInput>) -> Shown {
-    let preview = create::preview(&app, new.into()).await?;
+async fn preview(State(app): State<Arc<App>>, _: Caller, JsonBody(input): JsonBody<InstallmentPlanInput>) -> Shown {
+    let preview = create::preview(&app, input).await?;
     Ok(Json(InstallmentPlanAnswer::of_preview(preview)))
 }
 
@@ -118,7 +120,7 @@ async fn update(
     PathKey(key): PathKey,
     JsonBody(patch): JsonBody<InstallmentPlanPatch>,
 ) -> Shown {
-    shown(change::update(&app, &caller.actor, &key, patch.into()).await)
+    shown(change::update(&app, &caller.actor, &key, patch).await)
 }
 
 /// Carries out an operation, or only shows what it would come to.
@@ -161,7 +163,7 @@ async fn split(
     PathNumber(number): PathNumber,
     JsonBody(split): JsonBody<SplitInput>,
 ) -> Shown {
-    operated(&app, &caller, &key, Operation::Split { number, parts: bodies::dated(split.parts) }, split.preview).await
+    operated(&app, &caller, &key, Operation::Split { number, parts: dated(&split.parts) }, split.preview).await
 }
 
 /// Collects an installment now: a scheduled one early, one that is due or has failed once more.

@@ -3,7 +3,9 @@
 use rebilld::{
     billing::{
         self,
+        customers::CustomerRef,
         dunning_policies::{ByClassInput, DunningPolicyInput, DunningPolicyPatch, OverrideInput, StepInput},
+        installment_plans::create::{InstallmentPlanInput, PartInput},
         subscriptions::{cancel::CancelInput, terms::TermsInput, update::SubscriptionPatch},
     },
     domain::{
@@ -326,10 +328,10 @@ on_both! {
         let customer = customer(&world, "UTC", &[SOFT]).await;
         steps(&world, vec![step(3)]).await;
         let own = policy(&world, DunningPolicyInput { steps: vec![step(2)], reference: Some("parts".into()), ..DunningPolicyInput::default() }).await;
-        let input = billing::installment_plans::create::PlanInput {
-            customer: customer.to_string(),
+        let input = InstallmentPlanInput {
+            customer: CustomerRef { id: customer.to_string() },
             amount: 900,
-            schedule: Some(vec![(date("2026-01-10"), 900)]),
+            schedule: Some(vec![PartInput { date: date("2026-01-10"), amount: 900 }]),
             dunning_policy_id: Some("parts".into()),
             ..Default::default()
         };

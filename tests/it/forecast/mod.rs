@@ -9,7 +9,7 @@ use rebilld::{
     billing::{
         customers::{self, CustomerInput},
         forecast::{ForecastInput, forecast},
-        installment_plans::create::{DownPayment, PlanInput},
+        installment_plans::create::{DownPaymentInput, InstallmentPlanInput},
     },
     domain::{
         calendar::{BusinessDay, local_date},
@@ -160,8 +160,8 @@ on_both! {
         for subscription in everything(&world, &customers).await {
             world.add(subscription).await;
         }
-        let installments = |i: usize, first_date, count| PlanInput {
-            down_payment: Some(DownPayment { amount: Some(1234), percentage: None }),
+        let installments = |i: usize, first_date, count| InstallmentPlanInput {
+            down_payment: Some(DownPaymentInput { amount: Some(1234), percentage: None }),
             ..installments::monthly(customers[i], first_date, count)
         };
         world.plan(installments(0, "2026-02-28", 4)).await;

@@ -2,10 +2,11 @@
 
 use rebilld::{
     billing::{
+        customers::CustomerRef,
         import::{self, ImportRows, InstallmentPlanRow},
         installment_plans::{
             self, Overview,
-            create::{PlanInput, TakenOver},
+            create::{InstallmentPlanInput, PartInput, TakenOver},
         },
     },
     domain::{event::Actor, frequency::Frequency, installment_plan::InstallmentPlan},
@@ -87,15 +88,15 @@ on_both! {
         world.method(customer, false, &world.token()).await;
         let row = |reference: &str, taken_over: TakenOver| InstallmentPlanRow {
             line: 2,
-            input: PlanInput {
-                customer: customer.to_string(),
+            input: InstallmentPlanInput {
+                customer: CustomerRef { id: customer.to_string() },
                 reference: Some(reference.to_owned()),
                 amount: 10_000,
                 installments: Some(7),
                 billing_frequency: Some(Frequency::Monthly),
                 first_date: Some(date("2025-10-31")),
                 taken_over: Some(taken_over),
-                ..PlanInput::default()
+                ..InstallmentPlanInput::default()
             },
         };
         let rows = ImportRows {
@@ -187,13 +188,13 @@ on_both! {
         let rows = || ImportRows {
             installment_plans: vec![InstallmentPlanRow {
                 line: 2,
-                input: PlanInput {
-                    customer: customer.to_string(),
+                input: InstallmentPlanInput {
+                    customer: CustomerRef { id: customer.to_string() },
                     reference: Some("a".into()),
                     amount: 100,
-                    schedule: Some(vec![(date("2030-01-01"), 100)]),
+                    schedule: Some(vec![PartInput { date: date("2030-01-01"), amount: 100 }]),
                     taken_over: Some(TakenOver { installments_paid: Some(0), ..TakenOver::default() }),
-                    ..PlanInput::default()
+                    ..InstallmentPlanInput::default()
                 },
             }],
             ..ImportRows::default()

@@ -106,7 +106,7 @@ on_both! {
                 (Frequency::Monthly, 8, TermUnits::Payments),
                 (Frequency::Quarterly, 1, TermUnits::Years),
             ][n % 4];
-            let input = PlanInput {
+            let input = InstallmentPlanInput {
                 amount: random.random_range(5_000..=90_000),
                 installments: None,
                 term: Some(term),

@@ -8,9 +8,12 @@ mod sequences;
 mod whole_plans;
 
 use rebilld::{
-    billing::installment_plans::{
-        self, Overview,
-        create::{self, PlanInput},
+    billing::{
+        customers::CustomerRef,
+        installment_plans::{
+            self, Overview,
+            create::{self, InstallmentPlanInput},
+        },
     },
     domain::{event::Actor, frequency::Frequency, id::CustomerId},
 };
@@ -20,25 +23,25 @@ use crate::world::*;
 const OPERATOR: Actor = Actor::System;
 
 /// 100.00 in monthly parts from a date on.
-pub fn monthly(customer: CustomerId, first_date: &str, installments: i64) -> PlanInput {
-    PlanInput {
-        customer: customer.to_string(),
+pub fn monthly(customer: CustomerId, first_date: &str, installments: i64) -> InstallmentPlanInput {
+    InstallmentPlanInput {
+        customer: CustomerRef { id: customer.to_string() },
         description: Some("Bicycle".into()),
         amount: 10_000,
         installments: Some(installments),
         billing_frequency: Some(Frequency::Monthly),
         first_date: Some(date(first_date)),
-        ..PlanInput::default()
+        ..InstallmentPlanInput::default()
     }
 }
 
 impl World {
-    pub async fn plan(&self, input: PlanInput) -> Overview {
+    pub async fn plan(&self, input: InstallmentPlanInput) -> Overview {
         create::create(&self.app, &OPERATOR, input).await.expect("a plan")
     }
 
     /// A customer whose FluidPay token does this, and the plan they have.
-    pub async fn plan_with(&self, token: &str, make: impl FnOnce(CustomerId) -> PlanInput) -> Overview {
+    pub async fn plan_with(&self, token: &str, make: impl FnOnce(CustomerId) -> InstallmentPlanInput) -> Overview {
         let customer = self.customer("UTC").await;
         self.method(customer, false, token).await;
         self.plan(make(customer)).await

@@ -4,7 +4,7 @@ use rebilld::{
     billing::{
         BillingError,
         collection::run,
-        installment_plans::change::{self, PlanPatch},
+        installment_plans::change::{self, InstallmentPlanPatch},
         payment_methods::{self, PaymentMethodInput},
     },
     domain::{
@@ -16,6 +16,7 @@ use rebilld::{
         invoice::InvoiceStatus,
         payment_method::MethodKind,
     },
+    input::Patch,
     sandbox::Script,
 };
 
@@ -139,7 +140,7 @@ on_both! {
         let plan = world.overview(&plan).await;
         assert_eq!((plan.schedule.plan.status, money(&plan)), (Open, (5000, 0, 5000)));
 
-        let patch = PlanPatch { payment_method_id: Some(Some(method.id)), ..PlanPatch::default() };
+        let patch = InstallmentPlanPatch { payment_method_id: Patch::Value(method.id), ..InstallmentPlanPatch::default() };
         change::update(&world.app, &OPERATOR, &key(&plan), patch).await.expect("named");
         let kept = payment_methods::delete(&world.app, &OPERATOR, method.id).await;
         assert!(matches!(kept, Err(BillingError::WrongState(_))), "a plan still names it: {kept:?}");

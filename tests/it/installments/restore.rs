@@ -27,7 +27,7 @@ async fn defaulted(world: &World, dunning_rules: usize, credit: i64) -> Overview
     if credit > 0 {
         customers::give_credit(&world.app, &OPERATOR, &customer.to_string(), credit, None, "gift".into()).await.expect("given");
     }
-    let plan = world.plan(PlanInput { amount: 9000, ..monthly(customer, "2026-01-10", 6) }).await;
+    let plan = world.plan(InstallmentPlanInput { amount: 9000, ..monthly(customer, "2026-01-10", 6) }).await;
     world.advance("2026-03-20T00:00:00Z").await;
     let plan = world.overview(&plan).await;
     assert_eq!((plan.schedule.plan.status, plan.schedule.plan.failed_in_a_row), (Defaulted, 3));

@@ -75,9 +75,9 @@ on_both! {
                 customers::give_credit(&world.app, &OPERATOR, &customer.to_string(), credit, None, "gift".into()).await.expect("given");
             }
             let down = Percentage::from_thousandths(random.random_range(0..40_000)).expect("percent");
-            let down_payment = (n % 3 == 0).then_some(create::DownPayment { amount: None, percentage: Some(down) });
+            let down_payment = (n % 3 == 0).then_some(create::DownPaymentInput { amount: None, percentage: Some(down) });
             let frequency = any_of(&mut random, &[Frequency::Weekly, Frequency::TwiceMonthly, Frequency::Monthly]);
-            let terms = PlanInput {
+            let terms = InstallmentPlanInput {
                 amount: random.random_range(500..50_000),
                 down_payment,
                 billing_frequency: Some(frequency),

@@ -1,7 +1,7 @@
 //! Plans that run by themselves: to the end, into default, and past failures that are not in a row.
 
 use rebilld::{
-    billing::{customers, installment_plans::create::DownPayment},
+    billing::{customers, installment_plans::create::DownPaymentInput},
     domain::{
         calendar::BusinessDay,
         installment_plan::InstallmentPlanStatus::{Cancelled, Defaulted, Open, Paid},
@@ -24,8 +24,8 @@ on_both! {
         for paylike in [false, true] {
             let customer = world.customer("Europe/Berlin").await;
             world.method(customer, paylike, &if paylike { world.prior() } else { world.token() }).await;
-            let down_payment = Some(DownPayment { amount: None, percentage: Some(quarter) });
-            let plan = world.plan(PlanInput { down_payment, ..monthly(customer, "2026-01-31", 7) }).await;
+            let down_payment = Some(DownPaymentInput { amount: None, percentage: Some(quarter) });
+            let plan = world.plan(InstallmentPlanInput { down_payment, ..monthly(customer, "2026-01-31", 7) }).await;
             assert_eq!(parts(&plan)[..2], ["0 2026-01-01 2500 due", "1 2026-01-31 1071 scheduled"]);
             assert_eq!((money(&plan), plan.repay_by), ((0, 2500, 10_000), Some(date("2026-07-31"))));
             plans.push(plan);
@@ -69,7 +69,7 @@ on_both! {
         let token = world.token();
         let declines = LADDER.into_iter().chain([0]).chain(LADDER).chain([0]).collect();
         world.sandbox.sandbox().set_script(&token, Script { declines, ..Script::default() });
-        let plan = world.plan_with(&token, |customer| PlanInput { default_after: Some(2), ..monthly(customer, "2026-01-10", 4) }).await;
+        let plan = world.plan_with(&token, |customer| InstallmentPlanInput { default_after: Some(2), ..monthly(customer, "2026-01-10", 4) }).await;
         world.advance("2026-06-01T00:00:00Z").await;
         let plan = world.overview(&plan).await;
         assert_eq!((plan.schedule.plan.status, plan.schedule.plan.failed_in_a_row, money(&plan)), (Open, 0, (5000, 0, 5000)));
@@ -87,8 +87,8 @@ on_both! {
         let customer = world.customer("UTC").await;
         world.method(customer, false, &world.token()).await;
         customers::give_credit(&world.app, &OPERATOR, &customer.to_string(), 6000, None, "a present".into()).await.expect("credit");
-        let down_payment = Some(DownPayment { amount: Some(1000), percentage: None });
-        let plan = world.plan(PlanInput { down_payment, ..monthly(customer, "2026-01-10", 3) }).await;
+        let down_payment = Some(DownPaymentInput { amount: Some(1000), percentage: None });
+        let plan = world.plan(InstallmentPlanInput { down_payment, ..monthly(customer, "2026-01-10", 3) }).await;
         assert_eq!((parts(&plan)[0].as_str(), money(&plan)), ("0 2026-01-01 1000 paid", (1000, 0, 9000)));
         world.advance("2026-02-10T00:00:00Z").await;
         assert_eq!(money(&world.overview(&plan).await), (4000, 0, 6000));
@@ -109,7 +109,7 @@ on_both! {
         world.method(customer, false, &world.token()).await;
         // 31 January 2026 is a Saturday.
         let business_day = Some(BusinessDay::ModifiedFollowing);
-        let plan = world.plan(PlanInput { business_day, ..monthly(customer, "2026-01-31", 2) }).await;
+        let plan = world.plan(InstallmentPlanInput { business_day, ..monthly(customer, "2026-01-31", 2) }).await;
         assert_eq!(plan.schedule.installments[0].due_at, at("2026-01-30T11:00:00Z"));
         world.advance("2026-04-01T00:00:00Z").await;
         assert_eq!(world.story().await, ["2026-01-30 succeeded", "2026-02-27 succeeded"]);

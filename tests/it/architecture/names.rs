@@ -18,9 +18,6 @@ const MAY_REPEAT: &[(&str, &str)] = &[
     ("Refusal", "a gateway's own, known inside its folder"),
     ("Payment", "ours, and Paysley's own, known inside its folder"),
     ("Query", "a statement of the database, and the query string of a request, as axum calls it"),
-    ("Named", "until the inputs of subscriptions and installment plans are read in one way"),
-    ("PlanInput", "until the input of an installment plan has a name of its own"),
-    ("PlanPatch", "until the input of an installment plan has a name of its own"),
 ];
 
 /// Words that this code has no more, and the words in their place. Each is a whole part of a name, as in `set_bells` or `BellTower`.

@@ -15,8 +15,13 @@ use crate::{
         card_number::looks_like_card_number,
         id::{Id, Kind},
     },
-    input::{Faults, Structure, forbidden::refuse_forbidden, json, shown},
+    input::{Faults, Structure, body, forbidden::refuse_forbidden, json, shown},
 };
+
+body! {
+    /// Says nothing.
+    pub struct NoInput {}
+}
 
 /// A JSON body. The Content-Type is not checked, because `curl -d` sends the wrong one.
 pub struct JsonBody<T>(pub T);

@@ -18,10 +18,11 @@ use crate::{
     domain::{id, installment_plan::InstallmentPlan},
     http::{
         auth::Caller,
-        body::{JsonBody, OptionalJsonBody, PathKey, PathNumber},
+        body::{JsonBody, NoInput, OptionalJsonBody, PathKey, PathNumber},
         error::Problem,
         page::{List, ListQuery},
     },
+    input::Preview,
     store,
 };
 
@@ -30,8 +31,7 @@ mod bodies;
 
 use answers::InstallmentPlanAnswer;
 use bodies::{
-    InstallmentAction, InstallmentPatch, InstallmentPlanFilters, RescheduleInstallmentsInput, RestoreInput,
-    SkipInstallmentsInput, SplitInput,
+    InstallmentPatch, InstallmentPlanFilters, RescheduleInstallmentsInput, RestoreInput, SkipInstallmentsInput, SplitInput,
 };
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -48,6 +48,14 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(restore))
         .routes(routes!(cancel))
 }
+
+// utoipa takes no generic type of ours as a body, but it takes these names.
+type PatchBody = Preview<InstallmentPatch>;
+type SplitBody = Preview<SplitInput>;
+type ActionBody = Preview<NoInput>;
+type SkipBody = Preview<SkipInstallmentsInput>;
+type RescheduleBody = Preview<RescheduleInstallmentsInput>;
+type RestoreBody = Preview<RestoreInput>;
 
 type Shown = Result<Json<InstallmentPlanAnswer>, Problem>;
 
@@ -135,7 +143,7 @@ async fn operated(app: &App, caller: &Caller, key: &str, operation: Operation, p
 /// Moves a scheduled installment, gives it another amount, or both. The other open ones make up for the amount.
 #[utoipa::path(
     patch, path = "/v1/installment-plans/{id}/installments/{number}", tag = "installment plans",
-    params(("id" = String, Path), ("number" = i64, Path)), request_body = InstallmentPatch,
+    params(("id" = String, Path), ("number" = i64, Path)), request_body = PatchBody,
     responses((status = 200, body = InstallmentPlanAnswer))
 )]
 async fn update_installment(
@@ -143,17 +151,16 @@ async fn update_installment(
     caller: Caller,
     PathKey(key): PathKey,
     PathNumber(number): PathNumber,
-    JsonBody(patch): JsonBody<InstallmentPatch>,
+    JsonBody(Preview { input, preview }): JsonBody<PatchBody>,
 ) -> Shown {
-    let amount = patch.amount;
-    let change = Operation::Change { number, date: patch.date, amount, spread: patch.spread };
-    operated(&app, &caller, &key, change, patch.preview).await
+    let InstallmentPatch { date, amount, spread } = input;
+    operated(&app, &caller, &key, Operation::Change { number, date, amount, spread }, preview).await
 }
 
 /// Makes several of a scheduled installment, which add up to it. The first keeps its number.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/installments/{number}/split", tag = "installment plans",
-    params(("id" = String, Path), ("number" = i64, Path)), request_body = SplitInput,
+    params(("id" = String, Path), ("number" = i64, Path)), request_body = SplitBody,
     responses((status = 200, body = InstallmentPlanAnswer))
 )]
 async fn split(
@@ -161,15 +168,15 @@ async fn split(
     caller: Caller,
     PathKey(key): PathKey,
     PathNumber(number): PathNumber,
-    JsonBody(split): JsonBody<SplitInput>,
+    JsonBody(Preview { input, preview }): JsonBody<SplitBody>,
 ) -> Shown {
-    operated(&app, &caller, &key, Operation::Split { number, parts: dated(&split.parts) }, split.preview).await
+    operated(&app, &caller, &key, Operation::Split { number, parts: dated(&input.parts) }, preview).await
 }
 
 /// Collects an installment now: a scheduled one early, one that is due or has failed once more.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/installments/{number}/pay", tag = "installment plans",
-    params(("id" = String, Path), ("number" = i64, Path)), request_body = InstallmentAction,
+    params(("id" = String, Path), ("number" = i64, Path)), request_body = ActionBody,
     responses((status = 200, body = InstallmentPlanAnswer))
 )]
 async fn pay_installment(
@@ -177,77 +184,77 @@ async fn pay_installment(
     caller: Caller,
     PathKey(key): PathKey,
     PathNumber(number): PathNumber,
-    OptionalJsonBody(asked): OptionalJsonBody<InstallmentAction>,
+    OptionalJsonBody(Preview { preview, .. }): OptionalJsonBody<ActionBody>,
 ) -> Shown {
-    operated(&app, &caller, &key, Operation::Pay { number }, asked.preview).await
+    operated(&app, &caller, &key, Operation::Pay { number }, preview).await
 }
 
 /// Collects all that is owed now; what is scheduled comes in one invoice.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/pay-off", tag = "installment plans", params(("id" = String, Path)),
-    request_body = InstallmentAction, responses((status = 200, body = InstallmentPlanAnswer))
+    request_body = ActionBody, responses((status = 200, body = InstallmentPlanAnswer))
 )]
 async fn pay_off(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathKey(key): PathKey,
-    OptionalJsonBody(asked): OptionalJsonBody<InstallmentAction>,
+    OptionalJsonBody(Preview { preview, .. }): OptionalJsonBody<ActionBody>,
 ) -> Shown {
-    operated(&app, &caller, &key, Operation::PayOff, asked.preview).await
+    operated(&app, &caller, &key, Operation::PayOff, preview).await
 }
 
 /// Moves all that is to come by whole cycles: a pause of that length.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/skip", tag = "installment plans", params(("id" = String, Path)),
-    request_body = SkipInstallmentsInput, responses((status = 200, body = InstallmentPlanAnswer))
+    request_body = SkipBody, responses((status = 200, body = InstallmentPlanAnswer))
 )]
 async fn skip(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathKey(key): PathKey,
-    OptionalJsonBody(skip): OptionalJsonBody<SkipInstallmentsInput>,
+    OptionalJsonBody(Preview { input, preview }): OptionalJsonBody<SkipBody>,
 ) -> Shown {
-    operated(&app, &caller, &key, Operation::Skip { cycles: skip.cycles }, skip.preview).await
+    operated(&app, &caller, &key, Operation::Skip { cycles: input.cycles }, preview).await
 }
 
 /// Lets all that is to come go on from another date: a pause until then.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/reschedule", tag = "installment plans", params(("id" = String, Path)),
-    request_body = RescheduleInstallmentsInput, responses((status = 200, body = InstallmentPlanAnswer))
+    request_body = RescheduleBody, responses((status = 200, body = InstallmentPlanAnswer))
 )]
 async fn reschedule(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathKey(key): PathKey,
-    JsonBody(to): JsonBody<RescheduleInstallmentsInput>,
+    JsonBody(Preview { input, preview }): JsonBody<RescheduleBody>,
 ) -> Shown {
-    operated(&app, &caller, &key, Operation::Reschedule { next_date: to.next_date }, to.preview).await
+    operated(&app, &caller, &key, Operation::Reschedule { next_date: input.next_date }, preview).await
 }
 
 /// Lets a defaulted plan go on; failures in a row are counted anew.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/restore", tag = "installment plans", params(("id" = String, Path)),
-    request_body = RestoreInput, responses((status = 200, body = InstallmentPlanAnswer))
+    request_body = RestoreBody, responses((status = 200, body = InstallmentPlanAnswer))
 )]
 async fn restore(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathKey(key): PathKey,
-    OptionalJsonBody(restore): OptionalJsonBody<RestoreInput>,
+    OptionalJsonBody(Preview { input, preview }): OptionalJsonBody<RestoreBody>,
 ) -> Shown {
-    operated(&app, &caller, &key, Operation::Restore { arrears: restore.arrears }, restore.preview).await
+    operated(&app, &caller, &key, Operation::Restore { arrears: input.arrears }, preview).await
 }
 
 /// Ends the plan: what is paid stays, and is given back by refunds only; what is open is not collected any more.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/cancel", tag = "installment plans", params(("id" = String, Path)),
-    request_body = InstallmentAction, responses((status = 200, body = InstallmentPlanAnswer))
+    request_body = ActionBody, responses((status = 200, body = InstallmentPlanAnswer))
 )]
 async fn cancel(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathKey(key): PathKey,
-    OptionalJsonBody(asked): OptionalJsonBody<InstallmentAction>,
+    OptionalJsonBody(Preview { preview, .. }): OptionalJsonBody<ActionBody>,
 ) -> Shown {
-    operated(&app, &caller, &key, Operation::Cancel, asked.preview).await
+    operated(&app, &caller, &key, Operation::Cancel, preview).await
 }

@@ -26,7 +26,7 @@ use crate::{
         error::Problem,
         page::{List, ListQuery},
     },
-    input::body,
+    input::{Preview, body},
     store,
 };
 
@@ -55,12 +55,13 @@ body! {
         pub overrides: Overrides = Overrides::Keep,
         /// Whether a new frequency or interval leaves the old days in place; else each schedule starts anew.
         pub keep_anchor: bool = false,
-        /// Only lists what would change.
-        pub preview: bool = false,
         /// Of the list that is to be applied.
         pub revision: Option<String> line up to 64,
     }
 }
+
+// utoipa takes no generic type of ours as a body, but it takes this name.
+type RollOutBody = Preview<RollOutInput>;
 
 body! {
     pub struct RollOutQuery {
@@ -282,7 +283,7 @@ impl From<RollOut> for RollOutAnswer {
 
 /// Lists what rolling out a plan's edits would change, or does it.
 #[utoipa::path(
-    post, path = "/v1/plans/{id}/roll-out", tag = "roll-outs", params(("id" = String, Path), RollOutQuery), request_body = RollOutInput,
+    post, path = "/v1/plans/{id}/roll-out", tag = "roll-outs", params(("id" = String, Path), RollOutQuery), request_body = RollOutBody,
     responses((status = 200, body = PreviewOrRollOutAnswer), (status = 202, description = "It goes on by itself.", body = RollOutAnswer))
 )]
 async fn of_plan(
@@ -290,14 +291,14 @@ async fn of_plan(
     caller: Caller,
     PathKey(key): PathKey,
     QueryParams(query): QueryParams<RollOutQuery>,
-    JsonBody(body): JsonBody<RollOutInput>,
+    JsonBody(body): JsonBody<RollOutBody>,
 ) -> Result<(StatusCode, Json<PreviewOrRollOutAnswer>), Problem> {
     roll(&app, &caller, EntryType::Plan, &key, query, body).await
 }
 
 /// Lists what rolling out an add-on's edits would change, or does it. Plans that hold a copy change as well.
 #[utoipa::path(
-    post, path = "/v1/add-ons/{id}/roll-out", tag = "roll-outs", params(("id" = String, Path), RollOutQuery), request_body = RollOutInput,
+    post, path = "/v1/add-ons/{id}/roll-out", tag = "roll-outs", params(("id" = String, Path), RollOutQuery), request_body = RollOutBody,
     responses((status = 200, body = PreviewOrRollOutAnswer), (status = 202, description = "It goes on by itself.", body = RollOutAnswer))
 )]
 async fn of_add_on(
@@ -305,14 +306,14 @@ async fn of_add_on(
     caller: Caller,
     PathKey(key): PathKey,
     QueryParams(query): QueryParams<RollOutQuery>,
-    JsonBody(body): JsonBody<RollOutInput>,
+    JsonBody(body): JsonBody<RollOutBody>,
 ) -> Result<(StatusCode, Json<PreviewOrRollOutAnswer>), Problem> {
     roll(&app, &caller, EntryType::AddOn, &key, query, body).await
 }
 
 /// Lists what rolling out a discount's edits would change, or does it. Plans that hold a copy change as well.
 #[utoipa::path(
-    post, path = "/v1/discounts/{id}/roll-out", tag = "roll-outs", params(("id" = String, Path), RollOutQuery), request_body = RollOutInput,
+    post, path = "/v1/discounts/{id}/roll-out", tag = "roll-outs", params(("id" = String, Path), RollOutQuery), request_body = RollOutBody,
     responses((status = 200, body = PreviewOrRollOutAnswer), (status = 202, description = "It goes on by itself.", body = RollOutAnswer))
 )]
 async fn of_discount(
@@ -320,7 +321,7 @@ async fn of_discount(
     caller: Caller,
     PathKey(key): PathKey,
     QueryParams(query): QueryParams<RollOutQuery>,
-    JsonBody(body): JsonBody<RollOutInput>,
+    JsonBody(body): JsonBody<RollOutBody>,
 ) -> Result<(StatusCode, Json<PreviewOrRollOutAnswer>), Problem> {
     roll(&app, &caller, EntryType::Discount, &key, query, body).await
 }
@@ -331,9 +332,9 @@ async fn roll(
     entry: EntryType,
     key: &str,
     query: RollOutQuery,
-    body: RollOutInput,
+    Preview { input, preview }: RollOutBody,
 ) -> Result<(StatusCode, Json<PreviewOrRollOutAnswer>), Problem> {
-    let RollOutInput { when, fields, overrides, keep_anchor, preview, revision } = body;
+    let RollOutInput { when, fields, overrides, keep_anchor, revision } = input;
     let options = Options { when, fields, overrides, keep_anchor };
     if preview {
         let limit = usize::try_from(query.limit.unwrap_or(LIMIT)).unwrap_or(1);

@@ -18,7 +18,7 @@ use crate::{
     domain::{id, subscription::Subscription},
     http::{
         auth::Caller,
-        body::{JsonBody, OptionalJsonBody, PathId, QueryParams},
+        body::{JsonBody, NoInput, OptionalJsonBody, PathId, QueryParams},
         error::Problem,
         page::{List, ListQuery},
     },
@@ -31,7 +31,7 @@ pub mod bodies;
 
 use super::authorizations::AuthorizationAnswer;
 use answers::{ActionAnswer, ChangeAnswer, ScheduleAnswer, SubscriptionAnswer};
-use bodies::{CountQuery, NoInput, SkipInput, SubscriptionFilters, UnparkInput};
+use bodies::{CountQuery, SkipInput, SubscriptionFilters, UnparkInput};
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()

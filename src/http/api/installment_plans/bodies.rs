@@ -20,15 +20,6 @@ body! {
         pub amount: Option<i64> in 1..=MAX_AMOUNT_MINOR,
         /// With an amount: `last` lets the last other open installment make up for it, `even` all of them.
         pub spread: Option<Spread>,
-        /// Only show what would be.
-        pub preview: bool = false,
-    }
-}
-
-body! {
-    pub struct InstallmentAction {
-        /// Only show what would be.
-        pub preview: bool = false,
     }
 }
 
@@ -36,8 +27,6 @@ body! {
     pub struct SkipInstallmentsInput {
         /// How many dates of the plan's frequency all that is to come moves by.
         pub cycles: i64 in 1..=MAX_CYCLES = 1,
-        /// Only show what would be.
-        pub preview: bool = false,
     }
 }
 
@@ -46,8 +35,6 @@ body! {
         /// Of the next installment, not before today; the others follow at the plan's frequency or, in a plan of explicit dates, at
         /// the distances they have.
         pub next_date: NaiveDate,
-        /// Only show what would be.
-        pub preview: bool = false,
     }
 }
 
@@ -56,8 +43,6 @@ body! {
         /// What becomes of what failed, and of what fell due meanwhile: `collect` it now, `spread` it evenly over the installments to
         /// come, or put each at the `end` on a date of its own.
         pub arrears: Arrears = Arrears::default(),
-        /// Only show what would be.
-        pub preview: bool = false,
     }
 }
 
@@ -65,8 +50,6 @@ body! {
     pub struct SplitInput {
         /// Two or more, adding up to the installment.
         pub parts: Vec<PartInput>,
-        /// Only show what would be.
-        pub preview: bool = false,
     }
 }
 

@@ -19,11 +19,6 @@ body! {
 }
 
 body! {
-    /// Says nothing.
-    pub struct NoInput {}
-}
-
-body! {
     pub struct SkipInput {
         /// How many charges are passed over.
         pub cycles: i64 in 1..=1000 = 1,

@@ -20,6 +20,7 @@ use crate::{
         money::Currency,
         subscription::{Rules, Subscription},
     },
+    input::body,
     store,
 };
 
@@ -28,15 +29,18 @@ const MAX_PARTS: usize = 2000;
 /// Subscriptions read at a time.
 const BATCH: i64 = 500;
 
-#[derive(Debug, Clone, Default)]
-pub struct ForecastInput {
-    /// None: today in the configured zone, by the clock.
-    pub from: Option<NaiveDate>,
-    /// Exclusive; none: a year later.
-    pub to: Option<NaiveDate>,
-    pub interval: Interval,
-    /// Only the customers of this timeline; none: everybody, each by the clock that drives them.
-    pub timeline: Option<Timeline>,
+body! {
+    #[derive(Default)]
+    pub struct ForecastInput {
+        /// First day, by each subscription's own calendar; left out: today.
+        pub from: Option<NaiveDate>,
+        /// The day after the last, at most ten years on; left out: a year on.
+        pub to: Option<NaiveDate>,
+        /// Weeks start on Monday. At most 2000 spans; left out: `day`.
+        pub interval: Option<Interval>,
+        /// Only customers on this test clock, or with `wall` only those in real time; left out: everybody.
+        pub clock_id: Option<Timeline>,
+    }
 }
 
 /// Charges of one span and currency.
@@ -79,16 +83,16 @@ impl Forecast {
 }
 
 pub async fn forecast(app: &App, input: ForecastInput) -> Result<Forecast> {
-    let nows = nows(app, input.timeline).await?;
-    let now = input.timeline.and_then(|timeline| nows.get(&timeline).copied()).unwrap_or_else(|| app.clock.now());
+    let nows = nows(app, input.clock_id).await?;
+    let now = input.clock_id.and_then(|timeline| nows.get(&timeline).copied()).unwrap_or_else(|| app.clock.now());
     let range = range(app, &input, now)?;
     // A day more than any zone is ahead or behind.
     let end = range.to.checked_add_days(Days::new(2)).unwrap_or(NaiveDate::MAX).and_time(NaiveTime::MIN).and_utc();
     let nows = Arc::new(nows);
-    let mut sums = subscriptions(app, input.timeline, nows.clone(), range, end).await?;
+    let mut sums = subscriptions(app, input.clock_id, nows.clone(), range, end).await?;
     let mut after = String::new();
     loop {
-        let batch = store::installments::planned(&app.db, input.timeline, end, &after, BATCH).await?;
+        let batch = store::installments::planned(&app.db, input.clock_id, end, &after, BATCH).await?;
         let Some(last) = batch.last() else { return Ok(Forecast { range, sums }) };
         after.clone_from(&last.id);
         for part in batch {
@@ -147,7 +151,7 @@ async fn subscriptions(
 fn range(app: &App, input: &ForecastInput, now: DateTime<Utc>) -> Result<Range> {
     let from = input.from.unwrap_or_else(|| calendar::local_date(now, app.config.billing.timezone));
     let later = |years: u32| from.checked_add_months(Months::new(12 * years)).unwrap_or(NaiveDate::MAX);
-    let range = Range { from, to: input.to.unwrap_or_else(|| later(1)), interval: input.interval };
+    let range = Range { from, to: input.to.unwrap_or_else(|| later(1)), interval: input.interval.unwrap_or_default() };
     let mut checks = Checks::default();
     if range.to <= from {
         checks.fault("to", format!("must be after from, {from}"));

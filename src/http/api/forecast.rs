@@ -15,24 +15,10 @@ use crate::{
     },
     domain::{clock::Timeline, forecast::Interval, id::ClockId, money::Currency},
     http::{body::QueryParams, error::Problem},
-    input::body,
 };
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(show))
-}
-
-body! {
-    pub struct ForecastQuery {
-        /// First day, by each subscription's own calendar; left out: today.
-        pub from: Option<NaiveDate>,
-        /// The day after the last, at most ten years on; left out: a year on.
-        pub to: Option<NaiveDate>,
-        /// Weeks start on Monday. At most 2000 spans; left out: `day`.
-        pub interval: Option<Interval>,
-        /// Only customers on this test clock, or with `wall` only those in real time; left out: everybody.
-        pub clock_id: Option<Timeline>,
-    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -96,12 +82,10 @@ impl ForecastAnswer {
 /// running plans. Each is counted on the local day on which it will be opened; what is overdue, today. Amounts are what will be
 /// invoiced, before a customer's credit. What test clocks drive is told apart by `clock_id`. Not in it: invoices that are open already and their retries, declines to come, what is
 /// parked, paused without a day to resume, or held back while past due.
-#[utoipa::path(get, path = "/v1/forecast", tag = "forecast", params(ForecastQuery), responses((status = 200, body = ForecastAnswer)))]
+#[utoipa::path(get, path = "/v1/forecast", tag = "forecast", params(ForecastInput), responses((status = 200, body = ForecastAnswer)))]
 async fn show(
     State(app): State<Arc<App>>,
-    QueryParams(wanted): QueryParams<ForecastQuery>,
+    QueryParams(input): QueryParams<ForecastInput>,
 ) -> Result<Json<ForecastAnswer>, Problem> {
-    let (interval, timeline) = (wanted.interval.unwrap_or_default(), wanted.clock_id);
-    let input = ForecastInput { from: wanted.from, to: wanted.to, interval, timeline };
     Ok(Json(ForecastAnswer::of(&forecast::forecast(&app, input).await?)))
 }

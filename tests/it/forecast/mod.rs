@@ -172,7 +172,7 @@ on_both! {
         let year = ("2026-01-01", "2027-01-01");
         let ranges = [year, ("2026-01-01", "2026-06-17"), ("2026-06-17", "2027-01-01"), ("2026-02-28", "2026-03-01")];
         for (interval, (from, to)) in Interval::ALL.iter().flat_map(|interval| ranges.map(|range| (*interval, range))) {
-            let input = ForecastInput { from: Some(date(from)), to: Some(date(to)), interval, timeline: Some(Timeline::Test(world.clock)) };
+            let input = ForecastInput { from: Some(date(from)), to: Some(date(to)), interval: Some(interval), clock_id: Some(Timeline::Test(world.clock)) };
             let forecast = forecast(&world.app, input).await.expect("a forecast");
             let sums: Sums =
                 forecast.sums.iter().map(|((start, _, currency, _), sum)| ((*start, *currency), (sum.charges, sum.amount))).collect();
@@ -206,7 +206,7 @@ on_both! {
         other.timeline = Timeline::Wall;
         world.add(other).await;
         let forecast = async |from: &str, to: &str| {
-            let input = ForecastInput { from: Some(date(from)), to: Some(date(to)), interval: Interval::Month, timeline: Some(Timeline::Test(world.clock)) };
+            let input = ForecastInput { from: Some(date(from)), to: Some(date(to)), interval: Some(Interval::Month), clock_id: Some(Timeline::Test(world.clock)) };
             let totals = forecast(&world.app, input).await.expect("a forecast").totals();
             totals.values().map(|sum| (sum.charges, sum.amount)).collect::<Vec<_>>()
         };
@@ -233,14 +233,14 @@ on_both! {
         let input = ForecastInput {
             from: Some(date("2026-01-01")),
             to: Some(date("2026-03-01")),
-            interval: Interval::Month,
-            timeline: Some(Timeline::Test(world.clock)),
+            interval: Some(Interval::Month),
+            clock_id: Some(Timeline::Test(world.clock)),
         };
         let forecast = forecast(&world.app, input.clone()).await.expect("a forecast");
         assert_eq!(forecast.sums.values().map(|sum| (sum.charges, sum.amount)).collect::<Vec<_>>(), [(1203, 1_203_000); 2]);
         // Nobody lives by the wall clock, and unasked it is about everybody.
-        let of = async |timeline| {
-            let input = ForecastInput { timeline, ..input.clone() };
+        let of = async |clock_id| {
+            let input = ForecastInput { clock_id, ..input.clone() };
             self::forecast(&world.app, input).await.expect("a forecast").sums
         };
         assert!(of(Some(Timeline::Wall)).await.is_empty());

@@ -132,7 +132,7 @@ on_both! {
         let before = everything(&world).await;
 
         let smooth = text(&simulate(&settings, &["--until", &until.to_string()]).await);
-        let input = ForecastInput { to: Some(until), interval: Interval::Month, ..ForecastInput::default() };
+        let input = ForecastInput { to: Some(until), interval: Some(Interval::Month), ..ForecastInput::default() };
         let expected = forecast(&world.app, input).await.expect("forecast").totals();
         let usd = expected.values().next().expect("a currency");
         let major = format!("{}.{:02}", usd.amount / 100, usd.amount % 100);

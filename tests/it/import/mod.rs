@@ -152,7 +152,7 @@ on_both! {
         let prior = after.methods.iter().find(|method| method.customer_id == ben.id).expect("method");
         assert_eq!((prior.gateway.as_str(), prior.transaction_id.as_deref(), prior.is_default), ("paylike", Some("560fd96b7973ff3d2362a78c"), true));
         // What was shown is what will be billed.
-        let range = |from, to| ForecastInput { from: Some(date(from)), to: Some(date(to)), interval: Interval::Month, ..ForecastInput::default() };
+        let range = |from, to| ForecastInput { from: Some(date(from)), to: Some(date(to)), interval: Some(Interval::Month), ..ForecastInput::default() };
         let february = forecast(&world.app, range("2030-02-01", "2030-03-01")).await.expect("forecast").totals();
         let sums: Vec<_> = february.iter().map(|((currency, _), sum)| (currency.to_string(), sum.charges, sum.amount)).collect();
         assert_eq!(sums, [("EUR".to_owned(), 4, 2 * 6000 + 2 * 4900), ("USD".to_owned(), 2, 3900 + 7500)]);

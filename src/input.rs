@@ -1,8 +1,9 @@
 //! Reads a request field by field and collects all its errors. One declaration with [`body!`] makes the struct, its reader and
 //! its schema. Messages never repeat a value, because a value may be a secret.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, marker::PhantomData};
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::openapi::{
     ObjectBuilder, RefOr, Required, Schema,
@@ -177,7 +178,7 @@ macro_rules! body {
                     stringify!($field),
                     concat!($($doc, "\n"),*),
                     &$crate::input::bounds!($(in $min ..= $max)? $(up to $text)? $(line up to $line)?),
-                    !concat!("", $(stringify!($default))?).is_empty(),
+                    [$(Some($crate::input::FieldDefault::of($default)),)? None].into_iter().next().flatten(),
                 ),)*];
                 $(let fields = fields.into_iter().chain(<$flat_type as $crate::input::Structure>::fields()).collect();)?
                 fields
@@ -248,7 +249,7 @@ impl<T: Structure> Structure for Preview<T> {
 
     fn fields() -> Vec<FieldSchema> {
         let about = "Only says what it would come to, and stores nothing.";
-        T::fields().into_iter().chain([FieldSchema::of::<bool, _>("preview", about, &(), true)]).collect()
+        T::fields().into_iter().chain([FieldSchema::of("preview", about, &(), Some(FieldDefault::of(false)))]).collect()
     }
 }
 
@@ -334,23 +335,33 @@ pub struct FieldSchema {
     name: &'static str,
     about: &'static str,
     required: bool,
-    has_default: bool,
+    default: Option<Value>,
     schema: RefOr<Schema>,
 }
 
 impl FieldSchema {
-    pub fn of<T: Input<B>, B>(name: &'static str, about: &'static str, bounds: &B, has_default: bool) -> Self {
-        Self { name: plain(name), about, required: T::REQUIRED, has_default, schema: T::schema(bounds) }
+    pub fn of<T: Input<B>, B>(name: &'static str, about: &'static str, bounds: &B, default: Option<FieldDefault<T>>) -> Self {
+        let required = T::REQUIRED && default.is_none();
+        Self { name: plain(name), about, required, default: default.map(|default| default.0), schema: T::schema(bounds) }
+    }
+}
+
+/// A default as the OpenAPI document shows it. The type of the field is part of it, so that `Vec::new()` is a default, too.
+pub struct FieldDefault<T>(Value, PhantomData<T>);
+
+impl<T: Serialize> FieldDefault<T> {
+    pub fn of(default: T) -> Self {
+        Self(serde_json::json!(default), PhantomData)
     }
 }
 
 pub fn object_schema<T: Structure>() -> RefOr<Schema> {
     let mut object = ObjectBuilder::new().additional_properties(Some(AdditionalProperties::FreeForm(false)));
-    for FieldSchema { name, about, required, has_default, schema } in T::fields() {
+    for FieldSchema { name, about, required, default, schema } in T::fields() {
         // Null is as good as leaving it out where there is a default.
-        let schema = if has_default { nullable(schema) } else { schema };
+        let schema = if default.is_some() { nullable(schema) } else { schema };
         object = object.property(name, described(schema, about));
-        if required && !has_default {
+        if required {
             object = object.required(name);
         }
     }
@@ -359,7 +370,10 @@ pub fn object_schema<T: Structure>() -> RefOr<Schema> {
 
 /// The fields as parameters of a query.
 pub fn parameters<T: Structure>() -> Vec<Parameter> {
-    let parameter = |FieldSchema { name, about, required, schema, .. }: FieldSchema| {
+    let parameter = |FieldSchema { name, about, required, default, mut schema }: FieldSchema| {
+        if let RefOr::T(Schema::Object(object)) = &mut schema {
+            object.default = default;
+        }
         let about = about.trim();
         ParameterBuilder::new()
             .name(name)

@@ -18,6 +18,7 @@ use crate::{
 
 body! {
     /// A part.
+    #[derive(serde::Serialize)]
     struct Part {
         id: String line up to 10,
         amount | price: Option<i64> in 0..=MAX_AMOUNT_MINOR,

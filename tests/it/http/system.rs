@@ -158,6 +158,18 @@ on_both! {
         }
     }
 
+    async fn a_parameter_with_a_default_is_optional_and_says_its_default(server: &TestServer) {
+        let openapi = described(server).await;
+        for (method, path, name, default) in [
+            ("get", "/v1/subscriptions/{id}/schedule", "count", serde_json::json!(12)),
+            ("post", "/v1/clocks/{id}/advance", "wait", serde_json::json!(false)),
+        ] {
+            let parameters = openapi["paths"][path][method]["parameters"].as_array().expect("parameters");
+            let parameter = parameters.iter().find(|parameter| parameter["name"] == name).expect("it is described");
+            assert_eq!((&parameter["required"], &parameter["schema"]["default"]), (&serde_json::json!(false), &default), "{path} {name}");
+        }
+    }
+
     async fn references_lead_somewhere_and_admin_routes_exist(server: &TestServer) {
         let openapi = described(server).await;
         let text = openapi.to_string();

@@ -65,7 +65,7 @@ type RollOutBody = Preview<RollOutInput>;
 
 body! {
     pub struct RollOutQuery {
-        /// PreviewOrRollOutAnswer 200 once it is done, rather than 202 if there is much to do.
+        /// Answer 200 once it is done, rather than 202 if there is much to do.
         pub wait: bool = false,
         /// How many subscriptions to list.
         pub limit: Option<i64> in 1..=250,

@@ -4,30 +4,27 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{
-    calendar::{self, BusinessDay, Holidays, Zone},
-    clock::Timeline,
-    customer::Metadata,
-    frequency::{BadRecurrence, Frequency, Recurrence, Schedule},
-    id::{CustomerId, DunningPolicyId, PaymentMethodId, PlanId, SubscriptionId},
-    invoice::{ChargeTerms, Line, Modifier, price, subtotal},
-    money::Currency,
+    calendar::{self, Holidays},
+    frequency::{BadRecurrence, Recurrence, Schedule},
+    invoice::{ChargeTerms, Line, price, subtotal},
     plan::{CatchUp, WhilePastDue},
     proration::{FirstPeriod, Share, used},
     text_enum,
 };
 
-mod beginning;
 pub mod billed;
 pub mod change;
 mod pause;
+mod record;
 #[cfg(test)]
 mod tests;
 
 pub use billed::BilledDays;
 pub use change::Change;
+pub use record::Subscription;
 
 text_enum! {
     /// When a change, a pause or a cancellation takes effect.
@@ -57,82 +54,6 @@ impl SubscriptionStatus {
     pub fn is_ended(self) -> bool {
         matches!(self, Self::Completed | Self::Cancelled)
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
-pub struct Subscription {
-    pub id: SubscriptionId,
-    pub customer_id: CustomerId,
-    pub plan_id: Option<PlanId>,
-    /// None: the customer's default method.
-    pub payment_method_id: Option<PaymentMethodId>,
-    pub timeline: Timeline,
-    pub status: SubscriptionStatus,
-    pub description: String,
-    pub currency: Currency,
-    /// Minor units, for one unit of quantity.
-    pub amount: i64,
-    pub quantity: i64,
-    pub billing_frequency: Frequency,
-    pub billing_cycle_interval: i64,
-    pub billing_days: Option<String>,
-    /// Number of charges, 0 = until cancelled.
-    pub duration: i64,
-    /// Exclusive: nothing is charged on or after it.
-    pub ends_on: Option<NaiveDate>,
-    pub trial_ends_on: Option<NaiveDate>,
-    pub timezone: Zone,
-    pub first_period: FirstPeriod,
-    pub catch_up: CatchUp,
-    pub while_past_due: WhilePastDue,
-    pub business_day: BusinessDay,
-    pub holiday_calendar: Option<String>,
-    pub initial_payment_amount: Option<i64>,
-    pub authorize_days_before: Option<i64>,
-    /// None: the default one.
-    pub dunning_policy_id: Option<DunningPolicyId>,
-    #[sqlx(json)]
-    pub add_ons: Vec<Modifier>,
-    #[sqlx(json)]
-    pub discounts: Vec<Modifier>,
-    #[sqlx(json)]
-    pub metadata: Metadata,
-    /// Slot 0 of the schedule.
-    pub anchor_date: NaiveDate,
-    /// Where in the schedule the next charge stands.
-    pub next_slot: i64,
-    /// Number of the next cycle; `unique (subscription, cycle)` keeps it from being billed twice.
-    pub next_cycle: i64,
-    /// Counts toward `duration`.
-    pub cycles_billed: i64,
-    /// The date and instant of the next charge; none when there is none to come.
-    pub next_bill_date: Option<NaiveDate>,
-    pub next_bill_at: Option<DateTime<Utc>>,
-    /// When billing next has anything to do: charge, resume, end.
-    pub due_at: Option<DateTime<Utc>>,
-    /// When there is next something to do about its authorization: at once after each change, see [`Subscription::refresh`].
-    pub authorize_at: Option<DateTime<Utc>>,
-    /// The period that was billed last, half-open.
-    pub period_start: Option<NaiveDate>,
-    pub period_end: Option<NaiveDate>,
-    /// The next charge alone falls on this date instead of its own.
-    pub moved_to: Option<NaiveDate>,
-    /// The day on which it was paused, while it is.
-    pub paused_on: Option<NaiveDate>,
-    /// The day on which a pause, running or planned, ends by itself.
-    pub paused_until: Option<NaiveDate>,
-    pub pause_at_period_end: bool,
-    /// What a pause with credit gave back of the running period, charged again when it ends. None for a pause without credit.
-    #[sqlx(json(nullable))]
-    pub credited_days: Option<Vec<BilledDays>>,
-    pub cancel_at_period_end: bool,
-    /// Applied when the next cycle opens.
-    #[sqlx(json(nullable))]
-    pub pending_change: Option<Change>,
-    pub parked_reason: Option<String>,
-    pub cancelled_at: Option<DateTime<Utc>>,
-    pub created_at: DateTime<Utc>,
-    pub updated_at: DateTime<Utc>,
 }
 
 /// What billing needs to know beside the subscription.

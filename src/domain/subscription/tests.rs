@@ -1,7 +1,7 @@
 //! Dates and amounts that a subscription bills: catch-up, changes, ends; previews must equal bills.
 
 use super::*;
-use crate::domain::{id::Id, invoice::LineKind};
+use crate::domain::{frequency::Frequency, id::Id, invoice::LineKind, money::Currency};
 
 mod proration;
 

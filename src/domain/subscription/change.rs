@@ -94,7 +94,11 @@ impl Change {
     /// Later words win.
     pub fn merge(&mut self, later: Self) {
         macro_rules! take {
-            ($($field:ident),+) => {$( if later.$field.is_some() { self.$field = later.$field; } )+};
+            ($($field:ident),+) => {
+                // Takes it apart, so that it does not compile where a field is forgotten.
+                let Self { $($field),+ } = later;
+                $( if $field.is_some() { self.$field = $field; } )+
+            };
         }
         take!(
             plan_id,
@@ -124,10 +128,14 @@ impl Change {
     /// Puts these terms in the place of a subscription's, wherever that stands in its schedule.
     pub fn put_over(&self, terms: &mut Subscription) {
         macro_rules! set {
-            ($($field:ident),+) => {$( if let Some(value) = &self.$field { terms.$field = value.clone(); } )+};
+            ($($field:ident),+) => {
+                // Takes it apart, so that it does not compile where a field is forgotten.
+                let Self { plan_id, authorize_days_before, keep_anchor: _, $($field),+ } = self;
+                terms.plan_id = plan_id.or(terms.plan_id);
+                terms.authorize_days_before = authorize_days_before.or(terms.authorize_days_before);
+                $( if let Some(value) = $field { terms.$field = value.clone(); } )+
+            };
         }
-        terms.plan_id = self.plan_id.or(terms.plan_id);
-        terms.authorize_days_before = self.authorize_days_before.or(terms.authorize_days_before);
         set!(
             description,
             amount,

@@ -49,6 +49,12 @@ pub const DATABASE_ROWS: &str = "rebilld_database_rows_written_total";
 /// Always 1. Label `version`.
 pub const BUILD_INFO: &str = "rebilld_build_info";
 
+/// A count as a gauge shows it.
+#[expect(clippy::cast_precision_loss, reason = "gauges are floats; they are exact up to 2^53 rows, which no table reaches")]
+pub fn level(count: i64) -> f64 {
+    count as f64
+}
+
 enum Shape {
     Counter,
     Gauge,

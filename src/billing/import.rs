@@ -19,6 +19,7 @@ use crate::{
     domain::{
         catalog::{AddOnEntry, DiscountEntry},
         clock::Timeline,
+        count,
         customer::Customer,
         event::{Actor, Event},
         installment_plan::InstallmentSchedule,
@@ -317,7 +318,7 @@ async fn imported(tx: &mut Tx, references: impl Iterator<Item = String>) -> Resu
     let mut found = HashSet::new();
     let mut after = String::new();
     loop {
-        let page = store::subscriptions::references(tx, &after, 10 * PAGE as i64).await?;
+        let page = store::subscriptions::references(tx, &after, count(10 * PAGE)).await?;
         let Some((last, _)) = page.last() else { return Ok(found) };
         after = last.to_string();
         found.extend(page.into_iter().filter_map(|(_, reference)| reference).filter(|reference| wanted.contains(reference)));

@@ -12,6 +12,7 @@ use crate::{
     domain::{
         catalog::Entry,
         clock::Timeline,
+        count,
         event::{Actor, difference},
         id::{AddOn, Discount},
         plan::Plan,
@@ -147,7 +148,7 @@ pub async fn start(
         finished_at: None,
     };
     let plans = plans(&mut tx, &roll_out.versions, &roll_out.options, &roll_out.entry_id, true).await?;
-    roll_out.plans_changed = plans.len() as i64;
+    roll_out.plans_changed = count(plans.len());
     store::roll_outs::insert(&mut tx, &roll_out).await.map_err(|error| match error {
         store::Error::Conflict => {
             BillingError::WrongState("another roll-out of it is running: wait until that is done".to_owned())

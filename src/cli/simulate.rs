@@ -53,7 +53,8 @@ fn date(text: &str) -> Result<NaiveDate, String> {
 fn per_mille(text: &str) -> Result<u16, String> {
     let rate: Option<Percentage> = text.strip_suffix('%').unwrap_or(text).parse().ok();
     let rate = rate.map(Percentage::thousandths).filter(|rate| *rate <= 100_000 && rate % 100 == 0);
-    rate.map(|rate| (rate / 100) as u16).ok_or_else(|| "must be a percentage from 0 to 100 with at most one decimal".to_owned())
+    rate.and_then(|rate| u16::try_from(rate / 100).ok())
+        .ok_or_else(|| "must be a percentage from 0 to 100 with at most one decimal".to_owned())
 }
 
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {

@@ -5,7 +5,10 @@ use std::{fmt, str::FromStr};
 use chrono::{Datelike, Days, NaiveDate, TimeDelta};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::calendar::{clamp_day, days_between};
+use super::{
+    calendar::{clamp_day, days_between},
+    count,
+};
 
 /// The unit of a recurrence (`billing_frequency`). Reads either case and Paysley's `ONE-TIME`; writes `snake_case`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, utoipa::ToSchema)]
@@ -227,9 +230,9 @@ impl Schedule {
         };
         let first = match &grid {
             Grid::Once | Grid::Days { .. } => 1,
-            Grid::Weeks { days, .. } => days.iter().filter(|&&d| d <= start.weekday().number_from_monday()).count() as i64,
+            Grid::Weeks { days, .. } => count(days.iter().filter(|&&d| d <= start.weekday().number_from_monday()).count()),
             Grid::Months { days, .. } => {
-                days.iter().filter(|&&d| clamp_day(start.year(), start.month(), d) <= start).count() as i64
+                count(days.iter().filter(|&&d| clamp_day(start.year(), start.month(), d) <= start).count())
             }
         };
         Self { recurrence, start, grid, first }
@@ -247,7 +250,7 @@ impl Schedule {
     pub fn date(&self, slot: u64) -> Option<NaiveDate> {
         match slot {
             0 => Some(self.start),
-            1..MAX_SLOTS => self.anchor(self.first + slot as i64 - 1),
+            1..MAX_SLOTS => self.anchor(self.first + i64::try_from(slot).ok()? - 1),
             _ => None,
         }
     }
@@ -268,8 +271,8 @@ impl Schedule {
         let (unit, per_unit) = match &self.grid {
             Grid::Once => return None,
             Grid::Days { step } => (days_between(self.start, date).div_euclid(*step), 1),
-            Grid::Weeks { monday, step, days } => (days_between(*monday, date).div_euclid(7 * step), days.len() as i64),
-            Grid::Months { month, step, days } => ((month_number(date) - month).div_euclid(*step), days.len() as i64),
+            Grid::Weeks { monday, step, days } => (days_between(*monday, date).div_euclid(7 * step), count(days.len())),
+            Grid::Months { month, step, days } => ((month_number(date) - month).div_euclid(*step), count(days.len())),
         };
         // All anchors of the units before this one are earlier, and the next unit begins later than the date.
         let wanted = |&index: &i64| self.anchor(index).is_some_and(|anchor| anchor >= date);
@@ -308,13 +311,14 @@ impl Schedule {
             Grid::Days { step } => plus_days(self.start, index * step),
             Grid::Weeks { monday, step, days } => {
                 let (week, day) = place(index, days);
-                plus_days(*monday, week * step * 7 + day - 1)
+                plus_days(*monday, week * step * 7 + i64::from(day) - 1)
             }
             Grid::Months { month, step, days } => {
                 let (months, day) = place(index, days);
                 let month = month + months * step;
                 let year = i32::try_from(month.div_euclid(12)).ok().filter(|&year| year <= LAST_YEAR)?;
-                Some(clamp_day(year, month.rem_euclid(12) as u32 + 1, day as u32))
+                let month = u32::try_from(month.rem_euclid(12)).ok()? + 1;
+                Some(clamp_day(year, month, day))
             }
         };
         date.filter(|date| date.year() <= LAST_YEAR)
@@ -322,9 +326,11 @@ impl Schedule {
 }
 
 /// Which unit of the grid an index lies in, and the day within that unit.
-fn place(index: i64, days: &[u32]) -> (i64, i64) {
-    let per_unit = days.len() as i64;
-    (index.div_euclid(per_unit), i64::from(days[index.rem_euclid(per_unit) as usize]))
+fn place(index: i64, days: &[u32]) -> (i64, u32) {
+    let per_unit = count(days.len());
+    // The remainder is below `days.len()`, so it is a place in `days`.
+    let within = usize::try_from(index.rem_euclid(per_unit)).unwrap_or(0);
+    (index.div_euclid(per_unit), days[within])
 }
 
 fn plus_days(date: NaiveDate, days: i64) -> Option<NaiveDate> {

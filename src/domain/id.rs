@@ -57,9 +57,9 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// The value of each byte as a digit; [`NO_DIGIT`] for all others.
 const DIGITS: [u8; 256] = {
     let mut digits = [NO_DIGIT; 256];
-    let mut value = 0;
-    while value < ALPHABET.len() {
-        digits[ALPHABET[value] as usize] = value as u8;
+    let mut value: u8 = 0;
+    while (value as usize) < ALPHABET.len() {
+        digits[ALPHABET[value as usize] as usize] = value;
         value += 1;
     }
     digits
@@ -84,7 +84,8 @@ impl<K: Kind> Id<K> {
 
     /// The first id that was made at this instant or later: ids begin with their time, so this bounds a range of them.
     pub fn first_at(instant: DateTime<Utc>) -> Self {
-        Self::from_bits((instant.timestamp_millis().max(0) as u128) << 80)
+        // Nothing was made before 1970.
+        Self::from_bits(u128::try_from(instant.timestamp_millis()).unwrap_or(0) << 80)
     }
 
     /// Seventeen upper-case letters and digits made from the random part and the time: FluidPay's `order_id` holds no more.
@@ -183,7 +184,7 @@ impl IdSource {
 
     /// The next id. `now` is wall time; 12 bits below the millisecond keep the order of ids made together.
     pub fn next<K: Kind>(&self, now: DateTime<Utc>) -> Id<K> {
-        let micros = now.timestamp_micros().max(0) as u64;
+        let micros = u64::try_from(now.timestamp_micros()).unwrap_or(0);
         let ticks = ((micros / 1000) << 12) | ((micros % 1000) * 4096 / 1000);
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let ticks = ticks.max(state.0 + 1);

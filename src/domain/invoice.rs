@@ -354,7 +354,11 @@ fn limited(minor: i128) -> i64 {
 
 /// Saturates one above the least `i64`, so that the negative always exists.
 fn within_i64(minor: i128) -> i64 {
-    minor.clamp(-i128::from(i64::MAX), i128::from(i64::MAX)) as i64
+    match i64::try_from(minor) {
+        Ok(minor) => minor.max(-i64::MAX),
+        Err(_) if minor < 0 => -i64::MAX,
+        Err(_) => i64::MAX,
+    }
 }
 
 #[cfg(test)]

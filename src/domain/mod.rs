@@ -34,6 +34,12 @@ use std::{fmt, marker::PhantomData, str::FromStr};
 
 use serde::{Deserializer, de};
 
+/// How many things a collection in memory has, in the type in which tables and answers count.
+pub fn count(len: usize) -> i64 {
+    // Never saturates: no collection holds more than `isize::MAX` things.
+    i64::try_from(len).unwrap_or(i64::MAX)
+}
+
 /// Reads a value from its text, without a copy of it on the way.
 pub(crate) fn from_text<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where

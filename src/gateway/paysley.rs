@@ -22,7 +22,7 @@ use crate::domain::{
 
 /// The history is read page by page.
 const PAGE: &str = "100";
-const MAX_PAGES: usize = 50;
+const MAX_PAGES: i64 = 50;
 
 pub struct Paysley {
     http: Http,
@@ -107,7 +107,7 @@ impl Paysley {
                 }
             }
             let pages = body.get("page_count").and_then(integer).unwrap_or(i64::MAX);
-            if items.is_empty() || page as i64 >= pages {
+            if items.is_empty() || page >= pages {
                 return Ok(found);
             }
         }

@@ -39,7 +39,8 @@ pub struct RequestIds {
 impl RequestIds {
     /// `seed` only has to differ between processes.
     pub fn new(seed: u128) -> Self {
-        Self { start: (seed ^ (seed >> 64)) as u64, count: AtomicU64::new(1) }
+        let halves = [seed >> 64, seed & u128::from(u64::MAX)].map(|half| u64::try_from(half).unwrap_or(0));
+        Self { start: halves[0] ^ halves[1], count: AtomicU64::new(1) }
     }
 
     fn next(&self) -> String {
@@ -61,7 +62,7 @@ pub async fn observe(State(ids): State<Arc<RequestIds>>, request: Request, next:
     let span = tracing::info_span!("request", %id, %method, path);
     let begun = Instant::now();
     let response = next.run(request).instrument(span.clone()).await;
-    let (status, ms) = (response.status().as_u16(), begun.elapsed().as_millis() as u64);
+    let (status, ms) = (response.status().as_u16(), u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
     span.in_scope(|| {
         if method == Method::GET {
             tracing::debug!(status, ms, "answered");

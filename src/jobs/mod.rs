@@ -4,7 +4,7 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::json;
+use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::{
@@ -152,7 +152,11 @@ pub const JOBS: &[Job] = &[
                 let only = Some(timeline).filter(|timeline| *timeline != Timeline::Wall);
                 let called = billing::payment_requests::work(app, only).await?;
                 let returned = billing::payment_requests::return_overpayments(app).await?;
-                Ok(counts([("requests_due", marked), ("requests_called_about", called), ("overpayments_returned", returned)]))
+                Ok(counts([
+                    ("requests_due", Value::from(marked)),
+                    ("requests_called_about", called.into()),
+                    ("overpayments_returned", returned.into()),
+                ]))
             })
         },
         earliest: Some(|app, timeline| Box::pin(async move { Ok(store::next_due::request(&app.db, timeline).await?) })),
@@ -169,10 +173,10 @@ pub const JOBS: &[Job] = &[
                 let refunds = billing::refunds::look_up::look_up_refunds(app).await?;
                 let authorizations = billing::authorizations::look_up(app, None).await?;
                 Ok(counts([
-                    ("claims_freed", freed as usize),
-                    ("payments_looked_up", payments),
-                    ("refunds_looked_up", refunds),
-                    ("authorizations_looked_up", authorizations),
+                    ("claims_freed", Value::from(freed)),
+                    ("payments_looked_up", payments.into()),
+                    ("refunds_looked_up", refunds.into()),
+                    ("authorizations_looked_up", authorizations.into()),
                 ]))
             })
         },
@@ -236,9 +240,9 @@ pub const JOBS: &[Job] = &[
             Box::pin(async move {
                 let removed = billing::jobs::housekeeping::housekeeping(app).await?;
                 Ok(counts([
-                    ("idempotency_keys", removed.idempotency_keys as usize),
-                    ("runs", removed.runs as usize),
-                    ("instances", removed.instances as usize),
+                    ("idempotency_keys", removed.idempotency_keys),
+                    ("runs", removed.runs),
+                    ("instances", removed.instances),
                 ]))
             })
         },
@@ -250,8 +254,8 @@ pub fn job(name: &str) -> Option<&'static Job> {
     JOBS.iter().find(|job| job.name == name)
 }
 
-fn counts<const N: usize>(pairs: [(&str, usize); N]) -> Counts {
-    pairs.into_iter().map(|(name, count)| (name.to_owned(), json!(count))).collect()
+fn counts<T: Into<Value>, const N: usize>(pairs: [(&str, T); N]) -> Counts {
+    pairs.into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect()
 }
 
 /// Whether a run found anything to do.

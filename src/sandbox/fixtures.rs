@@ -26,12 +26,14 @@ pub const PAYLIKE_DECLINED: RangeInclusive<i64> = PAYLIKE_MAGIC + 1..=PAYLIKE_MA
 
 /// The code that a FluidPay amount is declined with, if it is one of those.
 pub fn fluidpay_magic(amount: i64) -> Option<u16> {
-    FLUIDPAY_DECLINED.contains(&amount).then_some((amount - FLUIDPAY_MAGIC) as u16)
+    let declined = Some(amount).filter(|amount| FLUIDPAY_DECLINED.contains(amount))?;
+    u16::try_from(declined - FLUIDPAY_MAGIC).ok()
 }
 
 /// The code that a Paylike amount is declined with, if it is one of those.
 pub fn paylike_magic(amount: i64) -> Option<u16> {
-    PAYLIKE_DECLINED.contains(&amount).then_some((amount - PAYLIKE_MAGIC) as u16)
+    let declined = Some(amount).filter(|amount| PAYLIKE_DECLINED.contains(amount))?;
+    u16::try_from(declined - PAYLIKE_MAGIC).ok()
 }
 
 /// The earlier transaction whose card is declined with this code: its last four digits are the code.

@@ -16,10 +16,10 @@ pub struct Latency {
 impl Latency {
     /// How long the call with this number waits. A number waits equally long in every run.
     pub fn of(self, call: u64) -> Duration {
-        let span = self.longest.saturating_sub(self.shortest).as_micros() as u64;
+        let span = self.longest.saturating_sub(self.shortest).as_micros();
         let mut hasher = DefaultHasher::new();
         call.hash(&mut hasher);
-        self.shortest + Duration::from_micros(hasher.finish() % (span + 1))
+        self.shortest + Duration::from_micros(hasher.finish() % u64::try_from(span).unwrap_or(u64::MAX).saturating_add(1))
     }
 
     pub fn mean(self) -> Duration {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
+    count,
     id::{
         AuthorizationId, Credit, CustomerId, Id, InvoiceId, Payment, PaymentId, PaymentRequestId, Refund, RefundId,
         SubscriptionId,
@@ -251,7 +252,7 @@ pub struct Finding {
 async fn finding(query: super::db::Query<'_>) -> Result<Finding> {
     let rows: Vec<(String,)> = query.all().await?;
     let ids = rows.iter().take(SHOWN).map(|row| row.0.clone()).collect();
-    Ok(Finding { count: rows.len() as i64, ids })
+    Ok(Finding { count: count(rows.len()), ids })
 }
 
 pub async fn subscriptions_parked(db: &Db) -> Result<Finding> {
@@ -318,7 +319,7 @@ pub async fn invoices_overdue(db: &Db, before: DateTime<Utc>) -> Result<Finding>
 /// Invoices with a payment made since then that have brought more than their total.
 pub async fn invoices_overpaid(db: &Db, since: DateTime<Utc>) -> Result<Finding> {
     // Ids begin with their time, so this is a range of the primary key.
-    let oldest: Id<Payment> = Id::from_bits((since.timestamp_millis().max(0) as u128) << 80);
+    let oldest: Id<Payment> = Id::first_at(since);
     // A statement of its own, in order: as a subquery SQLite would read all payments instead of a range.
     let recent: Vec<(InvoiceId,)> =
         db.query("select invoice_id from payments where id >= $1 order by id").bind(oldest).all().await?;

@@ -4,6 +4,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
+    self,
     clock::Timeline,
     id::{CustomerId, InstallmentPlanId, InvoiceId, PaymentMethodId, SubscriptionId},
     invoice::Invoice,
@@ -54,12 +55,10 @@ pub async fn save_claimed(tx: &mut Tx, invoices: &[Invoice]) -> Result<()> {
 
 /// Takes the next `count` invoice numbers; returns the first. The numbers of a transaction that fails are given out again.
 pub async fn take_numbers(tx: &mut Tx, count: usize) -> Result<i64> {
-    let row: (i64,) = tx
-        .query("update counters set value = value + $1 where name = 'invoice' returning value")
-        .bind(count as i64)
-        .one()
-        .await?;
-    Ok(row.0 - count as i64 + 1)
+    let count = domain::count(count);
+    let row: (i64,) =
+        tx.query("update counters set value = value + $1 where name = 'invoice' returning value").bind(count).one().await?;
+    Ok(row.0 - count + 1)
 }
 
 pub async fn get(db: &Db, id: InvoiceId) -> Result<Option<Invoice>> {

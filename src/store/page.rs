@@ -42,8 +42,9 @@ pub async fn list<T: Row + Record>(db: &Db, request: Request) -> Result<PageRows
     }
     // One row more than asked for shows whether there are more.
     let mut rows: Vec<T> = query.bind(request.limit + 1).all().await?;
-    let has_more = rows.len() as i64 > request.limit;
-    rows.truncate(request.limit as usize);
+    let limit = usize::try_from(request.limit).unwrap_or(0);
+    let has_more = rows.len() > limit;
+    rows.truncate(limit);
     if forward {
         rows.reverse();
     }

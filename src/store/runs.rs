@@ -32,6 +32,6 @@ pub async fn insert(tx: &mut Tx, run: JobRun) -> Result<()> {
 /// Removes runs that started before this instant.
 pub async fn remove_older(tx: &mut Tx, oldest: DateTime<Utc>) -> Result<u64> {
     // Ids begin with their time, so this is a range of the primary key.
-    let oldest: RunId = Id::from_bits((oldest.timestamp_millis().max(0) as u128) << 80);
+    let oldest: RunId = Id::first_at(oldest);
     tx.query("delete from job_runs where id < $1").bind(oldest).run().await
 }

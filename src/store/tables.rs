@@ -12,6 +12,7 @@ use crate::domain::{
     authorization::Authorization,
     catalog::{AddOnEntry, DiscountEntry},
     clock::TestClock,
+    count,
     customer::{Credit, Customer},
     dispute::Dispute,
     dunning::Policy,
@@ -118,7 +119,7 @@ where
         let mut after = String::new();
         loop {
             let rows = (table.page)(&mut tx, after.clone(), (table.columns)()).await?;
-            let full = rows.len() as i64 == PAGE;
+            let full = count(rows.len()) == PAGE;
             for row in rows {
                 // The key is the first column of every table.
                 if let Some(Value::String(key)) = row.first() {

@@ -308,7 +308,7 @@ pub fn app(db: Db, config: Config, instance: &str) -> Arc<App> {
 
 pub fn app_by(clock: Clock, db: Db, config: Config, instance: &str) -> Arc<App> {
     let gateways = Gateways::connect(&config.gateways).expect("gateways");
-    let mut app = App::new(db, clock, config, gateways, [instance.len() as u8; 32]);
+    let mut app = App::new(db, clock, config, gateways, [u8::try_from(instance.len()).expect("a short name"); 32]);
     instance.clone_into(&mut app.instance);
     Arc::new(app)
 }

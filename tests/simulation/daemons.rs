@@ -37,7 +37,7 @@ pub struct Daemon {
 
 /// How far a clock may be off, in milliseconds.
 pub fn skew(dice: &mut Dice) -> i64 {
-    dice.below(4000) as i64 - 2000
+    dice.number(4000) - 2000
 }
 
 /// The real adapters, over the way without a socket.

@@ -21,8 +21,18 @@ impl Dice {
         self.0.random_range(0..end.max(1))
     }
 
+    /// An amount or a number of things, from 0 to below `end`.
+    pub fn number(&mut self, end: u32) -> i64 {
+        i64::try_from(self.below(u64::from(end))).expect("below an u32")
+    }
+
+    /// A place in something of this length.
+    pub fn index(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).expect("below an usize")
+    }
+
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len() as u64) as usize]
+        from[self.index(from.len())]
     }
 
     /// One of these, each as often as its weight says.

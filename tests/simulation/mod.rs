@@ -91,7 +91,10 @@ fn run_all(seeds: Range<u64>, shown: bool) -> (Report, Vec<Report>) {
     let enough = AtomicBool::new(false);
     let sum = Mutex::new((Report::default(), Vec::new()));
     thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from).min((seeds.end - seeds.start) as usize) {
+        for _ in 0..thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(usize::try_from(seeds.end - seeds.start).expect("seeds"))
+        {
             scope.spawn(|| {
                 let ground = Ground::new();
                 while !enough.load(Ordering::SeqCst) {

@@ -107,7 +107,7 @@ async fn any<T: Record + Clone>(app: &App, dice: &mut Dice, sql: &'static str) -
     if rows.is_empty() {
         Err(BillingError::WrongState("there is none".to_owned()))
     } else {
-        Ok(rows[dice.below(rows.len() as u64) as usize].clone())
+        Ok(rows[dice.index(rows.len())].clone())
     }
 }
 
@@ -128,7 +128,7 @@ async fn paid_invoice(app: &App, dice: &mut Dice) -> Result<InvoiceId> {
 }
 
 fn some_of(dice: &mut Dice) -> Option<i64> {
-    dice.chance(500).then(|| 1 + dice.below(900) as i64)
+    dice.chance(500).then(|| 1 + dice.number(900))
 }
 
 fn today(app: &App) -> NaiveDate {
@@ -153,8 +153,8 @@ impl Operation {
             InstallmentPlan => {
                 let input = InstallmentPlanInput {
                     customer: CustomerRef { id: customer(app, dice).await?.to_string() },
-                    amount: 3000 + dice.below(5000) as i64,
-                    installments: Some(2 + dice.below(3) as i64),
+                    amount: 3000 + dice.number(5000),
+                    installments: Some(2 + dice.number(3)),
                     billing_frequency: Some(dice.pick(&[Frequency::Daily, Frequency::Weekly])),
                     ..InstallmentPlanInput::default()
                 };
@@ -193,7 +193,7 @@ impl Operation {
             }
             Skip => {
                 let id = subscription(app, dice).await?;
-                skip::skip(app, &ACTOR, id, 1 + dice.below(2) as i64, false).await?;
+                skip::skip(app, &ACTOR, id, 1 + dice.number(2), false).await?;
                 id.to_string()
             }
             Reschedule => {
@@ -210,7 +210,7 @@ impl Operation {
             }
             Change => {
                 let id = subscription(app, dice).await?;
-                let amount = Some(200 + dice.below(3000) as i64);
+                let amount = Some(200 + dice.number(3000));
                 let frequency = dice.chance(300).then(|| dice.pick(&[Frequency::Daily, Frequency::Weekly, Frequency::Monthly]));
                 let input = TermsInput { amount, billing_frequency: frequency, ..TermsInput::default() };
                 change::change(
@@ -237,7 +237,7 @@ impl Operation {
             }
             GiveCredit => {
                 let id = customer(app, dice).await?;
-                customers::give_credit(app, &ACTOR, &id.to_string(), 100 + dice.below(3000) as i64, None, "sorry".into()).await?;
+                customers::give_credit(app, &ACTOR, &id.to_string(), 100 + dice.number(3000), None, "sorry".into()).await?;
                 id.to_string()
             }
             NewMethod => {
@@ -290,10 +290,10 @@ fn terms(app: &App, dice: &mut Dice, customer: CustomerId) -> SubscribeInput {
     SubscribeInput {
         customer: CustomerRef { id: customer.to_string() },
         description: Some("Gym".into()),
-        amount: Some(500 + dice.below(2000) as i64),
+        amount: Some(500 + dice.number(2000)),
         billing_frequency: Some(dice.pick(&[Frequency::Daily, Frequency::Weekly, Frequency::Weekly, Frequency::Monthly])),
-        authorize_days_before: dice.chance(350).then(|| 1 + dice.below(3) as i64),
-        duration: dice.chance(300).then(|| 2 + dice.below(4) as i64),
+        authorize_days_before: dice.chance(350).then(|| 1 + dice.number(3)),
+        duration: dice.chance(300).then(|| 2 + dice.number(4)),
         next_bill_date: start.map(Start::Date),
         catch_up: Some(dice.pick(&[CatchUp::BillAll, CatchUp::BillCurrent, CatchUp::Skip])),
         while_past_due: Some(dice.pick(&[WhilePastDue::Bill, WhilePastDue::Hold])),

@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rebilld::{
     domain::{
         authorization::{Authorization, AuthorizationStatus},
+        count,
         customer::{Credit, Customer},
         installment_plan::{Installment, InstallmentPlan, InstallmentSchedule},
         invoice::{Invoice, InvoiceStatus},
@@ -233,7 +234,7 @@ fn only_issuers_spend_steps(world: &World, books: &Books, broken: &mut Vec<Strin
             })
             .sum();
         let subject = invoice.id.to_string();
-        let told = |wanted: &str| books.events.iter().filter(|(kind, of, _)| kind == wanted && *of == subject).count() as i64;
+        let told = |wanted: &str| count(books.events.iter().filter(|(kind, of, _)| kind == wanted && *of == subject).count());
         let without = told("invoice.not_collectable");
         if invoice.dunning_step > declined + without {
             let step = invoice.dunning_step;

@@ -219,9 +219,9 @@ impl Run {
 
     /// Somebody asks one of the daemons for something.
     fn ask(&mut self) {
-        let (operation, who, seed) = self.world.dice(|dice| (dice.weighted(OPERATIONS), dice.below(8), dice.below(u64::MAX)));
+        let (operation, who, seed) = self.world.dice(|dice| (dice.weighted(OPERATIONS), dice.index(8), dice.below(u64::MAX)));
         let count = self.daemons.len();
-        let daemon = &mut self.daemons[who as usize % count];
+        let daemon = &mut self.daemons[who % count];
         let (app, world) = (daemon.app.clone(), self.world.clone());
         self.asked += 1;
         daemon.spawn(format!("{operation:?} {}", self.asked), async move {

@@ -139,11 +139,11 @@ impl InProcess {
             Some(Fault::Late) => self.deliver(&asked, away, timeout).await,
             Some(Fault::ServerError) => {
                 sleep(there).await;
-                status(500 + world.dice(|dice| dice.below(5)) as u16, None)
+                status(500 + world.dice(|dice| dice.pick(&[0, 1, 2, 3, 4])), None)
             }
             Some(Fault::ServerErrorAfter) => {
                 self.deliver(&asked, there, timeout).await?;
-                status(500 + world.dice(|dice| dice.below(5)) as u16, None)
+                status(500 + world.dice(|dice| dice.pick(&[0, 1, 2, 3, 4])), None)
             }
             Some(Fault::TooMany) => {
                 sleep(there).await;

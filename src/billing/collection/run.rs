@@ -17,6 +17,7 @@ use crate::{
     billing::{App, Result, payments::settle, task::offload},
     domain::{
         clock::Timeline,
+        count,
         payment::{PaymentStatus, transition::PaymentStep},
     },
 };
@@ -54,7 +55,7 @@ pub async fn collect_due(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>)
         if claiming.is_terminated() {
             if !over && calls.len() <= enough {
                 let (app, tally) = (app.clone(), tally.clone());
-                claiming.set(offload(async move { claim(&app, timeline, now, batch as i64, tally).await }).fuse());
+                claiming.set(offload(async move { claim(&app, timeline, now, count(batch), tally).await }).fuse());
             } else if calls.is_empty() {
                 break;
             }

@@ -6,6 +6,7 @@ use super::{Overview, create::check_method, edit::InstallmentPlanEdit};
 use crate::{
     billing::{App, BillingError, Result, checks::Checks, dunning_policies},
     domain::{
+        count,
         customer::Metadata,
         event::Actor,
         id::{InstallmentPlan as PlanKind, PaymentMethodId},
@@ -37,7 +38,7 @@ pub async fn update(app: &App, actor: &Actor, key: &str, patch: InstallmentPlanP
     let mut edit = InstallmentPlanEdit::lock(app, actor, key).await?;
     let mut checks = Checks::default();
     checks.reference::<PlanKind>(patch.reference.value().map(String::as_str));
-    checks.within("default_after", patch.default_after.unwrap_or(0), 0..=MAX_INSTALLMENTS as i64);
+    checks.within("default_after", patch.default_after.unwrap_or(0), 0..=count(MAX_INSTALLMENTS));
     if let Patch::Value(method) = patch.payment_method_id {
         let customer = edit.lock_customer().await?;
         check_method(&mut edit.tx, &mut checks, &customer, method).await?;

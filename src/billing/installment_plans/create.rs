@@ -8,6 +8,7 @@ use crate::{
     domain::{
         calendar::{self, BusinessDay, Zone},
         clock::Timeline,
+        count,
         customer::{Customer, Metadata},
         event::Actor,
         frequency::{Frequency, Recurrence},
@@ -173,7 +174,7 @@ pub(in crate::billing) fn draft(
 
     checks.reference::<PlanKind>(input.reference.as_deref());
     checks.within("amount", input.amount, 1..=MAX_AMOUNT_MINOR);
-    checks.within("default_after", input.default_after.unwrap_or(0), 0..=MAX_INSTALLMENTS as i64);
+    checks.within("default_after", input.default_after.unwrap_or(0), 0..=count(MAX_INSTALLMENTS));
     let business_day = input.business_day.unwrap_or_default();
     checks.calendar(business_day, input.holiday_calendar.as_deref(), &app.rules);
     if let (Some(method), Some(_)) = (input.payment_method_id, customer)
@@ -351,7 +352,7 @@ fn even(checks: &mut Checks, input: &InstallmentPlanInput, rest: i64, today: Nai
     if counted_by.is_none() {
         checks.fault("installments", "is required, unless there is a term, a date until which, or a schedule");
     }
-    let limits = 1..=MAX_INSTALLMENTS as i64;
+    let limits = 1..=count(MAX_INSTALLMENTS);
     if let Some(count) = input.installments {
         checks.within("installments", count, limits.clone());
     }
@@ -400,7 +401,7 @@ fn even(checks: &mut Checks, input: &InstallmentPlanInput, rest: i64, today: Nai
         }
         return Vec::new();
     }
-    let count = count as usize;
+    let Ok(count) = usize::try_from(count) else { return Vec::new() };
     let Some(dates) = dates(recurrence, first_date, count) else {
         checks.fault(field, "is more than the billing frequency gives");
         return Vec::new();

@@ -7,7 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{CycleScan, Invariant, Look};
 use crate::{
     billing::{App, Result},
-    domain::id::{Id, SubscriptionId},
+    domain::{
+        count,
+        id::{Id, SubscriptionId},
+    },
     store::{
         self,
         invariants::{self, Finding, Sums},
@@ -17,7 +20,7 @@ use crate::{
 /// Ids shown for one invariant.
 const SHOWN: usize = 5;
 /// Subscriptions whose cycles are counted in one look. Each look takes the next page, so that all are counted in the end.
-const PAGE: i64 = 2000;
+const PAGE: usize = 2000;
 /// How long after a lease ended somebody must have taken over its row.
 const AFTER_LEASE: TimeDelta = TimeDelta::minutes(1);
 
@@ -183,7 +186,7 @@ pub const INVARIANTS: &[Invariant] = &[
 
 fn finding<T: ToString>(ids: impl IntoIterator<Item = T>) -> Finding {
     let ids: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();
-    Finding { count: ids.len() as i64, ids: ids.into_iter().take(SHOWN).collect() }
+    Finding { count: count(ids.len()), ids: ids.into_iter().take(SHOWN).collect() }
 }
 
 impl Look<'_> {
@@ -203,13 +206,13 @@ async fn cycles_without_invoice(app: &App) -> Result<Vec<SubscriptionId>> {
         let cycle_scan = cycle_scan(app);
         (cycle_scan.after.unwrap_or(Id::from_bits(0)), cycle_scan.broken.clone())
     };
-    let page = invariants::subscriptions_after(&app.db, after, PAGE).await?;
-    let after = page.last().copied().filter(|_| page.len() as i64 == PAGE);
+    let page = invariants::subscriptions_after(&app.db, after, count(PAGE)).await?;
+    let after = page.last().copied().filter(|_| page.len() == PAGE);
     let asked: Vec<SubscriptionId> = broken.into_iter().chain(page).collect();
     let found = invariants::cycles_without_invoice(&app.db, &asked).await?;
     let mut cycle_scan = cycle_scan(app);
     cycle_scan.after = after;
-    cycle_scan.broken = found.iter().copied().take(PAGE as usize).collect();
+    cycle_scan.broken = found.iter().copied().take(PAGE).collect();
     Ok(found)
 }
 

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Marks everything due on a timeline by now. Answers how many requests that were.
-pub async fn due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<usize> {
+pub async fn due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<u64> {
     let wall = app.clock.now();
     let mut tx = app.db.begin().await?;
     // First: an expired request is not reminded of.
@@ -24,7 +24,7 @@ pub async fn due(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<us
             request.next_check_at = Some(wall);
         }
     }
-    let marked = expired as usize + reminded.len();
+    let marked = expired + reminded.len() as u64;
     if marked > 0 {
         store::payment_requests::save(&mut tx, &reminded).await?;
         tx.commit().await?;

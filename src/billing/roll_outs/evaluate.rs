@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     billing::{App, Result, subscriptions::edit::billed_days},
     domain::{
+        count,
         customer::Customer,
         id::{ClockId, CustomerId, SubscriptionId},
         invoice::Invoice,
@@ -45,7 +46,7 @@ pub(crate) async fn page(
 ) -> Result<EvaluatedPage> {
     let limit = i64::from(app.config.billing.batch);
     let rows = rows(tx, versions, after, limit, lock).await?;
-    let through = rows.last().filter(|_| rows.len() as i64 == limit).map(|last| last.id.to_string());
+    let through = rows.last().filter(|_| count(rows.len()) == limit).map(|last| last.id.to_string());
     let rows: Vec<Subscription> = rows.into_iter().filter(|row| versions.concerns(row)).collect();
     let ids: Vec<SubscriptionId> = rows.iter().map(|row| row.id).collect();
     if ids.is_empty() {

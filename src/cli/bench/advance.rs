@@ -93,6 +93,6 @@ async fn advance(asked: &Advance, app: &Arc<App>) -> anyhow::Result<AdvanceRun> 
     let took = begun.elapsed();
     let arrived = store::clocks::get(&app.db, clock.id).await?.context("the clock")?;
     ensure!(arrived.now_at == target, "the clock stopped at {} before {target}", arrived.now_at);
-    let renewals = arrived.counts.get("payments").and_then(Value::as_u64).unwrap_or(0) as usize;
+    let renewals = arrived.counts.get("payments").and_then(Value::as_u64).map(usize::try_from).transpose()?.unwrap_or(0);
     Ok(AdvanceRun { renewals, took })
 }

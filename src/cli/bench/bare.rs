@@ -25,6 +25,7 @@ use crate::{
     },
     domain::{
         clock::Timeline,
+        count,
         event::Event,
         id::{CustomerId, InvoiceId, SubscriptionId},
         invoice::{Invoice, InvoiceStatus},
@@ -38,7 +39,7 @@ use crate::{
 /// Subscriptions per commit.
 const BATCH: usize = 500;
 /// The most calls or row sets that are measured; a rate does not change after that many.
-pub const MOST: usize = 20_000;
+pub const MOST: u32 = 20_000;
 
 /// Calls per second to a sandbox of their own, with as many in flight as the daemon may have.
 pub async fn http_per_s(app: &App, latency: Latency, in_flight: u32, calls: usize) -> anyhow::Result<f64> {
@@ -126,7 +127,7 @@ async fn after<T: Keyed + store::db::Row + store::db::Record>(
 ) -> anyhow::Result<Vec<T>> {
     let mut all: Vec<T> = Vec::new();
     while all.len() < most {
-        let limit = (most - all.len()).min(2000) as i64;
+        let limit = count((most - all.len()).min(2000));
         let request = store::page::Request { filters: vec![], cursor: Cursor::After(marker.clone()), limit };
         let mut page = store::page::list::<T>(db, request).await?;
         page.rows.reverse();

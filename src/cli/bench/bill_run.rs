@@ -1,6 +1,12 @@
 //! `bench`: the bill run of a real daemon, in rounds. Each round also measures the bare calls and the bare rows of a bill run.
 
-#![expect(clippy::float_arithmetic, reason = "rates and ratios of measured times; no money")]
+#![expect(
+    clippy::float_arithmetic,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "rates and ratios of measured times; no money"
+)]
 
 use std::{
     collections::HashMap,
@@ -148,9 +154,9 @@ impl Bench<'_> {
     /// One round: bare calls, a bill run, bare rows, bare calls again.
     async fn round(&mut self) -> anyhow::Result<Round> {
         let asked = self.asked;
-        let count = (asked.subscriptions as usize).min(bare::MOST);
-        let twins = self.load(count as u32, &self.due()?, 20, 0).await?;
-        let calls = || bare::http_per_s(self.app, asked.latency, asked.in_flight, count);
+        let count = asked.subscriptions.min(bare::MOST);
+        let twins = self.load(count, &self.due()?, 20, 0).await?;
+        let calls = || bare::http_per_s(self.app, asked.latency, asked.in_flight, count as usize);
         let before = calls().await?;
         let (burst, written) = self.burst(0).await?;
         let bare_db_per_s = bare::db_per_s(self.app, &written, &twins).await?;

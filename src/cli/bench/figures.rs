@@ -1,6 +1,11 @@
 //! Figures for people and programs: medians, percentiles, one table and one line of JSON.
 
-#![expect(clippy::float_arithmetic, reason = "rates and ratios of measured times; no money")]
+#![expect(
+    clippy::float_arithmetic,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "rates and ratios of measured times; no money"
+)]
 
 use std::{io::Write, time::Duration};
 

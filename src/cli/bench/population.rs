@@ -130,7 +130,7 @@ fn subscription(app: &App, customer: &Customer, due: &Due, number: u32, date: Na
         duration,
         applied_from: 0,
     };
-    let third = number / FREQUENCIES.len() as u32;
+    let third = number as usize / FREQUENCIES.len();
     let frequency = FREQUENCIES[number as usize % FREQUENCIES.len()];
     Subscription {
         timeline: due.timeline,

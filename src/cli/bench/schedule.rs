@@ -21,7 +21,7 @@ const FREQUENCIES: [(Frequency, &str); 6] = [
 ];
 const FOR_EACH: Duration = Duration::from_millis(150);
 /// How many dates of a schedule are computed before it starts again: 83 years of months.
-const SLOTS: u64 = 1000;
+const SLOTS: u32 = 1000;
 
 pub fn measure() -> anyhow::Result<Report> {
     let start = NaiveDate::from_ymd_opt(2026, 1, 31).context("a date")?;
@@ -31,7 +31,7 @@ pub fn measure() -> anyhow::Result<Report> {
         let schedule = Schedule::new(Recurrence::new(frequency, 1, None)?, start);
         let (begun, mut count) = (Instant::now(), 0);
         while begun.elapsed() < FOR_EACH {
-            for slot in 0..SLOTS {
+            for slot in 0..u64::from(SLOTS) {
                 black_box(schedule.date(black_box(slot)));
             }
             count += SLOTS as usize;

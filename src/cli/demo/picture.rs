@@ -10,9 +10,12 @@ use anyhow::Context;
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 
 use super::endpoint::Endpoint;
-use crate::{domain::money::Currency, store::reports::Figures};
+use crate::{
+    domain::{count, money::Currency},
+    store::reports::Figures,
+};
 
-const BAR_WIDTH: i64 = 40;
+const BAR_WIDTH: usize = 40;
 const POLL: Duration = Duration::from_millis(100);
 
 /// Follows a clock while it advances: draws a bar on a terminal, prints a line for each month elsewhere.
@@ -43,8 +46,9 @@ pub async fn watch(api: &Endpoint, clock: &str, from: NaiveDate, to: NaiveDate) 
 
 pub fn bar(from: NaiveDate, date: NaiveDate, to: NaiveDate, payments: i64) -> String {
     let (gone, all) = ((date - from).num_days(), (to - from).num_days().max(1));
-    let full = (gone * BAR_WIDTH / all).clamp(0, BAR_WIDTH) as usize;
-    let empty = BAR_WIDTH as usize - full;
+    // Before its start the bar is empty.
+    let full = usize::try_from(gone * count(BAR_WIDTH) / all).unwrap_or(0).min(BAR_WIDTH);
+    let empty = BAR_WIDTH - full;
     let month = date.format("%B %Y").to_string();
     format!("{month:>14}  {}{}  {:>3} %  {payments:>4} payments", "█".repeat(full), "░".repeat(empty), gone * 100 / all)
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::{Installment, InstallmentPlanStatus, InstallmentSchedule, InstallmentStatus, MAX_INSTALLMENTS, terms::equal_parts};
-use crate::domain::{id::InvoiceId, money::MAX_AMOUNT_MINOR, subscription::Rules, text_enum};
+use crate::domain::{count, id::InvoiceId, money::MAX_AMOUNT_MINOR, subscription::Rules, text_enum};
 
 text_enum! {
     /// Who makes up for an installment whose amount changes.
@@ -117,7 +117,7 @@ impl InstallmentSchedule {
         let sum: i64 = others.iter().map(|&i| self.installments[i].amount).sum();
         let (rest, least) = match spread {
             Spread::Last => (self.installments[last].amount + before.amount - amount, 1),
-            Spread::Even => (sum + before.amount - amount, others.len() as i64),
+            Spread::Even => (sum + before.amount - amount, count(others.len())),
         };
         if amount < 1 || rest < least {
             let most = (rest + amount - least).min(MAX_AMOUNT_MINOR);

@@ -5,6 +5,7 @@ use chrono::{Datelike, Months, NaiveDate, TimeDelta};
 use super::MAX_INSTALLMENTS;
 use crate::domain::{
     calendar::days_between,
+    count,
     frequency::{Frequency, Recurrence, Schedule},
     text_enum,
 };
@@ -37,7 +38,7 @@ fn step(recurrence: &Recurrence) -> (Step, i64) {
             let apart = days().next().and_then(|days| days.trim().parse::<i64>().ok()).unwrap_or(1);
             (Step::Days(interval * apart), 1)
         }
-        Frequency::Weekly => (Step::Days(7 * interval), days().count() as i64),
+        Frequency::Weekly => (Step::Days(7 * interval), count(days().count())),
         Frequency::TwiceMonthly => (Step::Months(interval), 2),
         Frequency::Monthly => (Step::Months(interval), 1),
         Frequency::Quarterly => (Step::Months(3 * interval), 1),
@@ -91,7 +92,7 @@ pub fn installments_until(recurrence: Recurrence, first_date: NaiveDate, until: 
     let slots = std::iter::successors(Some(0), |slot| schedule.next_slot(*slot));
     let dates = slots.map_while(|slot| schedule.date(slot)).take_while(|date| *date <= until);
     // One beyond the most is enough to see that it is too many.
-    dates.take(MAX_INSTALLMENTS + 1).count() as i64
+    count(dates.take(MAX_INSTALLMENTS + 1).count())
 }
 
 /// When the first installment falls if nobody says so: one step after today, as the gateways do it.
@@ -101,11 +102,11 @@ pub fn next_date(recurrence: Recurrence, today: NaiveDate) -> NaiveDate {
 
 /// An amount in equal parts; none if there is not a minor unit for each.
 pub fn equal_parts(amount: i64, count: usize) -> Option<Vec<i64>> {
-    let count = i64::try_from(count).ok().filter(|count| (1..=amount).contains(count))?;
-    let each = amount / count;
-    let mut parts = vec![each; count as usize];
+    let divisor = i64::try_from(count).ok().filter(|count| (1..=amount).contains(count))?;
+    let each = amount / divisor;
+    let mut parts = vec![each; count];
     if let Some(last) = parts.last_mut() {
-        *last += amount - each * count;
+        *last += amount - each * divisor;
     }
     Some(parts)
 }

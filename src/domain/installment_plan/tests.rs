@@ -294,7 +294,7 @@ fn every_frequency_gives_installments_until_a_date() {
     ] {
         let recurrence = Recurrence::new(frequency, interval, days).expect("recurrence");
         let count = installments_until(recurrence.clone(), day("2026-01-31"), day("2026-04-01"));
-        let dates = dates(recurrence, day("2026-01-31"), count as usize).expect("dates");
+        let dates = dates(recurrence, day("2026-01-31"), usize::try_from(count).expect("count")).expect("dates");
         assert_eq!(
             (count, dates.last().is_some_and(|last| *last <= day("2026-04-01"))),
             (expected, true),

@@ -14,7 +14,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     billing::{self, App},
     config::GatewayKind,
-    domain::breaker::Circuit,
+    domain::{breaker::Circuit, count},
     http::{
         auth::Caller,
         body::{OptionalJsonBody, QueryParams},
@@ -116,7 +116,7 @@ pub(super) fn measure(app: &App) {
         metrics::gauge!(telemetry::GATEWAY_STATE, "gateway" => name.to_owned()).set(f64::from(state));
         let free = app.gateways.get(name).map_or(0, |configured| configured.permits.available_permits());
         let in_flight = health.max_in_flight.saturating_sub(free);
-        metrics::gauge!(telemetry::GATEWAY_IN_FLIGHT, "gateway" => name.to_owned()).set(in_flight as f64);
+        metrics::gauge!(telemetry::GATEWAY_IN_FLIGHT, "gateway" => name.to_owned()).set(telemetry::level(count(in_flight)));
     }
 }
 

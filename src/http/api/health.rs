@@ -12,6 +12,7 @@ use crate::{
         self, App,
         invariants::{Checked, INVARIANTS, Invariant},
     },
+    domain,
     http::{body::QueryParams, error::Problem, page::NoFilters},
     store::{
         self,
@@ -58,7 +59,7 @@ pub struct BillingHealthAnswer {
 impl From<Checked> for InvariantAnswer {
     fn from(checked: Checked) -> Self {
         let (&Invariant { name, rule, remedy, .. }, Finding { count, ids }) = (checked.invariant, checked.found);
-        let more = if count > ids.len() as i64 { ", …" } else { "" };
+        let more = if count > domain::count(ids.len()) { ", …" } else { "" };
         let detail = if count == 0 { rule.to_owned() } else { format!("{remedy}: {}{more}", ids.join(", ")) };
         Self { name, ok: count == 0, count, detail }
     }
@@ -83,7 +84,7 @@ pub(super) async fn measure(app: &App) -> store::Result<()> {
     let broken = store::invariants::known(&app.db).await?;
     for Invariant { name, .. } in INVARIANTS {
         let count = broken.iter().find(|violation| violation.name == *name).map_or(0, |violation| violation.count);
-        metrics::gauge!(telemetry::INVARIANT_VIOLATIONS, "invariant" => *name).set(count as f64);
+        metrics::gauge!(telemetry::INVARIANT_VIOLATIONS, "invariant" => *name).set(telemetry::level(count));
     }
     Ok(())
 }

@@ -65,12 +65,12 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
     };
     match tokio::time::timeout(TIMEOUT, measured).await {
         Ok(Ok(gauges)) => {
-            metrics::gauge!(telemetry::INVOICES_OPEN).set(gauges.invoices_open as f64);
-            metrics::gauge!(telemetry::PAYMENTS_UNKNOWN).set(gauges.payments_unknown as f64);
-            metrics::gauge!(telemetry::PAYMENTS_PARKED).set(gauges.payments_parked as f64);
-            metrics::gauge!(telemetry::PAYMENT_REQUESTS_OPEN).set(gauges.payment_requests_open as f64);
-            metrics::gauge!(telemetry::PAYMENT_REQUESTS_PARKED).set(gauges.payment_requests_parked as f64);
-            metrics::gauge!(telemetry::SUBSCRIPTIONS_PARKED).set(gauges.subscriptions_parked as f64);
+            metrics::gauge!(telemetry::INVOICES_OPEN).set(telemetry::level(gauges.invoices_open));
+            metrics::gauge!(telemetry::PAYMENTS_UNKNOWN).set(telemetry::level(gauges.payments_unknown));
+            metrics::gauge!(telemetry::PAYMENTS_PARKED).set(telemetry::level(gauges.payments_parked));
+            metrics::gauge!(telemetry::PAYMENT_REQUESTS_OPEN).set(telemetry::level(gauges.payment_requests_open));
+            metrics::gauge!(telemetry::PAYMENT_REQUESTS_PARKED).set(telemetry::level(gauges.payment_requests_parked));
+            metrics::gauge!(telemetry::SUBSCRIPTIONS_PARKED).set(telemetry::level(gauges.subscriptions_parked));
         }
         // The rest of the metrics is needed most when the database is away.
         Ok(Err(error)) => tracing::warn!(%error, "gauges keep their last values"),

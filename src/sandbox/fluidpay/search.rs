@@ -12,7 +12,7 @@ use super::{
 };
 
 const DEFAULT_LIMIT: i64 = 10;
-const MAX_LIMIT: i64 = 100;
+const MAX_LIMIT: usize = 100;
 /// How far back a search without dates reaches.
 const DEFAULT_MONTHS: Months = Months::new(4);
 
@@ -23,10 +23,10 @@ pub fn page(body: &WireBody) -> Result<(usize, usize), FluidpayRefusal> {
         Err(wrong) => Err(FluidpayRefusal::bad(format!("{field} {}", wrong.0))),
     };
     let (limit, offset) = (integer("limit", DEFAULT_LIMIT)?, integer("offset", 0)?);
-    if !(0..=MAX_LIMIT).contains(&limit) || offset < 0 {
+    let (Ok(limit @ ..=MAX_LIMIT), Ok(offset)) = (usize::try_from(limit), usize::try_from(offset)) else {
         return Err(FluidpayRefusal::bad("limit must be from 0 to 100 and offset must not be negative"));
-    }
-    Ok((if limit == 0 { usize::MAX } else { limit as usize }, offset as usize))
+    };
+    Ok((if limit == 0 { usize::MAX } else { limit }, offset))
 }
 
 /// One page of the matches, newest first, and the number of all matches.

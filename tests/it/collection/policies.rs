@@ -65,7 +65,7 @@ async fn card(world: &World, customer: CustomerId, token: &str, i: usize, expire
         expires: expires.map(str::to_owned),
         last_four: None,
         is_default: i == 0,
-        priority: i as i64,
+        priority: rebilld::domain::count(i),
         mandate_ended_at: None,
         created_at: now,
         updated_at: now,

@@ -21,7 +21,7 @@ fn text(year: i32, month: usize, day: u32) -> String {
 }
 
 fn laid(frequency: Frequency, interval: usize, days: &str, start: &str) -> Schedule {
-    let recurrence = Recurrence::new(frequency, interval as u32, Some(days)).expect("recurrence");
+    let recurrence = Recurrence::new(frequency, u32::try_from(interval).expect("interval"), Some(days)).expect("recurrence");
     Schedule::new(recurrence, start.parse().expect("date"))
 }
 

@@ -22,7 +22,8 @@ struct Terms {
 impl Terms {
     fn schedule(&self) -> Schedule {
         let days = self.days.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
-        let recurrence = Recurrence::new(self.frequency, self.interval as u32, Some(&days)).expect("recurrence");
+        let recurrence =
+            Recurrence::new(self.frequency, u32::try_from(self.interval).expect("interval"), Some(&days)).expect("recurrence");
         Schedule::new(recurrence, self.start)
     }
 

@@ -55,7 +55,7 @@ async fn everything(world: &World, customers: &[CustomerId]) -> Vec<Subscription
     ];
     for (i, (frequency, interval, days)) in frequencies.into_iter().enumerate() {
         let mut subscription = world.monthly(customers[i % customers.len()], "2026-01-20").await;
-        subscription.amount = 1000 + 7 * i as i64;
+        subscription.amount = 1000 + 7 * rebilld::domain::count(i);
         subscription.billing_frequency = frequency;
         subscription.billing_cycle_interval = interval;
         subscription.billing_days = days.map(str::to_owned);

@@ -63,8 +63,8 @@ on_both! {
         let seed = seed();
         let mut random = StdRng::seed_from_u64(seed);
         let mut plans = Vec::new();
-        for n in 0..24_i64 {
-            let customer = world.customer(["UTC", "America/New_York", "Asia/Tokyo"][n as usize % 3]).await;
+        for (n, zone) in (0..24_i64).zip(["UTC", "America/New_York", "Asia/Tokyo"].into_iter().cycle()) {
+            let customer = world.customer(zone).await;
             let token = world.token();
             // DunningRules that are climbed to their end, and payments between them.
             let declines = (0..40).flat_map(|_| if random.random_bool(0.4) { vec![202; 5] } else { vec![0] }).collect();

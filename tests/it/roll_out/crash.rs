@@ -10,6 +10,7 @@ use rebilld::{
     config::Config,
     domain::{
         clock::Timeline,
+        count,
         event::Actor,
         id::PlanId,
         roll_out::{Effect, EntryType, RollOut, RollOutStatus},
@@ -56,7 +57,7 @@ on_both! {
         edit(&world.app, &plan, priced(1500)).await;
         let options = options(Effect::NextCycle);
         let (revision, totals, _) = list(&world.app, &plan, &options).await;
-        assert_eq!(totals.subscriptions, CROWD as i64);
+        assert_eq!(totals.subscriptions, count(CROWD));
         let first = daemon(&world, "first").await;
         let key = plan.id.to_string();
         let start = async |app: &App, revision: &str| {
@@ -87,7 +88,7 @@ on_both! {
                     changed += changes(&world, subscription).await;
                 }
                 if now(&world, &begun).await == before {
-                    assert_eq!(before.subscriptions_changed as usize, changed, "counted with the change itself");
+                    assert_eq!(before.subscriptions_changed, count(changed), "counted with the change itself");
                     break before;
                 }
             };
@@ -105,7 +106,7 @@ on_both! {
             other.expect("worked");
         }
         let done = now(&world, &begun).await;
-        assert_eq!((done.subscriptions_changed, done.left_alone.len()), (CROWD as i64, 0));
+        assert_eq!((done.subscriptions_changed, done.left_alone.len()), (count(CROWD), 0));
         for subscription in &crowd {
             assert_eq!((world.subscription(subscription).await.amount, changes(&world, subscription).await), (1500, 1));
         }
@@ -113,7 +114,7 @@ on_both! {
         assert_eq!(events, ["roll_out.started", "roll_out.done"]);
         // The later edit can be listed, and has them all inherited.
         let (_, totals, _) = list(&world.app, &plan, &options).await;
-        assert_eq!(totals.subscriptions, CROWD as i64);
+        assert_eq!(totals.subscriptions, count(CROWD));
     }
 
     async fn what_changed_between_list_and_batch_is_judged_again(world: World) {

@@ -19,6 +19,7 @@ use rebilld::{
     clock::Clock,
     domain::{
         clock::{TestClock, Timeline},
+        count,
         customer::Customer,
         event::Actor,
         frequency::Frequency,
@@ -83,7 +84,7 @@ async fn crowd(world: &World, plan: &Plan) -> Vec<SubscriptionId> {
         for kind in 0..10 {
             let customer = world.customer(ZONES[kind % ZONES.len()]).await;
             let customer = moved(world, customer, timeline).await;
-            let start = (now - chrono::TimeDelta::days(40 - kind as i64)).date_naive().to_string();
+            let start = (now - chrono::TimeDelta::days(40 - count(kind))).date_naive().to_string();
             let mut subscription = Subscription { plan_id: Some(plan.id), timeline, ..world.monthly(customer, &start).await };
             subscription.description = "Gold".into();
             match kind {
@@ -185,8 +186,8 @@ async fn proof(mut world: World, when: Effect) {
     let (revision, totals, lines) = list(&world.app, &plan, &options).await;
     assert_eq!(everything(&world.app).await, stood, "a list stores nothing");
     assert!(stood.len() > 150, "{} rows", stood.len());
-    assert_eq!(totals.subscriptions, lines.len() as i64);
-    assert_eq!(totals.subscriptions + totals.left_alone.values().sum::<i64>(), all.len() as i64);
+    assert_eq!(totals.subscriptions, count(lines.len()));
+    assert_eq!(totals.subscriptions + totals.left_alone.values().sum::<i64>(), count(all.len()));
     assert_eq!(totals.left_alone, BTreeMap::from([(LeftAloneReason::Ended, 1), (LeftAloneReason::Cancelling, 3)]));
     let sums = totals.currencies.values().next().expect("one currency");
     let sum = |of: fn(&SubscriptionLine) -> i64| lines.iter().map(of).sum::<i64>();
@@ -200,7 +201,7 @@ async fn proof(mut world: World, when: Effect) {
     let begun =
         roll_outs::start(&world.app, &Actor::System, EntryType::Plan, &key, options, Some(revision)).await.expect("begun");
     let done = roll_outs::carry_on(&world.app, begun, true).await.expect("done");
-    assert_eq!((done.status, done.subscriptions_changed), (RollOutStatus::Done, lines.len() as i64));
+    assert_eq!((done.status, done.subscriptions_changed), (RollOutStatus::Done, count(lines.len())));
     assert_eq!(done.left_alone, totals.left_alone);
     let after = subscriptions(&world).await;
     let new: Vec<Invoice> = world.invoices().await.into_iter().filter(|it| !invoiced.iter().any(|old| old.id == it.id)).collect();

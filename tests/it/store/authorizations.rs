@@ -20,7 +20,7 @@ async fn subscriptions(database: &TestDatabase, count: usize) -> (Customer, Vec<
     let rows: Vec<Subscription> = (0..count)
         .map(|i| Subscription {
             authorize_days_before: Some(3),
-            authorize_at: Some(samples::minute(i as i64)),
+            authorize_at: Some(samples::minute(rebilld::domain::count(i))),
             ..samples::subscription(ada.id)
         })
         .collect();

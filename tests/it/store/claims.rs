@@ -8,6 +8,7 @@ use std::{
 
 use rebilld::{
     domain::{
+        self,
         clock::{ClockStatus, TestClock, Timeline},
         customer::Customer,
         invoice::Invoice,
@@ -55,7 +56,7 @@ macro_rules! until_empty {
             let mut $tx = $db.begin().await.expect("begun");
             let rows = $claim;
             $tx.commit().await.expect("committed");
-            assert!(rows.len() <= LIMIT as usize, "{} rows at once", rows.len());
+            assert!(rows.len() <= usize::try_from(LIMIT).expect("a limit"), "{} rows at once", rows.len());
             if rows.is_empty() {
                 break mine;
             }
@@ -83,7 +84,7 @@ async fn unknown_payments(database: &TestDatabase) -> Vec<Payment> {
     let invoices = invoices(database, false).await;
     let row = |(i, invoice): (usize, &Invoice)| Payment {
         status: PaymentStatus::Unknown,
-        next_lookup_at: Some(samples::minute(-(i as i64))),
+        next_lookup_at: Some(samples::minute(-domain::count(i))),
         ..samples::payment(invoice)
     };
     let rows: Vec<Payment> = invoices.iter().enumerate().map(row).collect();
@@ -185,7 +186,7 @@ on_both! {
         let payments = unknown_payments(database).await;
         let rows: Vec<Refund> = payments.iter().enumerate().map(|(i, payment)| Refund {
             status: RefundStatus::Unknown,
-            next_lookup_at: Some(samples::minute(-(i as i64))),
+            next_lookup_at: Some(samples::minute(-domain::count(i))),
             ..samples::refund(payment.id, payment.invoice_id)
         }).collect();
         database.write(async |tx: &mut Tx| tx.insert_rows(&rows).await).await;
@@ -217,12 +218,12 @@ on_both! {
                     continue; // Rolled back: these are given out again.
                 }
                 tx.commit().await.expect("committed");
-                numbers.extend(first..first + count as i64);
+                numbers.extend(first..first + domain::count(count));
             }
             numbers
         }).await;
         let mut sorted = got;
         sorted.sort_unstable();
-        assert_eq!(sorted, (1..=sorted.len() as i64).collect::<Vec<_>>(), "without a gap");
+        assert_eq!(sorted, (1..=domain::count(sorted.len())).collect::<Vec<_>>(), "without a gap");
     }
 }

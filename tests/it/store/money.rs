@@ -262,7 +262,7 @@ on_both! {
     }
 
     async fn old_runs_are_removed_by_their_ids(database: &TestDatabase) {
-        let at = |minutes: i64| -> RunId { Id::from_bits((samples::minute(minutes).timestamp_millis() as u128) << 80 | 7) };
+        let at = |minutes: i64| -> RunId { Id::from_bits(RunId::first_at(samples::minute(minutes)).bits() | 7) };
         for minutes in [-2, -1, 0, 1] {
             database.write(async |tx: &mut Tx| store::runs::insert(tx, JobRun { id: at(minutes), ..samples::job_run() }).await).await;
         }

@@ -53,7 +53,7 @@ const READ_ALL: &[(&str, &str)] = &[
 async fn fill(database: &TestDatabase) {
     let referred = |i| Customer { reference: Some(format!("ref-{i}")), ..samples::customer() };
     let customers: Vec<Customer> = (0..ROWS).map(referred).collect();
-    let handful = |i: usize| i.is_multiple_of(200).then(|| samples::minute(-(i as i64)));
+    let handful = |i: usize| i.is_multiple_of(200).then(|| samples::minute(-rebilld::domain::count(i)));
     let subscriptions: Vec<Subscription> = customers
         .iter()
         .enumerate()

@@ -183,7 +183,7 @@ on_both! {
         for (number, status) in InstallmentStatus::ALL.iter().enumerate() {
             let never = matches!(status, InstallmentStatus::Scheduled | InstallmentStatus::PaidElsewhere);
             let invoice_id = (!never).then_some(invoice.id);
-            let row = Installment { status: *status, invoice_id, ..samples::installment(plan.id, number as i64) };
+            let row = Installment { status: *status, invoice_id, ..samples::installment(plan.id, rebilld::domain::count(number)) };
             database.write(async |tx: &mut Tx| store::installments::insert_parts(tx, std::slice::from_ref(&row)).await).await;
             assert_eq!(store::installments::of_plans(&database.db, &[plan.id]).await.expect("read").last(), Some(&row));
         }

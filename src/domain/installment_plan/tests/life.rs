@@ -78,7 +78,7 @@ impl Life {
     fn go(&mut self, operation: &Operation, rules: &Rules) {
         let moment = Moment { now: self.now, rules };
         let today = self.schedule.plan.today(self.now);
-        let in_days = |days: i64| if days < 0 { today - Days::new(days.unsigned_abs()) } else { today + Days::new(days as u64) };
+        let in_days = |days: i64| today + chrono::TimeDelta::days(days);
         match operation {
             Operation::Pass { days } => {
                 self.now = self.now + Days::new(*days);
@@ -155,11 +155,11 @@ proptest! {
     #[test]
     fn equal_parts_differ_by_less_than_their_number(amount in 1i64..1_000_000, count in 1usize..200) {
         match equal_parts(amount, count) {
-            None => prop_assert!((amount as usize) < count),
+            None => prop_assert!(amount < crate::domain::count(count)),
             Some(parts) => {
                 prop_assert_eq!(parts.iter().sum::<i64>(), amount);
                 prop_assert!(parts.iter().all(|part| *part >= 1));
-                prop_assert!(parts[count - 1] - parts[0] < count as i64);
+                prop_assert!(parts[count - 1] - parts[0] < crate::domain::count(count));
             }
         }
     }

@@ -5,10 +5,10 @@ use super::*;
 /// 90.00 in six from 1 February, the first three of which failed, on 10 April.
 fn defaulted() -> InstallmentSchedule {
     let mut schedule = monthly(9000, 0, 6);
-    for number in 1..=3 {
-        let now = schedule.installments[number - 1].due_at;
-        schedule.invoiced(&[number as i64], InvoiceId::from_bits(number as u128), false, now);
-        schedule.installments[number - 1].status = InstallmentStatus::Failed;
+    for (i, number) in (1..=3_u32).enumerate() {
+        let now = schedule.installments[i].due_at;
+        schedule.invoiced(&[i64::from(number)], InvoiceId::from_bits(u128::from(number)), false, now);
+        schedule.installments[i].status = InstallmentStatus::Failed;
         schedule.plan.fail(now);
     }
     assert_eq!((schedule.plan.status, schedule.plan.due_at), (InstallmentPlanStatus::Defaulted, None));

@@ -1,14 +1,17 @@
 //! Money that has come by a schedule that a gateway runs by itself.
 
 use super::{Effect, Facts, RequestStep, Transition};
-use crate::domain::payment_request::{Ending, PaymentRequest, RequestStatus, answer::Received, is_complete};
+use crate::domain::{
+    count,
+    payment_request::{Ending, PaymentRequest, RequestStatus, answer::Received, is_complete},
+};
 
 impl Transition {
     /// All payments of a schedule so far: those that are new get their invoices.
     pub(super) fn on_payments_of_schedule(&mut self, received: &[Received], facts: &Facts) -> Option<RequestStep> {
         let new = |money: &&Received| !money.authorized && money.amount_minor > 0 && !facts.is_booked(money);
         let new: Vec<Received> = received.iter().filter(new).cloned().collect();
-        let payments = (facts.booked.len() + new.len()) as i64;
+        let payments = count(facts.booked.len() + new.len());
         if !new.is_empty() {
             self.effects.push(Effect::OpenInvoices { money: new, first: facts.booked.is_empty() });
         }

@@ -63,7 +63,7 @@ pub fn values(schema: &Value, name: &str) -> Vec<Value> {
     }
     if has_type(schema, "string") {
         wrong.extend([json!("nul \0 byte"), json!("bell \u{7} rings"), json!(CARD), json!("4111-1111-1111-1111"), json!(["a"])]);
-        let most = schema["maxLength"].as_u64().unwrap_or(100) as usize;
+        let most = schema["maxLength"].as_u64().map_or(100, |most| usize::try_from(most).expect("a length"));
         wrong.push(json!("x".repeat(most.max(100) + 1)));
         wrong.push(json!("😀".repeat(100_000)));
         if schema["minLength"].as_u64() == Some(1) {

@@ -107,14 +107,14 @@ pub struct InstallmentsConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CollectionConfig {
-    #[serde(with = "humantime_serde")]
-    pub lease: Duration,
+    #[serde(deserialize_with = "parse::duration")]
+    pub lease: TimeDelta,
     /// The last one repeats.
     #[serde(deserialize_with = "parse::durations")]
-    pub lookup_backoff: Vec<Duration>,
+    pub lookup_backoff: Vec<TimeDelta>,
     /// The last one repeats.
     #[serde(deserialize_with = "parse::durations")]
-    pub gateway_fault_backoff: Vec<Duration>,
+    pub gateway_fault_backoff: Vec<TimeDelta>,
     /// Days after the first decline, rising.
     pub retry_days: Vec<u32>,
     pub final_action: FinalAction,
@@ -125,14 +125,14 @@ pub struct CollectionConfig {
     pub caps: Caps,
     /// Empty: none.
     pub payment_request_gateway: String,
-    #[serde(with = "humantime_serde")]
-    pub payment_request_expires: Duration,
+    #[serde(deserialize_with = "parse::duration")]
+    pub payment_request_expires: TimeDelta,
     /// After the request, rising.
     #[serde(deserialize_with = "parse::durations")]
-    pub payment_request_reminders: Vec<Duration>,
+    pub payment_request_reminders: Vec<TimeDelta>,
     /// The last one repeats.
     #[serde(deserialize_with = "parse::durations")]
-    pub payment_request_poll: Vec<Duration>,
+    pub payment_request_poll: Vec<TimeDelta>,
 }
 
 /// How often the last wait of `lookup_backoff` is repeated before an operator must decide: by default daily for a week.
@@ -144,35 +144,39 @@ impl CollectionConfig {
         policy(&self.lookup_backoff)
     }
 
+    /// How often a claim is renewed while its work goes on: one renewal may fail without loss of the claim.
+    pub fn renew_every(&self) -> Duration {
+        (self.lease / 3).to_std().expect("no setting is a negative duration")
+    }
+
     /// When the gateway is asked what was paid by a request.
     pub fn poll_policy(&self) -> LookupPolicy {
         policy(&self.payment_request_poll)
     }
 }
 
-fn policy(delays: &[Duration]) -> LookupPolicy {
-    let backoff = delays.iter().map(|delay| TimeDelta::from_std(*delay).unwrap_or(LookupPolicy::DEFAULT_DELAY)).collect();
-    LookupPolicy { backoff, repeats: LAST_LOOKUP_REPEATS }
+fn policy(delays: &[TimeDelta]) -> LookupPolicy {
+    LookupPolicy { backoff: delays.to_vec(), repeats: LAST_LOOKUP_REPEATS }
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InvariantsConfig {
-    #[serde(with = "humantime_serde")]
-    pub overdue_after: Duration,
-    #[serde(with = "humantime_serde")]
-    pub recent: Duration,
+    #[serde(deserialize_with = "parse::duration")]
+    pub overdue_after: TimeDelta,
+    #[serde(deserialize_with = "parse::duration")]
+    pub recent: TimeDelta,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobsConfig {
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "parse::duration")]
     pub tick: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "parse::duration")]
     pub drain: Duration,
-    #[serde(with = "humantime_serde")]
-    pub keep_runs: Duration,
+    #[serde(deserialize_with = "parse::duration")]
+    pub keep_runs: TimeDelta,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -214,13 +218,13 @@ pub struct GatewayConfig {
     /// Paylike only; empty for other gateways.
     #[serde(default, deserialize_with = "parse::text")]
     pub merchant_id: String,
-    #[serde(default = "default_timeout", with = "humantime_serde")]
+    #[serde(default = "default_timeout", deserialize_with = "parse::duration")]
     pub timeout: Duration,
     #[serde(default = "default_in_flight")]
     pub max_in_flight: usize,
     /// How long an authorization can be captured. After that the money must be authorized again.
-    #[serde(default = "default_lifetime", with = "humantime_serde")]
-    pub authorization_lifetime: Duration,
+    #[serde(default = "default_lifetime", deserialize_with = "parse::duration")]
+    pub authorization_lifetime: TimeDelta,
     /// Override `collection.caps`, for each length of time.
     #[serde(default)]
     pub caps: Caps,
@@ -239,15 +243,15 @@ pub struct BreakerConfig {
     pub probes: u32,
     /// The last one repeats.
     #[serde(deserialize_with = "parse::durations")]
-    pub waits: Vec<Duration>,
-    #[serde(with = "humantime_serde")]
-    pub longest_retry_after: Duration,
+    pub waits: Vec<TimeDelta>,
+    #[serde(deserialize_with = "parse::duration")]
+    pub longest_retry_after: TimeDelta,
 }
 
 impl Default for BreakerConfig {
     fn default() -> Self {
-        let waits = [30, 60, 120, 300, 900].map(Duration::from_secs).to_vec();
-        Self { faults: 5, ratio: 50, window: 20, probes: 3, waits, longest_retry_after: Duration::from_hours(1) }
+        let waits = [30, 60, 120, 300, 900].map(TimeDelta::seconds).to_vec();
+        Self { faults: 5, ratio: 50, window: 20, probes: 3, waits, longest_retry_after: TimeDelta::hours(1) }
     }
 }
 
@@ -258,7 +262,7 @@ impl BreakerConfig {
             ratio: self.ratio,
             window: self.window,
             probes: self.probes,
-            longest_retry_after: TimeDelta::from_std(self.longest_retry_after).unwrap_or(TimeDelta::MAX),
+            longest_retry_after: self.longest_retry_after,
         }
     }
 }
@@ -267,8 +271,11 @@ fn default_timeout() -> Duration {
     Duration::from_secs(30)
 }
 
-fn default_lifetime() -> Duration {
-    Duration::from_hours(7 * 24)
+/// How long an authorization can be captured, where a gateway's settings do not say.
+pub const DEFAULT_AUTHORIZATION_LIFETIME: TimeDelta = TimeDelta::days(7);
+
+fn default_lifetime() -> TimeDelta {
+    DEFAULT_AUTHORIZATION_LIFETIME
 }
 
 fn default_in_flight() -> usize {

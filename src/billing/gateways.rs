@@ -70,12 +70,12 @@ pub(crate) async fn remember_pauses(app: &App, tx: &mut Tx) -> Result<()> {
 
 fn hold(app: &App, health: &Health, timeline: Timeline, now: DateTime<Utc>) -> Admission {
     let longest = app.config.collection.gateway_fault_backoff.last();
-    health.hold(timeline, now, longest.and_then(|wait| TimeDelta::from_std(*wait).ok()).unwrap_or(TimeDelta::days(1)))
+    health.hold(timeline, now, longest.copied().unwrap_or(TimeDelta::days(1)))
 }
 
 /// How long a circuit stays open on a test clock.
-fn waits(app: &App) -> Vec<TimeDelta> {
-    app.config.collection.gateway_fault_backoff.iter().filter_map(|wait| TimeDelta::from_std(*wait).ok()).collect()
+fn waits(app: &App) -> &[TimeDelta] {
+    &app.config.collection.gateway_fault_backoff
 }
 
 /// How long a circuit first stays open.
@@ -162,7 +162,7 @@ pub(crate) fn too_late_for(app: &App, call: &Call) -> Option<DateTime<Utc>> {
 /// Notes what a call met. The first to open or close a circuit says so.
 pub(crate) async fn note(app: &App, call: &Call, met: CallResult) {
     let Some(health) = app.gateways.health(&call.gateway) else { return };
-    let change = health.note(call.timeline, call.now, &waits(app), call.order, &met);
+    let change = health.note(call.timeline, call.now, waits(app), call.order, &met);
     let Some(change) = change else { return };
     if let Err(error) = tell(app, call, change, &met).await {
         tracing::warn!(%error, gateway = call.gateway, "a change of the circuit could not be recorded");

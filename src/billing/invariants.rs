@@ -5,7 +5,7 @@ mod table;
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use serde_json::json;
 
@@ -60,15 +60,11 @@ pub struct CycleScan {
     broken: BTreeSet<SubscriptionId>,
 }
 
-fn span(duration: std::time::Duration) -> TimeDelta {
-    TimeDelta::from_std(duration).unwrap_or(TimeDelta::days(36_500))
-}
-
 /// Checks every invariant, in the order of [`INVARIANTS`].
 pub async fn check(app: &App) -> Result<Vec<Checked>> {
     let now = app.clock.now();
-    let recent = now - span(app.config.invariants.recent);
-    let overdue = now - span(app.config.invariants.overdue_after);
+    let recent = now - app.config.invariants.recent;
+    let overdue = now - app.config.invariants.overdue_after;
     let look = Look { app, now, overdue, recent, sums: invariants::sums(&app.db, recent).await? };
     let mut all = Vec::with_capacity(INVARIANTS.len());
     for invariant in INVARIANTS {

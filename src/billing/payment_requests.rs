@@ -9,7 +9,7 @@ mod overpayment;
 mod schedule;
 mod settle;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::App;
 use crate::{
@@ -62,7 +62,7 @@ pub(crate) fn draft(
 fn blank(app: &App, customer: &Customer, plan: NewRequest<'_>, now: DateTime<Utc>, wall: DateTime<Utc>) -> PaymentRequest {
     let id = app.ids.next(wall);
     let collection = &app.config.collection;
-    let expires = TimeDelta::from_std(collection.payment_request_expires).unwrap_or(TimeDelta::days(14));
+    let expires = collection.payment_request_expires;
     PaymentRequest {
         id,
         invoice_id: None,

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     billing::{App, jobs::runs::Counts},
     clock::Clock,
-    config::{Config, GatewayConfig, GatewayKind, Mode},
+    config::{Config, DEFAULT_AUTHORIZATION_LIFETIME, GatewayConfig, GatewayKind, Mode},
     daemon::{self, Signals},
     domain::{clock::Timeline, money::Percentage},
     jobs::simulate,
@@ -146,7 +146,7 @@ fn replace_gateways(config: &mut Config, sandbox: &SandboxServer) {
             merchant_id: merchant_id.to_owned(),
             timeout: Duration::from_secs(30),
             max_in_flight: 64,
-            authorization_lifetime: Duration::from_hours(7 * 24),
+            authorization_lifetime: DEFAULT_AUTHORIZATION_LIFETIME,
             caps: gateway.caps.clone(),
             breaker: Default::default(),
         };

@@ -1,6 +1,6 @@
 //! The settings of dunning: policies, the ladder where no policy applies, caps on declined attempts.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -25,13 +25,14 @@ pub struct DunningConfig {
 
 /// How many declined attempts are allowed within each length of time; 0 = any number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Caps(pub BTreeMap<Duration, u32>);
+pub struct Caps(pub BTreeMap<TimeDelta, u32>);
 
 impl<'de> Deserialize<'de> for Caps {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut caps = BTreeMap::new();
         for (window, declines) in BTreeMap::<String, u32>::deserialize(deserializer)? {
-            let length = humantime_serde::re::humantime::parse_duration(&window).ok().filter(|length| !length.is_zero());
+            let length = humantime_serde::re::humantime::parse_duration(&window).ok();
+            let length = length.and_then(|length| TimeDelta::from_std(length).ok()).filter(|length| !length.is_zero());
             let Some(length) = length.filter(|length| *length <= MAX_WINDOW) else {
                 return Err(D::Error::custom(format!("must be by times such as 24h or 30d, up to 365d, not {window:?}")));
             };
@@ -43,7 +44,7 @@ impl<'de> Deserialize<'de> for Caps {
     }
 }
 
-const MAX_WINDOW: Duration = Duration::from_hours(365 * 24);
+const MAX_WINDOW: TimeDelta = TimeDelta::days(365);
 
 impl CollectionConfig {
     /// The ladder where no policy applies.
@@ -68,10 +69,6 @@ impl Config {
         let mut caps = self.collection.caps.clone();
         caps.0.extend(self.gateways.get(gateway).iter().flat_map(|gateway| &gateway.caps.0));
         let limits = caps.0.into_iter().filter(|(_, declines)| *declines > 0);
-        limits
-            .filter_map(|(within, declines)| {
-                Some(Cap { within: TimeDelta::from_std(within).ok()?, declines: usize::try_from(declines).ok()? })
-            })
-            .collect()
+        limits.map(|(within, declines)| Cap { within, declines: declines as usize }).collect()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, io::ErrorKind, net::SocketAddr, path::Path, time::Duration};
 
-use chrono::{NaiveDate, NaiveTime};
+use chrono::{NaiveDate, NaiveTime, TimeDelta};
 use chrono_tz::Tz;
 use secrecy::SecretString;
 use serde::{
@@ -56,9 +56,35 @@ pub(super) fn base_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Str
     Ok(String::deserialize(deserializer)?.trim_end_matches('/').to_owned())
 }
 
-pub(super) fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
+/// The longest duration that a setting may hold: a century. Any instant of today's plus or minus it can be computed.
+const LONGEST: Duration = Duration::from_hours(36_500 * 24);
+
+fn bounded<T: Span, E: Error>(read: humantime_serde::Serde<Duration>) -> Result<T, E> {
+    Some(read.into_inner()).filter(|span| *span <= LONGEST).and_then(T::of).ok_or_else(|| E::custom("must be at most 36500d"))
+}
+
+/// What a duration is read as: `TimeDelta` for arithmetic with instants, `Duration` where it is waited for.
+pub(super) trait Span: Sized {
+    fn of(span: Duration) -> Option<Self>;
+}
+impl Span for Duration {
+    fn of(span: Duration) -> Option<Self> {
+        Some(span)
+    }
+}
+impl Span for TimeDelta {
+    fn of(span: Duration) -> Option<Self> {
+        Self::from_std(span).ok()
+    }
+}
+
+pub(super) fn duration<'de, D: Deserializer<'de>, T: Span>(deserializer: D) -> Result<T, D::Error> {
+    bounded(humantime_serde::Serde::deserialize(deserializer)?)
+}
+
+pub(super) fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TimeDelta>, D::Error> {
     let list = Vec::<humantime_serde::Serde<Duration>>::deserialize(deserializer)?;
-    Ok(list.into_iter().map(humantime_serde::Serde::into_inner).collect())
+    list.into_iter().map(bounded).collect()
 }
 
 pub(super) fn calendars<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Vec<NaiveDate>>, D::Error> {

@@ -48,14 +48,14 @@ fn the_default_file_holds_every_key() {
     assert_eq!(config.billing.timezone, Tz::UTC);
     assert_eq!((config.billing.catch_up, config.billing.catch_up_limit, config.billing.batch), (CatchUp::BillAll, 3, 500));
     assert_eq!(config.installments.default_after, 3);
-    let seconds = |list: &[Duration]| list.iter().map(Duration::as_secs).collect::<Vec<_>>();
+    let seconds = |list: &[TimeDelta]| list.iter().map(TimeDelta::num_seconds).collect::<Vec<_>>();
     assert_eq!(seconds(&config.collection.lookup_backoff), [60, 300, 3600, 86_400]);
     assert_eq!(seconds(&config.collection.gateway_fault_backoff), [60, 300, 900, 3600, 21_600, 86_400]);
     assert_eq!(
         (config.collection.retry_days.as_slice(), config.collection.final_action),
         (&[1, 3, 5, 7][..], FinalAction::Cancel)
     );
-    assert_eq!(config.jobs.keep_runs, Duration::from_hours(30 * 24));
+    assert_eq!(config.jobs.keep_runs, TimeDelta::days(30));
     assert!(config.gateways.is_empty() && config.billing.holidays.is_empty());
     assert!(config.instance_name().ends_with(":8420"));
 }
@@ -187,6 +187,8 @@ fn every_bad_value_is_one_sentence_that_names_key_and_remedy() {
         ("[billing]\ncatch_up = \"all\"", "billing.catch_up cannot be \"all\" (allowed: bill_all, bill_current, skip), in FILE"),
         ("[billing]\nbatch = \"many\"", "billing.batch must be a whole number, not a text, in FILE"),
         ("[billing.holidays]\nus = [\"25.12.\"]", "billing.holidays must hold dates such as 2026-12-25, not \"25.12.\", in FILE"),
+        ("[collection]\nlease = \"101years\"", "collection.lease must be at most 36500d, in FILE"),
+        ("[collection]\nlookup_backoff = [\"1m\", \"101years\"]", "collection.lookup_backoff must be at most 36500d, in FILE"),
         ("[jobs]\ntick = \"soon\"", "jobs.tick must be a duration, not \"soon\", in FILE"),
         (
             "[gateways.a]\nkind = \"stripe\"",

@@ -1,7 +1,8 @@
 //! What is wrong with settings that can be read: all at once, each as a sentence that says what to write instead.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
+use chrono::TimeDelta;
 use reqwest::Url;
 use secrecy::ExposeSecret;
 
@@ -68,7 +69,7 @@ impl Config {
             ("collection.payment_request_poll", &collection.payment_request_poll),
         ] {
             problems.error(waits.is_empty(), key, "must hold at least one duration");
-            problems.error(waits.iter().any(Duration::is_zero), key, "must hold durations longer than 0s");
+            problems.error(waits.iter().any(TimeDelta::is_zero), key, "must hold durations longer than 0s");
         }
         let days = &collection.retry_days;
         let rising = days.first().is_none_or(|first| *first > 0) && days.windows(2).all(|pair| pair[0] < pair[1]);
@@ -174,11 +175,11 @@ impl Config {
         problems.error(breaker.window > 10_000, key("breaker.window"), "must be at most 10000");
         problems.error(breaker.probes == 0, key("breaker.probes"), "must be at least 1");
         problems.error(breaker.waits.is_empty(), key("breaker.waits"), "must hold at least one duration");
-        problems.error(breaker.waits.iter().any(Duration::is_zero), key("breaker.waits"), "must hold durations longer than 0s");
-        let short = gateway.authorization_lifetime < Duration::from_hours(24);
+        problems.error(breaker.waits.iter().any(TimeDelta::is_zero), key("breaker.waits"), "must hold durations longer than 0s");
+        let short = gateway.authorization_lifetime < TimeDelta::days(1);
         problems.error(short, key("authorization_lifetime"), "must be at least 1d");
         problems.warning(
-            self.collection.lease <= gateway.timeout,
+            self.collection.lease.to_std().is_ok_and(|lease| lease <= gateway.timeout),
             key("timeout"),
             format!(
                 "should be shorter than collection.lease ({}): slow calls will be looked up while they still run",
@@ -194,6 +195,10 @@ fn is_loopback(url: &Url) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-fn humantime(duration: Duration) -> String {
-    if duration.subsec_nanos() == 0 { format!("{}s", duration.as_secs()) } else { format!("{}ms", duration.as_millis()) }
+fn humantime(duration: TimeDelta) -> String {
+    if duration.subsec_nanos() == 0 {
+        format!("{}s", duration.num_seconds())
+    } else {
+        format!("{}ms", duration.num_milliseconds())
+    }
 }

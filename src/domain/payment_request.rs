@@ -3,8 +3,6 @@
 pub mod answer;
 pub mod transition;
 
-use std::time::Duration;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -207,12 +205,12 @@ pub fn is_complete(
 
 /// When the next reminder is due: at the given times after the request was made, those that are already over left out.
 pub fn next_reminder(
-    after: &[Duration],
+    after: &[TimeDelta],
     created_at: DateTime<Utc>,
     now: DateTime<Utc>,
     expires_at: DateTime<Utc>,
 ) -> Option<DateTime<Utc>> {
-    let instants = after.iter().filter_map(|after| created_at.checked_add_signed(TimeDelta::from_std(*after).ok()?));
+    let instants = after.iter().filter_map(|after| created_at.checked_add_signed(*after));
     instants.filter(|at| *at > now && *at < expires_at).min()
 }
 
@@ -244,12 +242,12 @@ mod tests {
     #[test]
     fn reminders_follow_one_another_and_stop_at_the_expiry() {
         let at = |text: &str| -> DateTime<Utc> { format!("2026-01-{text}T00:00:00Z").parse().expect("instant") };
-        let after: Vec<Duration> = [3, 10, 20].map(|days| Duration::from_hours(24 * days)).to_vec();
+        let after: Vec<TimeDelta> = [3, 10, 20].map(TimeDelta::days).to_vec();
         let next = |now| next_reminder(&after, at("01"), at(now), at("15"));
         assert_eq!((next("01"), next("03")), (Some(at("04")), Some(at("04"))));
         assert_eq!((next("04"), next("10")), (Some(at("11")), Some(at("11"))));
         assert_eq!(next("11"), None, "the third would come after the end");
         assert_eq!(next_reminder(&[], at("01"), at("01"), at("15")), None);
-        assert_eq!(next_reminder(&[Duration::MAX], at("01"), at("01"), at("15")), None);
+        assert_eq!(next_reminder(&[TimeDelta::MAX], at("01"), at("01"), at("15")), None);
     }
 }

@@ -31,7 +31,7 @@ const READ_AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(30), Duration::fr
 /// The largest answer that is read.
 const MAX_BODY_BYTES: usize = 1 << 20;
 /// The longest wait that a gateway may ask for.
-const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
+const MAX_RETRY_AFTER: TimeDelta = TimeDelta::hours(24);
 /// Gateway texts are cut to this many characters.
 const MAX_MESSAGE_CHARS: usize = 200;
 
@@ -80,7 +80,7 @@ pub enum HttpAnswer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoAnswer {
     /// Certainly not processed.
-    NotProcessed { message: String, retry_after: Option<Duration> },
+    NotProcessed { message: String, retry_after: Option<TimeDelta> },
     /// May have been processed.
     Unknown { message: String },
 }
@@ -273,7 +273,7 @@ impl Http {
     fn fault(&self, kind: &'static str, no_answer: NoAnswer) -> NoAnswer {
         metrics::counter!(GATEWAY_FAULTS, "gateway" => self.gateway.clone(), "kind" => kind).increment(1);
         let retry_after = match &no_answer {
-            NoAnswer::NotProcessed { retry_after, .. } => retry_after.and_then(|wait| TimeDelta::from_std(wait).ok()),
+            NoAnswer::NotProcessed { retry_after, .. } => *retry_after,
             NoAnswer::Unknown { .. } => None,
         };
         circuit::note(Err(GatewayFault { message: no_answer.clone().message(), retry_after }));
@@ -370,14 +370,14 @@ fn innermost(error: &dyn Error) -> String {
 }
 
 /// `Retry-After` in seconds or as a date. A date is read against the answer's own `Date`: no clock is needed, and none can be wrong.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap) -> Option<TimeDelta> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match text.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
+        Ok(seconds) => i64::try_from(seconds).ok().and_then(TimeDelta::try_seconds).unwrap_or(MAX_RETRY_AFTER),
         Err(_) => {
             let until = DateTime::parse_from_rfc2822(text).ok()?;
             let now = DateTime::parse_from_rfc2822(headers.get(DATE)?.to_str().ok()?).ok()?;
-            (until - now).to_std().unwrap_or_default()
+            (until - now).max(TimeDelta::zero())
         }
     };
     Some(wait.min(MAX_RETRY_AFTER))
@@ -439,9 +439,9 @@ mod tests {
         };
         let date = ("date", "Wed, 21 Oct 2015 07:28:00 GMT");
         let after = |pairs: &[(&'static str, &'static str)]| retry_after(&headers(pairs));
-        assert_eq!(after(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
-        assert_eq!(after(&[("retry-after", "Wed, 21 Oct 2015 07:28:30 GMT"), date]), Some(Duration::from_secs(30)));
-        assert_eq!(after(&[("retry-after", "Wed, 21 Oct 2015 07:00:00 GMT"), date]), Some(Duration::ZERO));
+        assert_eq!(after(&[("retry-after", "7")]), Some(TimeDelta::seconds(7)));
+        assert_eq!(after(&[("retry-after", "Wed, 21 Oct 2015 07:28:30 GMT"), date]), Some(TimeDelta::seconds(30)));
+        assert_eq!(after(&[("retry-after", "Wed, 21 Oct 2015 07:00:00 GMT"), date]), Some(TimeDelta::zero()));
         assert_eq!(after(&[("retry-after", "99999999999")]), Some(MAX_RETRY_AFTER));
         assert_eq!(after(&[("retry-after", "soon")]), None);
         assert_eq!(after(&[]), None);

@@ -18,7 +18,7 @@ mod returns;
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 
 use self::{circuit::Health, fluidpay::FluidPay, http::Settings, paylike::Paylike, paysley::Paysley, requests::Requests};
@@ -249,7 +249,7 @@ impl Gateways {
     }
 
     fn add(&mut self, configured: Configured, breaker: &BreakerConfig, kind: Option<GatewayKind>) {
-        let waits = breaker.waits.iter().filter_map(|wait| TimeDelta::from_std(*wait).ok()).collect();
+        let waits = breaker.waits.clone();
         let health = Health::new(breaker.rules(), waits, configured.permits.available_permits(), kind);
         self.health.insert(configured.name.clone(), Arc::new(health));
         self.configured.insert(configured.name.clone(), Arc::new(configured));

@@ -63,8 +63,7 @@ pub(super) async fn answer(app: Arc<App>, job: &'static Job, timetable: Timetabl
         };
         if rung || next <= app.clock.now() {
             pulse.busy();
-            let wait = TimeDelta::from_std(tick).unwrap_or_default();
-            next = take_turn(&app, job, &timetable).await.unwrap_or_else(|| app.clock.now() + wait);
+            next = take_turn(&app, job, &timetable).await.unwrap_or_else(|| app.clock.now() + tick);
         }
         pulse.idle();
     }

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use rebilld::{
     billing::{self, App},
     clock::Clock,
@@ -325,15 +325,15 @@ pub fn config(sandbox: &str) -> Config {
         merchant_id: merchant.to_owned(),
         timeout: Duration::from_millis(300),
         max_in_flight: 32,
-        authorization_lifetime: Duration::from_hours(7 * 24),
+        authorization_lifetime: TimeDelta::hours(7 * 24),
         caps: Caps::default(),
         breaker: Default::default(),
     };
     config.gateways.insert("fluid".into(), gateway(GatewayKind::Fluidpay, format!("{sandbox}/api"), FLUIDPAY_KEY, ""));
     config.gateways.insert("paylike".into(), gateway(GatewayKind::Paylike, sandbox.to_owned(), PAYLIKE_KEY, PAYLIKE_MERCHANT));
     config.gateways.insert("paysley".into(), gateway(GatewayKind::Paysley, format!("{sandbox}/v2"), sandbox::PAYSLEY_KEY, ""));
-    config.collection.payment_request_poll = [10, 20].map(Duration::from_millis).to_vec();
+    config.collection.payment_request_poll = [10, 20].map(TimeDelta::milliseconds).to_vec();
     config.billing.holidays.insert("somewhere".into(), vec![date("2026-03-31"), date("2026-04-30"), date("2026-08-31")]);
-    config.collection.lookup_backoff = [20, 40, 80].map(Duration::from_millis).to_vec();
+    config.collection.lookup_backoff = [20, 40, 80].map(TimeDelta::milliseconds).to_vec();
     config
 }

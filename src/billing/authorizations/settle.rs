@@ -1,11 +1,12 @@
 //! Writes an answer about an authorization down. Whatever it is, the subscription is looked at again, which finds what is to be done next.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::event;
 use crate::{
     billing::{App, Result, gateway_operations::retry},
+    config::DEFAULT_AUTHORIZATION_LIFETIME,
     domain::{
         authorization::{
             Authorization,
@@ -61,7 +62,7 @@ fn decided(
         now,
         wall: app.clock.now(),
         lease: app.config.collection.lease,
-        lifetime: lifetime.and_then(|lifetime| TimeDelta::from_std(lifetime).ok()).unwrap_or(TimeDelta::days(7)),
+        lifetime: lifetime.unwrap_or(DEFAULT_AUTHORIZATION_LIFETIME),
         lookups: &app.config.collection.lookup_policy(),
         owner: &app.instance,
         is_wanted: authorization.is_wanted_by(subscription, now),

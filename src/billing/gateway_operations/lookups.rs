@@ -46,7 +46,7 @@ pub(crate) async fn look_up_due<L: Leased, F: Future<Output = Result<()>>>(
 /// gateway. If their claims ended meanwhile, daemons would look up the same rows in turns, and none of them could settle one.
 async fn keep<L: Leased>(app: &App, keys: &[String]) -> Infallible {
     loop {
-        tokio::time::sleep(app.config.collection.lease / 3).await;
+        tokio::time::sleep(app.config.collection.renew_every()).await;
         if let Err(error) = renew::<L>(app, keys).await {
             tracing::warn!(%error, "claimed lookups could not be renewed; another daemon may take them over");
         }

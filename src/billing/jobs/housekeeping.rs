@@ -1,7 +1,5 @@
 //! Housekeeping: what is kept for a while only, and that while is over.
 
-use chrono::TimeDelta;
-
 use crate::{
     billing::{App, Result, idempotency},
     store,
@@ -19,15 +17,11 @@ pub struct Removed {
 /// the wall clock.
 pub async fn housekeeping(app: &App) -> Result<Removed> {
     let now = app.clock.now();
-    let keep = TimeDelta::from_std(app.config.jobs.keep_runs).unwrap_or(TimeDelta::MAX);
+    let oldest = now - app.config.jobs.keep_runs;
     let mut tx = app.db.begin().await?;
     let idempotency_keys = store::idempotency::remove_expired(&mut tx, idempotency::expired(now)).await?;
-    let (runs, instances) = match now.checked_sub_signed(keep) {
-        Some(oldest) => {
-            (store::runs::remove_older(&mut tx, oldest).await?, store::instances::remove_older(&mut tx, oldest).await?)
-        }
-        None => (0, 0),
-    };
+    let runs = store::runs::remove_older(&mut tx, oldest).await?;
+    let instances = store::instances::remove_older(&mut tx, oldest).await?;
     tx.commit().await?;
     Ok(Removed { idempotency_keys, runs, instances })
 }

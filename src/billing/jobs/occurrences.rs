@@ -44,7 +44,7 @@ pub async fn take(app: &App, job: &str, occurs_at: DateTime<Utc>, again: bool) -
 /// Keeps what was taken for as long as this is awaited.
 pub async fn keep(app: &App, job: &str) -> Infallible {
     loop {
-        tokio::time::sleep(app.config.collection.lease / 3).await;
+        tokio::time::sleep(app.config.collection.renew_every()).await;
         match prolong(app, job).await {
             Ok(true) => {}
             Ok(false) => tracing::warn!(job, "another daemon has taken this run over"),

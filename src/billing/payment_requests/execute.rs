@@ -1,7 +1,7 @@
 //! The calls about requests: claimed, made outside any transaction, each answer settled before the next call. By real time on every
 //! timeline.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 
 use super::{schedule, settle::settle};
@@ -148,8 +148,7 @@ async fn begin(app: &App, claimed: &PaymentRequest) -> Result<Option<PaymentRequ
     }
     request.asks += 1;
     // By the gateway's clock it runs as long as by ours, whatever clock the customer is on.
-    let expires = TimeDelta::from_std(app.config.collection.payment_request_expires).unwrap_or(TimeDelta::days(14));
-    request.gateway_expires_at = wall + expires;
+    request.gateway_expires_at = wall + app.config.collection.payment_request_expires;
     request.next_check_at = Some(wall + app.config.collection.lease);
     store::payment_requests::save(&mut tx, std::slice::from_ref(&request)).await?;
     tx.commit().await?;

@@ -55,10 +55,7 @@ impl GatewayCall for RefundCall<'_> {
         }
         match gateway.adapter.look_up_return(&order).await {
             ReturnFound::Returned { voided } => ReturnOutcome::Returned { transaction_id: None, voided },
-            ReturnFound::Nothing => {
-                let lease = TimeDelta::from_std(self.app.config.collection.lease).unwrap_or_default();
-                self.refund.not_found(self.app.clock.now(), lease)
-            }
+            ReturnFound::Nothing => self.refund.not_found(self.app.clock.now(), self.app.config.collection.lease),
             ReturnFound::NoAnswer { message } => ReturnOutcome::Unknown { message },
         }
     }

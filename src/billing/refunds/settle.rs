@@ -1,6 +1,5 @@
 //! What became of a refund: an answer is written down, and what nobody knows is looked up.
 
-use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::{
@@ -79,7 +78,7 @@ async fn retry_overpayment(app: &App, tx: &mut Tx, rows: &mut RefundRows, facts:
     let RefundRows { refund, payment, invoice } = rows;
     let failures = store::refunds::failures(tx, payment.invoice_id, payment.id).await?;
     let wait = usize::try_from(failures).ok().and_then(|index| app.config.collection.gateway_fault_backoff.get(index));
-    payment.return_at = wait.and_then(|wait| TimeDelta::from_std(*wait).ok()).map(|wait| facts.wall + wait);
+    payment.return_at = wait.map(|wait| facts.wall + *wait);
     let data = json!({ "invoice_id": invoice.id, "overpayment": payment.overpayment, "message": refund.message });
     let event = || app.event(payment.timeline, facts.now, &Actor::System, "payment.overpayment_kept", payment.id, data);
     Ok(payment.return_at.is_none().then(event))

@@ -63,9 +63,8 @@ pub async fn step(app: &App, id: ClockId, from: DateTime<Utc>, to: DateTime<Utc>
 
 /// Keeps a clock claimed for as long as this is awaited: doing all that is due at one instant may take longer than a lease.
 pub async fn keep(app: &App, id: ClockId) {
-    let lease = app.config.collection.lease;
     loop {
-        tokio::time::sleep(lease / 3).await;
+        tokio::time::sleep(app.config.collection.renew_every()).await;
         match renew(app, id).await {
             Ok(true) => {}
             // The next step finds out and ends the journey.

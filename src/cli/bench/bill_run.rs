@@ -220,7 +220,7 @@ impl Bench<'_> {
         self.app.db.run_maintenance().await?;
         // Far enough away that all of them are stored before the first is due, and the daemon is up.
         let loading = 3 * (self.load_time * count + settling.elapsed()) + Duration::from_secs(3);
-        let first = self.app.clock.now() + TimeDelta::from_std(loading)?;
+        let first = self.app.clock.now() + loading;
         let apart = STEADY.as_secs_f64().min(f64::from(count) / per_s) / f64::from(count);
         let mut instants: HashMap<SubscriptionId, DateTime<Utc>> = HashMap::new();
         for (number, subscription) in rows.iter_mut().flat_map(|chunk| &mut chunk.subscriptions).enumerate() {

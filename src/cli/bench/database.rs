@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use crate::{
     billing::App,
     clock::Clock,
-    config::{Caps, Config, GatewayConfig, GatewayKind, Mode},
+    config::{Caps, Config, DEFAULT_AUTHORIZATION_LIFETIME, GatewayConfig, GatewayKind, Mode},
     daemon, sandbox, store,
     store::tables::TABLES,
 };
@@ -63,7 +63,7 @@ pub fn gateway(sandbox: &str, in_flight: u32) -> GatewayConfig {
         // Longer than the longest latency that an option allows, shorter than a lease.
         timeout: std::time::Duration::from_secs(50),
         max_in_flight: in_flight as usize,
-        authorization_lifetime: std::time::Duration::from_hours(7 * 24),
+        authorization_lifetime: DEFAULT_AUTHORIZATION_LIFETIME,
         caps: Caps::default(),
         breaker: Default::default(),
     }

@@ -19,7 +19,7 @@ use clap::Args;
 
 use crate::{
     clock::Clock,
-    config::{Caps, Config, GatewayConfig, GatewayKind, Mode},
+    config::{Caps, Config, DEFAULT_AUTHORIZATION_LIFETIME, GatewayConfig, GatewayKind, Mode},
     daemon::{self, Daemon, Signals},
     domain::{clock::Timeline, id::ClockId},
     sandbox::{self, SandboxServer},
@@ -103,7 +103,7 @@ fn settings(database: &Path, sandbox: &SandboxServer, key: &str) -> Config {
         merchant_id: merchant_id.to_owned(),
         timeout: std::time::Duration::from_secs(30),
         max_in_flight: 64,
-        authorization_lifetime: std::time::Duration::from_hours(7 * 24),
+        authorization_lifetime: DEFAULT_AUTHORIZATION_LIFETIME,
         caps: Caps::default(),
         breaker: Default::default(),
     };

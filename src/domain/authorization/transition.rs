@@ -3,8 +3,6 @@
 //! Guards "never two authorizations kept": only an answer that the gateway has never seen it leads to a second call, and whatever is
 //! found under its reference beside the one that is known is voided.
 
-use std::time::Duration;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
@@ -39,7 +37,7 @@ pub struct Facts<'a> {
     /// By the clock of the authorization's timeline.
     pub now: DateTime<Utc>,
     pub wall: DateTime<Utc>,
-    pub lease: Duration,
+    pub lease: TimeDelta,
     /// How long the gateway keeps what it has authorized.
     pub lifetime: TimeDelta,
     pub lookups: &'a LookupPolicy,
@@ -312,7 +310,7 @@ impl Authorization {
     }
 
     /// Marks it for voiding. If the void call never happens, the lookup job picks it up when the lease ends.
-    pub fn void(&mut self, reason: &str, wall: DateTime<Utc>, lease: Duration) {
+    pub fn void(&mut self, reason: &str, wall: DateTime<Utc>, lease: TimeDelta) {
         self.status = Status::Voiding;
         self.void_reason = Some(reason.to_owned());
         self.lease_token += 1;

@@ -1,7 +1,5 @@
 //! What a call to a gateway came to.
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
 
 use super::Decline;
@@ -16,7 +14,7 @@ pub enum Outcome {
     /// Refused by the gateway's own word.
     Declined { decline: Decline, transaction_id: Option<String> },
     /// Certainly not processed: never connected, or 429.
-    GatewayError { message: String, retry_after: Option<Duration> },
+    GatewayError { message: String, retry_after: Option<TimeDelta> },
     /// Sent, and no answer that can be believed.
     Unknown { message: String },
 }
@@ -25,9 +23,7 @@ impl Outcome {
     /// The fault of the gateway that this outcome tells of, and for how long a 429 asked to be left alone.
     pub fn gateway_fault(&self) -> Option<(String, Option<TimeDelta>)> {
         match self {
-            Self::GatewayError { message, retry_after } => {
-                Some((message.clone(), retry_after.and_then(|wait| TimeDelta::from_std(wait).ok())))
-            }
+            Self::GatewayError { message, retry_after } => Some((message.clone(), *retry_after)),
             Self::Unknown { message } => Some((message.clone(), None)),
             Self::Succeeded { .. } | Self::Authorized { .. } | Self::Declined { .. } => None,
         }

@@ -2,8 +2,6 @@
 //!
 //! Guards "unknown is never charged again": only "not found" sends a charge again, as the same payment.
 
-use std::time::Duration;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
@@ -85,7 +83,7 @@ pub struct Facts<'a> {
     /// The daemon that decides.
     pub instance: &'a str,
     /// How long a claim holds, and how long a call may take to arrive.
-    pub lease: Duration,
+    pub lease: TimeDelta,
     pub lookups: LookupPolicy,
     /// Of the claim under which the gateway was asked.
     pub lease_token: i64,

@@ -1,6 +1,6 @@
 //! What a gateway answers about a payment request.
 
-use std::time::Duration;
+use chrono::TimeDelta;
 
 use crate::domain::{money::Currency, payment::Decline};
 
@@ -12,7 +12,7 @@ pub enum Asked {
     /// Refused by the gateway's own word: nobody was asked.
     Refused(Decline),
     /// Certainly not processed.
-    GatewayError { message: String, retry_after: Option<Duration> },
+    GatewayError { message: String, retry_after: Option<TimeDelta> },
     /// The customer may have been asked.
     Unknown { message: String },
 }

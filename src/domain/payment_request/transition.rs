@@ -142,8 +142,7 @@ impl Transition {
                 self.refuse(decline, None, facts);
             }
             Asked::GatewayError { message, retry_after } => {
-                let retry_after = retry_after.and_then(|wait| TimeDelta::from_std(wait).ok());
-                self.on_gateway_error(message, retry_after, facts);
+                self.on_gateway_error(message, *retry_after, facts);
             }
             Asked::Unknown { message } => {
                 if self.request.status != RequestStatus::Unknown {

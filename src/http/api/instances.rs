@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -41,10 +41,9 @@ pub struct InstanceAnswer {
 impl InstanceAnswer {
     fn of(seen: Seen, now: DateTime<Utc>) -> Self {
         let Seen { name, version, started_at, seen_at, stopped_at, payments_claimed, clocks_claimed } = seen;
-        let silence = TimeDelta::from_std(instances::SILENCE).unwrap_or_default();
         let status = match stopped_at {
             Some(_) => "stopped",
-            None if seen_at + silence < now => "silent",
+            None if seen_at + instances::SILENCE < now => "silent",
             None => "running",
         };
         Self { name, version, status, started_at, seen_at, stopped_at, payments_claimed, clocks_claimed }

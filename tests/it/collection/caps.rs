@@ -1,5 +1,6 @@
 //! Caps on declined attempts: by credential, whoever is charged and for whatever, also after a restart.
 
+use chrono::TimeDelta;
 use rebilld::{
     billing::{self, payment_methods::PaymentMethodInput},
     config::{Caps, Config},
@@ -163,8 +164,7 @@ on_both! {
 
     async fn a_gateways_own_caps_hold_over_the_common_ones(world: World) {
         let mut config: Config = world.app.config.clone();
-        let hour = std::time::Duration::from_hours(1);
-        config.gateways.get_mut("fluid").expect("fluid").caps = Caps([(24 * hour, 0), (30 * 24 * hour, 3)].into());
+        config.gateways.get_mut("fluid").expect("fluid").caps = Caps([(TimeDelta::hours(24), 0), (TimeDelta::days(30), 3)].into());
         let db = Db::open(&world.url, 8, false).await.expect("database");
         let own = app(db, config, "own");
         let customer = customer_with(&world, "decline2020000000000").await;

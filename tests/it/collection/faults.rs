@@ -1,5 +1,6 @@
 //! What goes wrong on the wire, and that each charge is made once all the same.
 
+use chrono::TimeDelta;
 use rebilld::{
     billing::{
         self,
@@ -102,7 +103,7 @@ on_both! {
         billing::payments::look_up::look_up_payments(&world.app, None).await.expect("looked up");
         assert_eq!(world.payments().await[0].status, PaymentStatus::Unknown, "the call may still be on its way");
         let mut config = world.app.config.clone();
-        config.collection.lease = std::time::Duration::ZERO;
+        config.collection.lease = TimeDelta::zero();
         let later = app(world.app.db.clone(), config, "later");
         let waiting = world.payments().await.remove(0);
         let mut tx = later.db.begin().await.expect("tx");

@@ -140,7 +140,7 @@ on_both! {
     async fn what_never_arrived_is_sent_again_as_the_same_payment_by_few_at_first(world: World) {
         due(&world, false, 12).await;
         let (app, clock) = by_hand(&world, |config| {
-            config.collection.lookup_backoff = vec![Duration::from_secs(1)];
+            config.collection.lookup_backoff = vec![TimeDelta::seconds(1)];
             // All of them are called before it is noticed.
             config.gateways.get_mut("fluid").expect("configured").breaker.faults = 12;
         });
@@ -168,7 +168,7 @@ on_both! {
     async fn an_outage_of_weeks_parks_no_payment_that_is_found_after_it(world: World) {
         due(&world, false, 12).await;
         let (app, clock) = by_hand(&world, |config| {
-            config.collection.lookup_backoff = [60, 300, 3600, 86_400].map(Duration::from_secs).to_vec();
+            config.collection.lookup_backoff = [60, 300, 3600, 86_400].map(TimeDelta::seconds).to_vec();
         });
         let sandbox = world.sandbox.sandbox();
         sandbox.add_fault(rule(json!("drop_after"), "charge", 0));

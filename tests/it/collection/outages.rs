@@ -3,6 +3,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use chrono::TimeDelta;
 use rebilld::{
     domain::{invoice::InvoiceStatus, payment::PaymentStatus},
     jobs,
@@ -79,7 +80,7 @@ async fn crowded(world: &mut World) -> CollectionStep {
     let way = CollectionStep::to(world.sandbox.addr()).await;
     let mut config = world.app.config.clone();
     // A call that is late has arrived by then, and a test clock waits no longer for it.
-    config.collection.lease = Duration::from_secs(2);
+    config.collection.lease = TimeDelta::seconds(2);
     config.billing.batch = 10;
     for (name, path) in [("fluid", "/api"), ("paylike", "")] {
         let gateway = config.gateways.get_mut(name).expect("configured");

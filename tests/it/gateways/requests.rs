@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rebilld::{
     clock::Clock,
     domain::{
@@ -275,7 +275,7 @@ async fn each_fault_of_asking_is_told_as_what_it_is() {
         match bench.requests().ask(&bench.ask("LOST1")).await {
             Asked::Unknown { .. } => assert!(unknown, "{fault}"),
             Asked::GatewayError { retry_after, .. } => {
-                assert!(!unknown && retry_after == Some(Duration::from_secs(3)), "{fault}");
+                assert!(!unknown && retry_after == Some(TimeDelta::seconds(3)), "{fault}");
             }
             other => panic!("{fault}: {other:?}"),
         }

@@ -31,7 +31,7 @@ mod system;
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rebilld::{
     billing::{self, App},
     clock::Clock,
@@ -298,7 +298,7 @@ fn gateways() -> Gateways {
         merchant_id: "none".to_owned(),
         timeout: Duration::from_secs(1),
         max_in_flight: 1,
-        authorization_lifetime: Duration::from_hours(7 * 24),
+        authorization_lifetime: TimeDelta::days(7),
         caps: Caps::default(),
         breaker: Default::default(),
     };

@@ -1,5 +1,6 @@
 //! What goes wrong on the wire or beside it: each installment is charged once all the same, and the total still adds up.
 
+use chrono::TimeDelta;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rebilld::{
     billing::{self, collection::run, installment_plans::open_due},
@@ -68,7 +69,7 @@ on_both! {
         assert_eq!(parts(&cancelled), ["1 2026-01-01 5000 due", "2 2026-02-01 5000 cancelled"]);
         // A daemon for which the call has had time enough to arrive.
         let mut config = world.app.config.clone();
-        config.collection.lease = std::time::Duration::ZERO;
+        config.collection.lease = TimeDelta::zero();
         let later = app(world.app.db.clone(), config, "later");
         billing::payments::look_up::look_up_payments(&later, None).await.expect("looked up");
         assert_eq!((world.prove().await, world.invoices().await[0].status), (0, InvoiceStatus::Void));

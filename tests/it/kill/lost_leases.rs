@@ -70,7 +70,7 @@ const LEASE: Duration = Duration::from_millis(300);
 /// A daemon of this process with a short lease, whose gateways stop at a point until let on.
 fn hasty(world: &World, name: &str, point: Option<Point>) -> (Arc<App>, Arc<super::crash_points::Fuse>) {
     let mut config = world.app.config.clone();
-    config.collection.lease = LEASE;
+    config.collection.lease = TimeDelta::from_std(LEASE).expect("a lease");
     let (app, fuse) = fused(world, config, name, point, Fate::Wait);
     (app, fuse)
 }
@@ -251,8 +251,8 @@ on_both! {
         fault("charge", "drop_after", 1);
         fault("lookup", "500", 0);
         let mut config = world.app.config.clone();
-        config.collection.lease = LEASE;
-        config.collection.lookup_backoff = vec![Duration::from_millis(500)];
+        config.collection.lease = TimeDelta::from_std(LEASE).expect("a lease");
+        config.collection.lookup_backoff = vec![TimeDelta::milliseconds(500)];
         let holder = app(world.app.db.clone(), config.clone(), "holder");
         world.set_out("2026-01-20T00:00:00Z").await;
         let running = tokio::spawn(jobs::advance::run(holder, TaskTracker::new(), jobs::pulse::Pulse::new("travel")));

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use rebilld::{
     billing::{
         App,
@@ -47,10 +48,10 @@ struct Story<'a> {
 }
 
 fn quick(config: &mut Config) {
-    config.collection.lease = Duration::from_millis(250);
-    config.collection.lookup_backoff = vec![Duration::from_millis(20)];
-    config.collection.gateway_fault_backoff = vec![Duration::from_millis(20); 9];
-    config.collection.payment_request_poll = vec![Duration::from_millis(5)];
+    config.collection.lease = TimeDelta::milliseconds(250);
+    config.collection.lookup_backoff = vec![TimeDelta::milliseconds(20)];
+    config.collection.gateway_fault_backoff = vec![TimeDelta::milliseconds(20); 9];
+    config.collection.payment_request_poll = vec![TimeDelta::milliseconds(5)];
 }
 
 impl<'a> Story<'a> {

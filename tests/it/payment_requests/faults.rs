@@ -1,5 +1,6 @@
 //! What goes wrong on the wire or in the house while a customer is asked: each invoice is paid once all the same.
 
+use chrono::TimeDelta;
 use rebilld::{
     billing::{self, collection::run, gateway_operations::recover},
     domain::{clock::Timeline, invoice::InvoiceStatus, payment_request::RequestStatus},
@@ -21,7 +22,7 @@ on_both! {
                 if operation == "request" {
                     world.sandbox.sandbox().add_fault(rule(fault, operation, 1));
                 }
-                world.advance(&(due + chrono::TimeDelta::hours(1)).to_rfc3339()).await;
+                world.advance(&(due + TimeDelta::hours(1)).to_rfc3339()).await;
                 let request = world.request_becomes(RequestStatus::Sent).await;
                 world.pays(&request).await;
                 if operation == "lookup" {
@@ -40,14 +41,14 @@ on_both! {
     async fn every_fault_of_giving_back_ends_in_one_refund(world: World) {
         let world = world
             .with(|config| {
-                config.collection.lease = Duration::from_millis(400);
-                config.collection.lookup_backoff = vec![Duration::from_millis(100)];
-                config.collection.gateway_fault_backoff = vec![Duration::from_millis(50); 3];
+                config.collection.lease = TimeDelta::milliseconds(400);
+                config.collection.lookup_backoff = vec![TimeDelta::milliseconds(100)];
+                config.collection.gateway_fault_backoff = vec![TimeDelta::milliseconds(50); 3];
             });
         for fault in ["drop_before", "drop_after", "500", "status_after:500", "429", "delay:450"] {
             asked_once(&world, &["EMAIL"]).await;
             let now = world.app.now_of(Timeline::Test(world.clock)).await.expect("now").max(at("2026-01-10T06:00:00Z"));
-            world.advance(&(now + chrono::TimeDelta::hours(1)).to_rfc3339()).await;
+            world.advance(&(now + TimeDelta::hours(1)).to_rfc3339()).await;
             let request = world.last_request().await;
             world.pays(&request).await;
             billing::invoices::void(&world.app, &rebilld::domain::event::Actor::System, request.invoice_id.expect("an invoice"), "a mistake").await.expect("voided");
@@ -59,7 +60,7 @@ on_both! {
     }
 
     async fn a_refund_that_the_gateway_refuses_for_good_stays_visible(world: World) {
-        let world = world.with(|config| config.collection.gateway_fault_backoff = vec![Duration::from_millis(1)]);
+        let world = world.with(|config| config.collection.gateway_fault_backoff = vec![TimeDelta::milliseconds(1)]);
         asked_once(&world, &["EMAIL"]).await;
         world.advance("2026-01-10T07:00:00Z").await;
         let request = world.last_request().await;
@@ -91,7 +92,7 @@ on_both! {
         for fault in ["drop_before", "drop_after", "500", "429"] {
             asked_once(&world, &["EMAIL"]).await;
             let now = world.app.now_of(Timeline::Test(world.clock)).await.expect("now").max(at("2026-01-10T06:00:00Z"));
-            world.advance(&(now + chrono::TimeDelta::hours(1)).to_rfc3339()).await;
+            world.advance(&(now + TimeDelta::hours(1)).to_rfc3339()).await;
             let request = world.last_request().await;
             world.sandbox.sandbox().add_fault(rule(fault, "request", 1));
             billing::invoices::void(&world.app, &rebilld::domain::event::Actor::System, request.invoice_id.expect("an invoice"), "a mistake").await.expect("voided");

@@ -1,5 +1,6 @@
 //! Paysley's unsigned callback at our own server: it only ever makes us look.
 
+use chrono::TimeDelta;
 use rebilld::{billing::App, domain::payment_request::RequestStatus, http};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -42,7 +43,7 @@ fn form(response: &serde_json::Value) -> Vec<u8> {
 
 on_both! {
     async fn a_callback_makes_us_look_at_once_and_twice_is_once(world: World) {
-        let server = Reachable::open(world.with(|config| config.collection.payment_request_poll = vec![Duration::from_hours(1)])).await;
+        let server = Reachable::open(world.with(|config| config.collection.payment_request_poll = vec![TimeDelta::hours(1)])).await;
         let world = &server.world;
         asked_once(world, &["EMAIL"]).await;
         asked_once(world, &["EMAIL"]).await;
@@ -89,7 +90,7 @@ on_both! {
     }
 
     async fn a_callback_that_comes_before_our_answer_was_stored_is_the_answer(world: World) {
-        let world = world.with(|config| config.collection.lookup_backoff = vec![Duration::from_hours(1)]);
+        let world = world.with(|config| config.collection.lookup_backoff = vec![TimeDelta::hours(1)]);
         let server = Reachable::open(world).await;
         let world = &server.world;
         asked_once(world, &["EMAIL"]).await;
@@ -109,7 +110,7 @@ on_both! {
     }
 
     async fn a_flood_of_forged_callbacks_makes_us_look_once(world: World) {
-        let server = Reachable::open(world.with(|config| config.collection.payment_request_poll = vec![Duration::from_hours(1)])).await;
+        let server = Reachable::open(world.with(|config| config.collection.payment_request_poll = vec![TimeDelta::hours(1)])).await;
         let world = &server.world;
         asked_once(world, &["EMAIL"]).await;
         world.advance("2026-01-10T07:00:00Z").await;

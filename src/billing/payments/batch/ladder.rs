@@ -98,7 +98,7 @@ impl SettlementBatch<'_> {
         let Some(invoice) = self.invoices.change_open(id) else { return };
         let now = self.clocks.now(invoice.timeline);
         let index = usize::try_from(invoice.gateway_faults).unwrap_or(0).min(backoff.len().saturating_sub(1));
-        let wait = backoff.get(index).and_then(|delay| TimeDelta::from_std(*delay).ok()).unwrap_or(TimeDelta::minutes(1));
+        let wait = backoff.get(index).copied().unwrap_or(TimeDelta::minutes(1));
         invoice.gateway_faults += 1;
         invoice.next_attempt_at = Some(now + retry_after.map_or(wait, |asked| asked.max(wait)));
         invoice.next_action = NextAction::Charge;

@@ -6,7 +6,7 @@ use crate::domain::{
     id::Id,
 };
 
-const LEASE: Duration = Duration::from_mins(5);
+const LEASE: TimeDelta = TimeDelta::minutes(5);
 
 fn policy() -> LookupPolicy {
     LookupPolicy { backoff: [1, 5, 60].map(TimeDelta::minutes).to_vec(), repeats: 7 }

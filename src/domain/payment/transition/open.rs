@@ -31,10 +31,7 @@ fn on_outcome(payment: Payment, outcome: &Outcome, facts: &Facts) -> Transition 
         Outcome::Succeeded { transaction_id, amount_minor } => on_success(payment, transaction_id, *amount_minor, facts),
         Outcome::Authorized { transaction_id } => on_authorized(payment, transaction_id, facts),
         Outcome::Declined { decline, transaction_id } => on_decline(payment, decline, transaction_id.as_ref(), facts),
-        Outcome::GatewayError { message, retry_after } => {
-            let retry_after = retry_after.and_then(|wait| TimeDelta::from_std(wait).ok());
-            on_gateway_error(payment, message, retry_after, facts)
-        }
+        Outcome::GatewayError { message, retry_after } => on_gateway_error(payment, message, *retry_after, facts),
         Outcome::Unknown { message } => on_unknown(payment, message, facts),
     }
 }

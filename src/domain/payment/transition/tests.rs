@@ -15,7 +15,7 @@ use PaymentStatus::{Authorized, Declined, GatewayError, Parked, Pending, Refunde
 
 const STATUSES: [PaymentStatus; 8] = [Pending, Authorized, Succeeded, Declined, GatewayError, Unknown, Parked, Refunded];
 const BOTH: [bool; 2] = [true, false];
-const LEASE: Duration = Duration::from_mins(1);
+const LEASE: TimeDelta = TimeDelta::minutes(1);
 
 /// What is known of calls before the latest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

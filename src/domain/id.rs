@@ -1,8 +1,9 @@
 //! Ids: a readable prefix and a time-ordered UUID (TypeID text), so that one string is the same in API, log and database.
 
-use std::{cmp::Ordering, fmt, hash, marker::PhantomData, str::FromStr, sync::Mutex};
+use std::{cmp::Ordering, fmt, hash, marker::PhantomData, str::FromStr};
 
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -186,7 +187,7 @@ impl IdSource {
     pub fn next<K: Kind>(&self, now: DateTime<Utc>) -> Id<K> {
         let micros = u64::try_from(now.timestamp_micros()).unwrap_or(0);
         let ticks = ((micros / 1000) << 12) | ((micros % 1000) * 4096 / 1000);
-        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = self.state.lock();
         let ticks = ticks.max(state.0 + 1);
         state.0 = ticks;
         let random = state.1.next_u64();

@@ -3,14 +3,10 @@
 //! An outage happens in real time, and a test clock's customers live through it in theirs: each timeline has a circuit of its own,
 //! by its own clock. Memory of this daemon alone, but for an operator's pause, which every daemon reads from the database.
 
-use std::{
-    cell::RefCell,
-    collections::HashMap,
-    future::Future,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{cell::RefCell, collections::HashMap, future::Future};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::fault::GatewayFault;
 use crate::{
@@ -97,7 +93,7 @@ impl Health {
     }
 
     fn circuits(&self) -> MutexGuard<'_, HashMap<Timeline, Breaker>> {
-        self.circuits.lock().unwrap_or_else(PoisonError::into_inner)
+        self.circuits.lock()
     }
 
     /// What may go to it on a timeline. `day`: how long a test clock waits before it looks at an operator's pause again.
@@ -173,12 +169,12 @@ impl Health {
     }
 
     pub fn paused(&self) -> Option<OperatorPause> {
-        self.pause.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.pause.lock().clone()
     }
 
     /// What the database says of an operator's pause.
     pub fn set_pause(&self, pause: Option<OperatorPause>) {
-        *self.pause.lock().unwrap_or_else(PoisonError::into_inner) = pause;
+        *self.pause.lock() = pause;
     }
 }
 

@@ -1,7 +1,7 @@
 //! The addresses that gateways call when something has happened. The calls are not signed, so rebilld believes none of them: it takes
 //! out a reference and asks the gateway. Anybody may call, and the answer tells nothing.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -11,6 +11,7 @@ use axum::{
     response::IntoResponse,
     routing::post,
 };
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::billing::{App, payment_requests};
@@ -26,7 +27,7 @@ pub fn routes() -> Router<Arc<App>> {
     let window = Arc::new(Mutex::new(Window::default()));
     let paysley = post(async move |app: State<Arc<App>>, path: RawPathParams, body: Bytes| {
         let second = app.clock.now().timestamp();
-        if !window.lock().unwrap_or_else(PoisonError::into_inner).admits(second) {
+        if !window.lock().admits(second) {
             return (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "1")]).into_response();
         }
         paysley(app, path, body).await.into_response()

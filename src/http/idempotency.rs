@@ -1,9 +1,6 @@
 //! `Idempotency-Key` on any POST: the same key and request get the same answer for 24 hours, another request gets 409.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashSet, sync::Arc};
 
 use axum::{
     body::{Body, Bytes, to_bytes},
@@ -12,6 +9,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::{auth::Caller, error::Problem};
@@ -45,14 +43,14 @@ struct Turn<'r> {
 impl Running {
     fn enter(&self, owner: ApiKeyId, key: &str) -> Option<Turn<'_>> {
         let key = (owner, key.to_owned());
-        let fresh = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+        let fresh = self.0.lock().insert(key.clone());
         fresh.then_some(Turn { running: self, key })
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.running.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.running.0.lock().remove(&self.key);
     }
 }
 

@@ -1,9 +1,11 @@
 //! Signs of life of the job loops, which the watchdog asks for before each ping.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 /// Whether the job loops turn: what the watchdog asks before each ping.
 #[derive(Clone)]
@@ -27,18 +29,18 @@ impl Pulse {
 
     /// The loop has turned and waits.
     pub(super) fn idle(&self) {
-        *self.rested.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.rested.lock() = Some(Instant::now());
     }
 
     pub(super) fn busy(&self) {
-        *self.rested.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.rested.lock() = None;
     }
 }
 
 impl Pulses {
     /// The loops that stand still.
     pub fn still(&self) -> Vec<&'static str> {
-        let rested = |pulse: &Pulse| *pulse.rested.lock().unwrap_or_else(PoisonError::into_inner);
+        let rested = |pulse: &Pulse| *pulse.rested.lock();
         self.all
             .iter()
             .filter(|pulse| rested(pulse).is_some_and(|at| at.elapsed() > self.bound))

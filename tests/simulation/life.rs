@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicI64, Ordering},
     },
     task::{Context, Poll},
@@ -11,6 +11,7 @@ use std::{
 };
 
 use chrono::TimeDelta;
+use parking_lot::{Mutex, MutexGuard};
 use rebilld::clock::Clock;
 use tokio::{
     runtime::Handle,
@@ -74,7 +75,7 @@ impl Life {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     pub fn await_fate(&self, place: Place, fate: Fate) {

@@ -7,11 +7,12 @@ use std::{
     any::Any,
     cell::RefCell,
     pin::Pin,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use rebilld::store::{
     self,
     db::{DbObserver, DbOperation},
@@ -69,8 +70,8 @@ impl Watch {
         Arc::new(Self { life, turn, mine: Mutex::new(None) })
     }
 
-    fn mine(&self) -> std::sync::MutexGuard<'_, Option<OwnedSemaphorePermit>> {
-        self.mine.lock().unwrap_or_else(PoisonError::into_inner)
+    fn mine(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+        self.mine.lock()
     }
 }
 

@@ -1,13 +1,10 @@
 //! What all lives of one run share: time, chance, the gateways, the weather between, and the record of it all.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::Router;
 use chrono::{DateTime, TimeDelta, Utc};
+use parking_lot::{Mutex, MutexGuard};
 use rebilld::{
     sandbox::{self, Options, Sandbox},
     store::Db,
@@ -79,7 +76,7 @@ impl World {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     pub fn now(&self) -> DateTime<Utc> {

@@ -1,8 +1,7 @@
 //! Every invariant, declared once: its name, what must hold, what to do where it does not, and how it is looked for.
 
-use std::sync::{MutexGuard, PoisonError};
-
 use chrono::{DateTime, TimeDelta, Utc};
+use parking_lot::MutexGuard;
 
 use super::{CycleScan, Invariant, Look};
 use crate::{
@@ -197,7 +196,7 @@ impl Look<'_> {
 }
 
 fn cycle_scan(app: &App) -> MutexGuard<'_, CycleScan> {
-    app.cycle_scan.lock().unwrap_or_else(PoisonError::into_inner)
+    app.cycle_scan.lock()
 }
 
 /// Counts the cycles of a page of all subscriptions, and of those that were found before.

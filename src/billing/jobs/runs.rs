@@ -1,11 +1,9 @@
 //! Job runs: their history, when each job last ended one, and which runs an operator asked for.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -42,7 +40,7 @@ impl LastRuns {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, LastRun>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -65,7 +63,7 @@ impl RequestedRuns {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

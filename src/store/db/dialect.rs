@@ -5,12 +5,9 @@
 //! - `in once(select … limit … for update skip locked)` is evaluated once. As a plain `in (…)` PostgreSQL may evaluate it again for
 //!   each row of the statement around it, and lock other rows each time, beyond the limit.
 
-use std::{
-    any::TypeId,
-    collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{any::TypeId, collections::BTreeMap, sync::Arc};
 
+use parking_lot::RwLock;
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 /// Which database a text is for.
@@ -77,11 +74,11 @@ impl Sql {
             || Statement { parameters: parameters(self.as_str()), text: AssertSqlSafe(Arc::<str>::from(make())).into_sql_str() };
         let Self::Fixed(text) = self else { return statement() };
         let key = (text.as_ptr().addr(), text.len(), form);
-        if let Some(known) = KNOWN.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        if let Some(known) = KNOWN.read().get(&key) {
             return known.clone();
         }
         let made = statement();
-        KNOWN.write().unwrap_or_else(PoisonError::into_inner).insert(key, made.clone());
+        KNOWN.write().insert(key, made.clone());
         made
     }
 }

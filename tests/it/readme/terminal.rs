@@ -8,13 +8,14 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         mpsc::{self, Receiver},
     },
     thread,
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::page;
@@ -144,7 +145,7 @@ impl Terminal {
             let printed = printed.clone();
             thread::spawn(move || {
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    let mut printed = printed.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut printed = printed.lock();
                     printed.push_str(&line);
                     printed.push('\n');
                 }
@@ -154,7 +155,7 @@ impl Terminal {
     }
 
     pub fn printed(&self) -> String {
-        self.printed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.printed.lock().clone()
     }
 
     /// Waits until it has printed this.

@@ -119,10 +119,10 @@ impl SettlementBatch<'_> {
 impl App {
     /// The ladder of the settings, which holds where no policy does.
     pub fn dunning_rules(&self) -> Arc<DunningRules> {
-        self.dunning_rules.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.dunning_rules.read().clone()
     }
 
     pub fn set_dunning_rules(&self, dunning_rules: DunningRules) {
-        *self.dunning_rules.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(dunning_rules);
+        *self.dunning_rules.write() = Arc::new(dunning_rules);
     }
 }

@@ -15,10 +15,11 @@ full:
 nightly:
     cargo nextest run --locked --profile nightly --run-ignored all
 
-# formatter, lints, spelling, licences and advisories of dependencies
+# formatter, lints, links of the documentation, spelling, licences and advisories of dependencies
 lint:
     cargo fmt --check
     cargo clippy --locked --all-targets -- -D warnings
+    RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
     typos
     cargo deny --locked check
 

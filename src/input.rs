@@ -1,4 +1,4 @@
-//! Reads a request field by field and collects all its errors. One declaration with [`body!`] makes the struct, its reader and
+//! Reads a request field by field and collects all its errors. One declaration with `body!` makes the struct, its reader and
 //! its schema. Messages never repeat a value, because a value may be a secret.
 
 use std::{borrow::Cow, marker::PhantomData};
@@ -90,7 +90,7 @@ pub trait Input<B = ()>: Sized {
     fn schema(bounds: &B) -> RefOr<Schema>;
 }
 
-/// An [`Input`] with named fields; [`body!`] makes them.
+/// An [`Input`] with named fields; `body!` makes them.
 pub trait Structure: Input {
     /// The names of all fields, other spellings included.
     fn names() -> Vec<&'static str>;

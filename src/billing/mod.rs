@@ -56,7 +56,7 @@ use crate::{
 /// Everything a verb needs, passed by reference.
 pub struct App {
     pub db: Db,
-    /// Wall time. Due work asks [`now_of`] instead, which knows test clocks.
+    /// Wall time. Due work asks `now_of` instead, which knows test clocks.
     pub clock: Clock,
     pub ids: IdSource,
     pub gateways: Gateways,

@@ -68,7 +68,7 @@ pub struct UnknownWord {
     pub allowed: &'static [&'static str],
 }
 
-/// An enum whose values are fixed words; [`text_enum!`] implements it.
+/// An enum whose values are fixed words; `text_enum!` implements it.
 pub trait TextEnum: FromStr<Err = UnknownWord> {
     const WORDS: &'static [&'static str];
 }

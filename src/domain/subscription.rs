@@ -260,7 +260,8 @@ impl Subscription {
         let Some(schedule) = self.schedule() else {
             let reason = "its billing terms are not valid".to_owned();
             self.park(reason.clone());
-            return (cycles, vec![ScheduleEvent::Parked(reason)]);
+            turns.push(ScheduleEvent::Parked(reason));
+            return (cycles, turns);
         };
 
         // A cycle was missed when the one after it is due as well.

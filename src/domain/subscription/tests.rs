@@ -164,6 +164,21 @@ fn a_change_at_period_end_waits_for_the_next_cycle() {
 }
 
 #[test]
+fn terms_that_turn_out_invalid_park_it_and_what_was_done_before_is_told() {
+    let invalid = Change { billing_days: Some(Some("no days".into())), ..Change::default() };
+    let parked = || ScheduleEvent::Parked("its billing terms are not valid".into());
+    let mut changed = Subscription { pending_change: Some(invalid.clone()), ..monthly("2026-04-01") };
+    assert_eq!(changed.run(at("2026-04-01T06:00:00Z"), &rules()).1, [ScheduleEvent::ChangeApplied, parked()]);
+    let mut resumed = monthly("2026-04-01");
+    resumed.run(at("2026-04-01T06:00:00Z"), &rules());
+    resumed.pause(date("2026-04-02"), Some(date("2026-05-01")));
+    resumed.refresh(&rules());
+    resumed.pending_change = Some(invalid);
+    let turns = resumed.run(at("2026-05-01T06:00:00Z"), &rules()).1;
+    assert_eq!(turns, [ScheduleEvent::Resumed, ScheduleEvent::ChangeApplied, parked()]);
+}
+
+#[test]
 fn pausing_and_resuming_at_once_changes_nothing() {
     let mut sub = monthly("2026-04-01");
     sub.run(at("2026-04-01T06:00:00Z"), &rules());

@@ -82,7 +82,7 @@ pub fn decide(authorization: Authorization, answer: &AuthorizationReply, facts: 
     if status != before && status != Status::Pending {
         transition.effects.push(Effect::LookAgain);
     }
-    if status == Status::Declined && decline_class == Some(DeclineClass::StopRecurring) {
+    if status != before && status == Status::Declined && decline_class == Some(DeclineClass::StopRecurring) {
         // The issuer's word, whatever it was asked for: nothing more is charged to it by itself.
         transition.effects.push(Effect::EndMandate);
     }

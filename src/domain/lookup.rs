@@ -1,6 +1,14 @@
 //! Look-ups: how long to wait before a gateway is asked again what became of a call, and when an operator must decide.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// However long an outage is, what nobody can say anything about for so long is for an operator to decide.
+pub const LONGEST_OUTAGE: TimeDelta = TimeDelta::days(30);
+
+/// Whether a lookup without an answer is no wonder: its gateway is down, and the call was sent not too long ago.
+pub fn is_outage(is_gateway_down: bool, sent_at: DateTime<Utc>, wall: DateTime<Utc>) -> bool {
+    is_gateway_down && wall - sent_at < LONGEST_OUTAGE
+}
 
 /// When a call whose outcome is unknown is looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +29,7 @@ impl LookupPolicy {
         self.backoff.get(index).or(self.backoff.last()).copied().unwrap_or(Self::DEFAULT_DELAY)
     }
 
-    /// Whether `tries` without an answer are more than the policy allows.
+    /// Whether `tries` without an answer are more than the policy allows: the last try is counted.
     pub fn is_spent(&self, tries: i64) -> bool {
         tries > self.steps() + self.repeats
     }

@@ -273,9 +273,9 @@ impl Transition {
             authorization.status = Status::Unknown;
         }
         authorization.release();
-        authorization.lookups += 1;
+        authorization.lookups = facts.lookups.count(authorization.lookups, false);
         authorization.decline_message = Some(message.to_owned());
-        // After counting, as for payments. An outage counts here: nothing is lost when it runs out.
+        // An outage counts: what is authorized runs out meanwhile.
         if facts.lookups.is_spent(authorization.lookups) {
             self.lose(message, facts);
         } else {

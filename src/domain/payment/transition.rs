@@ -6,16 +6,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::{Decline, Other, Outcome, Payment, PaymentStatus, ReturnOutcome};
-use crate::domain::lookup::LookupPolicy;
+use crate::domain::lookup::{LookupPolicy, is_outage};
 
 mod closed;
 mod late;
 mod open;
 #[cfg(test)]
 mod tests;
-
-/// However long an outage is, a payment that nobody can say anything about for so long is for an operator to decide.
-const LONGEST_OUTAGE: TimeDelta = TimeDelta::days(30);
 
 /// What is asked of a gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +114,7 @@ impl Facts<'_> {
 
     /// Whether a look-up without an answer is no wonder.
     fn is_outage(&self, payment: &Payment) -> bool {
-        self.is_gateway_down && self.wall - payment.sent_at < LONGEST_OUTAGE
+        is_outage(self.is_gateway_down, payment.sent_at, self.wall)
     }
 
     /// Claims a payment for the call that comes next.

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Refund, RefundStatus};
 use crate::domain::{
     invoice::Invoice,
-    lookup::LookupPolicy,
+    lookup::{LookupPolicy, is_outage},
     payment::{Payment, PaymentStatus, ReturnOutcome},
 };
 
@@ -44,6 +44,7 @@ pub struct Facts<'a> {
     pub now: DateTime<Utc>,
     pub wall: DateTime<Utc>,
     pub lookups: &'a LookupPolicy,
+    pub is_gateway_down: bool,
     /// Nothing of the invoice is on its way back, undecided or in dispute. Read only where [`RefundRows::needs_claims`].
     pub nothing_claimed: bool,
 }
@@ -168,21 +169,22 @@ impl Refund {
     }
 
     fn on_unknown(&mut self, message: &str, reopens: bool, facts: &Facts) {
+        self.message = Some(message.to_owned());
+        self.resolved_at = None;
         if reopens || self.status == RefundStatus::Pending {
             // Until now it may have been sent.
             self.sent_at = facts.wall;
-        }
-        self.message = Some(message.to_owned());
-        self.resolved_at = None;
-        // Before counting: a refund is looked up once more than a payment is.
-        if facts.lookups.is_spent(self.lookups) {
-            self.status = RefundStatus::Parked;
-            return;
+        } else {
+            let is_outage = is_outage(facts.is_gateway_down, self.sent_at, facts.wall);
+            self.lookups = facts.lookups.count(self.lookups, is_outage);
+            if facts.lookups.is_spent(self.lookups) && !is_outage {
+                self.status = RefundStatus::Parked;
+                return;
+            }
         }
         // The first lookup is immediate.
         let delay = if self.lookups == 0 { TimeDelta::zero() } else { facts.lookups.delay(self.lookups) };
         self.status = RefundStatus::Unknown;
-        self.lookups += 1;
         self.next_lookup_at = Some(facts.wall + delay);
     }
 }

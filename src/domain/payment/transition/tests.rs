@@ -6,6 +6,7 @@ use super::*;
 use crate::domain::{
     clock::Timeline,
     id::Id,
+    lookup::LONGEST_OUTAGE,
     money::Currency,
     payment::{DeclineClass, Reason},
     payment_method::MethodKind,

@@ -5,6 +5,7 @@ use crate::domain::{
     clock::Timeline,
     id::Id,
     invoice::InvoiceStatus,
+    lookup::LONGEST_OUTAGE,
     money::Currency,
     refund::RefundTo,
     samples::{self, at},
@@ -24,7 +25,7 @@ fn now() -> DateTime<Utc> {
 }
 
 fn facts(lookups: &LookupPolicy, nothing_claimed: bool) -> Facts<'_> {
-    Facts { now: now(), wall: wall(), lookups, nothing_claimed }
+    Facts { now: now(), wall: wall(), lookups, is_gateway_down: false, nothing_claimed }
 }
 
 /// 3.00 of a payment of 10.00, of which 1.00 had gone back before.
@@ -82,8 +83,9 @@ impl Case {
         self.after.as_ref().map(|after| after.rows.refund.status)
     }
 
+    /// Whether this was the last lookup. The call itself, also one that comes late, is no lookup.
     fn is_spent(&self) -> bool {
-        policy().is_spent(self.before.refund.lookups)
+        self.before.refund.status == RefundStatus::Unknown && policy().is_spent(self.before.refund.lookups + 1)
     }
 }
 
@@ -232,6 +234,31 @@ fn lookups_wait_longer_each_time_and_end_with_an_operator() {
         waits.extend(current.refund.next_lookup_at.map(|at| (at - wall()).num_minutes()));
     }
     assert_eq!(waits, [0, 1, 5, 60, 60, 60, 60, 60, 60, 60, 60]);
+}
+
+#[test]
+fn a_long_outage_spends_no_lookup_but_does_not_last_for_ever() {
+    let policy = policy();
+    let down = Facts { is_gateway_down: true, ..facts(&policy, false) };
+    let mut before = rows(RefundStatus::Unknown);
+    before.refund.lookups = 10;
+    let look = |rows| decide(rows, &RefundReply::Gateway(unknown()), &down).expect("it waits").rows.refund;
+    let after = look(before.clone());
+    assert_eq!((after.status, after.lookups), (RefundStatus::Unknown, 10));
+    before.refund.sent_at = wall() - LONGEST_OUTAGE;
+    assert_eq!(look(before).status, RefundStatus::Parked);
+}
+
+#[test]
+fn a_refund_whose_daemon_fell_silent_is_looked_up_as_often() {
+    let policy = policy();
+    let mut current = rows(RefundStatus::Unknown);
+    let mut lookups = 0;
+    while current.refund.status != RefundStatus::Parked {
+        current = decide(current, &RefundReply::Gateway(unknown()), &facts(&policy, false)).expect("it waits").rows;
+        lookups += 1;
+    }
+    assert_eq!(lookups, 11);
 }
 
 #[test]

@@ -9,7 +9,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 
-use super::{App, Result, gateway_operations::catch_panic};
+use super::{
+    App, Result,
+    gateway_operations::{
+        retry,
+        run::{GatewayCall, Purpose, make},
+    },
+};
 use crate::{
     domain::{
         dispute::{ASKED_AFTER_DAYS, Dispute, DisputeStatus},
@@ -17,7 +23,7 @@ use crate::{
         id::{Id, PaymentId, PaymentRequestId},
         payment::Payment,
     },
-    gateway::Disputed,
+    gateway::{Configured, Disputed},
     store,
 };
 
@@ -83,11 +89,12 @@ async fn ask_all(app: &App, payments: Vec<Payment>) -> Result<()> {
 async fn ask(app: &App, payment: Payment, request: Option<String>) -> Result<()> {
     let Some(gateway) = app.gateways.get(&payment.gateway) else { return Ok(()) };
     let Some(id) = payment.transaction_id.clone() else { return Ok(()) };
-    let Ok(_permit) = gateway.permits.acquire().await else { return Ok(()) };
-    match catch_panic(payment.id, &gateway.name, gateway.adapter.disputed(&id, request.as_deref()), Err).await {
-        Ok(Some(disputed)) if disputed.amount_minor != payment.amount_disputed => settle(app, payment, disputed).await,
-        Ok(_) => Ok(()),
-        Err(message) => {
+    match make(app, gateway, DisputeQuestion { payment: payment.id, transaction_id: id, request }).await {
+        Some(Ok(Some(disputed))) if disputed.amount_minor != payment.amount_disputed => {
+            retry::settle(app, payment.id, || settle(app, &payment, &disputed)).await
+        }
+        Some(Ok(_)) | None => Ok(()),
+        Some(Err(message)) => {
             // Asked again at its next age: a gateway that is away changes nothing about a dispute.
             tracing::warn!(payment = %payment.id, message, "whether it is disputed could not be found out");
             Ok(())
@@ -95,11 +102,39 @@ async fn ask(app: &App, payment: Payment, request: Option<String>) -> Result<()>
     }
 }
 
-async fn settle(app: &App, seen: Payment, disputed: Disputed) -> Result<()> {
+/// Asked without a lease: nothing is claimed for it, and whoever asks once more does no harm.
+struct DisputeQuestion {
+    payment: PaymentId,
+    transaction_id: String,
+    /// The gateway's id of the request by which the customer paid.
+    request: Option<String>,
+}
+
+impl GatewayCall for DisputeQuestion {
+    type Answer = std::result::Result<Option<Disputed>, String>;
+
+    fn subject(&self) -> String {
+        self.payment.to_string()
+    }
+
+    fn purpose(&self) -> Purpose {
+        Purpose::LookUp
+    }
+
+    async fn call(&self, gateway: &Configured) -> Self::Answer {
+        gateway.adapter.disputed(&self.transaction_id, self.request.as_deref()).await
+    }
+
+    fn unknown(&self, message: String) -> Self::Answer {
+        Err(message)
+    }
+}
+
+async fn settle(app: &App, seen: &Payment, disputed: &Disputed) -> Result<()> {
     let mut tx = app.db.begin().await?;
     let now = app.now_in(&mut tx, seen.timeline).await?;
     let Some(mut payment) = store::payments::lock(&mut tx, seen.id).await? else { return Ok(()) };
-    let Disputed { amount_minor, reason } = disputed;
+    let Disputed { amount_minor, reason } = disputed.clone();
     let amount = amount_minor.clamp(0, payment.amount_captured);
     let open = store::disputes::lock_open_of(&mut tx, payment.id).await?;
     let kind = match &open {

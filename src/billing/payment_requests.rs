@@ -1,6 +1,7 @@
 //! Payment requests: asking the customer to pay instead of charging them. Recorded before the call; what was paid is always looked up,
 //! never believed; money that an invoice does not need any more goes back by itself.
 
+mod call;
 mod collect;
 mod due;
 mod execute;

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
@@ -15,6 +15,7 @@ use crate::{
         authorization::Authorization,
         clock::{TestClock, Timeline},
         payment::Payment,
+        payment_request::PaymentRequest,
     },
     store,
 };
@@ -105,23 +106,14 @@ async fn drain(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>) -> Result
                     .into_iter()
                     .chain(billing::gateway_operations::lookups::next_lookup_in::<Authorization>(app, timeline).await?)
                     .min();
-                let next = next.and_then(|wait| wait.to_std().ok());
-                // The job, another daemon or an operator may settle it meanwhile, at first most likely within milliseconds.
-                tokio::select! {
-                    () = app.stopping.cancelled() => {}
-                    () = tokio::time::sleep(next.map_or(pause, |next| next.min(pause)).max(SHORTEST_PAUSE)) => {}
-                }
-                pause = (pause * 2).min(app.config.jobs.tick);
+                rest(app, next, &mut pause).await;
             }
         } else if store::payment_requests::busy(&app.db, timeline).await? > 0 {
             // Nobody pays by what was not sent; and what is taken back may have been paid at the last moment.
             busy = true;
             if billing::payment_requests::work(app, Some(timeline)).await? == 0 {
-                tokio::select! {
-                    () = app.stopping.cancelled() => {}
-                    () = tokio::time::sleep(pause) => {}
-                }
-                pause = (pause * 2).min(app.config.jobs.tick);
+                let next = billing::gateway_operations::lookups::next_lookup_in::<PaymentRequest>(app, timeline).await?;
+                rest(app, next, &mut pause).await;
             }
         } else if store::payments::earliest_return(&app.db, timeline).await?.is_some_and(|at| at <= app.clock.now()) {
             busy |= billing::payment_requests::return_overpayments(app).await? > 0;
@@ -132,6 +124,17 @@ async fn drain(app: &Arc<App>, timeline: Timeline, now: DateTime<Utc>) -> Result
             return Ok(total);
         }
     }
+}
+
+/// Waits for what is looked up next. The job, another daemon or an operator may settle it meanwhile, at first most likely within
+/// milliseconds: so the pauses grow.
+async fn rest(app: &App, next: Option<TimeDelta>, pause: &mut Duration) {
+    let next = next.and_then(|wait| wait.to_std().ok());
+    tokio::select! {
+        () = app.stopping.cancelled() => {}
+        () = tokio::time::sleep(next.map_or(*pause, |next| next.min(*pause)).max(SHORTEST_PAUSE)) => {}
+    }
+    *pause = (*pause * 2).min(app.config.jobs.tick);
 }
 
 /// Runs each job that has work by now, once. Says whether any of them did something.

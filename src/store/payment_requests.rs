@@ -11,7 +11,7 @@ use crate::domain::{
 
 impl Row for PaymentRequest {
     const TABLE: &'static str = "payment_requests";
-    // `claimed_at` is written by `claim`.
+    // `claimed_at` is written by a claim.
     const UNSAVED: &'static [&'static str] = &[
         "invoice_id",
         "customer_id",
@@ -113,47 +113,6 @@ pub async fn lock_to_remind(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>,
     .bind(now)
     .bind(limit)
     .all()
-    .await
-}
-
-/// Claims requests whose next call is due. If the claimer dies, they fall due again at `until`. A claim notes its instant, which tells
-/// it from what is heard meanwhile; so it is not one of `leases`.
-pub async fn claim(
-    tx: &mut Tx,
-    owner: &str,
-    timeline: Option<Timeline>,
-    now: DateTime<Utc>,
-    until: DateTime<Utc>,
-    limit: i64,
-) -> Result<Vec<PaymentRequest>> {
-    let mut claimed: Vec<PaymentRequest> = tx
-        .query(
-            "select * from payment_requests where next_check_at <= $1 and ($2 is null or timeline = $2)
-             order by next_check_at limit $3 for update skip locked",
-        )
-        .bind(now)
-        .bind(timeline.map(|timeline| timeline.to_string()))
-        .bind(limit)
-        .all()
-        .await?;
-    for request in &mut claimed {
-        request.lease_owner = Some(owner.to_owned());
-        request.lease_token += 1;
-        request.claimed_at = Some(now);
-        request.next_check_at = Some(until);
-    }
-    tx.update_rows(&claimed, &["lease_owner", "lease_token", "claimed_at", "next_check_at"]).await?;
-    Ok(claimed)
-}
-
-/// Makes what the previous run of this daemon had claimed due at once.
-pub async fn release(tx: &mut Tx, now: DateTime<Utc>, owner: &str) -> Result<u64> {
-    tx.query(
-        "update payment_requests set next_check_at = $1, lease_owner = null where lease_owner = $2 and next_check_at is not null",
-    )
-    .bind(now)
-    .bind(owner.to_owned())
-    .run()
     .await
 }
 

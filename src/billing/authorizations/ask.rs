@@ -5,8 +5,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::settle::settle;
 use crate::{
     billing::{
-        App,
-        gateway_operations::run::{GatewayCall, Purpose, make},
+        App, Result,
+        gateway_operations::run::{GatewayCall, Purpose, keep_lease, make},
         gateways::{Call, ProbeSlot},
     },
     domain::{
@@ -35,7 +35,7 @@ pub(crate) async fn execute(app: &App, mut authorization: Authorization) {
 
 async fn ask(app: &App, authorization: &Authorization) -> Option<Answer> {
     match app.gateways.get(&authorization.gateway) {
-        Some(gateway) => make(app, gateway, &AuthorizationCall(authorization)).await,
+        Some(gateway) => make(app, gateway, AuthorizationCall(authorization)).await,
         None => Some(Answer::NoAnswer(format!("gateway {} is not configured", authorization.gateway))),
     }
 }
@@ -43,11 +43,10 @@ async fn ask(app: &App, authorization: &Authorization) -> Option<Answer> {
 struct AuthorizationCall<'a>(&'a Authorization);
 
 impl GatewayCall for AuthorizationCall<'_> {
-    type Row = Authorization;
     type Answer = Answer;
 
-    fn row(&self) -> &Authorization {
-        self.0
+    fn subject(&self) -> String {
+        self.0.id.to_string()
     }
 
     fn purpose(&self) -> Purpose {
@@ -58,8 +57,12 @@ impl GatewayCall for AuthorizationCall<'_> {
         }
     }
 
-    fn circuit_call(&self, app: &App) -> Call {
-        Call::authorizing(app, self.0)
+    async fn begin(&mut self, app: &App) -> Result<bool> {
+        keep_lease(app, self.0).await
+    }
+
+    fn circuit_call(&self, app: &App) -> Option<Call> {
+        Some(Call::authorizing(app, self.0))
     }
 
     /// The subscription is decided about again, so it need not wait here.
@@ -71,21 +74,21 @@ impl GatewayCall for AuthorizationCall<'_> {
 
     async fn call(&self, gateway: &Configured) -> Answer {
         let charge = charge_of(self.0);
-        match self.purpose() {
-            Purpose::Move => Answer::Outcome(gateway.adapter.authorize(&charge).await),
-            Purpose::Void => {
+        match self.0.status {
+            AuthorizationStatus::Pending => Answer::Outcome(gateway.adapter.authorize(&charge).await),
+            AuthorizationStatus::Voiding => {
                 let id = self.0.transaction_id.as_deref().unwrap_or_default();
                 Answer::Voided(gateway.adapter.void(id, &charge).await)
             }
-            Purpose::LookUp => look_up(gateway, self.0, &charge).await,
+            _ => look_up(gateway, self.0, &charge).await,
         }
     }
 
     fn unknown(&self, message: String) -> Answer {
-        match self.purpose() {
-            Purpose::Move => Answer::Outcome(Outcome::Unknown { message }),
-            Purpose::Void => Answer::Voided(ReturnOutcome::Unknown { message }),
-            Purpose::LookUp => Answer::NoAnswer(message),
+        match self.0.status {
+            AuthorizationStatus::Pending => Answer::Outcome(Outcome::Unknown { message }),
+            AuthorizationStatus::Voiding => Answer::Voided(ReturnOutcome::Unknown { message }),
+            _ => Answer::NoAnswer(message),
         }
     }
 

@@ -4,7 +4,10 @@ use serde_json::json;
 
 use crate::{
     billing::{App, Result},
-    domain::{authorization::Authorization, clock::Timeline, event::Actor, payment::Payment, refund::Refund},
+    domain::{
+        authorization::Authorization, clock::Timeline, event::Actor, payment::Payment, payment_request::PaymentRequest,
+        refund::Refund,
+    },
     store,
 };
 
@@ -18,10 +21,10 @@ pub async fn recover(app: &App, starting: bool) -> Result<u64> {
     freed += store::leases::expire::<Refund>(&mut tx, now, restarted_as).await?;
     freed += store::leases::expire::<Authorization>(&mut tx, now, restarted_as).await?;
     if starting {
-        freed += store::payment_requests::release(&mut tx, now, &app.instance).await?;
         freed += store::leases::release_lookups::<Payment>(&mut tx, now, &app.instance).await?;
         freed += store::leases::release_lookups::<Refund>(&mut tx, now, &app.instance).await?;
         freed += store::leases::release_lookups::<Authorization>(&mut tx, now, &app.instance).await?;
+        freed += store::leases::release_lookups::<PaymentRequest>(&mut tx, now, &app.instance).await?;
         freed += store::clocks::release_claims(&mut tx, &app.instance).await?;
         freed += store::occurrences::release(&mut tx, now, &app.instance).await?;
     }

@@ -1,13 +1,13 @@
-//! One call to a gateway, the same for every operation: it waits for its turn, is made under a lease that runs, and its adapter may panic.
+//! One call to a gateway, the same for every operation: it waits for its turn, is recorded before it is made, and its adapter may panic.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt;
 
-use super::catch_panic;
 use crate::{
     billing::{
-        App,
+        App, Result,
         gateways::{self, Call},
     },
     gateway::{Configured, circuit::listening},
@@ -21,25 +21,48 @@ pub(crate) enum Purpose {
     Move,
     /// What is given back by it was never taken, and repeating it does no harm.
     Void,
+    /// A customer is asked or reminded. Made twice, the customer is bothered twice: so the call is recorded first.
+    Message,
     /// Asks what happened. Says nothing of how charges fare at the gateway.
     LookUp,
 }
 
+impl Purpose {
+    /// Whether the record of the call is made sure of just before the call.
+    fn is_recorded(self) -> bool {
+        matches!(self, Self::Move | Self::Message)
+    }
+
+    /// Whether the circuit of the gateway is asked, and told how the call fared.
+    fn concerns_circuit(self) -> bool {
+        matches!(self, Self::Move | Self::Void)
+    }
+}
+
 /// One call of one operation.
-pub(crate) trait GatewayCall: Sync {
-    /// The operation's row, whose lease the call is made under.
-    type Row: Leased;
+pub(crate) trait GatewayCall: Send + Sync {
     type Answer: Send;
 
-    fn row(&self) -> &Self::Row;
+    /// What the call is about, for the log.
+    fn subject(&self) -> String;
 
     fn purpose(&self) -> Purpose;
 
-    /// The call as the circuit of the gateway knows it.
-    fn circuit_call(&self, app: &App) -> Call;
+    /// Commits that the call is about to be made. False: another daemon has the operation, or may have it soon. Only done for a call
+    /// that moves money or sends a message.
+    fn begin(&mut self, _app: &App) -> impl Future<Output = Result<bool>> + Send {
+        async { Ok(true) }
+    }
+
+    /// The call as the circuit of the gateway knows it. None: the circuit knows nothing of such calls.
+    fn circuit_call(&self, _app: &App) -> Option<Call> {
+        None
+    }
 
     /// The answer if the gateway is paused or its circuit is open until this instant. None: the call is made all the same.
-    fn postponed(&self, until: DateTime<Utc>) -> Option<Self::Answer>;
+    fn postponed(&self, _until: DateTime<Utc>) -> Option<Self::Answer> {
+        None
+    }
 
     fn call(&self, gateway: &Configured) -> impl Future<Output = Self::Answer> + Send;
 
@@ -47,41 +70,50 @@ pub(crate) trait GatewayCall: Sync {
     fn unknown(&self, message: String) -> Self::Answer;
 
     /// The gateway's fault that an answer reports, and the wait that the gateway asked for.
-    fn fault(&self, answer: &Self::Answer) -> Option<(String, Option<TimeDelta>)>;
+    fn fault(&self, _answer: &Self::Answer) -> Option<(String, Option<TimeDelta>)> {
+        None
+    }
 }
 
 /// Makes the call. None: another daemon may have the operation by now, and nothing was sent.
-pub(crate) async fn make<C: GatewayCall>(app: &App, gateway: &Arc<Configured>, call: &C) -> Option<C::Answer> {
+pub(crate) async fn make<C: GatewayCall>(app: &App, gateway: &Arc<Configured>, mut call: C) -> Option<C::Answer> {
     let _permit = gateway.permits.acquire().await.ok()?;
-    let circuit_call = call.circuit_call(app);
+    let purpose = call.purpose();
+    let circuit_call = if purpose.concerns_circuit() { call.circuit_call(app) } else { None };
     // The gateway may have gone down while the call waited for its turn.
-    let postponed = gateways::too_late_for(app, &circuit_call).and_then(|until| call.postponed(until));
+    let until = circuit_call.as_ref().and_then(|circuit_call| gateways::too_late_for(app, circuit_call));
+    let postponed = until.and_then(|until| call.postponed(until));
     if postponed.is_some() {
         return postponed;
     }
-    if call.purpose() == Purpose::Move && !keep_lease(app, call.row()).await {
+    if purpose.is_recorded() && !begun(app, &mut call).await {
         return None;
     }
-    let made = catch_panic(call.row().key(), &gateway.name, call.call(gateway), |message| call.unknown(message));
-    let (answer, log) = listening(made).await;
-    if call.purpose() != Purpose::LookUp {
+    let (answer, log) = listening(catch_panic(&gateway.name, &call, call.call(gateway))).await;
+    if let Some(circuit_call) = circuit_call {
         gateways::note(app, &circuit_call, log.met(call.fault(&answer))).await;
     }
     Some(answer)
 }
 
-/// Renews the lease of an operation that has waited for long. False: another daemon has the operation, or may have it soon.
-async fn keep_lease<L: Leased>(app: &App, row: &L) -> bool {
-    match renew(app, row).await {
-        Ok(renewed) => renewed,
-        Err(error) => {
-            tracing::warn!(%error, operation = row.key(), "the lease could not be renewed; the operation is left to recovery");
-            false
-        }
-    }
+async fn begun<C: GatewayCall>(app: &App, call: &mut C) -> bool {
+    call.begin(app).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, operation = call.subject(), "a call could not be recorded and is not made; the operation is recovered later");
+        false
+    })
 }
 
-async fn renew<L: Leased>(app: &App, row: &L) -> store::Result<bool> {
+/// Awaits a call of an adapter. A panic of the adapter becomes the answer of an unknown outcome: the call may have got as far as the
+/// gateway, and the panic must not take the other calls of the run with it.
+async fn catch_panic<C: GatewayCall>(gateway: &str, call: &C, made: impl Future<Output = C::Answer>) -> C::Answer {
+    AssertUnwindSafe(made).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(subject = call.subject(), gateway, "the adapter panicked; the outcome is looked up");
+        call.unknown("the adapter panicked".to_owned())
+    })
+}
+
+/// Renews the lease of an operation that has waited for long. False: another daemon has the operation, or may have it soon.
+pub(crate) async fn keep_lease<L: Leased>(app: &App, row: &L) -> Result<bool> {
     let lease = app.config.collection.lease;
     if row.lease_expires_at().is_some_and(|expires| expires - lease / 2 > app.clock.now()) {
         return Ok(true);

@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     billing::{
-        App,
-        gateway_operations::run::{GatewayCall, Purpose, make},
+        App, Result,
+        gateway_operations::run::{GatewayCall, Purpose, keep_lease, make},
         gateways::Call,
     },
     domain::payment::{
@@ -24,15 +24,14 @@ struct PaymentCall<'a> {
 
 /// Asks the gateway. None: not asked, since another daemon has taken the payment over.
 pub(crate) async fn ask(app: &App, gateway: &Arc<Configured>, payment: &Payment, step: PaymentStep) -> Option<PaymentReply> {
-    make(app, gateway, &PaymentCall { payment, step }).await
+    make(app, gateway, PaymentCall { payment, step }).await
 }
 
 impl GatewayCall for PaymentCall<'_> {
-    type Row = Payment;
     type Answer = PaymentReply;
 
-    fn row(&self) -> &Payment {
-        self.payment
+    fn subject(&self) -> String {
+        self.payment.id.to_string()
     }
 
     fn purpose(&self) -> Purpose {
@@ -43,8 +42,12 @@ impl GatewayCall for PaymentCall<'_> {
         }
     }
 
-    fn circuit_call(&self, app: &App) -> Call {
-        Call::of(app, self.payment)
+    async fn begin(&mut self, app: &App) -> Result<bool> {
+        keep_lease(app, self.payment).await
+    }
+
+    fn circuit_call(&self, app: &App) -> Option<Call> {
+        Some(Call::of(app, self.payment))
     }
 
     /// What is authorized already is captured all the same: the authorization may run out before the gateway is back.

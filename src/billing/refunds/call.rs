@@ -1,12 +1,12 @@
 //! The calls about a refund: money is given back, or the gateway is asked what became of it. Each answer is settled.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
 use super::settle::settle;
 use crate::{
     billing::{
         App, Result,
-        gateway_operations::run::{GatewayCall, Purpose, make},
+        gateway_operations::run::{GatewayCall, Purpose, keep_lease, make},
         gateways::Call,
     },
     domain::{payment::Payment, refund::Refund},
@@ -22,24 +22,23 @@ struct RefundCall<'a> {
 }
 
 impl GatewayCall for RefundCall<'_> {
-    type Row = Refund;
     type Answer = ReturnOutcome;
 
-    fn row(&self) -> &Refund {
-        self.refund
+    fn subject(&self) -> String {
+        self.refund.id.to_string()
     }
 
     fn purpose(&self) -> Purpose {
         self.purpose
     }
 
-    fn circuit_call(&self, app: &App) -> Call {
-        Call::of(app, self.payment)
+    async fn begin(&mut self, app: &App) -> Result<bool> {
+        keep_lease(app, self.refund).await
     }
 
-    /// A person waits for the answer, or money is owed to the customer: it is sent all the same.
-    fn postponed(&self, _until: DateTime<Utc>) -> Option<ReturnOutcome> {
-        None
+    /// It is never postponed: a person waits for the answer, or money is owed to the customer.
+    fn circuit_call(&self, app: &App) -> Option<Call> {
+        Some(Call::of(app, self.payment))
     }
 
     async fn call(&self, gateway: &Configured) -> ReturnOutcome {
@@ -76,7 +75,7 @@ pub(super) async fn give_back(app: &App, refund: Refund, payment: &Payment) -> R
         return settle(app, refund, ReturnOutcome::GatewayError { message }).await;
     };
     let call = RefundCall { app, refund: &refund, payment, purpose: Purpose::Move };
-    match make(app, gateway, &call).await {
+    match make(app, gateway, call).await {
         Some(outcome) => settle(app, refund, outcome).await,
         None => Ok(refund),
     }
@@ -88,7 +87,7 @@ pub(super) async fn look_up(app: &App, refund: Refund) -> Result<()> {
     let Some(payment) = store::payments::get(&app.db, payment_id).await? else { return Ok(()) };
     let outcome = match app.gateways.get(&payment.gateway) {
         Some(gateway) => {
-            make(app, gateway, &RefundCall { app, refund: &refund, payment: &payment, purpose: Purpose::LookUp }).await
+            make(app, gateway, RefundCall { app, refund: &refund, payment: &payment, purpose: Purpose::LookUp }).await
         }
         // It left the configuration: asked again later, and parked for an operator in the end.
         None => Some(ReturnOutcome::Unknown { message: format!("gateway {} is not configured", payment.gateway) }),

@@ -115,7 +115,6 @@ pub struct Transition {
 /// Decides what an answer does to a request.
 pub fn decide(request: PaymentRequest, answer: &RequestReply, facts: &Facts) -> Transition {
     let mut transition = Transition { request, next: None, effects: Vec::new() };
-    transition.request.lease_owner = None;
     transition.next = match answer {
         RequestReply::Asked(asked) => transition.on_asked(asked, facts),
         RequestReply::Reminded(asked) => transition.on_reminded(asked, facts),
@@ -126,9 +125,13 @@ pub fn decide(request: PaymentRequest, answer: &RequestReply, facts: &Facts) -> 
         RequestReply::Polled(Polled::NoAnswer { message }) => transition.on_no_answer(message, facts),
         RequestReply::Withdrawn(withdrawn) => transition.on_withdrawn(withdrawn, facts),
     };
-    if transition.next.is_none() && transition.request.needs_poll() {
-        let soonest = transition.request.soonest_poll(facts.polls, facts.wall);
-        transition.request.look_by(soonest);
+    if transition.next.is_none() {
+        // Otherwise it stays claimed for the next call, however long that waits for its turn.
+        transition.request.lease_owner = None;
+        if transition.request.needs_poll() {
+            let soonest = transition.request.soonest_poll(facts.polls, facts.wall);
+            transition.request.look_by(soonest);
+        }
     }
     transition
 }

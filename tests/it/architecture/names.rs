@@ -50,7 +50,7 @@ const GONE: &[(&str, &str)] = &[
 
 /// Folders of `billing` that stand for no table, API file or job, and why.
 const NO_NOUN: &[(&str, &str)] = &[
-    ("gateway_operations", "what the calls of payments, refunds, authorizations and payment requests have in common"),
+    ("gateway_operations", "what the calls of payments, refunds, authorizations, payment requests and disputes have in common"),
     ("import", "the command of this name"),
     ("test_clocks", "the table `clocks`: alone, a clock could be the program's own"),
 ];

@@ -82,15 +82,21 @@ on_both! {
             PaymentRequest { timeline: elsewhere, ..due(RequestStatus::Unknown, -9) },
         ]).await;
         let claim = async |owner: &str, timeline, now: i64, limit| {
-            database.write(async |tx: &mut Tx| store::payment_requests::claim(tx, owner, timeline, samples::minute(now), samples::minute(now + 5), limit).await).await
+            database.write(async |tx: &mut Tx| store::leases::claim_lookups::<PaymentRequest>(tx, owner, timeline, samples::minute(now), samples::minute(now + 5), limit).await).await
         };
         assert_eq!(claim("a", Some(Timeline::Wall), 0, 1).await[0].id, rows[1].id, "the longest due first");
         let claimed = claim("a", None, 0, 10).await;
         assert_eq!(claimed.len(), 2);
         assert!(claimed.iter().all(|row| row.lease_owner.as_deref() == Some("a") && row.lease_token == 1 && row.claimed_at == Some(samples::noon())));
         assert!(claim("b", None, 0, 10).await.is_empty());
-        assert_eq!(database.write(async |tx: &mut Tx| store::payment_requests::release(tx, samples::noon(), "b").await).await, 0);
-        assert_eq!(database.write(async |tx: &mut Tx| store::payment_requests::release(tx, samples::noon(), "a").await).await, 3);
+        let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+        let keep = async |owner: &str| database.write(async |tx: &mut Tx| store::leases::keep_lookups::<PaymentRequest>(tx, owner, &ids, samples::minute(6)).await).await;
+        assert_eq!((keep("b").await, keep("a").await), (0, 3), "a claim is kept by its claimer only");
+        assert_eq!(read(database, &rows[0]).await.next_check_at, Some(samples::minute(6)));
+        let earliest = async |timeline| store::leases::earliest_lookup::<PaymentRequest>(&database.db, timeline).await.expect("read");
+        assert_eq!((earliest(Timeline::Wall).await, earliest(Timeline::Test(samples::id())).await), (Some(samples::minute(1)), None));
+        assert_eq!(database.write(async |tx: &mut Tx| store::leases::release_lookups::<PaymentRequest>(tx, samples::noon(), "b").await).await, 0);
+        assert_eq!(database.write(async |tx: &mut Tx| store::leases::release_lookups::<PaymentRequest>(tx, samples::noon(), "a").await).await, 3);
         assert_eq!(claim("b", Some(elsewhere), 0, 10).await[0].lease_token, 2);
         assert_eq!(claim("b", None, 0, 10).await.len(), 2);
         assert_eq!(claim("c", None, 5, 10).await.len(), 4, "whoever dies is relieved");

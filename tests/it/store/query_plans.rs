@@ -289,7 +289,7 @@ const DUE_SCANS: &[(&str, &str, &str)] = &[
         "authorizations_leased authorizations_open authorizations_undecided",
     ),
     ("payments.rs", "select * from payments where return_at <=", "payments_to_return"),
-    ("payment_requests.rs", "select * from payment_requests where next_check_at <=", "payment_requests_to_check"),
+    ("leases.rs", "update payment_requests set lease_owner", "payment_requests_to_check"),
     (
         "payment_requests.rs",
         "update payment_requests set ending = 'expired'",

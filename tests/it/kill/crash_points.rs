@@ -18,7 +18,7 @@ use rebilld::{
     config::Config,
     domain::{clock::Timeline, payment::Outcome},
     gateway::{
-        Capabilities, Charge, Configured, Found, Gateway, Gateways, Return, ReturnFound, ReturnOutcome, Sent,
+        Capabilities, Charge, Configured, Disputed, Found, Gateway, Gateways, Return, ReturnFound, ReturnOutcome, Sent,
         requests::{Ask, Asked, Outstanding, Polled, Requests, Withdrawn},
     },
     store,
@@ -35,6 +35,7 @@ pub enum Call {
     LookUp,
     GiveBack,
     LookUpReturn,
+    Disputed,
     /// Of payment requests.
     Ask,
     Poll,
@@ -131,6 +132,10 @@ impl Gateway for Fused {
 
     async fn look_up_return(&self, order: &Return) -> ReturnFound {
         self.fuse.around(Call::LookUpReturn, self.inner.look_up_return(order)).await
+    }
+
+    async fn disputed(&self, transaction_id: &str, request_id: Option<&str>) -> Result<Option<Disputed>, String> {
+        self.fuse.around(Call::Disputed, self.inner.disputed(transaction_id, request_id)).await
     }
 
     fn requests(&self) -> Option<&dyn Requests> {

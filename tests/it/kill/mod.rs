@@ -9,6 +9,7 @@ mod kill_points;
 mod lost_leases;
 mod panics;
 mod payment_links;
+mod permits;
 mod proxy;
 mod storm;
 

@@ -7,6 +7,7 @@ use rebilld::{
     billing::{
         App,
         collection::run,
+        disputes,
         gateway_operations::recover,
         payment_requests::{request, work},
         payments::look_up::look_up_payments,
@@ -97,6 +98,25 @@ on_both! {
         }
         let ended: Vec<RefundStatus> = refunds(&world).await.iter().map(|refund| refund.status).collect();
         assert_eq!(ended, [RefundStatus::GatewayError, RefundStatus::Succeeded], "one never left, one happened");
+        world.prove().await;
+    }
+
+    async fn a_dispute_lookup_that_panics_leaves_the_others_alone(world: World) {
+        for _ in 0..3 {
+            invoice(&world, false).await;
+        }
+        run::collect_due(&world.app, Timeline::Test(world.clock), at(NOW)).await.expect("collected");
+        world.sandbox.sandbox().settle();
+        for payment in world.payments().await {
+            assert!(world.sandbox.sandbox().dispute(payment.transaction_id.as_deref().expect("an id"), 1000));
+        }
+        let (app, _) = fused(&world, world.app.config.clone(), "test", Some(Point(Moment::Before, Call::Disputed)), Fate::Panic);
+        let after = |days| world.app.clock.now() + chrono::TimeDelta::days(days) + chrono::TimeDelta::hours(1);
+        assert_eq!(disputes::check(&app, after(1)).await.expect("the run goes on"), 3);
+        let disputed = async || world.payments().await.iter().filter(|payment| payment.amount_disputed == 1000).count();
+        assert_eq!(disputed().await, 2);
+        disputes::check(&app, after(3)).await.expect("asked");
+        assert_eq!(disputed().await, 3, "whoever was left out is asked about at the next age");
         world.prove().await;
     }
 

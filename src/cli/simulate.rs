@@ -83,7 +83,7 @@ async fn simulate(
 ) -> anyhow::Result<ExitCode> {
     let copy = copy(&config, &folder.join("copy.db"), now).await?;
     let clock = Clock::manual(now);
-    // The gateways use the same clock: a look-up must find its transaction within the time that a search covers.
+    // The gateways use the same clock: a lookup must find its transaction within the time that a search covers.
     let gateways_clock = clock.clone();
     let options = sandbox::Options { anyone: Some(anyone), ..sandbox::Options::default() };
     let sandbox = sandbox::start(([127, 0, 0, 1], 0).into(), Arc::new(move || gateways_clock.now()), options)

@@ -1,4 +1,4 @@
-//! Look-ups: how long to wait before a gateway is asked again what became of a call, and when an operator must decide.
+//! Lookups: how long to wait before a gateway is asked again what became of a call, and when an operator must decide.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -13,7 +13,7 @@ pub fn is_outage(is_gateway_down: bool, sent_at: DateTime<Utc>, wall: DateTime<U
 /// When a call whose outcome is unknown is looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookupPolicy {
-    /// The waits before the first, second, … repeated look-up. The last one repeats.
+    /// The waits before the first, second, … repeated lookup. The last one repeats.
     pub backoff: Vec<TimeDelta>,
     /// How often the last wait is repeated before an operator must decide.
     pub repeats: i64,
@@ -23,7 +23,7 @@ impl LookupPolicy {
     /// The wait where the settings name none that can be used.
     pub const DEFAULT_DELAY: TimeDelta = TimeDelta::days(1);
 
-    /// The wait before the next look-up, after `tries` that brought no answer.
+    /// The wait before the next lookup, after `tries` that brought no answer.
     pub fn delay(&self, tries: i64) -> TimeDelta {
         let index = usize::try_from(tries - 1).unwrap_or(0);
         self.backoff.get(index).or(self.backoff.last()).copied().unwrap_or(Self::DEFAULT_DELAY)

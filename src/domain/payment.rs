@@ -37,7 +37,7 @@ text_enum! {
         Declined = "declined",
         /// Certainly not processed.
         GatewayError = "gateway_error",
-        /// Nobody knows: a look-up at the gateway must say before anything else is tried.
+        /// Nobody knows: a lookup at the gateway must say before anything else is tried.
         Unknown = "unknown",
         /// The gateway could not say either; an operator decides.
         Parked = "parked",
@@ -162,7 +162,7 @@ pub struct Payment {
     /// Rises with each claim: who comes back with an older one is too late.
     pub lease_token: i64,
     pub lease_expires_at: Option<DateTime<Utc>>,
-    /// Look-ups that brought no answer, and times it was sent again.
+    /// Lookups that brought no answer, and times it was sent again.
     pub lookups: i64,
     /// Wall time.
     pub next_lookup_at: Option<DateTime<Utc>>,

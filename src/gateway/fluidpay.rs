@@ -22,7 +22,7 @@ use crate::domain::{
 };
 
 /// How long the gateway answers a repeated idempotency key with the first transaction. Its default of 300 s would be over before the
-/// second look-up; a day covers every quick resend. Longer outages are covered by the look-up, not by this.
+/// second lookup; a day covers every quick resend. Longer outages are covered by the lookup, not by this.
 const IDEMPOTENCY: Duration = Duration::from_hours(24);
 /// The gateway cuts nothing off by itself: a longer `order_id` is refused, or worse, cannot be found again.
 const MAX_REFERENCE: usize = 17;
@@ -128,7 +128,7 @@ impl FluidPay {
         Outcome::Declined { decline, transaction_id: None }
     }
 
-    /// A state that a look-up may take as final.
+    /// A state that a lookup may take as final.
     fn outcome(&self, transaction: Transaction, state: RemoteState) -> Outcome {
         match state {
             RemoteState::Taken { amount_minor } => Outcome::Succeeded { transaction_id: transaction.id, amount_minor },

@@ -170,7 +170,7 @@ pub fn client(settings: &Settings, auth: Auth) -> Result<Client, String> {
         // Shorter than the whole, so that a connection that never came about is told apart from a lost answer.
         .connect_timeout(Duration::from_secs(5).min(settings.timeout / 2))
         .pool_max_idle_per_host(settings.max_in_flight.max(1))
-        // Shorter than what servers usually allow: a connection closed under a request costs a look-up.
+        // Shorter than what servers usually allow: a connection closed under a request costs a lookup.
         .pool_idle_timeout(Duration::from_secs(20))
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())

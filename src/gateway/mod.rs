@@ -70,7 +70,7 @@ pub struct Sent {
     pub sent_at: DateTime<Utc>,
 }
 
-/// The gateway's answer to a look-up.
+/// The gateway's answer to a lookup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// It happened: `Succeeded`, `Authorized` or `Declined`.
@@ -148,7 +148,7 @@ pub trait Gateway: Send + Sync {
     async fn authorize(&self, charge: &Charge) -> Outcome;
 
     /// Takes the charge's amount of what is authorized under `transaction_id`, which may be more. Never answers `Authorized`. Repeating it takes nothing more. After an
-    /// `Unknown`, a look-up with the transaction id says `Succeeded`, or `Authorized` when it may be tried again.
+    /// `Unknown`, a lookup with the transaction id says `Succeeded`, or `Authorized` when it may be tried again.
     async fn capture(&self, transaction_id: &str, charge: &Charge) -> Outcome;
 
     /// What became of a payment whose outcome is unknown.

@@ -25,7 +25,7 @@ use crate::domain::{
     payment_method::MethodKind,
 };
 
-/// A list is read page by page, newest first; more than this many transactions since the payment and a look-up gives up.
+/// A list is read page by page, newest first; more than this many transactions since the payment and a lookup gives up.
 const PAGE: usize = 100;
 const MAX_PAGES: usize = 250;
 /// How far the gateway's clock and ours may differ.

@@ -10,7 +10,7 @@ pub enum RemoteState {
     },
     Authorized,
     Declined(Decline),
-    /// Declined, with a code that may hide a charge until a look-up confirms it.
+    /// Declined, with a code that may hide a charge until a lookup confirms it.
     Doubtful(Decline),
     /// Voided or reversed, by us or at the gateway.
     Voided,

@@ -1,6 +1,6 @@
 //! A simulation: a whole database, on a wall clock that is moved by hand, taken from one due instant to the next by the same jobs.
 //!
-//! Nothing waits here for real time: a look-up is made when the clock reaches its instant.
+//! Nothing waits here for real time: a lookup is made when the clock reaches its instant.
 
 use std::sync::Arc;
 

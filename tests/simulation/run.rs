@@ -277,7 +277,7 @@ impl Run {
                 return;
             }
             let until = due.map_or(Duration::from_secs(61), |due| (due - self.world.now()).to_std().unwrap_or_default());
-            // What is due may have to wait for a look-up that is a day away.
+            // What is due may have to wait for a lookup that is a day away.
             let least = if round < 50 { Duration::from_secs(61) } else { Duration::from_hours(1) };
             let until = if open { until.clamp(least, Duration::from_hours(25)) } else { Duration::from_secs(61) };
             self.pass(until).await;

@@ -135,7 +135,7 @@ impl InProcess {
                 sleep(timeout).await;
                 Err(NoAnswer::unknown("no answer in time"))
             }
-            // Within the lease: what comes later than that, no look-up can know of.
+            // Within the lease: what comes later than that, no lookup can know of.
             Some(Fault::Late) => self.deliver(&asked, away, timeout).await,
             Some(Fault::ServerError) => {
                 sleep(there).await;

@@ -60,13 +60,13 @@ pub const INVARIANTS: &[Invariant] = &[
     Invariant {
         name: "payments_beyond_lease",
         rule: "no payment is left by a daemon that has gone silent",
-        remedy: "the look-ups job should have taken these up",
+        remedy: "the lookups job should have taken these up",
         find: |look| Box::pin(async move { Ok(invariants::payments_beyond_lease(&look.app.db, look.now - AFTER_LEASE).await?) }),
     },
     Invariant {
         name: "refunds_beyond_lease",
         rule: "no refund is left by a daemon that has gone silent",
-        remedy: "the look-ups job should have taken these up",
+        remedy: "the lookups job should have taken these up",
         find: |look| {
             Box::pin(async move { Ok(finding(invariants::refunds_beyond_lease(&look.app.db, look.now - AFTER_LEASE).await?)) })
         },
@@ -74,7 +74,7 @@ pub const INVARIANTS: &[Invariant] = &[
     Invariant {
         name: "authorizations_beyond_lease",
         rule: "no authorization is left by a daemon that has gone silent",
-        remedy: "the look-ups job should have taken these up",
+        remedy: "the lookups job should have taken these up",
         find: |look| {
             Box::pin(
                 async move { Ok(finding(invariants::authorizations_beyond_lease(&look.app.db, look.now - AFTER_LEASE).await?)) },

@@ -1,6 +1,6 @@
 //! Settlement: what a gateway's answer does to payment, invoice and subscription, committed in groups by a single writer.
 //!
-//! Guards "unknown is never charged again": only a look-up that found nothing sends a payment again, as the same payment.
+//! Guards "unknown is never charged again": only a lookup that found nothing sends a payment again, as the same payment.
 
 use std::{collections::BTreeSet, ops::Deref};
 

@@ -112,7 +112,7 @@ impl Facts<'_> {
         self.latest_arrival(payment) <= self.wall
     }
 
-    /// Whether a look-up without an answer is no wonder.
+    /// Whether a lookup without an answer is no wonder.
     fn is_outage(&self, payment: &Payment) -> bool {
         is_outage(self.is_gateway_down, payment.sent_at, self.wall)
     }

@@ -12,7 +12,7 @@ pub enum CodeVerdict {
     Partial,
     /// No verdict yet.
     Pending,
-    /// A refusal that may hide a charge. A look-up must confirm it; the class holds once it has.
+    /// A refusal that may hide a charge. A lookup must confirm it; the class holds once it has.
     Doubtful(DeclineClass),
     Declined(DeclineClass),
 }

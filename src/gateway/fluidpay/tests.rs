@@ -95,10 +95,7 @@ fn answers_to_a_charge_are_judged_on_their_data() {
         ("unknown", 0),
         ("voided", 100),
     ] {
-        assert!(
-            matches!(charged(transaction("t", status, code, at)), Outcome::Unknown { .. }),
-            "{status} {code} needs a look-up"
-        );
+        assert!(matches!(charged(transaction("t", status, code, at)), Outcome::Unknown { .. }), "{status} {code} needs a lookup");
     }
     assert!(matches!(charged(Value::Null), Outcome::Unknown { .. }));
     let mut other = transaction("t", "pending_settlement", 100, at);

@@ -100,7 +100,7 @@ pub struct PaymentAnswer {
     decline: Option<DeclineAnswer>,
     /// Why the outcome is not known, or why nothing was processed.
     message: Option<String>,
-    /// Look-ups that brought no answer so far.
+    /// Lookups that brought no answer so far.
     lookups: i64,
     next_lookup_at: Option<DateTime<Utc>>,
     #[schema(value_type = Option<String>)]

@@ -1,4 +1,4 @@
-//! FluidPay transactions as they are stored and answered, with indexes, so that no look-up reads them all.
+//! FluidPay transactions as they are stored and answered, with indexes, so that no lookup reads them all.
 
 use std::collections::HashMap;
 

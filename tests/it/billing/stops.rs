@@ -71,7 +71,7 @@ on_both! {
         let customer = world.customer("UTC").await;
         world.method(customer, false, &world.token()).await;
         let sub = world.add(world.monthly(customer, "2026-01-10").await).await;
-        // The charge is made, its answer lost, and the look-up does not come through yet.
+        // The charge is made, its answer lost, and the lookup does not come through yet.
         let rule = |fault: &str, operation: &str| -> Rule {
             serde_json::from_value(json!({ "match": { "operation": operation }, "fault": fault, "times": 0 })).expect("a rule")
         };

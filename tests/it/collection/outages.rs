@@ -163,7 +163,7 @@ on_both! {
                 jobs::advance::advance(&app, clock).await.expect("advanced");
             }
         });
-        // Far more than all patience: by default ten silent look-ups park a payment.
+        // Far more than all patience: by default ten silent lookups park a payment.
         while sandbox.struck() < 1000 {
             assert!(!journey.is_finished(), "the clock ran away from payments that nobody knows the outcome of");
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,4 +1,4 @@
-//! What a look-up finds that nobody asked for: the same payment taken twice, another amount, another currency, a stray reservation.
+//! What a lookup finds that nobody asked for: the same payment taken twice, another amount, another currency, a stray reservation.
 
 use rebilld::{
     billing::{

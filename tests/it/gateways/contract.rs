@@ -162,7 +162,7 @@ fn order(transaction_id: &str, amount_minor: i64, returned_minor: i64, currency:
     Return { transaction_id: transaction_id.into(), amount_minor, captured_minor: 2500, returned_minor, currency }
 }
 
-/// The look-up's word as an outcome that can be finished.
+/// The lookup's word as an outcome that can be finished.
 fn outcome(found: Found) -> Outcome {
     match found {
         Found::Outcome(outcome) => outcome,

@@ -1,4 +1,4 @@
-//! Look-ups against odds: months later, in lists that move while they are read, and with answers that make no sense.
+//! Lookups against odds: months later, in lists that move while they are read, and with answers that make no sense.
 
 use std::{
     net::SocketAddr,

@@ -232,7 +232,7 @@ on_both! {
         world.sandbox.sandbox().add_fault(serde_json::from_value(rule).expect("a rule"));
         run::collect_due(&world.app, Timeline::Test(world.clock), now).await.expect("collected");
         let look = look_up_payments(&world.app, None);
-        tokio::time::timeout(Duration::from_secs(5), look).await.expect("a look-up run ends").expect("looked up");
+        tokio::time::timeout(Duration::from_secs(5), look).await.expect("a lookup run ends").expect("looked up");
         let payment = world.payments().await.remove(0);
         assert!(payment.lookups > 0 && payment.next_lookup_at.is_some_and(|at| at > payment.sent_at), "{payment:?}");
         world.sandbox.sandbox().clear_faults();

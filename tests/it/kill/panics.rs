@@ -86,7 +86,7 @@ on_both! {
             let made = refunds::refund(&app, &Actor::System, id, None, "unhappy").await.expect("recorded");
             assert_eq!(made[0].status, RefundStatus::Unknown, "{point:?}");
         }
-        // One look-up panics as well; the other is settled by the same run, and the first by a later one.
+        // One lookup panics as well; the other is settled by the same run, and the first by a later one.
         let (app, _) = fused(&world, config.clone(), "test", Some(Point(Moment::Before, Call::LookUpReturn)), Fate::Panic);
         assert_eq!(look_up_refunds(&app).await.expect("looked up"), 2);
         for _ in 0..500 {

@@ -1,4 +1,4 @@
-//! The pretend FluidPay: idempotency, look-ups, settlement rules, stored customers, recurring objects.
+//! The pretend FluidPay: idempotency, lookups, settlement rules, stored customers, recurring objects.
 
 use std::sync::Arc;
 

@@ -52,7 +52,7 @@ fn on_success(mut payment: Payment, transaction_id: &str, amount_minor: i64, fac
 }
 
 fn on_authorized(mut payment: Payment, transaction_id: &str, facts: &Facts) -> Transition {
-    // From a look-up: the capture is tried again, and if it fails again the backoff goes on where it was.
+    // From a lookup: the capture is tried again, and if it fails again the backoff goes on where it was.
     payment.lookups += i64::from(payment.status == PaymentStatus::Unknown);
     payment.transaction_id = Some(transaction_id.to_owned());
     if facts.is_wanted {
@@ -119,7 +119,7 @@ fn on_gateway_error(mut payment: Payment, message: &str, retry_after: Option<Tim
 }
 
 pub(super) fn on_unknown(mut payment: Payment, message: &str, facts: &Facts) -> Transition {
-    // The first look-up is immediate; after a resend the backoff goes on where it was.
+    // The first lookup is immediate; after a resend the backoff goes on where it was.
     let delay = if payment.lookups == 0 { TimeDelta::zero() } else { facts.lookups.delay(payment.lookups) };
     payment.status = PaymentStatus::Unknown;
     // Until now it may have been sent.
@@ -205,7 +205,7 @@ fn not_processed(mut payment: Payment, until: DateTime<Utc>, message: &str, fact
     Transition::to(payment).effect(Effect::WaitForGateway(until))
 }
 
-/// Nothing is known yet: the next look-up waits longer than the one before, and in the end for an operator.
+/// Nothing is known yet: the next lookup waits longer than the one before, and in the end for an operator.
 fn look_up_later(mut payment: Payment, message: &str, facts: &Facts) -> Transition {
     let is_outage = facts.is_outage(&payment);
     payment.status = PaymentStatus::Unknown;

@@ -61,7 +61,9 @@ impl CallLog {
 /// An operator's pause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperatorPause {
+    /// Why, in the words of the operator.
     pub reason: String,
+    /// When the operator paused the gateway, wall time, UTC.
     pub paused_at: DateTime<Utc>,
 }
 
@@ -80,6 +82,7 @@ pub struct Health {
     rules: BreakerRules,
     /// How long its circuit stays open, longer each time.
     waits: Vec<TimeDelta>,
+    /// How many calls the gateway gets at a time.
     pub max_in_flight: usize,
     /// None for an adapter that no settings made.
     pub kind: Option<GatewayKind>,
@@ -88,6 +91,7 @@ pub struct Health {
 }
 
 impl Health {
+    /// Every circuit is closed at first, and no operator has paused the gateway.
     pub fn new(rules: BreakerRules, waits: Vec<TimeDelta>, max_in_flight: usize, kind: Option<GatewayKind>) -> Self {
         Self { rules, waits, max_in_flight, kind, circuits: Mutex::default(), pause: Mutex::default() }
     }
@@ -111,10 +115,12 @@ impl Health {
         }
     }
 
+    /// Whether the operation was let through as a probe, and has not ended.
     pub fn is_probe(&self, timeline: Timeline, order: OperationId) -> bool {
         self.circuits().get(&timeline).is_some_and(|breaker| breaker.is_probe(order))
     }
 
+    /// The operation has ended, whatever came of it. If it was a probe, its slot is free.
     pub fn leave(&self, timeline: Timeline, order: OperationId) {
         if let Some(breaker) = self.circuits().get_mut(&timeline) {
             breaker.leave(order);
@@ -168,6 +174,7 @@ impl Health {
         breaker.clone()
     }
 
+    /// The operator's pause, as the database last told. None: the gateway is not paused.
     pub fn paused(&self) -> Option<OperatorPause> {
         self.pause.lock().clone()
     }

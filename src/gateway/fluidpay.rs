@@ -29,11 +29,13 @@ const MAX_REFERENCE: usize = 17;
 const MAX_DESCRIPTION: usize = 255;
 const SEARCH_LIMIT: usize = 100;
 
+/// The adapter of one FluidPay account.
 pub struct FluidPay {
     http: Http,
 }
 
 impl FluidPay {
+    /// Opens no connection. Refuses an address or a key that no request can hold, and says which.
     pub fn new(settings: &Settings) -> Result<Self, String> {
         Ok(Self { http: Http::new(settings, Auth::Raw)?.reading(FIELDS) })
     }

@@ -48,11 +48,13 @@ pub struct Settings {
     pub name: String,
     /// With or without a slash at the end, with or without a path.
     pub base_url: String,
+    /// Sent with every call, as [`Auth`] says. Never logged.
     pub api_key: SecretString,
     /// Empty where the gateway has none.
     pub merchant_id: String,
     /// For one whole call, from connecting to the last byte of the answer.
     pub timeout: Duration,
+    /// How many calls the gateway gets at a time. As many connections are kept open.
     pub max_in_flight: usize,
 }
 
@@ -73,23 +75,38 @@ pub enum HttpAnswer {
     /// 2xx and its JSON; `Null` when there was no body.
     Done(Value),
     /// 4xx, with the gateway's own error body where that is JSON.
-    Refused { status: u16, body: Option<Value> },
+    Refused {
+        /// The HTTP status, from 400 to 499.
+        status: u16,
+        /// The error body. None: it was no JSON.
+        body: Option<Value>,
+    },
 }
 
 /// No answer, or none that can be believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoAnswer {
     /// Certainly not processed.
-    NotProcessed { message: String, retry_after: Option<TimeDelta> },
+    NotProcessed {
+        /// What went wrong, without secrets.
+        message: String,
+        /// How long a 429 asked to be left alone, at most a day.
+        retry_after: Option<TimeDelta>,
+    },
     /// May have been processed.
-    Unknown { message: String },
+    Unknown {
+        /// What went wrong, without secrets.
+        message: String,
+    },
 }
 
 impl NoAnswer {
+    /// No answer to a call that may have been processed.
     pub fn unknown(message: impl Into<String>) -> Self {
         Self::Unknown { message: message.into() }
     }
 
+    /// What went wrong, without secrets.
     pub fn message(self) -> String {
         match self {
             Self::NotProcessed { message, .. } | Self::Unknown { message } => message,
@@ -242,14 +259,17 @@ impl Http {
         }
     }
 
+    /// Sends a call that may move money, once. An answer that cannot be believed is [`NoAnswer::Unknown`].
     pub async fn post(&self, operation: &'static str, url: Url, body: Option<&Value>) -> Result<HttpAnswer, NoAnswer> {
         self.call(operation, Method::POST, url, body).await
     }
 
+    /// Like [`Self::post`], with `PUT`.
     pub async fn put(&self, operation: &'static str, url: Url, body: &Value) -> Result<HttpAnswer, NoAnswer> {
         self.call(operation, Method::PUT, url, Some(body)).await
     }
 
+    /// Like [`Self::post`], with `DELETE` and without a body.
     pub async fn delete(&self, operation: &'static str, url: Url) -> Result<HttpAnswer, NoAnswer> {
         self.call(operation, Method::DELETE, url, None).await
     }

@@ -3,6 +3,8 @@
 //! Adding a gateway is one file here and one line in [`Gateways::connect`]. A gateway never decides about retries: it says what
 //! happened, and `billing` decides. An [`Outcome::Unknown`] may only be followed by [`Gateway::look_up`].
 
+#![warn(missing_docs)]
+
 pub mod circuit;
 pub mod fault;
 pub mod fluidpay;
@@ -32,13 +34,24 @@ pub use crate::domain::payment::{Other, Outcome, Reason, ReturnOutcome};
 /// What a gateway charges: a stored token or an earlier transaction. Never card data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    VaultToken { customer_token: String, payment_method_token: Option<String> },
-    PriorTransaction { transaction_id: String },
+    /// A card or account that the gateway keeps in its vault.
+    VaultToken {
+        /// The gateway's id of the customer in its vault.
+        customer_token: String,
+        /// The gateway's id of one method of that customer. None: the customer's default method.
+        payment_method_token: Option<String>,
+    },
+    /// The card of an earlier transaction at the gateway.
+    PriorTransaction {
+        /// The gateway's id of that transaction.
+        transaction_id: String,
+    },
 }
 
 /// The customer's consent behind a charge, for gateways that take stored-credential marks (a card-network rule).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mandate {
+    /// What the customer consented to: recurring charges, or installments.
     pub reason: Reason,
     /// The customer's first transaction under this consent, where it is known.
     pub initial_transaction_id: Option<String>,
@@ -51,18 +64,26 @@ pub struct Charge {
     pub reference: String,
     /// Makes a repeat harmless where the gateway offers that.
     pub idempotency_key: String,
+    /// The stored token or earlier transaction that is charged.
     pub source: Source,
+    /// Minor units of `currency`, more than 0.
     pub amount_minor: i64,
+    /// The currency of the amount.
     pub currency: Currency,
+    /// What the customer may read on a receipt. Never card data.
     pub description: String,
+    /// The consent that the charge rests on.
     pub mandate: Mandate,
 }
 
 /// What is needed to find out what became of a payment.
 #[derive(Debug, Clone)]
 pub struct Sent {
+    /// [`Charge::reference`] of the payment.
     pub reference: String,
+    /// What was asked for, minor units. Another amount at the gateway is [`Found::Disagrees`].
     pub amount_minor: i64,
+    /// The currency of the amount.
     pub currency: Currency,
     /// Known when the gateway had answered an authorization.
     pub transaction_id: Option<String>,
@@ -76,13 +97,24 @@ pub enum Found {
     /// It happened: `Succeeded`, `Authorized` or `Declined`.
     Outcome(Outcome),
     /// It happened, and the gateway has more under the same reference.
-    Several { best: Outcome, others: Vec<Other> },
+    Several {
+        /// The outcome of the transaction that counts as the payment.
+        best: Outcome,
+        /// The other transactions under the reference. Money that they took or authorized must go back.
+        others: Vec<Other>,
+    },
     /// The gateway has never seen it. The same charge may be sent again.
     Nothing,
     /// It is there, with another amount or currency than was asked for. No further question changes that: for an operator.
-    Disagrees { message: String },
+    Disagrees {
+        /// What differs, for an operator.
+        message: String,
+    },
     /// The gateway could not say; ask again later.
-    NoAnswer { message: String },
+    NoAnswer {
+        /// What went wrong, without secrets.
+        message: String,
+    },
 }
 
 impl Found {
@@ -98,21 +130,33 @@ impl Found {
 /// A refund or void of money already taken.
 #[derive(Debug, Clone)]
 pub struct Return {
+    /// The gateway's id of the transaction that took the money.
     pub transaction_id: String,
+    /// What is to go back, minor units.
     pub amount_minor: i64,
     /// What was captured, minor units.
     pub captured_minor: i64,
     /// What had been returned before this one, minor units.
     pub returned_minor: i64,
+    /// The currency of all three amounts.
     pub currency: Currency,
 }
 
 /// The gateway's answer when asked about a refund whose outcome is unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReturnFound {
-    Returned { voided: bool },
+    /// The money went back.
+    Returned {
+        /// Whether the charge was voided before it settled. False: it was refunded.
+        voided: bool,
+    },
+    /// The gateway has not returned this money. The same return may be sent again once an earlier call can no longer arrive.
     Nothing,
-    NoAnswer { message: String },
+    /// The gateway could not say; ask again later.
+    NoAnswer {
+        /// What went wrong, without secrets.
+        message: String,
+    },
 }
 
 /// What a customer's bank took back, or holds.
@@ -129,11 +173,17 @@ pub struct Disputed {
 pub struct Capabilities {
     /// Whether less than was authorized may be captured: only where a second capture of the same is refused.
     pub captures_in_part: bool,
+    /// Which kind of payment method it charges.
     pub kind: MethodKind,
 }
 
+/// A payment gateway: it moves money, and says what became of money that was moved.
+///
+/// Only [`Gateway::disputed`] fails with an error. Any other call that brings no answer ends as `GatewayError` if it was certainly not processed, and as
+/// `Unknown` or `NoAnswer` otherwise.
 #[async_trait]
 pub trait Gateway: Send + Sync {
+    /// What callers must know of this gateway before they call it.
     fn capabilities(&self) -> Capabilities;
 
     /// What it can do about asking the customer, if anything.
@@ -147,8 +197,9 @@ pub trait Gateway: Send + Sync {
     /// Reserves the money and takes none, at every gateway: answers `Authorized`, never `Succeeded`.
     async fn authorize(&self, charge: &Charge) -> Outcome;
 
-    /// Takes the charge's amount of what is authorized under `transaction_id`, which may be more. Never answers `Authorized`. Repeating it takes nothing more. After an
-    /// `Unknown`, a lookup with the transaction id says `Succeeded`, or `Authorized` when it may be tried again.
+    /// Takes the charge's amount of what is authorized under `transaction_id`, which may be more. Never answers `Authorized`.
+    /// Repeating the capture takes nothing more. After an `Unknown`, a lookup with the transaction id says `Succeeded`, or
+    /// `Authorized` when the capture may be tried again.
     async fn capture(&self, transaction_id: &str, charge: &Charge) -> Outcome;
 
     /// What became of a payment whose outcome is unknown.
@@ -176,11 +227,13 @@ pub trait Gateway: Send + Sync {
 
 /// A configured gateway: its name, its limits, its adapter.
 pub struct Configured {
+    /// The key of its section in the settings, `gateways.<name>`.
     pub name: String,
     /// False: a test account. A test clock's customers use no other.
     pub live: bool,
     /// How many calls it gets at a time.
     pub permits: Semaphore,
+    /// What speaks to the gateway.
     pub adapter: Arc<dyn Gateway>,
 }
 
@@ -195,7 +248,9 @@ pub struct Gateways {
 #[derive(Debug, thiserror::Error)]
 #[error("gateways.{name}: {message}")]
 pub struct BadGateway {
+    /// The key of its section in the settings.
     pub name: String,
+    /// What is wrong with the section, without secrets.
     pub message: String,
 }
 
@@ -225,6 +280,7 @@ impl Gateways {
         Ok(gateways)
     }
 
+    /// A gateway by its configured name. None: the settings have none of that name.
     pub fn get(&self, name: &str) -> Option<&Arc<Configured>> {
         self.configured.get(name)
     }
@@ -239,6 +295,7 @@ impl Gateways {
         self.health.iter().map(|(name, health)| (name.as_str(), health))
     }
 
+    /// The configured names, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.configured.keys().map(String::as_str)
     }

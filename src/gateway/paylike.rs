@@ -31,12 +31,14 @@ const MAX_PAGES: usize = 250;
 /// How far the gateway's clock and ours may differ.
 const SKEW: TimeDelta = TimeDelta::minutes(15);
 
+/// The adapter of one Paylike account.
 pub struct Paylike {
     http: Http,
     merchant_id: String,
 }
 
 impl Paylike {
+    /// Opens no connection. Refuses an address or a key that no request can hold, and says which.
     pub fn new(settings: &Settings) -> Result<Self, String> {
         if settings.merchant_id.is_empty() {
             return Err("merchant_id: Paylike needs one".into());

@@ -24,11 +24,13 @@ use crate::domain::{
 const PAGE: &str = "100";
 const MAX_PAGES: i64 = 50;
 
+/// The adapter of one Paysley account.
 pub struct Paysley {
     http: Http,
 }
 
 impl Paysley {
+    /// Opens no connection. Refuses an address or a key that no request can hold, and says which.
     pub fn new(settings: &Settings) -> Result<Self, String> {
         Ok(Self { http: Http::new(settings, Auth::Bearer)? })
     }

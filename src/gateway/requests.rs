@@ -16,14 +16,21 @@ pub use crate::domain::payment_request::answer::{Asked, Polled, Received, Withdr
 pub struct Ask {
     /// Our own reference: Paysley's `reference_number`, Paylike's `reference`. 17 alphanumerics.
     pub reference: String,
+    /// What the customer is asked to pay, minor units of `currency`.
     pub amount_minor: i64,
+    /// The currency of all amounts of the request.
     pub currency: Currency,
+    /// What the customer reads about the payment.
     pub description: String,
     /// Some of `EMAIL`, `SMS`, `WEB`; the last sends nothing.
     pub channels: Vec<String>,
+    /// The customer's name, as the message addresses the customer.
     pub name: String,
+    /// Where `EMAIL` goes.
     pub email: Option<String>,
+    /// Where `SMS` goes.
     pub phone: Option<String>,
+    /// The language of the customer, such as `de-DE`, if it is known.
     pub locale: Option<String>,
     /// Wall time: gateways know no other.
     pub expires_at: DateTime<Utc>,
@@ -49,13 +56,17 @@ pub struct RequestSchedule {
 /// What is needed to find out what was paid.
 #[derive(Debug, Clone)]
 pub struct Outstanding {
+    /// [`Ask::reference`] of the request.
     pub reference: String,
+    /// What the customer was asked to pay, minor units of `currency`.
     pub amount_minor: i64,
+    /// The currency of the amount.
     pub currency: Currency,
     /// Wall time of the first call: search windows count from here.
     pub sent_at: DateTime<Utc>,
 }
 
+/// What a gateway can do that asks customers to pay. As with [`Gateway`](super::Gateway), no method fails with an error.
 #[async_trait]
 pub trait Requests: Send + Sync {
     /// Whether it sends messages itself. Where it does not, there is only a link.

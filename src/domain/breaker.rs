@@ -3,6 +3,8 @@
 //! Only what such calls met counts: never connected, time-outs, lost or unreadable answers, 5xx and 429 are faults; whatever the
 //! gateway itself said, a decline or a 4xx, is an answer.
 
+#![warn(missing_docs)]
+
 use std::collections::{BTreeSet, VecDeque};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -36,6 +38,7 @@ pub struct BreakerRules {
     pub faults: u32,
     /// So does this part of the last `window` calls, percent.
     pub ratio: u32,
+    /// How many of the last calls `ratio` is a part of.
     pub window: u32,
     /// How many payments are let through after the wait; most of them must be answered to close it. At least 1.
     pub probes: u32,
@@ -48,9 +51,11 @@ pub struct BreakerRules {
 pub enum CallResult {
     /// The gateway's own word, whatever it was.
     Answer,
+    /// No answer, or one that tells of trouble: nobody there, too slow, 5xx or 429.
     Fault {
+        /// What went wrong, without secrets.
         message: String,
-        /// How long a 429 asked for.
+        /// How long a 429 asked to be left alone.
         retry_after: Option<TimeDelta>,
     },
 }
@@ -79,13 +84,16 @@ pub enum Admission {
 /// What a call has changed, once for each outage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CircuitChange {
+    /// Calls stop for a while: an outage begins.
     Opened,
+    /// Calls go on as usual: the outage is over.
     Closed,
 }
 
 /// Where a gateway stands on one timeline.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Breaker {
+    /// Whether calls go to the gateway.
     pub circuit: Circuit,
     /// When it came to that; none before the first fault.
     pub since: Option<DateTime<Utc>>,
@@ -93,6 +101,7 @@ pub struct Breaker {
     pub until: Option<DateTime<Utc>>,
     /// The fault that opened it.
     pub reason: Option<String>,
+    /// Faults since the last answer.
     pub faults_in_a_row: u32,
     /// The last calls, newest last: whether each was a fault.
     recent: VecDeque<bool>,
@@ -126,6 +135,7 @@ impl Breaker {
         }
     }
 
+    /// Whether the operation was let through as a probe, and has not ended.
     pub fn is_probe(&self, order: OperationId) -> bool {
         self.probing.contains(&order)
     }
@@ -135,6 +145,7 @@ impl Breaker {
         self.probing.remove(&order);
     }
 
+    /// Whether calls go to the gateway as usual.
     pub fn is_closed(&self) -> bool {
         self.circuit == Circuit::Closed
     }

@@ -1,5 +1,7 @@
 //! Calendar dates, zones and business days: dates become instants here and nowhere else, so that no DST change moves a charge.
 
+#![warn(missing_docs)]
+
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use chrono::{DateTime, Datelike, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone, Utc, Weekday};
@@ -130,10 +132,12 @@ impl BusinessDay {
 pub struct Holidays(BTreeSet<NaiveDate>);
 
 impl Holidays {
+    /// Whether the date is one of the listed holidays.
     pub fn contains(&self, date: NaiveDate) -> bool {
         self.0.contains(&date)
     }
 
+    /// Whether the date is neither a listed holiday nor on a weekend.
     pub fn is_business_day(&self, date: NaiveDate) -> bool {
         !matches!(date.weekday(), Weekday::Sat | Weekday::Sun) && !self.contains(date)
     }

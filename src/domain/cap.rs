@@ -1,11 +1,14 @@
 //! Caps on declined attempts: card networks fine a merchant who goes on trying. Pure: attempts, windows, and when there is room.
 
+#![warn(missing_docs)]
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
 /// So many declined attempts within so long a time, and no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cap {
+    /// The length of the window. A cap counts the attempts of the last so long a time.
     pub within: TimeDelta,
     /// At least 1.
     pub declines: usize,
@@ -14,6 +17,7 @@ pub struct Cap {
 /// Whether a credential may be charged once more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Allowance {
+    /// There is room: the credential may be charged.
     Now,
     /// What is under way decides.
     Blocked,

@@ -1,5 +1,7 @@
 //! A dispute: a customer's bank takes back what was paid, or asks for it. Recorded as the gateway reports it.
 
+#![warn(missing_docs)]
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -23,21 +25,31 @@ text_enum! {
 /// What was disputed of one payment. A payment has one open dispute at most, of all that is disputed of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Dispute {
+    /// Names the dispute.
     pub id: DisputeId,
+    /// The payment that is disputed.
     pub payment_id: PaymentId,
+    /// The invoice of the payment.
     pub invoice_id: InvoiceId,
+    /// Who disputes it.
     pub customer_id: CustomerId,
+    /// The clock of the customer.
     pub timeline: Timeline,
+    /// Name of the configured gateway that took the payment.
     pub gateway: String,
     /// The gateway's id of the payment.
     pub transaction_id: String,
     /// Minor units.
     pub amount: i64,
+    /// The currency of the amount.
     pub currency: Currency,
+    /// Whether the bank still holds or took the money.
     pub status: DisputeStatus,
     /// The gateway's word for it.
     pub reason: String,
+    /// When the daemon first saw the dispute, UTC.
     pub opened_at: DateTime<Utc>,
+    /// When nothing was disputed any more, UTC. None: the dispute is open.
     pub closed_at: Option<DateTime<Utc>>,
 }
 

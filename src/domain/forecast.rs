@@ -1,5 +1,7 @@
 //! The spans that a forecast sums over: days, weeks from Monday, calendar months, cut to the range that was asked for.
 
+#![warn(missing_docs)]
+
 use chrono::{Datelike, Days, Months, NaiveDate};
 use serde::Serialize;
 
@@ -9,10 +11,12 @@ text_enum! {
     /// How finely a forecast tells apart what is to come.
     #[derive(Default)]
     pub enum Interval {
+        /// Each date alone.
         #[default]
         Day = "day",
         /// From Monday.
         Week = "week",
+        /// From the first of the month.
         Month = "month",
     }
 }
@@ -38,8 +42,11 @@ impl Interval {
 /// A half-open range of local dates and how it is divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Range {
+    /// The first date of the range.
     pub from: NaiveDate,
+    /// The first date after the range.
     pub to: NaiveDate,
+    /// How long each part of the range is.
     pub interval: Interval,
 }
 

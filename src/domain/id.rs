@@ -1,5 +1,7 @@
 //! Ids: a readable prefix and a time-ordered UUID (TypeID text), so that one string is the same in API, log and database.
 
+#![warn(missing_docs)]
+
 use std::{cmp::Ordering, fmt, hash, marker::PhantomData, str::FromStr};
 
 use chrono::{DateTime, Utc};
@@ -9,17 +11,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What an id names; its prefix is part of the text.
 pub trait Kind: 'static {
+    /// What the text of such an id begins with, before the `_`.
     const PREFIX: &'static str;
 }
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident, $alias:ident, $prefix:literal;)*) => {$(
         $(#[$doc])*
+        #[doc = concat!("Names the ids that begin with `", $prefix, "_`.")]
         #[derive(Debug)]
         pub enum $name {}
         impl Kind for $name {
             const PREFIX: &'static str = $prefix;
         }
+        #[doc = concat!("`", $prefix, "_` and 26 characters.")]
         pub type $alias = Id<$name>;
     )*};
 }
@@ -75,10 +80,12 @@ pub struct BadId {
 }
 
 impl<K: Kind> Id<K> {
+    /// An id of these bits of a UUID.
     pub const fn from_bits(bits: u128) -> Self {
         Self { bits, kind: PhantomData }
     }
 
+    /// The bits of the UUID.
     pub const fn bits(self) -> u128 {
         self.bits
     }
@@ -179,6 +186,7 @@ pub struct IdSource {
 }
 
 impl IdSource {
+    /// The same seed makes the same ids at the same instants.
     pub fn seeded(seed: [u8; 32]) -> Self {
         Self { state: Mutex::new((0, StdRng::from_seed(seed))) }
     }

@@ -1,5 +1,7 @@
 //! Lookups: how long to wait before a gateway is asked again what became of a call, and when an operator must decide.
 
+#![warn(missing_docs)]
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// However long an outage is, what nobody can say anything about for so long is for an operator to decide.

@@ -84,8 +84,10 @@ macro_rules! text_enum {
         }
 
         impl $name {
+            /// Every value, in the order of their declaration.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
+            /// The word in JSON, in the database and in logs.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $text,)+

@@ -1,5 +1,7 @@
 //! Money: integer minor units and an ISO 4217 currency. Rounds half away from zero, once per line.
 
+#![warn(missing_docs)]
+
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -14,8 +16,10 @@ pub struct Currency([u8; 3]);
 pub struct BadCurrency;
 
 impl Currency {
+    /// The United States dollar, the default of the settings.
     pub const USD: Self = Self(*b"USD");
 
+    /// The three upper-case letters of ISO 4217.
     pub fn code(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or("XXX")
     }
@@ -109,10 +113,12 @@ pub struct Percentage(i64);
 pub struct BadPercentage;
 
 impl Percentage {
+    /// From thousandths of a percent: 2500 is 2.5 %. Refuses less than 0 and more than 1000 %.
     pub const fn from_thousandths(thousandths: i64) -> Result<Self, BadPercentage> {
         if thousandths < 0 || thousandths > 1_000_000 { Err(BadPercentage) } else { Ok(Self(thousandths)) }
     }
 
+    /// In thousandths of a percent: 2.5 % is 2500.
     pub const fn thousandths(self) -> i64 {
         self.0
     }

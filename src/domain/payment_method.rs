@@ -1,5 +1,7 @@
 //! How a customer pays: stored tokens and earlier transactions, never card data.
 
+#![warn(missing_docs)]
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -23,24 +25,35 @@ text_enum! {
 /// One way of a customer to pay.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct PaymentMethod {
+    /// Names the payment method.
     pub id: PaymentMethodId,
+    /// Whose it is.
     pub customer_id: CustomerId,
     /// Name of a configured gateway.
     pub gateway: String,
+    /// Which of the following fields say what is charged.
     pub kind: MethodKind,
+    /// A vault token: the gateway's id of the customer.
     pub customer_token: Option<String>,
+    /// A vault token: the gateway's id of one method of the customer. None: the customer's default.
     pub payment_method_token: Option<String>,
+    /// An earlier transaction: the gateway's id of it, whose card is charged.
     pub transaction_id: Option<String>,
+    /// A payment request: some of `EMAIL`, `SMS`, `WEB`.
     #[sqlx(json)]
     pub channels: Vec<String>,
     /// `YYYY-MM`.
     pub expires: Option<String>,
+    /// The last four digits of the card, for people.
     pub last_four: Option<String>,
+    /// Whether this method is charged where none is named. A customer has one default at most.
     pub is_default: bool,
     /// Lower is tried first.
     pub priority: i64,
     /// When the issuer stopped recurring charges to it: it is not charged any more.
     pub mandate_ended_at: Option<DateTime<Utc>>,
+    /// UTC.
     pub created_at: DateTime<Utc>,
+    /// Last change, UTC.
     pub updated_at: DateTime<Utc>,
 }

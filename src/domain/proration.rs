@@ -1,5 +1,7 @@
 //! Parts of a period: proration counts local days, n of m, and rounds once, half away from zero.
 
+#![warn(missing_docs)]
+
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +11,9 @@ use super::{frequency::Schedule, money::fraction_of, text_enum};
 /// Days n of m. 0 ≤ `days` ≤ `of` and `of` > 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
+    /// How many days of the period count.
     pub days: i64,
+    /// How many days the whole period has.
     pub of: i64,
 }
 

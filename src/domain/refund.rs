@@ -1,5 +1,7 @@
 //! Refunds: money on its way back to the customer, to the method it came from or as credit.
 
+#![warn(missing_docs)]
+
 pub mod transition;
 
 use chrono::{DateTime, Utc};
@@ -27,11 +29,17 @@ text_enum! {
 text_enum! {
     /// Where a refund stands.
     pub enum RefundStatus {
+        /// Recorded, and the call has not been answered.
         Pending = "pending",
+        /// The money went back.
         Succeeded = "succeeded",
+        /// The gateway refused by its own word. No money moved.
         Refused = "refused",
+        /// Certainly not processed: no money moved.
         GatewayError = "gateway_error",
+        /// Nobody knows. A lookup must say.
         Unknown = "unknown",
+        /// Nobody knows, and lookups have ended. An operator must say.
         Parked = "parked",
     }
 }
@@ -39,30 +47,46 @@ text_enum! {
 /// Money on its way back to the customer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Refund {
+    /// Names the refund.
     pub id: RefundId,
     /// None for what becomes credit.
     pub payment_id: Option<PaymentId>,
+    /// The invoice whose money goes back.
     pub invoice_id: InvoiceId,
+    /// The clock of the customer: the wall clock or a test clock.
     pub timeline: Timeline,
+    /// Where the money goes: the payment method or the customer's balance.
     pub destination: RefundTo,
+    /// Minor units, more than 0.
     pub amount: i64,
     /// What the payment had given back before: lets a lookup tell this refund from earlier ones.
     pub returned_before: i64,
+    /// The currency of both amounts.
     pub currency: Currency,
+    /// Why, in the words of whoever asked for it.
     pub reason: String,
+    /// How far the refund has come.
     pub status: RefundStatus,
     /// Undone before settlement, rather than refunded.
     pub voided: bool,
+    /// The gateway's id of the refund, if the gateway gives one.
     pub transaction_id: Option<String>,
+    /// Why the gateway refused, or why the outcome is not known.
     pub message: Option<String>,
+    /// The daemon that calls or looks up. None: no daemon has it.
     pub lease_owner: Option<String>,
     /// Rises with each claim, so that whoever held an older one knows.
     pub lease_token: i64,
+    /// When another daemon may take the refund over, wall time, UTC.
     pub lease_expires_at: Option<DateTime<Utc>>,
+    /// How many lookups brought no answer.
     pub lookups: i64,
+    /// When the gateway is asked next what became of the refund, wall time, UTC.
     pub next_lookup_at: Option<DateTime<Utc>>,
     /// Wall time at which it was recorded; once it is unknown, until when it may have been sent.
     pub sent_at: DateTime<Utc>,
+    /// UTC, by the clock of its timeline.
     pub created_at: DateTime<Utc>,
+    /// When the outcome was known, UTC, by the clock of its timeline.
     pub resolved_at: Option<DateTime<Utc>>,
 }

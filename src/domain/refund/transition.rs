@@ -22,6 +22,7 @@ pub enum RefundReply {
 }
 
 impl RefundReply {
+    /// What became of the refund, whoever says so.
     pub fn outcome(&self) -> &ReturnOutcome {
         match self {
             Self::Gateway(outcome) | Self::Operator(outcome) => outcome,
@@ -32,8 +33,11 @@ impl RefundReply {
 /// The rows that a refund changes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RefundRows {
+    /// The refund that the answer is about.
     pub refund: Refund,
+    /// The payment whose money goes back.
     pub payment: Payment,
+    /// The invoice of the payment.
     pub invoice: Invoice,
 }
 
@@ -42,7 +46,9 @@ pub struct RefundRows {
 pub struct Facts<'a> {
     /// By the clock of the refund's timeline.
     pub now: DateTime<Utc>,
+    /// Wall time, UTC: leases and lookups count from it.
     pub wall: DateTime<Utc>,
+    /// When an unknown outcome is looked up again.
     pub lookups: &'a LookupPolicy,
     pub is_gateway_down: bool,
     /// Nothing of the invoice is on its way back, undecided or in dispute. Read only where [`RefundRows::needs_claims`].
@@ -59,7 +65,9 @@ pub enum Effect {
 /// The rows as they are to be saved.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transition {
+    /// The rows, changed.
     pub rows: RefundRows,
+    /// What follows from the answer, in this order.
     pub effects: Vec<Effect>,
 }
 

@@ -32,7 +32,7 @@ pub struct Overview {
     pub schedule: InstallmentSchedule,
     /// Received so far: by charge, by credit, and before the plan came here. Refunds are not taken off.
     pub paid: i64,
-    /// The part of it that came before the plan did.
+    /// The part of `received` that another system collected, before the plan came here.
     pub paid_elsewhere: i64,
     /// Invoiced and not yet received.
     pub pending: i64,
@@ -110,7 +110,7 @@ impl From<Unsound> for BillingError {
     }
 }
 
-/// The one invoice for these installments.
+/// One invoice for all of these installments.
 fn draft(plan: &InstallmentPlan, parts: &[&Installment], due_at: DateTime<Utc>) -> Draft {
     let line = |part: &&Installment| {
         let kind = if part.number == 0 { LineKind::DownPayment } else { LineKind::Installment };

@@ -37,13 +37,13 @@ text_enum! {
         GatewayError = "gateway_error",
         /// The gateway has let go of the money.
         Voided = "voided",
-        /// The gateway could not say, or would not give it free: it runs out by itself.
+        /// The gateway could not say, or did not void the authorization. The authorization expires by itself.
         Lost = "lost",
     }
 }
 
 impl AuthorizationStatus {
-    /// While one is in one of these, its subscription gets no other.
+    /// While an authorization has one of these statuses, its subscription gets no other authorization.
     pub fn is_open(self) -> bool {
         matches!(self, Self::Pending | Self::Authorized | Self::Unknown | Self::Voiding)
     }
@@ -76,14 +76,14 @@ pub struct Authorization {
     pub bill_at: DateTime<Utc>,
     pub status: AuthorizationStatus,
     pub transaction_id: Option<String>,
-    /// The payment that it was handed to.
+    /// The payment that captures the authorization.
     pub payment_id: Option<PaymentId>,
     pub decline_class: Option<DeclineClass>,
     pub decline_code: Option<String>,
     pub decline_message: Option<String>,
     pub void_reason: Option<String>,
     pub lease_owner: Option<String>,
-    /// Rises with each claim: who comes back with an older one is too late.
+    /// Rises with each claim. An answer that comes with an older token is too late.
     pub lease_token: i64,
     pub lease_expires_at: Option<DateTime<Utc>>,
     /// Lookups that brought no answer, and times it was sent again.
@@ -98,7 +98,7 @@ pub struct Authorization {
     pub expires_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub resolved_at: Option<DateTime<Utc>>,
-    /// Minor units that the gateway has taken of it though nobody wanted it any more: no invoice knows of them.
+    /// Money that the gateway took although the authorization was no longer needed, minor units. No invoice counts it.
     pub amount_taken: Option<i64>,
 }
 
@@ -163,11 +163,11 @@ pub struct Look<'a> {
     pub subscription: &'a Subscription,
     pub now: DateTime<Utc>,
     pub rules: &'a Rules,
-    /// The one that is open, if any.
+    /// The open authorization, if there is one.
     pub open: Option<&'a Authorization>,
     /// Whether the invoice of the open one's cycle waits for its first charge.
     pub waits: bool,
-    /// The latest for the coming cycle that is over.
+    /// The latest authorization for the coming cycle that has ended.
     pub last: Option<&'a Authorization>,
     /// Whom to charge, where that can be authorized early.
     pub credential: Option<&'a Credential>,
@@ -175,7 +175,7 @@ pub struct Look<'a> {
     pub credit: i64,
 }
 
-/// What is to be done.
+/// What to do about the authorization of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// Nothing now; at this instant it is looked at again, if no change comes first.

@@ -28,7 +28,7 @@ text_enum! {
         Cap = "cap",
         /// The gateway is down, or an operator has paused it.
         Gateway = "gateway",
-        /// What was reserved for it is being given free, or nobody knows yet whether anything is.
+        /// The authorization for the invoice is being voided, or its outcome is not known yet.
         Reservation = "reservation",
     }
 }

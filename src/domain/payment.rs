@@ -122,7 +122,7 @@ pub struct Payment {
     pub invoice_id: InvoiceId,
     pub customer_id: CustomerId,
     pub payment_method_id: Option<PaymentMethodId>,
-    /// The request by which the customer paid.
+    /// The payment request that the customer paid.
     pub payment_request_id: Option<PaymentRequestId>,
     pub timeline: Timeline,
     /// From 1, for each invoice.
@@ -144,7 +144,7 @@ pub struct Payment {
     /// Taken, minor units.
     pub amount_captured: i64,
     pub amount_refunded: i64,
-    /// What of it the invoice did not need, since other money had come: it goes back first, and by itself.
+    /// The part that the invoice did not need, since other money had come. A refund takes this part first.
     pub overpayment: i64,
     /// Taken back by the customer's bank, or held by it, minor units.
     pub amount_disputed: i64,
@@ -152,14 +152,14 @@ pub struct Payment {
     pub status: PaymentStatus,
     /// The gateway's id of this payment.
     pub transaction_id: Option<String>,
-    /// Under which the money was reserved before the bill date; the gateway knows both by one reference.
+    /// The authorization that this payment captures. At the gateway both have the same reference.
     pub authorization_id: Option<AuthorizationId>,
     pub decline_class: Option<DeclineClass>,
     pub decline_code: Option<String>,
     pub decline_message: Option<String>,
     /// The daemon that is working on it.
     pub lease_owner: Option<String>,
-    /// Rises with each claim: who comes back with an older one is too late.
+    /// Rises with each claim. An answer that comes with an older token is too late.
     pub lease_token: i64,
     pub lease_expires_at: Option<DateTime<Utc>>,
     /// Lookups that brought no answer, and times it was sent again.
@@ -209,7 +209,7 @@ impl Payment {
 }
 
 text_enum! {
-    /// What an operator found out about a parked payment.
+    /// The outcome of a parked payment, as an operator found out.
     pub enum Resolution {
         /// The money was taken.
         Succeeded = "succeeded",

@@ -106,7 +106,7 @@ pub fn dated(parts: &[PartInput]) -> Vec<(NaiveDate, i64)> {
 pub struct TakenOver {
     /// Every installment of a date up to and with this one.
     pub paid_through: Option<NaiveDate>,
-    /// So many, by date.
+    /// The number of paid installments, the earliest first.
     pub installments_paid: Option<i64>,
     /// Lets what is not paid lie in the past: it is charged at once.
     pub backdated: bool,
@@ -156,7 +156,7 @@ async fn built(app: &App, tx: &mut Tx, input: InstallmentPlanInput) -> Result<(I
     Ok((schedule?, now))
 }
 
-/// The plan that the input asks for. It is worth something only if no fault was found.
+/// The plan that the input asks for. Use the plan only if `checks` has found no fault.
 pub(in crate::billing) fn draft(
     app: &App,
     checks: &mut Checks,
@@ -244,7 +244,7 @@ fn take_over(checks: &mut Checks, schedule: &mut InstallmentSchedule, taken: Tak
     let mut numbered = 0;
     for part in &mut dated {
         if part.number == 0 {
-            // It came first, and the plan would not be there without it.
+            // The down payment came first: without the down payment there would be no plan.
             (part.date, part.status) = (first_date.min(today), InstallmentStatus::PaidElsewhere);
             continue;
         }
@@ -380,7 +380,7 @@ fn even(checks: &mut Checks, input: &InstallmentPlanInput, rest: i64, today: Nai
         return Vec::new();
     }
     let (Some(field), Some(recurrence)) = (counted_by, recurrence) else { return Vec::new() };
-    // Paid down today, it goes on one step later.
+    // The down payment is due today, so the first installment follows one step later.
     let follows = || if input.down_payment.is_some() { next_date(recurrence.clone(), today) } else { today };
     let first_date = input.first_date.unwrap_or_else(follows);
     let count = match (input.installments, input.term, input.term_units, input.until) {

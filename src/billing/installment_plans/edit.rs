@@ -1,4 +1,4 @@
-//! An installment plan in the hands of a verb: locked with its parts, changed in memory, and put down in one transaction.
+//! An edit of one installment plan: locks the plan and its parts, changes them in memory, and saves them in one transaction.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
@@ -28,7 +28,7 @@ pub(crate) struct InstallmentPlanEdit<'a> {
     pub events: Vec<Event>,
     /// An invoice is due now.
     pub collect: bool,
-    /// Only show what would be.
+    /// True: show what the request would do, and store nothing.
     pub preview: bool,
 }
 
@@ -42,7 +42,7 @@ impl<'a> InstallmentPlanEdit<'a> {
         Ok(Self::of(app, actor, tx, now, schedule))
     }
 
-    /// One that this transaction has just made.
+    /// An edit of a plan that this transaction has just made.
     pub fn of(app: &'a App, actor: &'a Actor, tx: Tx, now: DateTime<Utc>, schedule: InstallmentSchedule) -> Self {
         Self { app, actor, tx, now, before: schedule.clone(), schedule, events: Vec::new(), collect: false, preview: false }
     }
@@ -81,7 +81,7 @@ impl<'a> InstallmentPlanEdit<'a> {
         Ok((owed, in_flight))
     }
 
-    /// Its customer, locked: no invoice may be locked after this.
+    /// Locks the customer of the plan. No invoice may be locked after the customer.
     pub async fn lock_customer(&mut self) -> Result<Customer> {
         customers::locked(&mut self.tx, &self.schedule.plan.customer_id.to_string()).await
     }
@@ -95,7 +95,7 @@ impl<'a> InstallmentPlanEdit<'a> {
         self.put(kind, data).await
     }
 
-    /// Stores one that is new.
+    /// Stores a new plan.
     pub async fn commit_new(self) -> Result<Overview> {
         let data = json!({ "after": self.schedule });
         self.put("installment_plan.created", data).await
@@ -122,7 +122,7 @@ impl<'a> InstallmentPlanEdit<'a> {
         let received = store::installments::received_in(&mut self.tx, id).await?;
         let mut overview = Overview::new(self.schedule.clone(), received, self.now);
         if self.preview {
-            // Dropped without a commit: what it opened there is nowhere.
+            // The transaction is dropped without a commit, so nothing that it opened is stored.
             let edit = |part: &Installment| self.before.installments.iter().any(|old| old.invoice_id == part.invoice_id);
             for part in overview.schedule.installments.iter_mut().filter(|part| !edit(part)) {
                 part.invoice_id = None;

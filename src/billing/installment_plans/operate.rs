@@ -16,13 +16,13 @@ use crate::{
 pub enum Operation {
     /// Moves an installment that is scheduled, gives it another amount, or both.
     Change { number: i64, date: Option<NaiveDate>, amount: Option<i64>, spread: Option<Spread> },
-    /// Makes several of an installment that is scheduled.
+    /// Splits a scheduled installment into several.
     Split { number: i64, parts: Vec<(NaiveDate, i64)> },
     /// Collects one installment now: a scheduled one is invoiced, one that is due or has failed is charged again.
     Pay { number: i64 },
     /// Collects everything owed now: scheduled installments by one new invoice, invoiced ones by the invoices they have.
     PayOff,
-    /// Moves all that is scheduled by so many cycles.
+    /// Moves every scheduled installment by this number of cycles.
     Skip { cycles: i64 },
     /// Moves the scheduled installments, so that the first of them has this date.
     Reschedule { next_date: NaiveDate },
@@ -32,7 +32,7 @@ pub enum Operation {
     Cancel,
 }
 
-/// Does it, and answers the plan as it is then.
+/// Carries the operation out, and answers the plan after the operation.
 pub async fn operate(app: &App, actor: &Actor, key: &str, operation: &Operation) -> Result<Overview> {
     carry_out(InstallmentPlanEdit::lock(app, actor, key).await?, operation).await
 }

@@ -1,5 +1,5 @@
-//! What an operator's hand does with the money of a plan: collect early, pay off, restore, cancel. What has failed is collected
-//! again by the invoice it has.
+//! What an operator does about the money of a plan: collect early, pay off, restore, cancel. Failed installments are collected
+//! again by the invoices that they have.
 
 use serde_json::json;
 
@@ -29,7 +29,7 @@ pub(crate) async fn pay(edit: &mut InstallmentPlanEdit<'_>, number: i64) -> Resu
     Ok(())
 }
 
-/// Answers the numbers of what was scheduled.
+/// Answers the numbers of the installments that were scheduled.
 pub(crate) async fn pay_off(edit: &mut InstallmentPlanEdit<'_>) -> Result<Vec<i64>> {
     let scheduled = edit.schedule.scheduled()?;
     let again = collect_again(edit, |_| true).await?;

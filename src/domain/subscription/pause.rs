@@ -15,7 +15,7 @@ use crate::domain::{
 };
 
 impl Subscription {
-    /// The period that was billed last, if it is not over.
+    /// The last billed period, if it has not ended.
     pub fn running_period(&self, today: NaiveDate) -> Option<(NaiveDate, NaiveDate)> {
         let period = (self.period_start?, self.period_end?);
         (today < period.1).then_some(period)
@@ -30,7 +30,7 @@ impl Subscription {
         self.credited_days = None;
     }
 
-    /// The same, and gives back the days to come that were billed: the running period ends today.
+    /// Like `pause`, but gives back the billed days that are still to come: the running period ends today.
     pub fn pause_with_credit(
         &mut self,
         until: Option<NaiveDate>,

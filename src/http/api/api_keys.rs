@@ -31,9 +31,9 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 
 body! {
     pub struct ApiKeyInput {
-        /// What it is for; shown in lists.
+        /// The purpose of the key, shown in lists.
         pub name: String line up to 200,
-        /// How far it reaches.
+        /// What the key allows.
         pub scope: Scope,
     }
 }
@@ -47,7 +47,7 @@ pub struct ApiKeyAnswer {
     last_four: String,
     created_at: DateTime<Utc>,
     revoked_at: Option<DateTime<Utc>>,
-    /// The key itself; only in the answer that makes it.
+    /// The text of the key. Only the answer that makes the key has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
 }
@@ -66,7 +66,7 @@ async fn list(State(app): State<Arc<App>>, page: ListQuery<id::ApiKey>) -> Resul
     Ok(Json(List::of(found, ApiKeyAnswer::from)))
 }
 
-/// Makes a key. Its text is answered this once.
+/// Makes a key. No later answer shows the text of the key.
 #[utoipa::path(post, path = "/v1/api-keys", tag = "api-keys", request_body = ApiKeyInput, responses((status = 201, body = ApiKeyAnswer)))]
 async fn create(
     State(app): State<Arc<App>>,

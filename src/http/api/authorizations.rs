@@ -47,28 +47,28 @@ pub struct AuthorizationAnswer {
     customer_id: CustomerId,
     #[schema(value_type = Option<String>)]
     payment_method_id: Option<PaymentMethodId>,
-    /// The subscription's cycle that it is for.
+    /// The cycle of the subscription that the authorization pays for.
     cycle: i64,
     gateway: String,
-    /// Our own, that of the payment that captures it, too.
+    /// Our reference at the gateway. The payment that captures the authorization has the same reference.
     reference: String,
-    /// The gateway's.
+    /// The gateway's id of the authorization.
     transaction_id: Option<String>,
-    /// Reserved, minor units.
+    /// The authorized amount, minor units.
     amount: i64,
     #[schema(value_type = String)]
     currency: Currency,
     status: AuthorizationStatus,
     decline: Option<DeclineAnswer>,
-    /// Why it is not reserved, or not known to be.
+    /// Why the authorization failed, or why its outcome is not known.
     message: Option<String>,
-    /// Why it was given free.
+    /// Why the authorization was voided.
     void_reason: Option<String>,
-    /// When it is captured.
+    /// When the authorization will be captured.
     bill_at: DateTime<Utc>,
-    /// When the gateway lets go of the money.
+    /// When the gateway releases the money.
     expires_at: Option<DateTime<Utc>>,
-    /// The payment that it was handed to.
+    /// The payment that captures the authorization.
     #[schema(value_type = Option<String>)]
     payment_id: Option<PaymentId>,
     #[schema(value_type = Option<String>)]
@@ -77,7 +77,7 @@ pub struct AuthorizationAnswer {
     sent_at: DateTime<Utc>,
     created_at: DateTime<Utc>,
     resolved_at: Option<DateTime<Utc>>,
-    /// Minor units that the gateway took of it though it was to be given free: give them back there.
+    /// Money that the gateway took although we asked for a void, minor units. Refund it at the gateway.
     amount_taken: Option<i64>,
 }
 

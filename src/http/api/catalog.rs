@@ -27,12 +27,12 @@ pub struct EntryAnswer {
     reference: Option<String>,
     name: String,
     description: String,
-    /// Minor units; null where there is a percentage.
+    /// Minor units; null if the entry has a percentage.
     amount: Option<i64>,
-    /// Percent of the base charge; null where there is an amount.
+    /// Percent of the base charge; null if the entry has an amount.
     #[schema(value_type = Option<f64>)]
     percentage: Option<Percentage>,
-    /// To how many charges it applies; 0 = always.
+    /// The number of charges to which the entry applies; 0 = every charge.
     duration: i64,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -56,16 +56,16 @@ fn parts(adjustment: Adjustment) -> (Option<i64>, Option<Percentage>) {
 /// The copy of an add-on or discount that a plan or subscription holds.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ModifierAnswer {
-    /// Of the add-on or discount it was copied from.
+    /// The id of the add-on or discount that was copied.
     id: String,
     name: String,
     description: String,
-    /// Minor units; null where there is a percentage.
+    /// Minor units; null if the entry has a percentage.
     amount: Option<i64>,
-    /// Percent of the base charge; null where there is an amount.
+    /// Percent of the base charge; null if the entry has an amount.
     #[schema(value_type = Option<f64>)]
     percentage: Option<Percentage>,
-    /// To how many charges it applies; 0 = always.
+    /// The number of charges to which the entry applies; 0 = every charge.
     duration: i64,
 }
 

@@ -28,7 +28,7 @@ use crate::{
     store,
 };
 
-/// Between two looks at a clock that somebody waits for.
+/// The time between two checks of a clock that a request waits for.
 const POLL: Duration = Duration::from_millis(20);
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -37,9 +37,9 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 
 body! {
     pub struct ClockInput {
-        /// Shown in lists.
+        /// The name of the clock, shown in lists.
         pub name: String line up to 200,
-        /// Where it starts.
+        /// The instant at which the clock starts.
         pub now: DateTime<Utc>,
     }
 }
@@ -49,7 +49,7 @@ body! {
     pub struct AdvanceInput {
         /// The instant to arrive at, later than the clock's now.
         pub to: Option<DateTime<Utc>>,
-        /// How far to go, such as `30d`, `12mo`, `P1M` or `PT36H`.
+        /// The length of the advance, such as `30d`, `12mo`, `P1M` or `PT36H`.
         pub by: Option<String> up to 100,
     }
 }
@@ -68,9 +68,9 @@ pub struct ClockAnswer {
     name: String,
     now: DateTime<Utc>,
     status: ClockStatus,
-    /// Where it is going; null while idle.
+    /// The target of the advance; null if the clock is idle.
     target: Option<DateTime<Utc>>,
-    /// What happened during the advance that is running or ended last.
+    /// What the running or the latest advance has done.
     #[schema(value_type = Object)]
     counts: Map<String, Value>,
     created_at: DateTime<Utc>,
@@ -119,7 +119,7 @@ async fn delete(State(app): State<Arc<App>>, caller: Caller, PathId(id): PathId<
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Sends a test clock on its way, doing all due work in order. It goes on by itself, also after a restart.
+/// Starts an advance of a test clock. The daemon does all due work in order, and continues after a restart.
 #[utoipa::path(
     post, path = "/v1/clocks/{id}/advance", tag = "clocks", params(("id" = String, Path), AdvanceQuery), request_body = AdvanceInput,
     responses((status = 202, body = ClockAnswer), (status = 200, description = "It has arrived.", body = ClockAnswer))

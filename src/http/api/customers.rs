@@ -44,9 +44,9 @@ body! {
 
 body! {
     pub struct CreditInput {
-        /// Minor units; negative takes back, never more than there is, and needs a reason.
+        /// Minor units. A negative amount takes credit back, at most the balance, and needs a reason.
         pub amount: i64 in (-MAX_AMOUNT_MINOR)..=MAX_AMOUNT_MINOR,
-        /// The customer's own; may be left out.
+        /// The customer's currency. It may be left out.
         pub currency: Option<Currency>,
         pub reason: Option<String> up to 255,
     }
@@ -69,7 +69,7 @@ pub struct CustomerAnswer {
     balance: i64,
     #[schema(value_type = Object)]
     metadata: Metadata,
-    /// Null for the wall clock.
+    /// The test clock of the customer; null: the wall clock.
     #[schema(value_type = Option<String>)]
     clock_id: Option<ClockId>,
     created_at: DateTime<Utc>,
@@ -102,7 +102,7 @@ pub struct CreditAnswer {
     id: CreditId,
     #[schema(value_type = String)]
     customer_id: CustomerId,
-    /// Minor units; what was used is negative.
+    /// Minor units. Credit that was used is negative.
     amount: i64,
     #[schema(value_type = String)]
     currency: Currency,
@@ -111,7 +111,7 @@ pub struct CreditAnswer {
     #[schema(value_type = Option<String>)]
     invoice_id: Option<InvoiceId>,
     created_at: DateTime<Utc>,
-    /// What the customer then has; only in the answer that gives it.
+    /// The balance after this movement. Only the answer to the request that gives the credit has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     balance: Option<i64>,
 }
@@ -174,14 +174,14 @@ async fn update(
     Ok(Json(customers::update(&app, &caller.actor, &key, patch).await?.into()))
 }
 
-/// Removes a customer to whom nothing was ever billed and nothing will be.
+/// Removes a customer who has never been billed and has nothing to be billed.
 #[utoipa::path(delete, path = "/v1/customers/{id}", tag = "customers", params(("id" = String, Path)), responses((status = 204)))]
 async fn delete(State(app): State<Arc<App>>, caller: Caller, PathKey(key): PathKey) -> Result<StatusCode, Problem> {
     customers::delete(&app, &caller.actor, &key).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Lists what was given and used; the sum is the balance.
+/// Lists all movements of credit. Their sum is the balance.
 #[utoipa::path(get, path = "/v1/customers/{id}/credits", tag = "customers", params(("id" = String, Path), ListQuery<id::Credit>), responses((status = 200, body = List<CreditAnswer>)))]
 async fn credits(
     State(app): State<Arc<App>>,

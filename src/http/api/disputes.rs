@@ -55,11 +55,11 @@ pub struct DisputeAnswer {
     amount: i64,
     #[schema(value_type = String)]
     currency: Currency,
-    /// The gateway's word for it.
+    /// The gateway's reason for the dispute.
     reason: String,
     #[schema(value_type = Option<String>)]
     clock_id: Option<ClockId>,
-    /// When it was first seen.
+    /// When the daemon first saw the dispute.
     opened_at: DateTime<Utc>,
     closed_at: Option<DateTime<Utc>>,
 }

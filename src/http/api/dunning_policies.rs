@@ -41,7 +41,7 @@ body! {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StepAnswer {
     after_days: u32,
-    /// `HH:MM`; null: the hour at which bills are run.
+    /// `HH:MM`; null: the hour of the bill run.
     #[schema(value_type = Option<String>)]
     at: Option<LocalTime>,
     channels: Vec<Channel>,
@@ -51,7 +51,7 @@ pub struct StepAnswer {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct OverrideAnswer {
     steps: Vec<StepAnswer>,
-    /// Null: the policy's.
+    /// Null: the final action of the policy.
     final_action: Option<FinalAction>,
 }
 
@@ -73,7 +73,7 @@ pub struct DunningPolicyAnswer {
     by_class: ByClassAnswer,
     final_action: FinalAction,
     is_default: bool,
-    /// `configuration`: it is written in the settings, and changed there.
+    /// `configuration`: the policy is part of the settings. Change it there.
     source: PolicySource,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -152,7 +152,7 @@ async fn update(
     Ok(Json(dunning_policies::update(&app, &caller.actor, &key, patch).await?.into()))
 }
 
-/// Removes a dunning policy that nothing is under and that is not the default.
+/// Removes a dunning policy that nothing uses and that is not the default.
 #[utoipa::path(delete, path = "/v1/dunning-policies/{id}", tag = "dunning", params(("id" = String, Path)), responses((status = 204)))]
 async fn delete(State(app): State<Arc<App>>, caller: Caller, PathKey(key): PathKey) -> Result<StatusCode, Problem> {
     dunning_policies::delete(&app, &caller.actor, &key).await?;

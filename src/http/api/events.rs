@@ -31,7 +31,7 @@ body! {
     pub struct EventFilters {
         /// Only this kind of event, such as `invoice.paid`.
         pub r#type: Option<String> up to 100,
-        /// Only what happened to the thing with this id.
+        /// Only events of the record with this id.
         pub subject: Option<String> up to 100,
     }
 }
@@ -42,15 +42,15 @@ pub struct EventAnswer {
     id: EventId,
     #[serde(rename = "type")]
     kind: String,
-    /// Id of what it happened to.
+    /// The id of the record that the event is about.
     subject: String,
-    /// `system`, or the id of the API key that asked for it.
+    /// `system`, or the id of the API key of the request.
     actor: String,
     data: Value,
-    /// The test clock it happened on; null for the wall clock.
+    /// The test clock of the event; null: the wall clock.
     #[schema(value_type = Option<String>)]
     clock_id: Option<ClockId>,
-    /// By that clock.
+    /// The instant of the event by that clock, UTC.
     occurred_at: DateTime<Utc>,
 }
 

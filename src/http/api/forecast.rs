@@ -24,11 +24,11 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ExpectedChargesAnswer {
     start: NaiveDate,
-    /// Exclusive.
+    /// The first day after the span.
     end: NaiveDate,
     #[schema(value_type = String)]
     currency: Currency,
-    /// The test clock that these charges are made by; null: real time.
+    /// The test clock of these charges; null: real time.
     #[schema(value_type = Option<String>)]
     clock_id: Option<ClockId>,
     charges: i64,
@@ -43,7 +43,7 @@ pub struct ForecastAnswer {
     interval: Interval,
     /// In order of date, then currency, then clock; spans without a charge are left out.
     data: Vec<ExpectedChargesAnswer>,
-    /// Over the whole range.
+    /// The sums over the whole range.
     totals: Vec<ExpectedChargesAnswer>,
 }
 

@@ -32,7 +32,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 
 body! {
     pub struct GatewayPauseInput {
-        /// For the record, and for whoever wonders.
+        /// The reason for the pause, shown to everybody who asks for the gateway.
         pub reason: Option<String> up to 500,
     }
 }
@@ -59,10 +59,10 @@ pub struct GatewayAnswer {
     max_in_flight: usize,
     /// As this daemon finds it in real time: `closed` (charged), `open` (not before `until`), `half_open` (a few payments go first).
     state: Circuit,
-    /// Since when, if that ever changed since the daemon started.
+    /// When the state last changed; null: not since the daemon started.
     since: Option<DateTime<Utc>>,
     until: Option<DateTime<Utc>>,
-    /// The fault that opened it.
+    /// The fault that opened the circuit.
     reason: Option<String>,
     consecutive_faults: u32,
     paused: Option<GatewayPauseAnswer>,
@@ -143,7 +143,7 @@ async fn shown(app: &App, name: &str) -> Result<Json<GatewayAnswer>, Problem> {
     found.map(Json).ok_or_else(Problem::internal)
 }
 
-/// Charges nothing more at a gateway until it is resumed, on any daemon. What is under way ends; due invoices wait.
+/// Pauses a gateway on every daemon, until somebody resumes it. Calls under way end; due invoices wait.
 #[utoipa::path(post, path = "/v1/gateways/{name}/pause", tag = "gateways", params(("name" = String, Path)), request_body = GatewayPauseInput, responses((status = 200, body = GatewayAnswer)))]
 async fn pause(
     State(app): State<Arc<App>>,
@@ -157,7 +157,7 @@ async fn pause(
     shown(&app, &name).await
 }
 
-/// Ends an operator's pause: what waits for the gateway is due at once.
+/// Ends an operator's pause. Everything that waits for the gateway becomes due at once.
 #[utoipa::path(post, path = "/v1/gateways/{name}/resume", tag = "gateways", params(("name" = String, Path)), responses((status = 200, body = GatewayAnswer)))]
 async fn resume(
     State(app): State<Arc<App>>,

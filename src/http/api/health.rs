@@ -30,7 +30,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 pub struct InvariantAnswer {
     name: &'static str,
     ok: bool,
-    /// How many break it.
+    /// The number of records that break the invariant.
     count: i64,
     detail: String,
 }
@@ -50,7 +50,7 @@ pub struct ParkedAnswer {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BillingHealthAnswer {
-    /// Whether all checks are.
+    /// Whether every check is ok.
     ok: bool,
     checks: Vec<InvariantAnswer>,
     parked: ParkedAnswer,
@@ -79,7 +79,7 @@ async fn billing(State(app): State<Arc<App>>, _: QueryParams<NoFilters>) -> Resu
     Ok(Json(BillingHealthAnswer { ok: checks.iter().all(|check| check.ok), checks, parked }))
 }
 
-/// Sets the gauges of the invariants, from what the last look found, on whichever daemon that was.
+/// Sets the gauges of the invariants from the latest check, on whichever daemon that check ran.
 pub(super) async fn measure(app: &App) -> store::Result<()> {
     let broken = store::invariants::known(&app.db).await?;
     for Invariant { name, .. } in INVARIANTS {

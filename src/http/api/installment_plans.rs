@@ -117,7 +117,7 @@ async fn get(State(app): State<Arc<App>>, PathKey(key): PathKey) -> Shown {
     shown(installment_plans::overview(&app, &key).await)
 }
 
-/// Changes what goes with the plan. What is left out stays; the total and its parts are not touched.
+/// Changes the fields beside the amounts. A field that is left out keeps its value; the total and its parts never change.
 #[utoipa::path(
     patch, path = "/v1/installment-plans/{id}", tag = "installment plans", params(("id" = String, Path)),
     request_body = InstallmentPlanPatch, responses((status = 200, body = InstallmentPlanAnswer))
@@ -131,7 +131,7 @@ async fn update(
     shown(change::update(&app, &caller.actor, &key, patch).await)
 }
 
-/// Carries out an operation, or only shows what it would come to.
+/// Carries out an operation, or only shows its result.
 async fn operated(app: &App, caller: &Caller, key: &str, operation: Operation, preview: bool) -> Shown {
     shown(if preview {
         operate::preview(app, &caller.actor, key, &operation).await
@@ -140,7 +140,7 @@ async fn operated(app: &App, caller: &Caller, key: &str, operation: Operation, p
     })
 }
 
-/// Moves a scheduled installment, gives it another amount, or both. The other open ones make up for the amount.
+/// Changes the date or the amount of a scheduled installment. Other open installments take the difference.
 #[utoipa::path(
     patch, path = "/v1/installment-plans/{id}/installments/{number}", tag = "installment plans",
     params(("id" = String, Path), ("number" = i64, Path)), request_body = PatchBody,
@@ -157,7 +157,7 @@ async fn update_installment(
     operated(&app, &caller, &key, Operation::Change { number, date, amount, spread }, preview).await
 }
 
-/// Makes several of a scheduled installment, which add up to it. The first keeps its number.
+/// Splits a scheduled installment into parts. The first part keeps the number.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/installments/{number}/split", tag = "installment plans",
     params(("id" = String, Path), ("number" = i64, Path)), request_body = SplitBody,
@@ -173,7 +173,7 @@ async fn split(
     operated(&app, &caller, &key, Operation::Split { number, parts: dated(&input.parts) }, preview).await
 }
 
-/// Collects an installment now: a scheduled one early, one that is due or has failed once more.
+/// Collects an installment now: a scheduled one early, a due or failed one again.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/installments/{number}/pay", tag = "installment plans",
     params(("id" = String, Path), ("number" = i64, Path)), request_body = ActionBody,
@@ -189,7 +189,7 @@ async fn pay_installment(
     operated(&app, &caller, &key, Operation::Pay { number }, preview).await
 }
 
-/// Collects all that is owed now; what is scheduled comes in one invoice.
+/// Collects everything that is owed now. One invoice takes all scheduled installments.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/pay-off", tag = "installment plans", params(("id" = String, Path)),
     request_body = ActionBody, responses((status = 200, body = InstallmentPlanAnswer))
@@ -203,7 +203,7 @@ async fn pay_off(
     operated(&app, &caller, &key, Operation::PayOff, preview).await
 }
 
-/// Moves all that is to come by whole cycles: a pause of that length.
+/// Moves every scheduled installment by whole cycles, as a pause does.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/skip", tag = "installment plans", params(("id" = String, Path)),
     request_body = SkipBody, responses((status = 200, body = InstallmentPlanAnswer))
@@ -217,7 +217,7 @@ async fn skip(
     operated(&app, &caller, &key, Operation::Skip { cycles: input.cycles }, preview).await
 }
 
-/// Lets all that is to come go on from another date: a pause until then.
+/// Moves every scheduled installment, so that the first one has a given date.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/reschedule", tag = "installment plans", params(("id" = String, Path)),
     request_body = RescheduleBody, responses((status = 200, body = InstallmentPlanAnswer))
@@ -231,7 +231,7 @@ async fn reschedule(
     operated(&app, &caller, &key, Operation::Reschedule { next_date: input.next_date }, preview).await
 }
 
-/// Lets a defaulted plan go on; failures in a row are counted anew.
+/// Restores a defaulted plan. The count of failures in a row starts at 0.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/restore", tag = "installment plans", params(("id" = String, Path)),
     request_body = RestoreBody, responses((status = 200, body = InstallmentPlanAnswer))
@@ -245,7 +245,7 @@ async fn restore(
     operated(&app, &caller, &key, Operation::Restore { arrears: input.arrears }, preview).await
 }
 
-/// Ends the plan: what is paid stays, and is given back by refunds only; what is open is not collected any more.
+/// Ends the plan. Paid installments stay paid until a refund; open installments are not collected.
 #[utoipa::path(
     post, path = "/v1/installment-plans/{id}/cancel", tag = "installment plans", params(("id" = String, Path)),
     request_body = ActionBody, responses((status = 200, body = InstallmentPlanAnswer))

@@ -50,16 +50,16 @@ body! {
 
 body! {
     pub struct ReasonInput {
-        /// For the record.
+        /// The reason, kept in the event.
         pub reason: Option<String> up to 500,
     }
 }
 
 body! {
     pub struct RefundInput {
-        /// Minor units; all that is left if it is left out.
+        /// Minor units. Left out: everything that is left.
         pub amount: Option<i64> in 1..=MAX_AMOUNT_MINOR,
-        /// For the record.
+        /// The reason, kept in the event.
         pub reason: String up to 500,
         /// `method`: through the gateway, to where it came from; `credit`: to the customer's balance, without any gateway.
         pub to: RefundTo = RefundTo::default(),
@@ -92,12 +92,12 @@ pub struct InvoiceAnswer {
     credit_applied: i64,
     total: i64,
     amount_paid: i64,
-    /// Given back through gateways.
+    /// Refunds through gateways, minor units.
     amount_refunded: i64,
-    /// Given back as credit of the customer.
+    /// Refunds as credit of the customer, minor units.
     amount_credited: i64,
     due_at: DateTime<Utc>,
-    /// When it is charged next; null when no charge is to come.
+    /// The next attempt; null if there is none.
     next_attempt_at: Option<DateTime<Utc>>,
     /// When its dunning ladder ends without another charge, because only another payment method could help.
     gives_up_at: Option<DateTime<Utc>>,
@@ -106,12 +106,12 @@ pub struct InvoiceAnswer {
     dunning_step: i64,
     /// The first failure, from which the steps count their days.
     first_failed_at: Option<DateTime<Utc>>,
-    /// Of the latest decline.
+    /// The class of the latest decline.
     decline_class: Option<DeclineClass>,
     decline_code: Option<String>,
     /// The next attempt charges the customer's next stored method that was not tried yet.
     next_method: bool,
-    /// ReasonInput an attempt that was due waits until `next_attempt_at`: `cap`, its credential was declined as often as may be.
+    /// Why an attempt that was due waits until `next_attempt_at`. `cap`: the credential had all the declines that a cap allows.
     postponed_by: Option<Postponement>,
     #[schema(value_type = Option<String>)]
     clock_id: Option<ClockId>,
@@ -164,7 +164,7 @@ pub struct RefundAnswer {
     #[schema(value_type = String)]
     id: RefundId,
     to: RefundTo,
-    /// Null for what became credit.
+    /// Null if the refund became credit.
     #[schema(value_type = Option<String>)]
     payment_id: Option<PaymentId>,
     amount: i64,
@@ -172,7 +172,7 @@ pub struct RefundAnswer {
     currency: Currency,
     reason: String,
     status: RefundStatus,
-    /// Undone before settlement, rather than refunded.
+    /// True: the charge was voided before it settled.
     voided: bool,
     message: Option<String>,
     created_at: DateTime<Utc>,

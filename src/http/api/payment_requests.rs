@@ -48,7 +48,7 @@ body! {
 
 body! {
     pub struct PaymentRequestInput {
-        /// The open invoice that is to be paid.
+        /// The open invoice that the customer is asked to pay.
         pub invoice_id: Option<InvoiceId>,
         /// In its place: who is to agree to a schedule that the gateway runs by itself. Each payment of it becomes a paid invoice.
         pub customer: Option<CustomerRef>,
@@ -77,7 +77,7 @@ body! {
 pub struct PaymentRequestAnswer {
     #[schema(value_type = String)]
     id: PaymentRequestId,
-    /// None for a schedule: each of its payments has an invoice of its own.
+    /// Null for a schedule: each payment of a schedule has its own invoice.
     #[schema(value_type = Option<String>)]
     invoice_id: Option<InvoiceId>,
     #[schema(value_type = String)]
@@ -88,11 +88,11 @@ pub struct PaymentRequestAnswer {
     /// `attempt`: how the invoice is collected; `last`: the end of its dunning ladder; `extra`: an operator's.
     role: Role,
     status: RequestStatus,
-    /// It is being closed, and the gateway has not confirmed that.
+    /// How the request is being closed, until the gateway confirms it.
     ending: Option<Ending>,
-    /// Our own: Paysley's `reference_number`, Paylike's `reference`.
+    /// Our reference: Paysley's `reference_number`, Paylike's `reference`.
     reference: String,
-    /// The gateway's own id, where it keeps requests.
+    /// The gateway's id of the request, if the gateway keeps requests.
     request_id: Option<String>,
     channels: Vec<String>,
     /// Where the customer pays.
@@ -249,7 +249,7 @@ fn wanted(new: PaymentRequestInput) -> Result<RequestFor, Problem> {
     }))
 }
 
-/// Takes a request back, or stops its schedule; what was paid by then is booked all the same. Closes one that was parked.
+/// Withdraws a request or stops its schedule, also if the request is parked. Payments made before are still booked.
 #[utoipa::path(post, path = "/v1/payment-requests/{id}/withdraw", tag = "money", params(("id" = String, Path)), responses((status = 200, body = PaymentRequestAnswer)))]
 async fn withdraw(
     State(app): State<Arc<App>>,
@@ -260,7 +260,7 @@ async fn withdraw(
     Ok(Json(billing::payment_requests::withdraw(&app, &caller.actor, id).await?.into()))
 }
 
-/// Asks the customer once more, by the same request.
+/// Reminds the customer of the request.
 #[utoipa::path(post, path = "/v1/payment-requests/{id}/remind", tag = "money", params(("id" = String, Path)), responses((status = 200, body = PaymentRequestAnswer)))]
 async fn remind(
     State(app): State<Arc<App>>,
@@ -271,7 +271,7 @@ async fn remind(
     Ok(Json(billing::payment_requests::remind(&app, &caller.actor, id).await?.into()))
 }
 
-/// Looks now at what was paid by a request, whatever its state; what is found is booked.
+/// Looks up the payments of a request now, in any state of the request, and books them.
 #[utoipa::path(post, path = "/v1/payment-requests/{id}/check", tag = "money", params(("id" = String, Path)), responses((status = 200, body = PaymentRequestAnswer)))]
 async fn check(
     State(app): State<Arc<App>>,

@@ -47,7 +47,7 @@ body! {
     pub struct PaymentResolutionInput {
         /// `succeeded`, `declined`, or `not_processed` (which charges again).
         pub outcome: Resolution,
-        /// How it was found out.
+        /// How the operator found out.
         pub note: String up to 500,
         /// The gateway's id of the payment, if it succeeded.
         pub transaction_id: Option<String> up to 100,
@@ -59,7 +59,7 @@ body! {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DeclineAnswer {
     pub class: DeclineClass,
-    /// The gateway's own.
+    /// The gateway's code.
     pub code: String,
     pub message: String,
 }
@@ -74,23 +74,23 @@ pub struct PaymentAnswer {
     customer_id: CustomerId,
     #[schema(value_type = Option<String>)]
     payment_method_id: Option<PaymentMethodId>,
-    /// The request by which the customer paid.
+    /// The payment request that the customer paid.
     #[schema(value_type = Option<String>)]
     payment_request_id: Option<PaymentRequestId>,
-    /// From 1, for each invoice.
+    /// The number of the attempt, from 1 for each invoice.
     attempt: i64,
     gateway: String,
-    /// Our own: FluidPay's `order_id`, Paylike's `custom.reference`.
+    /// Our reference: FluidPay's `order_id`, Paylike's `custom.reference`.
     reference: String,
-    /// The gateway's.
+    /// The gateway's id of the payment.
     transaction_id: Option<String>,
-    /// Under which the money was reserved before the bill date.
+    /// The authorization that the payment captures.
     #[schema(value_type = Option<String>)]
     authorization_id: Option<AuthorizationId>,
     amount: i64,
     amount_captured: i64,
     amount_refunded: i64,
-    /// What of it the invoice did not need: it goes back by itself.
+    /// The part that the invoice did not need. The daemon gives it back.
     overpayment: i64,
     /// Taken back by the customer's bank, or held by it.
     amount_disputed: i64,
@@ -181,7 +181,7 @@ async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::Payment>) -> Re
 struct PaymentDetailAnswer {
     #[serde(flatten)]
     payment: PaymentAnswer,
-    /// Of a payment that is unknown or parked, or once was.
+    /// Only for a payment that is or was unknown or parked.
     inquiry: Option<InquiryAnswer>,
 }
 

@@ -63,7 +63,7 @@ pub struct PlanAnswer {
     while_past_due: WhilePastDue,
     business_day: BusinessDay,
     holiday_calendar: Option<String>,
-    /// Null: whichever is the default.
+    /// Null: the default policy.
     #[schema(value_type = Option<String>)]
     dunning_policy_id: Option<id::DunningPolicyId>,
     add_ons: Vec<ModifierAnswer>,

@@ -39,7 +39,7 @@ body! {
     pub struct RefundResolutionInput {
         /// `succeeded`: the money went back; `not_processed`: it did not, and may be asked for again.
         pub outcome: RefundFinding,
-        /// How it was found out.
+        /// How the operator found out.
         pub note: String up to 500,
         /// The gateway's id of the refund, if it succeeded and has one.
         pub transaction_id: Option<String> up to 100,

@@ -92,40 +92,40 @@ pub enum PreviewOrRollOutAnswer {
 /// What would change.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RollOutPreviewAnswer {
-    /// To be repeated with the request that applies it.
+    /// Send this revision with the request that applies the list.
     revision: String,
-    /// Over all pages; null but with the first.
+    /// The sums over all pages. Only the first page has them.
     totals: Option<RollOutTotalsAnswer>,
-    /// Plans whose copy of an add-on or discount would change, with the first page.
+    /// Plans whose copy of an add-on or discount would change. Only the first page has them.
     plans: Vec<PlanLineAnswer>,
-    /// In order of their ids.
+    /// The subscriptions, in order of their ids.
     data: Vec<SubscriptionLineAnswer>,
     has_more: bool,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RollOutTotalsAnswer {
-    /// How many would change.
+    /// The number of subscriptions that would change.
     subscriptions: i64,
-    /// How many would not, by reason.
+    /// The number of subscriptions that would not change, by reason.
     #[schema(value_type = Object)]
     left_alone: LeftAlone,
     currencies: Vec<CurrencyTotalsAnswer>,
 }
 
-/// Of those that would change, minor units.
+/// Amounts of the subscriptions that would change, minor units.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CurrencyTotalsAnswer {
     #[schema(value_type = String)]
     currency: Currency,
     subscriptions: i64,
-    /// Charged now.
+    /// The sum of the charges now.
     amount: i64,
-    /// Credited now.
+    /// The sum of the credits now.
     credit: i64,
-    /// What the next charges come to as things are.
+    /// The sum of the next charges without the roll-out.
     next_before: i64,
-    /// What they would come to.
+    /// The sum of the next charges after the roll-out.
     next_after: i64,
 }
 
@@ -141,7 +141,7 @@ pub struct PlanLineAnswer {
     after: Map<String, Value>,
 }
 
-/// What would become of one subscription. Amounts in minor units.
+/// What the roll-out would do to one subscription. Amounts in minor units.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SubscriptionLineAnswer {
     #[schema(value_type = String)]
@@ -155,7 +155,7 @@ pub struct SubscriptionLineAnswer {
     before: Map<String, Value>,
     #[schema(value_type = Object)]
     after: Map<String, Value>,
-    /// Fields in which it keeps values of its own.
+    /// Fields whose values are the subscription's own and stay.
     kept: Vec<Field>,
     effective_date: NaiveDate,
     /// Of the invoice that would be opened now.

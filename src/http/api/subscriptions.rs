@@ -174,7 +174,7 @@ async fn change(
     Ok(Json(ChangeAnswer::of(outcome, &app.rules)))
 }
 
-/// Stops billing for a while, now or at the period's end; what falls into the pause is never billed.
+/// Pauses billing, now or at the period's end. Charges that fall into the pause are never made.
 #[utoipa::path(
     post, path = "/v1/subscriptions/{id}/pause", tag = "subscriptions", params(("id" = String, Path)), request_body = PauseBody,
     responses((status = 200, body = ActionAnswer))
@@ -189,7 +189,7 @@ async fn pause(
     Ok(acted(&app, outcome, preview))
 }
 
-/// Takes up billing again.
+/// Resumes billing.
 #[utoipa::path(
     post, path = "/v1/subscriptions/{id}/resume", tag = "subscriptions", params(("id" = String, Path)), request_body = ActionBody,
     responses((status = 200, body = ActionAnswer))
@@ -204,7 +204,7 @@ async fn resume(
     Ok(acted(&app, outcome, preview))
 }
 
-/// Passes over the next charges; they do not count toward the duration.
+/// Skips the next charges. Skipped charges do not count toward the duration.
 #[utoipa::path(
     post, path = "/v1/subscriptions/{id}/skip", tag = "subscriptions", params(("id" = String, Path)), request_body = SkipBody,
     responses((status = 200, body = ActionAnswer))
@@ -234,7 +234,7 @@ async fn reschedule(
     Ok(acted(&app, outcome, preview))
 }
 
-/// Cancels at once, which also voids what is still owed, or at the period's end.
+/// Cancels at once or at the period's end. A cancellation at once voids the open invoices.
 #[utoipa::path(
     post, path = "/v1/subscriptions/{id}/cancel", tag = "subscriptions", params(("id" = String, Path)), request_body = CancelBody,
     responses((status = 200, body = ActionAnswer))
@@ -264,7 +264,7 @@ async fn keep(
     Ok(acted(&app, outcome, preview))
 }
 
-/// Collects now what is owed, whatever the dunning ladder had in mind.
+/// Collects the open invoices now, before their next dunning step.
 #[utoipa::path(
     post, path = "/v1/subscriptions/{id}/retry", tag = "subscriptions", params(("id" = String, Path)), request_body = NoInput,
     responses((status = 200, body = SubscriptionAnswer))
@@ -273,7 +273,7 @@ async fn retry(State(app): State<Arc<App>>, caller: Caller, PathId(id): Target, 
     Ok(shown(&app, billing::subscriptions::retry::retry(&app, &caller.actor, id).await?))
 }
 
-/// Goes on after parking, and says what becomes of the cycles that were missed.
+/// Resumes a parked subscription. The request says what to do with the missed cycles.
 #[utoipa::path(
     post, path = "/v1/subscriptions/{id}/unpark", tag = "subscriptions", params(("id" = String, Path)), request_body = UnparkBody,
     responses((status = 200, body = ActionAnswer))

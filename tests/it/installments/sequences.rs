@@ -66,7 +66,7 @@ on_both! {
         for (n, zone) in (0..24_i64).zip(["UTC", "America/New_York", "Asia/Tokyo"].into_iter().cycle()) {
             let customer = world.customer(zone).await;
             let token = world.token();
-            // DunningRules that are climbed to their end, and payments between them.
+            // Ladders that are climbed to their end, and payments between them.
             let declines = (0..40).flat_map(|_| if random.random_bool(0.4) { vec![202; 5] } else { vec![0] }).collect();
             world.sandbox.sandbox().set_script(&token, Script { declines, ..Script::default() });
             world.method(customer, false, &token).await;

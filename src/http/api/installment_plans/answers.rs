@@ -22,14 +22,14 @@ pub struct InstallmentAnswer {
     /// 0 is the down payment.
     number: i64,
     date: NaiveDate,
-    /// When it is charged, after any business-day shift.
+    /// The day of the charge, after any business-day shift.
     due_at: DateTime<Utc>,
     /// Minor units.
     amount: i64,
     status: InstallmentStatus,
-    /// Owed since before today.
+    /// True: the installment was due before today and is unpaid.
     late: bool,
-    /// Null in a preview, for one that is not opened yet.
+    /// Null in a preview, if the invoice is not open yet.
     #[schema(value_type = Option<String>)]
     invoice_id: Option<InvoiceId>,
 }
@@ -56,7 +56,7 @@ pub struct InstallmentPlanAnswer {
     amount: i64,
     /// Minor units.
     down_payment: i64,
-    /// Null for a plan of explicit dates.
+    /// Null if the plan has explicit dates.
     billing_frequency: Option<Frequency>,
     billing_cycle_interval: Option<i64>,
     billing_days: Option<String>,
@@ -64,10 +64,10 @@ pub struct InstallmentPlanAnswer {
     timezone: Zone,
     business_day: BusinessDay,
     holiday_calendar: Option<String>,
-    /// Null: the customer's default.
+    /// Null: the customer's default method.
     #[schema(value_type = Option<String>)]
     payment_method_id: Option<PaymentMethodId>,
-    /// Null: whichever is the default.
+    /// Null: the default policy.
     #[schema(value_type = Option<String>)]
     dunning_policy_id: Option<DunningPolicyId>,
     /// 0 = never.
@@ -82,16 +82,16 @@ pub struct InstallmentPlanAnswer {
     pending: i64,
     /// Still owed, minor units, what is pending included.
     balance: i64,
-    /// Given back of what is paid, minor units, to payment methods and as credit. The balance does not rise by it.
+    /// Refunds to payment methods and as credit, minor units. Refunds do not raise the balance.
     refunded: i64,
-    /// The last open date; null when none is open.
+    /// The date of the last open installment; null if none is open.
     repay_by: Option<NaiveDate>,
     /// When the next installment falls due.
     due_at: Option<DateTime<Utc>>,
     ended_at: Option<DateTime<Utc>>,
     #[schema(value_type = Object)]
     metadata: Metadata,
-    /// Null for the wall clock.
+    /// The test clock of the customer; null: the wall clock.
     #[schema(value_type = Option<String>)]
     clock_id: Option<ClockId>,
     created_at: DateTime<Utc>,

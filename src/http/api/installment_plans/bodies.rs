@@ -18,14 +18,14 @@ body! {
         pub date: Option<NaiveDate>,
         /// Minor units; the total stays.
         pub amount: Option<i64> in 1..=MAX_AMOUNT_MINOR,
-        /// With an amount: `last` lets the last other open installment make up for it, `even` all of them.
+        /// With an amount: `last` changes the last other open installment by the difference, `even` all of them.
         pub spread: Option<Spread>,
     }
 }
 
 body! {
     pub struct SkipInstallmentsInput {
-        /// How many dates of the plan's frequency all that is to come moves by.
+        /// The number of cycles by which every scheduled installment moves.
         pub cycles: i64 in 1..=MAX_CYCLES = 1,
     }
 }
@@ -48,7 +48,7 @@ body! {
 
 body! {
     pub struct SplitInput {
-        /// Two or more, adding up to the installment.
+        /// Two or more parts. Their sum is the amount of the installment.
         pub parts: Vec<PartInput>,
     }
 }

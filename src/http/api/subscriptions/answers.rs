@@ -30,7 +30,7 @@ pub struct CustomerRefAnswer {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PeriodAnswer {
     pub start: NaiveDate,
-    /// Exclusive: the start of the next period.
+    /// The first day after the period.
     pub end: NaiveDate,
 }
 
@@ -51,7 +51,7 @@ pub struct SubscriptionAnswer {
     billing_frequency: Frequency,
     billing_cycle_interval: i64,
     billing_days: Option<String>,
-    /// Number of charges; 0 = until cancelled.
+    /// The number of charges; 0 = until cancelled.
     duration: i64,
     /// Exclusive.
     ends_on: Option<NaiveDate>,
@@ -64,10 +64,10 @@ pub struct SubscriptionAnswer {
     while_past_due: WhilePastDue,
     business_day: BusinessDay,
     holiday_calendar: Option<String>,
-    /// Null: the customer's default.
+    /// Null: the customer's default method.
     #[schema(value_type = Option<String>)]
     payment_method_id: Option<PaymentMethodId>,
-    /// Null: whichever is the default.
+    /// Null: the default policy.
     #[schema(value_type = Option<String>)]
     dunning_policy_id: Option<DunningPolicyId>,
     authorize_days_before: Option<i64>,
@@ -75,18 +75,18 @@ pub struct SubscriptionAnswer {
     discounts: Vec<ModifierAnswer>,
     /// What the add-ons come to in the next cycle, minor units.
     total_add_ons: i64,
-    /// The same by the seed gateway's name.
+    /// `total_add_ons` once more, under the name that the seed gateway uses.
     total_adds: i64,
     /// What the discounts come to in the next cycle, minor units.
     total_discounts: i64,
-    /// What the next charge comes to, minor units; null when none is to come.
+    /// The amount of the next charge, minor units; null if there is none.
     next_amount: Option<i64>,
     next_bill_date: Option<NaiveDate>,
     next_bill_at: Option<DateTime<Utc>>,
     cycles_billed: i64,
     /// What was billed last; null before the first charge.
     period: Option<PeriodAnswer>,
-    /// Since when it is paused.
+    /// The day on which the pause began.
     paused_on: Option<NaiveDate>,
     /// When a pause, running or planned, ends by itself.
     paused_until: Option<NaiveDate>,
@@ -101,7 +101,7 @@ pub struct SubscriptionAnswer {
     cancelled_at: Option<DateTime<Utc>>,
     #[schema(value_type = Object)]
     metadata: Metadata,
-    /// Null for the wall clock.
+    /// The test clock of the customer; null: the wall clock.
     #[schema(value_type = Option<String>)]
     clock_id: Option<ClockId>,
     created_at: DateTime<Utc>,
@@ -170,7 +170,7 @@ pub struct ChangeAnswer {
     effective_date: NaiveDate,
     /// Of what is invoiced now; where terms wait for the next cycle, that cycle's.
     lines: Vec<Line>,
-    /// Their sum, minor units, before the customer's credit is used.
+    /// The sum of the lines, minor units, before the customer's credit is used.
     amount: i64,
     /// What goes to the customer's credit, minor units.
     credit: i64,
@@ -187,7 +187,7 @@ impl ChangeAnswer {
     }
 }
 
-/// The subscription as it is now; of a preview, what it would come to.
+/// The subscription after the action; in a preview, as the action would leave it.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum ActionAnswer {
@@ -215,7 +215,7 @@ pub struct ScheduleAnswer {
 pub struct CycleAnswer {
     /// Null for days charged beside the schedule, after a pause with credit.
     cycle: Option<i64>,
-    /// After any business-day shift.
+    /// The day of the charge, after any business-day shift.
     bill_date: NaiveDate,
     bill_at: DateTime<Utc>,
     period_start: NaiveDate,

@@ -20,21 +20,21 @@ body! {
 
 body! {
     pub struct SkipInput {
-        /// How many charges are passed over.
+        /// The number of charges to skip.
         pub cycles: i64 in 1..=1000 = 1,
     }
 }
 
 body! {
     pub struct UnparkInput {
-        /// What becomes of the missed cycles; left out: what the subscription's `catch_up` says.
+        /// What to do with the missed cycles. Left out: as the `catch_up` of the subscription says.
         pub bill: Option<Missed>,
     }
 }
 
 body! {
     pub struct CountQuery {
-        /// How many charges.
+        /// The number of charges to show.
         pub count: i64 in 1..=1000 = 12,
     }
 }

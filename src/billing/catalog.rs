@@ -23,7 +23,7 @@ body! {
     /// Exactly one of amount and percentage.
     #[derive(Default)]
     pub struct EntryInput {
-        /// The id that another system knows it by; requests may use it in place of ours.
+        /// The id of the record in another system. Requests may use this id in place of ours.
         pub reference: Option<String> line up to 255,
         pub name: String line up to 255,
         pub description: Option<String> up to 1000,

@@ -57,7 +57,7 @@ body! {
 body! {
     #[derive(Default)]
     pub struct DunningPolicyInput {
-        /// The id that another system knows it by; requests may use it in place of ours.
+        /// The id of the record in another system. Requests may use this id in place of ours.
         pub reference: Option<String> line up to 255,
         pub name: String line up to 255,
         /// Rising; none at all: the first failure is the last.

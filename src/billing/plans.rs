@@ -24,7 +24,7 @@ use crate::{
 body! {
     #[derive(Default)]
     pub struct PlanInput {
-        /// The id that another system knows it by; requests may use it in place of ours.
+        /// The id of the record in another system. Requests may use this id in place of ours.
         pub reference: Option<String> line up to 255,
         pub name: String line up to 255,
         pub description: Option<String> up to 1000,

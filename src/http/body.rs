@@ -19,7 +19,7 @@ use crate::{
 };
 
 body! {
-    /// Says nothing.
+    /// A request without fields.
     pub struct NoInput {}
 }
 

@@ -51,7 +51,7 @@ body! {
     #[derive(Default)]
     pub struct InstallmentPlanInput {
         pub customer: CustomerRef,
-        /// The id that another system knows it by; requests may use it in place of ours.
+        /// The id of the record in another system. Requests may use this id in place of ours.
         pub reference: Option<String> line up to 255,
         /// Shown on invoices.
         pub description: Option<String> up to 255,

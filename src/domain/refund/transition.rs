@@ -50,6 +50,7 @@ pub struct Facts<'a> {
     pub wall: DateTime<Utc>,
     /// When an unknown outcome is looked up again.
     pub lookups: &'a LookupPolicy,
+    /// Whether the circuit of the refund's gateway is open.
     pub is_gateway_down: bool,
     /// Nothing of the invoice is on its way back, undecided or in dispute. Read only where [`RefundRows::needs_claims`].
     pub nothing_claimed: bool,

@@ -173,7 +173,7 @@ async fn look(app: Arc<App>, kind: Kind) -> usize {
 /// A daemon with a short lease, whose gateways stop at a point.
 fn hasty(world: &World, name: &str, point: Option<Point>) -> (Arc<App>, Arc<Fuse>) {
     let mut config = world.app.config.clone();
-    config.collection.lease = LEASE;
+    config.collection.lease = TimeDelta::from_std(LEASE).expect("short");
     fused(world, config, name, point, Fate::Wait)
 }
 
@@ -183,7 +183,7 @@ fn gateway(app: &App, kind: Kind) -> Arc<Configured> {
 
 async fn all_permits(gateway: &Configured) -> SemaphorePermit<'_> {
     let all = gateway.permits.available_permits();
-    gateway.permits.acquire_many(all as u32).await.expect("open")
+    gateway.permits.acquire_many(u32::try_from(all).expect("few")).await.expect("open")
 }
 
 async fn until(world: &World, kind: Kind, what: &str, holds: impl Fn(&Row) -> bool) -> Row {

@@ -171,9 +171,9 @@ pub struct InvariantsConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobsConfig {
-    #[serde(deserialize_with = "parse::duration")]
+    #[serde(deserialize_with = "parse::wait")]
     pub tick: Duration,
-    #[serde(deserialize_with = "parse::duration")]
+    #[serde(deserialize_with = "parse::wait")]
     pub drain: Duration,
     #[serde(deserialize_with = "parse::duration")]
     pub keep_runs: TimeDelta,
@@ -218,7 +218,7 @@ pub struct GatewayConfig {
     /// Paylike only; empty for other gateways.
     #[serde(default, deserialize_with = "parse::text")]
     pub merchant_id: String,
-    #[serde(default = "default_timeout", deserialize_with = "parse::duration")]
+    #[serde(default = "default_timeout", deserialize_with = "parse::wait")]
     pub timeout: Duration,
     #[serde(default = "default_in_flight")]
     pub max_in_flight: usize,

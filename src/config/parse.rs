@@ -59,32 +59,27 @@ pub(super) fn base_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Str
 /// The longest duration that a setting may hold: a century. Any instant of today's plus or minus it can be computed.
 const LONGEST: Duration = Duration::from_hours(36_500 * 24);
 
-fn bounded<T: Span, E: Error>(read: humantime_serde::Serde<Duration>) -> Result<T, E> {
-    Some(read.into_inner()).filter(|span| *span <= LONGEST).and_then(T::of).ok_or_else(|| E::custom("must be at most 36500d"))
+fn too_long<E: Error>() -> E {
+    E::custom("must be at most 36500d")
 }
 
-/// What a duration is read as: `TimeDelta` for arithmetic with instants, `Duration` where it is waited for.
-pub(super) trait Span: Sized {
-    fn of(span: Duration) -> Option<Self>;
-}
-impl Span for Duration {
-    fn of(span: Duration) -> Option<Self> {
-        Some(span)
-    }
-}
-impl Span for TimeDelta {
-    fn of(span: Duration) -> Option<Self> {
-        Self::from_std(span).ok()
-    }
+/// A duration that the program waits for.
+pub(super) fn wait<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    Some(humantime_serde::deserialize(deserializer)?).filter(|wait| *wait <= LONGEST).ok_or_else(too_long)
 }
 
-pub(super) fn duration<'de, D: Deserializer<'de>, T: Span>(deserializer: D) -> Result<T, D::Error> {
-    bounded(humantime_serde::Serde::deserialize(deserializer)?)
+fn delta<E: Error>(wait: Duration) -> Result<TimeDelta, E> {
+    Some(wait).filter(|wait| *wait <= LONGEST).and_then(|wait| TimeDelta::from_std(wait).ok()).ok_or_else(too_long)
+}
+
+/// A duration that is added to instants.
+pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TimeDelta, D::Error> {
+    delta(humantime_serde::deserialize(deserializer)?)
 }
 
 pub(super) fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TimeDelta>, D::Error> {
     let list = Vec::<humantime_serde::Serde<Duration>>::deserialize(deserializer)?;
-    list.into_iter().map(bounded).collect()
+    list.into_iter().map(|wait| delta(wait.into_inner())).collect()
 }
 
 pub(super) fn calendars<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Vec<NaiveDate>>, D::Error> {

@@ -38,8 +38,8 @@ pub(crate) async fn look_up_due<L: LookedUp, F: Future<Output = Result<()>>>(
     Ok(asked)
 }
 
-/// The same for operations whose answers are settled one by one. A failure stops none of the others: an answer that could not be written
-/// is asked for again when the claim ends.
+/// Like [`look_up_due`], for operations whose answers are settled one by one. A failure stops none of the others: an answer that could
+/// not be written is asked for again when the claim ends.
 pub(crate) async fn look_up_each<L: LookedUp, F: Future<Output = Result<()>>>(
     app: &App,
     timeline: Option<Timeline>,

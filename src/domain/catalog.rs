@@ -10,29 +10,37 @@ use super::{
     money::Percentage,
 };
 
-/// An add-on or a discount: the same shape, told apart by its kind.
+/// An add-on or a discount. Both have the same shape, and the kind tells one from the other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 #[serde(bound = "")]
 pub struct Entry<K: Kind> {
+    /// Names the entry.
     pub id: Id<K>,
-    /// The id that another system knows it by; requests may use it in place of `id`.
+    /// The merchant's own id; requests may use this in place of `id`. None means that the merchant gave none.
     pub reference: Option<String>,
+    /// What the customer reads on the line of the invoice.
     pub name: String,
+    /// What the customer reads where the name is empty.
     pub description: String,
-    /// Minor units. Exactly one of `amount` and `percentage` is set.
+    /// Minor units, not negative. Exactly one of `amount` and `percentage` is set.
     pub amount: Option<i64>,
-    /// Thousandths of a percent.
+    /// Thousandths of a percent of the base charge: 2500 is 2.5 %.
     pub percentage: Option<i64>,
-    /// Cycles it applies to, 0 = always.
+    /// How many cycles the entry applies to, 0 = always.
     pub duration: i64,
+    /// UTC.
     pub created_at: DateTime<Utc>,
+    /// Last change, UTC.
     pub updated_at: DateTime<Utc>,
 }
 
+/// An entry that raises a charge.
 pub type AddOnEntry = Entry<AddOn>;
+/// An entry that lowers a charge.
 pub type DiscountEntry = Entry<Discount>;
 
 impl<K: Kind> Entry<K> {
+    /// The amount or the percentage, whichever is set. An entry with neither adjusts by nothing.
     pub fn adjustment(&self) -> Adjustment {
         match (self.amount, self.percentage.map(Percentage::from_thousandths)) {
             (None, Some(Ok(percentage))) => Adjustment::Percentage(percentage),
@@ -40,7 +48,7 @@ impl<K: Kind> Entry<K> {
         }
     }
 
-    /// The copy that a plan or subscription holds.
+    /// The copy that a plan or subscription holds. The copy applies from cycle 0 on.
     pub fn as_modifier(&self) -> Modifier {
         Modifier {
             id: self.id.to_string(),

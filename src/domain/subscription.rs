@@ -29,7 +29,9 @@ pub use record::Subscription;
 text_enum! {
     /// When a change, a pause or a cancellation takes effect.
     pub enum When {
+        /// The change takes effect at once, in the middle of a paid period if one is running.
         Now = "now",
+        /// The change waits until the paid period ends.
         PeriodEnd = "period_end",
     }
 }
@@ -37,74 +39,95 @@ text_enum! {
 text_enum! {
     /// Where a subscription stands.
     pub enum SubscriptionStatus {
-        /// Before the first charge.
+        /// The first charge is still to come, after a trial.
         Trialing = "trialing",
+        /// The bill run opens cycles as they fall due, and no declined invoice is unpaid.
         Active = "active",
         /// An invoice was declined and is not paid yet.
         PastDue = "past_due",
+        /// No cycle opens until somebody resumes the subscription or `paused_until` comes.
         Paused = "paused",
-        /// Cannot go on without an operator; `parked_reason` says why.
+        /// The subscription cannot go on without an operator; `parked_reason` says why.
         Parked = "parked",
+        /// The subscription has made its last charge, or has reached its end date.
         Completed = "completed",
+        /// An operator, a dunning policy or an issuer has ended the subscription.
         Cancelled = "cancelled",
     }
 }
 
 impl SubscriptionStatus {
+    /// Whether the subscription never bills again.
     pub fn is_ended(self) -> bool {
         matches!(self, Self::Completed | Self::Cancelled)
     }
 }
 
-/// What billing needs to know beside the subscription.
+/// What billing needs to know besides the subscription.
 #[derive(Debug, Clone)]
 pub struct Rules {
     /// Local time of day at which a bill date becomes an instant.
     pub bill_at: NaiveTime,
+    /// Bank holidays by the name of their calendar. A name that is missing here stands for a calendar without bank holidays.
     pub holidays: BTreeMap<String, Holidays>,
-    /// More missed cycles than this park the subscription.
+    /// A subscription that has missed more cycles than this is parked.
     pub catch_up_limit: i64,
 }
 
-/// One charge of a schedule: to come, or now due.
+/// One charge of a schedule, which is due now or later.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CycleDue {
-    /// None for days charged beside the schedule, after a pause with credit.
+    /// Number of the cycle, from 0. None for days that are charged beside the schedule, after a pause with credit.
     pub cycle: Option<i64>,
-    /// The day it is charged, after any business-day shift.
+    /// The local date of the charge, after any business-day shift.
     pub bill_date: NaiveDate,
+    /// The UTC instant of the charge: the bill date at [`Rules::bill_at`] in the subscription's zone.
     pub bill_at: DateTime<Utc>,
+    /// First local day that the charge pays for.
     pub period_start: NaiveDate,
+    /// The local day after the last one that the charge pays for.
     pub period_end: NaiveDate,
+    /// What the customer reads on the invoice.
     pub description: String,
+    /// What the charge is made of, in the order of the invoice.
     pub lines: Vec<Line>,
+    /// The sum of the lines, minor units; never negative.
     pub amount: i64,
 }
 
-/// What the bill run did with a subscription, beside opening cycles.
+/// What the bill run did with a subscription, besides opening cycles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScheduleEvent {
+    /// A pause that was planned for the period's end began.
     Paused,
+    /// A pause ended on the day that was set for its end.
     Resumed,
+    /// Terms that waited for the next cycle took effect.
     ChangeApplied,
-    /// Cycles passed over by the catch-up policy.
+    /// The catch-up policy passed over so many missed cycles.
     Skipped(i64),
+    /// The subscription was parked, for this reason.
     Parked(String),
+    /// A cancellation that was planned for the period's end took effect.
     Cancelled,
+    /// The end date was reached.
     Completed,
 }
 
 impl Subscription {
+    /// What frequency, interval and billing days say together. Stored terms that are no recurrence are an error, which names the
+    /// field.
     pub fn recurrence(&self) -> Result<Recurrence, BadRecurrence> {
         let interval = u32::try_from(self.billing_cycle_interval).unwrap_or(0);
         Recurrence::new(self.billing_frequency, interval, self.billing_days.as_deref())
     }
 
-    /// None only if the stored terms are not valid, which the doors refuse.
+    /// The schedule from the anchor on. None only if the stored terms are not valid, which no request can bring about.
     pub fn schedule(&self) -> Option<Schedule> {
         self.recurrence().ok().map(|recurrence| Schedule::new(recurrence, self.anchor_date))
     }
 
+    /// The terms that a cycle is priced from.
     pub fn charge(&self) -> ChargeTerms<'_> {
         ChargeTerms {
             description: &self.description,
@@ -115,7 +138,7 @@ impl Subscription {
         }
     }
 
-    /// Local date by this subscription's zone.
+    /// The local date in the subscription's zone at this instant.
     pub fn today(&self, now: DateTime<Utc>) -> NaiveDate {
         calendar::local_date(now, self.timezone.0)
     }
@@ -124,7 +147,7 @@ impl Subscription {
         calendar::instant(date, rules.bill_at, self.timezone.0)
     }
 
-    /// The charge that the schedule asks for next, whatever the status; a pending change is not applied.
+    /// The charge that the schedule asks for next, whatever the status is; a pending change is not applied.
     fn peek(&self, schedule: &Schedule, rules: &Rules) -> Option<CycleDue> {
         if self.duration > 0 && self.cycles_billed >= self.duration {
             return None;
@@ -132,11 +155,12 @@ impl Subscription {
         let slot = u64::try_from(self.next_slot).ok()?;
         let date = self.moved_to.or_else(|| schedule.date(slot))?;
         let nominal = schedule.period(slot)?;
-        // A charge that was moved ahead of the end is still for days after it.
+        // A charge that was moved ahead of the end date is still for days after that date.
         if self.ends_on.is_some_and(|end| date >= end || nominal.0 >= end) {
             return None;
         }
-        // Where the first period is free, billing begins after slot 0: to stand on it again, somebody moved the charge there.
+        // Where the first period is free, billing begins after slot 0. A charge in slot 0 is there because somebody moved the
+        // charge.
         let first_period = if self.first_period == FirstPeriod::Free { FirstPeriod::Full } else { self.first_period };
         let mut share = first_period.share(schedule, slot);
         let mut period_end = nominal.1;
@@ -181,12 +205,12 @@ impl Subscription {
         }
     }
 
-    /// The first of the charges to come, see [`Subscription::ahead`].
+    /// The first charges that are to come, at most `count` of them; see [`Subscription::ahead`].
     pub fn upcoming(&self, rules: &Rules, count: usize) -> Vec<CycleDue> {
         self.ahead(rules).take(count).collect()
     }
 
-    /// The charges to come, as the bill run would open them if nothing were missed. Without an end of its own it has none.
+    /// The charges to come, as the bill run would open them if it missed none. A subscription without an end has no last one.
     pub fn ahead<'r>(&self, rules: &'r Rules) -> Ahead<'r> {
         let mut subscription = self.clone();
         let pauses = self.status == SubscriptionStatus::Paused || self.pause_at_period_end;
@@ -209,14 +233,14 @@ impl Subscription {
         Ahead { subscription, first, schedule, rules }
     }
 
-    /// Does everything due by `now`: resumes, ends, applies a pending change, opens the cycles that the catch-up policy allows.
-    /// Called again at the same instant, it does nothing.
+    /// Does everything that is due by `now`: resumes, ends, applies a pending change, and opens the cycles that the catch-up
+    /// policy allows. A second run at the same instant does nothing.
     pub fn run(&mut self, now: DateTime<Utc>, rules: &Rules) -> (Vec<CycleDue>, Vec<ScheduleEvent>) {
         self.run_owing(now, rules, false)
     }
 
     /// Like [`Self::run`], for a caller that knows whether the subscription owes money (`owing`: an invoice was declined and is
-    /// unpaid). This matters only when a pause ends.
+    /// unpaid). The debt matters only when a pause ends.
     pub fn run_owing(&mut self, now: DateTime<Utc>, rules: &Rules, owing: bool) -> (Vec<CycleDue>, Vec<ScheduleEvent>) {
         let mut turns = Vec::new();
         let mut cycles = Vec::new();
@@ -228,7 +252,8 @@ impl Subscription {
             turns.push(ScheduleEvent::Paused);
         }
         if self.status == SubscriptionStatus::Paused {
-            // It resumes from the day that was set, however late it is: the catch-up policy decides about cycles missed since.
+            // The pause ends on the day that was set, however late the run is: the catch-up policy decides about cycles missed
+            // since.
             let Some(until) = self.paused_until.filter(|&until| self.instant(until, rules) <= now) else {
                 self.refresh(rules);
                 return (cycles, turns);
@@ -249,7 +274,7 @@ impl Subscription {
         let due = |sub: &Self, schedule: &Schedule| sub.peek(schedule, rules).filter(|cycle| cycle.bill_at <= now);
         let mut changed = self.clone();
         if changed.apply_pending_change(rules) {
-            // By the new terms the next charge may be another day's.
+            // The new terms may put the next charge on another day.
             if changed.schedule().is_some_and(|schedule| due(&changed, &schedule).is_none()) {
                 self.close(now, rules, &mut turns);
                 return (cycles, turns);
@@ -296,7 +321,7 @@ impl Subscription {
     fn close(&mut self, now: DateTime<Utc>, rules: &Rules, turns: &mut Vec<ScheduleEvent>) {
         self.refresh(rules);
         if self.due_at.is_some_and(|due| due <= now) {
-            // Only an end date reached can be left to do.
+            // An end date that was reached is the only thing that can be left to do.
             self.end(SubscriptionStatus::Completed, now);
             turns.push(ScheduleEvent::Completed);
         }
@@ -313,7 +338,8 @@ impl Subscription {
         }
     }
 
-    /// Goes on after parking. `bill` says what becomes of the cycles due by now; the limit does not apply.
+    /// Goes on after an operator has looked. `bill` says what becomes of the cycles that are due by now; the limit does not
+    /// apply.
     pub fn unpark(&mut self, now: DateTime<Utc>, rules: &Rules, bill: CatchUp) -> Vec<CycleDue> {
         self.status = SubscriptionStatus::Active;
         self.parked_reason = None;
@@ -336,13 +362,14 @@ impl Subscription {
         cycles
     }
 
-    /// Derives `next_bill_date`, `next_bill_at` and `due_at`. Called after every change of terms or status.
+    /// Derives `next_bill_date`, `next_bill_at` and `due_at`. Whoever changes terms or status must call this, or the bill run
+    /// looks at the wrong time.
     pub fn refresh(&mut self, rules: &Rules) {
         let stopped = self.status.is_ended() || self.status == SubscriptionStatus::Parked;
         let next = if stopped { None } else { self.upcoming(rules, 1).pop() };
         self.next_bill_date = next.as_ref().map(|cycle| cycle.bill_date);
         self.next_bill_at = next.as_ref().map(|cycle| cycle.bill_at);
-        // Whatever has changed, what is reserved may not be what is wanted any more: that is looked at next.
+        // After any change an authorization may hold the wrong amount, so the authorization is looked at next.
         self.authorize_at = self.authorize_days_before.map(|_| self.updated_at);
         let ends_on = self.pending_change.as_ref().and_then(|change| change.ends_on).unwrap_or(self.ends_on);
         let end = ends_on.map(|end| self.instant(end, rules));
@@ -355,17 +382,18 @@ impl Subscription {
             }
             _ if self.cancel_at_period_end || self.pause_at_period_end => self.period_end.map(|end| self.instant(end, rules)),
             SubscriptionStatus::PastDue if self.while_past_due == WhilePastDue::Hold => None,
-            // What is still owed decides how a subscription ends that is past due.
+            // The debt decides how a subscription that is past due ends.
             SubscriptionStatus::PastDue => self.next_bill_at,
             _ => self.next_bill_at.or(end),
         };
     }
 
-    /// No charge is to come and no date is waited for: it is complete once everything is paid.
+    /// Whether no charge is to come and no date is waited for: the subscription is complete once everything is paid.
     pub fn is_exhausted(&self) -> bool {
         self.due_at.is_none() && matches!(self.status, SubscriptionStatus::Active | SubscriptionStatus::Trialing)
     }
 
+    /// Stops all billing for good and clears every plan for the future. `now` is by the clock of the subscription's timeline.
     pub fn end(&mut self, status: SubscriptionStatus, now: DateTime<Utc>) {
         self.status = status;
         self.authorize_at = self.authorize_days_before.map(|_| self.updated_at);
@@ -398,7 +426,7 @@ impl Subscription {
 #[derive(Debug, Clone)]
 pub struct Ahead<'r> {
     subscription: Subscription,
-    /// Charged before the schedule goes on.
+    /// The days that are charged before the schedule goes on.
     first: Option<CycleDue>,
     schedule: Option<Schedule>,
     rules: &'r Rules,

@@ -1,4 +1,4 @@
-//! What the days to come were billed. The invoices are the record and the last of them has the word, so no day is given back twice.
+//! What the days to come were billed. The invoices are the record, and the latest invoice wins, so no day is given back twice.
 
 use chrono::{NaiveDate, TimeDelta};
 use serde::{Deserialize, Serialize};
@@ -9,14 +9,16 @@ use crate::domain::{
     proration::{Share, days_between},
 };
 
-/// Days that were billed, half-open, and what the whole period that they are part of costs by the same terms.
+/// Days that were billed, half-open, and what the whole period that these days are part of costs by the same terms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BilledDays {
+    /// First local day.
     pub start: NaiveDate,
+    /// The local day after the last one.
     pub end: NaiveDate,
-    /// Of the whole period, minor units.
+    /// What the whole period costs, minor units.
     pub price: i64,
-    /// Days of the whole period.
+    /// How many days the whole period has.
     pub of_days: i64,
 }
 
@@ -25,18 +27,18 @@ impl BilledDays {
         Share::new(days_between(self.start, self.end), self.of_days)
     }
 
-    /// What these days come to, minor units.
+    /// What these days cost: their share of the price, minor units.
     pub fn amount(&self) -> i64 {
         self.share().of_amount(self.price)
     }
 
-    /// Gives these days back. None when they were free.
+    /// The line that gives these days back. None when the days were free.
     pub(super) fn credit_line(&self) -> Option<Line> {
         let amount = self.amount();
         (amount > 0).then(|| Line::new(LineKind::Credit, "Unused days", -amount).for_share(self.share()))
     }
 
-    /// Charges these days: the very amount that [`BilledDays::credit_line`] gives back.
+    /// The line that charges these days: the very amount that [`BilledDays::credit_line`] gives back.
     pub(super) fn charge_line(&self, description: &str) -> Line {
         let share = self.share();
         let line = Line::new(LineKind::Proration, description, self.amount());
@@ -44,13 +46,14 @@ impl BilledDays {
     }
 }
 
-/// An invoice, as far as it says what days cost.
+/// What an invoice says about the cost of days.
 #[derive(Debug, Clone, Copy)]
 pub struct Bill<'a> {
-    /// Half-open.
+    /// First local day, and the local day after the last one.
     pub period: (NaiveDate, NaiveDate),
+    /// What the invoice is made of.
     pub lines: &'a [Line],
-    /// Paid, or to be paid: not voided and not given up.
+    /// Whether the invoice is paid or still to be paid. False for a void and for an uncollectible invoice.
     pub counts: bool,
     /// Given back by refunds, minor units.
     pub refunded: i64,
@@ -65,7 +68,7 @@ impl Bill<'_> {
         self.lines.iter().any(|line| line.kind == LineKind::Credit)
     }
 
-    /// In order, without a gap.
+    /// The days of the invoice with their prices, in order and without a gap.
     fn days(&self) -> Vec<BilledDays> {
         let (start, end) = self.period;
         let mut found = Vec::new();
@@ -86,7 +89,7 @@ impl Bill<'_> {
             if !self.counts {
                 days.price = 0;
             } else if self.refunded > 0 && billed > 0 {
-                // What is left of it is spread over its days.
+                // What is left of the price is spread over the days.
                 days.price = fraction_of(days.price, (billed - self.refunded).max(0), billed);
             }
         }
@@ -103,8 +106,8 @@ fn whole(line: &Line) -> i64 {
     }
 }
 
-/// What the days from `today` up to `until` were billed, by these invoices, oldest first. A later one replaces those before it from
-/// its first day on; but where one that gave credit does not count, neither does that credit.
+/// What the days from `today` up to `until` were billed, by these invoices, oldest first. From its first day on an invoice
+/// replaces those before it. An invoice that gave credit and does not count takes its credit with it.
 pub fn billed_ahead<'a>(bills: impl IntoIterator<Item = Bill<'a>>, today: NaiveDate, until: NaiveDate) -> Vec<BilledDays> {
     let mut found: Vec<BilledDays> = Vec::new();
     for bill in bills.into_iter().filter(|bill| bill.counts || !bill.gives_credit()) {
@@ -117,7 +120,7 @@ pub fn billed_ahead<'a>(bills: impl IntoIterator<Item = Bill<'a>>, today: NaiveD
     clip(found, today, until)
 }
 
-/// The part of these days from one date up to another.
+/// The part of these days that lies from one date up to another, half-open.
 pub(super) fn clip(days: Vec<BilledDays>, from: NaiveDate, until: NaiveDate) -> Vec<BilledDays> {
     let clipped = days.into_iter().map(|days| BilledDays { start: days.start.max(from), end: days.end.min(until), ..days });
     clipped.filter(|days| days.start < days.end).collect()

@@ -1,4 +1,4 @@
-//! Changes of running terms: at once with credit and charge by days, or when the next cycle opens.
+//! Changes of running terms. A change takes effect at once, with credit and charge by days, or when the next cycle opens.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -14,52 +14,71 @@ use crate::domain::{
     proration::{Share, days_between},
 };
 
-/// Terms to be replaced; what is `None` stays. `Some(None)` clears.
+/// Terms that replace those of a subscription. None leaves a term as it is, and `Some(None)` clears a term that may be missing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Change {
+    /// The plan that the terms come from now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan_id: Option<PlanId>,
+    /// What the customer reads on each invoice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Minor units, for one unit of quantity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub amount: Option<i64>,
+    /// How many units each cycle charges, at least 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quantity: Option<i64>,
+    /// The unit in which the interval is counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub billing_frequency: Option<Frequency>,
+    /// How many units of the frequency lie between two cycles.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub billing_cycle_interval: Option<i64>,
+    /// On which days cycles begin. `Some(None)` leaves that to the anchor.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub billing_days: Option<Option<String>>,
+    /// Number of charges since the beginning, 0 = until cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<i64>,
+    /// Local date, exclusive. `Some(None)` takes an end date away.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub ends_on: Option<Option<NaiveDate>>,
+    /// The whole list that replaces the one before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub add_ons: Option<Vec<Modifier>>,
+    /// The whole list that replaces the one before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discounts: Option<Vec<Modifier>>,
+    /// The stored method to charge. `Some(None)` means the customer's default method.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub payment_method_id: Option<Option<PaymentMethodId>>,
+    /// How a charge moves that falls on a weekend or a bank holiday.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub business_day: Option<BusinessDay>,
+    /// Name of a configured calendar. `Some(None)` means that weekends alone count.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub holiday_calendar: Option<Option<String>>,
+    /// What happens with cycles that the bill run missed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub catch_up: Option<CatchUp>,
+    /// Whether cycles go on opening while an invoice is unpaid after a decline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub while_past_due: Option<WhilePastDue>,
-    /// 0: nothing is authorized early.
+    /// Local days before each bill date; 0 means that nothing is authorized early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorize_days_before: Option<i64>,
+    /// What follows a failed payment. `Some(None)` means the default policy.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub dunning_policy_id: Option<Option<DunningPolicyId>>,
+    /// The zone in which dates become instants.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timezone: Option<Zone>,
+    /// The whole object that replaces the one before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Metadata>,
-    /// Only matters when the interval changes: whether the old anchor goes on. Default false.
+    /// Whether the old anchor goes on when the interval changes. None means that a new schedule begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_anchor: Option<bool>,
 }
@@ -68,30 +87,32 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> R
     Option::deserialize(deserializer).map(Some)
 }
 
-/// What a change comes to: the same for a preview and for the change itself.
+/// What a change costs: a preview and the change itself say the same.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Changed {
+    /// Local date from which the new terms hold.
     pub effective_date: NaiveDate,
-    /// Sum to `amount`, which is not negative.
+    /// What is charged and credited, with a sum of `amount`.
     pub lines: Vec<Line>,
+    /// What is charged now, minor units; never negative. For a change that waits, the charge of the next cycle.
     pub amount: i64,
-    /// What the customer is owed beyond the new charge: goes to the credit balance.
+    /// What the customer is owed beyond the new charge, minor units. This goes to the customer's balance.
     pub credit: i64,
-    /// The cycle that opens at once because the schedule starts anew.
+    /// The cycle that opens at once because the schedule starts anew. None means that no cycle opens.
     pub cycle: Option<CycleDue>,
-    /// The days that the lines are for, half-open.
+    /// First local day that the lines are for, and the local day after the last one. None where nothing is charged by days.
     pub period: Option<(NaiveDate, NaiveDate)>,
 }
 
 impl Changed {
-    /// What costs nothing.
+    /// A change from this local date on that costs nothing.
     pub fn on(effective_date: NaiveDate) -> Self {
         Self { effective_date, lines: Vec::new(), amount: 0, credit: 0, cycle: None, period: None }
     }
 }
 
 impl Change {
-    /// Later words win.
+    /// Adds a later change, whose terms win over those that are here already.
     pub fn merge(&mut self, later: Self) {
         macro_rules! take {
             ($($field:ident),+) => {
@@ -125,7 +146,7 @@ impl Change {
         );
     }
 
-    /// Puts these terms in the place of a subscription's, wherever that stands in its schedule.
+    /// Puts these terms in the place of a subscription's, wherever the subscription stands in its schedule.
     pub fn put_over(&self, terms: &mut Subscription) {
         macro_rules! set {
             ($($field:ident),+) => {
@@ -186,7 +207,7 @@ impl Subscription {
         }
     }
 
-    /// Replaces terms from the next cycle on, without any charge now. Lines and amount are that cycle's.
+    /// Replaces terms from the next cycle on, without any charge now. The answer has the lines and the amount of that cycle.
     pub fn change_terms(&mut self, change: Change, now: DateTime<Utc>, rules: &Rules) -> Changed {
         let effective = self.next_nominal_date().unwrap_or_else(|| self.today(now));
         self.apply(&change, effective, self.next_cycle);
@@ -209,23 +230,23 @@ impl Subscription {
         true
     }
 
-    /// The date of the next charge by the schedule, before any business-day shift.
+    /// Local date of the next charge by the schedule, before any business-day shift. None means that no charge is to come.
     pub fn next_nominal_date(&self) -> Option<NaiveDate> {
         let slot = u64::try_from(self.next_slot).ok()?;
         self.moved_to.or_else(|| self.schedule()?.date(slot))
     }
 
-    /// Waits with the change until the next cycle opens. Lines and amount are that cycle's.
+    /// Keeps the change until the next cycle opens. The answer has the lines and the amount of that cycle.
     pub fn change_at_period_end(&mut self, change: Change, now: DateTime<Utc>, rules: &Rules) -> Changed {
         self.pending_change.get_or_insert_default().merge(change);
         self.refresh(rules);
         self.by_the_next_cycle(now, rules)
     }
 
-    /// Changes at once: credit for the days to come that were billed, charge for them by the new terms. A new interval starts a new
-    /// schedule today and opens its first cycle; with `keep_anchor` the days up to its next anchor are charged. An end date cuts the
-    /// running period. `billed`: the days to come as they were billed. Without a running period nothing is to be settled, and the
-    /// first charge is by the new terms.
+    /// Changes at once: credits the days to come that were billed, and charges those days by the new terms. A new interval starts
+    /// a new schedule today and opens its first cycle; with `keep_anchor` the days up to the next anchor are charged. An end date
+    /// cuts the running period. `billed` holds the days to come as they were billed. Without a running period there is nothing to
+    /// settle, and the first charge follows the new terms.
     pub fn change_now(&mut self, change: Change, billed: &[BilledDays], now: DateTime<Utc>, rules: &Rules) -> Changed {
         let today = self.today(now);
         let Some(period) = self.running_period(today) else {
@@ -276,7 +297,8 @@ impl Subscription {
         Changed { effective_date: today, lines, amount, credit, cycle, period: Some(period) }
     }
 
-    /// The days that a change at once charges: those that were billed, by the new price; with another end if the terms say so.
+    /// The days that a change at once charges: those that were billed, by the new price. The days stop elsewhere if the terms say
+    /// so.
     fn days_by_new_terms(
         &mut self,
         billed: &[BilledDays],
@@ -293,7 +315,7 @@ impl Subscription {
             Some((whole, schedule.next_slot(slot)))
         });
         if let (true, Some((whole, next))) = (new_rhythm, around) {
-            // What is charged now reaches up to the next charge, and no day is charged by that one as well.
+            // The charge now reaches up to the next charge, so that no day is charged twice.
             self.next_slot = next.and_then(|slot| i64::try_from(slot).ok()).unwrap_or(i64::MAX);
             let of_days = days_between(whole.0, whole.1);
             return clip(vec![BilledDays { start: from, end: whole.1, price, of_days }], from, ends_on);
@@ -310,7 +332,7 @@ impl Subscription {
     }
 }
 
-/// Brings a negative sum to zero, as what remains goes to the customer's credit: how much, minor units.
+/// Brings a negative sum to zero, since the rest goes to the customer's balance. Answers how much that is, minor units.
 pub(super) fn kept(lines: &mut Vec<Line>) -> i64 {
     let credit = (-subtotal(lines)).max(0);
     if credit > 0 {

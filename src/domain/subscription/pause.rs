@@ -15,13 +15,13 @@ use crate::domain::{
 };
 
 impl Subscription {
-    /// The last billed period, if it has not ended.
+    /// The period that was billed last, half-open local dates. None if this period has ended by `today`.
     pub fn running_period(&self, today: NaiveDate) -> Option<(NaiveDate, NaiveDate)> {
         let period = (self.period_start?, self.period_end?);
         (today < period.1).then_some(period)
     }
 
-    /// Opens no cycle any more, until it is resumed or `until` comes. The caller refreshes.
+    /// Opens no more cycles until somebody resumes the subscription or `until` comes. The caller must call `refresh`.
     pub fn pause(&mut self, on: NaiveDate, until: Option<NaiveDate>) {
         self.status = SubscriptionStatus::Paused;
         self.paused_on = Some(on);
@@ -30,7 +30,7 @@ impl Subscription {
         self.credited_days = None;
     }
 
-    /// Like `pause`, but gives back the billed days that are still to come: the running period ends today.
+    /// Like `pause`, and gives back the billed days that are still to come: the running period ends today.
     pub fn pause_with_credit(
         &mut self,
         until: Option<NaiveDate>,
@@ -51,8 +51,8 @@ impl Subscription {
         Changed { effective_date: today, lines, amount: 0, credit, cycle: None, period }
     }
 
-    /// Takes up billing again; what fell into the pause is not billed. Answers the days to be charged beside the schedule, if the
-    /// pause gave credit. The caller refreshes.
+    /// Takes up billing again on this local date; what fell into the pause is not billed. Answers the days to be charged beside
+    /// the schedule, if the pause gave credit. The caller must call `refresh`.
     pub fn resume(&mut self, on: NaiveDate, rules: &Rules) -> Option<CycleDue> {
         self.paused_until = None;
         let paused_on = self.paused_on.take();
@@ -67,7 +67,7 @@ impl Subscription {
         let same_period = credited.last().is_some_and(|last| on < last.end);
         let days = if same_period { credited } else { self.passed_days(on, next_slot).into_iter().collect() };
         let ends_on = self.ends_on.unwrap_or(NaiveDate::MAX);
-        // An end that was set inside the paid days gave none of them back: a pause that is over must not either.
+        // An end date inside the paid days gave no day back, so a pause that is over must not give any back either.
         let until = if same_period && on <= ends_on { NaiveDate::MAX } else { ends_on };
         let days = clip(days, on, until);
         let (start, end) = days.first().zip(days.last()).map(|(first, last)| (first.start, last.end))?;
@@ -89,8 +89,9 @@ impl Subscription {
         })
     }
 
-    /// The days from `on` to the next charge, where the pause passed over the charge that would have paid for them: `next_slot` was
-    /// next when it began. They cost what they would by the cycle before, as they open none and use up nobody's duration.
+    /// The days from `on` to the next charge, if the pause passed over the charge that would have paid for these days.
+    /// `next_slot` is the slot that was next when the pause began. The days cost what the cycle before would charge for them,
+    /// since they open no cycle and use up no duration.
     fn passed_days(&self, on: NaiveDate, next_slot: i64) -> Option<BilledDays> {
         if self.moved_to.is_some() || (self.duration > 0 && self.cycles_billed >= self.duration) {
             return None;
@@ -116,8 +117,8 @@ impl Subscription {
         Some((slot, period.filter(|period| date >= period.0 && date < period.1)?))
     }
 
-    /// Passes over the charges that fall into a pause. What was due before it began, and is held back by a debt, is none of them
-    /// unless there are others after it.
+    /// Passes over the charges that fall into a pause, half-open local dates. A charge that was due before the pause, and that a
+    /// debt holds back, stays unless other charges follow inside the pause.
     fn pass_over(&mut self, from: NaiveDate, to: NaiveDate) {
         let Some(schedule) = self.schedule() else { return };
         let next = u64::try_from(self.next_slot).unwrap_or(u64::MAX);
@@ -137,7 +138,7 @@ impl Subscription {
         self.moved_to = None;
     }
 
-    /// Passes over the next `cycles` charges without billing them; they do not count toward the duration.
+    /// Passes over the next `cycles` charges without billing them; these charges do not count toward the duration.
     pub fn skip(&mut self, cycles: i64, rules: &Rules) {
         if let Some(schedule) = self.schedule() {
             for _ in 0..cycles {
@@ -147,8 +148,8 @@ impl Subscription {
         self.refresh(rules);
     }
 
-    /// Moves the next charge to `date`. With `keep_anchor` only this one; else the schedule starts anew there. A trial ends with the
-    /// first charge, wherever that is.
+    /// Moves the next charge to the local date `date`. With `keep_anchor` only this charge moves; otherwise the schedule starts
+    /// anew there. A trial ends with the first charge, wherever that charge goes.
     pub fn reschedule(&mut self, date: NaiveDate, keep_anchor: bool, rules: &Rules) {
         if keep_anchor {
             self.moved_to = Some(date);

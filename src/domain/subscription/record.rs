@@ -1,4 +1,4 @@
-//! What is stored of a subscription, and what each field is at its beginning where nothing is said.
+//! The stored fields of a subscription, and the value that each field has at the beginning where a request names none.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
@@ -16,84 +16,121 @@ use crate::domain::{
     proration::FirstPeriod,
 };
 
+/// An agreement to bill again and again, as it is stored. The subscription holds a copy of its terms, which an edit of the plan
+/// does not change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Subscription {
+    /// Names the subscription.
     pub id: SubscriptionId,
+    /// Who pays.
     pub customer_id: CustomerId,
+    /// The plan that the terms were copied from. None means that the subscription was made without a plan.
     pub plan_id: Option<PlanId>,
-    /// None: the customer's default method.
+    /// The stored method that is charged. None means the customer's default method.
     pub payment_method_id: Option<PaymentMethodId>,
+    /// The clock of the customer: the wall clock or a test clock.
     pub timeline: Timeline,
+    /// Whether the bill run opens cycles, and if not, why not.
     pub status: SubscriptionStatus,
+    /// What the customer reads on each invoice.
     pub description: String,
+    /// The currency of every amount of the subscription.
     pub currency: Currency,
     /// Minor units, for one unit of quantity.
     pub amount: i64,
+    /// How many units each cycle charges, at least 1.
     pub quantity: i64,
+    /// The unit in which the interval is counted.
     pub billing_frequency: Frequency,
+    /// How many units of the frequency lie between two cycles, at least 1.
     pub billing_cycle_interval: i64,
+    /// On which days cycles begin, as [`Recurrence::new`](crate::domain::frequency::Recurrence::new) reads them. None means that
+    /// the anchor says so.
     pub billing_days: Option<String>,
     /// Number of charges, 0 = until cancelled.
     pub duration: i64,
-    /// Exclusive: nothing is charged on or after it.
+    /// Local date, exclusive: nothing is charged on or after this date. None means that no date ends the subscription.
     pub ends_on: Option<NaiveDate>,
+    /// Local date of the first charge after a trial. None means that there was no trial.
     pub trial_ends_on: Option<NaiveDate>,
+    /// The zone in which dates become instants.
     pub timezone: Zone,
+    /// What is charged for the days before the first anchor.
     pub first_period: FirstPeriod,
+    /// What happens with cycles that the bill run missed.
     pub catch_up: CatchUp,
+    /// Whether cycles go on opening while an invoice is unpaid after a decline.
     pub while_past_due: WhilePastDue,
+    /// How a charge moves that falls on a weekend or a bank holiday.
     pub business_day: BusinessDay,
+    /// Name of a configured calendar of bank holidays. None means that weekends alone count.
     pub holiday_calendar: Option<String>,
+    /// Minor units, charged once at the beginning, beside the schedule. None means no such charge.
     pub initial_payment_amount: Option<i64>,
+    /// How many local days before each bill date the charge is authorized. None means that nothing is authorized early.
     pub authorize_days_before: Option<i64>,
-    /// None: the default one.
+    /// What follows a failed payment. None means the default policy.
     pub dunning_policy_id: Option<DunningPolicyId>,
+    /// What raises the charge, in the order of the lines.
     #[sqlx(json)]
     pub add_ons: Vec<Modifier>,
+    /// What lowers the charge, in the order of the lines.
     #[sqlx(json)]
     pub discounts: Vec<Modifier>,
+    /// The merchant's own values, which no rule reads.
     #[sqlx(json)]
     pub metadata: Metadata,
-    /// Slot 0 of the schedule.
+    /// Local date of slot 0 of the schedule.
     pub anchor_date: NaiveDate,
-    /// Where in the schedule the next charge stands.
+    /// The slot of the schedule in which the next charge stands.
     pub next_slot: i64,
-    /// Number of the next cycle; `unique (subscription, cycle)` keeps it from being billed twice.
+    /// Number of the next cycle; `unique (subscription, cycle)` keeps the cycle from being billed twice.
     pub next_cycle: i64,
-    /// Counts toward `duration`.
+    /// How many cycles were charged so far; this number counts toward `duration`.
     pub cycles_billed: i64,
-    /// The date and instant of the next charge; none when there is none to come.
+    /// Local date of the next charge, after any business-day shift. None means that no charge is to come.
     pub next_bill_date: Option<NaiveDate>,
+    /// UTC instant of the next charge. None means that no charge is to come.
     pub next_bill_at: Option<DateTime<Utc>>,
-    /// When billing next has anything to do: charge, resume, end.
+    /// UTC instant at which billing next has anything to do: charge, resume, end. None means that nothing is planned.
     pub due_at: Option<DateTime<Utc>>,
-    /// When there is next something to do about its authorization: at once after each change, see [`Subscription::refresh`].
+    /// UTC instant at which the authorization is next looked at: at once after each change, see [`Subscription::refresh`]. None
+    /// means not before the next change.
     pub authorize_at: Option<DateTime<Utc>>,
-    /// The period that was billed last, half-open.
+    /// First local day of the period that was billed last. None before the first charge.
     pub period_start: Option<NaiveDate>,
+    /// The local day after the last one of the period that was billed last. None before the first charge.
     pub period_end: Option<NaiveDate>,
-    /// The next charge alone falls on this date instead of its own.
+    /// Local date on which the next charge alone falls instead of its own date. None means that the charge was not moved.
     pub moved_to: Option<NaiveDate>,
-    /// The day on which it was paused, while it is.
+    /// Local date on which the pause began. None means that the subscription is not paused.
     pub paused_on: Option<NaiveDate>,
-    /// The day on which a pause, running or planned, ends by itself.
+    /// Local date on which a pause, running or planned, ends by itself. None means that somebody must resume the subscription.
     pub paused_until: Option<NaiveDate>,
+    /// Whether a pause begins when the billed period ends.
     pub pause_at_period_end: bool,
-    /// What a pause with credit gave back of the running period, charged again when it ends. None for a pause without credit.
+    /// What a pause with credit gave back of the running period, and what is charged again when the pause ends. None for a pause
+    /// without credit.
     #[sqlx(json(nullable))]
     pub credited_days: Option<Vec<BilledDays>>,
+    /// Whether the subscription is cancelled when the billed period ends.
     pub cancel_at_period_end: bool,
-    /// Applied when the next cycle opens.
+    /// Terms that take effect when the next cycle opens. None means that no change waits.
     #[sqlx(json(nullable))]
     pub pending_change: Option<Change>,
+    /// Why the subscription cannot go on, for an operator. None means that it is not parked.
     pub parked_reason: Option<String>,
+    /// UTC instant of the cancellation, by the clock of the timeline. None means that the subscription was not cancelled.
     pub cancelled_at: Option<DateTime<Utc>>,
+    /// UTC, by the clock of the timeline.
     pub created_at: DateTime<Utc>,
+    /// Last change, UTC, by the clock of the timeline.
     pub updated_at: DateTime<Utc>,
 }
 
 impl Subscription {
-    /// One that begins on `anchor_date` and has no other terms yet: every one unit of time, for nothing, without an end.
+    /// A subscription that begins on `anchor_date` and has no other terms yet: one unit of quantity in every unit of the
+    /// frequency, for nothing, without an end.
     pub fn beginning(
         id: SubscriptionId,
         customer_id: CustomerId,

@@ -12,17 +12,21 @@ mod tests;
 pub use policy::{ByClass, Channel, DunningRules, LocalTime, Override, Policy, PolicySource, Step};
 
 text_enum! {
-    /// What ends a ladder that did not bring the money.
+    /// What happens when a ladder ends without the money.
     pub enum FinalAction {
+        /// The invoice becomes uncollectible, and its subscription is cancelled.
         Cancel = "cancel",
+        /// The invoice becomes uncollectible, and its subscription is paused.
         Pause = "pause",
+        /// The invoice becomes uncollectible, and its subscription goes on.
         MarkUncollectible = "mark_uncollectible",
+        /// The customer gets a last payment request; if the request expires, the invoice becomes uncollectible.
         PaymentRequest = "payment_request",
     }
 }
 
 text_enum! {
-    /// Why an attempt that was due waits, though nobody is to blame and no step is spent.
+    /// Why an attempt that was due waits, though nobody is at fault and no step is spent.
     pub enum Postponement {
         /// The credential has had all the declines that its gateway's caps allow.
         Cap = "cap",
@@ -33,14 +37,18 @@ text_enum! {
     }
 }
 
-/// A failed payment, and when and where that was.
+/// A failed payment with all that the decision about the next attempt needs.
 #[derive(Debug, Clone, Copy)]
 pub struct Failure {
+    /// What the decline means for the next attempt.
     pub class: DeclineClass,
-    /// Failures of the invoice so far, this one among them.
+    /// Failures of the invoice so far, with this one.
     pub count: i64,
+    /// UTC instant of the invoice's first failure, from which the steps count.
     pub first_failed_at: DateTime<Utc>,
+    /// UTC instant of this failure, by the clock of the invoice's timeline.
     pub now: DateTime<Utc>,
+    /// The zone in which days are counted.
     pub zone: Tz,
     /// Whether the customer has a stored method that could be charged and was not tried for this invoice.
     pub another_method: bool,
@@ -49,27 +57,35 @@ pub struct Failure {
 /// What to do about an invoice after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Charge again then; with `next_method` by the next stored method.
-    RetryAt { at: DateTime<Utc>, next_method: bool },
-    /// No charge can succeed with this method: wait for another until then, then give up.
+    /// The invoice is charged again.
+    RetryAt {
+        /// UTC instant of the next attempt.
+        at: DateTime<Utc>,
+        /// Whether the next attempt charges the customer's next stored method.
+        next_method: bool,
+    },
+    /// No charge to this method can succeed: the invoice waits for another method until this instant, and then the ladder ends.
     GiveUpAt(DateTime<Utc>),
-    /// The ladder is used up.
+    /// The ladder has no step left.
     GiveUp,
-    /// The issuer ended the mandate: cancel at once.
+    /// The issuer ended the mandate, so the ladder ends at once.
     Stop,
 }
 
 /// The steps that hold for one class of decline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ladder<'r> {
+    /// The steps, in order of their days.
     pub steps: &'r [Step],
+    /// What happens when the ladder ends without the money.
     pub final_action: FinalAction,
-    /// Written for this very class, and not just the policy's own steps.
+    /// Whether the policy has steps for this very class, and not just its general steps.
     own: bool,
 }
 
 impl<'r> Ladder<'r> {
-    /// The step that follows this failure; after the last one, the last.
+    /// The step that follows the failure of this number, from 1. Failures beyond the last step get the last step again. None for
+    /// a ladder without steps.
     pub fn step_after(&self, count: i64) -> Option<&'r Step> {
         let index = usize::try_from(count - 1).unwrap_or(0).min(self.steps.len().checked_sub(1)?);
         self.steps.get(index)
@@ -77,7 +93,7 @@ impl<'r> Ladder<'r> {
 }
 
 impl DunningRules {
-    /// What holds for a class. Without a failure the policy's own steps.
+    /// The ladder for a class of decline. None as the class means the policy's general steps.
     pub fn ladder(&self, class: Option<DeclineClass>) -> Ladder<'_> {
         let written = match class {
             Some(DeclineClass::Soft) => self.by_class.soft.as_ref(),
@@ -92,15 +108,16 @@ impl DunningRules {
         }
     }
 
-    /// What follows a failure. Steps stand at local calendar days after the first failure, each at its hour of the day; the nth
-    /// follows the nth failure. `bill_at`: the hour of steps that name none.
+    /// Decides what follows a failure. Steps stand at local calendar days after the first failure, each at its hour of the day,
+    /// and the nth step follows the nth failure. Steps that name no hour stand at `bill_at`.
     pub fn after(&self, failure: &Failure, bill_at: NaiveTime) -> Next {
         let ladder = self.ladder(Some(failure.class));
         let taken = usize::try_from(failure.count - 1).unwrap_or(0);
         let ahead = ladder.steps.get(taken..).unwrap_or_default();
         match failure.class {
             DeclineClass::StopRecurring => Next::Stop,
-            // This method will not pay, now or later: where nothing is written for that, only another one is worth a charge.
+            // This method will not pay, now or later: where the policy has no own steps for that, only another method is worth a
+            // charge.
             DeclineClass::Hard | DeclineClass::NewCardNeeded if !ladder.own => {
                 if failure.another_method && ahead.iter().any(|step| step.next_method) {
                     return Next::RetryAt { at: failure.now, next_method: true };
@@ -116,7 +133,7 @@ impl DunningRules {
 }
 
 impl Failure {
-    /// A ladder that could not be followed in time goes on a day at a time, never all at once.
+    /// The instant of a step. A ladder that could not be followed in time goes on by one step a day, never by all steps at once.
     fn instant_of(&self, step: &Step, bill_at: NaiveTime) -> DateTime<Utc> {
         if step.after_days == 0 && step.at.is_none() {
             return self.now;

@@ -29,9 +29,13 @@ text_enum! {
 text_enum! {
     /// Where an invoice stands.
     pub enum InvoiceStatus {
+        /// Money is owed, and the daemon collects it.
         Open = "open",
+        /// Nothing is owed any more.
         Paid = "paid",
+        /// Somebody cancelled the invoice: the customer owes nothing for it.
         Void = "void",
+        /// The daemon has given up on collecting what the customer owes.
         Uncollectible = "uncollectible",
     }
 }
@@ -39,74 +43,95 @@ text_enum! {
 text_enum! {
     /// What is to be done at `next_attempt_at`.
     pub enum NextAction {
+        /// The customer's payment method is charged, or the customer is asked.
         Charge = "charge",
-        /// No charge can succeed: the dunning ladder just ends.
+        /// No charge can succeed, so the dunning ladder ends.
         GiveUp = "give_up",
     }
 }
 
-/// What is owed for one cycle, one installment or one change. The unit of collection.
+/// What is owed for one cycle, one installment or one change. The invoice is the unit of collection.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Invoice {
+    /// Names the invoice.
     pub id: InvoiceId,
-    /// For people: rises without a gap.
+    /// A number for people, which rises without a gap.
     pub number: String,
+    /// Who owes the money.
     pub customer_id: CustomerId,
+    /// The subscription that is billed. None for an installment plan.
     pub subscription_id: Option<SubscriptionId>,
+    /// The installment plan that is billed. None for a subscription.
     pub installment_plan_id: Option<InstallmentPlanId>,
-    /// Which installment; the lowest where a plan is paid off, all in one invoice.
+    /// Number of the installment, or the lowest number where one invoice pays a plan off.
     pub installment_number: Option<i64>,
-    /// The subscription's cycle; none for what is owed beside the schedule.
+    /// Number of the subscription's cycle, from 0. None for what is owed beside the schedule.
     pub cycle: Option<i64>,
+    /// The clock of the customer: the wall clock or a test clock.
     pub timeline: Timeline,
+    /// Whether money is still owed, and whether the daemon collects it.
     pub status: InvoiceStatus,
+    /// What the customer reads about the charge.
     pub description: String,
+    /// The currency of all amounts of the invoice.
     pub currency: Currency,
+    /// The zone of the invoice's local dates.
     pub timezone: Zone,
+    /// First local day that the invoice pays for. None where the charge is for no period.
     pub period_start: Option<NaiveDate>,
+    /// The local day after the last one that the invoice pays for. None where the charge is for no period.
     pub period_end: Option<NaiveDate>,
+    /// What is charged and credited, in the order in which customers see it.
     #[sqlx(json)]
     pub lines: Vec<Line>,
-    /// Sum of the lines, minor units.
+    /// The sum of the lines, minor units.
     pub subtotal: i64,
+    /// What the customer's balance paid before any gateway was asked, minor units.
     pub credit_applied: i64,
-    /// `subtotal - credit_applied`: what the gateway is asked for.
+    /// What the gateway is asked for, minor units: `subtotal - credit_applied`.
     pub total: i64,
+    /// What came through gateways for the invoice, without overpayments, minor units.
     pub amount_paid: i64,
-    /// Given back through gateways, minor units.
+    /// What went back through gateways, minor units.
     pub amount_refunded: i64,
-    /// Given back as customer credit, minor units: no gateway knows of it.
+    /// What went back as customer credit, minor units. No gateway knows of this money.
     pub amount_credited: i64,
+    /// UTC instant from which the money is owed, by the clock of the timeline.
     pub due_at: DateTime<Utc>,
-    /// When collection next has something to do; none while a payment is open and after the end.
+    /// UTC instant at which collection next has something to do. None while a payment is open and after the end.
     pub next_attempt_at: Option<DateTime<Utc>>,
+    /// What collection does at `next_attempt_at`.
     pub next_action: NextAction,
-    /// Payments made for it so far.
+    /// How many payments were made for the invoice so far.
     pub attempts: i64,
-    /// Gateway faults in a row; they space the next attempt and spend no dunning step.
+    /// Gateway faults in a row. These faults space the next attempt and spend no dunning step.
     pub gateway_faults: i64,
-    /// Declines so far.
+    /// How many declines the invoice has had so far.
     pub dunning_step: i64,
+    /// UTC instant of the first decline, from which the dunning steps count. None before a decline.
     pub first_failed_at: Option<DateTime<Utc>>,
-    /// Of the latest decline: it says which ladder of the dunning policy holds.
+    /// Class of the latest decline, which says which ladder of the dunning policy holds. None before a decline.
     pub decline_class: Option<DeclineClass>,
+    /// The gateway's own code of the latest decline. None before a decline.
     pub decline_code: Option<String>,
-    /// The next attempt charges the customer's next stored method.
+    /// Whether the next attempt charges the customer's next stored method.
     pub next_method: bool,
-    /// Why an attempt that was due waits until `next_attempt_at`.
+    /// Why an attempt that was due waits until `next_attempt_at`. None means that nothing holds the attempt back.
     pub postponed_by: Option<Postponement>,
+    /// UTC, by the clock of the timeline.
     pub created_at: DateTime<Utc>,
+    /// Last change, UTC, by the clock of the timeline.
     pub updated_at: DateTime<Utc>,
 }
 
 impl Invoice {
-    /// Still owed, minor units.
+    /// What is still owed, minor units.
     pub fn balance_due(&self) -> i64 {
         self.total - self.amount_paid
     }
 
-    /// What can still be given back, minor units, so that no more goes back than came. `claimed`: what refunds that are on their
-    /// way may bring. Credit that was used for it can only become credit again, and not before the invoice is paid.
+    /// What can still be given back, minor units, so that no more goes back than came. `claimed` is what refunds on their way may
+    /// give back. Credit that paid for the invoice can only become credit again, and not before the invoice is paid.
     pub fn refundable(&self, to: RefundTo, claimed: i64) -> i64 {
         let used = if self.status == InvoiceStatus::Paid { self.credit_applied } else { 0 };
         let by_gateway = self.amount_paid - self.amount_refunded - claimed;
@@ -119,19 +144,21 @@ impl Invoice {
     }
 }
 
-/// No single line goes beyond this, minor units either way: terms this large are refused where they are entered, and here
-/// thousands of such lines still sum without overflow.
+/// No single line goes beyond this amount, minor units either way. Requests with larger terms are refused, and thousands of such
+/// lines still sum without overflow.
 const MAX_LINE_MINOR: i64 = MAX_AMOUNT_MINOR * 1000;
 
 /// How a modifier changes a charge: an amount in minor units, or a percentage of the base charge. Never both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adjustment {
+    /// Minor units, not negative.
     Amount(i64),
+    /// A part of the base charge.
     Percentage(Percentage),
 }
 
 impl Adjustment {
-    /// This share of the adjustment of a base charge; one rounding, half away from zero.
+    /// The share of this adjustment of a base charge. The result is rounded once, half away from zero.
     fn of(self, base_minor: i64, share: Share) -> i64 {
         match self {
             Self::Amount(minor) => rounded(i128::from(minor), 1, share),
@@ -142,24 +169,27 @@ impl Adjustment {
     }
 }
 
-/// An add-on or a discount as a plan or subscription holds it: a copy of the catalog's terms with its own overrides. In JSON
-/// `amount` and `percentage` stand side by side and exactly one of them is not null.
+/// An add-on or a discount as a plan or subscription holds it: a copy of the catalog's terms, some of which may have been
+/// replaced. In JSON `amount` and `percentage` stand side by side, and exactly one of them is not null.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "ModifierFields", into = "ModifierFields")]
 pub struct Modifier {
-    /// Id text of the catalog entry it was copied from.
+    /// Id text of the catalog entry that was copied.
     pub id: String,
+    /// What the customer reads on the line of the invoice.
     pub name: String,
+    /// What the customer reads where the name is empty.
     pub description: String,
-    /// Not negative; whether it adds or takes away is said by the list it stands in.
+    /// Never negative: the list that the modifier stands in says whether it adds or takes away.
     pub adjustment: Adjustment,
-    /// To how many cycles it applies; 0 = always.
+    /// How many cycles the modifier applies to, 0 = always.
     pub duration: i64,
-    /// The cycle at which it begins to apply and its `duration` to count.
+    /// The first cycle to which the modifier applies, and from which `duration` counts.
     pub applied_from: i64,
 }
 
 impl Modifier {
+    /// Whether the modifier changes the charge of this cycle.
     pub fn applies_in(&self, cycle: i64) -> bool {
         cycle >= self.applied_from && (self.duration == 0 || cycle.saturating_sub(self.applied_from) < self.duration)
     }
@@ -182,7 +212,7 @@ struct ModifierFields {
     applied_from: i64,
 }
 
-/// Both or neither of `amount` and `percentage`.
+/// A modifier that has both or neither of `amount` and `percentage`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must have exactly one of amount and percentage")]
 pub struct BadModifier;
@@ -215,16 +245,20 @@ impl From<Modifier> for ModifierFields {
 /// What a cycle is priced from.
 #[derive(Clone, Copy, Debug)]
 pub struct ChargeTerms<'a> {
+    /// What the customer reads on the line of the base charge.
     pub description: &'a str,
-    /// For one unit, minor units.
+    /// Minor units, for one unit of quantity.
     pub amount_minor: i64,
+    /// How many units are charged.
     pub quantity: i64,
+    /// What raises the charge.
     pub add_ons: &'a [Modifier],
+    /// What lowers the charge.
     pub discounts: &'a [Modifier],
 }
 
 impl ChargeTerms<'_> {
-    /// Amount times quantity: the base charge, which percentages are of.
+    /// The base charge, minor units: amount times quantity. Percentages are parts of this amount.
     pub fn base_minor(&self) -> i64 {
         limited(i128::from(self.amount_minor) * i128::from(self.quantity))
     }
@@ -235,17 +269,21 @@ text_enum! {
     pub enum LineKind {
         /// The subscription's amount times its quantity.
         Base = "base",
+        /// What an add-on adds.
         AddOn = "add_on",
+        /// What a discount takes away.
         Discount = "discount",
-        /// Customer credit used, or a credit given for days paid and not used.
+        /// Customer credit that was used, or credit that was given for days paid and not used.
         Credit = "credit",
         /// Days charged because terms changed inside a period.
         Proration = "proration",
         /// The initial payment beside the first cycle.
         Initial = "initial",
+        /// The down payment of an installment plan.
         DownPayment = "down_payment",
+        /// One installment of a plan.
         Installment = "installment",
-        /// Brings a negative sum to zero: discounts beyond the charge are not paid out.
+        /// Brings a negative sum to zero, since discounts beyond the charge are not paid out.
         Floor = "floor",
     }
 }
@@ -253,28 +291,35 @@ text_enum! {
 /// One line of an invoice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Line {
+    /// What the line is for.
     pub kind: LineKind,
+    /// What the customer reads.
     pub description: String,
     /// Signed, minor units: what takes away is negative.
     pub amount: i64,
+    /// How many units the amount is for. None where units mean nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantity: Option<i64>,
-    /// For one unit, before proration.
+    /// Minor units, for one unit of quantity and a whole period, before proration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit_amount: Option<i64>,
+    /// The percentage of the modifier. None for a line that no percentage made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>)]
     pub percentage: Option<Percentage>,
+    /// Id text of the add-on or discount that made the line. None for other lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modifier_id: Option<String>,
-    /// With `of_days`: the line is for that many days of a period.
+    /// How many days of a period the line is for. None means a whole period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub days: Option<i64>,
+    /// How many days the whole period of `days` has. None means a whole period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of_days: Option<i64>,
 }
 
 impl Line {
+    /// A line for a whole period, without a quantity. The amount is signed, minor units.
     pub fn new(kind: LineKind, description: impl Into<String>, amount: i64) -> Self {
         let description = description.into();
         Self {
@@ -290,7 +335,7 @@ impl Line {
         }
     }
 
-    /// Shows which days the line is for, when they are not all of them. The amount stays.
+    /// Shows which days the line is for, if these are not all days of the period. The amount stays as it is.
     pub fn for_share(mut self, share: Share) -> Self {
         if !share.is_whole() {
             (self.days, self.of_days) = (Some(share.days), Some(share.of));
@@ -311,8 +356,8 @@ impl Line {
     }
 }
 
-/// Every line of the charge for one cycle: base, add-ons, discounts. Percentages are of the base charge. With less than a whole
-/// share each line is prorated on its own. A last line of kind `floor` brings a negative sum to zero.
+/// Every line of the charge for one cycle: base, add-ons, discounts. Percentages are parts of the base charge. A share that is
+/// not whole prorates each line on its own. A last line of kind `floor` brings a negative sum to zero.
 pub fn price(charge: &ChargeTerms, cycle: i64, share: Share) -> Vec<Line> {
     let base = charge.base_minor();
     let line = Line::new(LineKind::Base, charge.description, rounded(i128::from(base), 1, share)).for_share(share);
@@ -333,14 +378,14 @@ pub fn subtotal(lines: &[Line]) -> i64 {
     within_i64(lines.iter().map(|line| i128::from(line.amount)).sum())
 }
 
-/// The sum of the add-ons or discounts that apply in a cycle, minor units and not signed: the seed's `total_add_ons` and
+/// The sum of the add-ons or discounts that apply in a cycle, minor units and not signed: FluidPay's `total_add_ons` and
 /// `total_discounts`.
 pub fn total_of(modifiers: &[Modifier], base_minor: i64, cycle: i64) -> i64 {
     let applying = modifiers.iter().filter(|modifier| modifier.applies_in(cycle));
     within_i64(applying.map(|modifier| i128::from(modifier.adjustment.of(base_minor, Share::WHOLE))).sum())
 }
 
-/// `numerator / denominator` of which a share is taken, in one rounding, half away from zero.
+/// `numerator / denominator`, of which a share is taken. The result is rounded once, half away from zero.
 fn rounded(numerator: i128, denominator: i128, share: Share) -> i64 {
     let share = if share.is_whole() { Share::WHOLE } else { Share::new(share.days, share.of) };
     let numerator = numerator.saturating_mul(i128::from(share.days)).clamp(i128::MIN / 2, i128::MAX / 2);
@@ -352,7 +397,7 @@ fn limited(minor: i128) -> i64 {
     within_i64(minor.clamp(-i128::from(MAX_LINE_MINOR), i128::from(MAX_LINE_MINOR)))
 }
 
-/// Saturates one above the least `i64`, so that the negative always exists.
+/// Saturates one above the least `i64`, so that the negative number always exists.
 fn within_i64(minor: i128) -> i64 {
     match i64::try_from(minor) {
         Ok(minor) => minor.max(-i64::MAX),

@@ -1,4 +1,5 @@
-//! A dunning policy as it is written: steps, exceptions by class of decline, the final action. Invalid ones are named whole.
+//! A dunning policy as it is written: steps, exceptions by class of decline, the final action. The check names every fault at
+//! once.
 
 use std::{fmt, str::FromStr};
 
@@ -9,9 +10,11 @@ use super::FinalAction;
 use crate::domain::{id::DunningPolicyId, text_enum};
 
 text_enum! {
-    /// By which way the customer is told of a failure.
+    /// The ways to tell a customer about a failure. The daemon sends nothing: the event `invoice.dunning` names the channels.
     pub enum Channel {
+        /// The customer is told by e-mail.
         Email = "email",
+        /// The customer is told by SMS.
         Sms = "sms",
     }
 }
@@ -19,8 +22,9 @@ text_enum! {
 text_enum! {
     /// Where a policy is written.
     pub enum PolicySource {
+        /// The policy was made by a request, and requests change it.
         Api = "api",
-        /// In the settings: it is changed there.
+        /// The policy stands in the settings, and only the settings change it.
         Configuration = "configuration",
     }
 }
@@ -66,66 +70,83 @@ impl<'de> Deserialize<'de> for LocalTime {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
-    /// Local calendar days after the first failure. 0 without an hour: at once.
+    /// Local calendar days after the first failure. 0 without an hour means at once.
     pub after_days: u32,
-    /// None: the hour at which bills are run.
+    /// Local hour of the day. None means the hour at which bills are run.
     #[serde(default)]
     pub at: Option<LocalTime>,
-    /// By which the customer is told of the failure that this step follows.
+    /// The ways to tell the customer about the failure that this step follows.
     #[serde(default)]
     pub channels: Vec<Channel>,
-    /// Charge the customer's next stored method that was not tried yet.
+    /// Whether the step charges the customer's next stored method that was not tried yet.
     #[serde(default)]
     pub next_method: bool,
 }
 
-/// Steps for one class of decline alone. They are taken as they are written.
+/// Steps for one class of decline, which take the place of the general steps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Override {
+    /// The steps, in order of their days.
     pub steps: Vec<Step>,
-    /// None: the policy's.
+    /// What happens when this ladder ends. None means the policy's final action.
     #[serde(default)]
     pub final_action: Option<FinalAction>,
 }
 
+/// Exceptions from the general steps, by class of decline. None means that the general steps hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ByClass {
+    /// For declines that may pass in some days.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soft: Option<Override>,
+    /// For a passing trouble at the issuer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub try_later: Option<Override>,
+    /// For cards that will not pay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hard: Option<Override>,
+    /// For declines that only another card helps against.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new_card_needed: Option<Override>,
 }
 
-/// What a ladder is climbed by.
+/// The steps of a policy, without its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DunningRules {
+    /// The general steps, in order of their days.
     pub steps: Vec<Step>,
+    /// Exceptions by class of decline.
     pub by_class: ByClass,
+    /// What happens when a ladder ends without the money.
     pub final_action: FinalAction,
 }
 
 /// A named policy, as the database has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Policy {
+    /// Names the policy.
     pub id: DunningPolicyId,
-    /// The id that another system or the configuration knows it by; requests may use it in place of `id`.
+    /// The merchant's own id, or the name in the settings; requests may use this in place of `id`. None means that there is none.
     pub reference: Option<String>,
+    /// For people.
     pub name: String,
+    /// The general steps, in order of their days.
     #[sqlx(json)]
     pub steps: Vec<Step>,
+    /// Exceptions by class of decline.
     #[sqlx(json)]
     pub by_class: ByClass,
+    /// What happens when a ladder ends without the money.
     pub final_action: FinalAction,
-    /// Holds where neither subscription nor installment plan names one.
+    /// Whether the policy holds where neither subscription nor installment plan names one.
     pub is_default: bool,
+    /// Where the policy is written, and thus where it can be changed.
     pub source: PolicySource,
+    /// UTC.
     pub created_at: DateTime<Utc>,
+    /// Last change, UTC.
     pub updated_at: DateTime<Utc>,
 }
 
@@ -135,13 +156,14 @@ pub const MAX_STEPS: usize = 30;
 pub const MAX_DAYS: u32 = 365;
 
 impl Policy {
+    /// The steps and the final action, as dunning decides by them.
     pub fn dunning_rules(&self) -> DunningRules {
         DunningRules { steps: self.steps.clone(), by_class: self.by_class.clone(), final_action: self.final_action }
     }
 }
 
 impl DunningRules {
-    /// Plain retries at so many days after the first failure.
+    /// Plain retries at so many local days after the first failure, each told by e-mail.
     pub fn of_days(days: &[u32], final_action: FinalAction) -> Self {
         let step = |&after_days: &u32| Step { after_days, at: None, channels: vec![Channel::Email], next_method: false };
         Self { steps: days.iter().map(step).collect(), by_class: ByClass::default(), final_action }
@@ -161,7 +183,7 @@ impl DunningRules {
         self.each().any(|(_, steps)| steps.iter().any(|step| step.next_method))
     }
 
-    /// Everything that is wrong, by path. `bill_at`: the hour of steps that name none.
+    /// Everything that is wrong: path of the value, and what the value must be. Steps that name no hour stand at `bill_at`.
     pub fn faults(&self, bill_at: NaiveTime) -> Vec<(String, String)> {
         let mut faults = Vec::new();
         for (path, steps) in self.each() {

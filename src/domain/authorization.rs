@@ -1,6 +1,7 @@
 //! An authorization: money that the gateway holds from some days before the bill date, and whether the coming charge still needs it.
 //!
-//! It takes no money. What was authorized in vain is voided, and what could not be authorized is charged on the bill date as ever.
+//! An authorization takes no money. What was authorized in vain is voided, and what could not be authorized is charged on the
+//! bill date all the same.
 
 pub mod transition;
 
@@ -21,19 +22,19 @@ use super::{
 text_enum! {
     /// Where an authorization stands.
     pub enum AuthorizationStatus {
-        /// Recorded; the gateway is being asked.
+        /// The authorization is recorded, and the gateway is being asked.
         Pending = "pending",
         /// The gateway holds the money.
         Authorized = "authorized",
-        /// Nobody knows: a lookup must say before anything else is tried.
+        /// Nobody knows whether the gateway holds money: a lookup must say before anything else is tried.
         Unknown = "unknown",
-        /// Not needed any more: the gateway is asked to void it.
+        /// No charge needs the authorization any more, and the gateway is asked to void it.
         Voiding = "voiding",
-        /// Handed to a payment on the bill date, which captures it.
+        /// The authorization belongs to a payment, which captures it on the bill date.
         Used = "used",
-        /// Refused: the customer can be warned, and the bill date charges all the same.
+        /// The gateway refused: the customer can be warned, and the bill date charges all the same.
         Declined = "declined",
-        /// Certainly not processed.
+        /// The gateway certainly did not process the call.
         GatewayError = "gateway_error",
         /// The gateway has let go of the money.
         Voided = "voided",
@@ -49,79 +50,111 @@ impl AuthorizationStatus {
     }
 }
 
-/// Money authorized for the coming cycle of a subscription. Holds its own copy of what it asks for, so that sent again it is the same.
+/// Money authorized for the coming cycle of a subscription. The row has a copy of all that the call says, so that a call sent
+/// again is the same call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Authorization {
+    /// Names the authorization.
     pub id: AuthorizationId,
+    /// The subscription whose coming charge needs the money.
     pub subscription_id: SubscriptionId,
+    /// Whose money the gateway holds.
     pub customer_id: CustomerId,
+    /// Number of the coming cycle, from 0.
     pub cycle: i64,
+    /// The stored method that was asked.
     pub payment_method_id: Option<PaymentMethodId>,
+    /// The clock of the customer: the wall clock or a test clock.
     pub timeline: Timeline,
+    /// Name of the configured gateway.
     pub gateway: String,
+    /// Which of the tokens below say what is charged.
     pub kind: MethodKind,
-    /// FluidPay's `order_id`, Paylike's `custom.reference`; that of the payment that captures it, too.
+    /// FluidPay's `order_id`, Paylike's `custom.reference`. The payment that captures the authorization has the same reference.
     pub reference: String,
+    /// Makes a repeat harmless where the gateway offers that.
     pub idempotency_key: String,
+    /// A vault token: the gateway's id of the customer.
     pub customer_token: Option<String>,
+    /// A vault token: the gateway's id of one method of the customer. None means the default method at the gateway.
     pub payment_method_token: Option<String>,
+    /// An earlier transaction: the gateway's id of the transaction whose card is charged.
     pub prior_transaction_id: Option<String>,
-    /// What is charged, as caps count it.
+    /// Digest of what is charged at the gateway; caps count declines by this digest.
     pub credential: String,
+    /// What the customer may read on a receipt.
     pub description: String,
-    /// Minor units.
+    /// What the gateway is asked to hold, minor units, more than 0.
     pub amount: i64,
+    /// The currency of all amounts of the authorization.
     pub currency: Currency,
-    /// When it was to be captured.
+    /// UTC instant of the charge for which the money was authorized.
     pub bill_at: DateTime<Utc>,
+    /// Whether the gateway holds the money.
     pub status: AuthorizationStatus,
+    /// The gateway's id of the authorization. None before an answer that has one.
     pub transaction_id: Option<String>,
-    /// The payment that captures the authorization.
+    /// The payment that captures the authorization. None before the bill date.
     pub payment_id: Option<PaymentId>,
+    /// What a refusal means for the next attempt. None means that the gateway did not refuse.
     pub decline_class: Option<DeclineClass>,
+    /// The gateway's own code of a refusal.
     pub decline_code: Option<String>,
+    /// Why the gateway refused, or what went wrong in the latest call.
     pub decline_message: Option<String>,
+    /// Why no charge needs the authorization any more. None means that nobody has asked for a void.
     pub void_reason: Option<String>,
+    /// The daemon that is calling. None means that no daemon has the authorization.
     pub lease_owner: Option<String>,
     /// Rises with each claim. An answer that comes with an older token is too late.
     pub lease_token: i64,
+    /// When another daemon may take the authorization over, wall time, UTC.
     pub lease_expires_at: Option<DateTime<Utc>>,
-    /// Lookups that brought no answer, and times it was sent again.
+    /// How many lookups brought no answer, and how often the call was sent again.
     pub lookups: i64,
-    /// Wall time.
+    /// When the gateway is next asked about the authorization, wall time, UTC. None means that no lookup is planned.
     pub next_lookup_at: Option<DateTime<Utc>>,
-    /// Wall time of the first call: gateways know no other.
+    /// Wall time of the first call, UTC: gateways know no other time.
     pub sent_at: DateTime<Utc>,
-    /// Wall time of the latest call that asked for it, or for its end.
+    /// Wall time of the latest call that asked for the authorization or for its void, UTC.
     pub called_at: DateTime<Utc>,
-    /// When the gateway lets go of the money, by the subscription's clock.
+    /// When the gateway lets go of the money, UTC, by the clock of the timeline. None before the gateway holds it.
     pub expires_at: Option<DateTime<Utc>>,
+    /// UTC, by the clock of the timeline.
     pub created_at: DateTime<Utc>,
+    /// When the authorization came to an end, UTC, by the clock of the timeline. None means that the authorization has not ended.
     pub resolved_at: Option<DateTime<Utc>>,
-    /// Money that the gateway took although the authorization was no longer needed, minor units. No invoice counts it.
+    /// Money that the gateway took although no charge needed the authorization any more, minor units. No invoice counts this
+    /// money.
     pub amount_taken: Option<i64>,
 }
 
 /// Whom a gateway is to charge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credential {
+    /// The stored method that the tokens belong to.
     pub payment_method_id: Option<PaymentMethodId>,
+    /// Name of the configured gateway.
     pub gateway: String,
+    /// Which of the tokens below say what is charged.
     pub kind: MethodKind,
+    /// A vault token: the gateway's id of the customer.
     pub customer_token: Option<String>,
+    /// A vault token: the gateway's id of one method of the customer. None means the default method at the gateway.
     pub payment_method_token: Option<String>,
+    /// An earlier transaction: the gateway's id of the transaction whose card is charged.
     pub prior_transaction_id: Option<String>,
-    /// Whether its gateway can be trusted with capturing less than was authorized.
+    /// Whether the gateway can be trusted with capturing less than was authorized.
     pub in_part: bool,
 }
 
-/// An authorization is renewed this long before it runs out.
+/// A new authorization replaces one that runs out, this long before the end.
 const RENEWED_AHEAD: TimeDelta = TimeDelta::hours(12);
-/// After a fault that is not the customer's, and for a charge that waits to be collected.
+/// How long a new look waits after a fault of the gateway, and while a charge waits to be collected.
 const LOOKED_AT_AGAIN: TimeDelta = TimeDelta::hours(1);
 
 impl Authorization {
-    /// Whether it is of this card.
+    /// Whether the authorization is of this card at this gateway.
     pub fn is_of(&self, credential: &Credential) -> bool {
         self.gateway == credential.gateway
             && self.customer_token == credential.customer_token
@@ -129,8 +162,9 @@ impl Authorization {
             && self.prior_transaction_id == credential.prior_transaction_id
     }
 
-    /// Whether it can pay this; else why not. More than was authorized cannot be captured; less only where a second capture, of which
-    /// nobody here would know, takes nothing.
+    /// Whether the authorization can pay for this charge, `amount` in minor units. An error says why not. More than was
+    /// authorized cannot be captured. Less can be captured only where a second capture, of which nobody here would know, takes
+    /// nothing.
     pub fn covers(
         &self,
         amount: i64,
@@ -157,39 +191,46 @@ impl Authorization {
     }
 }
 
-/// All that is known when a subscription is looked at.
+/// All that is known when somebody looks at the authorization of a subscription.
 #[derive(Debug, Clone, Copy)]
 pub struct Look<'a> {
+    /// The subscription whose coming charge counts.
     pub subscription: &'a Subscription,
+    /// UTC, by the clock of the subscription's timeline.
     pub now: DateTime<Utc>,
+    /// What turns bill dates into instants.
     pub rules: &'a Rules,
-    /// The open authorization, if there is one.
+    /// The open authorization. None means that the subscription has none.
     pub open: Option<&'a Authorization>,
-    /// Whether the invoice of the open one's cycle waits for its first charge.
+    /// Whether the invoice for the cycle of the open authorization waits for its first charge.
     pub waits: bool,
     /// The latest authorization for the coming cycle that has ended.
     pub last: Option<&'a Authorization>,
-    /// Whom to charge, where that can be authorized early.
+    /// Whom to charge. None where the customer's method cannot be authorized early.
     pub credential: Option<&'a Credential>,
-    /// The customer's credit that will be used first, minor units.
+    /// The customer's balance, which is used first, minor units.
     pub credit: i64,
 }
 
 /// What to do about the authorization of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// Nothing now; at this instant it is looked at again, if no change comes first.
+    /// There is nothing to do now. The next look comes at this instant, if no change comes first.
     Nothing(Option<DateTime<Utc>>),
-    /// Void the open one, for this reason.
+    /// The open authorization is to be voided, for this reason.
     Void(&'static str),
+    /// The gateway is to be asked to hold the money for the coming charge.
     Authorize {
+        /// Number of the coming cycle.
         cycle: i64,
+        /// Minor units, more than 0.
         amount: i64,
+        /// UTC instant of the coming charge.
         bill_at: DateTime<Utc>,
     },
 }
 
-/// The coming charge, and from when on it may be authorized.
+/// The coming charge, the number of its cycle, and the instant from which the charge may be authorized.
 fn coming(subscription: &Subscription, rules: &Rules) -> Option<(CycleDue, i64, DateTime<Utc>)> {
     use SubscriptionStatus::{Active, PastDue, Trialing};
     let days = u64::try_from(subscription.authorize_days_before?).ok().filter(|&days| days > 0)?;
@@ -202,12 +243,12 @@ fn coming(subscription: &Subscription, rules: &Rules) -> Option<(CycleDue, i64, 
     Some((charge, cycle, from))
 }
 
-/// What is to be done about a subscription's authorization. Asked again after each change and each answer, so that it need not know
-/// what has happened.
+/// Decides what is to be done about a subscription's authorization. Callers ask again after each change and each answer, so the
+/// decision need not know what has happened.
 pub fn decide(look: &Look) -> Decision {
     let Look { subscription, now, open, .. } = *look;
     if open.is_some_and(|open| open.status != AuthorizationStatus::Authorized) {
-        // Its answer brings the next look.
+        // The answer of the gateway brings the next look.
         return Decision::Nothing(None);
     }
     if let Some(open) = open.filter(|open| open.cycle < subscription.next_cycle) {
@@ -225,7 +266,7 @@ pub fn decide(look: &Look) -> Decision {
         return without("the charge was moved", Some(from));
     }
     if charge.bill_at <= now {
-        // Billing takes over.
+        // The bill run takes the charge over.
         return Decision::Nothing(None);
     }
     let amount = charge.amount - look.credit;

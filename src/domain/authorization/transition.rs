@@ -1,7 +1,7 @@
-//! What an answer does to an authorization. Pure: the caller has locked the row, saves it, and carries the effects out.
+//! What an answer does to an authorization. Pure: the caller has locked the row, saves the row, and carries the effects out.
 //!
-//! Guards "never two authorizations kept": only an answer that the gateway has never seen it leads to a second call, and whatever is
-//! found under its reference beside the one that is known is voided.
+//! Guards "never two authorizations kept": only the answer that the gateway has never seen the authorization leads to a second
+//! call. Whatever else is found under the reference of the authorization is voided.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -17,59 +17,70 @@ use crate::domain::{
 /// What a call about an authorization brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuthorizationReply {
+    /// The gateway's answer to the call, or the one transaction that a lookup found.
     Outcome(Outcome),
-    /// A lookup found several under one reference. `others_voided`: all but the best were voided.
+    /// A lookup found several transactions under one reference.
     Several {
+        /// The outcome of the transaction that is kept.
         best: Outcome,
+        /// Whether all the others were voided.
         others_voided: bool,
     },
-    /// The gateway has never seen it.
+    /// The gateway has never seen the authorization.
     NotFound,
-    /// The gateway could not say.
+    /// The gateway could not say, for this reason.
     NoAnswer(String),
-    /// What became of the attempt to void it.
+    /// The outcome of the attempt to void the authorization.
     Voided(ReturnOutcome),
 }
 
-/// What a decision depends on, beside the authorization and the answer.
+/// What a decision depends on, besides the authorization and the answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
-    /// By the clock of the authorization's timeline.
+    /// UTC, by the clock of the authorization's timeline.
     pub now: DateTime<Utc>,
+    /// Wall time, UTC: leases and lookups count from it.
     pub wall: DateTime<Utc>,
+    /// How long a daemon may work on the authorization before another may take it over.
     pub lease: TimeDelta,
-    /// How long the gateway keeps what it has authorized.
+    /// How long the gateway holds what was authorized.
     pub lifetime: TimeDelta,
+    /// When a lookup without an answer is repeated, and how often.
     pub lookups: &'a LookupPolicy,
     /// The daemon that gets the lease of a second call.
     pub owner: &'a str,
-    /// The subscription waits for this charge still: see [`Authorization::is_wanted_by`].
+    /// Whether the subscription still waits for this charge: see [`Authorization::is_wanted_by`].
     pub is_wanted: bool,
 }
 
 /// What the caller is to do, in this order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
+    /// An event about the authorization is written.
     Emit {
+        /// `noun.verb`, such as `authorization.voided`.
         kind: &'static str,
+        /// What the event tells. Never card data.
         data: Value,
     },
-    /// The subscription is decided about again, now.
+    /// Somebody decides about the subscription's authorization again, now.
     LookAgain,
     /// The issuer has ended recurring charges to the payment method.
     EndMandate,
 }
 
-/// The authorization as it is to be saved, and what follows.
+/// The authorization as the caller is to save it, and what follows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transition {
+    /// The changed row.
     pub authorization: Authorization,
-    /// The gateway is called again at once: what for, the status says.
+    /// Whether the gateway is called again at once. The status says what for.
     pub calls_again: bool,
+    /// What follows, in this order.
     pub effects: Vec<Effect>,
 }
 
-/// Decides what an answer does to an authorization that is the caller's by its lease.
+/// Decides what an answer does to an authorization that the caller holds the lease of.
 pub fn decide(authorization: Authorization, answer: &AuthorizationReply, facts: &Facts) -> Transition {
     let before = authorization.status;
     let mut transition = Transition { authorization, calls_again: false, effects: Vec::new() };
@@ -83,15 +94,15 @@ pub fn decide(authorization: Authorization, answer: &AuthorizationReply, facts: 
         transition.effects.push(Effect::LookAgain);
     }
     if status != before && status == Status::Declined && decline_class == Some(DeclineClass::StopRecurring) {
-        // The issuer's word, whatever it was asked for: nothing more is charged to it by itself.
+        // The issuer has the last word: no job charges the payment method again.
         transition.effects.push(Effect::EndMandate);
     }
     transition
 }
 
-/// Decides about an answer that comes after the lease was lost; `called` is the status in which the call was made. Whoever has the
-/// authorization now asks the gateway by its reference, and so finds what this call may have authorized. If nobody has it any more,
-/// it is looked up once more.
+/// Decides about an answer that comes after the lease was lost; `called` is the status in which the call was made. Whoever has
+/// the authorization now asks the gateway by the reference, and so finds what this call may have authorized. If nobody has the
+/// authorization any more, one more lookup is planned. None means that nothing changes.
 pub fn decide_late(
     authorization: Authorization,
     called: Status,
@@ -110,12 +121,12 @@ pub fn decide_late(
 }
 
 impl Transition {
-    /// Nobody knows yet whether it was authorized.
+    /// Takes an answer while nobody knows yet whether money was authorized.
     fn undecided(&mut self, answer: &AuthorizationReply, facts: &Facts) {
         use AuthorizationReply as Answer;
         let first = self.authorization.lookups == 0;
         match answer {
-            // Taken by hand at the gateway: the capture on the bill date will find it so.
+            // Somebody took the money by hand at the gateway: the capture on the bill date will find that.
             Answer::Outcome(Outcome::Authorized { transaction_id } | Outcome::Succeeded { transaction_id, .. }) => {
                 self.on_authorized(transaction_id, true, facts);
             }
@@ -141,7 +152,7 @@ impl Transition {
 
     fn on_authorized(&mut self, transaction_id: &str, others_voided: bool, facts: &Facts) {
         let authorization = &mut self.authorization;
-        // At the gateway it lives from when it was asked for, of which a test clock knows nothing.
+        // At the gateway the authorization lives from the call on, of which a test clock knows nothing.
         let since = if authorization.timeline == Timeline::Wall { authorization.called_at } else { facts.now };
         let sent_twice = authorization.lookups > 0;
         authorization.status = Status::Authorized;
@@ -164,7 +175,7 @@ impl Transition {
         authorization.decline_code = Some(decline.code.clone());
         authorization.decline_message = Some(decline.message.clone());
         if decline.class == DeclineClass::GatewayFault {
-            // Not the customer's fault: no word to them, and it is tried again.
+            // The fault is not the customer's: the customer hears nothing, and the authorization is tried again.
             authorization.end(Status::GatewayError, facts);
             return;
         }
@@ -186,7 +197,7 @@ impl Transition {
         self.emit("authorization.unknown", json!({ "message": message }));
     }
 
-    /// The gateway has never seen it: sent again as the same one, where it is still wanted.
+    /// The gateway has never seen the authorization. The same call is sent again, if a charge still needs the authorization.
     fn on_not_found(&mut self, facts: &Facts) {
         let authorization = &mut self.authorization;
         authorization.lookups += 1;
@@ -202,7 +213,7 @@ impl Transition {
         self.calls_again = true;
     }
 
-    /// The gateway was asked to void it.
+    /// Takes an answer after the gateway was asked to void the authorization.
     fn voiding(&mut self, answer: &AuthorizationReply, facts: &Facts) {
         use AuthorizationReply as Answer;
         match answer {
@@ -212,7 +223,7 @@ impl Transition {
             }
             Answer::Voided(ReturnOutcome::Refused { code, message }) => {
                 self.lose(&format!("{message} ({code})"), facts);
-                // It may have been taken meanwhile.
+                // The money may have been taken meanwhile.
                 self.authorization.next_lookup_at = Some(facts.wall);
             }
             Answer::Voided(ReturnOutcome::GatewayError { message } | ReturnOutcome::Unknown { message })
@@ -222,7 +233,8 @@ impl Transition {
         }
     }
 
-    /// Another lookup of one that was sent twice, or whose void failed: the gateway must know only the transaction that we know.
+    /// Takes another lookup of an authorization that was sent twice, or whose void failed: the gateway must know only the
+    /// transaction that the row names.
     fn verified(&mut self, answer: &AuthorizationReply, facts: &Facts) {
         use AuthorizationReply as Answer;
         self.authorization.release();
@@ -251,7 +263,7 @@ impl Transition {
         }
     }
 
-    /// It was authorized after all, and nobody wants it: it is voided at once.
+    /// The gateway holds money after all, and no charge needs it: the authorization is voided at once.
     fn on_orphaned(&mut self, transaction_id: &str, facts: &Facts) {
         self.authorization.transaction_id = Some(transaction_id.to_owned());
         self.emit("authorization.orphaned", json!({ "transaction_id": transaction_id }));
@@ -259,7 +271,7 @@ impl Transition {
         self.calls_again = true;
     }
 
-    /// The gateway has taken money of it that no invoice knows of: for an operator.
+    /// The gateway has taken money that no invoice knows of. An operator must decide.
     fn on_taken(&mut self, transaction_id: &str, amount_minor: i64) {
         self.authorization.transaction_id = Some(transaction_id.to_owned());
         self.authorization.amount_taken = Some(amount_minor);
@@ -283,12 +295,12 @@ impl Transition {
         }
     }
 
-    /// No money moves by it, so no operator is needed: it runs out by itself.
+    /// No money moves by the authorization, so no operator is needed: the authorization runs out by itself.
     fn lose(&mut self, message: &str, facts: &Facts) {
         let authorization = &mut self.authorization;
         let was = authorization.status;
         if was == Status::Voiding {
-            // What is there is known: there is nothing to be found by another lookup.
+            // The transaction is known, so another lookup would find nothing new.
             authorization.lookups = 0;
         }
         authorization.end(Status::Lost, facts);
@@ -304,12 +316,12 @@ impl Transition {
 }
 
 impl Authorization {
-    /// Whether the subscription waits for this charge still.
+    /// Whether the subscription still waits for this charge. `now` is by the clock of its timeline.
     pub fn is_wanted_by(&self, subscription: &Subscription, now: DateTime<Utc>) -> bool {
         subscription.next_cycle == self.cycle && subscription.next_bill_at.is_some() && now < self.bill_at
     }
 
-    /// Marks it for voiding. If the void call never happens, the lookup job picks it up when the lease ends.
+    /// Marks the authorization for voiding. If the void call never happens, the lookup job takes over when the lease ends.
     pub fn void(&mut self, reason: &str, wall: DateTime<Utc>, lease: TimeDelta) {
         self.status = Status::Voiding;
         self.void_reason = Some(reason.to_owned());
@@ -329,7 +341,8 @@ impl Authorization {
         self.release();
     }
 
-    /// An earlier call that is late may authorize it once more: that is looked for when the call would have arrived.
+    /// An earlier call that is late may authorize the money once more, so a lookup is planned for when that call would have
+    /// arrived.
     fn verify_later(&mut self, facts: &Facts) {
         self.next_lookup_at = Some((self.called_at + facts.lease).max(facts.wall));
     }

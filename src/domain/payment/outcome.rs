@@ -1,22 +1,44 @@
-//! What a call to a gateway came to.
+//! The outcomes of calls to a gateway that move money, one way or the other.
 
 use chrono::TimeDelta;
 
 use super::Decline;
 
-/// What a call that moves money came to.
+/// The outcome of a call that takes or authorizes money.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Money moved. `amount_minor` is what was really taken; it may be less than asked (partial approval).
-    Succeeded { transaction_id: String, amount_minor: i64 },
-    /// Money is reserved, none has moved. Persist the id, then capture.
-    Authorized { transaction_id: String },
-    /// Refused by the gateway's own word.
-    Declined { decline: Decline, transaction_id: Option<String> },
-    /// Certainly not processed: never connected, or 429.
-    GatewayError { message: String, retry_after: Option<TimeDelta> },
-    /// Sent, and no answer that can be believed.
-    Unknown { message: String },
+    /// Money moved.
+    Succeeded {
+        /// The gateway's id of the transaction that took the money.
+        transaction_id: String,
+        /// What was really taken, minor units. A partial approval takes less than was asked for.
+        amount_minor: i64,
+    },
+    /// The gateway holds money, and none has moved. The caller stores the id before the capture, so that a crash in between loses
+    /// nothing.
+    Authorized {
+        /// The gateway's id of the authorization.
+        transaction_id: String,
+    },
+    /// The gateway refused by its own word, and no money moved.
+    Declined {
+        /// Why the gateway refused.
+        decline: Decline,
+        /// The gateway's id of the refused attempt, if the gateway gives one.
+        transaction_id: Option<String>,
+    },
+    /// The gateway certainly did not process the call: nobody connected, or the answer was 429.
+    GatewayError {
+        /// What went wrong, without secrets.
+        message: String,
+        /// How long a 429 asked to be left alone.
+        retry_after: Option<TimeDelta>,
+    },
+    /// The call was sent, and no answer came that can be believed.
+    Unknown {
+        /// What went wrong, without secrets.
+        message: String,
+    },
 }
 
 impl Outcome {
@@ -33,27 +55,37 @@ impl Outcome {
 /// Another transaction under the reference of one payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Other {
+    /// The gateway's id of the transaction.
     pub transaction_id: String,
-    /// Taken, minor units; none where it is only reserved.
+    /// What the transaction took, minor units. None where the gateway only holds the money.
     pub taken_minor: Option<i64>,
 }
 
-/// What a refund or void came to.
+/// The outcome of a refund or a void.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReturnOutcome {
-    /// `transaction_id` is the refund's own, where the gateway makes one. `voided`: undone before settlement.
+    /// The money went back, or the gateway let go of it.
     Returned {
+        /// The gateway's id of the refund, if the gateway gives one.
         transaction_id: Option<String>,
+        /// Whether the charge was undone before settlement.
         voided: bool,
     },
+    /// The gateway refused by its own word, and no money moved.
     Refused {
+        /// The gateway's own code, as text.
         code: String,
+        /// The gateway's own words, for people.
         message: String,
     },
+    /// The gateway certainly did not process the call.
     GatewayError {
+        /// What went wrong, without secrets.
         message: String,
     },
+    /// The call was sent, and no answer came that can be believed.
     Unknown {
+        /// What went wrong, without secrets.
         message: String,
     },
 }

@@ -17,32 +17,38 @@ mod tests;
 /// What is asked of a gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PaymentStep {
+    /// The gateway is to take the money, or to authorize it first.
     Charge,
+    /// The gateway is to take the money that it holds.
     Capture,
+    /// The gateway is to say what became of the payment.
     LookUp,
-    /// Voids the authorization: the payment is not wanted any more.
+    /// The gateway is to let go of the money that it holds, since nobody wants the payment any more.
     Void,
 }
 
 /// What came back from a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PaymentReply {
+    /// The answer to a call, or the one transaction that a lookup found.
     Outcome(Outcome),
     /// The gateway has never seen the payment.
     NotFound,
-    /// The gateway could not say.
+    /// The gateway could not say, for this reason.
     NoAnswer(String),
-    /// The gateway has the payment, and not as it was asked for.
+    /// The gateway has the payment with another amount or currency than was asked for.
     Disagrees(String),
     /// The gateway took the money more than once under one reference.
     TakenTwice {
+        /// The outcome of the transaction that counts as the payment.
         best: Outcome,
+        /// The other transactions under the reference.
         others: Vec<Other>,
     },
-    /// What became of the attempt to void the authorization.
+    /// The outcome of the attempt to void the authorization.
     Voided(ReturnOutcome),
-    /// The gateway went down while the payment waited for its turn. It was not called, and nothing goes there until then, by the
-    /// payment's own clock.
+    /// The gateway went down while the payment waited for its turn, so no call was made. No call goes to the gateway before this
+    /// instant, by the payment's own clock.
     Paused(DateTime<Utc>),
 }
 
@@ -52,6 +58,7 @@ impl PaymentReply {
         matches!(self, Self::Outcome(Outcome::Succeeded { amount_minor, .. }) if *amount_minor == payment.amount)
     }
 
+    /// Whether money has come, all of it or a part.
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Outcome(Outcome::Succeeded { .. }))
     }
@@ -70,34 +77,37 @@ impl PaymentReply {
     }
 }
 
-/// All that a decision may depend on besides the payment and the answer.
+/// All that a decision may depend on, besides the payment and the answer.
 #[derive(Debug, Clone)]
 pub struct Facts<'a> {
-    /// Wall time.
+    /// Wall time, UTC: leases and lookups count from it.
     pub wall: DateTime<Utc>,
-    /// By the clock of the payment's timeline.
+    /// UTC, by the clock of the payment's timeline.
     pub now: DateTime<Utc>,
     /// The daemon that decides.
     pub instance: &'a str,
     /// How long a claim holds, and how long a call may take to arrive.
     pub lease: TimeDelta,
+    /// When a lookup without an answer is repeated, and how often.
     pub lookups: LookupPolicy,
-    /// Of the claim under which the gateway was asked.
+    /// The token of the claim under which the gateway was asked.
     pub lease_token: i64,
     /// Whether that claim still holds: no other daemon has taken the payment over.
     pub is_ours: bool,
     /// Whether the invoice is still to be collected.
     pub is_wanted: bool,
+    /// Whether the gateway is down or paused, so that a lookup without an answer is no surprise.
     pub is_gateway_down: bool,
-    /// Only asked for where a charge may be sent again.
+    /// Whether a charge may be sent again. Callers find this out only where it matters.
     pub resend: Resend,
 }
 
-/// Whether the circuit of the gateway lets a charge through that is sent again.
+/// Whether the circuit of the gateway lets a charge that is sent again through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resend {
+    /// The charge may be sent now.
     Allowed,
-    /// By the payment's own clock.
+    /// The charge must wait until this instant, by the payment's own clock.
     NotBefore(DateTime<Utc>),
 }
 
@@ -112,7 +122,7 @@ impl Facts<'_> {
         self.latest_arrival(payment) <= self.wall
     }
 
-    /// Whether a lookup without an answer is no wonder.
+    /// Whether an outage explains a lookup without an answer.
     fn is_outage(&self, payment: &Payment) -> bool {
         is_outage(self.is_gateway_down, payment.sent_at, self.wall)
     }
@@ -124,44 +134,48 @@ impl Facts<'_> {
     }
 }
 
-/// What a transition means for the invoice and for what it belongs to.
+/// What a transition means for the invoice and for the subscription or installment plan behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// The money came.
     Paid,
-    /// The issuer refused: the next step of the dunning ladder, or its end.
+    /// The issuer refused: the next step of the dunning ladder follows, or its end.
     Declined(Decline),
     /// The issuer stopped recurring charges to the method.
     EndMandate,
-    /// No money moved, and none is wanted any more.
+    /// No money moved, and nobody wants any more.
     NotWanted,
-    /// The authorization could not be captured: it is voided, and the invoice is charged anew.
+    /// The authorization could not be captured: the authorization is voided, and the invoice is charged anew.
     AuthorizationFailed,
-    /// No money moved, by no fault of the customer. For so long a 429 asked to be left alone.
+    /// No money moved, by no fault of the customer. The value is how long a 429 asked to be left alone.
     GatewayFault(Option<TimeDelta>),
-    /// The invoice waits for the gateway, by its own clock.
+    /// The invoice waits for the gateway until this instant, by its own clock.
     WaitForGateway(DateTime<Utc>),
     /// Collection looks at the invoice again if nothing else is planned for it.
     PlanNow,
 }
 
-/// An event about the payment, to be written with the transition.
+/// An event about the payment, which is written together with the transition.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PaymentEvent {
+    /// `noun.verb`, such as `payment.declined`.
     pub kind: &'static str,
+    /// What the event tells. Never card data.
     pub data: Value,
-    /// What the log says, where somebody must look at it.
+    /// What the log says where an operator must look. None means that the log says nothing.
     pub alarm: Option<&'static str>,
 }
 
-/// What an answer does. The events come before the effects.
+/// What an answer does. The caller writes the events before the effects.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Transition {
-    /// The payment as it is now; none where the answer does not change it.
+    /// The changed payment. None where the answer does not change the payment.
     pub payment: Option<Payment>,
+    /// What is written to the record, in this order.
     pub events: Vec<PaymentEvent>,
+    /// What follows for the invoice, in this order.
     pub effects: Vec<Effect>,
-    /// What is asked of the gateway next, and about which payment.
+    /// The next call to the gateway, and the payment that the call is about. None means that no call follows.
     pub next: Option<(PaymentStep, Payment)>,
 }
 
@@ -191,10 +205,10 @@ impl Transition {
     }
 }
 
-/// What an answer does to a payment.
+/// Decides what an answer does to a payment.
 pub fn decide(payment: &Payment, answer: &PaymentReply, facts: &Facts) -> Transition {
     let has_money = matches!(payment.status, PaymentStatus::Succeeded | PaymentStatus::Refunded);
-    // These are true whoever brings them.
+    // Such an answer is true, whichever daemon brings it.
     let is_news = answer.is_success() && !has_money || answer.is_decline() && !payment.status.is_closed();
     if is_news || facts.is_ours && !payment.status.is_closed() {
         open::on_answer(payment.clone(), answer, facts)

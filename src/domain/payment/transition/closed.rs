@@ -1,4 +1,4 @@
-//! What a second lookup says of a payment that never arrived and was given up.
+//! What a second lookup says about a payment that never arrived and was given up.
 
 use serde_json::json;
 

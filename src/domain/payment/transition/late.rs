@@ -11,7 +11,8 @@ pub(super) fn on_late_answer(payment: &Payment, answer: &PaymentReply, facts: &F
         PaymentReply::Outcome(Outcome::Authorized { transaction_id }) if is_another(transaction_id) => {
             orphaned(payment, transaction_id, facts)
         }
-        // Sent after another daemon had found nothing and given the payment up. Whether it has arrived is asked once more.
+        // The call was sent after another daemon had found nothing and given the payment up. One more lookup says whether it
+        // arrived.
         PaymentReply::Outcome(Outcome::Unknown { message })
             if payment.status == PaymentStatus::GatewayError && !facts.is_wanted =>
         {
@@ -29,11 +30,11 @@ pub(super) fn on_late_answer(payment: &Payment, answer: &PaymentReply, facts: &F
 fn orphaned(payment: &Payment, transaction_id: &str, facts: &Facts) -> Transition {
     let data = json!({ "transaction_id": transaction_id });
     let mut transition = Transition::default().event("payment.orphaned_authorization", data);
-    // Whoever has the payment now may be about to find and capture this very authorization. It runs out by itself.
+    // Whoever has the payment now may be about to find and capture this very authorization. An authorization runs out by itself.
     let may_be_captured = payment.status.is_open() && payment.transaction_id.is_none();
     if !may_be_captured {
-        // Authorized twice: the later one is voided, no money has moved. Under the claim that was lost, so that what comes of it
-        // says nothing about the payment as it is now.
+        // The later of two authorizations is voided: no money has moved. The void goes out under the claim that was lost, so its
+        // outcome says nothing about the payment as it is now.
         let (transaction_id, lease_token) = (Some(transaction_id.to_owned()), facts.lease_token);
         transition.next = Some((PaymentStep::Void, Payment { transaction_id, lease_token, ..payment.clone() }));
     }

@@ -9,8 +9,8 @@ use crate::domain::{
     payment::{Decline, DeclineClass, Other, Outcome, Payment, PaymentStatus, ReturnOutcome},
 };
 
-/// When the gateway is asked once more about what never arrived and was given up: a process or a network that stands still for
-/// longer than a lease may have held the call up.
+/// How long after a payment was given up the gateway is asked once more: a process or a network that stands still for longer than
+/// a lease may have held the call up.
 const SECOND_LOOK_AFTER: TimeDelta = TimeDelta::days(1);
 
 pub(super) fn on_answer(payment: Payment, answer: &PaymentReply, facts: &Facts) -> Transition {
@@ -36,7 +36,7 @@ fn on_outcome(payment: Payment, outcome: &Outcome, facts: &Facts) -> Transition 
     }
 }
 
-/// The money is gone from the customer, so the payment must say so, even if it had been given up or parked.
+/// The customer's money is gone, so the payment must say so, even if it had been given up or parked.
 fn on_success(mut payment: Payment, transaction_id: &str, amount_minor: i64, facts: &Facts) -> Transition {
     let before = payment.status;
     payment.resolve(PaymentStatus::Succeeded, Some(transaction_id.to_owned()), facts.now);
@@ -52,7 +52,7 @@ fn on_success(mut payment: Payment, transaction_id: &str, amount_minor: i64, fac
 }
 
 fn on_authorized(mut payment: Payment, transaction_id: &str, facts: &Facts) -> Transition {
-    // From a lookup: the capture is tried again, and if it fails again the backoff goes on where it was.
+    // A lookup found the authorization: the capture is tried again, and after another failure the waits go on growing.
     payment.lookups += i64::from(payment.status == PaymentStatus::Unknown);
     payment.transaction_id = Some(transaction_id.to_owned());
     if facts.is_wanted {
@@ -60,7 +60,7 @@ fn on_authorized(mut payment: Payment, transaction_id: &str, facts: &Facts) -> T
         facts.claim(&mut payment);
         return Transition::to(payment).then(PaymentStep::Capture);
     }
-    // Not over yet: a capture whose answer was lost may win against the void.
+    // The payment is not over yet: a capture whose answer was lost may win against the void.
     payment.status = PaymentStatus::Unknown;
     payment.lease_expires_at = None;
     payment.next_lookup_at = Some(facts.wall + facts.lease);
@@ -68,7 +68,7 @@ fn on_authorized(mut payment: Payment, transaction_id: &str, facts: &Facts) -> T
 }
 
 fn on_decline(payment: Payment, decline: &Decline, transaction_id: Option<&String>, facts: &Facts) -> Transition {
-    // The authorization has ended, as it was to: that is no decline, of which a customer would be told.
+    // The authorization has ended, as everybody wanted. A customer is told of a decline, so this is none.
     let is_voided = !facts.is_wanted && payment.transaction_id.is_some();
     let is_captured_authorization = payment.authorization_id.is_some();
     if is_voided {
@@ -96,8 +96,8 @@ fn declined(mut payment: Payment, decline: &Decline, transaction_id: Option<&Str
     transition.effect(if is_by_request { Effect::PlanNow } else { Effect::Declined(decline.clone()) })
 }
 
-/// The authorization made before the bill date has run out, or the gateway does not capture it. The customer's card was not
-/// refused a charge: that comes now, with no dunning step spent.
+/// The authorization made before the bill date has run out, or the gateway does not capture it. No charge to the customer's card
+/// was refused: that charge comes now, and no dunning step is spent.
 fn authorization_failed(mut payment: Payment, decline: &Decline, facts: &Facts) -> Transition {
     payment.resolve(PaymentStatus::GatewayError, None, facts.now);
     payment.decline_message = Some(format!("what was reserved could not be captured: {} ({})", decline.message, decline.code));
@@ -119,10 +119,10 @@ fn on_gateway_error(mut payment: Payment, message: &str, retry_after: Option<Tim
 }
 
 pub(super) fn on_unknown(mut payment: Payment, message: &str, facts: &Facts) -> Transition {
-    // The first lookup is immediate; after a resend the backoff goes on where it was.
+    // The first lookup is immediate. After a resend the waits go on growing.
     let delay = if payment.lookups == 0 { TimeDelta::zero() } else { facts.lookups.delay(payment.lookups) };
     payment.status = PaymentStatus::Unknown;
-    // Until now it may have been sent.
+    // The call may have been sent until now.
     payment.called_at = facts.wall;
     payment.decline_message = Some(message.to_owned());
     payment.release(Some(facts.wall + delay));
@@ -140,7 +140,7 @@ fn on_not_found(payment: Payment, facts: &Facts) -> Transition {
     }
 }
 
-/// Sent again as the same payment: same reference, same key.
+/// Sends the same payment again, with the same reference and the same key.
 fn send_again(mut payment: Payment, facts: &Facts) -> Transition {
     payment.status = PaymentStatus::Pending;
     payment.lookups = facts.lookups.count(payment.lookups, facts.is_outage(&payment));
@@ -150,8 +150,8 @@ fn send_again(mut payment: Payment, facts: &Facts) -> Transition {
     Transition::to(payment).then(PaymentStep::Charge)
 }
 
-/// In real time the payment stays what it is, to be sent again as the same payment once that is allowed. A test clock stands still
-/// for that, and so its payment is let go as soon as a call that is late would have arrived.
+/// In real time the payment stays unknown, and is sent again as the same payment once the circuit allows that. A test clock does
+/// not move for that, so its payment is let go as soon as a late call would have arrived.
 fn wait_to_send_again(payment: Payment, until: DateTime<Utc>, facts: &Facts) -> Transition {
     if payment.timeline != Timeline::Wall && facts.has_had_time(&payment) {
         not_processed(payment, until, "never seen by the gateway, which is paused", facts)
@@ -160,7 +160,7 @@ fn wait_to_send_again(payment: Payment, until: DateTime<Utc>, facts: &Facts) -> 
     }
 }
 
-/// Nobody will send the payment again.
+/// Gives the payment up: no daemon sends it again.
 fn give_up(mut payment: Payment, facts: &Facts) -> Transition {
     let latest_arrival = facts.latest_arrival(&payment);
     // A call that is late must have had the time to arrive.
@@ -170,7 +170,7 @@ fn give_up(mut payment: Payment, facts: &Facts) -> Transition {
         return Transition::to(payment);
     }
     let mut transition = not_wanted(payment, facts);
-    // A call that was held up for longer than that, and whose daemon then died, is found by this.
+    // The later lookup finds a call that was held up for longer than a lease and whose daemon then died.
     if let Some(payment) = &mut transition.payment {
         payment.next_lookup_at = Some(facts.wall + SECOND_LOOK_AFTER);
     }
@@ -198,14 +198,14 @@ fn stay_unknown(mut payment: Payment, until: DateTime<Utc>, facts: &Facts) -> Tr
     Transition::to(payment)
 }
 
-/// The payment has ended without a call. Its invoice waits for the gateway, and no dunning step is spent.
+/// Ends the payment without a call. The invoice waits for the gateway, and no dunning step is spent.
 fn not_processed(mut payment: Payment, until: DateTime<Utc>, message: &str, facts: &Facts) -> Transition {
     payment.resolve(PaymentStatus::GatewayError, None, facts.now);
     payment.decline_message = Some(message.to_owned());
     Transition::to(payment).effect(Effect::WaitForGateway(until))
 }
 
-/// Nothing is known yet: the next lookup waits longer than the one before, and in the end for an operator.
+/// Nothing is known yet: the next lookup waits longer than the one before, and in the end an operator decides.
 fn look_up_later(mut payment: Payment, message: &str, facts: &Facts) -> Transition {
     let is_outage = facts.is_outage(&payment);
     payment.status = PaymentStatus::Unknown;
@@ -219,7 +219,7 @@ fn look_up_later(mut payment: Payment, message: &str, facts: &Facts) -> Transiti
     Transition::to(payment).event("payment.looked_up", data)
 }
 
-/// Only an operator can say what the payment comes to.
+/// Only an operator can say what became of the payment.
 fn park(mut payment: Payment, message: &str) -> Transition {
     payment.status = PaymentStatus::Parked;
     payment.decline_message = Some(message.to_owned());
@@ -230,8 +230,8 @@ fn park(mut payment: Payment, message: &str) -> Transition {
     Transition::to(payment).event("payment.parked", data)
 }
 
-/// Which of several charges stays, and that the rest is given back at the gateway, is for an operator: by itself nothing is charged
-/// and nothing returned.
+/// An operator decides which of several charges stays, and gives the others back at the gateway. The daemon charges and returns
+/// nothing by itself.
 fn on_taken_twice(mut payment: Payment, best: &Outcome, others: &[Other]) -> Transition {
     let mut taken: Vec<(&str, i64)> =
         others.iter().filter_map(|other| Some((other.transaction_id.as_str(), other.taken_minor?))).collect();

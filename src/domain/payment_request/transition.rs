@@ -22,47 +22,57 @@ mod schedule;
 /// What is asked of a gateway next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestStep {
+    /// The gateway is to send the request to the customer.
     Ask,
+    /// The gateway is to say what was paid.
     Poll,
+    /// The gateway is to send the request once more.
     Remind,
+    /// The gateway is to take the request back.
     Withdraw,
 }
 
-/// What a call about a request brought.
+/// The answer to a call about a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestReply {
+    /// The answer to [`RequestStep::Ask`].
     Asked(Asked),
+    /// The answer to [`RequestStep::Remind`].
     Reminded(Asked),
+    /// The answer to [`RequestStep::Poll`].
     Polled(Polled),
+    /// The answer to [`RequestStep::Withdraw`].
     Withdrawn(Withdrawn),
 }
 
 impl RequestReply {
-    /// Only money that came is true whoever brings it: whoever has the request by now asks the gateway about the rest again.
+    /// Whether money has come. Such an answer is true even after the lease was lost; about everything else the new owner of the
+    /// request asks the gateway again.
     pub fn brings_money(&self) -> bool {
         matches!(self, Self::Polled(Polled::Payments(received)) if !received.is_empty())
     }
 }
 
-/// What a decision depends on, beside the request and the answer.
+/// What a decision depends on, besides the request and the answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
-    /// By the clock of the request's timeline.
+    /// UTC, by the clock of the request's timeline.
     pub now: DateTime<Utc>,
+    /// Wall time, UTC: polls and leases count from it.
     pub wall: DateTime<Utc>,
     /// When a call that brought no answer is tried again, and when an operator must decide.
     pub lookups: &'a LookupPolicy,
-    /// How often the gateway is asked what was paid; without end.
+    /// How often the gateway is asked what was paid; polls never run out.
     pub polls: &'a LookupPolicy,
-    /// The gateway keeps requests and sends them, so that copies that we do not know of may be about.
+    /// Whether the gateway keeps requests and sends them, so that there may be copies that the daemon does not know.
     pub sends: bool,
-    /// None for a schedule.
+    /// The invoice that the request collects. None for a schedule.
     pub invoice: Option<&'a Invoice>,
-    /// The invoice is still to be collected. A schedule is wanted until somebody takes it back.
+    /// Whether the invoice is still to be collected. A schedule is wanted until somebody takes it back.
     pub is_wanted: bool,
-    /// A payment of the invoice is on its way or undecided.
+    /// Whether another payment of the invoice is on its way or undecided.
     pub in_flight: bool,
-    /// The payments that the request has brought so far. Read only where the answer has payments.
+    /// The payments that the request has brought so far. The decision reads them only where the answer has payments.
     pub booked: &'a [Payment],
 }
 
@@ -75,40 +85,58 @@ impl Facts<'_> {
 /// What the caller is to do, in this order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// `payment_request.` is left out of `kind`.
+    /// An event about the request is written.
     Emit {
+        /// The verb alone: `payment_request.` is put before it.
         kind: &'static str,
+        /// What the event tells: no e-mail address and no phone number.
         data: Value,
     },
-    /// Money has come for the invoice. `first`: the payment gets the reference of the request.
+    /// Money has come for the invoice, and a payment is recorded.
     Receive {
+        /// What the customer paid.
         money: Received,
+        /// Whether the payment gets the reference of the request.
         first: bool,
     },
-    /// Money is authorized for the invoice: recorded as unknown, so that the lookup finds it and captures it.
+    /// The gateway holds money for the invoice. A payment is recorded as unknown, so that a lookup finds the money and captures
+    /// it.
     Capture {
+        /// What the gateway holds.
         money: Received,
+        /// Whether the payment gets the reference of the request.
         first: bool,
     },
-    /// Money of a schedule has come: each payment gets an invoice of its own.
+    /// Money of a schedule has come, and each payment gets an invoice of its own.
     OpenInvoices {
+        /// The payments that are new, oldest first.
         money: Vec<Received>,
+        /// Whether the first of the payments gets the reference of the request.
         first: bool,
     },
-    /// Collection looks at the invoice, now or if nothing else is planned.
+    /// Collection looks at the invoice now, whatever is planned.
     PlanAtOnce,
+    /// Collection looks at the invoice now, if nothing else is planned.
     PlanIfUnplanned,
+    /// The attempt has failed: the next step of the dunning ladder follows, or its end.
     Decline(Decline),
+    /// The gateway could not ask, by no fault of the customer: the attempt is repeated soon. The value is how long a 429 asked to
+    /// be left alone.
     GatewayFault(Option<TimeDelta>),
+    /// The gateway could not send the request that ends the ladder: the request is tried again soon.
     LastRequestFault,
+    /// The daemon gives the invoice up, since the ladder and its last request have ended.
     GiveUpForGood,
 }
 
-/// The request as it is to be saved, and what follows.
+/// The request as the caller is to save it, and what follows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transition {
+    /// The changed row.
     pub request: PaymentRequest,
+    /// The next call to the gateway, made under the same claim. None means that no call follows.
     pub next: Option<RequestStep>,
+    /// What follows, in this order.
     pub effects: Vec<Effect>,
 }
 
@@ -126,7 +154,7 @@ pub fn decide(request: PaymentRequest, answer: &RequestReply, facts: &Facts) -> 
         RequestReply::Withdrawn(withdrawn) => transition.on_withdrawn(withdrawn, facts),
     };
     if transition.next.is_none() {
-        // Otherwise it stays claimed for the next call, however long that waits for its turn.
+        // Otherwise the request stays claimed for the next call, however long that call waits for its turn.
         transition.request.lease_owner = None;
         if transition.request.needs_poll() {
             let soonest = transition.request.soonest_poll(facts.polls, facts.wall);
@@ -194,7 +222,7 @@ impl Transition {
         self.refuse(&decline, retry_after, facts);
     }
 
-    /// Nobody was asked. The invoice goes its way: the next step of the ladder, a short wait, or the end.
+    /// Nobody was asked. The invoice goes on with the next step of the ladder, with a short wait, or to its end.
     fn refuse(&mut self, decline: &Decline, retry_after: Option<TimeDelta>, facts: &Facts) {
         let ending = self.request.ending.take();
         self.request.status = RequestStatus::Refused;
@@ -224,7 +252,7 @@ impl Transition {
                 self.request.message = Some(message.clone());
                 self.reminder_went_out(facts);
             }
-            // As after an attempt to pay: then nothing can be sent again, and the next poll finds what came.
+            // Gateways refuse to remind after an attempt to pay, and the next poll finds what came.
             Asked::Refused(decline) => {
                 self.request.message = Some(format!("{} ({})", decline.message, decline.code));
                 self.request.remind = false;
@@ -271,7 +299,7 @@ impl Transition {
                 self.try_later(message, facts);
                 return None;
             }
-            // Somebody has tried to pay: until the gateway lets it run out, they may try again.
+            // Somebody has tried to pay, and may try again until the gateway lets the request run out.
             Withdrawn::Kept { message } => self.request.message = Some(message.clone()),
             Withdrawn::Gone => {}
         }
@@ -281,7 +309,7 @@ impl Transition {
         request.end(facts);
         request.kept = matches!(withdrawn, Withdrawn::Kept { .. });
         if request.agreement_id.is_some() {
-            // A payment of it may have been on its way.
+            // A payment of the schedule may have been on its way.
             request.kept = true;
             request.gateway_expires_at = facts.wall + TimeDelta::days(1);
         }
@@ -299,7 +327,7 @@ impl Transition {
         self.emit("parked");
     }
 
-    /// Something is to be done and the gateway does not answer: tried again, longer and longer, and in the end left to an operator.
+    /// Something is to be done and the gateway does not answer. The waits grow longer, and in the end an operator decides.
     fn try_later(&mut self, message: &str, facts: &Facts) {
         // No outage is known of here: the circuit hears only of calls that move money. A call that asks counts as a try of its own,
         // so that a customer is not asked for ever.
@@ -307,7 +335,7 @@ impl Transition {
             self.request.message = Some(message.to_owned());
             self.request.wait(facts);
         } else if self.request.status == RequestStatus::Sent && self.request.ending.is_none() {
-            // Only a reminder: not worth an operator's time.
+            // A reminder alone is not worth an operator's time.
             self.request.remind = false;
             self.request.checks = 0;
             self.request.poll_later(facts);
@@ -322,7 +350,8 @@ impl Transition {
 }
 
 impl PaymentRequest {
-    /// Whether the invoice depends on how this request ends: it is open, nothing is under way and nothing else is planned.
+    /// Whether the invoice depends on how this request ends: the invoice is open, nothing is under way and nothing else is
+    /// planned.
     fn decides_for_invoice(&self, facts: &Facts) -> bool {
         let planned = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at != self.expires_at);
         self.role != Role::Extra
@@ -330,7 +359,7 @@ impl PaymentRequest {
             && facts.invoice.is_some_and(|invoice| invoice.status == InvoiceStatus::Open && !planned(invoice.next_attempt_at))
     }
 
-    /// What its end means for the invoice.
+    /// What the end of the request means for the invoice.
     fn after_end(&self, ending: Ending, facts: &Facts) -> Option<Effect> {
         if !self.decides_for_invoice(facts) {
             return None;
@@ -355,7 +384,8 @@ impl PaymentRequest {
         self.watch(facts);
     }
 
-    /// A closed request may still be paid by a link that we do not know of or that the gateway kept: it is polled until none can be.
+    /// Plans the next poll of a closed request. A customer may still pay by a link that the daemon does not know or that the
+    /// gateway kept, so polls go on until no link is valid.
     fn watch(&mut self, facts: &Facts) {
         let orphaned = facts.sends && self.may_be_orphaned();
         let over = facts.wall >= self.gateway_expires_at + TimeDelta::hours(1);
@@ -363,13 +393,13 @@ impl PaymentRequest {
         self.checks += i64::from(orphaned);
     }
 
-    /// The next poll of a request that is out: often at first, then seldom.
+    /// Plans the next poll of an open request: often at first, then seldom.
     fn poll_later(&mut self, facts: &Facts) {
         self.next_check_at = Some(facts.wall + facts.polls.delay(self.checks + 1));
         self.checks += 1;
     }
 
-    /// Something else has to end first.
+    /// Plans the next call for later, since something else has to end first.
     fn wait(&mut self, facts: &Facts) {
         self.next_check_at = Some(facts.wall + facts.lookups.delay(self.checks + 1));
         self.checks += 1;

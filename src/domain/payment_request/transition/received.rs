@@ -32,7 +32,7 @@ impl Transition {
         for (number, money) in taken.iter().enumerate() {
             let part = money.currency == self.request.currency && money.amount_minor < self.request.amount;
             if part && self.request.role == Role::Attempt {
-                // The rest is asked for.
+                // Another request asks for the rest.
                 self.effects.push(Effect::PlanAtOnce);
             }
             let first = number == 0 && facts.booked.is_empty();
@@ -40,7 +40,7 @@ impl Transition {
         }
     }
 
-    /// Paid, or parked where all that came is in another currency.
+    /// Ends the request as paid, or parks the request where all that came is in another currency.
     fn end_by_money(&mut self, taken: &[&Received], facts: &Facts) {
         let currency = self.request.currency;
         let paid = taken.iter().any(|money| money.amount_minor > 0 && money.currency == currency)
@@ -58,8 +58,8 @@ impl Transition {
         }
     }
 
-    /// Authorized money is taken as any other payment is: recorded first, then looked up, found authorized, and captured. Never while
-    /// another payment of the invoice is under way.
+    /// Takes authorized money as any other payment: a row first, then a lookup that finds the authorization, then the capture.
+    /// While another payment of the invoice is under way, the money has to wait.
     fn capture(&mut self, money: &Received, first: bool, facts: &Facts) {
         if facts.in_flight {
             self.try_later("another payment of the invoice is under way", facts);
@@ -71,7 +71,7 @@ impl Transition {
         self.emit("authorized");
     }
 
-    /// It is being captured: what comes of that decides.
+    /// Waits for the capture, whose outcome decides.
     fn wait_for(&mut self, payment: &Payment, facts: &Facts) {
         if payment.status == PaymentStatus::Parked {
             self.park(format!("payment {} waits for an operator: resolve it, then check this request", payment.id), facts);

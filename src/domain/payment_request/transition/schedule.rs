@@ -7,7 +7,7 @@ use crate::domain::{
 };
 
 impl Transition {
-    /// All payments of a schedule so far: those that are new get their invoices.
+    /// Takes all payments of a schedule so far: those that are new get their invoices.
     pub(super) fn on_payments_of_schedule(&mut self, received: &[Received], facts: &Facts) -> Option<RequestStep> {
         let new = |money: &&Received| !money.authorized && money.amount_minor > 0 && !facts.is_booked(money);
         let new: Vec<Received> = received.iter().filter(new).cloned().collect();
@@ -34,7 +34,7 @@ impl Transition {
         self.ask_once(facts)
     }
 
-    /// The customer has agreed, also by a first payment of nothing: in time after all, unless it had ended. Then it is stopped.
+    /// The customer has agreed by a first payment, perhaps of nothing. A request that had ended before is stopped at once.
     fn agree(&mut self, first: &Received) {
         let request = &mut self.request;
         request.agreement_id = Some(first.transaction_id.clone());
@@ -53,7 +53,7 @@ impl Transition {
         self.emit("agreed");
     }
 
-    /// A second link might begin a second schedule: it is not asked for again by itself.
+    /// Asks the customer only once: a second link might begin a second schedule.
     fn ask_once(&mut self, facts: &Facts) -> Option<RequestStep> {
         match self.request.status {
             RequestStatus::Unknown | RequestStatus::Pending if self.request.asks > 0 => {

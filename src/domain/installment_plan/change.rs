@@ -1,4 +1,4 @@
-//! What can be done to a plan while it runs. Every change is made on a copy, and kept only if all still adds up.
+//! What can be done to a plan while it runs. Every change is made on a copy, and the copy is kept only if its parts still add up.
 
 use chrono::{DateTime, NaiveDate, Utc};
 
@@ -9,10 +9,10 @@ text_enum! {
     /// Who makes up for an installment whose amount changes.
     #[derive(Default)]
     pub enum Spread {
-        /// The last of the other open ones.
+        /// The last of the other open installments.
         #[default]
         Last = "last",
-        /// All the other open ones, which are equal then.
+        /// All the other open installments, which become equal.
         Even = "even",
     }
 }
@@ -20,14 +20,20 @@ text_enum! {
 /// Why nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
+    /// The plan has no installment of this number.
     #[error("there is no installment {0}")]
     NoSuch(i64),
-    /// The state does not allow it.
+    /// The state of the plan or the installment does not allow the change. The text says why, for people.
     #[error("{0}")]
     State(String),
-    /// A value that will not do.
+    /// A value of the request cannot be.
     #[error("{field} {message}")]
-    Field { field: String, message: String },
+    Field {
+        /// Path of the value in the request, such as `parts[0].date`.
+        field: String,
+        /// What the value may be, for people: continues a sentence that begins with the path.
+        message: String,
+    },
 }
 
 impl Refused {
@@ -36,15 +42,17 @@ impl Refused {
     }
 }
 
-/// When a change is made, and what it needs to know.
+/// When a change is made, and what the change needs to know.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment<'r> {
+    /// UTC, by the clock of the plan's timeline.
     pub now: DateTime<Utc>,
+    /// What turns local dates into instants.
     pub rules: &'r Rules,
 }
 
 impl InstallmentSchedule {
-    /// Makes a change on a copy and takes it over if the promise holds.
+    /// Makes a change on a copy, and keeps the copy if the promise holds.
     pub(super) fn attempt(&mut self, change: impl FnOnce(&mut Self) -> Result<(), Refused>) -> Result<(), Refused> {
         let mut changed = self.clone();
         change(&mut changed)?;
@@ -54,6 +62,7 @@ impl InstallmentSchedule {
         Ok(())
     }
 
+    /// Refuses a change of a plan that has ended.
     pub(super) fn running(&self, what: &str) -> Result<(), Refused> {
         if self.plan.is_running() {
             return Ok(());
@@ -61,7 +70,7 @@ impl InstallmentSchedule {
         Err(Refused::State(format!("an installment plan that is {} cannot be {what}", self.plan.status)))
     }
 
-    /// An installment that can still be changed.
+    /// The installment of this number, if the installment can still be changed.
     fn open(&mut self, number: i64, what: &str) -> Result<&mut Installment, Refused> {
         self.running("changed")?;
         let part = self.installments.iter_mut().find(|part| part.number == number).ok_or(Refused::NoSuch(number))?;
@@ -71,7 +80,7 @@ impl InstallmentSchedule {
         Ok(part)
     }
 
-    /// Places of the scheduled installments but one, by date.
+    /// Places of the scheduled installments except this one, in order of their dates.
     pub(super) fn others(&self, number: i64) -> Vec<usize> {
         let scheduled = |part: &Installment| part.status == InstallmentStatus::Scheduled && part.number != number;
         let mut others: Vec<usize> = (0..self.installments.len()).filter(|&i| scheduled(&self.installments[i])).collect();
@@ -79,7 +88,8 @@ impl InstallmentSchedule {
         others
     }
 
-    /// Gives an installment another date, another amount, or both.
+    /// Gives an installment another local date, another amount in minor units, or both. `spread` says which installments make up
+    /// for the amount.
     pub fn change(
         &mut self,
         number: i64,
@@ -107,7 +117,7 @@ impl InstallmentSchedule {
         })
     }
 
-    /// Lets the other open installments take what one of them gives or leaves.
+    /// Lets the other open installments take what this installment gives or leaves.
     fn make_up(&mut self, before: &Installment, amount: i64, spread: Spread) -> Result<(), Refused> {
         let others = self.others(before.number);
         let Some(&last) = others.last() else {
@@ -140,7 +150,8 @@ impl InstallmentSchedule {
         Ok(())
     }
 
-    /// Makes several of one. The first keeps its number, the others get new ones.
+    /// Splits an installment into several. The first part keeps the number, the others get new numbers. The amounts, minor units,
+    /// must add up to the old amount.
     pub fn split(&mut self, number: i64, parts: &[(NaiveDate, i64)], at: Moment) -> Result<(), Refused> {
         self.attempt(|schedule| {
             let whole = schedule.open(number, "split")?.amount;
@@ -171,7 +182,7 @@ impl InstallmentSchedule {
         })
     }
 
-    /// Adds scheduled installments with the next numbers.
+    /// Adds scheduled installments, which get the next numbers.
     pub(super) fn append(&mut self, parts: &[(NaiveDate, i64)], rules: &Rules) {
         let next = self.installments.last().map_or(1, |part| part.number + 1);
         let plan = self.plan.id;
@@ -181,7 +192,7 @@ impl InstallmentSchedule {
         }
     }
 
-    /// Numbers of the installments that are now to be invoiced.
+    /// Numbers of the installments that are to be invoiced at this instant.
     pub fn due(&self, now: DateTime<Utc>) -> Vec<i64> {
         if self.plan.status != InstallmentPlanStatus::Open {
             return Vec::new();
@@ -190,7 +201,7 @@ impl InstallmentSchedule {
         self.installments.iter().filter(due).map(|part| part.number).collect()
     }
 
-    /// Whether an installment can be paid now, which also one that is due or has failed can.
+    /// The installment, if it can be paid now. An installment that is due or has failed can be paid, too.
     pub fn payable(&self, number: i64) -> Result<&Installment, Refused> {
         self.running("paid")?;
         let part = self.installments.iter().find(|part| part.number == number).ok_or(Refused::NoSuch(number))?;
@@ -200,14 +211,14 @@ impl InstallmentSchedule {
         Err(Refused::State(format!("installment {number} is {} already", part.status)))
     }
 
-    /// Numbers of what is scheduled, for paying all of it off.
+    /// Numbers of all scheduled installments, for paying them off in one invoice.
     pub fn scheduled(&self) -> Result<Vec<i64>, Refused> {
         self.running("paid off")?;
         let scheduled = |part: &&Installment| part.status == InstallmentStatus::Scheduled;
         Ok(self.installments.iter().filter(scheduled).map(|part| part.number).collect())
     }
 
-    /// Scheduled installments have their invoice now, which may be paid already.
+    /// Books that these installments have their invoice now, which the customer's balance may have paid already.
     pub fn invoiced(&mut self, numbers: &[i64], invoice: InvoiceId, paid: bool, now: DateTime<Utc>) {
         let status = if paid { InstallmentStatus::Paid } else { InstallmentStatus::Due };
         for part in self.installments.iter_mut().filter(|part| numbers.contains(&part.number)) {
@@ -220,7 +231,7 @@ impl InstallmentSchedule {
         self.refresh();
     }
 
-    /// An invoice that had failed is collected again.
+    /// Books that an invoice which had failed is collected again.
     pub fn reopened(&mut self, invoice: InvoiceId) {
         let of_it = |part: &&mut Installment| part.invoice_id == Some(invoice) && part.status == InstallmentStatus::Failed;
         for part in self.installments.iter_mut().filter(of_it) {
@@ -228,7 +239,7 @@ impl InstallmentSchedule {
         }
     }
 
-    /// Ends the plan: nothing is owed any more but what `kept` invoices are about to bring.
+    /// Ends the plan: nothing is owed any more except what the `kept` invoices are about to bring.
     pub fn cancel(&mut self, kept: &[InvoiceId], now: DateTime<Utc>) -> Result<(), Refused> {
         self.running("cancelled")?;
         self.attempt(|schedule| {
@@ -241,7 +252,7 @@ impl InstallmentSchedule {
         })
     }
 
-    /// Whether anything is owed, and whether anything is paid: what [`super::InstallmentPlan::settle`] asks.
+    /// Whether anything is owed, and whether anything is paid: the two facts that [`super::InstallmentPlan::settle`] needs.
     pub fn standing(&self) -> (bool, bool) {
         let any = |wanted: fn(InstallmentStatus) -> bool| self.installments.iter().any(|part| wanted(part.status));
         (

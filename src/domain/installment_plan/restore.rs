@@ -1,4 +1,4 @@
-//! A defaulted plan goes on. What failed is owed still: it is collected now, spread over what is to come, or put at the end.
+//! A defaulted plan goes on. The failed amounts are collected now, spread over the installments to come, or put at the end.
 
 use chrono::NaiveDate;
 
@@ -13,22 +13,24 @@ use crate::domain::{
 };
 
 text_enum! {
-    /// What becomes of the arrears when a plan is restored: of what failed, and of what fell due while nothing was charged.
+    /// What becomes of the arrears when a plan is restored: the installments that failed, and those that fell due while nothing
+    /// was charged.
     #[derive(Default)]
     pub enum Arrears {
-        /// Charged now.
+        /// The arrears are charged now.
         #[default]
         Collect = "collect",
-        /// Added to the installments to come, evenly; the last takes the remainder.
+        /// The installments to come take the arrears evenly; the last takes the remainder.
         Spread = "spread",
-        /// Each on a date of its own after the last, at the plan's frequency.
+        /// Each installment behind gets a date of its own after the last one, at the plan's frequency.
         End = "end",
     }
 }
 
 impl InstallmentSchedule {
-    /// Opens a defaulted plan again; failures in a row are counted anew. With [`Arrears::Collect`] the caller collects what has an
-    /// invoice, otherwise it voids those: their installments are [`InstallmentStatus::Moved`] now.
+    /// Opens a defaulted plan again, and counts failures in a row anew. With [`Arrears::Collect`] the caller collects the
+    /// invoices of the arrears. Otherwise the caller voids these invoices, whose installments are [`InstallmentStatus::Moved`]
+    /// now.
     pub fn restore(&mut self, arrears: Arrears, at: Moment) -> Result<(), Refused> {
         if self.plan.status != InstallmentPlanStatus::Defaulted {
             let message = format!("the installment plan is {}: only a defaulted one can be restored", self.plan.status);
@@ -48,7 +50,7 @@ impl InstallmentSchedule {
         })
     }
 
-    /// Places of what is behind, by date.
+    /// Places of the installments that are behind, in order of their dates.
     fn arrears(&self, at: Moment) -> Vec<usize> {
         let behind = |&i: &usize| {
             let part = &self.installments[i];
@@ -71,7 +73,7 @@ impl InstallmentSchedule {
             let message = "cannot be spread: no installment is to come that could take it";
             return Err(Refused::field("arrears", message));
         };
-        // Where there is not a minor unit for each, the last takes all of it.
+        // Where there is not a minor unit for each, the last takes the whole sum.
         let shares = equal_parts(sum, to_come.len()).unwrap_or_default();
         if shares.is_empty() {
             self.installments[last].amount += sum;
@@ -95,7 +97,7 @@ impl InstallmentSchedule {
             let due_at = self.plan.instant(date, at.rules);
             let part = &mut self.installments[place];
             if part.status == InstallmentStatus::Failed {
-                // Its number has had its invoice.
+                // The installment of this number has had its invoice.
                 part.status = InstallmentStatus::Moved;
                 appended.push((date, part.amount));
             } else {
@@ -106,7 +108,8 @@ impl InstallmentSchedule {
         Ok(())
     }
 
-    /// So many dates after everything that is to come, by the plan's own recurrence; monthly, if it has none or one charge only.
+    /// So many dates after everything that is to come, by the plan's own recurrence. A plan without a recurrence, or of one
+    /// charge only, goes on by the month.
     fn dates_after_the_last(&self, count: usize, at: Moment) -> Option<Vec<NaiveDate>> {
         let today = self.plan.today(at.now);
         let open = |status| matches!(status, InstallmentStatus::Scheduled | InstallmentStatus::Due);

@@ -1,4 +1,4 @@
-//! All that is to come at once: later by whole cycles, or beginning on another date. What an operator does for a pause.
+//! Moves all installments to come at once, by whole cycles or to another first date: an operator pauses a plan in this way.
 
 use chrono::{NaiveDate, TimeDelta};
 
@@ -18,8 +18,8 @@ impl InstallmentSchedule {
         self.others(-1)
     }
 
-    /// Moves every scheduled installment by so many cycles of the plan's frequency. One that lies between two dates of the
-    /// recurrence keeps its distance from the earlier.
+    /// Moves every scheduled installment later by so many cycles of the plan's frequency. An installment between two dates of the
+    /// recurrence keeps its distance from the earlier date.
     pub fn skip(&mut self, cycles: i64, at: Moment) -> Result<(), Refused> {
         self.shift(at, "cycles", |schedule, dates| {
             let own = schedule.plan.recurrence().zip(schedule.plan.anchor_date);
@@ -37,8 +37,8 @@ impl InstallmentSchedule {
         })
     }
 
-    /// Lets the next installment fall on another date, and the others follow: at the plan's frequency from there, or where it has
-    /// none at the distances they have.
+    /// Lets the next installment fall on another local date, and the others follow: at the plan's frequency from there, or at
+    /// their old distances where the plan has no frequency.
     pub fn reschedule(&mut self, next_date: NaiveDate, at: Moment) -> Result<(), Refused> {
         self.shift(at, "next_date", |schedule, dates| {
             let first = dates[0];
@@ -63,7 +63,8 @@ impl InstallmentSchedule {
         })
     }
 
-    /// Gives the scheduled installments the dates that a function makes of theirs, which are in order and at least one.
+    /// Gives the scheduled installments the dates that a function makes of the old ones. The function gets at least one date, and
+    /// all dates in order.
     fn shift(
         &mut self,
         at: Moment,
@@ -92,7 +93,8 @@ impl InstallmentSchedule {
     }
 }
 
-/// The slot that a date lies in, and how many days after its beginning. A date before the first slot counts back from that.
+/// The slot that a date lies in, and how many days after the beginning of the slot. A date before the first slot counts back from
+/// that slot.
 fn place(schedule: &Schedule, date: NaiveDate) -> (u64, i64) {
     let slot = match schedule.slot_on_or_after(date) {
         Some(slot) if slot == 0 || schedule.date(slot) == Some(date) => slot,

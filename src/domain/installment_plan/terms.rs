@@ -11,17 +11,20 @@ use crate::domain::{
 };
 
 text_enum! {
-    /// What a term is counted in (Partial.ly's `term_units`).
+    /// The unit of a term (Partial.ly's `term_units`).
     pub enum TermUnits {
+        /// Seven local days each.
         Weeks = "weeks",
+        /// Calendar months.
         Months = "months",
+        /// Twelve calendar months each.
         Years = "years",
-        /// The number of installments itself.
+        /// The term is the number of installments itself.
         Payments = "payments",
     }
 }
 
-/// How far apart the charges of a recurrence lie: so many charges in each step.
+/// How far apart the charges of a recurrence lie: each step has so many charges.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Once,
@@ -46,8 +49,8 @@ fn step(recurrence: &Recurrence) -> (Step, i64) {
     }
 }
 
-/// How many installments a term holds: `floor(term / frequency)`. Months are not days: across the two kinds it is counted by the
-/// calendar from the first date.
+/// How many installments a term holds: `floor(term / frequency)`. Months are not days, so a term in one and a frequency in the
+/// other are compared by the calendar from the first date.
 pub fn installments_in(term: i64, units: TermUnits, recurrence: &Recurrence, first_date: NaiveDate) -> i64 {
     let (step, charges) = step(recurrence);
     let after_months =
@@ -75,7 +78,7 @@ fn whole_months(from: NaiveDate, to: NaiveDate) -> i64 {
     if begun.is_some_and(|date| date > to) { months - 1 } else { months }
 }
 
-/// The dates of that many installments; none if the recurrence has not as many.
+/// The local dates of that many installments. None if the recurrence has fewer dates, or if a plan may not have so many.
 pub fn dates(recurrence: Recurrence, first_date: NaiveDate, count: usize) -> Option<Vec<NaiveDate>> {
     if !(1..=MAX_INSTALLMENTS).contains(&count) {
         return None;
@@ -86,21 +89,21 @@ pub fn dates(recurrence: Recurrence, first_date: NaiveDate, count: usize) -> Opt
     (dates.len() == count).then_some(dates)
 }
 
-/// How many installments have a date up to and with this one.
+/// How many installments have a local date up to and with this one.
 pub fn installments_until(recurrence: Recurrence, first_date: NaiveDate, until: NaiveDate) -> i64 {
     let schedule = Schedule::new(recurrence, first_date);
     let slots = std::iter::successors(Some(0), |slot| schedule.next_slot(*slot));
     let dates = slots.map_while(|slot| schedule.date(slot)).take_while(|date| *date <= until);
-    // One beyond the most is enough to see that it is too many.
+    // One date beyond the limit is enough to see that there are too many.
     count(dates.take(MAX_INSTALLMENTS + 1).count())
 }
 
-/// When the first installment falls if nobody says so: one step after today, as the gateways do it.
+/// The local date of the first installment if the request names none: one step after today, as gateways do.
 pub fn next_date(recurrence: Recurrence, today: NaiveDate) -> NaiveDate {
     Schedule::new(recurrence, today).date(1).unwrap_or(today)
 }
 
-/// An amount in equal parts; none if there is not a minor unit for each.
+/// An amount in equal parts, minor units; the last part takes the remainder. None if there is not a minor unit for each part.
 pub fn equal_parts(amount: i64, count: usize) -> Option<Vec<i64>> {
     let divisor = i64::try_from(count).ok().filter(|count| (1..=amount).contains(count))?;
     let each = amount / divisor;

@@ -1,5 +1,5 @@
-//! Which of an entry's values a subscription takes over. A value is inherited if the entry has it or ever had it; any other is the
-//! subscription's own and stays, unless it is to be replaced.
+//! Which of an entry's values a subscription takes over. A value is inherited if the entry has or ever had this value. Any other
+//! value is the subscription's own and stays, unless the operator wants to replace it.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ impl<'a> Pick<'a> {
         Self { options, kept: BTreeSet::new() }
     }
 
-    /// The entry's newest value in place of the own one, if it is to be taken.
+    /// The entry's newest value, if this value is to take the place of the subscription's.
     fn take<T: PartialEq>(&mut self, field: Field, own: &T, mut versions: impl Iterator<Item = T>) -> Option<T> {
         let newest = versions.next().filter(|newest| self.options.names(field) && newest != own)?;
         if self.options.overrides == Overrides::Replace || versions.any(|earlier| earlier == *own) {
@@ -31,7 +31,7 @@ impl<'a> Pick<'a> {
         None
     }
 
-    /// What a plan's edits change at terms that came from it.
+    /// What a plan's edits change in terms that came from the plan.
     pub fn of_plan(&mut self, plans: &[Plan], own: &Subscription) -> Change {
         let mut change = Change {
             description: self.take(Field::Name, &own.description, plans.iter().map(|plan| plan.name.clone())),
@@ -53,12 +53,13 @@ impl<'a> Pick<'a> {
         change
     }
 
-    /// Of two fields that go together, the one by which they were asked for.
+    /// The one of two fields that go together by which the operator asked for both.
     fn either(&self, one: Field, other: Field) -> Field {
         if self.options.names(one) { one } else { other }
     }
 
-    /// How often, and on which days: every third month is no every third week, and days of one frequency mean nothing to another.
+    /// Takes frequency, interval and days together: every third month is not every third week, and the days of one frequency mean
+    /// nothing to another.
     fn recurrence(&mut self, plans: &[Plan], own: &Subscription, change: &mut Change) {
         let Some(newest) = plans.first() else { return };
         let every = |plan: &Plan| (plan.billing_frequency, plan.billing_cycle_interval);
@@ -80,7 +81,8 @@ impl<'a> Pick<'a> {
         }
     }
 
-    /// A plan's list: what it added or removed follows where the list itself was inherited, and each item's terms on their own.
+    /// A plan's list. What the plan added or removed follows where the subscription inherited the list itself, and each item's
+    /// terms are taken on their own.
     fn list(&mut self, field: Field, own: &[Modifier], plans: &[Plan], of: fn(&Plan) -> &Vec<Modifier>) -> Option<Vec<Modifier>> {
         let newest = of(plans.first()?);
         if !self.options.names(field) || same_list(own, newest) {
@@ -104,7 +106,7 @@ impl<'a> Pick<'a> {
         }
         if inherited {
             list.extend(newest.iter().filter(|item| find(own, &item.id).is_none()).cloned());
-            // In the plan's order, what is not the plan's at the end.
+            // Items stand in the plan's order, and those that are not the plan's stand at the end.
             let place = |item: &Modifier| newest.iter().position(|known| known.id == item.id).unwrap_or(usize::MAX);
             list.sort_by_key(place);
         }
@@ -114,7 +116,7 @@ impl<'a> Pick<'a> {
         (!same_list(&list, own)).then_some(list)
     }
 
-    /// A list in which an add-on or discount may stand, with its edits.
+    /// A list in which an add-on or discount may stand, with the edits of this entry. None means that the list does not change.
     pub fn entry(&mut self, versions: &[Modifier], own: &[Modifier]) -> Option<Vec<Modifier>> {
         let id = &versions.first()?.id;
         let versions: Vec<&Modifier> = versions.iter().collect();
@@ -146,7 +148,7 @@ fn ids(list: &[Modifier]) -> Vec<&str> {
     ids
 }
 
-/// The same terms, whenever they began.
+/// Whether two copies have the same terms, whenever they began to apply.
 fn same(one: &Modifier, other: &Modifier) -> bool {
     Modifier { applied_from: other.applied_from, ..one.clone() } == *other
 }
@@ -155,7 +157,7 @@ fn same_list(one: &[Modifier], other: &[Modifier]) -> bool {
     one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
 }
 
-/// Whether each of its values is that of some version.
+/// Whether some version has each of the item's values.
 fn is_among(item: &Modifier, versions: &[&Modifier]) -> bool {
     versions.iter().any(|version| version.name == item.name)
         && versions.iter().any(|version| version.description == item.description)

@@ -11,26 +11,28 @@ use crate::domain::{
     subscription::{BilledDays, Change, Rules, Subscription, SubscriptionStatus, change::Changed},
 };
 
-/// What a verdict depends on that is not in the row of the subscription.
+/// What a verdict depends on besides the row of the subscription.
 #[derive(Debug, Clone)]
 pub struct SubscriptionFacts {
-    /// By its own clock.
+    /// UTC, by the clock of the subscription's timeline.
     pub now: DateTime<Utc>,
-    /// The days to come that were billed; only asked for with [`Effect::Now`].
+    /// The days to come that were billed. Callers find these out only for [`Effect::Now`].
     pub billed: Vec<BilledDays>,
 }
 
 /// How a subscription is changed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
+    /// The changed subscription.
     pub after: Subscription,
+    /// What the change costs.
     pub changed: Changed,
-    /// Fields in which it keeps values of its own.
+    /// The fields in which the subscription keeps values of its own.
     pub kept: Vec<Field>,
 }
 
 impl Versions {
-    /// Whether the subscription holds anything of this entry.
+    /// Whether the subscription has anything of this entry, now or in a change that waits.
     pub fn concerns(&self, subscription: &Subscription) -> bool {
         let pending = subscription.pending_change.as_ref();
         let holds = |versions: &[Modifier], list: &[Modifier], waiting: Option<&Vec<Modifier>>| {
@@ -44,7 +46,7 @@ impl Versions {
         }
     }
 
-    /// A plan's list as an edit of one of its add-ons or discounts leaves it, if it changes.
+    /// The plan with its copy of this add-on or discount changed. None if nothing in the plan changes.
     pub fn in_plan(&self, options: &Options, plan: &Plan) -> Option<Plan> {
         let mut pick = Pick::new(options);
         let mut after = plan.clone();
@@ -56,7 +58,7 @@ impl Versions {
         Some(after)
     }
 
-    /// What changes at these terms, and the fields that stay although they differ.
+    /// What changes in these terms, and the fields that stay although they differ.
     fn wanted(&self, options: &Options, terms: &Subscription) -> (Change, Vec<Field>) {
         let mut pick = Pick::new(options);
         let change = match self {
@@ -67,7 +69,7 @@ impl Versions {
         (change, pick.kept.into_iter().collect())
     }
 
-    /// What becomes of a subscription that the entry concerns, or why nothing does.
+    /// Decides what becomes of a subscription that the entry concerns. An error says why the subscription is left alone.
     pub fn judge(
         &self,
         options: &Options,
@@ -79,7 +81,7 @@ impl Versions {
         self.may_change(before, today)?;
         let (change, mut kept) = self.wanted(options, before);
         let mut after = before.clone();
-        // The pending change will be applied on top of these terms, so it is changed in the same way.
+        // The pending change will be applied on top of these terms, so the pending change is changed in the same way.
         let mut waits = false;
         if let Some(pending) = &mut after.pending_change {
             let (wanted, kept_then) = self.wanted(options, &laid_over(before, pending));
@@ -142,14 +144,14 @@ impl Versions {
 }
 
 impl Verdict {
-    /// What the next charge comes to, minor units; none when none is to come.
+    /// What the next charge of the subscription comes to, minor units. None means that no charge is to come.
     pub fn next_amount(subscription: &Subscription, rules: &Rules) -> Option<i64> {
         subscription.next_bill_at?;
         subscription.upcoming(rules, 1).pop().map(|cycle| cycle.amount)
     }
 }
 
-/// Whether a full cycle costs something else, or comes at other times.
+/// Whether a full cycle has another price, or comes at other times.
 fn is_repriced(before: &Subscription, after: &Subscription) -> bool {
     let cycle = before.next_cycle - 1;
     let full = |subscription: &Subscription| subtotal(&price(&subscription.charge(), cycle, Share::WHOLE));
@@ -167,14 +169,14 @@ fn fits(before: &Subscription, after: &Subscription) -> bool {
     !too_short && [after, &next].iter().all(|it| it.recurrence().is_ok() && affordable(it))
 }
 
-/// The terms as they will be once what waits is applied.
+/// The terms as they will be once the change that waits is applied.
 fn laid_over(subscription: &Subscription, pending: &Change) -> Subscription {
     let mut terms = subscription.clone();
     pending.put_over(&mut terms);
     terms
 }
 
-/// Of a change, what concerns the terms that wait: the rest is changed where it stands.
+/// The part of a change that concerns the terms that wait: everything else changes in the subscription itself.
 fn of_what_waits(pending: &Change, mut wanted: Change) -> Change {
     let recurs =
         pending.billing_frequency.is_some() || pending.billing_cycle_interval.is_some() || pending.billing_days.is_some();

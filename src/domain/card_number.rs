@@ -1,7 +1,7 @@
-//! Card numbers, told from ids and dates, so that a text which holds one is refused wherever it turns up.
+//! Tells card numbers from ids and dates, so that a text with a card number is refused wherever it turns up.
 
 /// Whether a text holds what looks like a card number: 13 to 19 digits (blanks and dashes between them do not matter) that
-/// begin as issued cards do and pass the Luhn check. Such a text is refused wherever it turns up.
+/// begin as issued cards do and pass the Luhn check. Whoever finds such a text must refuse it and never store it.
 ///
 /// Gateways' ids are words of letters and digits, FluidPay's of 20 characters and Paylike's of 24, and such runs of digits do
 /// appear in them by chance. A word too long for a card number that has letters is an id.

@@ -15,11 +15,14 @@ pub use span::{BadSpan, Span};
 /// Which clock drives a row: the wall clock, or a test clock that only moves when told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Timeline {
+    /// The row lives in real time.
     Wall,
+    /// The row lives by this test clock.
     Test(ClockId),
 }
 
 impl Timeline {
+    /// The test clock. None for the wall clock.
     pub fn clock_id(self) -> Option<ClockId> {
         match self {
             Self::Wall => None,
@@ -48,24 +51,35 @@ impl FromStr for Timeline {
 serde_as_text!(Timeline);
 
 text_enum! {
+    /// Whether a test clock is moving.
     pub enum ClockStatus {
+        /// The clock stands still.
         Idle = "idle",
-        /// On its way to `target_at`, doing all due work on the way.
+        /// The clock is on its way to `target_at` and does all due work on the way.
         Advancing = "advancing",
     }
 }
 
+/// A clock that moves only when told and only forward. Its customers never reach a gateway that takes real money.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct TestClock {
+    /// Names the clock.
     pub id: ClockId,
+    /// For people.
     pub name: String,
+    /// The instant that the clock shows, UTC.
     pub now_at: DateTime<Utc>,
+    /// Whether the clock is moving.
     pub status: ClockStatus,
+    /// UTC instant to which the clock is moving. None while the clock stands still.
     pub target_at: Option<DateTime<Utc>>,
+    /// The daemon that moves the clock. None means that no daemon does.
     pub lease_owner: Option<String>,
+    /// When another daemon may go on with the move, wall time, UTC.
     pub lease_expires_at: Option<DateTime<Utc>>,
-    /// What happened during the advance that is running or ended last.
+    /// How often each thing happened during the advance that is running or ended last.
     #[sqlx(json)]
     pub counts: Map<String, Value>,
+    /// Wall time, UTC.
     pub created_at: DateTime<Utc>,
 }

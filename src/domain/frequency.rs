@@ -14,13 +14,20 @@ use super::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, utoipa::ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum Frequency {
+    /// One charge, and no other after it.
     OneTime,
+    /// Days; the billing days may say how many.
     Daily,
+    /// Weeks; the billing days are ISO weekdays.
     Weekly,
+    /// Months with two charges each; the billing days are two days of the month.
     TwiceMonthly,
+    /// Months; the billing day is a day of the month.
     #[default]
     Monthly,
+    /// Three months; the billing day is a day of the month.
     Quarterly,
+    /// Twelve months; the billing day is a day of the month.
     Yearly,
 }
 
@@ -30,6 +37,7 @@ pub enum Frequency {
 pub struct BadFrequency;
 
 impl Frequency {
+    /// Every frequency, in the order of declaration.
     pub const ALL: [Self; 7] =
         [Self::OneTime, Self::Daily, Self::Weekly, Self::TwiceMonthly, Self::Monthly, Self::Quarterly, Self::Yearly];
 
@@ -85,16 +93,19 @@ pub struct Recurrence {
     days: Vec<u32>,
 }
 
-/// Terms that are no recurrence: which field, and what it may hold.
+/// Terms that are no recurrence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {message}")]
 pub struct BadRecurrence {
+    /// Name of the field that is wrong: `billing_cycle_interval` or `billing_days`.
     pub field: &'static str,
+    /// What the field may be, for people: continues a sentence that begins with the field.
     pub message: String,
 }
 
 impl Recurrence {
-    /// `billing_days` left out or empty: taken from the first bill date, when a [`Schedule`] is laid.
+    /// Checks the terms. Billing days that are left out or empty are taken from the first bill date, when a [`Schedule`] is laid.
+    /// Terms that do not fit the frequency are an error, which names the field.
     pub fn new(frequency: Frequency, interval: u32, billing_days: Option<&str>) -> Result<Self, BadRecurrence> {
         if !(1..=MAX_INTERVAL).contains(&interval) {
             let message = format!("must be from 1 to {MAX_INTERVAL}");
@@ -109,28 +120,29 @@ impl Recurrence {
         Ok(Self { frequency, interval, billing_days: text.map(str::to_owned), days })
     }
 
+    /// The unit in which the interval is counted.
     pub fn frequency(&self) -> Frequency {
         self.frequency
     }
 
-    /// Every how many days, weeks, months, quarters or years; at least 1.
+    /// How many days, weeks, months, quarters or years lie between two cycles; at least 1.
     pub fn interval(&self) -> u32 {
         self.interval
     }
 
-    /// As it was given, without spaces around it; `None` when it was left out.
+    /// The text as somebody gave it, without spaces around it; None when it was left out.
     pub fn billing_days(&self) -> Option<&str> {
         self.billing_days.as_deref()
     }
 
-    /// The days that count for a schedule from `start`: those given, else taken from that date.
+    /// The days that count for a schedule from `start`: the given days, or else those of this date.
     fn days_from(&self, start: NaiveDate) -> Vec<u32> {
         let day = start.day();
         match self.frequency {
             _ if !self.days.is_empty() => self.days.clone(),
             Frequency::OneTime | Frequency::Daily => vec![1],
             Frequency::Weekly => vec![start.weekday().number_from_monday()],
-            // Half a month apart, the start being one of the two: the 3rd and the 18th, the 16th and the 31st.
+            // The days lie half a month apart, and the start is one of them: the 3rd and the 18th, the 16th and the 31st.
             Frequency::TwiceMonthly if day <= 15 => vec![day, day + 15],
             Frequency::TwiceMonthly => vec![day - 15, day],
             Frequency::Monthly | Frequency::Quarterly | Frequency::Yearly => vec![day],
@@ -154,7 +166,7 @@ fn allowed_days(frequency: Frequency) -> &'static str {
     }
 }
 
-/// The numbers of a `billing_days` text, or `None` when that frequency does not take it.
+/// The numbers of a `billing_days` text. None when the frequency does not take this text.
 fn read_days(frequency: Frequency, text: &str) -> Option<Vec<u32>> {
     let (allowed, count) = match frequency {
         Frequency::OneTime => return None,
@@ -182,7 +194,7 @@ const LAST_YEAR: i32 = 9999;
 const MAX_SLOTS: u64 = 200_000_000;
 
 /// A recurrence laid from a first bill date. Slot 0 is the start itself, on whatever day; slot n ≥ 1 is the nth anchor strictly
-/// after it. Every answer costs the same whatever the slot.
+/// after the start. Every answer costs the same, whatever the slot.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     recurrence: Recurrence,
@@ -216,6 +228,7 @@ enum Grid {
 }
 
 impl Schedule {
+    /// Lays a recurrence from this first bill date, a local date.
     pub fn new(recurrence: Recurrence, start: NaiveDate) -> Self {
         let days = recurrence.days_from(start);
         let step = i64::from(recurrence.interval);
@@ -238,15 +251,17 @@ impl Schedule {
         Self { recurrence, start, grid, first }
     }
 
+    /// The recurrence that was laid.
     pub fn recurrence(&self) -> &Recurrence {
         &self.recurrence
     }
 
+    /// The first bill date, which is slot 0.
     pub fn start(&self) -> NaiveDate {
         self.start
     }
 
-    /// The bill date of a slot. `None` after the end: `one_time` has slot 0 only, and nothing is billed after the year 9999.
+    /// The bill date of a slot. None after the end: `one_time` has slot 0 only, and nothing is billed after the year 9999.
     pub fn date(&self, slot: u64) -> Option<NaiveDate> {
         match slot {
             0 => Some(self.start),
@@ -255,15 +270,15 @@ impl Schedule {
         }
     }
 
-    /// The next slot whose date is later. Mostly `slot + 1`; but two days of a month that clamp to one date are one charge, so
-    /// the second of them is passed over.
+    /// The next slot whose date is later, mostly `slot + 1`. Two days of a month that clamp to one date are one charge, so the
+    /// second of these slots is passed over. None after the end.
     pub fn next_slot(&self, slot: u64) -> Option<u64> {
         let date = self.date(slot)?;
         let next = slot + 1;
         if self.date(next)? > date { Some(next) } else { self.date(next + 1).map(|_| next + 1) }
     }
 
-    /// The smallest slot whose date is not before `date`; `None` when there is none.
+    /// The smallest slot whose date is not before `date`. None when there is no such slot.
     pub fn slot_on_or_after(&self, date: NaiveDate) -> Option<u64> {
         if date <= self.start {
             return Some(0);

@@ -5,19 +5,20 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Months, TimeDelta, Utc};
 
-/// Calendar months, then an exact duration.
+/// A positive time: calendar months, and then an exact duration.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Span {
     months: u32,
     seconds: i64,
 }
 
+/// A text that is no positive duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be a duration such as 30d, 12mo, 1h 30m, P1M or PT36H")]
 pub struct BadSpan;
 
 impl Span {
-    /// None beyond what a calendar can hold.
+    /// The instant that lies so long after another. None beyond what a calendar can hold.
     pub fn after(self, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
         from.checked_add_months(Months::new(self.months))?.checked_add_signed(TimeDelta::try_seconds(self.seconds)?)
     }
@@ -98,7 +99,7 @@ fn parts(mut text: &str) -> Option<Vec<(u32, &str)>> {
         text = text[letters..].trim_start();
         let end = text.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len());
         parts.push((count, &text[..end]));
-        // A letter run of length 0 is refused by whoever reads the unit. In ISO text the letters are one each.
+        // Whoever reads the unit refuses an empty run of letters. In ISO text each unit is one letter.
         text = &text[end..];
     }
 }

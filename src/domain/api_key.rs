@@ -1,20 +1,18 @@
 //! An API key: what lets a program or a person in, and how far. Only a digest of its text is ever stored.
 
-#![warn(missing_docs)]
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{id::ApiKeyId, text_enum};
 
 text_enum! {
-    /// How far a key reaches; each includes the ones before it.
+    /// How far a key reaches. Each scope includes the scopes before it.
     pub enum Scope {
-        /// Reads everything but keys.
+        /// The key reads everything but keys.
         Read = "read",
-        /// Also changes everything that belongs to customers and the catalog.
+        /// The key also changes everything that belongs to customers and the catalog.
         Write = "write",
-        /// Also keys, test clocks, and what decides about money by hand.
+        /// The key also changes keys and test clocks, and decides about money by hand.
         Admin = "admin",
     }
 }
@@ -34,6 +32,6 @@ pub struct ApiKey {
     pub scope: Scope,
     /// Wall time, UTC.
     pub created_at: DateTime<Utc>,
-    /// When the key was revoked, wall time, UTC. None: it is valid.
+    /// When the key was revoked, wall time, UTC. None means that the key is valid.
     pub revoked_at: Option<DateTime<Utc>>,
 }

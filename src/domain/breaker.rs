@@ -3,8 +3,6 @@
 //! Only what such calls met counts: never connected, time-outs, lost or unreadable answers, 5xx and 429 are faults; whatever the
 //! gateway itself said, a decline or a 4xx, is an answer.
 
-#![warn(missing_docs)]
-
 use std::collections::{BTreeSet, VecDeque};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -18,35 +16,35 @@ text_enum! {
     /// What a gateway is asked to do.
     #[derive(Default)]
     pub enum Circuit {
-        /// All that is due.
+        /// Every call that is due goes to the gateway.
         #[default]
         Closed = "closed",
-        /// Nothing until a certain instant.
+        /// No call goes to the gateway before a certain instant.
         Open = "open",
-        /// A few payments, to see whether it works again.
+        /// A few payments go to the gateway, to see whether the gateway works again.
         HalfOpen = "half_open",
     }
 }
 
-/// The least that a 429 comes to.
+/// The shortest wait that follows a 429.
 const SHORTEST_RETRY_AFTER: TimeDelta = TimeDelta::seconds(1);
 
 /// When a circuit opens and how it closes. A number of 0 switches that rule off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BreakerRules {
-    /// So many faults in a row open it.
+    /// So many faults in a row open the circuit.
     pub faults: u32,
-    /// So does this part of the last `window` calls, percent.
+    /// Faults in this part of the last `window` calls open the circuit, percent.
     pub ratio: u32,
     /// How many of the last calls `ratio` is a part of.
     pub window: u32,
-    /// How many payments are let through after the wait; most of them must be answered to close it. At least 1.
+    /// How many payments are let through after the wait, at least 1. Answers to most of these payments close the circuit.
     pub probes: u32,
-    /// The most that a 429 may ask for.
+    /// The longest wait that a 429 may ask for.
     pub longest_retry_after: TimeDelta,
 }
 
-/// What a call that moves money met.
+/// The result of a call that moves money, as the circuit counts it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallResult {
     /// The gateway's own word, whatever it was.
@@ -75,7 +73,7 @@ impl<K: Kind> From<Id<K>> for OperationId {
 pub enum Admission {
     /// Everything.
     Free,
-    /// So many more payments, until they have told how the gateway is.
+    /// So many more payments may go, until their answers have told how the gateway is.
     Probes(usize),
     /// Nothing before this instant of the timeline.
     NotBefore(DateTime<Utc>),
@@ -95,26 +93,26 @@ pub enum CircuitChange {
 pub struct Breaker {
     /// Whether calls go to the gateway.
     pub circuit: Circuit,
-    /// When it came to that; none before the first fault.
+    /// When the circuit came to this state, by the timeline. None before the first fault.
     pub since: Option<DateTime<Utc>>,
-    /// While open.
+    /// When an open circuit lets the first payment through, by the timeline. None for other states.
     pub until: Option<DateTime<Utc>>,
-    /// The fault that opened it.
+    /// The fault that opened the circuit.
     pub reason: Option<String>,
     /// Faults since the last answer.
     pub faults_in_a_row: u32,
     /// The last calls, newest last: whether each was a fault.
     recent: VecDeque<bool>,
-    /// How often it has opened since it was last closed: each wait is longer than the one before.
+    /// How often the circuit has opened since the last time it was closed: each wait is longer than the wait before.
     openings: usize,
-    /// Payments let through while half open, and what they met.
+    /// Payments that went through the half-open circuit, and their results.
     probing: BTreeSet<OperationId>,
     answered: u32,
     failed: u32,
 }
 
 impl Breaker {
-    /// What may go now. An open circuit whose time has come is half open from here on.
+    /// Says what may go now. An open circuit whose time has come is half open from here on.
     pub fn hold(&mut self, rules: &BreakerRules, now: DateTime<Utc>) -> Admission {
         if self.circuit == Circuit::Open {
             match self.until {
@@ -155,7 +153,7 @@ impl Breaker {
         self.circuit == Circuit::Closed && self.faults_in_a_row == 0 && self.recent.iter().all(|fault| !fault)
     }
 
-    /// Notes what a call met. `waits`: how long the circuit stays open, the last one repeats.
+    /// Notes the result of a call. `waits` says how long the circuit stays open each time; the last wait repeats.
     pub fn note(
         &mut self,
         rules: &BreakerRules,
@@ -170,7 +168,7 @@ impl Breaker {
         }
         match self.circuit {
             Circuit::Closed => self.note_closed(rules, waits, now, met),
-            // Calls from before it opened come back late: they say nothing new.
+            // Calls from before the circuit opened come back late and say nothing new.
             Circuit::Open => None,
             Circuit::HalfOpen if !self.probing.contains(&order) => None,
             Circuit::HalfOpen => self.note_probe(rules, waits, now, met),

@@ -1,7 +1,5 @@
 //! Calendar dates, zones and business days: dates become instants here and nowhere else, so that no DST change moves a charge.
 
-#![warn(missing_docs)]
-
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use chrono::{DateTime, Datelike, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone, Utc, Weekday};
@@ -34,8 +32,8 @@ impl FromStr for Zone {
 
 serde_as_text!(Zone);
 
-/// How far an instant can be from the same reading in UTC, with room to spare: no zone was ever sixteen hours off. A gap's end is
-/// no further, however wide the gap (Apia had no 30 December 2011 at all).
+/// How far an instant can be from the same reading in UTC, with room to spare: no zone was ever sixteen hours off. The end of a
+/// gap is no further, however wide the gap is (Apia had no 30 December 2011 at all).
 const SEARCH_S: i64 = 48 * 3600;
 
 /// Local date and local time in a zone as an instant. A time that exists twice is the earlier one; a time that does not exist
@@ -98,7 +96,7 @@ pub fn clamp_day(year: i32, month: u32, day: u32) -> NaiveDate {
 }
 
 text_enum! {
-    /// Where a charge goes when its date is a weekend or a bank holiday. It moves the charge, never the anchor.
+    /// Where a charge goes when its date is a weekend or a bank holiday. The rule moves the charge, never the anchor.
     #[derive(Default)]
     pub enum BusinessDay {
         /// Charges fall on any day.
@@ -108,7 +106,7 @@ text_enum! {
         Following = "following",
         /// The business day before.
         Preceding = "preceding",
-        /// The next business day, unless that is in another month: then the one before.
+        /// The next business day, or the business day before where the next one is in another month.
         ModifiedFollowing = "modified_following",
     }
 }

@@ -1,16 +1,14 @@
 //! Caps on declined attempts: card networks fine a merchant who goes on trying. Pure: attempts, windows, and when there is room.
 
-#![warn(missing_docs)]
-
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
 /// So many declined attempts within so long a time, and no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cap {
-    /// The length of the window. A cap counts the attempts of the last so long a time.
+    /// The length of the window: a cap counts the attempts of so long a time before now.
     pub within: TimeDelta,
-    /// At least 1.
+    /// How many declined attempts the window may hold, at least 1.
     pub declines: usize,
 }
 
@@ -46,7 +44,7 @@ pub fn room(caps: &[Cap], declined: &[DateTime<Utc>], under_way: &[DateTime<Utc>
     }
 }
 
-/// What is charged at a gateway, as a digest: the same for every customer, method and subscription that it stands behind.
+/// Digest of what is charged at a gateway. Every customer, method and subscription that uses the same token has the same digest.
 pub fn credential(gateway: &str, tokens: [Option<&str>; 3]) -> String {
     let mut digest = Sha256::new();
     for part in [Some(gateway)].into_iter().chain(tokens) {

@@ -1,7 +1,5 @@
 //! Who pays: the customer, the zone and clock that their bills follow, and their credit.
 
-#![warn(missing_docs)]
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -16,12 +14,12 @@ use super::{
 /// Free key-value text that the merchant attaches.
 pub type Metadata = Map<String, Value>;
 
-/// Whoever pays. No card data: see [`PaymentMethod`](super::payment_method::PaymentMethod).
+/// Whoever pays. A customer has no card data: see [`PaymentMethod`](super::payment_method::PaymentMethod).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Customer {
     /// Names the customer.
     pub id: CustomerId,
-    /// The merchant's own id; requests may use it in place of `id`.
+    /// The merchant's own id; requests may use this in place of `id`. None means that the merchant gave none.
     pub reference: Option<String>,
     /// The clock that the customer lives by: the wall clock or a test clock.
     pub timeline: Timeline,
@@ -39,7 +37,7 @@ pub struct Customer {
     pub currency: Currency,
     /// Credit, minor units of `currency`; used before any gateway.
     pub balance: i64,
-    /// Kept and answered, never read.
+    /// The merchant's own values, which no rule reads.
     #[sqlx(json)]
     pub metadata: Metadata,
     /// UTC.
@@ -48,7 +46,7 @@ pub struct Customer {
     pub updated_at: DateTime<Utc>,
 }
 
-/// One movement of a customer's credit; their sum is the balance.
+/// One movement of a customer's credit. The sum of all movements is the balance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Credit {
     /// Names the movement.
@@ -61,7 +59,7 @@ pub struct Credit {
     pub currency: Currency,
     /// Why, for people.
     pub reason: String,
-    /// The invoice it was used for, came back from, or was paid for.
+    /// The invoice that used the credit, gave the credit back, or was refunded as credit. None where no invoice is behind it.
     pub invoice_id: Option<InvoiceId>,
     /// UTC.
     pub created_at: DateTime<Utc>,

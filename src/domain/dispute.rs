@@ -1,7 +1,5 @@
 //! A dispute: a customer's bank takes back what was paid, or asks for it. Recorded as the gateway reports it.
 
-#![warn(missing_docs)]
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -15,14 +13,14 @@ use super::{
 text_enum! {
     /// Where a dispute stands.
     pub enum DisputeStatus {
-        /// The money is away, or held.
+        /// The bank holds the money, or has taken it back.
         Open = "open",
-        /// The gateway does not speak of it any more: the money is back.
+        /// The gateway does not report the dispute any more: the money is back.
         Closed = "closed",
     }
 }
 
-/// What was disputed of one payment. A payment has one open dispute at most, of all that is disputed of it.
+/// The disputed part of one payment. A payment has one open dispute at most, which covers all that is disputed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Dispute {
     /// Names the dispute.
@@ -31,7 +29,7 @@ pub struct Dispute {
     pub payment_id: PaymentId,
     /// The invoice of the payment.
     pub invoice_id: InvoiceId,
-    /// Who disputes it.
+    /// Who disputes the payment.
     pub customer_id: CustomerId,
     /// The clock of the customer.
     pub timeline: Timeline,
@@ -45,11 +43,11 @@ pub struct Dispute {
     pub currency: Currency,
     /// Whether the bank still holds or took the money.
     pub status: DisputeStatus,
-    /// The gateway's word for it.
+    /// The gateway's word for the reason.
     pub reason: String,
     /// When the daemon first saw the dispute, UTC.
     pub opened_at: DateTime<Utc>,
-    /// When nothing was disputed any more, UTC. None: the dispute is open.
+    /// When nothing was disputed any more, UTC. None means that the dispute is open.
     pub closed_at: Option<DateTime<Utc>>,
 }
 

@@ -1,7 +1,5 @@
 //! The spans that a forecast sums over: days, weeks from Monday, calendar months, cut to the range that was asked for.
 
-#![warn(missing_docs)]
-
 use chrono::{Datelike, Days, Months, NaiveDate};
 use serde::Serialize;
 
@@ -51,7 +49,7 @@ pub struct Range {
 }
 
 impl Range {
-    /// The part of the range that a date lies in; none outside of it.
+    /// The part of the range that a date lies in. None for a date outside the range.
     pub fn part(&self, date: NaiveDate) -> Option<(NaiveDate, NaiveDate)> {
         if !(self.from..self.to).contains(&date) {
             return None;

@@ -1,7 +1,5 @@
 //! Ids: a readable prefix and a time-ordered UUID (TypeID text), so that one string is the same in API, log and database.
 
-#![warn(missing_docs)]
-
 use std::{cmp::Ordering, fmt, hash, marker::PhantomData, str::FromStr};
 
 use chrono::{DateTime, Utc};

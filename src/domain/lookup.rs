@@ -1,13 +1,11 @@
 //! Lookups: how long to wait before a gateway is asked again what became of a call, and when an operator must decide.
 
-#![warn(missing_docs)]
-
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// However long an outage is, what nobody can say anything about for so long is for an operator to decide.
+/// How long a call may stay unknown because of an outage. After that an operator decides, however long the outage is.
 pub const LONGEST_OUTAGE: TimeDelta = TimeDelta::days(30);
 
-/// Whether a lookup without an answer is no wonder: its gateway is down, and the call was sent not too long ago.
+/// Whether an outage explains a lookup without an answer: the gateway is down, and the call was sent not too long ago.
 pub fn is_outage(is_gateway_down: bool, sent_at: DateTime<Utc>, wall: DateTime<Utc>) -> bool {
     is_gateway_down && wall - sent_at < LONGEST_OUTAGE
 }

@@ -1,5 +1,7 @@
 //! The nouns of recurring billing. Pure: no async, no I/O, no clock, no randomness.
 
+#![warn(missing_docs)]
+
 pub mod api_key;
 pub mod authorization;
 pub mod breaker;
@@ -40,7 +42,7 @@ pub fn count(len: usize) -> i64 {
     i64::try_from(len).unwrap_or(i64::MAX)
 }
 
-/// Reads a value from its text, without a copy of it on the way.
+/// Reads a value from a JSON text, without a copy of the text on the way.
 pub(crate) fn from_text<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: FromStr<Err: fmt::Display>,
@@ -65,11 +67,13 @@ where
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("must be one of {}", allowed.join(", "))]
 pub struct UnknownWord {
+    /// Every word that would have been accepted, in the order of declaration.
     pub allowed: &'static [&'static str],
 }
 
 /// An enum whose values are fixed words; `text_enum!` implements it.
 pub trait TextEnum: FromStr<Err = UnknownWord> {
+    /// Every word of the enum, in the order of declaration.
     const WORDS: &'static [&'static str];
 }
 
@@ -119,7 +123,7 @@ macro_rules! text_enum {
 }
 pub(crate) use text_enum;
 
-/// JSON of a type that is one text everywhere.
+/// Implements the JSON of types that are one text everywhere.
 macro_rules! serde_as_text {
     ($($type:ty),+) => {$(
         impl serde::Serialize for $type {

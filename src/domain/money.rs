@@ -1,7 +1,5 @@
 //! Money: integer minor units and an ISO 4217 currency. Rounds half away from zero, once per line.
 
-#![warn(missing_docs)]
-
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -42,7 +40,7 @@ impl Currency {
 }
 
 impl Currency {
-    /// `12.34` as `1234`, exactly; none for what is no decimal number, is negative, or has more places than the currency.
+    /// `12.34` as `1234`, exactly. None for a text that is no decimal number, is negative, or has more places than the currency.
     pub fn minor(&self, major: &str) -> Option<i64> {
         let (whole, fraction) = major.split_once('.').unwrap_or((major, ""));
         let fraction = fraction.trim_end_matches('0');

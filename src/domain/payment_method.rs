@@ -1,7 +1,5 @@
 //! How a customer pays: stored tokens and earlier transactions, never card data.
 
-#![warn(missing_docs)]
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +25,7 @@ text_enum! {
 pub struct PaymentMethod {
     /// Names the payment method.
     pub id: PaymentMethodId,
-    /// Whose it is.
+    /// Whose payment method this is.
     pub customer_id: CustomerId,
     /// Name of a configured gateway.
     pub gateway: String,
@@ -35,22 +33,22 @@ pub struct PaymentMethod {
     pub kind: MethodKind,
     /// A vault token: the gateway's id of the customer.
     pub customer_token: Option<String>,
-    /// A vault token: the gateway's id of one method of the customer. None: the customer's default.
+    /// A vault token: the gateway's id of one method of the customer. None means the default method at the gateway.
     pub payment_method_token: Option<String>,
-    /// An earlier transaction: the gateway's id of it, whose card is charged.
+    /// An earlier transaction: the gateway's id of the transaction whose card is charged.
     pub transaction_id: Option<String>,
     /// A payment request: some of `EMAIL`, `SMS`, `WEB`.
     #[sqlx(json)]
     pub channels: Vec<String>,
-    /// `YYYY-MM`.
+    /// Last month in which the card is valid, `YYYY-MM`. None means that nobody said so.
     pub expires: Option<String>,
     /// The last four digits of the card, for people.
     pub last_four: Option<String>,
     /// Whether this method is charged where none is named. A customer has one default at most.
     pub is_default: bool,
-    /// Lower is tried first.
+    /// Methods with a lower number are tried first.
     pub priority: i64,
-    /// When the issuer stopped recurring charges to it: it is not charged any more.
+    /// When the issuer stopped recurring charges to the method, which is not charged any more. None means that charges go on.
     pub mandate_ended_at: Option<DateTime<Utc>>,
     /// UTC.
     pub created_at: DateTime<Utc>,

@@ -1,14 +1,12 @@
 //! Parts of a period: proration counts local days, n of m, and rounds once, half away from zero.
 
-#![warn(missing_docs)]
-
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 pub use super::calendar::days_between;
 use super::{frequency::Schedule, money::fraction_of, text_enum};
 
-/// Days n of m. 0 ≤ `days` ≤ `of` and `of` > 0.
+/// A part of a period, n of m days: 0 ≤ `days` ≤ `of` and `of` > 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
     /// How many days of the period count.
@@ -18,10 +16,10 @@ pub struct Share {
 }
 
 impl Share {
-    /// All of it, without saying of how many days.
+    /// A whole period, without a number of days.
     pub const WHOLE: Self = Self { days: 1, of: 1 };
 
-    /// Brought into bounds: no more days than there are, and at least one day to be a share of.
+    /// A share within bounds: `days` is no more than `of`, and `of` is at least 1.
     pub fn new(days: i64, of: i64) -> Self {
         let of = of.max(1);
         Self { days: days.clamp(0, of), of }
@@ -37,7 +35,7 @@ impl Share {
         if self.is_whole() { minor } else { fraction_of(minor, self.days, self.of) }
     }
 
-    /// What remains: together they are the whole.
+    /// The rest of the period: both shares together are the whole.
     pub fn rest(self) -> Self {
         Self { days: self.of - self.days, of: self.of }
     }
@@ -68,12 +66,13 @@ text_enum! {
 }
 
 impl FirstPeriod {
-    /// The slot of the first charge: 0, or the first anchor's when the stub before it is free. `None` when that has no date.
+    /// The slot of the first charge: 0, or the slot of the first anchor when the stub before the anchor is free. None when no
+    /// charge has a date.
     pub fn first_slot(self, schedule: &Schedule) -> Option<u64> {
         if self == Self::Free && !schedule.starts_on_anchor() { schedule.next_slot(0) } else { Some(0) }
     }
 
-    /// The share of the terms that a slot's charge is for: whole but for slot 0 of a start that is no anchor.
+    /// The share of the terms that a slot's charge is for: a whole share, except for slot 0 of a start that is no anchor.
     pub fn share(self, schedule: &Schedule, slot: u64) -> Share {
         if slot > 0 || self == Self::Full || schedule.starts_on_anchor() {
             return Share::WHOLE;
@@ -101,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_stub_is_charged_by_the_days_of_its_own_period() {
-        // design.md: start 14 Feb, anchor 31: 14 of 28.
+        // A start on 14 February with anchor 31 pays for 14 of 28 days.
         let stub = monthly("31", "2023-02-14");
         assert_eq!(FirstPeriod::Prorated.share(&stub, 0), Share { days: 14, of: 28 });
         assert_eq!(FirstPeriod::Prorated.share(&monthly("31", "2023-02-10"), 0), Share { days: 18, of: 28 });

@@ -1,7 +1,5 @@
 //! Refunds: money on its way back to the customer, to the method it came from or as credit.
 
-#![warn(missing_docs)]
-
 pub mod transition;
 
 use chrono::{DateTime, Utc};
@@ -21,7 +19,7 @@ text_enum! {
     pub enum RefundFinding {
         /// The money went back.
         Succeeded = "succeeded",
-        /// It never did: it may be asked for again.
+        /// The money never went back, and may be asked for again.
         NotProcessed = "not_processed",
     }
 }
@@ -29,17 +27,17 @@ text_enum! {
 text_enum! {
     /// Where a refund stands.
     pub enum RefundStatus {
-        /// Recorded, and the call has not been answered.
+        /// The refund is recorded, and the call has not been answered.
         Pending = "pending",
         /// The money went back.
         Succeeded = "succeeded",
         /// The gateway refused by its own word. No money moved.
         Refused = "refused",
-        /// Certainly not processed: no money moved.
+        /// The gateway certainly did not process the call, and no money moved.
         GatewayError = "gateway_error",
-        /// Nobody knows. A lookup must say.
+        /// Nobody knows whether the money went back. A lookup must say.
         Unknown = "unknown",
-        /// Nobody knows, and lookups have ended. An operator must say.
+        /// Nobody knows whether the money went back, and lookups have ended. An operator must say.
         Parked = "parked",
     }
 }
@@ -49,7 +47,7 @@ text_enum! {
 pub struct Refund {
     /// Names the refund.
     pub id: RefundId,
-    /// None for what becomes credit.
+    /// The payment whose money goes back. None for a refund that becomes credit.
     pub payment_id: Option<PaymentId>,
     /// The invoice whose money goes back.
     pub invoice_id: InvoiceId,
@@ -59,7 +57,7 @@ pub struct Refund {
     pub destination: RefundTo,
     /// Minor units, more than 0.
     pub amount: i64,
-    /// What the payment had given back before: lets a lookup tell this refund from earlier ones.
+    /// What the payment had given back before, minor units. By this amount a lookup tells this refund from earlier refunds.
     pub returned_before: i64,
     /// The currency of both amounts.
     pub currency: Currency,
@@ -67,15 +65,15 @@ pub struct Refund {
     pub reason: String,
     /// How far the refund has come.
     pub status: RefundStatus,
-    /// Undone before settlement, rather than refunded.
+    /// Whether the charge was undone before settlement, rather than refunded.
     pub voided: bool,
     /// The gateway's id of the refund, if the gateway gives one.
     pub transaction_id: Option<String>,
     /// Why the gateway refused, or why the outcome is not known.
     pub message: Option<String>,
-    /// The daemon that calls or looks up. None: no daemon has it.
+    /// The daemon that calls or looks up. None means that no daemon has the refund.
     pub lease_owner: Option<String>,
-    /// Rises with each claim, so that whoever held an older one knows.
+    /// Rises with each claim, so that a daemon with an older claim notices.
     pub lease_token: i64,
     /// When another daemon may take the refund over, wall time, UTC.
     pub lease_expires_at: Option<DateTime<Utc>>,
@@ -83,7 +81,8 @@ pub struct Refund {
     pub lookups: i64,
     /// When the gateway is asked next what became of the refund, wall time, UTC.
     pub next_lookup_at: Option<DateTime<Utc>>,
-    /// Wall time at which it was recorded; once it is unknown, until when it may have been sent.
+    /// Wall time at which the refund was recorded, UTC. For an unknown refund, the latest time at which the call may have been
+    /// sent.
     pub sent_at: DateTime<Utc>,
     /// UTC, by the clock of its timeline.
     pub created_at: DateTime<Utc>,

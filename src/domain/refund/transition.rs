@@ -1,5 +1,5 @@
-//! What an answer does to a refund, to the payment that it gives back and to the invoice that was paid. Pure: the caller has locked all
-//! three rows, and saves them.
+//! What an answer does to a refund, to the payment that the refund gives back and to the invoice that was paid. Pure: the caller
+//! has locked all three rows, and saves the rows.
 //!
 //! Guards "a refund counts once": money is booked only when a refund succeeds, and gateways report what was returned in all.
 
@@ -41,7 +41,7 @@ pub struct RefundRows {
     pub invoice: Invoice,
 }
 
-/// What a decision depends on, beside the rows and the answer.
+/// What a decision depends on, besides the rows and the answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     /// By the clock of the refund's timeline.
@@ -50,9 +50,9 @@ pub struct Facts<'a> {
     pub wall: DateTime<Utc>,
     /// When an unknown outcome is looked up again.
     pub lookups: &'a LookupPolicy,
-    /// Whether the circuit of the refund's gateway is open.
+    /// Whether the gateway is down or paused, so that a lookup without an answer is no surprise.
     pub is_gateway_down: bool,
-    /// Nothing of the invoice is on its way back, undecided or in dispute. Read only where [`RefundRows::needs_claims`].
+    /// Whether nothing of the invoice is on its way back, undecided or in dispute. Read only where [`RefundRows::needs_claims`].
     pub nothing_claimed: bool,
 }
 
@@ -63,7 +63,7 @@ pub enum Effect {
     RetryOverpayment,
 }
 
-/// The rows as they are to be saved.
+/// The rows as the caller is to save them, and what follows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transition {
     /// The rows, changed.
@@ -110,8 +110,8 @@ impl RefundRows {
         self.was_given_up() && matches!(outcome, ReturnOutcome::Unknown { .. })
     }
 
-    /// A daemon that stood still sent the refund after another daemon had found nothing and had given it up: the money has gone back
-    /// all the same. Where it only may have, the gateway is asked once more.
+    /// Whether a daemon that stood still sent the refund after another daemon had found nothing and had given the refund up. The
+    /// money has gone back all the same, or may have: in doubt the gateway is asked once more.
     fn reopens(&self, outcome: &ReturnOutcome, facts: &Facts) -> bool {
         let returned = matches!(outcome, ReturnOutcome::Returned { .. });
         self.was_given_up() && (returned || self.needs_claims(outcome) && facts.nothing_claimed)
@@ -181,7 +181,7 @@ impl Refund {
         self.message = Some(message.to_owned());
         self.resolved_at = None;
         if reopens || self.status == RefundStatus::Pending {
-            // Until now it may have been sent.
+            // The call may have been sent until now.
             self.sent_at = facts.wall;
         } else {
             let is_outage = is_outage(facts.is_gateway_down, self.sent_at, facts.wall);

@@ -20,3 +20,27 @@ pub mod jobs;
 pub mod sandbox;
 pub mod store;
 pub mod telemetry;
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::Parser;
+
+/// Command line in, exit code out. Not async: a caller that awaited the commands would compile all of them once more.
+pub fn run() -> ExitCode {
+    gateway::http::install_tls();
+    let cli = cli::Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(cli.run());
+    // What had to be left after its bound must not keep the process.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

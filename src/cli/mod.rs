@@ -13,7 +13,6 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::Context;
@@ -22,13 +21,13 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     clock::Clock,
     config::{self, Config},
-    daemon, gateway, sandbox,
+    daemon, sandbox,
 };
 
 /// Recurring billing: plans, subscriptions, retries, and a ledger that agrees with the gateway's.
 #[derive(Debug, Parser)]
 #[command(name = "rebilld", version, propagate_version = true)]
-struct Cli {
+pub struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -86,28 +85,8 @@ impl Settings {
     }
 }
 
-/// Command line in, exit code out. Not async: a caller that awaited the commands would compile all of them once more.
-pub fn run() -> ExitCode {
-    gateway::http::install_tls();
-    let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("error: no runtime: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let outcome = runtime.block_on(cli.run());
-    // What had to be left after its bound must not keep the process.
-    runtime.shutdown_timeout(Duration::from_millis(500));
-    outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::FAILURE
-    })
-}
-
 impl Cli {
-    async fn run(self) -> anyhow::Result<ExitCode> {
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Demo(options) => return demo::run(options).await,
             Command::Serve(settings) => daemon::run(settings.config).await?,

@@ -1,7 +1,11 @@
 //! Payment-method verbs. Only tokens are kept. A method that can take over what another failed to pay is tried at once.
 
+mod collect_at_once;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::{Value, json};
+
+pub(crate) use collect_at_once::{WaitingInvoices, collect_now};
 
 use super::{App, BillingError, Result, checks::Checks, customers, payment_requests::check_channels};
 use crate::{
@@ -10,7 +14,6 @@ use crate::{
         customer::Customer,
         event::{Actor, Event},
         id::{CustomerId, PaymentMethodId},
-        invoice::{Invoice, NextAction},
         payment_method::{MethodKind, PaymentMethod},
     },
     input::{Patch, body},
@@ -56,11 +59,11 @@ pub async fn add(app: &App, actor: &Actor, customer_key: &str, input: PaymentMet
     let mut tx = app.db.begin().await?;
     let found = store::customers::find_in(&mut tx, customer_key).await?;
     let found = found.ok_or_else(|| BillingError::not_found("customer", customer_key))?;
-    let (customer, failed) = locked(&mut tx, found.id).await?;
+    let (customer, waiting) = locked(&mut tx, found.id).await?;
     let now = app.now_in(&mut tx, customer.timeline).await?;
     let mut checks = Checks::default();
     let others = store::payment_methods::of_customer(&mut tx, customer.id).await?;
-    let becomes_default = others.is_empty() || input.default.unwrap_or(!failed.is_empty());
+    let becomes_default = others.is_empty() || input.default.unwrap_or(!waiting.is_empty());
     let method = draft(app, &mut checks, &customer, input, becomes_default, now);
     checks.done()?;
     if becomes_default {
@@ -68,7 +71,7 @@ pub async fn add(app: &App, actor: &Actor, customer_key: &str, input: PaymentMet
     }
     store::payment_methods::insert(&mut tx, &method).await?;
     let mut events = vec![added(app, actor, &customer, &method, now)];
-    let retried = collect_at_once(&mut tx, app, actor, now, &method, failed, &mut events).await?;
+    let retried = waiting.collect(&mut tx, app, actor, now, &mut events).await?;
     store::events::append(&mut tx, &events).await?;
     tx.commit().await?;
     if retried {
@@ -114,7 +117,7 @@ pub(crate) fn added(app: &App, actor: &Actor, customer: &Customer, method: &Paym
 
 pub async fn update(app: &App, actor: &Actor, id: PaymentMethodId, patch: PaymentMethodPatch) -> Result<PaymentMethod> {
     let mut tx = app.db.begin().await?;
-    let (customer, before, failed) = locked_method(&mut tx, id).await?;
+    let (customer, before, waiting) = locked_method(&mut tx, id).await?;
     let now = app.now_in(&mut tx, customer.timeline).await?;
     let mut checks = Checks::default();
     check_card(&mut checks, patch.expires.value().map(String::as_str), patch.last_four.value().map(String::as_str));
@@ -138,8 +141,7 @@ pub async fn update(app: &App, actor: &Actor, id: PaymentMethodId, patch: Paymen
     store::payment_methods::save(&mut tx, &method).await?;
     let data = json!({ "before": event_data(&before), "after": event_data(&method) });
     let mut events = vec![app.event(customer.timeline, now, actor, "payment_method.updated", method.id, data)];
-    let failed = if takes_over { failed } else { Vec::new() };
-    let retried = collect_at_once(&mut tx, app, actor, now, &method, failed, &mut events).await?;
+    let retried = waiting.collect(&mut tx, app, actor, now, &mut events).await?;
     store::events::append(&mut tx, &events).await?;
     tx.commit().await?;
     if retried {
@@ -148,10 +150,10 @@ pub async fn update(app: &App, actor: &Actor, id: PaymentMethodId, patch: Paymen
     Ok(method)
 }
 
-/// Refused while a running subscription names it. The next by priority takes over as default.
+/// Refused while a running subscription names it. The next by priority takes over as default, and is tried at once where invoices wait.
 pub async fn delete(app: &App, actor: &Actor, id: PaymentMethodId) -> Result<()> {
     let mut tx = app.db.begin().await?;
-    let (customer, method, _) = locked_method(&mut tx, id).await?;
+    let (customer, method, waiting) = locked_method(&mut tx, id).await?;
     let now = app.now_in(&mut tx, customer.timeline).await?;
     if let Some(subscription) = store::payment_methods::named_by(&mut tx, id).await? {
         return Err(BillingError::WrongState(format!("{subscription} is charged to it: give that another method first")));
@@ -164,67 +166,33 @@ pub async fn delete(app: &App, actor: &Actor, id: PaymentMethodId) -> Result<()>
         next.updated_at = now;
         store::payment_methods::save(&mut tx, &next).await?;
     }
-    let event = app.event(customer.timeline, now, actor, "payment_method.removed", id, json!({ "before": event_data(&method) }));
-    store::events::append(&mut tx, &[event]).await?;
+    let data = json!({ "before": event_data(&method) });
+    let mut events = vec![app.event(customer.timeline, now, actor, "payment_method.removed", id, data)];
+    let retried = waiting.collect(&mut tx, app, actor, now, &mut events).await?;
+    store::events::append(&mut tx, &events).await?;
     tx.commit().await?;
+    if retried {
+        app.wakeups.collect.notify_one();
+    }
     Ok(())
 }
 
-/// A method with its customer and the invoices that failed.
-async fn locked_method(tx: &mut Tx, id: PaymentMethodId) -> Result<(Customer, PaymentMethod, Vec<Invoice>)> {
+/// A method with its customer and the invoices that wait.
+async fn locked_method(tx: &mut Tx, id: PaymentMethodId) -> Result<(Customer, PaymentMethod, WaitingInvoices)> {
     let missing = || BillingError::not_found("payment method", id);
     let owner = store::payment_methods::owner(tx, id).await?.ok_or_else(missing)?;
-    let (customer, failed) = locked(tx, owner).await?;
+    let (customer, waiting) = locked(tx, owner).await?;
     let method = store::payment_methods::lock(tx, id).await?.ok_or_else(missing)?;
-    Ok((customer, method, failed))
+    Ok((customer, method, waiting))
 }
 
-/// A customer, whose lock guards which method is the default, and before that their open invoices that were declined, or wait
-/// because others were, and that no payment is open for.
-async fn locked(tx: &mut Tx, id: CustomerId) -> Result<(Customer, Vec<Invoice>)> {
+/// A customer, whose lock guards which method is the default, and before the customer the open invoices that wait.
+async fn locked(tx: &mut Tx, id: CustomerId) -> Result<(Customer, WaitingInvoices)> {
     // An open authorization may be on another card than the one to be charged now.
     store::authorizations::look_at_customer(tx, id).await?;
     let open = store::invoices::lock_open_of_customer(tx, id).await?;
-    let waits = |invoice: &Invoice| invoice.dunning_step > 0 || invoice.postponed_by.is_some();
-    let failed = open.into_iter().filter(|invoice| waits(invoice) && invoice.next_attempt_at.is_some()).collect();
-    Ok((customers::locked(tx, &id.to_string()).await?, failed))
-}
-
-/// Makes those of the failed invoices due that would now be charged to this method. Says whether there are any.
-async fn collect_at_once(
-    tx: &mut Tx,
-    app: &App,
-    actor: &Actor,
-    now: DateTime<Utc>,
-    method: &PaymentMethod,
-    failed: Vec<Invoice>,
-    events: &mut Vec<Event>,
-) -> Result<bool> {
-    if failed.is_empty() {
-        return Ok(false);
-    }
-    let ids: Vec<_> = failed.iter().map(|invoice| invoice.id).collect();
-    let chosen = store::invoices::methods_of(tx, &ids).await?;
-    let takes_over = |invoice: &Invoice| {
-        chosen.iter().any(|choice| choice.invoice_id == invoice.id && choice.payment_method_id == Some(method.id))
-    };
-    let mut due: Vec<Invoice> = failed.into_iter().filter(takes_over).collect();
-    for invoice in &mut due {
-        collect_now(invoice, now);
-        let data = json!({ "payment_method_id": method.id, "subscription_id": invoice.subscription_id });
-        events.push(app.event(invoice.timeline, now, actor, "invoice.retried", invoice.id, data));
-    }
-    store::invoices::save(tx, &due).await?;
-    Ok(!due.is_empty())
-}
-
-/// Makes an invoice that waits due at once. Not for one whose payment is open.
-pub(crate) fn collect_now(invoice: &mut Invoice, now: DateTime<Utc>) {
-    invoice.next_attempt_at = Some(now);
-    invoice.next_action = NextAction::Charge;
-    (invoice.next_method, invoice.postponed_by) = (false, None);
-    invoice.gateway_faults = 0;
-    invoice.updated_at = now;
+    let waiting = WaitingInvoices::among(tx, open).await?;
+    Ok((customers::locked(tx, &id.to_string()).await?, waiting))
 }
 
 fn check_gateway(app: &App, checks: &mut Checks, customer: &Customer, input: &PaymentMethodInput) {

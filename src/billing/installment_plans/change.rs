@@ -4,13 +4,14 @@ use serde_json::json;
 
 use super::{Overview, create::check_method, edit::InstallmentPlanEdit};
 use crate::{
-    billing::{App, BillingError, Result, checks::Checks, dunning_policies},
+    billing::{App, BillingError, Result, checks::Checks, dunning_policies, payment_methods::WaitingInvoices},
     domain::{
         count,
         customer::Metadata,
         event::Actor,
         id::{InstallmentPlan as PlanKind, PaymentMethodId},
         installment_plan::MAX_INSTALLMENTS,
+        invoice::InvoiceStatus,
     },
     input::{Patch, body},
     store,
@@ -39,6 +40,10 @@ pub async fn update(app: &App, actor: &Actor, key: &str, patch: InstallmentPlanP
     let mut checks = Checks::default();
     checks.reference::<PlanKind>(patch.reference.value().map(String::as_str));
     checks.within("default_after", patch.default_after.unwrap_or(0), 0..=count(MAX_INSTALLMENTS));
+    // Before the customer: no invoice may be locked after.
+    let (mut waiting, _) = edit.owed().await?;
+    waiting.retain(|invoice| invoice.status == InvoiceStatus::Open);
+    let waiting = WaitingInvoices::among(&mut edit.tx, waiting).await?;
     if let Patch::Value(method) = patch.payment_method_id {
         let customer = edit.lock_customer().await?;
         check_method(&mut edit.tx, &mut checks, &customer, method).await?;
@@ -62,5 +67,6 @@ pub async fn update(app: &App, actor: &Actor, key: &str, patch: InstallmentPlanP
     plan.dunning_policy_id = policy.unwrap_or(plan.dunning_policy_id);
     plan.updated_at = edit.now;
     store::installments::save_terms(&mut edit.tx, plan).await.map_err(BillingError::reference_taken("installment plan"))?;
+    edit.collect |= waiting.collect(&mut edit.tx, app, actor, edit.now, &mut edit.events).await?;
     edit.commit("installment_plan.changed", json!({})).await
 }

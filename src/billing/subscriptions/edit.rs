@@ -9,6 +9,7 @@ use crate::{
         App, BillingError, Result,
         customers::add_credit,
         invoices::open::{Draft, open_invoices},
+        payment_methods::WaitingInvoices,
     },
     domain::{
         customer::Customer,
@@ -167,6 +168,19 @@ impl<'a> SubscriptionEdit<'a> {
         Ok(ChangePreview { effective_date, lines, amount, credit, upcoming, subscription })
     }
 
+    /// Saves the subscription. A method that takes the place of another is tried at once where invoices wait.
+    async fn save(&mut self) -> Result<()> {
+        let subscription = std::slice::from_ref(&self.subscription);
+        if self.subscription.payment_method_id == self.before.payment_method_id {
+            return Ok(store::subscriptions::save(&mut self.tx, subscription).await?);
+        }
+        let open = store::invoices::lock_open_of_subscription(&mut self.tx, self.subscription.id).await?;
+        let waiting = WaitingInvoices::among(&mut self.tx, open).await?;
+        store::subscriptions::save(&mut self.tx, subscription).await?;
+        self.collect |= waiting.collect(&mut self.tx, self.app, self.actor, self.now, &mut self.events).await?;
+        Ok(())
+    }
+
     /// Stores it as it is.
     pub async fn commit(mut self, kind: &str, more: Value) -> Result<Subscription> {
         let mut data = difference(&self.before, &self.subscription);
@@ -176,7 +190,7 @@ impl<'a> SubscriptionEdit<'a> {
         let (timeline, id) = (self.subscription.timeline, self.subscription.id);
         // Before what follows from it.
         self.events.insert(0, self.app.event(timeline, self.now, self.actor, kind, id, data));
-        store::subscriptions::save(&mut self.tx, std::slice::from_ref(&self.subscription)).await?;
+        self.save().await?;
         store::events::append(&mut self.tx, &self.events).await?;
         self.tx.commit().await?;
         if self.collect {

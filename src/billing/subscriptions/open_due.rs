@@ -15,6 +15,7 @@ use crate::{
             open::{Draft, open_invoices},
             void::void_invoices,
         },
+        payment_methods::WaitingInvoices,
     },
     domain::{
         clock::Timeline,
@@ -67,8 +68,13 @@ async fn open_batch(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result
     let pausing = |s: &&Subscription| s.status == SubscriptionStatus::Paused || s.pause_at_period_end;
     let pausing: Vec<SubscriptionId> = due.iter().filter(pausing).map(|subscription| subscription.id).collect();
     let behind = if pausing.is_empty() { Vec::new() } else { store::invoices::subscriptions_behind(&mut tx, &pausing).await? };
+    let mut another_method = Vec::new();
     for subscription in &mut due {
+        let method = subscription.payment_method_id;
         let (cycles, turns) = subscription.run_owing(now, &app.rules, behind.contains(&subscription.id));
+        if subscription.payment_method_id != method {
+            another_method.push(subscription.id);
+        }
         subscription.updated_at = now;
         terms_changed.push(!turns.is_empty());
         opened.parked += usize::from(turns.iter().any(|turn| matches!(turn, ScheduleEvent::Parked(_))));
@@ -83,6 +89,7 @@ async fn open_batch(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result
         let open = store::invoices::lock_open_of_subscriptions(&mut tx, &ended).await?;
         events.extend(void_invoices(&mut tx, app, now, &Actor::System, open, "the subscription was cancelled").await?);
     }
+    let waiting = waiting_invoices(&mut tx, &another_method).await?;
     let (invoices, opening) = open_invoices(&mut tx, app, now, &Actor::System, drafts).await?;
     events.extend(opening);
     // Credit may have paid the last charge at once: nobody else would complete these.
@@ -99,10 +106,20 @@ async fn open_batch(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result
     let only = |pairs: Vec<(Subscription, bool)>| pairs.into_iter().map(|pair| pair.0).collect::<Vec<_>>();
     store::subscriptions::save(&mut tx, &only(changed)).await?;
     store::subscriptions::save_progress(&mut tx, &only(moved)).await?;
+    waiting.collect(&mut tx, app, &Actor::System, now, &mut events).await?;
     store::events::append(&mut tx, &events).await?;
     tx.commit().await?;
     metrics::counter!(telemetry::CYCLES_OPENED).increment(opened.cycles as u64);
     Ok(opened)
+}
+
+/// Open invoices that wait, of subscriptions that get another method with their next cycle.
+async fn waiting_invoices(tx: &mut Tx, subscriptions: &[SubscriptionId]) -> Result<WaitingInvoices> {
+    let open = match subscriptions {
+        [] => Vec::new(),
+        _ => store::invoices::lock_open_of_subscriptions(tx, subscriptions).await?,
+    };
+    WaitingInvoices::among(tx, open).await
 }
 
 /// The invoice that a due cycle asks for.

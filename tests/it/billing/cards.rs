@@ -7,17 +7,22 @@ use rebilld::{
         payment_methods::{self, PaymentMethodInput, PaymentMethodPatch},
         subscriptions::{
             cancel::{self, CancelInput},
+            change::{self, ChangeInput},
             retry,
+            terms::TermsInput,
+            update::{self, SubscriptionPatch},
         },
     },
     domain::{
         event::Actor,
+        frequency::Frequency,
         id::CustomerId,
         invoice::InvoiceStatus,
         payment::PaymentStatus,
         payment_method::{MethodKind, PaymentMethod},
-        subscription::{SubscriptionStatus, When},
+        subscription::{Subscription, SubscriptionStatus, When},
     },
+    input::Patch,
     sandbox::Script,
     store,
 };
@@ -88,6 +93,68 @@ on_both! {
         add(&world, customer, vault(&world.token())).await;
         world.advance("2026-01-10T13:00:00Z").await;
         assert_eq!(world.story().await, ["2026-01-10 declined"], "the failing card would only have been asked again");
+    }
+
+    async fn whichever_door_another_card_comes_by_it_is_charged_at_once(world: World) {
+        let mut subs = Vec::new();
+        for door in ["patch", "patch to null", "change now", "delete"] {
+            let customer = world.customer("UTC").await;
+            // A card of its own: one that was declined for somebody else would not even be asked.
+            let token = world.token();
+            world.sandbox.sandbox().set_script(&token, Script { declines: [202; 9].into(), ..Script::default() });
+            let failing = add(&world, customer, vault(&token)).await;
+            let default = Some(door == "patch to null");
+            let good = add(&world, customer, PaymentMethodInput { default, ..vault(&world.token()) }).await;
+            let mut sub = world.monthly(customer, "2026-01-10").await;
+            sub.payment_method_id = (door != "delete").then_some(failing.id);
+            subs.push((door, world.add(sub).await, failing, good));
+        }
+        world.advance("2026-01-10T12:00:00Z").await;
+        let before = world.invoices().await;
+        for (door, sub, failing, good) in &subs {
+            assert_eq!(world.subscription(sub).await.status, SubscriptionStatus::PastDue, "{door}");
+            let terms = |payment_method_id| TermsInput { payment_method_id, ..TermsInput::default() };
+            let patch = |method| SubscriptionPatch { terms: terms(method), ..SubscriptionPatch::default() };
+            let (app, actor) = (&world.app, &Actor::System);
+            match *door {
+                "patch" => {
+                    update::update(app, actor, sub.id, patch(Patch::Value(good.id)), true).await.expect("shown");
+                    assert_eq!(world.invoices().await, before, "a preview collects nothing");
+                    drop(update::update(app, actor, sub.id, patch(Patch::Value(good.id)), false).await.expect("changed"));
+                }
+                "patch to null" => drop(update::update(app, actor, sub.id, patch(Patch::Null), false).await.expect("changed")),
+                "change now" => {
+                    let input = ChangeInput { when: When::Now, terms: terms(Patch::Value(good.id)) };
+                    drop(change::change(app, actor, sub.id, input, false).await.expect("changed"));
+                }
+                _ => payment_methods::delete(app, actor, failing.id).await.expect("deleted"),
+            }
+        }
+        world.advance("2026-01-10T12:00:01Z").await;
+        for (door, sub, ..) in &subs {
+            assert_eq!(world.subscription(sub).await.status, SubscriptionStatus::Active, "{door}");
+        }
+        assert_eq!((world.prove().await, world.payments().await.len()), (subs.len(), 2 * subs.len()), "each once");
+        let retried = world.events(None).await.iter().filter(|event| *event == "invoice.retried").count();
+        assert_eq!(retried, subs.len());
+    }
+
+    async fn another_card_at_the_periods_end_collects_what_is_owed_with_the_next_cycle(world: World) {
+        let customer = world.customer("UTC").await;
+        let failing = add(&world, customer, vault(DECLINES)).await;
+        let good = add(&world, customer, PaymentMethodInput { default: Some(false), ..vault(&world.token()) }).await;
+        let sub = world.monthly(customer, "2026-01-10").await;
+        // The next cycle begins between two steps of the ladder.
+        let sub = Subscription { payment_method_id: Some(failing.id), billing_frequency: Frequency::Daily, billing_cycle_interval: 2, ..sub };
+        let sub = world.add(sub).await;
+        world.advance("2026-01-10T12:00:00Z").await;
+        let terms = TermsInput { payment_method_id: Patch::Value(good.id), ..TermsInput::default() };
+        change::change(&world.app, &Actor::System, sub.id, ChangeInput { when: When::PeriodEnd, terms }, false).await.expect("changed");
+        world.advance("2026-01-12T07:00:00Z").await;
+        let invoices = world.invoices().await;
+        assert_eq!(invoices.iter().map(|invoice| invoice.status).collect::<Vec<_>>(), [InvoiceStatus::Paid; 2]);
+        assert_eq!(world.story().await, ["2026-01-10 declined", "2026-01-11 declined", "2026-01-12 succeeded", "2026-01-12 succeeded"]);
+        assert_eq!(world.prove().await, 2);
     }
 
     async fn a_payment_whose_outcome_is_open_is_left_alone(world: World) {

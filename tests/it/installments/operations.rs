@@ -119,6 +119,34 @@ on_both! {
         }
     }
 
+    async fn another_method_of_the_plan_pays_what_failed_at_once(world: World) {
+        let plan = world.plan_with("decline2020000000000", |customer| monthly(customer, "2026-01-10", 2)).await;
+        world.advance("2026-01-10T07:00:00Z").await;
+        let customer = plan.schedule.plan.customer_id.to_string();
+        let spare = PaymentMethodInput {
+            gateway: "fluid".into(),
+            kind: MethodKind::VaultToken,
+            customer_token: Some(world.token()),
+            payment_method_token: None,
+            transaction_id: None,
+            channels: None,
+            expires: None,
+            last_four: None,
+            default: Some(false),
+            priority: None,
+        };
+        let spare = payment_methods::add(&world.app, &OPERATOR, &customer, spare).await.expect("added");
+        let named = InstallmentPlanPatch { description: Some("Braces".into()), ..InstallmentPlanPatch::default() };
+        change::update(&world.app, &OPERATOR, &key(&plan), named).await.expect("named");
+        world.advance("2026-01-10T08:00:00Z").await;
+        assert_eq!(world.story().await, ["2026-01-10 declined"], "another name is no way to pay");
+        let patch = InstallmentPlanPatch { payment_method_id: Patch::Value(spare.id), ..InstallmentPlanPatch::default() };
+        change::update(&world.app, &OPERATOR, &key(&plan), patch).await.expect("changed");
+        world.advance("2026-01-10T08:00:01Z").await;
+        assert_eq!(world.story().await, ["2026-01-10 declined", "2026-01-10 succeeded"]);
+        assert_eq!((money(&world.overview(&plan).await), world.prove().await), ((5000, 0, 5000), 1));
+    }
+
     async fn a_new_payment_method_pays_what_failed_at_once(world: World) {
         let plan = world.plan_with("decline2020000000000", |customer| monthly(customer, "2026-01-10", 2)).await;
         world.advance("2026-01-10T07:00:00Z").await;

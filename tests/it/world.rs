@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use rebilld::{
-    billing::{self, App},
+    billing::{self, App, payment_methods::PaymentMethodInput},
     clock::Clock,
     config::{Caps, Config, GatewayConfig, GatewayKind, Mode},
     domain::{
@@ -336,4 +336,20 @@ pub fn config(sandbox: &str) -> Config {
     config.billing.holidays.insert("somewhere".into(), vec![date("2026-03-31"), date("2026-04-30"), date("2026-08-31")]);
     config.collection.lookup_backoff = [20, 40, 80].map(TimeDelta::milliseconds).to_vec();
     config
+}
+
+/// A card in FluidPay's vault, as an operator adds it.
+pub fn vault(token: &str) -> PaymentMethodInput {
+    PaymentMethodInput {
+        gateway: "fluid".into(),
+        kind: MethodKind::VaultToken,
+        customer_token: Some(token.into()),
+        payment_method_token: None,
+        transaction_id: None,
+        channels: None,
+        expires: None,
+        last_four: None,
+        default: None,
+        priority: None,
+    }
 }

@@ -19,7 +19,7 @@ use rebilld::{
         id::CustomerId,
         invoice::InvoiceStatus,
         payment::PaymentStatus,
-        payment_method::{MethodKind, PaymentMethod},
+        payment_method::PaymentMethod,
         subscription::{Subscription, SubscriptionStatus, When},
     },
     input::Patch,
@@ -28,21 +28,6 @@ use rebilld::{
 };
 
 use crate::world::*;
-
-fn vault(token: &str) -> PaymentMethodInput {
-    PaymentMethodInput {
-        gateway: "fluid".into(),
-        kind: MethodKind::VaultToken,
-        customer_token: Some(token.into()),
-        payment_method_token: None,
-        transaction_id: None,
-        channels: None,
-        expires: None,
-        last_four: None,
-        default: None,
-        priority: None,
-    }
-}
 
 async fn add(world: &World, customer: CustomerId, input: PaymentMethodInput) -> PaymentMethod {
     payment_methods::add(&world.app, &Actor::System, &customer.to_string(), input).await.expect("added")
@@ -176,7 +161,10 @@ on_both! {
         store::invoices::save(&mut tx, &[invoice]).await.expect("invoice");
         tx.commit().await.expect("commit");
 
-        add(&world, customer, vault(&world.token())).await;
+        let new = add(&world, customer, vault(&world.token())).await;
+        let terms = TermsInput { payment_method_id: Patch::Value(new.id), ..TermsInput::default() };
+        let patch = SubscriptionPatch { terms, ..SubscriptionPatch::default() };
+        update::update(&world.app, &Actor::System, sub.id, patch, false).await.expect("changed");
         assert!(retry::retry(&world.app, &Actor::System, sub.id).await.is_err());
         let invoice = world.invoices().await.remove(0);
         assert_eq!((invoice.next_attempt_at, invoice.status), (None, InvoiceStatus::Open));

@@ -6,7 +6,7 @@ use rebilld::{
     config::{Caps, Config},
     domain::{
         clock::Timeline, dunning::Postponement, event::Actor, id::CustomerId, invoice::InvoiceStatus, payment::PaymentStatus,
-        payment_method::MethodKind, subscription::Subscription,
+        subscription::Subscription,
     },
     gateway::Gateways,
     jobs,
@@ -40,21 +40,6 @@ fn within_the_cap(instants: &[chrono::DateTime<chrono::Utc>]) -> bool {
     let mut sorted = instants.to_vec();
     sorted.sort();
     sorted.windows(3).all(|three| three[2] - three[0] >= chrono::TimeDelta::hours(24))
-}
-
-fn token(token: &str) -> PaymentMethodInput {
-    PaymentMethodInput {
-        gateway: "fluid".into(),
-        kind: MethodKind::VaultToken,
-        customer_token: Some(token.into()),
-        payment_method_token: None,
-        transaction_id: None,
-        channels: None,
-        expires: None,
-        last_four: None,
-        default: Some(true),
-        priority: None,
-    }
 }
 
 on_both! {
@@ -156,7 +141,8 @@ on_both! {
         }
         world.advance("2026-01-10T07:00:00Z").await;
         assert_eq!(declined(&world).await.len(), 2);
-        billing::payment_methods::add(&world.app, &Actor::System, &customer.to_string(), token(&world.token())).await.expect("added");
+        let new = PaymentMethodInput { default: Some(true), ..vault(&world.token()) };
+        billing::payment_methods::add(&world.app, &Actor::System, &customer.to_string(), new).await.expect("added");
         world.advance("2026-01-10T07:00:01Z").await;
         assert!(world.invoices().await.iter().all(|invoice| invoice.status == InvoiceStatus::Paid && invoice.postponed_by.is_none()));
         assert_eq!(world.prove().await, 3);

@@ -14,7 +14,6 @@ use rebilld::{
             change::Spread,
         },
         invoice::InvoiceStatus,
-        payment_method::MethodKind,
     },
     input::Patch,
     sandbox::Script,
@@ -123,18 +122,7 @@ on_both! {
         let plan = world.plan_with("decline2020000000000", |customer| monthly(customer, "2026-01-10", 2)).await;
         world.advance("2026-01-10T07:00:00Z").await;
         let customer = plan.schedule.plan.customer_id.to_string();
-        let spare = PaymentMethodInput {
-            gateway: "fluid".into(),
-            kind: MethodKind::VaultToken,
-            customer_token: Some(world.token()),
-            payment_method_token: None,
-            transaction_id: None,
-            channels: None,
-            expires: None,
-            last_four: None,
-            default: Some(false),
-            priority: None,
-        };
+        let spare = PaymentMethodInput { default: Some(false), ..vault(&world.token()) };
         let spare = payment_methods::add(&world.app, &OPERATOR, &customer, spare).await.expect("added");
         let named = InstallmentPlanPatch { description: Some("Braces".into()), ..InstallmentPlanPatch::default() };
         change::update(&world.app, &OPERATOR, &key(&plan), named).await.expect("named");
@@ -151,18 +139,7 @@ on_both! {
         let plan = world.plan_with("decline2020000000000", |customer| monthly(customer, "2026-01-10", 2)).await;
         world.advance("2026-01-10T07:00:00Z").await;
         let customer = plan.schedule.plan.customer_id.to_string();
-        let method = PaymentMethodInput {
-            gateway: "fluid".into(),
-            kind: MethodKind::VaultToken,
-            customer_token: Some(world.token()),
-            payment_method_token: None,
-            transaction_id: None,
-            channels: None,
-            expires: None,
-            last_four: None,
-            default: Some(true),
-            priority: None,
-        };
+        let method = PaymentMethodInput { default: Some(true), ..vault(&world.token()) };
         let method = payment_methods::add(&world.app, &OPERATOR, &customer, method).await.expect("added");
         run::collect_due(&world.app, Timeline::Test(world.clock), at("2026-01-10T07:00:00Z")).await.expect("collected");
         let plan = world.overview(&plan).await;

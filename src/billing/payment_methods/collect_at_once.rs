@@ -1,5 +1,5 @@
-//! A new way to pay is used at once, by whichever door it comes: open invoices that wait are collected when another method would be
-//! charged for them.
+//! A new way to pay is used at once, by whichever door it comes. Open invoices that wait are collected when a change makes another
+//! method the one to be charged.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -21,8 +21,8 @@ pub(crate) struct WaitingInvoices {
 }
 
 impl WaitingInvoices {
-    /// Picks them from open invoices that the transaction has locked: declined, or postponed because others were, and without an open
-    /// payment. The change must not be stored yet.
+    /// Of open invoices that the transaction has locked, those that wait: declined, or postponed because others were, and without an
+    /// open payment. The change must not be stored yet.
     pub async fn among(tx: &mut Tx, open: Vec<Invoice>) -> Result<Self> {
         let waits =
             |invoice: &Invoice| invoice.next_attempt_at.is_some() && (invoice.dunning_step > 0 || invoice.postponed_by.is_some());
@@ -35,8 +35,8 @@ impl WaitingInvoices {
         self.invoices.is_empty()
     }
 
-    /// Makes those due that would be charged to another method now that the change is stored. The steps of the ladder that were taken
-    /// still count. Says whether there are any.
+    /// Makes those invoices due that are charged to another method once the change is stored. The steps of the ladder that were taken
+    /// still count. True: an invoice is due now.
     pub async fn collect(
         self,
         tx: &mut Tx,

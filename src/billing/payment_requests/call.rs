@@ -26,7 +26,7 @@ struct RequestCall<'a> {
     step: RequestStep,
 }
 
-/// Makes the call. None: not made, since somebody else has the request by now or it is being closed.
+/// Makes the call. None: no call was made, since somebody else has the request by now, or the request is being closed.
 pub(super) async fn ask(
     app: &App,
     gateway: &Arc<Configured>,
@@ -87,7 +87,7 @@ async fn withdraw(asks: &dyn Requests, request: &PaymentRequest) -> Withdrawn {
     }
 }
 
-/// Writes down that the customer is being asked or reminded; none if somebody else has the request by now, or it is being closed.
+/// Writes down that the customer is being asked or reminded. None: somebody else has the request by now, or the request is being closed.
 pub(super) async fn begin(app: &App, claimed: &PaymentRequest, step: RequestStep) -> Result<Option<PaymentRequest>> {
     let mut tx = app.db.begin().await?;
     // Not before: the transaction may have waited for long.
@@ -98,7 +98,8 @@ pub(super) async fn begin(app: &App, claimed: &PaymentRequest, step: RequestStep
     }
     let is_closing = request.ending.is_some();
     if is_closing {
-        // It is due at once for whoever takes it back. No longer kept by this claim, it does not wait for the others of the run.
+        // The request is due at once for the call that withdraws the request. The claim ends here: that call must not wait for the
+        // other requests of the run.
         request.lease_owner = None;
         request.look_by(wall);
     } else {

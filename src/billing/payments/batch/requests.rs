@@ -42,7 +42,7 @@ impl SettlementBatch<'_> {
         self.received.push(payment);
     }
 
-    /// Money that a customer has reserved by a request; the lookup finds it so and captures it.
+    /// Money that a customer has authorized by a request. The lookup finds the authorization, and the money is captured.
     pub fn authorize(&mut self, mut payment: Payment) {
         self.number(&mut payment);
         if let Some(invoice) = self.invoices.change(payment.invoice_id) {

@@ -42,8 +42,7 @@ pub(super) async fn close(
     let nothing_claimed = rows.needs_claims(answer.outcome()) && store::refunds::claimed(&mut tx, rows.invoice.id).await? == 0;
     let is_gateway_down = app.gateways.health(&rows.payment.gateway).is_some_and(|health| health.is_down(seen.timeline));
     let lookups = &app.config.collection.lookup_policy();
-    let lease = app.config.collection.lease;
-    let facts = Facts { now, wall: app.clock.now(), lookups, lease, is_gateway_down, nothing_claimed };
+    let facts = Facts { now, wall: app.clock.now(), lookups, is_gateway_down, nothing_claimed };
     let status = rows.refund.status;
     let Some(Transition { mut rows, effects }) = decide(rows, answer, &facts) else { return Ok(Err(status)) };
     let kept = if effects.contains(&Effect::RetryOverpayment) {

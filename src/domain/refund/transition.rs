@@ -50,8 +50,6 @@ pub struct Facts<'a> {
     pub wall: DateTime<Utc>,
     /// When an unknown outcome is looked up again.
     pub lookups: &'a LookupPolicy,
-    /// How long a request may take to arrive at the gateway.
-    pub lease: TimeDelta,
     /// Whether the gateway is down or paused, so that a lookup without an answer is no surprise.
     pub is_gateway_down: bool,
     /// Whether nothing of the invoice is on its way back, undecided or in dispute. Read only where [`RefundRows::needs_claims`].
@@ -155,16 +153,11 @@ impl Refund {
     /// What a lookup that found nothing means, by when the refund was sent. Refunds carry no key that makes a repeat harmless, so the
     /// request must be given a whole lease to arrive. After that nothing was given back, and an operator may ask again.
     pub fn not_found(&self, wall: DateTime<Utc>, lease: TimeDelta) -> ReturnOutcome {
-        if self.has_had_time(wall, lease) {
-            ReturnOutcome::GatewayError { message: "the gateway never received it: nothing was given back".to_owned() }
-        } else {
+        if wall - self.sent_at < lease {
             ReturnOutcome::Unknown { message: "the gateway does not know of it yet".to_owned() }
+        } else {
+            ReturnOutcome::GatewayError { message: "the gateway never received it: nothing was given back".to_owned() }
         }
-    }
-
-    /// Whether the request has arrived at the gateway by now, if it arrives at all.
-    fn has_had_time(&self, wall: DateTime<Utc>, lease: TimeDelta) -> bool {
-        wall - self.sent_at >= lease
     }
 
     fn release(&mut self, now: DateTime<Utc>) {
@@ -193,7 +186,7 @@ impl Refund {
         } else {
             let is_outage = is_outage(facts.is_gateway_down, self.sent_at, facts.wall);
             self.lookups = facts.lookups.count(self.lookups, is_outage);
-            if facts.lookups.is_spent(self.lookups) && !is_outage && self.has_had_time(facts.wall, facts.lease) {
+            if facts.lookups.is_spent(self.lookups) && !is_outage {
                 self.status = RefundStatus::Parked;
                 return;
             }

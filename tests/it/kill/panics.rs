@@ -73,7 +73,7 @@ on_both! {
     async fn a_refund_whose_call_or_look_up_panics_is_looked_up(world: World) {
         let mut config = world.app.config.clone();
         config.collection.lease = TimeDelta::milliseconds(200);
-        config.collection.lookup_backoff = vec![TimeDelta::milliseconds(20)];
+        config.collection.lookup_backoff = vec![TimeDelta::milliseconds(40)];
         let points = [Moment::Before, Moment::After].map(|moment| Point(moment, Call::GiveBack));
         let mut invoices = Vec::new();
         for _ in points {

@@ -49,7 +49,9 @@ struct Story<'a> {
 
 fn quick(config: &mut Config) {
     config.collection.lease = TimeDelta::milliseconds(250);
-    config.collection.lookup_backoff = vec![TimeDelta::milliseconds(20)];
+    // A refund that the gateway does not know yet is looked up eight times: together these last longer than the lease, which is the time
+    // that the refund is given to arrive. It would be parked otherwise.
+    config.collection.lookup_backoff = vec![TimeDelta::milliseconds(50)];
     config.collection.gateway_fault_backoff = vec![TimeDelta::milliseconds(20); 9];
     config.collection.payment_request_poll = vec![TimeDelta::milliseconds(5)];
 }

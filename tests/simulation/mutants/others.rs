@@ -115,8 +115,8 @@ const OTHERS: &[(&str, Patch)] = &[
         "a refund is given up before a late call can have arrived",
         Patch {
             file: "src/domain/refund/transition.rs",
-            find: "if self.has_had_time(wall, lease) {",
-            replace: "if lease > TimeDelta::zero() && wall >= self.sent_at {",
+            find: "if wall - self.sent_at < lease {",
+            replace: "if lease > TimeDelta::zero() && wall - self.sent_at < TimeDelta::zero() {",
         },
     ),
     (

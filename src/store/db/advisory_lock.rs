@@ -63,11 +63,15 @@ impl AdvisoryLock {
         }
     }
 
-    /// Releases the name.
+    /// Releases the name. When this returns, another connection can lock the name at once.
     pub async fn unlock(self) {
-        if let Some(connection) = self.0 {
-            // A dead connection has released its lock already.
-            let _ = tokio::time::timeout(PING_TIMEOUT, connection.close()).await;
-        }
+        let Some(mut connection) = self.0 else { return };
+        let unlocking = async {
+            // A server releases the locks of a closed connection only after the client has stopped waiting.
+            sqlx::query("select pg_advisory_unlock_all()").execute(&mut connection).await?;
+            connection.close().await
+        };
+        // A dead connection has released its lock already.
+        let _ = tokio::time::timeout(PING_TIMEOUT, unlocking).await;
     }
 }

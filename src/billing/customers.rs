@@ -3,14 +3,14 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::{App, BillingError, Result, checks::Checks};
+use super::{App, BillingError, Result, checks::Checks, invoices::apply_balance::apply_balance};
 use crate::{
     domain::{
         calendar::Zone,
         clock::Timeline,
         customer::{Credit, Customer, Metadata},
         event::{Actor, Event, difference},
-        id::{ClockId, Customer as CustomerKind},
+        id::{ClockId, Customer as CustomerKind, InvoiceId},
         money::{Currency, MAX_AMOUNT_MINOR},
     },
     input::{Patch, body},
@@ -185,8 +185,11 @@ pub async fn give_credit(
     checks.done()?;
     let (credit, event) = add_credit(&mut tx, app, actor, now, &mut customer, amount, reason).await?;
     store::events::append(&mut tx, &[event]).await?;
+    // What is open is paid first, so that the answer shows what is left.
+    apply_balance(&mut tx, app, actor, &[customer.id]).await?;
+    let left = store::customers::get_many(&mut tx, &[customer.id]).await?;
     tx.commit().await?;
-    Ok((credit, customer.balance))
+    Ok((credit, left.first().map_or(customer.balance, |customer| customer.balance)))
 }
 
 /// Puts credit, in the customer's currency, on the balance of a customer who is locked. The caller appends the event.
@@ -199,12 +202,12 @@ pub(crate) async fn add_credit(
     amount: i64,
     reason: String,
 ) -> Result<(Credit, Event)> {
-    let (credit, event) = credited(app, actor, now, customer, amount, reason);
+    let (credit, event) = credited(app, actor, now, customer, amount, reason, None);
     store::customers::save_balances(tx, std::slice::from_ref(customer), std::slice::from_ref(&credit)).await?;
     Ok((credit, event))
 }
 
-/// Like the function above, for a customer that is not stored yet.
+/// Like the function above, for a caller who saves the customer with the credit. An invoice may be behind the credit.
 pub(crate) fn credited(
     app: &App,
     actor: &Actor,
@@ -212,9 +215,10 @@ pub(crate) fn credited(
     customer: &mut Customer,
     amount: i64,
     reason: String,
+    invoice_id: Option<InvoiceId>,
 ) -> (Credit, Event) {
     let currency = customer.currency;
-    let credit = Credit { id: app.id(), customer_id: customer.id, amount, currency, reason, invoice_id: None, created_at: now };
+    let credit = Credit { id: app.id(), customer_id: customer.id, amount, currency, reason, invoice_id, created_at: now };
     let event = booked(app, actor, customer, &credit);
     (credit, event)
 }

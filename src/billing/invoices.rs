@@ -1,8 +1,10 @@
 //! What an operator does with an invoice: collect it now, void it, write it off. Never while a payment for it is on its way.
 
+pub(crate) mod apply_balance;
 pub mod open;
 pub mod void;
 
+use self::apply_balance::apply_balance;
 use super::{App, BillingError, Result, payments::SettlementBatch};
 use crate::{
     domain::{
@@ -26,13 +28,16 @@ pub async fn collect(app: &App, actor: &Actor, id: InvoiceId) -> Result<Invoice>
 /// Cancels an open invoice; credit that it had used goes back to the customer.
 pub async fn void(app: &App, actor: &Actor, id: InvoiceId, reason: &str) -> Result<Invoice> {
     let (mut tx, mut batch) = open(app, id, "voided").await?;
-    if batch.invoice(id).is_some_and(|invoice| invoice.amount_paid > 0) {
+    if batch.invoice(id).is_some_and(|invoice| invoice.paid_by_gateways() > 0) {
         return Err(BillingError::WrongState(
             "a part of the invoice is paid: refund that, or mark the rest uncollectible".to_owned(),
         ));
     }
+    let payer = batch.invoice(id).map(|invoice| invoice.customer_id);
     batch.void_now(id, reason, actor);
     batch.save(&mut tx).await?;
+    // Credit that the invoice had used pays what else is open.
+    apply_balance(&mut tx, app, actor, payer.as_slice()).await?;
     tx.commit().await?;
     reread(app, id).await
 }

@@ -6,6 +6,7 @@ pub mod bench;
 pub mod catalog;
 pub mod checks;
 pub mod collection;
+pub mod credit_notes;
 pub mod customers;
 pub mod disputes;
 pub mod dunning_policies;

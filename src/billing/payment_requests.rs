@@ -53,7 +53,7 @@ pub(crate) fn draft(
     PaymentRequest {
         invoice_id: Some(invoice.id),
         description: invoice.description.clone(),
-        amount: invoice.balance_due(),
+        amount: invoice.amount_due(),
         currency: invoice.currency,
         ..blank(app, customer, plan, now, wall)
     }

@@ -46,6 +46,7 @@ kinds! {
     ApiKey, ApiKeyId, "key";
     Run, RunId, "run";
     Credit, CreditId, "cred";
+    CreditNote, CreditNoteId, "cn";
     RollOut, RollOutId, "roll";
     DunningPolicy, DunningPolicyId, "dun";
 }

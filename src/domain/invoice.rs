@@ -3,6 +3,10 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
+mod account;
+
+pub use account::Account;
+
 use super::{
     calendar::Zone,
     clock::Timeline,
@@ -90,12 +94,20 @@ pub struct Invoice {
     pub credit_applied: i64,
     /// What the gateway is asked for, minor units: `subtotal - credit_applied`.
     pub total: i64,
-    /// What came through gateways for the invoice, without overpayments, minor units.
+    /// What came for the invoice, without overpayments, minor units: through gateways, and from the customer's balance after the
+    /// invoice was issued.
     pub amount_paid: i64,
     /// What went back through gateways, minor units.
     pub amount_refunded: i64,
     /// What went back as customer credit, minor units. No gateway knows of this money.
     pub amount_credited: i64,
+    /// What credit notes took off what was still due, minor units.
+    pub amount_reduced: i64,
+    /// What credit notes put on the customer's balance or on another invoice out of what was paid, minor units. Refunds do not count
+    /// here.
+    pub credit_given: i64,
+    /// The part of `amount_paid` that the customer's balance paid, minor units.
+    pub credit_paid: i64,
     /// UTC instant from which the money is owed, by the clock of the timeline.
     pub due_at: DateTime<Utc>,
     /// UTC instant at which collection next has something to do. None while a payment is open and after the end.
@@ -122,26 +134,6 @@ pub struct Invoice {
     pub created_at: DateTime<Utc>,
     /// Last change, UTC, by the clock of the timeline.
     pub updated_at: DateTime<Utc>,
-}
-
-impl Invoice {
-    /// What is still owed, minor units.
-    pub fn balance_due(&self) -> i64 {
-        self.total - self.amount_paid
-    }
-
-    /// What can still be given back, minor units, so that no more goes back than came. `claimed` is what refunds on their way may
-    /// give back. Credit that paid for the invoice can only become credit again, and not before the invoice is paid.
-    pub fn refundable(&self, to: RefundTo, claimed: i64) -> i64 {
-        let used = if self.status == InvoiceStatus::Paid { self.credit_applied } else { 0 };
-        let by_gateway = self.amount_paid - self.amount_refunded - claimed;
-        let in_all = by_gateway + used - self.amount_credited;
-        match to {
-            RefundTo::Method => by_gateway.min(in_all),
-            RefundTo::Credit => in_all,
-        }
-        .max(0)
-    }
 }
 
 /// No single line goes beyond this amount, minor units either way. Requests with larger terms are refused, and thousands of such
@@ -273,8 +265,10 @@ text_enum! {
         AddOn = "add_on",
         /// What a discount takes away.
         Discount = "discount",
-        /// Customer credit that was used, or credit that was given for days paid and not used.
+        /// Credit for days that were paid and not used.
         Credit = "credit",
+        /// Credit beyond the new charge, which goes to the customer's balance.
+        CreditCarried = "credit_carried",
         /// Days charged because terms changed inside a period.
         Proration = "proration",
         /// The initial payment beside the first cycle.
@@ -316,6 +310,18 @@ pub struct Line {
     /// How many days the whole period of `days` has. None means a whole period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of_days: Option<i64>,
+    /// The local days that the line is for, where these are not the invoice's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period: Option<LinePeriod>,
+}
+
+/// Local days, half-open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct LinePeriod {
+    /// First local day.
+    pub start: NaiveDate,
+    /// The local day after the last one.
+    pub end: NaiveDate,
 }
 
 impl Line {
@@ -332,6 +338,7 @@ impl Line {
             modifier_id: None,
             days: None,
             of_days: None,
+            period: None,
         }
     }
 

@@ -10,6 +10,7 @@ pub mod cap;
 pub mod card_number;
 pub mod catalog;
 pub mod clock;
+pub mod credit_note;
 pub mod customer;
 pub mod dispute;
 pub mod dunning;

@@ -22,7 +22,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-pub use billed::BilledDays;
+pub use billed::{BilledDays, UnusedDays};
 pub use change::Change;
 pub use record::Subscription;
 

@@ -97,6 +97,16 @@ pub async fn lock_many(tx: &mut Tx, ids: &[InstallmentPlanId]) -> Result<Vec<Ins
     tx.query("select * from installment_plans where id in list($1) order by id for update").bind_list(ids).all().await
 }
 
+/// Locks those of these plans that nobody else holds.
+pub async fn lock_free(tx: &mut Tx, ids: &[InstallmentPlanId]) -> Result<Vec<InstallmentPlanId>> {
+    let rows: Vec<(InstallmentPlanId,)> = tx
+        .query("select id from installment_plans where id in list($1) order by id for update skip locked")
+        .bind_list(ids)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
 /// The next plans with an installment due by `now`, locked against other daemons.
 pub async fn due(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, limit: i64) -> Result<Vec<InstallmentPlan>> {
     tx.query(

@@ -10,7 +10,7 @@ use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
     count,
     id::{
-        AuthorizationId, Credit, CustomerId, Id, InvoiceId, Payment, PaymentId, PaymentRequestId, Refund, RefundId,
+        AuthorizationId, Credit, CreditNote, CustomerId, Id, InvoiceId, Payment, PaymentId, PaymentRequestId, Refund, RefundId,
         SubscriptionId,
     },
     money::Currency,
@@ -143,41 +143,93 @@ pub async fn cycles_without_invoice(db: &Db, subscriptions: &[SubscriptionId]) -
     Ok(rows.into_iter().map(|row| row.0).collect())
 }
 
-/// An invoice's own figures and what payments and refunds add up to, minor units.
+/// An invoice's own figures and what payments, refunds and credit notes add up to, minor units.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Sums {
     pub id: InvoiceId,
-    pub total: i64,
     pub amount_paid: i64,
+    pub credit_paid: i64,
     pub amount_refunded: i64,
     pub amount_credited: i64,
-    /// Of its payments.
-    pub captured: i64,
-    /// Of its payments.
+    pub amount_reduced: i64,
+    pub credit_given: i64,
+    /// What the invoice took of its payments.
+    pub taken: i64,
+    /// What its payments gave back, without what the invoice never took.
     pub returned: i64,
+    /// Of its payments, overpayments and all.
+    pub given_back: i64,
     /// Of its refunds that succeeded.
     pub refunded: i64,
     /// Of its refunds that became credit.
     pub credited: i64,
+    /// The sum of its credit notes, without those of refunds.
+    pub noted: i64,
 }
 
-/// The sums of every invoice that has a payment or a refund made since then.
+/// The sums of every invoice that has a payment, a refund or a credit note made since then.
 pub async fn sums(db: &Db, from: DateTime<Utc>) -> Result<Vec<Sums>> {
-    // Two statements, in order: as a subquery SQLite would read all of a table instead of a range.
+    // Statements of their own, in order: as subqueries SQLite would read all of a table instead of a range.
     let paid: Vec<(InvoiceId,)> =
         db.query("select invoice_id from payments where id >= $1 order by id").bind(Id::<Payment>::first_at(from)).all().await?;
     let refunded: Vec<(InvoiceId,)> =
         db.query("select invoice_id from refunds where id >= $1 order by id").bind(Id::<Refund>::first_at(from)).all().await?;
-    let recent: BTreeSet<InvoiceId> = paid.into_iter().chain(refunded).map(|row| row.0).collect();
+    let noted: Vec<(InvoiceId,)> = db
+        .query("select invoice_id from credit_notes where id >= $1 order by id")
+        .bind(Id::<CreditNote>::first_at(from))
+        .all()
+        .await?;
+    let recent: BTreeSet<InvoiceId> = paid.into_iter().chain(refunded).chain(noted).map(|row| row.0).collect();
     db.query(
-        "select i.id, i.total, i.amount_paid, i.amount_refunded, i.amount_credited,
-             (select cast(coalesce(sum(p.amount_captured), 0) as bigint) from payments p where p.invoice_id = i.id) as captured,
-             (select cast(coalesce(sum(p.amount_refunded), 0) as bigint) from payments p where p.invoice_id = i.id) as returned,
+        "select i.id, i.amount_paid, i.credit_paid, i.amount_refunded, i.amount_credited, i.amount_reduced, i.credit_given,
+             (select cast(coalesce(sum(p.amount_captured - p.overpayment), 0) as bigint) from payments p where p.invoice_id = i.id) as taken,
+             (select cast(coalesce(sum(case when p.amount_refunded > p.overpayment then p.amount_refunded - p.overpayment else 0 end), 0) as bigint)
+              from payments p where p.invoice_id = i.id) as returned,
+             (select cast(coalesce(sum(p.amount_refunded), 0) as bigint) from payments p where p.invoice_id = i.id) as given_back,
              (select cast(coalesce(sum(r.amount), 0) as bigint) from refunds r
               where r.invoice_id = i.id and r.destination = 'method' and r.status = 'succeeded') as refunded,
              (select cast(coalesce(sum(r.amount), 0) as bigint) from refunds r
-              where r.invoice_id = i.id and r.destination = 'credit' and r.status = 'succeeded') as credited
+              where r.invoice_id = i.id and r.destination = 'credit' and r.status = 'succeeded') as credited,
+             (select cast(coalesce(sum(n.amount), 0) as bigint) from credit_notes n
+              where n.invoice_id = i.id and n.reason <> 'refunded') as noted
          from invoices i where i.id in list($1) order by i.id",
+    )
+    .bind_list(recent)
+    .all()
+    .await
+}
+
+/// What came from and went back to one customer in one currency, minor units.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct CustomerSums {
+    pub id: CustomerId,
+    /// The customer's credit, if it is kept in that currency.
+    pub balance: i64,
+    /// Credit that an operator granted or took back.
+    pub granted: i64,
+    /// Through gateways.
+    pub received: i64,
+    /// Through gateways.
+    pub refunded: i64,
+    /// Taken back by the customer's bank, or held by it.
+    pub disputed: i64,
+}
+
+/// The sums of every customer with a credit booked since then, in the currency of the credit.
+pub async fn customer_sums(db: &Db, from: DateTime<Utc>) -> Result<Vec<CustomerSums>> {
+    let recent: Vec<(CustomerId,)> =
+        db.query("select customer_id from credits where id >= $1 order by id").bind(Id::<Credit>::first_at(from)).all().await?;
+    let recent: BTreeSet<CustomerId> = recent.into_iter().map(|row| row.0).collect();
+    db.query(
+        "select c.id, c.balance,
+             (select cast(coalesce(sum(k.amount), 0) as bigint) from credits k where k.customer_id = c.id and k.invoice_id is null) as granted,
+             (select cast(coalesce(sum(p.amount_captured), 0) as bigint) from invoices i join payments p on p.invoice_id = i.id
+              where i.customer_id = c.id and p.currency = c.currency) as received,
+             (select cast(coalesce(sum(p.amount_refunded), 0) as bigint) from invoices i join payments p on p.invoice_id = i.id
+              where i.customer_id = c.id and p.currency = c.currency) as refunded,
+             (select cast(coalesce(sum(p.amount_disputed), 0) as bigint) from invoices i join payments p on p.invoice_id = i.id
+              where i.customer_id = c.id and p.currency = c.currency) as disputed
+         from customers c where c.id in list($1) order by c.id",
     )
     .bind_list(recent)
     .all()
@@ -316,20 +368,16 @@ pub async fn invoices_overdue(db: &Db, before: DateTime<Utc>) -> Result<Finding>
     .await
 }
 
-/// Invoices with a payment made since then that have brought more than their total.
+/// Invoices with a payment made since then that they did not need, and that does not go back by itself.
 pub async fn invoices_overpaid(db: &Db, since: DateTime<Utc>) -> Result<Finding> {
     // Ids begin with their time, so this is a range of the primary key.
     let oldest: Id<Payment> = Id::first_at(since);
-    // A statement of its own, in order: as a subquery SQLite would read all payments instead of a range.
-    let recent: Vec<(InvoiceId,)> =
-        db.query("select invoice_id from payments where id >= $1 order by id").bind(oldest).all().await?;
-    let recent: BTreeSet<InvoiceId> = recent.into_iter().map(|row| row.0).collect();
     finding(
         db.query(
-            "select i.id from invoices i where i.id in list($1)
-             and i.total < (select sum(q.amount_captured - q.amount_refunded) from payments q where q.invoice_id = i.id)",
+            "select invoice_id from payments where id >= $1 and overpayment > amount_refunded + amount_disputed and return_at is null
+             order by id",
         )
-        .bind_list(recent),
+        .bind(oldest),
     )
     .await
 }

@@ -4,7 +4,6 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 use super::{Db, Result, Tx, db::Row};
 use crate::domain::{
-    self,
     clock::Timeline,
     id::{CustomerId, InstallmentPlanId, InvoiceId, PaymentMethodId, SubscriptionId},
     invoice::Invoice,
@@ -53,14 +52,6 @@ pub async fn save_claimed(tx: &mut Tx, invoices: &[Invoice]) -> Result<()> {
     Ok(())
 }
 
-/// Takes the next `count` invoice numbers; returns the first. The numbers of a transaction that fails are given out again.
-pub async fn take_numbers(tx: &mut Tx, count: usize) -> Result<i64> {
-    let count = domain::count(count);
-    let row: (i64,) =
-        tx.query("update counters set value = value + $1 where name = 'invoice' returning value").bind(count).one().await?;
-    Ok(row.0 - count + 1)
-}
-
 pub async fn get(db: &Db, id: InvoiceId) -> Result<Option<Invoice>> {
     db.query("select * from invoices where id = $1").bind(id).optional().await
 }
@@ -104,13 +95,57 @@ pub async fn lock_open_of_customer(tx: &mut Tx, customer: CustomerId) -> Result<
         .await
 }
 
-/// Invoices of these subscriptions for days after a date, oldest first.
-pub async fn reaching_past(tx: &mut Tx, subscriptions: &[SubscriptionId], date: NaiveDate) -> Result<Vec<Invoice>> {
-    tx.query("select * from invoices where subscription_id in list($1) and period_end > $2 order by id")
-        .bind_list(subscriptions)
-        .bind(date)
+/// Invoices of these subscriptions for days after a date, oldest first. Locked where they are to be reduced.
+pub async fn reaching_past(tx: &mut Tx, subscriptions: &[SubscriptionId], date: NaiveDate, lock: bool) -> Result<Vec<Invoice>> {
+    let sql = if lock {
+        "select * from invoices where subscription_id in list($1) and period_end > $2 order by id for update"
+    } else {
+        "select * from invoices where subscription_id in list($1) and period_end > $2 order by id"
+    };
+    tx.query(sql).bind_list(subscriptions).bind(date).all().await
+}
+
+/// What an open invoice belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub struct OpenInvoice {
+    pub id: InvoiceId,
+    pub customer_id: CustomerId,
+    pub subscription_id: Option<SubscriptionId>,
+    pub installment_plan_id: Option<InstallmentPlanId>,
+    pub timeline: Timeline,
+}
+
+/// Open invoices that the balance of one of these customers could pay, oldest first. Locks nothing.
+pub async fn payable_by_balance(tx: &mut Tx, customers: &[CustomerId]) -> Result<Vec<OpenInvoice>> {
+    tx.query(
+        "select i.id, i.customer_id, i.subscription_id, i.installment_plan_id, i.timeline
+         from customers c join invoices i on i.customer_id = c.id and i.currency = c.currency
+         where c.id in list($1) and c.balance > 0 and i.status = 'open' order by i.due_at, i.id",
+    )
+    .bind_list(customers)
+    .all()
+    .await
+}
+
+/// Which of these invoices the balance of their customer could pay.
+pub async fn covered_by_balance(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<(InvoiceId, CustomerId)>> {
+    tx.query(
+        "select i.id, c.id from invoices i join customers c on c.id = i.customer_id and c.currency = i.currency
+         where i.id in list($1) and c.balance > 0 order by i.id",
+    )
+    .bind_list(invoices)
+    .all()
+    .await
+}
+
+/// Locks those of these open invoices that nobody else holds.
+pub async fn lock_free(tx: &mut Tx, ids: &[InvoiceId]) -> Result<Vec<InvoiceId>> {
+    let rows: Vec<(InvoiceId,)> = tx
+        .query("select id from invoices where id in list($1) and status = 'open' order by id for update skip locked")
+        .bind_list(ids)
         .all()
-        .await
+        .await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
 }
 
 /// Which of these subscriptions have an open invoice that was declined.

@@ -7,6 +7,8 @@ pub mod authorizations;
 pub mod calendars;
 pub mod catalog;
 pub mod clocks;
+pub mod counters;
+pub mod credit_notes;
 pub mod customers;
 pub mod db;
 pub mod disputes;

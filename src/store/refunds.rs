@@ -49,6 +49,22 @@ pub async fn claimed(tx: &mut Tx, invoice: InvoiceId) -> Result<i64> {
     Ok(row.0)
 }
 
+const CLAIMED_OF: &str = "select invoice_id, cast(sum(amount) as bigint) from (
+             select invoice_id, amount from refunds where invoice_id in list($1) and status in ('pending', 'unknown', 'parked')
+             union all
+             select invoice_id, amount_disputed from payments where invoice_id in list($1) and amount_disputed > 0) claims
+         group by invoice_id";
+
+/// Like [`claimed`], of each of these invoices of which anything is claimed.
+pub async fn claimed_of(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<(InvoiceId, i64)>> {
+    tx.query(CLAIMED_OF).bind_list(invoices).all().await
+}
+
+/// Like [`claimed_of`], for a look that changes nothing.
+pub async fn seen_claimed_of(db: &Db, invoices: &[InvoiceId]) -> Result<Vec<(InvoiceId, i64)>> {
+    db.query(CLAIMED_OF).bind_list(invoices).all().await
+}
+
 /// How many refunds of a payment the gateway refused or failed to make.
 pub async fn failures(tx: &mut Tx, invoice: InvoiceId, payment: PaymentId) -> Result<i64> {
     let row: (i64,) = tx

@@ -75,6 +75,16 @@ pub async fn lock_settling(tx: &mut Tx, whole: &[SubscriptionId], paid: &[Subscr
     if changing.is_empty() { Ok(Vec::new()) } else { lock_many(tx, &changing).await }
 }
 
+/// Locks those of these subscriptions that nobody else holds.
+pub async fn lock_free(tx: &mut Tx, ids: &[SubscriptionId]) -> Result<Vec<SubscriptionId>> {
+    let rows: Vec<(SubscriptionId,)> = tx
+        .query("select id from subscriptions where id in list($1) order by id for update skip locked")
+        .bind_list(ids)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
 /// Locks the next subscriptions that have something due by `now`, against other daemons.
 pub async fn due(tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>, limit: i64) -> Result<Vec<Subscription>> {
     tx.query("select * from subscriptions where timeline = $1 and due_at <= $2 order by due_at limit $3 for update skip locked")

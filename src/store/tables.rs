@@ -13,6 +13,7 @@ use crate::domain::{
     catalog::{AddOnEntry, DiscountEntry},
     clock::TestClock,
     count,
+    credit_note::CreditNote,
     customer::{Credit, Customer},
     dispute::Dispute,
     dunning::Policy,
@@ -95,6 +96,7 @@ tables! {
     "payment_requests" by "id": PaymentRequest;
     "payments" by "id": Payment;
     "refunds" by "id": Refund;
+    "credit_notes" by "id": CreditNote;
     "authorizations" by "id": Authorization;
     "disputes" by "id": Dispute;
     "roll_outs" by "id": RollOut;

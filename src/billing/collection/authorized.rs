@@ -52,7 +52,7 @@ impl Authorized {
         let open = self.open.get(&invoice.id).filter(|_| invoice.next_action == NextAction::Charge)?;
         if open.status == AuthorizationStatus::Authorized {
             let fits = match method.filter(|_| app.gateways.get(&open.gateway).is_some()) {
-                Some(method) => open.covers(invoice.balance_due(), invoice.currency, &credential(app, method), now),
+                Some(method) => open.covers(invoice.amount_due(), invoice.currency, &credential(app, method), now),
                 None => Err("there is no payment method to be charged"),
             };
             let Err(reason) = fits else { return Some(AuthorizedStep::Capture) };

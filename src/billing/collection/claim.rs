@@ -1,6 +1,6 @@
 //! The claim of what is due: how each invoice goes on is decided, and payments are recorded, in one transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -12,12 +12,15 @@ use super::{
     step::{self, CollectionStep},
 };
 use crate::{
-    billing::{App, BillingError, Result, gateways::Admissions, payment_requests::Asking, payments::settle},
+    billing::{
+        App, BillingError, Result, gateways::Admissions, invoices::apply_balance::apply_balance, payment_requests::Asking,
+        payments::settle,
+    },
     domain::{
         clock::Timeline,
         dunning::Postponement,
         event::{Actor, Event},
-        id::InvoiceId,
+        id::{CustomerId, InvoiceId},
         invoice::Invoice,
         payment::{NotCollectable, Payment, PaymentStatus, Reason},
         payment_method::MethodKind,
@@ -171,9 +174,28 @@ pub(super) async fn claim(app: &App, timeline: Timeline, now: DateTime<Utc>, lim
     if invoices.is_empty() {
         return Ok(Claimed::default());
     }
+    let ids: Vec<InvoiceId> = invoices.iter().map(|invoice| invoice.id).collect();
+    let covered = store::invoices::covered_by_balance(&mut tx, &ids).await?;
+    invoices.retain(|invoice| covered.iter().all(|(id, _)| *id != invoice.id));
     let mut due = Due::load(app, &mut tx, timeline, now, wall, &invoices, &tally).await?;
     invoices.retain_mut(|invoice| due.take(invoice));
-    due.save(tx, &invoices).await
+    let mut claimed = due.save(tx, &invoices).await?;
+    match use_balances(app, covered.into_iter().map(|pair| pair.1).collect()).await {
+        Ok(paid) => claimed.without_gateway += paid,
+        Err(error) => claimed.fault = claimed.fault.or(Some(error)),
+    }
+    Ok(claimed)
+}
+
+/// Credit comes before the gateway: these customers have some. What is left of their invoices is due still, for the next claim.
+async fn use_balances(app: &App, customers: BTreeSet<CustomerId>) -> Result<usize> {
+    let mut paid = 0;
+    for customer in customers {
+        let mut tx = app.db.begin().await?;
+        paid += apply_balance(&mut tx, app, &Actor::System, &[customer]).await?;
+        tx.commit().await?;
+    }
+    Ok(paid)
 }
 
 async fn settle_without_gateway(app: &App, invoices: Vec<(InvoiceId, NotCollectable)>) -> Result<()> {
@@ -209,7 +231,7 @@ fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTim
         credential: method.credential(),
         reason: if invoice.installment_plan_id.is_some() { Reason::Installment } else { Reason::Recurring },
         description: invoice.description.clone(),
-        amount: invoice.balance_due(),
+        amount: invoice.amount_due(),
         amount_captured: 0,
         amount_refunded: 0,
         amount_disputed: 0,

@@ -8,11 +8,11 @@ use crate::{
     billing::{App, Result},
     domain::{
         count,
-        id::{Id, SubscriptionId},
+        id::{CustomerId, Id, SubscriptionId},
     },
     store::{
         self,
-        invariants::{self, Finding, Sums},
+        invariants::{self, CustomerSums, Finding, Sums},
     },
 };
 
@@ -133,15 +133,15 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         name: "invoices_overpaid",
-        rule: "no recent invoice has brought more than its total",
+        rule: "no recent payment has brought more than its invoice needs",
         remedy: "refund what is too much",
         find: |look| Box::pin(async move { Ok(invariants::invoices_overpaid(&look.app.db, look.recent).await?) }),
     },
     Invariant {
         name: "invoices_disagree",
-        rule: "every recent invoice was paid what its payments captured",
+        rule: "every recent invoice was paid what it took of its payments and of the balance",
         remedy: "amount_paid is not the sum of the payments of these",
-        find: |look| Box::pin(async move { Ok(look.invoices_where(|sums| sums.amount_paid != sums.captured.min(sums.total))) }),
+        find: |look| Box::pin(async move { Ok(look.invoices_where(|sums| sums.amount_paid - sums.credit_paid != sums.taken)) }),
     },
     Invariant {
         name: "refunds_disagree",
@@ -150,12 +150,26 @@ pub const INVARIANTS: &[Invariant] = &[
         find: |look| {
             Box::pin(async move {
                 Ok(look.invoices_where(|sums| {
-                    sums.amount_refunded != sums.refunded
-                        || sums.returned != sums.refunded
+                    sums.amount_refunded != sums.returned
+                        || sums.given_back != sums.refunded
                         || sums.amount_credited != sums.credited
                 }))
             })
         },
+    },
+    Invariant {
+        name: "credit_notes_disagree",
+        rule: "every recent invoice was reduced by what its credit notes say",
+        remedy: "amount_reduced and credit_given are not the sum of the credit notes of these",
+        find: |look| {
+            Box::pin(async move { Ok(look.invoices_where(|sums| sums.amount_reduced + sums.credit_given != sums.noted)) })
+        },
+    },
+    Invariant {
+        name: "customers_overcredited",
+        rule: "no customer has more credit and refunds than money came and operators granted",
+        remedy: "take the credit of these back, as far as it is still there",
+        find: |look| Box::pin(async move { Ok(finding(customers_overcredited(look.app, look.recent).await?)) }),
     },
     Invariant {
         name: "payments_disagree",
@@ -197,6 +211,13 @@ impl Look<'_> {
 
 fn cycle_scan(app: &App) -> MutexGuard<'_, CycleScan> {
     app.cycle_scan.lock()
+}
+
+/// Who has more back than came, among those with recent credit.
+async fn customers_overcredited(app: &App, recent: DateTime<Utc>) -> Result<Vec<CustomerId>> {
+    let sums = invariants::customer_sums(&app.db, recent).await?;
+    let too_much = |sums: &CustomerSums| sums.balance + sums.refunded + sums.disputed > sums.received + sums.granted;
+    Ok(sums.into_iter().filter(too_much).map(|sums| sums.id).collect())
 }
 
 /// Counts the cycles of a page of all subscriptions, and of those that were found before.

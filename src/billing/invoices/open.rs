@@ -16,7 +16,10 @@ use crate::{
         invoice::{Invoice, InvoiceStatus, Line, NextAction, subtotal},
         money::Currency,
     },
-    store::{self, Tx},
+    store::{
+        self, Tx,
+        counters::{self, Series},
+    },
 };
 
 /// An invoice to be opened.
@@ -79,7 +82,7 @@ async fn open(
     let funded = if with_credit { store::customers::lock_with_credit(tx, &payers).await? } else { Vec::new() };
     let mut customers: BTreeMap<_, _> = funded.into_iter().map(|customer| (customer.id, customer)).collect();
     // Last, since every transaction that opens invoices waits here for the one before it.
-    let first = store::invoices::take_numbers(tx, drafts.len()).await?;
+    let first = counters::take(tx, Series::Invoice, drafts.len()).await?;
 
     let mut invoices = Vec::with_capacity(drafts.len());
     let mut credits = Vec::new();
@@ -148,6 +151,9 @@ fn opened(app: &App, now: DateTime<Utc>, number: i64, draft: Draft) -> Invoice {
         amount_paid: 0,
         amount_refunded: 0,
         amount_credited: 0,
+        amount_reduced: 0,
+        credit_given: 0,
+        credit_paid: 0,
         due_at: draft.due_at,
         next_attempt_at: Some(draft.due_at),
         next_action: NextAction::Charge,

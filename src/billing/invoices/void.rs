@@ -6,12 +6,16 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use crate::{
-    billing::{App, Result},
+    billing::{
+        App, Result,
+        credit_notes::{NewCreditNote, issue},
+    },
     domain::{
+        credit_note::CreditReason,
         customer::Credit,
         event::{Actor, Event},
         id::InvoiceId,
-        invoice::{Invoice, InvoiceStatus},
+        invoice::{Invoice, InvoiceStatus, Line, LineKind},
     },
     store::{self, Tx},
 };
@@ -32,27 +36,30 @@ pub(crate) async fn void_invoices(
     let ids: Vec<InvoiceId> = invoices.iter().map(|invoice| invoice.id).collect();
     let in_flight = store::payments::invoices_in_flight(tx, &ids).await?;
     let mut voided: Vec<Invoice> = invoices.into_iter().filter(|invoice| !in_flight.contains(&invoice.id)).collect();
-    let payers: Vec<_> = voided.iter().filter(|invoice| invoice.credit_applied > 0).map(|invoice| invoice.customer_id).collect();
+    let payers: Vec<_> =
+        voided.iter().filter(|invoice| invoice.account(0).to_balance > 0).map(|invoice| invoice.customer_id).collect();
     let mut customers: BTreeMap<_, _> =
         store::customers::lock_many(tx, &payers).await?.into_iter().map(|customer| (customer.id, customer)).collect();
     let mut credits = Vec::new();
+    let mut credit_notes = Vec::new();
     let mut events = Vec::with_capacity(voided.len());
     for invoice in &mut voided {
         invoice.next_attempt_at = None;
         invoice.updated_at = now;
-        if invoice.amount_paid > 0 {
+        if invoice.paid_by_gateways() > 0 {
             invoice.status = InvoiceStatus::Uncollectible;
             let data = json!({ "reason": reason, "subscription_id": invoice.subscription_id });
             events.push(app.event(invoice.timeline, now, actor, "invoice.uncollectible", invoice.id, data));
             continue;
         }
+        let (due, paid) = (invoice.amount_due(), invoice.account(0).to_balance);
         invoice.status = InvoiceStatus::Void;
         let mut returned = 0;
         if let Some(customer) = customers.get_mut(&invoice.customer_id)
             && customer.currency == invoice.currency
-            && invoice.credit_applied > 0
+            && paid > 0
         {
-            returned = invoice.credit_applied;
+            returned = paid;
             customer.balance += returned;
             customer.updated_at = now;
             credits.push(Credit {
@@ -65,6 +72,14 @@ pub(crate) async fn void_invoices(
                 created_at: now,
             });
         }
+        invoice.amount_reduced += due;
+        invoice.credit_given += returned;
+        credit_notes.push(NewCreditNote {
+            lines: vec![Line::new(LineKind::Credit, invoice.description.clone(), due + returned)],
+            pre_payment_amount: due,
+            to_balance: returned,
+            ..NewCreditNote::of(invoice, CreditReason::Void, reason)
+        });
         let data = json!({ "reason": reason, "subscription_id": invoice.subscription_id, "credit_returned": returned });
         events.push(app.event(invoice.timeline, now, actor, "invoice.voided", invoice.id, data));
     }
@@ -74,5 +89,7 @@ pub(crate) async fn void_invoices(
         app.wakeups.requests.notify_one();
     }
     store::customers::save_balances(tx, &customers.into_values().collect::<Vec<_>>(), &credits).await?;
+    let (_, issued) = issue(tx, app, now, actor, credit_notes).await?;
+    events.extend(issued);
     Ok(events)
 }

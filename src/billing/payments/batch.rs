@@ -15,10 +15,11 @@ use crate::{
         payment::Payment,
         subscription::{Subscription, SubscriptionStatus},
     },
-    store::{self, Tx, payments::Owner},
+    store::{self, Tx, invoices::OpenInvoice, payments::Owner},
 };
 
 mod clocks;
+mod credit;
 mod dunning;
 mod effects;
 mod follow_ups;
@@ -93,6 +94,23 @@ impl<'a> SettlementBatch<'a> {
         Self::lock(app, tx, &subscriptions, &plans, &[invoice.id], std::iter::once(invoice.timeline)).await
     }
 
+    /// Locks open invoices and what they belong to.
+    pub(crate) async fn load_open(app: &'a App, tx: &mut Tx, invoices: &[OpenInvoice]) -> Result<Self> {
+        let whole = invoices.iter().filter_map(|invoice| invoice.subscription_id).collect();
+        let plans: BTreeSet<_> = invoices.iter().filter_map(|invoice| invoice.installment_plan_id).collect();
+        let ids: Vec<InvoiceId> = invoices.iter().map(|invoice| invoice.id).collect();
+        let timelines = invoices.iter().map(|invoice| invoice.timeline);
+        let subscriptions = Subscriptions { whole, paid: BTreeSet::new() };
+        Self::lock(app, tx, &subscriptions, &plans.into_iter().collect::<Vec<_>>(), &ids, timelines).await
+    }
+
+    /// Locks invoices of subscriptions that the caller has in hand, and that the caller saves.
+    pub(crate) async fn load_without_subscriptions(app: &'a App, tx: &mut Tx, invoices: &[Invoice]) -> Result<Self> {
+        let ids: Vec<InvoiceId> = invoices.iter().map(|invoice| invoice.id).collect();
+        let timelines = invoices.iter().map(|invoice| invoice.timeline);
+        Self::lock(app, tx, &Subscriptions::default(), &[], &ids, timelines).await
+    }
+
     /// Locks nothing yet: for what belongs to no invoice.
     pub async fn load_nothing(app: &'a App, tx: &mut Tx, timeline: Timeline) -> Result<Self> {
         Self::lock(app, tx, &Subscriptions::default(), &[], &[], std::iter::once(timeline)).await
@@ -136,6 +154,10 @@ impl<'a> SettlementBatch<'a> {
         self.clocks.only()
     }
 
+    pub(crate) fn now_of(&self, timeline: Timeline) -> DateTime<Utc> {
+        self.clocks.now(timeline)
+    }
+
     /// Whether the invoice is still to be collected: cancel, void and paid stop everything.
     pub fn is_wanted(&self, invoice: &Invoice) -> bool {
         invoice.status == InvoiceStatus::Open && !self.is_cancelled(invoice)
@@ -170,7 +192,14 @@ impl<'a> SettlementBatch<'a> {
     }
 
     /// Writes everything that changed, and what follows from it.
-    pub async fn save(mut self, tx: &mut Tx) -> Result<()> {
+    pub async fn save(self, tx: &mut Tx) -> Result<()> {
+        let events = self.write(tx).await?;
+        store::events::append(tx, &events).await?;
+        Ok(())
+    }
+
+    /// Like [`Self::save`], for a caller who appends the events.
+    pub(crate) async fn write(mut self, tx: &mut Tx) -> Result<Vec<Event>> {
         self.last_requests(tx).await?;
         store::payments::save(tx, &self.payments.to_save()).await?;
         self.void_authorizations(tx).await?;
@@ -183,7 +212,6 @@ impl<'a> SettlementBatch<'a> {
         store::subscriptions::save(tx, &self.subscriptions.to_save()).await?;
         self.save_installments(tx).await?;
         self.end_mandates(tx).await?;
-        store::events::append(tx, &self.events).await?;
-        Ok(())
+        Ok(self.events)
     }
 }

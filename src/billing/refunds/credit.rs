@@ -4,11 +4,18 @@ use serde_json::json;
 
 use super::refund::wanted;
 use crate::{
-    billing::{App, BillingError, Result, customers},
+    billing::{
+        App, BillingError, Result,
+        credit_notes::{NewCreditNote, issue},
+        customers,
+        invoices::apply_balance::apply_balance,
+    },
     domain::{
+        credit_note::CreditReason,
         customer::Credit,
         event::Actor,
         id::InvoiceId,
+        invoice::{Line, LineKind},
         money::MAX_AMOUNT_MINOR,
         refund::{Refund, RefundStatus, RefundTo},
     },
@@ -70,12 +77,20 @@ pub async fn to_credit(app: &App, actor: &Actor, invoice_id: InvoiceId, amount: 
         created_at: now,
     };
     let credited = customers::book_credit(&mut tx, app, actor, &mut customer, &credit).await?;
+    let new = NewCreditNote {
+        lines: vec![Line::new(LineKind::Credit, invoice.description.clone(), amount)],
+        to_balance: amount,
+        refund_id: Some(refund.id),
+        ..NewCreditNote::of(&invoice, CreditReason::Refunded, reason)
+    };
     let data = json!({ "to": RefundTo::Credit, "invoice_id": invoice.id, "amount": amount, "reason": reason });
     let event = |kind: &str| app.event(refund.timeline, now, actor, kind, refund.id, data.clone());
-    let events = [event("refund.created"), event("refund.succeeded"), credited];
+    let mut events = vec![event("refund.created"), event("refund.succeeded"), credited];
     store::invoices::save(&mut tx, &[invoice]).await?;
     store::refunds::insert(&mut tx, refund.clone()).await?;
+    events.extend(issue(&mut tx, app, now, actor, vec![new]).await?.1);
     store::events::append(&mut tx, &events).await?;
+    apply_balance(&mut tx, app, actor, &[customer.id]).await?;
     tx.commit().await?;
     Ok(refund)
 }

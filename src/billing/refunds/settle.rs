@@ -3,9 +3,15 @@
 use serde_json::{Value, json};
 
 use crate::{
-    billing::{App, Result, gateway_operations::retry},
+    billing::{
+        App, Result,
+        credit_notes::{NewCreditNote, issue},
+        gateway_operations::retry,
+    },
     domain::{
+        credit_note::CreditReason,
         event::{Actor, Event},
+        invoice::{Line, LineKind},
         refund::{
             Refund, RefundStatus,
             transition::{Effect, Facts, RefundReply, RefundRows, Transition, decide},
@@ -43,7 +49,7 @@ pub(super) async fn close(
     let is_gateway_down = app.gateways.health(&rows.payment.gateway).is_some_and(|health| health.is_down(seen.timeline));
     let lookups = &app.config.collection.lookup_policy();
     let facts = Facts { now, wall: app.clock.now(), lookups, is_gateway_down, nothing_claimed };
-    let status = rows.refund.status;
+    let (status, refunded_before) = (rows.refund.status, rows.invoice.amount_refunded);
     let Some(Transition { mut rows, effects }) = decide(rows, answer, &facts) else { return Ok(Err(status)) };
     let kept = if effects.contains(&Effect::RetryOverpayment) {
         retry_overpayment(app, &mut tx, &mut rows, &facts).await?
@@ -55,6 +61,16 @@ pub(super) async fn close(
     events.push(closed_event(app, &rows, &facts));
     events.extend(kept);
     let refund = rows.refund.clone();
+    let given_back = rows.invoice.amount_refunded - refunded_before;
+    if given_back > 0 {
+        let new = NewCreditNote {
+            lines: vec![Line::new(LineKind::Credit, rows.invoice.description.clone(), given_back)],
+            to_method: given_back,
+            refund_id: Some(refund.id),
+            ..NewCreditNote::of(&rows.invoice, CreditReason::Refunded, &refund.reason)
+        };
+        events.extend(issue(&mut tx, app, now, &Actor::System, vec![new]).await?.1);
+    }
     save(&mut tx, rows, &events).await?;
     tx.commit().await?;
     Ok(Ok(refund))

@@ -1,7 +1,10 @@
 //! The roll-out itself, in batches: each locks its subscriptions, changes them and moves on the place that the roll-out has come to,
 //! in one transaction. So each subscription is changed exactly once, whatever dies and whenever, and any daemon can go on.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -10,16 +13,22 @@ use super::evaluate::{EvaluatedPage, Evaluation, page};
 use crate::{
     billing::{
         App, BillingError, Result,
+        credit_notes::{NewCreditNote, issue, of_unused_days},
         customers::credited,
-        invoices::open::{Draft, open_invoices},
+        invoices::{
+            apply_balance::apply_balance,
+            open::{Draft, open_invoices},
+        },
+        payments::SettlementBatch,
         subscriptions::edit::draft,
     },
     domain::{
         clock::Timeline,
-        customer::{Credit, Customer},
+        credit_note::CreditReason,
+        customer::Customer,
         event::{Actor, Event, difference},
-        id::{CustomerId, RollOutId, SubscriptionId},
-        invoice::InvoiceStatus,
+        id::{CustomerId, InvoiceId, RollOutId, SubscriptionId},
+        invoice::{Invoice, InvoiceStatus},
         roll_out::{RollOut, RollOutStatus, Verdict},
         subscription::{Subscription, SubscriptionStatus},
     },
@@ -83,7 +92,14 @@ pub async fn step(app: &App, id: RollOutId) -> Result<Option<RollOut>> {
     let after = roll_out.done_through.clone().unwrap_or_default();
     let page = page(app, &mut tx, &roll_out.versions, &roll_out.options, &after, true).await?;
     let through = page.through.clone();
-    let mut batch = Batch { app, actor: Actor::named(&roll_out.actor), events: Vec::new(), due: false, collect: false };
+    let mut batch = Batch {
+        app,
+        actor: Actor::named(&roll_out.actor),
+        events: Vec::new(),
+        due: false,
+        collect: false,
+        credited: BTreeSet::new(),
+    };
     batch.apply(&mut tx, &mut roll_out, page).await?;
     let now = app.clock.now();
     match through {
@@ -96,6 +112,7 @@ pub async fn step(app: &App, id: RollOutId) -> Result<Option<RollOut>> {
         }
     }
     store::events::append(&mut tx, &batch.events).await?;
+    apply_balance(&mut tx, app, &batch.actor, &batch.credited.iter().copied().collect::<Vec<_>>()).await?;
     store::roll_outs::save(&mut tx, &roll_out).await?;
     tx.commit().await?;
     if batch.collect {
@@ -115,13 +132,14 @@ struct Batch<'a> {
     events: Vec<Event>,
     due: bool,
     collect: bool,
+    /// Who got credit.
+    credited: BTreeSet<CustomerId>,
 }
 
 impl Batch<'_> {
     async fn apply(&mut self, tx: &mut Tx, roll_out: &mut RollOut, page: EvaluatedPage) -> Result<()> {
-        let EvaluatedPage { evaluations, mut customers, mut owing, .. } = page;
-        let (mut changed, mut drafts, mut credits) = (Vec::new(), Vec::new(), Vec::new());
-        let mut credited_customers = BTreeSet::new();
+        let EvaluatedPage { evaluations, billed, mut customers, mut owing, .. } = page;
+        let (mut changed, mut drafts, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         for Evaluation { before, now, verdict } in evaluations {
             let Verdict { after, changed: outcome, kept } = match verdict {
                 Ok(verdict) => verdict,
@@ -138,20 +156,26 @@ impl Batch<'_> {
             (data["amount"], data["credit"]) = (json!(outcome.amount), json!(outcome.credit));
             data["kept"] = json!(kept);
             self.event("subscription.changed", &after, now, data);
-            if let Some(customer) = customers.get_mut(&before.customer_id).filter(|_| outcome.credit > 0) {
-                let reason = format!("Unused days of {}", after.description);
-                credits.push(self.credit(customer, outcome.credit, reason, now));
-                credited_customers.insert(customer.id);
-            }
+            let of_it = billed.iter().filter(|invoice| invoice.subscription_id == Some(after.id)).cloned().collect::<Vec<_>>();
+            let words = format!("Unused days of {}", after.description);
+            let new = of_unused_days(&of_it, &outcome.unused, outcome.credit, CreditReason::Changed, &words);
+            notes.extend(new.into_iter().map(|new| (now, new)));
             if !outcome.lines.is_empty() {
                 drafts.push((now, draft(&after, &outcome, now)));
             }
             changed.push((after, now));
         }
-        let customers: Vec<Customer> = customers.into_values().filter(|it| credited_customers.contains(&it.id)).collect();
-        store::customers::save_balances(tx, &customers, &credits).await?;
+        if self.credit(tx, notes, &billed, &mut customers).await? {
+            let ids: Vec<SubscriptionId> = changed.iter().map(|(subscription, _)| subscription.id).collect();
+            owing = store::invoices::subscriptions_owing(tx, &ids).await?.into_iter().collect();
+        }
         owing.extend(self.open(tx, drafts).await?);
         for (subscription, now) in &mut changed {
+            if subscription.status == SubscriptionStatus::PastDue && !owing.contains(&subscription.id) {
+                subscription.status = SubscriptionStatus::Active;
+                subscription.refresh(&self.app.rules);
+                self.event("subscription.recovered", subscription, *now, json!({}));
+            }
             // A schedule may have come to its end by the new terms, with everything paid.
             if subscription.is_exhausted() && !owing.contains(&subscription.id) {
                 subscription.end(SubscriptionStatus::Completed, *now);
@@ -164,14 +188,49 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn event(&mut self, kind: &str, subscription: &Subscription, now: DateTime<Utc>, data: serde_json::Value) {
-        self.events.push(self.app.event(subscription.timeline, now, &self.actor, kind, subscription.id, data));
+    /// Reduces the invoices of days that are not used, and puts what goes to the balances there. False: there was nothing to reduce.
+    async fn credit(
+        &mut self,
+        tx: &mut Tx,
+        notes: Vec<(DateTime<Utc>, NewCreditNote)>,
+        billed: &[Invoice],
+        customers: &mut BTreeMap<CustomerId, Customer>,
+    ) -> Result<bool> {
+        let reduced: BTreeSet<InvoiceId> =
+            notes.iter().filter(|(_, note)| note.amount() > 0).map(|(_, note)| note.invoice_id).collect();
+        if reduced.is_empty() {
+            return Ok(false);
+        }
+        let reduced: Vec<Invoice> = billed.iter().filter(|invoice| reduced.contains(&invoice.id)).cloned().collect();
+        let mut batch = SettlementBatch::load_without_subscriptions(self.app, tx, &reduced).await?;
+        let mut credits = Vec::new();
+        let mut credited_customers = BTreeSet::new();
+        for (now, note) in &notes {
+            batch.reduce(note.invoice_id, note.pre_payment_amount, note.to_balance + note.to_invoice, &self.actor);
+            let Some(customer) = customers.get_mut(&note.customer_id).filter(|_| note.to_balance > 0) else { continue };
+            let (credit, event) =
+                credited(self.app, &self.actor, *now, customer, note.to_balance, note.note.clone(), Some(note.invoice_id));
+            self.events.push(event);
+            credits.push(credit);
+            credited_customers.insert(customer.id);
+        }
+        self.events.extend(batch.write(tx).await?);
+        let customers: Vec<Customer> = customers.values().filter(|it| credited_customers.contains(&it.id)).cloned().collect();
+        store::customers::save_balances(tx, &customers, &credits).await?;
+        self.credited.extend(credited_customers);
+        let mut notes = notes;
+        while let Some(&(now, _)) = notes.first() {
+            // As many groups as clocks, not as subscriptions.
+            let (these, others) = notes.into_iter().partition::<Vec<_>, _>(|(at, _)| *at == now);
+            notes = others;
+            let these = these.into_iter().map(|pair| pair.1).collect();
+            self.events.extend(issue(tx, self.app, now, &self.actor, these).await?.1);
+        }
+        Ok(true)
     }
 
-    fn credit(&mut self, customer: &mut Customer, amount: i64, reason: String, now: DateTime<Utc>) -> Credit {
-        let (credit, event) = credited(self.app, &self.actor, now, customer, amount, reason);
-        self.events.push(event);
-        credit
+    fn event(&mut self, kind: &str, subscription: &Subscription, now: DateTime<Utc>, data: serde_json::Value) {
+        self.events.push(self.app.event(subscription.timeline, now, &self.actor, kind, subscription.id, data));
     }
 
     /// Opens invoices, by the clock of each. Answers who owes something by them.

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use crate::{
-    billing::{App, Result, subscriptions::edit::billed_days},
+    billing::{App, Result, credit_notes::accounts, subscriptions::edit::billed_days},
     domain::{
         count,
         customer::Customer,
         id::{ClockId, CustomerId, SubscriptionId},
         invoice::Invoice,
         roll_out::{Effect, LeftAloneReason, Options, SubscriptionFacts, Verdict, Versions},
-        subscription::Subscription,
+        subscription::{Subscription, billed::unused_days},
     },
     store::{self, Tx},
 };
@@ -27,6 +27,8 @@ pub(crate) struct Evaluation {
 
 pub(crate) struct EvaluatedPage {
     pub evaluations: Vec<Evaluation>,
+    /// The invoices of the days to come.
+    pub billed: Vec<Invoice>,
     /// The customers of subscriptions that get credit.
     pub customers: BTreeMap<CustomerId, Customer>,
     /// Subscriptions that have an open invoice; only read if they are locked.
@@ -50,7 +52,8 @@ pub(crate) async fn page(
     let rows: Vec<Subscription> = rows.into_iter().filter(|row| versions.concerns(row)).collect();
     let ids: Vec<SubscriptionId> = rows.iter().map(|row| row.id).collect();
     if ids.is_empty() {
-        return Ok(EvaluatedPage { evaluations: Vec::new(), customers: BTreeMap::new(), owing: BTreeSet::new(), through });
+        let (evaluations, billed) = (Vec::new(), Vec::new());
+        return Ok(EvaluatedPage { evaluations, billed, customers: BTreeMap::new(), owing: BTreeSet::new(), through });
     }
     let mut owing = BTreeSet::new();
     if lock {
@@ -62,10 +65,11 @@ pub(crate) async fn page(
     let billed = match options.when {
         Effect::Now => {
             let earliest = rows.iter().map(|row| row.today(now_of(row))).min().unwrap_or_default();
-            store::invoices::reaching_past(tx, &ids, earliest).await?
+            store::invoices::reaching_past(tx, &ids, earliest, lock).await?
         }
         Effect::NextCycle => Vec::new(),
     };
+    let accounts = accounts(tx, &billed).await?;
     let mut of: BTreeMap<SubscriptionId, Vec<&Invoice>> = BTreeMap::new();
     for invoice in &billed {
         if let Some(id) = invoice.subscription_id {
@@ -76,11 +80,12 @@ pub(crate) async fn page(
     for before in rows {
         let now = now_of(&before);
         let billed = billed_days(&before, of.get(&before.id).into_iter().flatten().copied(), before.today(now));
-        let verdict = versions.judge(options, &before, SubscriptionFacts { now, billed }, &app.rules);
+        let facts = SubscriptionFacts { now, unused: unused_days(&accounts, billed) };
+        let verdict = versions.judge(options, &before, facts, &app.rules);
         evaluations.push(Evaluation { before, now, verdict });
     }
     let customers = credited(tx, &mut evaluations, lock).await?;
-    Ok(EvaluatedPage { evaluations, customers, owing, through })
+    Ok(EvaluatedPage { evaluations, billed, customers, owing, through })
 }
 
 async fn rows(tx: &mut Tx, versions: &Versions, after: &str, limit: i64, lock: bool) -> Result<Vec<Subscription>> {

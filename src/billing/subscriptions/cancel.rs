@@ -6,10 +6,10 @@ use super::edit::{ChangePreview, SubscriptionEdit};
 use crate::{
     billing::{App, BillingError, Result, invoices::void::void_invoices},
     domain::{
+        credit_note::CreditReason,
         event::Actor,
         id::SubscriptionId,
         subscription::{
-            BilledDays,
             SubscriptionStatus::{Active, Cancelled, Parked, PastDue, Paused, Trialing},
             When,
             change::Changed,
@@ -54,12 +54,14 @@ pub async fn cancel(app: &App, actor: &Actor, id: SubscriptionId, input: CancelI
     let open = store::invoices::lock_open_of_subscription(&mut edit.tx, id).await?;
     let mut changed = Changed::on(today);
     if credit {
-        let billed: i64 = edit.billed_ahead(today).await?.iter().map(BilledDays::amount).sum();
-        // What is still owed for these days is not paid any more.
-        let owed: i64 = open.iter().filter(|invoice| invoice.period_end > Some(today)).map(|invoice| invoice.subtotal).sum();
-        changed.credit = (billed - owed).max(0);
-        edit.give_credit(changed.credit).await?;
+        let mut unused = edit.unused_days(today).await?;
+        // What nobody has paid anything for is voided as a whole.
+        let is_unpaid = |id| open.iter().any(|invoice| invoice.id == id && invoice.paid_by_gateways() == 0);
+        unused.retain(|unused| !unused.days.invoice_id.is_some_and(is_unpaid));
+        changed.credit = unused.iter().map(|unused| unused.reduction.post_payment).sum();
+        edit.credit(&unused, changed.credit, CreditReason::UnusedDays).await?;
     }
+    let open = store::invoices::lock_open_of_subscription(&mut edit.tx, id).await?;
     let now = edit.now;
     edit.subscription.end(Cancelled, now);
     let events = void_invoices(&mut edit.tx, app, now, actor, open, "the subscription was cancelled").await?;

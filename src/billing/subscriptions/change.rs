@@ -9,6 +9,7 @@ use super::{
 use crate::{
     billing::{App, BillingError, Result, checks::Checks},
     domain::{
+        credit_note::CreditReason,
         event::Actor,
         id::SubscriptionId,
         subscription::{
@@ -43,9 +44,9 @@ pub async fn change(app: &App, actor: &Actor, id: SubscriptionId, input: ChangeI
     let changed = match when {
         When::PeriodEnd => edit.subscription.change_at_period_end(change, now, &app.rules),
         When::Now => {
-            let billed = edit.billed_ahead(today).await?;
-            let changed = edit.subscription.change_now(change, &billed, now, &app.rules);
-            edit.charge(&changed).await?;
+            let unused = edit.unused_days(today).await?;
+            let changed = edit.subscription.change_now(change, unused, now, &app.rules);
+            edit.charge(&changed, CreditReason::Changed).await?;
             changed
         }
     };

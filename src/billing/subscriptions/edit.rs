@@ -7,18 +7,24 @@ use serde_json::{Map, Value, json};
 use crate::{
     billing::{
         App, BillingError, Result,
-        customers::add_credit,
-        invoices::open::{Draft, open_invoices},
+        credit_notes::{accounts, issue, of_unused_days},
+        customers::book_credit,
+        invoices::{
+            apply_balance::apply_balance,
+            open::{Draft, open_invoices},
+        },
         payment_methods::WaitingInvoices,
+        payments::SettlementBatch,
     },
     domain::{
-        customer::Customer,
+        credit_note::{CreditNote, CreditReason},
+        customer::{Credit, Customer},
         event::{Actor, Event, difference},
         id::SubscriptionId,
-        invoice::{Invoice, InvoiceStatus, Line},
+        invoice::{Invoice, Line},
         subscription::{
-            BilledDays, CycleDue, Subscription, SubscriptionStatus,
-            billed::{Bill, billed_ahead},
+            BilledDays, CycleDue, Subscription, SubscriptionStatus, UnusedDays,
+            billed::{Bill, billed_ahead, unused_days},
             change::Changed,
         },
     },
@@ -38,6 +44,10 @@ pub struct ChangePreview {
     pub amount: i64,
     /// Goes to the customer's credit, minor units.
     pub credit: i64,
+    /// What reduces invoices that were issued before.
+    pub credit_notes: Vec<CreditNote>,
+    /// The customer's credit before and after, minor units.
+    pub balance: (i64, i64),
     /// The next few charges.
     pub upcoming: Vec<CycleDue>,
     pub subscription: Subscription,
@@ -55,6 +65,9 @@ pub(crate) struct SubscriptionEdit<'a> {
     pub events: Vec<Event>,
     /// An invoice is due now.
     pub collect: bool,
+    credit_notes: Vec<CreditNote>,
+    /// The customer's credit when the verb began, minor units.
+    balance: i64,
 }
 
 impl<'a> SubscriptionEdit<'a> {
@@ -65,7 +78,19 @@ impl<'a> SubscriptionEdit<'a> {
         // Here already, since what follows may lock the customer.
         store::invoices::lock_open_of_subscription(&mut tx, id).await?;
         let now = app.now_in(&mut tx, subscription.timeline).await?;
-        Ok(Self { app, actor, tx, now, before: subscription.clone(), subscription, events: Vec::new(), collect: false })
+        let balance = balance_of(&mut tx, &subscription).await?;
+        Ok(Self {
+            app,
+            actor,
+            tx,
+            now,
+            before: subscription.clone(),
+            subscription,
+            events: Vec::new(),
+            collect: false,
+            credit_notes: Vec::new(),
+            balance,
+        })
     }
 
     /// Refuses unless it stands in one of these.
@@ -107,32 +132,57 @@ impl<'a> SubscriptionEdit<'a> {
         self.events.push(self.app.event(timeline, self.now, self.actor, kind, id, data));
     }
 
-    /// The days from a date on that were billed.
-    pub async fn billed_ahead(&mut self, today: NaiveDate) -> Result<Vec<BilledDays>> {
-        let invoices = store::invoices::reaching_past(&mut self.tx, &[self.subscription.id], today).await?;
-        Ok(billed_days(&self.subscription, &invoices, today))
+    /// The days from a date on that were billed, and what their invoices can give for them. Locks these invoices.
+    pub async fn unused_days(&mut self, today: NaiveDate) -> Result<Vec<UnusedDays>> {
+        let invoices = store::invoices::reaching_past(&mut self.tx, &[self.subscription.id], today, true).await?;
+        let accounts = accounts(&mut self.tx, &invoices).await?;
+        Ok(unused_days(&accounts, billed_days(&self.subscription, &invoices, today)))
     }
 
-    /// Puts credit on the customer's balance, which must be of the subscription's currency.
-    pub async fn give_credit(&mut self, amount: i64) -> Result<()> {
-        if amount <= 0 {
-            return Ok(());
+    /// Reduces the invoices of days that are not used. `carried` of what was paid for them goes to the customer's balance, minor
+    /// units, which must be of the subscription's currency.
+    pub async fn credit(&mut self, unused: &[UnusedDays], carried: i64, reason: CreditReason) -> Result<()> {
+        let billed: Vec<_> = unused.iter().filter_map(|unused| unused.days.invoice_id).collect();
+        let invoices = store::invoices::lock_many(&mut self.tx, &billed).await?;
+        let words = format!("Unused days of {}", self.subscription.description);
+        let new = of_unused_days(&invoices, unused, carried, reason, &words);
+        let mut batch = SettlementBatch::load_without_subscriptions(self.app, &mut self.tx, &invoices).await?;
+        for note in &new {
+            batch.reduce(note.invoice_id, note.pre_payment_amount, note.to_balance + note.to_invoice, self.actor);
         }
-        let mut customer = self.customer().await?;
-        if customer.currency != self.subscription.currency {
-            let (owed, kept) = (self.subscription.currency, customer.currency);
-            return Err(BillingError::WrongState(format!("{owed} would be owed to a customer whose credit is kept in {kept}")));
+        let reduced = batch.write(&mut self.tx).await?;
+        if carried > 0 {
+            let mut customer = self.customer().await?;
+            if customer.currency != self.subscription.currency {
+                let (owed, kept) = (self.subscription.currency, customer.currency);
+                return Err(BillingError::WrongState(format!(
+                    "{owed} would be owed to a customer whose credit is kept in {kept}"
+                )));
+            }
+            for note in new.iter().filter(|note| note.to_balance > 0) {
+                let credit = Credit {
+                    id: self.app.id(),
+                    customer_id: note.customer_id,
+                    amount: note.to_balance,
+                    currency: note.currency,
+                    reason: words.clone(),
+                    invoice_id: Some(note.invoice_id),
+                    created_at: self.now,
+                };
+                self.events.push(book_credit(&mut self.tx, self.app, self.actor, &mut customer, &credit).await?);
+            }
         }
-        let reason = format!("Unused days of {}", self.subscription.description);
-        let (_, event) = add_credit(&mut self.tx, self.app, self.actor, self.now, &mut customer, amount, reason).await?;
-        self.events.push(event);
+        let (issued, events) = issue(&mut self.tx, self.app, self.now, self.actor, new).await?;
+        self.credit_notes.extend(issued);
+        self.events.extend(events);
+        self.events.extend(reduced);
         Ok(())
     }
 
     /// Invoices what a change comes to, and gives the credit. Where nothing is left to pay the invoice is the record of what these
     /// days were charged.
-    pub async fn charge(&mut self, changed: &Changed) -> Result<()> {
-        self.give_credit(changed.credit).await?;
+    pub async fn charge(&mut self, changed: &Changed, reason: CreditReason) -> Result<()> {
+        self.credit(&changed.unused, changed.credit, reason).await?;
         if changed.lines.is_empty() {
             return Ok(());
         }
@@ -148,6 +198,10 @@ impl<'a> SubscriptionEdit<'a> {
         if running && open.iter().any(|invoice| invoice.dunning_step > 0) {
             self.subscription.status = SubscriptionStatus::PastDue;
         }
+        if self.subscription.status == SubscriptionStatus::PastDue && open.is_empty() {
+            self.subscription.status = SubscriptionStatus::Active;
+            self.event("subscription.recovered", json!({}));
+        }
         self.subscription.refresh(&self.app.rules);
         if self.subscription.is_exhausted() && open.is_empty() {
             self.subscription.end(SubscriptionStatus::Completed, self.now);
@@ -162,10 +216,13 @@ impl<'a> SubscriptionEdit<'a> {
     pub async fn finish(mut self, preview: bool, changed: Changed, kind: &str, more: Value) -> Result<ChangePreview> {
         self.settle().await?;
         let Changed { effective_date, lines, amount, credit, .. } = changed;
+        self.write(kind, more).await?;
+        let balance = (self.balance, balance_of(&mut self.tx, &self.subscription).await?);
         let rules = &self.app.rules;
         let upcoming = if self.subscription.next_bill_at.is_some() { self.subscription.upcoming(rules, SHOWN) } else { vec![] };
-        let subscription = if preview { self.subscription } else { self.commit(kind, more).await? };
-        Ok(ChangePreview { effective_date, lines, amount, credit, upcoming, subscription })
+        let credit_notes = std::mem::take(&mut self.credit_notes);
+        let subscription = if preview { self.subscription } else { self.commit().await? };
+        Ok(ChangePreview { effective_date, lines, amount, credit, credit_notes, balance, upcoming, subscription })
     }
 
     /// Saves the subscription. A method that takes the place of another is tried at once where invoices wait.
@@ -181,8 +238,8 @@ impl<'a> SubscriptionEdit<'a> {
         Ok(())
     }
 
-    /// Stores it as it is.
-    pub async fn commit(mut self, kind: &str, more: Value) -> Result<Subscription> {
+    /// Writes it with an event of this kind, and lets the customer's credit pay what is open.
+    async fn write(&mut self, kind: &str, more: Value) -> Result<()> {
         let mut data = difference(&self.before, &self.subscription);
         if let (Value::Object(data), Value::Object(more)) = (&mut data, more) {
             data.extend::<Map<String, Value>>(more);
@@ -192,6 +249,22 @@ impl<'a> SubscriptionEdit<'a> {
         self.events.insert(0, self.app.event(timeline, self.now, self.actor, kind, id, data));
         self.save().await?;
         store::events::append(&mut self.tx, &self.events).await?;
+        let payer = self.subscription.customer_id;
+        if apply_balance(&mut self.tx, self.app, self.actor, &[payer]).await? > 0
+            && let Some(paid) = store::subscriptions::lock(&mut self.tx, id).await?
+        {
+            self.subscription = paid;
+        }
+        Ok(())
+    }
+
+    /// Stores it as it is.
+    pub async fn commit_as(mut self, kind: &str, more: Value) -> Result<Subscription> {
+        self.write(kind, more).await?;
+        self.commit().await
+    }
+
+    async fn commit(self) -> Result<Subscription> {
         self.tx.commit().await?;
         if self.collect {
             self.app.wakeups.collect.notify_one();
@@ -203,6 +276,11 @@ impl<'a> SubscriptionEdit<'a> {
     }
 }
 
+async fn balance_of(tx: &mut Tx, subscription: &Subscription) -> Result<i64> {
+    let payer = store::customers::get_many(tx, &[subscription.customer_id]).await?;
+    Ok(payer.first().map_or(0, |customer| customer.balance))
+}
+
 /// The days of the running period from a date on, as these invoices of the subscription billed them. Oldest first.
 pub(crate) fn billed_days<'i>(
     subscription: &Subscription,
@@ -210,15 +288,7 @@ pub(crate) fn billed_days<'i>(
     today: NaiveDate,
 ) -> Vec<BilledDays> {
     let until = subscription.running_period(today).map_or(today, |period| period.1);
-    let bills = invoices.into_iter().filter_map(|invoice| {
-        Some(Bill {
-            period: (invoice.period_start?, invoice.period_end?),
-            lines: &invoice.lines,
-            counts: matches!(invoice.status, InvoiceStatus::Open | InvoiceStatus::Paid),
-            refunded: invoice.amount_refunded + invoice.amount_credited,
-        })
-    });
-    billed_ahead(bills, today, until)
+    billed_ahead(invoices.into_iter().filter_map(Bill::of), today, until)
 }
 
 /// The invoice of a change at once.

@@ -7,6 +7,7 @@ use super::edit::{ChangePreview, SubscriptionEdit};
 use crate::{
     billing::{App, BillingError, Result, checks::Checks},
     domain::{
+        credit_note::CreditReason,
         event::Actor,
         id::SubscriptionId,
         subscription::{
@@ -60,9 +61,9 @@ pub async fn pause(app: &App, actor: &Actor, id: SubscriptionId, input: PauseInp
         return edit.finish(preview, Changed::on(end), "subscription.pause_scheduled", json!({})).await;
     }
     let changed = if credit {
-        let billed = edit.billed_ahead(today).await?;
-        let changed = edit.subscription.pause_with_credit(until, billed, edit.now, &app.rules);
-        edit.charge(&changed).await?;
+        let unused = edit.unused_days(today).await?;
+        let changed = edit.subscription.pause_with_credit(until, unused, edit.now, &app.rules);
+        edit.charge(&changed, CreditReason::UnusedDays).await?;
         changed
     } else {
         edit.subscription.pause(today, until);

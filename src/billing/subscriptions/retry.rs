@@ -28,5 +28,5 @@ pub async fn retry(app: &App, actor: &Actor, id: SubscriptionId) -> Result<Subsc
     }
     store::invoices::save(&mut edit.tx, &due).await?;
     edit.collect = true;
-    edit.commit("subscription.retried", json!({ "invoices": ids })).await
+    edit.commit_as("subscription.retried", json!({ "invoices": ids })).await
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::domain::{
     frequency::Frequency,
-    subscription::{BilledDays, Rules, Subscription, SubscriptionStatus},
+    subscription::{BilledDays, Rules, Subscription, SubscriptionStatus, UnusedDays},
 };
 
 fn rules() -> Rules {
@@ -64,8 +64,9 @@ fn replace() -> Options {
 
 fn judge(versions: &Versions, options: &Options, subscription: &Subscription) -> Result<Verdict, LeftAloneReason> {
     let (start, end) = ("2026-01-11".parse().expect("date"), "2026-02-01".parse().expect("date"));
-    let billed = vec![BilledDays { start, end, price: 1000, of_days: 31 }];
-    versions.judge(options, subscription, SubscriptionFacts { now: at("2026-01-11T12:00:00Z"), billed }, &rules())
+    let days = BilledDays { start, end, price: 1000, of_days: 31, invoice_id: None };
+    let unused = vec![UnusedDays::paid(days)];
+    versions.judge(options, subscription, SubscriptionFacts { now: at("2026-01-11T12:00:00Z"), unused }, &rules())
 }
 
 fn item(id: &str, amount: i64) -> Value {

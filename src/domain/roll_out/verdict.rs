@@ -8,7 +8,7 @@ use crate::domain::{
     money::MAX_AMOUNT_MINOR,
     plan::Plan,
     proration::Share,
-    subscription::{BilledDays, Change, Rules, Subscription, SubscriptionStatus, change::Changed},
+    subscription::{Change, Rules, Subscription, SubscriptionStatus, UnusedDays, change::Changed},
 };
 
 /// What a verdict depends on besides the row of the subscription.
@@ -16,8 +16,8 @@ use crate::domain::{
 pub struct SubscriptionFacts {
     /// UTC, by the clock of the subscription's timeline.
     pub now: DateTime<Utc>,
-    /// The days to come that were billed. Callers find these out only for [`Effect::Now`].
-    pub billed: Vec<BilledDays>,
+    /// The days to come that were billed, and what their invoices can give for them. Callers find these out only for [`Effect::Now`].
+    pub unused: Vec<UnusedDays>,
 }
 
 /// How a subscription is changed.
@@ -101,7 +101,7 @@ impl Versions {
             let bills =
                 matches!(before.status, SubscriptionStatus::Trialing | SubscriptionStatus::Active | SubscriptionStatus::PastDue);
             let mut trial = after.clone();
-            let done = trial.change_now(change.clone(), &facts.billed, facts.now, rules);
+            let done = trial.change_now(change.clone(), facts.unused.clone(), facts.now, rules);
             // Terms that cost the same are not worth an invoice.
             if bills && before.running_period(today).is_some() && is_repriced(before, &trial) {
                 (after, changed) = (trial, Some(done));

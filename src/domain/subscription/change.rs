@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{BilledDays, CycleDue, Rules, Subscription, billed::clip};
+use super::{BilledDays, CycleDue, Rules, Subscription, UnusedDays, billed::clip};
 use crate::domain::{
     calendar::{BusinessDay, Zone},
     customer::Metadata,
@@ -102,12 +102,14 @@ pub struct Changed {
     pub cycle: Option<CycleDue>,
     /// First local day that the lines are for, and the local day after the last one. None where nothing is charged by days.
     pub period: Option<(NaiveDate, NaiveDate)>,
+    /// Days that are not used: their invoices are reduced.
+    pub unused: Vec<UnusedDays>,
 }
 
 impl Changed {
     /// A change from this local date on that costs nothing.
     pub fn on(effective_date: NaiveDate) -> Self {
-        Self { effective_date, lines: Vec::new(), amount: 0, credit: 0, cycle: None, period: None }
+        Self { effective_date, lines: Vec::new(), amount: 0, credit: 0, cycle: None, period: None, unused: Vec::new() }
     }
 }
 
@@ -245,17 +247,21 @@ impl Subscription {
 
     /// Changes at once: credits the days to come that were billed, and charges those days by the new terms. A new interval starts
     /// a new schedule today and opens its first cycle; with `keep_anchor` the days up to the next anchor are charged. An end date
-    /// cuts the running period. `billed` holds the days to come as they were billed. Without a running period there is nothing to
-    /// settle, and the first charge follows the new terms.
-    pub fn change_now(&mut self, change: Change, billed: &[BilledDays], now: DateTime<Utc>, rules: &Rules) -> Changed {
+    /// cuts the running period. `unused` holds the days to come as they were billed and paid. Without a running period there is nothing
+    /// to settle, and the first charge follows the new terms.
+    pub fn change_now(&mut self, change: Change, unused: Vec<UnusedDays>, now: DateTime<Utc>, rules: &Rules) -> Changed {
         let today = self.today(now);
         let Some(period) = self.running_period(today) else {
             self.change_terms(change, now, rules);
             return Changed::on(self.next_nominal_date().unwrap_or(today));
         };
-        let unknown = [BilledDays { start: today, end: period.1, price: 0, of_days: days_between(period.0, period.1) }];
-        let billed = if billed.is_empty() { &unknown } else { billed };
-        let mut lines: Vec<Line> = billed.iter().filter_map(BilledDays::credit_line).collect();
+        let mut unused = unused;
+        if unused.is_empty() {
+            let of_days = days_between(period.0, period.1);
+            unused.push(UnusedDays::paid(BilledDays { start: today, end: period.1, price: 0, of_days, invoice_id: None }));
+        }
+        let billed: Vec<BilledDays> = unused.iter().map(|unused| unused.days.clone()).collect();
+        let mut lines: Vec<Line> = unused.iter().filter_map(UnusedDays::credit_line).collect();
 
         let rhythm = |s: &Self| (s.billing_frequency, s.billing_cycle_interval, s.billing_days.clone());
         let before = (rhythm(self), self.ends_on);
@@ -275,11 +281,13 @@ impl Subscription {
                 cycle = Some(opened);
             }
         } else {
-            let charged = self.days_by_new_terms(billed, period.1, cycle_now, new_rhythm, before.1);
+            let charged = self.days_by_new_terms(&billed, period.1, cycle_now, new_rhythm, before.1);
             self.period_end = Some(charged.last().map_or(today, |days| days.end));
-            if charged == billed {
+            let same = |(charged, billed): (&BilledDays, &BilledDays)| charged.costs_the_same(billed);
+            if charged.len() == billed.len() && charged.iter().zip(&billed).all(same) {
                 // Nothing that costs has changed.
                 lines.clear();
+                unused.clear();
             } else {
                 lines.extend(charged.iter().map(|days| days.charge_line(&self.description)));
             }
@@ -294,7 +302,7 @@ impl Subscription {
         let start = billed.first().map_or(today, |days| days.start).max(today);
         let end = self.period_end.unwrap_or(today).max(start);
         let period = cycle.as_ref().map_or((start, end), |cycle| (cycle.period_start, cycle.period_end));
-        Changed { effective_date: today, lines, amount, credit, cycle, period: Some(period) }
+        Changed { effective_date: today, lines, amount, credit, cycle, period: Some(period), unused }
     }
 
     /// The days that a change at once charges: those that were billed, by the new price. The days stop elsewhere if the terms say
@@ -318,9 +326,10 @@ impl Subscription {
             // The charge now reaches up to the next charge, so that no day is charged twice.
             self.next_slot = next.and_then(|slot| i64::try_from(slot).ok()).unwrap_or(i64::MAX);
             let of_days = days_between(whole.0, whole.1);
-            return clip(vec![BilledDays { start: from, end: whole.1, price, of_days }], from, ends_on);
+            return clip(vec![BilledDays { start: from, end: whole.1, price, of_days, invoice_id: None }], from, ends_on);
         }
-        let mut days: Vec<BilledDays> = billed.iter().map(|days| BilledDays { price, ..days.clone() }).collect();
+        let mut days: Vec<BilledDays> =
+            billed.iter().map(|days| BilledDays { price, invoice_id: None, ..days.clone() }).collect();
         // A period that the old end had cut goes on to where it would have ended.
         if let (Some(last), Some((whole, _))) = (days.last_mut(), around)
             && ends_before == Some(end)
@@ -336,7 +345,7 @@ impl Subscription {
 pub(super) fn kept(lines: &mut Vec<Line>) -> i64 {
     let credit = (-subtotal(lines)).max(0);
     if credit > 0 {
-        lines.push(Line::new(LineKind::Credit, "Kept as customer credit", credit));
+        lines.push(Line::new(LineKind::CreditCarried, "Kept as customer credit", credit));
     }
     credit
 }

@@ -4,7 +4,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::{
-    BilledDays, CycleDue, Rules, Subscription, SubscriptionStatus,
+    BilledDays, CycleDue, Rules, Subscription, SubscriptionStatus, UnusedDays,
     billed::clip,
     change::{Changed, kept},
 };
@@ -34,21 +34,22 @@ impl Subscription {
     pub fn pause_with_credit(
         &mut self,
         until: Option<NaiveDate>,
-        days: Vec<BilledDays>,
+        unused: Vec<UnusedDays>,
         now: DateTime<Utc>,
         rules: &Rules,
     ) -> Changed {
         let today = self.today(now);
         self.pause(today, until);
-        let mut lines: Vec<Line> = days.iter().filter_map(BilledDays::credit_line).collect();
+        let mut lines: Vec<Line> = unused.iter().filter_map(UnusedDays::credit_line).collect();
         let credit = kept(&mut lines);
+        let days: Vec<BilledDays> = unused.iter().map(|unused| unused.days.clone()).collect();
         let period = days.first().zip(days.last()).map(|(first, last)| (first.start, last.end));
         if let Some((start, _)) = self.running_period(today) {
             (self.period_start, self.period_end) = (Some(start.min(today)), Some(today));
         }
         self.credited_days = Some(days);
         self.refresh(rules);
-        Changed { effective_date: today, lines, amount: 0, credit, cycle: None, period }
+        Changed { effective_date: today, lines, amount: 0, credit, cycle: None, period, unused }
     }
 
     /// Takes up billing again on this local date; what fell into the pause is not billed. Answers the days to be charged beside
@@ -103,7 +104,7 @@ impl Subscription {
             return None;
         }
         let price = subtotal(&price(&self.charge(), (self.next_cycle - 1).max(0), Share::WHOLE));
-        Some(BilledDays { start: on, end: whole.1, price, of_days: days_between(whole.0, whole.1) })
+        Some(BilledDays { start: on, end: whole.1, price, of_days: days_between(whole.0, whole.1), invoice_id: None })
     }
 
     /// The slot whose period a date lies in, and the whole period that its price is for.

@@ -36,11 +36,12 @@ fn monthly(start: &str) -> Subscription {
     sub
 }
 
-/// The days from then on as this invoice, the only one, says they were billed.
-fn billed(sub: &Subscription, cycle: &CycleDue, today: &str) -> Vec<BilledDays> {
-    let bill = billed::Bill { period: (cycle.period_start, cycle.period_end), lines: &cycle.lines, counts: true, refunded: 0 };
+/// The days from then on as this invoice, the only one, says they were billed. All of them are paid.
+fn billed(sub: &Subscription, cycle: &CycleDue, today: &str) -> Vec<UnusedDays> {
+    let period = (cycle.period_start, cycle.period_end);
+    let bill = billed::Bill { invoice_id: Id::from_bits(1), period, lines: &cycle.lines, counts: i64::MAX };
     let until = sub.running_period(date(today)).map_or(date(today), |period| period.1);
-    billed::billed_ahead([bill], date(today), until)
+    billed::billed_ahead([bill], date(today), until).into_iter().map(UnusedDays::paid).collect()
 }
 
 fn dates(cycles: &[CycleDue]) -> Vec<String> {
@@ -126,7 +127,7 @@ fn a_change_now_credits_unused_days_and_charges_the_rest() {
     let mut sub = monthly("2026-04-01");
     let april = sub.run(at("2026-04-01T06:00:00Z"), &rules()).0.remove(0);
     let billed = billed(&sub, &april, "2026-04-16");
-    let done = sub.change_now(Change { amount: Some(2000), ..Change::default() }, &billed, at("2026-04-16T09:00:00Z"), &rules());
+    let done = sub.change_now(Change { amount: Some(2000), ..Change::default() }, billed, at("2026-04-16T09:00:00Z"), &rules());
     let shown: Vec<_> = done.lines.iter().map(|line| (line.kind, line.amount, line.days, line.of_days)).collect();
     assert_eq!(shown, [(LineKind::Credit, -500, Some(15), Some(30)), (LineKind::Proration, 1000, Some(15), Some(30))]);
     assert_eq!((done.amount, sub.next_bill_date, sub.upcoming(&rules(), 1)[0].amount), (500, Some(date("2026-05-01")), 2000));
@@ -137,7 +138,7 @@ fn a_downgrade_leaves_credit_and_never_a_negative_charge() {
     let mut sub = monthly("2026-04-01");
     let april = sub.run(at("2026-04-01T06:00:00Z"), &rules()).0.remove(0);
     let billed = billed(&sub, &april, "2026-04-16");
-    let done = sub.change_now(Change { amount: Some(200), ..Change::default() }, &billed, at("2026-04-16T09:00:00Z"), &rules());
+    let done = sub.change_now(Change { amount: Some(200), ..Change::default() }, billed, at("2026-04-16T09:00:00Z"), &rules());
     assert_eq!((done.amount, done.credit, subtotal(&done.lines)), (0, 400, 0));
 }
 
@@ -147,7 +148,7 @@ fn a_new_interval_starts_a_new_schedule_today() {
     let april = sub.run(at("2026-04-01T06:00:00Z"), &rules()).0.remove(0);
     let change = Change { billing_frequency: Some(Frequency::Yearly), amount: Some(10_000), ..Change::default() };
     let billed = billed(&sub, &april, "2026-04-16");
-    let done = sub.change_now(change, &billed, at("2026-04-16T09:00:00Z"), &rules());
+    let done = sub.change_now(change, billed, at("2026-04-16T09:00:00Z"), &rules());
     assert_eq!((done.amount, done.cycle.as_ref().and_then(|c| c.cycle)), (9500, Some(1)));
     assert_eq!((sub.anchor_date, sub.next_bill_date), (date("2026-04-16"), Some(date("2027-04-16"))));
 }

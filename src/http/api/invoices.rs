@@ -1,6 +1,6 @@
 //! `/v1/invoices`: what is owed, and what an operator does about it.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
@@ -8,7 +8,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{authorizations::AuthorizationAnswer, payment_requests::PaymentRequestAnswer, subscriptions::answers::PeriodAnswer};
+use super::{
+    authorizations::AuthorizationAnswer, credit_notes::CreditNoteAnswer, payment_requests::PaymentRequestAnswer,
+    subscriptions::answers::PeriodAnswer,
+};
 use crate::{
     billing::{self, App, BillingError},
     domain::{
@@ -96,6 +99,15 @@ pub struct InvoiceAnswer {
     amount_refunded: i64,
     /// Refunds as credit of the customer, minor units.
     amount_credited: i64,
+    /// The sum of all credit notes, refunds among them, minor units.
+    credited: i64,
+    /// What is still to be paid, minor units.
+    amount_due: i64,
+    /// What could still be credited, minor units.
+    creditable: i64,
+    /// What a refund to the payment method could still give back, minor units: what was paid through gateways, without what has gone
+    /// back, is on its way back or is disputed, and without what credit notes have given of it.
+    refundable: i64,
     due_at: DateTime<Utc>,
     /// The next attempt; null if there is none.
     next_attempt_at: Option<DateTime<Utc>>,
@@ -119,8 +131,12 @@ pub struct InvoiceAnswer {
     updated_at: DateTime<Utc>,
 }
 
-impl From<Invoice> for InvoiceAnswer {
-    fn from(invoice: Invoice) -> Self {
+impl InvoiceAnswer {
+    /// `claimed` is on its way back or in dispute, minor units.
+    fn of(invoice: Invoice, claimed: i64) -> Self {
+        let account = invoice.account(claimed);
+        let refundable = invoice.refundable(RefundTo::Method, claimed);
+        let credited = invoice.credited();
         let at = |action| invoice.next_attempt_at.filter(|_| invoice.next_action == action);
         let waits = invoice.next_attempt_at.is_some();
         Self {
@@ -144,6 +160,10 @@ impl From<Invoice> for InvoiceAnswer {
             amount_paid: invoice.amount_paid,
             amount_refunded: invoice.amount_refunded,
             amount_credited: invoice.amount_credited,
+            credited,
+            amount_due: account.due,
+            creditable: account.creditable,
+            refundable,
             due_at: invoice.due_at,
             attempts: invoice.attempts,
             dunning_step: invoice.dunning_step,
@@ -193,6 +213,8 @@ pub struct InvoiceDetailAnswer {
     #[serde(flatten)]
     invoice: InvoiceAnswer,
     refunds: Vec<RefundAnswer>,
+    /// What reduced it after it was issued, oldest first.
+    credit_notes: Vec<CreditNoteAnswer>,
     /// Taken back by the customer's bank, or held by it.
     amount_disputed: i64,
     /// What was authorized for it before the bill date, if anything was.
@@ -215,13 +237,23 @@ async fn list(
         ("status", status.map(|status| status.to_string())),
     ];
     let found = store::page::list::<Invoice>(&app.db, page.request(wanted)).await?;
-    Ok(Json(List::of(found, InvoiceAnswer::from)))
+    let ids: Vec<InvoiceId> = found.rows.iter().map(|invoice| invoice.id).collect();
+    let claimed: HashMap<InvoiceId, i64> = store::refunds::seen_claimed_of(&app.db, &ids).await?.into_iter().collect();
+    Ok(Json(List::of(found, |invoice| {
+        let claimed = claimed.get(&invoice.id).copied().unwrap_or(0);
+        InvoiceAnswer::of(invoice, claimed)
+    })))
 }
 
 /// Shows an invoice.
 #[utoipa::path(get, path = "/v1/invoices/{id}", tag = "money", params(("id" = String, Path)), responses((status = 200, body = InvoiceDetailAnswer)))]
 async fn get(State(app): State<Arc<App>>, PathId(id): PathId<id::Invoice>) -> Result<Json<InvoiceDetailAnswer>, Problem> {
     shown(&app, id).await
+}
+
+async fn answer(app: &App, invoice: Invoice) -> Result<InvoiceAnswer, Problem> {
+    let claimed = store::refunds::seen_claimed_of(&app.db, &[invoice.id]).await?;
+    Ok(InvoiceAnswer::of(invoice, claimed.first().map_or(0, |(_, claimed)| *claimed)))
 }
 
 async fn shown(app: &App, id: InvoiceId) -> Result<Json<InvoiceDetailAnswer>, Problem> {
@@ -233,8 +265,10 @@ async fn shown(app: &App, id: InvoiceId) -> Result<Json<InvoiceDetailAnswer>, Pr
         _ => None,
     };
     let requests = store::payment_requests::of_invoice(&app.db, id).await?;
+    let credit_notes = store::credit_notes::of_invoice(&app.db, id).await?;
     Ok(Json(InvoiceDetailAnswer {
-        invoice: invoice.into(),
+        invoice: answer(app, invoice).await?,
+        credit_notes: credit_notes.into_iter().map(CreditNoteAnswer::from).collect(),
         refunds: refunds.into_iter().map(RefundAnswer::from).collect(),
         amount_disputed,
         authorization: authorization.map(AuthorizationAnswer::from),
@@ -250,7 +284,8 @@ async fn collect(
     PathId(id): PathId<id::Invoice>,
     _: OptionalJsonBody<NoFilters>,
 ) -> Result<Json<InvoiceAnswer>, Problem> {
-    Ok(Json(billing::invoices::collect(&app, &caller.actor, id).await?.into()))
+    let invoice = billing::invoices::collect(&app, &caller.actor, id).await?;
+    Ok(Json(answer(&app, invoice).await?))
 }
 
 /// Cancels an open invoice; credit that it had used goes back to the customer.
@@ -261,7 +296,8 @@ async fn void(
     PathId(id): PathId<id::Invoice>,
     OptionalJsonBody(why): OptionalJsonBody<ReasonInput>,
 ) -> Result<Json<InvoiceAnswer>, Problem> {
-    Ok(Json(billing::invoices::void(&app, &caller.actor, id, &said(why)).await?.into()))
+    let invoice = billing::invoices::void(&app, &caller.actor, id, &said(why)).await?;
+    Ok(Json(answer(&app, invoice).await?))
 }
 
 /// Gives up on an open invoice.
@@ -272,7 +308,8 @@ async fn mark_uncollectible(
     PathId(id): PathId<id::Invoice>,
     OptionalJsonBody(why): OptionalJsonBody<ReasonInput>,
 ) -> Result<Json<InvoiceAnswer>, Problem> {
-    Ok(Json(billing::invoices::mark_uncollectible(&app, &caller.actor, id, &said(why)).await?.into()))
+    let invoice = billing::invoices::mark_uncollectible(&app, &caller.actor, id, &said(why)).await?;
+    Ok(Json(answer(&app, invoice).await?))
 }
 
 fn said(why: ReasonInput) -> String {

@@ -11,6 +11,7 @@ pub mod api_keys;
 pub mod authorizations;
 pub mod catalog;
 pub mod clocks;
+pub mod credit_notes;
 pub mod customers;
 pub mod discounts;
 pub mod disputes;
@@ -43,6 +44,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(customers::routes())
         .merge(discounts::routes())
         .merge(dunning_policies::routes())
+        .merge(credit_notes::routes())
         .merge(disputes::routes())
         .merge(events::routes())
         .merge(forecast::routes())

@@ -2,6 +2,7 @@
 
 mod cards;
 mod credit;
+mod credit_notes;
 mod disputes;
 mod parked_refunds;
 mod refunds;

@@ -56,7 +56,7 @@ on_both! {
         let daily = Subscription { billing_frequency: Frequency::Daily, while_past_due: WhilePastDue::Hold, ..world.monthly(customer, "2026-01-10").await };
         let sub = world.add(daily).await;
         world.advance("2026-01-10T12:00:00Z").await;
-        pause::pause(&world.app, &Actor::System, sub.id, PauseInput { until: Some(date("2026-01-12")), when: When::Now, credit: true }, false).await.expect("paused");
+        pause::pause(&world.app, &Actor::System, sub.id, PauseInput { until: Some(date("2026-01-12")), when: When::Now, credit: false }, false).await.expect("paused");
         world.advance("2026-01-12T12:00:00Z").await;
         // Declined twice by now: nothing is billed on top of that.
         let back = world.subscription(&sub).await;

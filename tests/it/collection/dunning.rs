@@ -73,7 +73,7 @@ on_both! {
         one_subscription(&world, "partial1100000000000").await;
         world.advance("2026-01-10T06:00:00Z").await;
         let invoice = world.invoices().await.remove(0);
-        assert_eq!((invoice.amount_paid, invoice.balance_due(), invoice.status), (500, 500, InvoiceStatus::Open));
+        assert_eq!((invoice.amount_paid, invoice.amount_due(), invoice.status), (500, 500, InvoiceStatus::Open));
         assert_eq!(world.prove().await, 1);
     }
 }

@@ -53,6 +53,7 @@ fn amounts(changed: &Value) -> Vec<(&str, i64)> {
 on_both! {
     async fn a_dearer_plan_is_charged_for_the_rest_of_the_period(server: &TestServer) {
         let stage = stage(server, json!({})).await;
+        server.pay_all().await;
         server.made("/v1/plans", json!({"name": "Gold", "reference": "gold", "amount": 6000, "billing_frequency": "monthly"})).await;
         // 15 of 30 days are left.
         let changed = change(server, &stage, json!({"plan_id": "gold", "when": "now"})).await;
@@ -63,8 +64,9 @@ on_both! {
         assert_eq!((invoice.cycle, invoice.total, invoice.status), (None, 1500, InvoiceStatus::Open));
         // A second change credits what the first one charged, not what the month had cost before it.
         server.bill(&stage.clock, "2026-06-21T12:00:00Z").await;
+        server.pay_all().await;
         let changed = change(server, &stage, json!({"amount": 3000, "when": "now"})).await;
-        assert_eq!(amounts(&changed), [("credit", -2000), ("proration", 1000), ("credit", 1000)]);
+        assert_eq!(amounts(&changed), [("credit", -2000), ("proration", 1000), ("credit_carried", 1000)]);
         assert_eq!((&changed["amount"], &changed["credit"]), (&json!(0), &json!(1000)));
         assert_eq!(balance(server).await, 1000);
         // And a third what the second one did, though nothing was left to pay for it.
@@ -77,12 +79,14 @@ on_both! {
 
     async fn a_new_interval_starts_anew_today(server: &TestServer) {
         let stage = stage(server, json!({})).await;
+        server.pay_all().await;
         let changed = change(server, &stage, json!({"billing_frequency": "yearly", "amount": 30000, "when": "now"})).await;
         assert_eq!(amounts(&changed), [("credit", -1500), ("base", 30000)]);
         assert_eq!((&changed["amount"], &changed["subscription"]["next_bill_date"]), (&json!(28500), &json!("2027-06-16")));
         assert_eq!(changed["subscription"]["period"], json!({"start": "2026-06-16", "end": "2027-06-16"}));
         assert_eq!(server.invoices().await.pop().expect("an invoice").cycle, Some(1));
         // Its credit line is no part of what the year costs: all of it but today is given back.
+        server.pay_all().await;
         let back = change(server, &stage, json!({"amount": 0, "when": "now"})).await;
         assert_eq!(back["credit"], 30000);
     }

@@ -104,11 +104,17 @@ on_both! {
             &[&format!("update invoices set cycle = 0 {is_first}")]).await;
         // The sums agree.
         tells(&world, "invoices_overpaid", &second,
-            &[&format!("update payments set amount_captured = amount_captured * 2 {of_second}")],
-            &[&format!("update payments set amount_captured = amount {of_second}")]).await;
+            &[&format!("update payments set amount_captured = amount_captured * 2, overpayment = amount_captured {of_second}")],
+            &[&format!("update payments set amount_captured = amount, overpayment = 0 {of_second}")]).await;
         tells(&world, "invoices_disagree", &second,
             &[&format!("update payments set amount_captured = amount_captured - 1 {of_second}")],
             &[&format!("update payments set amount_captured = amount {of_second}")]).await;
+        tells(&world, "credit_notes_disagree", &second,
+            &[&format!("update invoices set credit_given = 1 where id = '{second}'")],
+            &[&format!("update invoices set credit_given = 0 where id = '{second}'")]).await;
+        tells(&world, "customers_overcredited", customer,
+            &["update customers set balance = balance + 1000000", "update credits set amount = amount + 1000000, invoice_id = 'inv_x' where id = (select max(id) from credits)"],
+            &["update customers set balance = balance - 1000000", "update credits set amount = amount - 1000000 where id = (select max(id) from credits)"]).await;
         tells(&world, "refunds_disagree", &first,
             &[&format!("update invoices set amount_refunded = amount_refunded - 1 {is_first}")],
             &[&format!("update invoices set amount_refunded = amount_refunded + 1 {is_first}")]).await;
@@ -210,7 +216,7 @@ on_both! {
     async fn history_is_left_alone(world: World) {
         billed(&world).await;
         let later = world.app.clock.now() + TimeDelta::minutes(5);
-        run(&world, "update payments set amount_captured = amount * 2 where attempt = 1").await;
+        run(&world, "update payments set amount_captured = amount * 2, overpayment = amount where attempt = 1").await;
         assert_eq!(store::invariants::invoices_overpaid(&world.app.db, later).await.expect("asked").count, 0);
         assert_eq!(store::invariants::gauges(&world.app.db).await.expect("gauges").payments_unknown, 0);
         assert_eq!(store::payments::undecided(&world.app.db, Timeline::Wall).await.expect("count"), 0);

@@ -22,8 +22,12 @@ pub async fn foreseen(server: &TestServer, stage: &Stage, verb: &str, body: Valu
     assert_eq!(server.rows().await, before, "{verb} {body}: a preview stored something");
     let credit = balance(server).await;
     let invoices = server.invoices().await.len();
-    let done = send(&body).await;
+    let mut done = send(&body).await;
+    let outcome = done.as_object_mut().expect("an object").remove("outcome").expect("what it did");
     assert_eq!(foreseen["subscription"], done, "{verb} {body}");
+    for (figure, value) in outcome.as_object().expect("figures") {
+        assert_eq!(foreseen[figure], *value, "{figure} of {verb} {body}");
+    }
     let schedule = server.get(&format!("{}/schedule?count=3", stage.path)).await.ok(200);
     assert_eq!(foreseen["upcoming"], schedule["data"], "{verb} {body}");
     // The money is what was said.
@@ -41,6 +45,7 @@ pub async fn foreseen(server: &TestServer, stage: &Stage, verb: &str, body: Valu
 on_both! {
     async fn a_pause_with_credit_taken_back_on_the_same_day_costs_nothing(server: &TestServer) {
         let stage = stage(server, json!({})).await;
+        server.pay_all().await;
         let schedule = server.get(&stage.act("schedule")).await.ok(200);
         let paused = foreseen(server, &stage, "pause", json!({"credit": true})).await;
         // 15 of 30 days.
@@ -60,6 +65,7 @@ on_both! {
 
     async fn days_given_back_by_a_pause_are_not_given_back_again(server: &TestServer) {
         let stage = stage(server, json!({})).await;
+        server.pay_all().await;
         server.post(&stage.act("pause"), json!({"credit": true})).await.ok(200);
         let cancelled = foreseen(server, &stage, "cancel", json!({"when": "now", "credit": true})).await;
         assert_eq!((&cancelled["credit"], balance(server).await), (&json!(0), 1500));
@@ -76,6 +82,7 @@ on_both! {
 
     async fn a_pause_with_credit_ends_by_itself_with_the_days_to_the_next_charge(server: &TestServer) {
         let stage = stage(server, json!({})).await;
+        server.pay_all().await;
         let paused = foreseen(server, &stage, "pause", json!({"credit": true, "until": "2026-07-22"})).await;
         // 10 of the 31 days of July: 967.74.
         let (first, next) = (&paused["upcoming"][0], &paused["upcoming"][1]);

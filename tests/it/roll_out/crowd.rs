@@ -33,6 +33,7 @@ on_both! {
         let at = at("2026-01-20T00:00:00Z");
         rebilld::billing::subscriptions::open_due::open_due(&world.app, timeline, at).await.expect("billed");
         let mut tx = world.app.db.begin().await.expect("tx");
+        tx.query("update invoices set status = 'paid', amount_paid = total, next_attempt_at = null").run().await.expect("paid");
         let clock = store::clocks::lock(&mut tx, world.clock).await.expect("read").expect("clock");
         store::clocks::save(&mut tx, rebilld::domain::clock::TestClock { now_at: at, ..clock }).await.expect("moved");
         tx.commit().await.expect("commit");

@@ -84,12 +84,12 @@ on_both! {
         {
             let mut tx = database.db.begin().await.expect("begun");
             store::customers::insert(&mut tx, &customer).await.expect("written");
-            assert_eq!(store::invoices::take_numbers(&mut tx, 5).await.expect("numbers"), 1);
+            assert_eq!(store::counters::take(&mut tx, store::counters::Series::Invoice, 5).await.expect("numbers"), 1);
             assert!(store::customers::lock(&mut tx, &customer.id.to_string()).await.expect("read").is_some(), "seen inside");
             assert!(store::customers::find(&database.db, &customer.id.to_string()).await.expect("read").is_none(), "not outside");
         }
         assert_eq!(database.count("customers").await, 0);
-        assert_eq!(database.write(async |tx: &mut Tx| store::invoices::take_numbers(tx, 1).await).await, 1, "numbers have no gap");
+        assert_eq!(database.write(async |tx: &mut Tx| store::counters::take(tx, store::counters::Series::Invoice, 1).await).await, 1, "numbers have no gap");
         // A failed statement takes everything before it along.
         database.refused(async |tx: &mut Tx| {
             store::customers::insert(tx, &customer).await?;

@@ -177,8 +177,8 @@ on_both! {
         let folder = tempfile::tempdir().expect("folder");
         let copy = Db::scratch(&folder.path().join("copy.db")).await.expect("a database");
         let rows = store::simulation_copy::living(&database.db, &copy, samples::noon(), &["fluid"]).await.expect("copied");
-        // One counter, three customers with a method each, two subscriptions, two invoices with a payment each, one roll-out.
-        assert_eq!(rows, 1 + 6 + 2 + 4 + 1);
+        // Two counters, three customers with a method each, two subscriptions, two invoices with a payment each, one roll-out.
+        assert_eq!(rows, 2 + 6 + 2 + 4 + 1);
         let left: Vec<Payment> = copy.query("select * from payments order by status").all().await.expect("payments");
         assert_eq!(left.iter().map(|payment| payment.status).collect::<Vec<_>>(), [PaymentStatus::Parked, PaymentStatus::Unknown]);
         assert!(left.iter().all(|payment| payment.transaction_id.is_none() && payment.lease_owner.is_none()));

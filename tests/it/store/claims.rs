@@ -213,7 +213,7 @@ on_both! {
             let mut numbers = Vec::new();
             for count in 1..20 {
                 let mut tx = db.begin().await.expect("begun");
-                let first = store::invoices::take_numbers(&mut tx, count).await.expect("numbers");
+                let first = store::counters::take(&mut tx, store::counters::Series::Invoice, count).await.expect("numbers");
                 if count % 5 == 0 {
                     continue; // Rolled back: these are given out again.
                 }

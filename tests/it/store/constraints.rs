@@ -58,6 +58,15 @@ const REFUSED: &[(&str, &str, &[&str])] = &[
     ("invoices", "attempts", &["-1"]),
     ("invoices", "gateway_faults", &["-1"]),
     ("invoices", "dunning_step", &["-1"]),
+    ("invoices", "amount_reduced", &["-1"]),
+    ("invoices", "credit_given", &["-1"]),
+    ("invoices", "credit_paid", &["-1"]),
+    ("credit_notes", "reason", &["'bored'"]),
+    ("credit_notes", "amount", &["0", "amount + 1"]),
+    ("credit_notes", "pre_payment_amount", &["-1", "pre_payment_amount + 1"]),
+    ("credit_notes", "to_balance", &["-1", "to_balance + 1"]),
+    ("credit_notes", "to_method", &["-1", "to_method + 1"]),
+    ("credit_notes", "to_invoice", &["-1", "to_invoice + 1"]),
     ("payments", "amount", &["0", "-1"]),
     ("payments", "amount_captured", &["-1"]),
     ("payments", "amount_refunded", &["-1", "1"]),
@@ -135,6 +144,7 @@ async fn one_of_each(database: &TestDatabase) -> (Payment, Refund) {
             store::payment_methods::insert(tx, &samples::method(ada.id)).await?;
             store::subscriptions::insert(tx, std::slice::from_ref(&subscription)).await?;
             store::invoices::insert(tx, std::slice::from_ref(&invoice)).await?;
+            store::credit_notes::insert(tx, &[samples::credit_note(&invoice)]).await?;
             tx.insert_rows(std::slice::from_ref(&plan)).await?;
             store::installments::insert_parts(tx, &parts).await?;
             store::payment_requests::insert(tx, &[samples::payment_request(&invoice)]).await?;

@@ -105,7 +105,21 @@ on_both! {
                 store::refunds::insert(tx, under_way.clone()).await
             })
             .await;
-        let sums = Sums { id: owed.id, total: 1000, amount_paid: 700, amount_refunded: 200, amount_credited: 0, captured: 700, returned: 200, refunded: 150, credited: 0 };
+        let sums = Sums {
+            id: owed.id,
+            amount_paid: 700,
+            credit_paid: 0,
+            amount_refunded: 200,
+            amount_credited: 0,
+            amount_reduced: 0,
+            credit_given: 0,
+            taken: 700,
+            returned: 200,
+            given_back: 200,
+            refunded: 150,
+            credited: 0,
+            noted: 0,
+        };
         let db = &database.db;
         let (before, after) = (samples::minute(-60), samples::minute(60 * 24 * 365 * 100));
         assert_eq!(store::invariants::sums(db, before).await.expect("read"), [sums]);

@@ -7,6 +7,7 @@ mod claims;
 mod cluster;
 mod constraints;
 mod coverage;
+mod credit_notes;
 mod disputes;
 mod dunning;
 mod gateways;

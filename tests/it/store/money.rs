@@ -102,8 +102,8 @@ on_both! {
         macro_rules! found { ($call:expr) => { pick(database.write($call).await) } }
         assert_eq!(found!(async |tx: &mut Tx| store::invoices::lock_open_of_subscription(tx, sub.id).await), [1, 2, 4]);
         assert_eq!(found!(async |tx: &mut Tx| store::invoices::lock_open_of_customer(tx, ada.id).await), [1, 2, 4, 5]);
-        assert_eq!(found!(async |tx: &mut Tx| store::invoices::reaching_past(tx, &[sub.id, other.id], june.expect("date")).await), [4]);
-        assert_eq!(found!(async |tx: &mut Tx| store::invoices::reaching_past(tx, &[sub.id], crate::world::date("2026-06-29")).await), [0, 1, 2, 3, 4]);
+        assert_eq!(found!(async |tx: &mut Tx| store::invoices::reaching_past(tx, &[sub.id, other.id], june.expect("date"), true).await), [4]);
+        assert_eq!(found!(async |tx: &mut Tx| store::invoices::reaching_past(tx, &[sub.id], crate::world::date("2026-06-29"), false).await), [0, 1, 2, 3, 4]);
         assert_eq!(found!(async |tx: &mut Tx| store::invoices::lock_many(tx, &[rows[5].id, rows[0].id, samples::id()]).await), [0, 5]);
         let owing = database.write(async |tx: &mut Tx| store::invoices::subscriptions_owing(tx, &[sub.id, other.id]).await).await;
         assert_eq!(owing, [sub.id]);
@@ -291,8 +291,8 @@ on_both! {
             of(0, PaymentStatus::Parked),
             of(1, PaymentStatus::Unknown),
             Payment { lease_expires_at: Some(samples::minute(-5)), ..of(2, PaymentStatus::Pending) },
-            Payment { amount: 1500, amount_captured: 1500, amount_refunded: 499, ..of(3, PaymentStatus::Succeeded) },
-            Payment { amount: 1500, amount_captured: 1500, amount_refunded: 500, ..of(4, PaymentStatus::Succeeded) },
+            Payment { amount: 1500, amount_captured: 1500, overpayment: 500, amount_refunded: 499, ..of(3, PaymentStatus::Succeeded) },
+            Payment { amount: 1500, amount_captured: 1500, overpayment: 500, amount_refunded: 500, ..of(4, PaymentStatus::Succeeded) },
         ];
         let refunds = [Refund { status: RefundStatus::Parked, ..samples::refund(payments[3].id, invoices[3].id) }, samples::refund(payments[4].id, invoices[4].id)];
         database.write(async |tx: &mut Tx| {

@@ -32,6 +32,7 @@ const LARGE: &[&str] = &[
     "payments",
     "payment_requests",
     "refunds",
+    "credit_notes",
     "authorizations",
     "customers",
     "credits",
@@ -114,6 +115,7 @@ async fn fill(database: &TestDatabase) {
             refund
         })
         .collect();
+    let credit_notes: Vec<_> = invoices.iter().map(samples::credit_note).collect();
     let authorizations: Vec<_> = subscriptions
         .iter()
         .enumerate()
@@ -142,6 +144,7 @@ async fn fill(database: &TestDatabase) {
             tx.insert_rows(&payments).await?;
             tx.insert_rows(&requests).await?;
             tx.insert_rows(&refunds).await?;
+            tx.insert_rows(&credit_notes).await?;
             tx.insert_rows(&authorizations).await?;
             tx.insert_rows(&methods).await?;
             tx.insert_rows(&credits).await?;

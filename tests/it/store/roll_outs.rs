@@ -115,7 +115,7 @@ on_both! {
         let nobody = Id::from_bits(1);
         let ids = [one.id, two.id];
         database.write(async |tx: &mut Tx| {
-            let found = store::invoices::reaching_past(tx, &ids, crate::world::date("2026-06-15")).await?;
+            let found = store::invoices::reaching_past(tx, &ids, crate::world::date("2026-06-15"), true).await?;
             assert_eq!(found.iter().map(|invoice| invoice.id).collect::<Vec<_>>(), [1, 3, 4].map(|i| invoices[i].id));
             assert_eq!(store::invoices::lock_open_of_subscriptions(tx, &ids[1..]).await?, invoices[4..]);
             let mut both = store::customers::get_many(tx, &[bob.id, ada.id, Id::from_bits(1)]).await?;

@@ -94,6 +94,7 @@ on_both! {
         kept(database, vec![samples::installment(plans[0].id, 0), samples::full_installment(plans[1].id)]).await;
         let rows = vec![samples::invoice(ada.id), samples::full_invoice(&rows[1])];
         kept(database, rows.clone()).await;
+        kept(database, vec![samples::credit_note(&rows[0]), samples::full_credit_note(&rows[1])]).await;
         kept(database, vec![samples::payment_request(&rows[0]), samples::full_payment_request(bob.id)]).await;
         let payments = vec![samples::payment(&rows[0]), samples::full_payment(&rows[1])];
         kept(database, payments.clone()).await;

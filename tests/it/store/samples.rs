@@ -360,7 +360,13 @@ pub fn full_subscription(customer: CustomerId) -> Subscription {
         paused_on: Some(first_day),
         paused_until: Some(last_day),
         pause_at_period_end: true,
-        credited_days: Some(vec![BilledDays { start: first_day, end: last_day, price: i64::MAX, of_days: 1 }]),
+        credited_days: Some(vec![BilledDays {
+            start: first_day,
+            end: last_day,
+            price: i64::MAX,
+            of_days: 1,
+            invoice_id: Some(id()),
+        }]),
         cancel_at_period_end: true,
         // Cleared, set and left alone are three things.
         pending_change: Some(Change {

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rebilld::{
-    billing::App,
+    billing::{App, invariants},
     domain::{
+        credit_note::CreditNote,
         customer::{Credit, Customer},
         installment_plan::{Installment, InstallmentPlan, InstallmentSchedule, InstallmentStatus},
         invoice::{Invoice, InvoiceStatus},
@@ -69,7 +70,7 @@ pub async fn prove(app: &App, ledger: &[sandbox::LedgerEntry]) -> usize {
     prove_refunds(app, &invoices, &payments).await;
     prove_requests(app, &invoices, &payments).await;
     for invoice in &invoices {
-        assert_eq!(invoice.amount_paid, paid.get(&invoice.id).copied().unwrap_or(0), "what {} was paid", invoice.number);
+        assert_eq!(invoice.paid_by_gateways(), paid.get(&invoice.id).copied().unwrap_or(0), "what {} was paid", invoice.number);
         assert_eq!(invoice.lines.iter().map(|line| line.amount).sum::<i64>(), invoice.subtotal, "lines of {}", invoice.number);
     }
     let subscriptions: Vec<Subscription> = app.db.query("select * from subscriptions").all().await.expect("subscriptions");
@@ -82,7 +83,25 @@ pub async fn prove(app: &App, ledger: &[sandbox::LedgerEntry]) -> usize {
         assert_eq!(cycles, (0..subscription.next_cycle).collect::<Vec<_>>(), "cycles of {}", subscription.id);
     }
     prove_installments(app, &invoices).await;
+    prove_sums(app).await;
     ours.len()
+}
+
+/// The sums that the daemon checks by itself.
+async fn prove_sums(app: &App) {
+    const SUMS: [&str; 7] = [
+        "invoices_overpaid",
+        "invoices_disagree",
+        "refunds_disagree",
+        "credit_notes_disagree",
+        "customers_overcredited",
+        "payments_disagree",
+        "balances_disagree",
+    ];
+    let checked = invariants::check(app).await.expect("checked");
+    for one in checked.iter().filter(|one| SUMS.contains(&one.invariant.name)) {
+        assert!(one.holds(), "{}: {:?}", one.invariant.name, one.found);
+    }
 }
 
 /// What went back through gateways and what became credit stand apart, together never exceed what came, and each customer's balance
@@ -94,6 +113,7 @@ async fn prove_refunds(app: &App, invoices: &[Invoice], payments: &[Payment]) {
         refunds.iter().filter(of).filter(|refund| refund.status == RefundStatus::Succeeded).map(|refund| refund.amount).sum()
     };
     let credits: Vec<Credit> = app.db.query("select * from credits").all().await.expect("credits");
+    let notes: Vec<CreditNote> = app.db.query("select * from credit_notes").all().await.expect("credit notes");
     for invoice in invoices {
         let number = &invoice.number;
         let returned: i64 =
@@ -103,19 +123,33 @@ async fn prove_refunds(app: &App, invoices: &[Invoice], payments: &[Payment]) {
         assert_eq!(invoice.amount_refunded, returned - overpayment, "given back of {number}");
         assert_eq!(gone(invoice, RefundTo::Method), returned, "refunds of {number}");
         assert_eq!(invoice.amount_credited, gone(invoice, RefundTo::Credit), "credited of {number}");
-        assert!(
-            invoice.amount_refunded + invoice.amount_credited <= invoice.amount_paid + invoice.credit_applied,
-            "{number}: too much"
-        );
-        // Used, returned by a void, and given back: what the ledger says of an invoice is what the invoice says.
+        assert!(invoice.amount_kept() >= invoice.credit_given, "{number}: more back than came: {invoice:?}");
+        assert!(invoice.credited() <= invoice.charged(), "{number}: more credited than charged: {invoice:?}");
+        let of_it = || notes.iter().filter(|note| note.invoice_id == invoice.id);
+        assert_eq!(of_it().map(|note| note.amount).sum::<i64>(), invoice.credited(), "credit notes of {number}");
+        for note in of_it() {
+            assert_eq!(note.lines.iter().map(|line| line.amount).sum::<i64>(), note.amount, "lines of {}", note.number);
+        }
+        // Used, and given back: what the ledger says of an invoice is what the invoice and its credit notes say.
         let booked: i64 = credits.iter().filter(|credit| credit.invoice_id == Some(invoice.id)).map(|credit| credit.amount).sum();
-        let kept = if invoice.status == InvoiceStatus::Void { 0 } else { invoice.credit_applied };
-        assert_eq!(booked, invoice.amount_credited - kept, "credit of {number}");
+        let given: i64 = of_it().map(|note| note.to_balance).sum();
+        assert_eq!(booked, given - invoice.credit_applied - invoice.credit_paid, "credit of {number}");
     }
     let customers: Vec<Customer> = app.db.query("select * from customers").all().await.expect("customers");
     for customer in customers {
         let ledger: i64 = credits.iter().filter(|credit| credit.customer_id == customer.id).map(|credit| credit.amount).sum();
         assert_eq!(customer.balance, ledger, "credit of {}", customer.id);
+        assert!(customer.balance >= 0, "{} has {}", customer.id, customer.balance);
+        let of_it =
+            || payments.iter().filter(|payment| payment.customer_id == customer.id && payment.currency == customer.currency);
+        let received: i64 =
+            of_it().map(|payment| payment.amount_captured - payment.amount_refunded - payment.amount_disputed).sum();
+        let granted: i64 = credits
+            .iter()
+            .filter(|credit| credit.customer_id == customer.id && credit.invoice_id.is_none())
+            .map(|credit| credit.amount)
+            .sum();
+        assert!(customer.balance <= received + granted, "{} has credit for money that never came", customer.id);
     }
 }
 

@@ -99,7 +99,7 @@ impl SettlementBatch<'_> {
             "subscription_id": invoice.subscription_id,
             "installment_plan_id": invoice.installment_plan_id,
             "dunning_policy_id": policy,
-            "amount_due": invoice.balance_due(),
+            "amount_due": invoice.amount_due(),
             "currency": invoice.currency,
             "class": decline.class,
             "code": decline.code,

@@ -45,13 +45,8 @@ impl SettlementBatch<'_> {
         if rest > 0 {
             return;
         }
-        let Some(invoice) = self.invoices.change(payment.invoice_id) else { return };
-        invoice.status = InvoiceStatus::Paid;
-        invoice.next_attempt_at = None;
-        self.follow_ups.paid.extend(invoice.subscription_id);
         let data = json!({ "payment_id": payment.id, "amount": payment.amount_captured });
-        self.event("invoice.paid", payment.invoice_id, data, &Actor::System);
-        self.end_installments(payment.invoice_id, InstallmentStatus::Paid, &Actor::System);
+        self.close_as_paid(payment.invoice_id, data, &Actor::System);
     }
 
     /// The invoice was refused: the next step of the ladder, or its end.

@@ -62,7 +62,7 @@ impl SettlementBatch<'_> {
     /// Books what came for an invoice; what that does not need goes back by itself. Answers what it still owes.
     pub(super) fn take(&mut self, payment: &mut Payment) -> i64 {
         let Some(invoice) = self.invoices.change(payment.invoice_id) else { return 0 };
-        let balance = invoice.balance_due();
+        let balance = invoice.amount_due();
         // Whoever pays by a request that was withdrawn owes nothing any more.
         let in_vain = payment.payment_request_id.is_some() && invoice.status == InvoiceStatus::Void;
         let of_use = payment.currency == invoice.currency && !in_vain;

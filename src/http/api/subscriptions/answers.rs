@@ -17,7 +17,7 @@ use crate::{
         proration::FirstPeriod,
         subscription::{Change, CycleDue, Rules, Subscription, SubscriptionStatus},
     },
-    http::api::catalog::ModifierAnswer,
+    http::api::{catalog::ModifierAnswer, credit_notes::ReductionAnswer},
 };
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -174,6 +174,12 @@ pub struct ChangeAnswer {
     amount: i64,
     /// What goes to the customer's credit, minor units.
     credit: i64,
+    /// What reduces invoices that were issued before.
+    credit_notes: Vec<ReductionAnswer>,
+    /// The customer's credit before the action, minor units.
+    balance_before: i64,
+    /// The customer's credit after the action, minor units.
+    balance_after: i64,
     /// The next few charges.
     upcoming: Vec<CycleAnswer>,
     subscription: SubscriptionAnswer,
@@ -181,27 +187,60 @@ pub struct ChangeAnswer {
 
 impl ChangeAnswer {
     pub fn of(outcome: ChangePreview, rules: &Rules) -> Self {
-        let ChangePreview { effective_date, lines, amount, credit, upcoming, subscription } = outcome;
+        let ChangePreview { effective_date, lines, amount, credit, credit_notes, balance, upcoming, subscription } = outcome;
+        let (balance_before, balance_after) = balance;
+        let credit_notes = credit_notes.into_iter().map(ReductionAnswer::from).collect();
         let upcoming = upcoming.into_iter().map(CycleAnswer::from).collect();
-        Self { effective_date, lines, amount, credit, upcoming, subscription: SubscriptionAnswer::of(subscription, rules) }
+        let subscription = SubscriptionAnswer::of(subscription, rules);
+        Self { effective_date, lines, amount, credit, credit_notes, balance_before, balance_after, upcoming, subscription }
     }
+}
+
+/// What an action did: the same figures as its preview.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OutcomeAnswer {
+    effective_date: NaiveDate,
+    /// Of what was invoiced now; where terms wait for the next cycle, that cycle's.
+    lines: Vec<Line>,
+    /// The sum of the lines, minor units, before the customer's credit was used.
+    amount: i64,
+    /// What went to the customer's credit, minor units.
+    credit: i64,
+    /// What reduced invoices that were issued before.
+    credit_notes: Vec<ReductionAnswer>,
+    /// The customer's credit before the action, minor units.
+    balance_before: i64,
+    /// The customer's credit after the action, minor units.
+    balance_after: i64,
+}
+
+/// The subscription after the action, and what the action did.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DoneAnswer {
+    #[serde(flatten)]
+    subscription: SubscriptionAnswer,
+    outcome: OutcomeAnswer,
 }
 
 /// The subscription after the action; in a preview, as the action would leave it.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum ActionAnswer {
-    Done(Box<SubscriptionAnswer>),
+    Done(Box<DoneAnswer>),
     Preview(Box<ChangeAnswer>),
 }
 
 impl ActionAnswer {
     pub fn of(outcome: ChangePreview, preview: bool, rules: &Rules) -> Self {
+        let shown = ChangeAnswer::of(outcome, rules);
         if preview {
-            Self::Preview(Box::new(ChangeAnswer::of(outcome, rules)))
-        } else {
-            Self::Done(Box::new(SubscriptionAnswer::of(outcome.subscription, rules)))
+            return Self::Preview(Box::new(shown));
         }
+        let ChangeAnswer {
+            effective_date, lines, amount, credit, credit_notes, balance_before, balance_after, subscription, ..
+        } = shown;
+        let outcome = OutcomeAnswer { effective_date, lines, amount, credit, credit_notes, balance_before, balance_after };
+        Self::Done(Box::new(DoneAnswer { subscription, outcome }))
     }
 }
 

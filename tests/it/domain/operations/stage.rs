@@ -13,7 +13,7 @@ use rebilld::domain::{
     plan::WhilePastDue,
     proration::FirstPeriod,
     subscription::{
-        BilledDays, Change, CycleDue, Rules, ScheduleEvent, Subscription, SubscriptionStatus,
+        BilledDays, Change, CycleDue, Rules, ScheduleEvent, Subscription, SubscriptionStatus, UnusedDays,
         billed::{Bill, billed_ahead},
         change::Changed,
     },
@@ -72,10 +72,16 @@ impl Stage {
         self.sub.today(self.now)
     }
 
+    /// All of them paid.
+    pub fn unused(&self) -> Vec<UnusedDays> {
+        self.billed_ahead().into_iter().map(UnusedDays::paid).collect()
+    }
+
     pub fn billed_ahead(&self) -> Vec<BilledDays> {
         let today = self.today();
         let until = self.sub.running_period(today).map_or(today, |period| period.1);
-        let bills = self.bills.iter().map(|b| Bill { period: b.period, lines: &b.lines, counts: true, refunded: 0 });
+        let bills =
+            self.bills.iter().map(|b| Bill { invoice_id: Id::from_bits(1), period: b.period, lines: &b.lines, counts: i64::MAX });
         billed_ahead(bills.filter(|bill| bill.period.1 > today).collect::<Vec<_>>(), today, until)
     }
 
@@ -128,8 +134,7 @@ impl Stage {
             Op::Pause { until, credit } if runs && !cancels => {
                 let until = until.map(|days| later(days + 1));
                 if credit {
-                    let billed = self.billed_ahead();
-                    let changed = self.sub.pause_with_credit(until, billed, now, &rules);
+                    let changed = self.sub.pause_with_credit(until, self.unused(), now, &rules);
                     self.charge(changed);
                 } else {
                     self.sub.pause(today, until);
@@ -162,8 +167,7 @@ impl Stage {
                 self.sub.reschedule(to, keep_anchor, &rules);
             }
             Op::ChangeNow(change) if runs && self.fits(&change, today) => {
-                let billed = self.billed_ahead();
-                let changed = self.sub.change_now(change, &billed, now, &rules);
+                let changed = self.sub.change_now(change, self.unused(), now, &rules);
                 self.charge(changed);
             }
             Op::ChangeAtEnd(change) if runs && !cancels && self.fits(&change, today) => {

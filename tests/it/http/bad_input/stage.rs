@@ -8,6 +8,7 @@ use rebilld::{
         authorization::Authorization,
         catalog::Entry,
         clock::{TestClock, Timeline},
+        credit_note::CreditNote,
         customer::{Credit, Customer},
         dispute::Dispute,
         dunning::Policy,
@@ -94,7 +95,6 @@ impl Stage {
         };
         act("paused", "pause", json!({})).await;
         act("cancelled", "cancel", json!({"when": "now"})).await;
-        names.insert("cred", id_of(&server.made("/v1/customers/ada/credits", json!({"amount": 100, "reason": "hello"})).await));
         names.insert("clk", clock);
         let mut stage = Self { names, fingerprint: fingerprint() };
         stage.money(server).await;
@@ -192,6 +192,20 @@ impl Stage {
         let settled = Invoice { status: InvoiceStatus::Paid, amount_paid: paid.total, next_attempt_at: None, ..paid.clone() };
         let waiting = Invoice { next_attempt_at: None, ..stuck.clone() };
         let mut tx = server.app.db.begin().await.expect("tx");
+        // As if all invoices had been in other hands when the credit came, else it would have paid one.
+        let ada = store::customers::lock(&mut tx, "ada").await.expect("read").expect("ada");
+        let credit = Credit {
+            id: server.app.id(),
+            customer_id: ada.id,
+            amount: 100,
+            currency: ada.currency,
+            reason: "hello".into(),
+            invoice_id: None,
+            created_at: paid.created_at,
+        };
+        self.names.insert("cred", credit.id.to_string());
+        self.names.insert("cn", "cn_01h455vb4pex5vsknk084sn02q".into());
+        store::customers::save_balances(&mut tx, &[Customer { balance: 100, ..ada }], &[credit]).await.expect("credit");
         store::payments::insert(&mut tx, &[taken.clone(), parked.clone(), given]).await.expect("payments");
         store::refunds::insert(&mut tx, refund).await.expect("a refund");
         store::invoices::save(&mut tx, &[settled, waiting]).await.expect("invoices");
@@ -243,6 +257,7 @@ fn fingerprint() -> &'static str {
         rows::<Policy>(),
         rows::<Customer>(),
         rows::<Credit>(),
+        rows::<CreditNote>(),
         rows::<PaymentMethod>(),
         rows::<Subscription>(),
         rows::<InstallmentPlan>(),

@@ -110,6 +110,7 @@ pub fn address(path: &str) -> String {
                 ("/v1/roll-outs", "roll"),
                 ("/v1/authorizations", "auth"),
                 ("/v1/refunds", "refund"),
+                ("/v1/credit-notes", "cn"),
                 ("/v1/disputes", "dsp"),
             ];
             match kinds.iter().find(|(prefix, _)| path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))) {

@@ -3,10 +3,11 @@
 use rebilld::{
     domain::{
         clock::Timeline,
+        credit_note::{CreditNote, CreditReason},
         dunning::Postponement,
         event::Event,
         id::{CustomerId, InvoiceId, PaymentId},
-        invoice::{Invoice, InvoiceStatus, Line, LineKind, NextAction},
+        invoice::{Invoice, InvoiceStatus, Line, LineKind, LinePeriod, NextAction},
         money::Currency,
         payment::{DeclineClass, Payment, PaymentStatus, Reason},
         payment_method::MethodKind,
@@ -44,6 +45,9 @@ pub fn invoice(customer: CustomerId) -> Invoice {
         amount_paid: 0,
         amount_refunded: 0,
         amount_credited: 0,
+        amount_reduced: 0,
+        credit_given: 0,
+        credit_paid: 0,
         due_at: noon(),
         next_attempt_at: None,
         next_action: NextAction::Charge,
@@ -83,6 +87,7 @@ pub fn full_invoice(of: &Subscription) -> Invoice {
                 modifier_id: Some(hard()),
                 days: Some(14),
                 of_days: Some(28),
+                period: Some(LinePeriod { start: first_day, end: last_day }),
                 ..Line::new(LineKind::AddOn, "", i64::MAX)
             },
         ],
@@ -92,6 +97,9 @@ pub fn full_invoice(of: &Subscription) -> Invoice {
         amount_paid: i64::MAX - 1,
         amount_refunded: i64::MAX - 7,
         amount_credited: 7,
+        amount_reduced: i64::MAX,
+        credit_given: i64::MAX,
+        credit_paid: i64::MAX - 1,
         due_at: first(),
         next_attempt_at: Some(last()),
         next_action: NextAction::GiveUp,
@@ -310,5 +318,45 @@ pub fn full_roll_out() -> RollOut {
         created_at: first(),
         finished_at: Some(last()),
         ..roll_out()
+    }
+}
+
+/// Half of it was due, half of it goes to the balance.
+pub fn credit_note(of: &Invoice) -> CreditNote {
+    let id = id();
+    CreditNote {
+        id,
+        number: id.to_string(),
+        invoice_id: of.id,
+        customer_id: of.customer_id,
+        timeline: of.timeline,
+        currency: of.currency,
+        reason: CreditReason::Goodwill,
+        note: String::new(),
+        lines: vec![],
+        amount: 200,
+        pre_payment_amount: 100,
+        to_balance: 100,
+        to_method: 0,
+        to_invoice: 0,
+        refund_id: None,
+        created_at: noon(),
+    }
+}
+
+pub fn full_credit_note(of: &Invoice) -> CreditNote {
+    CreditNote {
+        number: hard(),
+        reason: CreditReason::Refunded,
+        note: hard(),
+        lines: vec![Line::new(LineKind::Credit, hard(), i64::MAX)],
+        amount: i64::MAX,
+        pre_payment_amount: i64::MAX - 6,
+        to_balance: 1,
+        to_method: 2,
+        to_invoice: 3,
+        refund_id: Some(self::id()),
+        created_at: last(),
+        ..credit_note(of)
     }
 }

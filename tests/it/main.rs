@@ -25,4 +25,5 @@ mod sandbox;
 #[path = "../simulation/mod.rs"]
 mod simulation;
 mod store;
+mod stories;
 mod world;

@@ -7,6 +7,7 @@ use rebilld::{
     domain::{
         authorization::{Authorization, AuthorizationStatus},
         count,
+        credit_note::CreditNote,
         customer::{Credit, Customer},
         installment_plan::{Installment, InstallmentPlan, InstallmentSchedule},
         invoice::{Invoice, InvoiceStatus},
@@ -103,17 +104,17 @@ fn money_agrees(books: &Books, broken: &mut Vec<String>) {
 fn nobody_pays_twice(books: &Books, broken: &mut Vec<String>) {
     let mut paid: BTreeMap<_, i64> = BTreeMap::new();
     for payment in &books.payments {
-        *paid.entry(payment.invoice_id).or_default() += payment.amount_captured;
+        *paid.entry(payment.invoice_id).or_default() += payment.amount_captured - payment.overpayment;
     }
     for invoice in &books.invoices {
         let paid = paid.get(&invoice.id).copied().unwrap_or(0);
         if paid > invoice.total {
             broken.push(format!("{} over {} was paid {paid}", invoice.number, invoice.total));
         }
-        if invoice.amount_paid != paid {
-            broken.push(format!("{} says {} was paid, its payments {paid}", invoice.number, invoice.amount_paid));
+        if invoice.paid_by_gateways() != paid {
+            broken.push(format!("{} says {} was paid, its payments {paid}", invoice.number, invoice.paid_by_gateways()));
         }
-        if invoice.status == InvoiceStatus::Paid && paid < invoice.total {
+        if invoice.status == InvoiceStatus::Paid && invoice.amount_due() > 0 {
             broken.push(format!("{} over {} is paid with {paid}", invoice.number, invoice.total));
         }
         if invoice.lines.iter().map(|line| line.amount).sum::<i64>() != invoice.subtotal {
@@ -288,12 +289,14 @@ fn returns_add_up(books: &Books, broken: &mut Vec<String>) {
         };
         let returned: i64 =
             books.payments.iter().filter(|payment| payment.invoice_id == invoice.id).map(|payment| payment.amount_refunded).sum();
-        if (invoice.amount_refunded, gone(RefundTo::Method)) != (returned, returned)
+        let overpaid: i64 =
+            books.payments.iter().filter(|payment| payment.invoice_id == invoice.id).map(|payment| payment.overpayment).sum();
+        if (invoice.amount_refunded, gone(RefundTo::Method)) != (returned - overpaid, returned)
             || invoice.amount_credited != gone(RefundTo::Credit)
         {
             broken.push(format!("what was given back of {} does not add up", invoice.number));
         }
-        if invoice.amount_refunded + invoice.amount_credited > invoice.amount_paid + invoice.credit_applied {
+        if invoice.amount_kept() < invoice.credit_given {
             broken.push(format!("more was given back of {} than came", invoice.number));
         }
     }
@@ -304,11 +307,17 @@ fn returns_add_up(books: &Books, broken: &mut Vec<String>) {
 
 async fn credit_adds_up(world: &World, books: &Books, broken: &mut Vec<String>) {
     let credits: Vec<Credit> = all(world, "select * from credits").await;
+    let notes: Vec<CreditNote> = all(world, "select * from credit_notes").await;
     for invoice in &books.invoices {
         let booked: i64 = credits.iter().filter(|credit| credit.invoice_id == Some(invoice.id)).map(|credit| credit.amount).sum();
-        let kept = if invoice.status == InvoiceStatus::Void { 0 } else { invoice.credit_applied };
-        if booked != invoice.amount_credited - kept {
-            broken.push(format!("the credit of {} is {booked}, not {}", invoice.number, invoice.amount_credited - kept));
+        let of_it = || notes.iter().filter(|note| note.invoice_id == invoice.id);
+        let given: i64 = of_it().map(|note| note.to_balance).sum();
+        let expected = given - invoice.credit_applied - invoice.credit_paid;
+        if booked != expected {
+            broken.push(format!("the credit of {} is {booked}, not {expected}", invoice.number));
+        }
+        if of_it().map(|note| note.amount).sum::<i64>() != invoice.credited() || invoice.credited() > invoice.charged() {
+            broken.push(format!("the credit notes of {} do not add up", invoice.number));
         }
     }
     let customers: Vec<Customer> = all(world, "select * from customers").await;
@@ -316,6 +325,13 @@ async fn credit_adds_up(world: &World, books: &Books, broken: &mut Vec<String>) 
         let booked: i64 = credits.iter().filter(|credit| credit.customer_id == customer.id).map(|credit| credit.amount).sum();
         if customer.balance != booked {
             broken.push(format!("{} has a credit of {}, and {booked} by the ledger", customer.id, customer.balance));
+        }
+        let of_it = books.payments.iter().filter(|it| it.customer_id == customer.id && it.currency == customer.currency);
+        let kept: i64 = of_it.map(|payment| payment.amount_captured - payment.amount_refunded).sum();
+        let is_granted = |credit: &&Credit| credit.customer_id == customer.id && credit.invoice_id.is_none();
+        let granted: i64 = credits.iter().filter(is_granted).map(|credit| credit.amount).sum();
+        if customer.balance > kept + granted {
+            broken.push(format!("{} has credit of {} for {kept} that came and {granted} granted", customer.id, customer.balance));
         }
     }
 }

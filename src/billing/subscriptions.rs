@@ -6,6 +6,7 @@ pub mod edit;
 pub mod keep;
 pub mod open_due;
 pub mod pause;
+pub mod reactivate;
 pub mod reschedule;
 pub mod resume;
 pub mod retry;

@@ -130,6 +130,8 @@ pub struct Invoice {
     pub next_method: bool,
     /// Why an attempt that was due waits until `next_attempt_at`. None means that nothing holds the attempt back.
     pub postponed_by: Option<Postponement>,
+    /// When the invoice was opened again after it had been given up, UTC, by the clock of the timeline. None: never.
+    pub reopened_at: Option<DateTime<Utc>>,
     /// UTC, by the clock of the timeline.
     pub created_at: DateTime<Utc>,
     /// Last change, UTC, by the clock of the timeline.

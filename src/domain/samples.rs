@@ -98,6 +98,7 @@ pub fn invoice() -> Invoice {
         decline_code: None,
         next_method: false,
         postponed_by: None,
+        reopened_at: None,
         created_at: at("2026-02-01T00:00:00Z"),
         updated_at: at("2026-02-01T00:00:00Z"),
     }

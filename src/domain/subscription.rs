@@ -37,6 +37,30 @@ text_enum! {
 }
 
 text_enum! {
+    /// From when on a subscription that is taken up again is billed.
+    #[derive(Default)]
+    pub enum ReactivateFrom {
+        /// The days up to the next charge are billed today.
+        Now = "now",
+        /// The days up to the next charge are free.
+        #[default]
+        NextBillDate = "next_bill_date",
+    }
+}
+
+text_enum! {
+    /// What becomes of the debt of a subscription that is taken up again.
+    #[derive(Default)]
+    pub enum CollectDebt {
+        /// Invoices that were given up are collected now.
+        Open = "open",
+        /// Invoices that were given up stay so.
+        #[default]
+        None = "none",
+    }
+}
+
+text_enum! {
     /// Where a subscription stands.
     pub enum SubscriptionStatus {
         /// The first charge is still to come, after a trial.

@@ -71,6 +71,14 @@ pub async fn lock_open_of_subscription(tx: &mut Tx, subscription: SubscriptionId
         .await
 }
 
+/// Locks those that were given up, oldest first.
+pub async fn lock_uncollectible_of_subscription(tx: &mut Tx, subscription: SubscriptionId) -> Result<Vec<Invoice>> {
+    tx.query("select * from invoices where subscription_id = $1 and status = 'uncollectible' order by id for update")
+        .bind(subscription)
+        .all()
+        .await
+}
+
 pub async fn lock_open_of_subscriptions(tx: &mut Tx, subscriptions: &[SubscriptionId]) -> Result<Vec<Invoice>> {
     tx.query("select * from invoices where subscription_id in list($1) and status = 'open' order by id for update")
         .bind_list(subscriptions)

@@ -51,10 +51,7 @@ async fn collect_again(edit: &mut InstallmentPlanEdit<'_>, wanted: impl Fn(&Invo
     let mut due: Vec<Invoice> = owed.into_iter().filter(|invoice| wanted(invoice) && !in_flight.contains(&invoice.id)).collect();
     for invoice in &mut due {
         if invoice.status == InvoiceStatus::Uncollectible {
-            // The ladder begins again, as if the invoice were due for the first time.
-            invoice.status = InvoiceStatus::Open;
-            invoice.dunning_step = 0;
-            invoice.first_failed_at = None;
+            invoice.reopen(now);
             edit.schedule.reopened(invoice.id);
         }
         collect_now(invoice, now);

@@ -165,6 +165,7 @@ fn opened(app: &App, now: DateTime<Utc>, number: i64, draft: Draft) -> Invoice {
         decline_code: None,
         next_method: false,
         postponed_by: None,
+        reopened_at: None,
         created_at: now,
         updated_at: now,
     }

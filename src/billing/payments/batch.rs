@@ -166,7 +166,9 @@ impl<'a> SettlementBatch<'a> {
     /// Whether nothing is to be collected for it any more because what it belongs to was cancelled.
     fn is_cancelled(&self, invoice: &Invoice) -> bool {
         let subscription = invoice.subscription_id.and_then(|id| self.subscriptions.get(id));
-        subscription.is_some_and(|subscription| subscription.status == SubscriptionStatus::Cancelled)
+        // What was opened again since then is to be collected all the same.
+        let is_reopened = |since: Option<DateTime<Utc>>| invoice.reopened_at.is_some() && invoice.reopened_at >= since;
+        subscription.is_some_and(|it| it.status == SubscriptionStatus::Cancelled && !is_reopened(it.cancelled_at))
             || invoice.installment_plan_id.is_some_and(|id| self.installments.is_cancelled(id))
     }
 

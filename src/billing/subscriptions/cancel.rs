@@ -53,6 +53,7 @@ pub async fn cancel(app: &App, actor: &Actor, id: SubscriptionId, input: CancelI
     }
     let open = store::invoices::lock_open_of_subscription(&mut edit.tx, id).await?;
     let mut changed = Changed::on(today);
+    let mut given_back = Vec::new();
     if credit {
         let mut unused = edit.unused_days(today).await?;
         // What nobody has paid anything for is voided as a whole.
@@ -60,10 +61,16 @@ pub async fn cancel(app: &App, actor: &Actor, id: SubscriptionId, input: CancelI
         unused.retain(|unused| !unused.days.invoice_id.is_some_and(is_unpaid));
         changed.credit = unused.iter().map(|unused| unused.reduction.post_payment).sum();
         edit.credit(&unused, changed.credit, CreditReason::UnusedDays).await?;
+        given_back.extend(unused.into_iter().map(|unused| unused.days));
     }
     let open = store::invoices::lock_open_of_subscription(&mut edit.tx, id).await?;
     let now = edit.now;
     edit.subscription.end(Cancelled, now);
+    if !given_back.is_empty() {
+        // Whoever takes it up again in this period is charged for these days anew.
+        edit.subscription.period_end = Some(today);
+        edit.subscription.credited_days = Some(given_back);
+    }
     let events = void_invoices(&mut edit.tx, app, now, actor, open, "the subscription was cancelled").await?;
     edit.events.extend(events);
     edit.finish(preview, changed, "subscription.cancelled", json!({ "reason": "by the operator" })).await

@@ -20,7 +20,7 @@ use crate::{
         credit_note::{CreditNote, CreditReason},
         customer::{Credit, Customer},
         event::{Actor, Event, difference},
-        id::SubscriptionId,
+        id::{InvoiceId, SubscriptionId},
         invoice::{Invoice, Line},
         subscription::{
             BilledDays, CycleDue, Subscription, SubscriptionStatus, UnusedDays,
@@ -48,6 +48,8 @@ pub struct ChangePreview {
     pub credit_notes: Vec<CreditNote>,
     /// The customer's credit before and after, minor units.
     pub balance: (i64, i64),
+    /// Invoices that were given up and are collected again.
+    pub reopened: Vec<InvoiceId>,
     /// The next few charges.
     pub upcoming: Vec<CycleDue>,
     pub subscription: Subscription,
@@ -66,6 +68,8 @@ pub(crate) struct SubscriptionEdit<'a> {
     /// An invoice is due now.
     pub collect: bool,
     credit_notes: Vec<CreditNote>,
+    /// Invoices that were given up and are collected again.
+    pub reopened: Vec<InvoiceId>,
     /// The customer's credit when the verb began, minor units.
     balance: i64,
 }
@@ -89,6 +93,7 @@ impl<'a> SubscriptionEdit<'a> {
             events: Vec::new(),
             collect: false,
             credit_notes: Vec::new(),
+            reopened: Vec::new(),
             balance,
         })
     }
@@ -221,8 +226,9 @@ impl<'a> SubscriptionEdit<'a> {
         let rules = &self.app.rules;
         let upcoming = if self.subscription.next_bill_at.is_some() { self.subscription.upcoming(rules, SHOWN) } else { vec![] };
         let credit_notes = std::mem::take(&mut self.credit_notes);
+        let reopened = std::mem::take(&mut self.reopened);
         let subscription = if preview { self.subscription } else { self.commit().await? };
-        Ok(ChangePreview { effective_date, lines, amount, credit, credit_notes, balance, upcoming, subscription })
+        Ok(ChangePreview { effective_date, lines, amount, credit, credit_notes, balance, reopened, upcoming, subscription })
     }
 
     /// Saves the subscription. A method that takes the place of another is tried at once where invoices wait.

@@ -210,6 +210,7 @@ pub fn add_cycle(rows: &mut BenchRows, app: &App, due: &Due, subscription: &Subs
         decline_code: None,
         next_method: false,
         postponed_by: None,
+        reopened_at: None,
         created_at: at,
         updated_at: at,
     };

@@ -1,5 +1,7 @@
 //! The account of an invoice: what is due, what can be credited, and what can go back. One answer for every verb.
 
+use chrono::{DateTime, Utc};
+
 use super::{Invoice, InvoiceStatus, LineKind, RefundTo};
 
 /// What of an invoice can still be credited, and where that can go. All amounts are minor units and not negative.
@@ -16,6 +18,14 @@ pub struct Account {
 }
 
 impl Invoice {
+    /// Opens an invoice again that was given up: the ladder begins anew, as if the invoice were due for the first time.
+    pub fn reopen(&mut self, now: DateTime<Utc>) {
+        self.status = InvoiceStatus::Open;
+        (self.dunning_step, self.first_failed_at) = (0, None);
+        self.reopened_at = Some(now);
+        self.updated_at = now;
+    }
+
     /// What is still owed, minor units. An overpayment makes the amount no less than 0.
     pub fn amount_due(&self) -> i64 {
         (self.total - self.amount_reduced - self.amount_paid).max(0)

@@ -90,6 +90,19 @@ impl Subscription {
         })
     }
 
+    /// Takes a cancelled subscription up again on its old schedule; what fell between is not billed. With `from_today` the days up to the
+    /// next charge are billed if nobody has paid for them: days that the cancellation gave back, or days of a charge that was passed over.
+    /// The caller must call `refresh`.
+    pub fn reactivate(&mut self, on: NaiveDate, from_today: bool, rules: &Rules) -> Option<CycleDue> {
+        self.cancelled_at = None;
+        self.status = SubscriptionStatus::Paused;
+        // Nothing that was due before today is billed any more.
+        self.paused_on = None;
+        let given_back = self.credited_days.take();
+        self.credited_days = from_today.then(|| given_back.unwrap_or_default());
+        self.resume(on, rules)
+    }
+
     /// The days from `on` to the next charge, if the pause passed over the charge that would have paid for these days.
     /// `next_slot` is the slot that was next when the pause began. The days cost what the cycle before would charge for them,
     /// since they open no cycle and use up no duration.

@@ -276,7 +276,7 @@ async fn shown(app: &App, id: InvoiceId) -> Result<Json<InvoiceDetailAnswer>, Pr
     }))
 }
 
-/// Charges an open invoice now, whatever its ladder says.
+/// Charges an open invoice now, whatever its ladder says. One that was given up is opened again.
 #[utoipa::path(post, path = "/v1/invoices/{id}/collect", tag = "money", params(("id" = String, Path)), responses((status = 200, body = InvoiceAnswer)))]
 async fn collect(
     State(app): State<Arc<App>>,

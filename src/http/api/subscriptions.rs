@@ -11,8 +11,8 @@ use crate::{
     billing::{
         self, App, BillingError,
         subscriptions::{
-            cancel::CancelInput, change::ChangeInput, edit::ChangePreview, pause::PauseInput, reschedule::RescheduleInput,
-            subscribe::SubscribeInput, update::SubscriptionPatch,
+            cancel::CancelInput, change::ChangeInput, edit::ChangePreview, pause::PauseInput, reactivate::ReactivateInput,
+            reschedule::RescheduleInput, subscribe::SubscribeInput, update::SubscriptionPatch,
         },
     },
     domain::{id, subscription::Subscription},
@@ -45,6 +45,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(reschedule))
         .routes(routes!(cancel))
         .routes(routes!(keep))
+        .routes(routes!(reactivate))
         .routes(routes!(retry))
         .routes(routes!(unpark))
 }
@@ -58,6 +59,7 @@ type SkipBody = Preview<SkipInput>;
 type RescheduleBody = Preview<RescheduleInput>;
 type CancelBody = Preview<CancelInput>;
 type UnparkBody = Preview<UnparkInput>;
+type ReactivateBody = Preview<ReactivateInput>;
 
 type Shown = Result<Json<SubscriptionAnswer>, Problem>;
 type Acted = Result<Json<ActionAnswer>, Problem>;
@@ -261,6 +263,21 @@ async fn keep(
     OptionalJsonBody(Preview { preview, .. }): OptionalJsonBody<ActionBody>,
 ) -> Acted {
     let outcome = billing::subscriptions::keep::keep(&app, &caller.actor, id, preview).await?;
+    Ok(acted(&app, outcome, preview))
+}
+
+/// Takes a cancelled subscription up again, on its old schedule.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{id}/reactivate", tag = "subscriptions", params(("id" = String, Path)),
+    request_body = ReactivateBody, responses((status = 200, body = ActionAnswer))
+)]
+async fn reactivate(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    PathId(id): Target,
+    OptionalJsonBody(Preview { input, preview }): OptionalJsonBody<ReactivateBody>,
+) -> Acted {
+    let outcome = billing::subscriptions::reactivate::reactivate(&app, &caller.actor, id, input, preview).await?;
     Ok(acted(&app, outcome, preview))
 }
 

@@ -7,3 +7,4 @@ mod disputes;
 mod parked_refunds;
 mod refunds;
 mod stops;
+mod ways_back;

@@ -107,6 +107,8 @@ on_both! {
         assert_eq!(found!(async |tx: &mut Tx| store::invoices::lock_many(tx, &[rows[5].id, rows[0].id, samples::id()]).await), [0, 5]);
         let owing = database.write(async |tx: &mut Tx| store::invoices::subscriptions_owing(tx, &[sub.id, other.id]).await).await;
         assert_eq!(owing, [sub.id]);
+        let given_up = found!(async |tx: &mut Tx| store::invoices::lock_uncollectible_of_subscription(tx, other.id).await);
+        assert_eq!(given_up, [6]);
         let behind = async || database.write(async |tx: &mut Tx| store::invoices::subscriptions_behind(tx, &[sub.id, other.id]).await).await;
         assert_eq!(behind().await, []);
         let declined = Invoice { dunning_step: 1, ..rows[2].clone() };

@@ -3,24 +3,22 @@
 use serde_json::json;
 
 use super::SettlementBatch;
-use crate::domain::{
-    event::Actor,
-    id::InvoiceId,
-    installment_plan::InstallmentStatus,
-    invoice::{InvoiceStatus, NextAction},
+use crate::{
+    billing::payment_methods::collect_now,
+    domain::{event::Actor, id::InvoiceId, installment_plan::InstallmentStatus, invoice::InvoiceStatus},
 };
 
 impl SettlementBatch<'_> {
-    /// Collects now what would be collected later.
+    /// Collects now what would be collected later, or what was given up.
     pub fn collect_now(&mut self, id: InvoiceId, actor: &Actor) {
         let now = self.now();
         if let Some(invoice) = self.invoices.change(id) {
-            invoice.next_attempt_at = Some(now);
-            invoice.next_action = NextAction::Charge;
-            (invoice.next_method, invoice.postponed_by) = (false, None);
-            invoice.gateway_faults = 0;
-            invoice.updated_at = now;
-            self.event("invoice.collection_asked", id, json!({}), actor);
+            let was_given_up = invoice.status == InvoiceStatus::Uncollectible;
+            if was_given_up {
+                invoice.reopen(now);
+            }
+            collect_now(invoice, now);
+            self.event("invoice.collection_asked", id, json!({ "reopened": was_given_up }), actor);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
         calendar::{BusinessDay, Zone},
         customer::Metadata,
         frequency::Frequency,
-        id::{ClockId, CustomerId, DunningPolicyId, PaymentMethodId, PlanId, SubscriptionId},
+        id::{ClockId, CustomerId, DunningPolicyId, InvoiceId, PaymentMethodId, PlanId, SubscriptionId},
         invoice::{Line, total_of},
         money::Currency,
         plan::{CatchUp, WhilePastDue},
@@ -151,7 +151,7 @@ impl SubscriptionAnswer {
             paused_on: subscription.paused_on,
             paused_until: subscription.paused_until,
             pause_at_period_end: subscription.pause_at_period_end,
-            resume_prorated: subscription.credited_days.is_some(),
+            resume_prorated: subscription.status == SubscriptionStatus::Paused && subscription.credited_days.is_some(),
             cancel_at_period_end: subscription.cancel_at_period_end,
             pending_change: subscription.pending_change,
             parked_reason: subscription.parked_reason,
@@ -164,9 +164,9 @@ impl SubscriptionAnswer {
     }
 }
 
-/// What an action comes to, or in a preview would come to.
+/// What an action comes to.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ChangeAnswer {
+pub struct OutcomeAnswer {
     effective_date: NaiveDate,
     /// Of what is invoiced now; where terms wait for the next cycle, that cycle's.
     lines: Vec<Line>,
@@ -176,10 +176,20 @@ pub struct ChangeAnswer {
     credit: i64,
     /// What reduces invoices that were issued before.
     credit_notes: Vec<ReductionAnswer>,
+    /// Invoices that were given up and are collected again.
+    #[schema(value_type = Vec<String>)]
+    reopened_invoices: Vec<InvoiceId>,
     /// The customer's credit before the action, minor units.
     balance_before: i64,
     /// The customer's credit after the action, minor units.
     balance_after: i64,
+}
+
+/// What an action comes to, or in a preview would come to.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChangeAnswer {
+    #[serde(flatten)]
+    outcome: OutcomeAnswer,
     /// The next few charges.
     upcoming: Vec<CycleAnswer>,
     subscription: SubscriptionAnswer,
@@ -187,34 +197,25 @@ pub struct ChangeAnswer {
 
 impl ChangeAnswer {
     pub fn of(outcome: ChangePreview, rules: &Rules) -> Self {
-        let ChangePreview { effective_date, lines, amount, credit, credit_notes, balance, upcoming, subscription } = outcome;
+        let ChangePreview { effective_date, lines, amount, credit, credit_notes, balance, reopened, upcoming, subscription } =
+            outcome;
         let (balance_before, balance_after) = balance;
-        let credit_notes = credit_notes.into_iter().map(ReductionAnswer::from).collect();
+        let outcome = OutcomeAnswer {
+            effective_date,
+            lines,
+            amount,
+            credit,
+            credit_notes: credit_notes.into_iter().map(ReductionAnswer::from).collect(),
+            reopened_invoices: reopened,
+            balance_before,
+            balance_after,
+        };
         let upcoming = upcoming.into_iter().map(CycleAnswer::from).collect();
-        let subscription = SubscriptionAnswer::of(subscription, rules);
-        Self { effective_date, lines, amount, credit, credit_notes, balance_before, balance_after, upcoming, subscription }
+        Self { outcome, upcoming, subscription: SubscriptionAnswer::of(subscription, rules) }
     }
 }
 
-/// What an action did: the same figures as its preview.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct OutcomeAnswer {
-    effective_date: NaiveDate,
-    /// Of what was invoiced now; where terms wait for the next cycle, that cycle's.
-    lines: Vec<Line>,
-    /// The sum of the lines, minor units, before the customer's credit was used.
-    amount: i64,
-    /// What went to the customer's credit, minor units.
-    credit: i64,
-    /// What reduced invoices that were issued before.
-    credit_notes: Vec<ReductionAnswer>,
-    /// The customer's credit before the action, minor units.
-    balance_before: i64,
-    /// The customer's credit after the action, minor units.
-    balance_after: i64,
-}
-
-/// The subscription after the action, and what the action did.
+/// The subscription after the action, and what the action did, in the figures of its preview.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DoneAnswer {
     #[serde(flatten)]
@@ -236,10 +237,7 @@ impl ActionAnswer {
         if preview {
             return Self::Preview(Box::new(shown));
         }
-        let ChangeAnswer {
-            effective_date, lines, amount, credit, credit_notes, balance_before, balance_after, subscription, ..
-        } = shown;
-        let outcome = OutcomeAnswer { effective_date, lines, amount, credit, credit_notes, balance_before, balance_after };
+        let ChangeAnswer { outcome, subscription, .. } = shown;
         Self::Done(Box::new(DoneAnswer { subscription, outcome }))
     }
 }

@@ -66,6 +66,7 @@ fn good(operation: &str) -> Option<Value> {
         | "POST /v1/installment-plans/{inst}/cancel"
         | "POST /v1/subscriptions/{sub}/pause"
         | "POST /v1/subscriptions/{paused}/resume"
+        | "POST /v1/subscriptions/{cancelled}/reactivate"
         | "POST /v1/subscriptions/{sub}/skip"
         | "POST /v1/subscriptions/{sub}/keep"
         | "POST /v1/subscriptions/{sub}/retry"
@@ -91,6 +92,7 @@ pub fn address(path: &str) -> String {
         path if path.ends_with("/refund") => path.replace("{id}", "{inv_paid}"),
         path if path.ends_with("/restore") => path.replace("{id}", "{inst_defaulted}"),
         path if path.ends_with("/unpark") => path.replace("{id}", "{parked}"),
+        path if path.ends_with("/reactivate") => path.replace("{id}", "{cancelled}"),
         path if path.ends_with("/resume") => path.replace("{id}", "{paused}"),
         path => {
             let kinds = [

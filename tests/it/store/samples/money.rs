@@ -59,6 +59,7 @@ pub fn invoice(customer: CustomerId) -> Invoice {
         decline_code: None,
         next_method: false,
         postponed_by: None,
+        reopened_at: None,
         created_at: noon(),
         updated_at: noon(),
     }
@@ -111,6 +112,7 @@ pub fn full_invoice(of: &Subscription) -> Invoice {
         decline_code: Some(hard()),
         next_method: true,
         postponed_by: Some(Postponement::Cap),
+        reopened_at: Some(last()),
         created_at: first(),
         updated_at: last(),
         ..invoice(of.customer_id)

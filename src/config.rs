@@ -115,6 +115,9 @@ pub struct CollectionConfig {
     /// The last one repeats.
     #[serde(deserialize_with = "parse::durations")]
     pub gateway_fault_backoff: Vec<TimeDelta>,
+    /// By the invoice's own clock.
+    #[serde(deserialize_with = "parse::duration")]
+    pub refused_after: TimeDelta,
     /// Days after the first decline, rising.
     pub retry_days: Vec<u32>,
     pub final_action: FinalAction,

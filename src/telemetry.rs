@@ -26,7 +26,7 @@ pub const PAYMENT_REQUESTS_OPEN: &str = "rebilld_payment_requests_open";
 pub const PAYMENT_REQUESTS_PARKED: &str = "rebilld_payment_requests_parked";
 /// Duration of one call. Labels `gateway`, `operation`.
 pub const GATEWAY_CALL_SECONDS: &str = "rebilld_gateway_call_seconds";
-/// 0 closed, 1 half open, 2 open, 3 paused by an operator. Label `gateway`.
+/// 0 closed, 1 half open, 2 open, 3 paused by an operator, 4 refuses the account. Label `gateway`.
 pub const GATEWAY_STATE: &str = "rebilld_gateway_state";
 /// Label `gateway`.
 pub const GATEWAY_IN_FLIGHT: &str = "rebilld_gateway_in_flight";
@@ -75,7 +75,11 @@ const TABLE: &[(&str, Shape, &str)] = &[
     (PAYMENT_REQUESTS_OPEN, Shape::Gauge, "Payment requests that customers may still pay."),
     (PAYMENT_REQUESTS_PARKED, Shape::Gauge, "Payment requests that wait for an operator."),
     (GATEWAY_CALL_SECONDS, Shape::Histogram(CALL_BUCKETS_S), "Seconds one gateway call took, by gateway and operation."),
-    (GATEWAY_STATE, Shape::Gauge, "Whether a gateway is charged: 0 yes, 1 a few probes, 2 not for now, 3 paused by an operator."),
+    (
+        GATEWAY_STATE,
+        Shape::Gauge,
+        "Whether a gateway is charged: 0 yes, 1 a few probes, 2 not for now, 3 paused by an operator, 4 it refuses the account.",
+    ),
     (GATEWAY_IN_FLIGHT, Shape::Gauge, "Calls under way, by gateway."),
     (GATEWAY_FAULTS, Shape::Counter, "Calls that met no answer, 5xx or 429, by gateway and kind."),
     (INVOICES_OPEN, Shape::Gauge, "Invoices not yet paid, voided or given up."),

@@ -3,6 +3,8 @@
 //! Guards "a gateway outage is never shown as a declined card": a closed circuit calls, an open one waits, a half-open one lets a
 //! few payments through. A test clock lives through an outage in its own time, along `collection.gateway_fault_backoff`.
 
+pub mod refusals;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,6 +13,7 @@ use serde_json::json;
 use super::{App, BillingError, Result};
 use crate::{
     domain::{
+        account_refusal::BETWEEN_PROBES,
         authorization::Authorization,
         breaker::{Admission, CallResult, CircuitChange, OperationId},
         clock::Timeline,
@@ -18,7 +21,10 @@ use crate::{
         payment::{Payment, transition::Resend},
     },
     gateway::circuit::{Health, OperatorPause},
-    store::{self, Tx, gateways::GatewayPause},
+    store::{
+        self, Tx,
+        gateways::{GatewayPause, GatewayRefusal},
+    },
 };
 
 /// Invoices that are brought forward by one statement.
@@ -31,13 +37,18 @@ pub(crate) struct Admissions<'a> {
     now: DateTime<Utc>,
     /// Of the gateways that are not charged freely.
     holds: BTreeMap<&'a str, Admission>,
+    /// Gateways that refuse the merchant's account.
+    refusals: Vec<GatewayRefusal>,
+    /// Those of them to which one more payment goes, to see whether that is over.
+    probed: Vec<GatewayRefusal>,
 }
 
 impl<'a> Admissions<'a> {
     pub(crate) async fn read(app: &'a App, tx: &mut Tx, timeline: Timeline, now: DateTime<Utc>) -> Result<Self> {
-        remember_pauses(app, tx).await?;
+        let refusals = remember(app, tx).await?;
         let all = app.gateways.all().map(|(name, health)| (name, hold(app, health, timeline, now)));
-        Ok(Self { app, timeline, now, holds: all.filter(|(_, hold)| *hold != Admission::Free).collect() })
+        let holds = all.filter(|(_, hold)| *hold != Admission::Free).collect();
+        Ok(Self { app, timeline, now, holds, refusals, probed: Vec::new() })
     }
 
     /// Until when this gateway is not charged. None: it may be charged now.
@@ -55,22 +66,52 @@ impl<'a> Admissions<'a> {
         if let Some(Admission::Probes(places)) = self.holds.get_mut(gateway) {
             *places = places.saturating_sub(1);
         }
+        self.take_request(gateway);
+    }
+
+    /// Like [`Self::take`], for a request to pay: only a refusal of the account counts it.
+    pub(crate) fn take_request(&mut self, gateway: &str) {
+        let Some(index) = self.refusals.iter().position(|row| row.gateway == gateway) else { return };
+        let (Some((name, _)), Some(health)) = (self.holds.get_key_value(gateway), self.app.gateways.health(gateway)) else {
+            return;
+        };
+        let (name, mut row) = (*name, self.refusals.swap_remove(index));
+        let next = if self.timeline == Timeline::Wall {
+            let next = refusals::probe(self.app, &mut row);
+            self.probed.push(row);
+            next
+        } else {
+            self.now + BETWEEN_PROBES
+        };
+        health.grant_probe(self.timeline, next);
+        self.holds.insert(name, Admission::NotBefore(next));
+    }
+
+    /// Saves which gateways are probed.
+    pub(crate) async fn save(&self, tx: &mut Tx) -> Result<()> {
+        for row in &self.probed {
+            store::gateways::save_refusal(tx, row.clone()).await?;
+        }
+        Ok(())
     }
 }
 
-/// Reads what operators have paused, on whichever daemon.
-pub(crate) async fn remember_pauses(app: &App, tx: &mut Tx) -> Result<()> {
+/// Reads what operators have paused, and which gateways refuse the account, on whichever daemon. Answers the refusals.
+pub(crate) async fn remember(app: &App, tx: &mut Tx) -> Result<Vec<GatewayRefusal>> {
     let pauses = store::gateways::pauses(tx).await?;
     for (name, health) in app.gateways.all() {
         let pause = pauses.iter().find(|pause| pause.gateway == name);
         health.set_pause(pause.map(|pause| OperatorPause { reason: pause.reason.clone(), paused_at: pause.paused_at }));
     }
-    Ok(())
+    refusals::remember(app, tx).await
 }
 
 fn hold(app: &App, health: &Health, timeline: Timeline, now: DateTime<Utc>) -> Admission {
-    let longest = app.config.collection.gateway_fault_backoff.last();
-    health.hold(timeline, now, longest.copied().unwrap_or(TimeDelta::days(1)))
+    health.hold(timeline, now, longest_wait(app))
+}
+
+fn longest_wait(app: &App) -> TimeDelta {
+    app.config.collection.gateway_fault_backoff.last().copied().unwrap_or(TimeDelta::days(1))
 }
 
 /// How long a circuit stays open on a test clock.
@@ -125,6 +166,10 @@ pub(crate) fn send_again(app: &App, payment: &Payment, now: DateTime<Utc>) -> Re
     match hold(app, health, payment.timeline, now) {
         Admission::Free => Resend::Allowed,
         Admission::Probes(places) if places > 0 || health.is_probe(payment.timeline, payment.id.into()) => {
+            if health.refused().is_some() {
+                // Here nothing is written: another daemon may send another one, which does no harm.
+                health.grant_probe(payment.timeline, now + first_wait(app, &payment.gateway, payment.timeline));
+            }
             health.let_through(payment.timeline, payment.id.into());
             Resend::Allowed
         }
@@ -156,7 +201,11 @@ impl Drop for ProbeSlot<'_> {
 
 /// Until when a call that waited for its turn must not be made after all: its gateway went down meanwhile.
 pub(crate) fn too_late_for(app: &App, call: &Call) -> Option<DateTime<Utc>> {
-    rests_until(app, &call.gateway, call.timeline, call.now)
+    let health = app.gateways.health(&call.gateway)?;
+    match health.hold_call(call.timeline, call.now, longest_wait(app), call.order) {
+        Admission::NotBefore(until) => Some(until),
+        Admission::Free | Admission::Probes(_) => None,
+    }
 }
 
 /// Notes what a call met. The first to open or close a circuit says so.
@@ -214,13 +263,18 @@ pub async fn pause(app: &App, actor: &Actor, gateway: &str, reason: &str) -> Res
     Ok(())
 }
 
-/// Ends a pause: what waits for the gateway is due at once.
+/// Ends a pause, and a refusal of the account: what waits for the gateway is due at once.
 pub async fn resume(app: &App, actor: &Actor, gateway: &str) -> Result<()> {
     let health = app.gateways.health(gateway).ok_or_else(|| BillingError::not_found("gateway", gateway))?;
+    let was_refused = refusals::end(app, actor, gateway, "operator").await?;
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     let Some(row) = store::gateways::resume(&mut tx, gateway).await? else {
-        return Err(BillingError::WrongState(format!("gateway {gateway} is not paused")));
+        return if was_refused {
+            Ok(())
+        } else {
+            Err(BillingError::WrongState(format!("gateway {gateway} is not paused, and does not refuse the account")))
+        };
     };
     let event = app.event(Timeline::Wall, now, actor, "gateway.resumed", gateway, json!({ "paused_at": row.paused_at }));
     store::events::append(&mut tx, &[event]).await?;

@@ -5,7 +5,7 @@ mod collect_at_once;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::{Value, json};
 
-pub(crate) use collect_at_once::{WaitingInvoices, collect_now};
+pub(crate) use collect_at_once::WaitingInvoices;
 
 use super::{App, BillingError, Result, checks::Checks, customers, payment_requests::check_channels};
 use crate::{

@@ -50,6 +50,7 @@ fn the_default_file_holds_every_key() {
     assert_eq!(config.installments.default_after, 3);
     let seconds = |list: &[TimeDelta]| list.iter().map(TimeDelta::num_seconds).collect::<Vec<_>>();
     assert_eq!(seconds(&config.collection.lookup_backoff), [60, 300, 3600, 86_400]);
+    assert_eq!(config.collection.refused_after, TimeDelta::days(2));
     assert_eq!(seconds(&config.collection.gateway_fault_backoff), [60, 300, 900, 3600, 21_600, 86_400]);
     assert_eq!(
         (config.collection.retry_days.as_slice(), config.collection.final_action),
@@ -232,6 +233,7 @@ fn every_semantic_fault_is_named_and_all_at_once() {
         ("[billing]\nbatch = 0".into(), "billing.batch must be from 1 to 1000"),
         ("[billing]\nbatch = 1001".into(), "billing.batch must be from 1 to 1000"),
         ("[collection]\nlease = \"0s\"".into(), "collection.lease must be longer than 0s"),
+        ("[collection]\nrefused_after = \"0s\"".into(), "collection.refused_after must be longer than 0s"),
         ("[collection]\nlookup_backoff = []".into(), "collection.lookup_backoff must hold at least one duration"),
         ("[collection]\ngateway_fault_backoff = []".into(), "collection.gateway_fault_backoff must hold at least one duration"),
         ("[collection]\nlookup_backoff = [\"0s\"]".into(), "collection.lookup_backoff must hold durations longer than 0s"),

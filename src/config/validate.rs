@@ -63,6 +63,7 @@ impl Config {
 
         let collection = &self.collection;
         problems.error(collection.lease.is_zero(), "collection.lease", "must be longer than 0s");
+        problems.error(collection.refused_after.is_zero(), "collection.refused_after", "must be longer than 0s");
         for (key, waits) in [
             ("collection.lookup_backoff", &collection.lookup_backoff),
             ("collection.gateway_fault_backoff", &collection.gateway_fault_backoff),

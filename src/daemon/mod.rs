@@ -26,6 +26,7 @@ use crate::{
     billing::{
         App, api_keys, dunning_policies,
         gateway_operations::recover,
+        gateways::refusals,
         jobs::instances::{self, Presence},
     },
     clock::Clock,
@@ -113,6 +114,7 @@ async fn serve(app: Arc<App>, listener: TcpListener) -> anyhow::Result<Daemon> {
     let presence = instances::arrive(&app).await?;
     // In steps, so that no transaction locks the rows of many payments for long.
     while recover::recover(&app, true).await? > 0 {}
+    refusals::forget_replaced_keys(&app).await?;
     api_keys::bootstrap(&app).await?;
     for change in dunning_policies::configure(&app, &app.config).await? {
         tracing::info!("dunning policy {change}");

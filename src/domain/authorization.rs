@@ -62,6 +62,8 @@ pub struct Authorization {
     pub customer_id: CustomerId,
     /// Number of the coming cycle, from 0.
     pub cycle: i64,
+    /// Number of the try for the cycle, from 1.
+    pub attempt: i64,
     /// The stored method that was asked.
     pub payment_method_id: Option<PaymentMethodId>,
     /// The clock of the customer: the wall clock or a test clock.
@@ -150,7 +152,7 @@ pub struct Credential {
 
 /// A new authorization replaces one that runs out, this long before the end.
 const RENEWED_AHEAD: TimeDelta = TimeDelta::hours(12);
-/// How long a new look waits after a fault of the gateway, and while a charge waits to be collected.
+/// How long a new look waits while a charge waits to be collected.
 const LOOKED_AT_AGAIN: TimeDelta = TimeDelta::hours(1);
 
 impl Authorization {
@@ -210,6 +212,8 @@ pub struct Look<'a> {
     pub credential: Option<&'a Credential>,
     /// The customer's balance, which is used first, minor units.
     pub credit: i64,
+    /// How long a new try waits after a refusal that may pass, longer each time. The last wait repeats.
+    pub try_waits: &'a [TimeDelta],
 }
 
 /// What to do about the authorization of a subscription.
@@ -223,6 +227,8 @@ pub enum Decision {
     Authorize {
         /// Number of the coming cycle.
         cycle: i64,
+        /// Number of the try for the cycle, from 1.
+        attempt: i64,
         /// Minor units, more than 0.
         amount: i64,
         /// UTC instant of the coming charge.
@@ -287,20 +293,37 @@ pub fn decide(look: &Look) -> Decision {
 }
 
 fn anew(look: &Look, credential: &Credential, cycle: i64, amount: i64, bill_at: DateTime<Utc>) -> Decision {
-    if let Some(last) = look.last {
-        match last.status {
-            // The customer is warned once. The bill date charges; another card, or less to pay, may be tried before.
-            AuthorizationStatus::Declined if last.is_of(credential) && amount >= last.amount => return Decision::Nothing(None),
-            AuthorizationStatus::GatewayError | AuthorizationStatus::Lost => {
-                let again_at = last.resolved_at.unwrap_or(last.created_at) + LOOKED_AT_AGAIN;
-                if again_at > look.now {
-                    return Decision::Nothing(Some(again_at).filter(|at| *at < bill_at));
-                }
-            }
-            _ => {}
+    let Some(last) = look.last else { return Decision::Authorize { cycle, attempt: 1, amount, bill_at } };
+    let is_same = last.is_of(credential) && amount >= last.amount;
+    let may_pass = match last.status {
+        // Another card, or less to pay, may be tried at once.
+        AuthorizationStatus::Declined if !is_same => false,
+        AuthorizationStatus::Declined => match last.decline_class {
+            Some(DeclineClass::TryLater) => true,
+            // The customer is warned once, and the bill date charges.
+            _ => return Decision::Nothing(None),
+        },
+        // No waiting mends that, and the bill date tells an operator.
+        AuthorizationStatus::GatewayError if is_same && last.decline_class == Some(DeclineClass::ChargeRefused) => {
+            return Decision::Nothing(None);
+        }
+        AuthorizationStatus::GatewayError | AuthorizationStatus::Lost => true,
+        _ => false,
+    };
+    if may_pass {
+        let again_at = last.resolved_at.unwrap_or(last.created_at) + wait_after(last.attempt, look.try_waits);
+        if again_at > look.now {
+            return Decision::Nothing(Some(again_at).filter(|at| *at < bill_at));
         }
     }
-    Decision::Authorize { cycle, amount, bill_at }
+    // After another card was tried, or less, the waits begin anew.
+    Decision::Authorize { cycle, attempt: if may_pass { last.attempt + 1 } else { 1 }, amount, bill_at }
+}
+
+/// How long the next try waits after the try of this number, from 1.
+fn wait_after(attempt: i64, waits: &[TimeDelta]) -> TimeDelta {
+    let index = usize::try_from(attempt - 1).unwrap_or(0);
+    waits.get(index).or(waits.last()).copied().unwrap_or(LOOKED_AT_AGAIN)
 }
 
 #[cfg(test)]

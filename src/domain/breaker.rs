@@ -26,6 +26,30 @@ text_enum! {
     }
 }
 
+text_enum! {
+    /// Whether a gateway is charged, as an operator sees it.
+    pub enum GatewayState {
+        /// Its circuit is closed.
+        Closed = "closed",
+        /// Its circuit is open.
+        Open = "open",
+        /// Its circuit is half open.
+        HalfOpen = "half_open",
+        /// The gateway refuses the merchant's account, and rests until that is mended.
+        Refused = "refused",
+    }
+}
+
+impl From<Circuit> for GatewayState {
+    fn from(circuit: Circuit) -> Self {
+        match circuit {
+            Circuit::Closed => Self::Closed,
+            Circuit::Open => Self::Open,
+            Circuit::HalfOpen => Self::HalfOpen,
+        }
+    }
+}
+
 /// The shortest wait that follows a 429.
 const SHORTEST_RETRY_AFTER: TimeDelta = TimeDelta::seconds(1);
 

@@ -77,8 +77,8 @@ pub enum Next {
 pub struct Ladder<'r> {
     /// The steps, in order of their days.
     pub steps: &'r [Step],
-    /// What happens when the ladder ends without the money.
-    pub final_action: FinalAction,
+    /// What happens when the ladder ends without the money. None means that the invoice is parked and an operator decides.
+    pub final_action: Option<FinalAction>,
     /// Whether the policy has steps for this very class, and not just its general steps.
     own: bool,
 }
@@ -100,11 +100,19 @@ impl DunningRules {
             Some(DeclineClass::TryLater) => self.by_class.try_later.as_ref(),
             Some(DeclineClass::Hard) => self.by_class.hard.as_ref(),
             Some(DeclineClass::NewCardNeeded) => self.by_class.new_card_needed.as_ref(),
-            Some(DeclineClass::StopRecurring | DeclineClass::GatewayFault) | None => None,
+            Some(
+                DeclineClass::StopRecurring
+                | DeclineClass::GatewayFault
+                | DeclineClass::AccountRefused
+                | DeclineClass::ChargeRefused,
+            )
+            | None => None,
         };
+        // A rule of the merchant's own may be what stops the customer, so nobody is given up for it unless the policy says so.
+        let general = (class != Some(DeclineClass::TryLater)).then_some(self.final_action);
         match written {
-            Some(own) => Ladder { steps: &own.steps, final_action: own.final_action.unwrap_or(self.final_action), own: true },
-            None => Ladder { steps: &self.steps, final_action: self.final_action, own: false },
+            Some(own) => Ladder { steps: &own.steps, final_action: own.final_action.or(general), own: true },
+            None => Ladder { steps: &self.steps, final_action: general, own: false },
         }
     }
 

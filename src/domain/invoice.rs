@@ -4,6 +4,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 mod account;
+mod collection;
 
 pub use account::Account;
 
@@ -132,6 +133,13 @@ pub struct Invoice {
     pub postponed_by: Option<Postponement>,
     /// When the invoice was opened again after it had been given up, UTC, by the clock of the timeline. None: never.
     pub reopened_at: Option<DateTime<Utc>>,
+    /// Why the gateway refuses this very charge, which no waiting mends: an operator decides. None once the charge is tried again.
+    pub parked_reason: Option<String>,
+    /// Since when the invoice has met nothing but refusals that are not the customer's, UTC, by the clock of the timeline. None
+    /// where a customer's decline came after them.
+    pub refused_at: Option<DateTime<Utc>>,
+    /// The latest of these refusals, for people.
+    pub refused_reason: Option<String>,
     /// UTC, by the clock of the timeline.
     pub created_at: DateTime<Utc>,
     /// Last change, UTC, by the clock of the timeline.

@@ -2,6 +2,7 @@
 
 #![warn(missing_docs)]
 
+pub mod account_refusal;
 pub mod api_key;
 pub mod authorization;
 pub mod breaker;

@@ -71,12 +71,25 @@ text_enum! {
         Soft = "soft",
         /// Only another card helps.
         NewCardNeeded = "new_card_needed",
-        /// The issuer has a passing trouble.
+        /// A passing trouble at the issuer, or a rule of the merchant's that stops this customer for now. At the end of the ladder
+        /// an operator decides.
         TryLater = "try_later",
         /// The issuer ended the mandate, so the subscription is cancelled.
         StopRecurring = "stop_recurring",
-        /// The merchant or the gateway is at fault: the decline spends no dunning step, and the customer hears nothing.
+        /// The gateway or the processor is at fault: the decline spends no dunning step, and the customer hears nothing.
         GatewayFault = "gateway_fault",
+        /// The gateway refuses the merchant's account, whoever is charged: the gateway rests until that is mended.
+        AccountRefused = "account_refused",
+        /// This charge is refused for what it is, and no waiting mends that: an operator decides.
+        ChargeRefused = "charge_refused",
+    }
+}
+
+impl DeclineClass {
+    /// Whether the refusal is about the customer or the customer's method. Any other refusal spends no dunning step and counts for
+    /// no cap, and the customer hears nothing.
+    pub fn is_customers(self) -> bool {
+        !matches!(self, Self::GatewayFault | Self::AccountRefused | Self::ChargeRefused)
     }
 }
 
@@ -89,6 +102,13 @@ pub struct Decline {
     pub code: String,
     /// The gateway's own words, for people.
     pub message: String,
+}
+
+impl Decline {
+    /// Words and code in one line, for people.
+    pub fn reason(&self) -> String {
+        format!("{} ({})", self.message, self.code)
+    }
 }
 
 /// Why an invoice that is due is not sent to a gateway.

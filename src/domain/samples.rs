@@ -99,6 +99,9 @@ pub fn invoice() -> Invoice {
         next_method: false,
         postponed_by: None,
         reopened_at: None,
+        parked_reason: None,
+        refused_at: None,
+        refused_reason: None,
         created_at: at("2026-02-01T00:00:00Z"),
         updated_at: at("2026-02-01T00:00:00Z"),
     }

@@ -1,7 +1,9 @@
-//! How each gateway is: what its calls met, whether its circuit is closed, whether an operator has paused it.
+//! How each gateway is: what its calls met, whether its circuit is closed, whether an operator has paused it, whether it refuses the
+//! merchant's account.
 //!
 //! An outage happens in real time, and a test clock's customers live through it in theirs: each timeline has a circuit of its own,
-//! by its own clock. Memory of this daemon alone, but for an operator's pause, which every daemon reads from the database.
+//! by its own clock. Memory of this daemon alone, but for an operator's pause and a refusal of
+//! the account, which every daemon reads from the database.
 
 use std::{cell::RefCell, collections::HashMap, future::Future};
 
@@ -12,6 +14,7 @@ use super::fault::GatewayFault;
 use crate::{
     config::GatewayKind,
     domain::{
+        account_refusal::{AccountRefusal, Probing},
         breaker::{Admission, Breaker, BreakerRules, CallResult, Circuit, CircuitChange, OperationId},
         clock::Timeline,
     },
@@ -22,6 +25,7 @@ use crate::{
 pub struct CallLog {
     answers: u32,
     fault: Option<GatewayFault>,
+    refused: Option<String>,
 }
 
 tokio::task_local! {
@@ -37,6 +41,11 @@ pub(super) fn note(met: Result<(), GatewayFault>) {
     });
 }
 
+/// Notes that a call was refused because of the merchant's key, in the log of the operation, if it has one.
+pub(super) fn note_refused(reason: String) {
+    let _ = CALL_LOG.try_with(|line| line.borrow_mut().refused = Some(reason));
+}
+
 /// Awaits a call of an adapter, and logs what its HTTP calls meet.
 pub async fn listening<T>(call: impl Future<Output = T>) -> (T, CallLog) {
     CALL_LOG
@@ -48,6 +57,11 @@ pub async fn listening<T>(call: impl Future<Output = T>) -> (T, CallLog) {
 }
 
 impl CallLog {
+    /// Why a call was refused because of the merchant's key, if one was.
+    pub fn refused(&self) -> Option<String> {
+        self.refused.clone()
+    }
+
     /// What the log says about the gateway. `fault`: what the answer says, for an adapter that makes no HTTP call.
     pub fn met(self, fault: Option<(String, Option<TimeDelta>)>) -> CallResult {
         match (self.fault, fault) {
@@ -88,12 +102,13 @@ pub struct Health {
     pub kind: Option<GatewayKind>,
     circuits: Mutex<HashMap<Timeline, Breaker>>,
     pause: Mutex<Option<OperatorPause>>,
+    probing: Mutex<Probing>,
 }
 
 impl Health {
     /// Every circuit is closed at first, and no operator has paused the gateway.
     pub fn new(rules: BreakerRules, waits: Vec<TimeDelta>, max_in_flight: usize, kind: Option<GatewayKind>) -> Self {
-        Self { rules, waits, max_in_flight, kind, circuits: Mutex::default(), pause: Mutex::default() }
+        Self { rules, waits, max_in_flight, kind, circuits: Mutex::default(), pause: Mutex::default(), probing: Mutex::default() }
     }
 
     fn circuits(&self) -> MutexGuard<'_, HashMap<Timeline, Breaker>> {
@@ -105,7 +120,46 @@ impl Health {
         if let Some(pause) = self.paused() {
             return Admission::NotBefore(if timeline == Timeline::Wall { pause.look_again(now) } else { now + day });
         }
-        self.circuits().get_mut(&timeline).map_or(Admission::Free, |breaker| breaker.hold(&self.rules, now))
+        let by_circuit = self.circuits().get_mut(&timeline).map_or(Admission::Free, |breaker| breaker.hold(&self.rules, now));
+        match (by_circuit, self.probing.lock().hold(timeline, now)) {
+            (by_circuit, Admission::Free) => by_circuit,
+            (Admission::NotBefore(one), Admission::NotBefore(other)) => Admission::NotBefore(one.max(other)),
+            (by_circuit @ (Admission::NotBefore(_) | Admission::Probes(0)), Admission::Probes(_)) => by_circuit,
+            (_, by_refusal) => by_refusal,
+        }
+    }
+
+    /// Like [`Self::hold`], for an operation that was let through already: a probe is not held back by the refusal that it probes.
+    pub fn hold_call(&self, timeline: Timeline, now: DateTime<Utc>, day: TimeDelta, order: OperationId) -> Admission {
+        if self.paused().is_none() && self.probing.lock().is_probe(order) {
+            return self.circuits().get_mut(&timeline).map_or(Admission::Free, |breaker| breaker.hold(&self.rules, now));
+        }
+        self.hold(timeline, now, day)
+    }
+
+    /// That the gateway refuses the account, as the database last told. None: it does not.
+    pub fn refused(&self) -> Option<AccountRefusal> {
+        self.probing.lock().refusal().cloned()
+    }
+
+    /// What the database says of a refusal of the account.
+    pub fn set_refused(&self, refusal: Option<AccountRefusal>) {
+        self.probing.lock().set(refusal);
+    }
+
+    /// Grants a probe of a refusal: the next one does not come before `next`.
+    pub fn grant_probe(&self, timeline: Timeline, next: DateTime<Utc>) {
+        self.probing.lock().grant(timeline, next);
+    }
+
+    /// No probe of a refusal goes there before `next`.
+    pub fn wait_with_probes(&self, timeline: Timeline, next: DateTime<Utc>) {
+        self.probing.lock().wait(timeline, next);
+    }
+
+    /// Whether the operation was let through to see whether the refusal is over.
+    pub fn probes_refusal(&self, order: OperationId) -> bool {
+        self.probing.lock().is_probe(order)
     }
 
     /// Lets an operation through; if the circuit is half open, it is a probe.
@@ -113,6 +167,7 @@ impl Health {
         if let Some(breaker) = self.circuits().get_mut(&timeline) {
             breaker.probe(order);
         }
+        self.probing.lock().let_through(timeline, order);
     }
 
     /// Whether the operation was let through as a probe, and has not ended.
@@ -125,6 +180,7 @@ impl Health {
         if let Some(breaker) = self.circuits().get_mut(&timeline) {
             breaker.leave(order);
         }
+        self.probing.lock().leave(order);
     }
 
     /// Notes what a call met. `waits`: how long a test clock's circuit stays open.
@@ -158,7 +214,9 @@ impl Health {
 
     /// Whether nothing may be expected of it now.
     pub fn is_down(&self, timeline: Timeline) -> bool {
-        self.paused().is_some() || self.circuits().get(&timeline).is_some_and(|breaker| breaker.circuit != Circuit::Closed)
+        self.paused().is_some()
+            || self.refused().is_some()
+            || self.circuits().get(&timeline).is_some_and(|breaker| breaker.circuit != Circuit::Closed)
     }
 
     /// The first of the waits of an open circuit.

@@ -2,6 +2,7 @@
 //! it is looked up by `order_id`.
 
 mod codes;
+mod gone;
 mod returns;
 mod wire;
 
@@ -10,11 +11,16 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use self::wire::{Envelope, FIELDS, PARTIAL, Transaction, open};
+use self::{
+    codes::{CodeVerdict, verdict},
+    wire::{Envelope, FIELDS, PARTIAL, Transaction, open},
+};
 use super::{
-    Capabilities, Charge, Disputed, Found, Gateway, Other, Reason, Return, ReturnFound, ReturnOutcome, Sent, Source,
+    Capabilities, Charge, Disputed, Found, Gateway, Other, Reason, Return, ReturnFound, ReturnOutcome, Sent, Source, circuit,
+    fault::GatewayFault,
     http::{Auth, Http, NoAnswer, Settings, Wire},
     remote_state::RemoteState,
+    statuses,
 };
 use crate::domain::{
     payment::{Decline, DeclineClass, Outcome},
@@ -65,7 +71,7 @@ impl FluidPay {
 
     /// Sends a charge or an authorization.
     async fn submit(&self, charge: &Charge, body: &Value) -> Outcome {
-        let Source::VaultToken { customer_token, .. } = &charge.source else {
+        let Source::VaultToken { customer_token, payment_method_token } = &charge.source else {
             return misuse("wrong_method", "FluidPay charges a stored customer, not an earlier transaction");
         };
         let findable = charge.reference.len() <= MAX_REFERENCE && charge.reference.chars().all(|c| c.is_ascii_alphanumeric());
@@ -73,6 +79,9 @@ impl FluidPay {
             return misuse("bad_reference", "a reference must be 1 to 17 letters and digits");
         }
         match self.post("charge", &["transaction"], Some(body)).await {
+            Ok(Envelope::Failed { status: 404, message }) => {
+                self.not_found(charge, customer_token, payment_method_token.as_deref(), &message).await
+            }
             Ok(envelope) => self.charged(charge, customer_token, envelope),
             Err(no_answer) => no_answer.into(),
         }
@@ -97,6 +106,9 @@ impl FluidPay {
         let state = transaction.state(charge.amount_minor);
         match state {
             RemoteState::Doubtful(decline) => {
+                if transaction.code.map(verdict) == Some(CodeVerdict::Away) {
+                    circuit::note(Err(GatewayFault { message: decline.reason(), retry_after: None }));
+                }
                 unknown(format!("code {}: {}", decline.code, self.http.clean(&decline.message, &[])))
             }
             RemoteState::Voided => unknown(format!("the gateway says {} (transaction {})", transaction.status, transaction.id)),
@@ -126,8 +138,7 @@ impl FluidPay {
         if status == 409 || said.contains("duplicate") || said.contains("idempoten") {
             return unknown(format!("status {status}: {}", self.http.clean(message, secrets)));
         }
-        let decline = fault(format!("http_{status}"), self.http.clean(message, secrets));
-        Outcome::Declined { decline, transaction_id: None }
+        Outcome::Declined { decline: refusal(status, self.http.clean(message, secrets)), transaction_id: None }
     }
 
     /// A state that a lookup may take as final.
@@ -273,7 +284,7 @@ impl Gateway for FluidPay {
                 None => self.captured(transaction_id, charge, None).await,
             },
             Ok(Envelope::Failed { status, message }) => {
-                let refusal = fault(format!("http_{status}"), self.http.clean(&message, &[]));
+                let refusal = refusal(status, self.http.clean(&message, &[]));
                 self.captured(transaction_id, charge, Some(refusal)).await
             }
             Ok(Envelope::Strange) => self.captured(transaction_id, charge, None).await,
@@ -383,13 +394,14 @@ fn no_answer(message: impl Into<String>) -> Found {
     Found::NoAnswer { message: message.into() }
 }
 
-fn fault(code: String, message: String) -> Decline {
-    Decline { class: DeclineClass::GatewayFault, code, message }
+fn refusal(status: u16, message: String) -> Decline {
+    Decline { class: statuses::class(status), code: format!("http_{status}"), message }
 }
 
 /// A charge that this adapter cannot send: nothing left the house.
 fn misuse(code: &str, message: &str) -> Outcome {
-    Outcome::Declined { decline: fault(code.into(), message.into()), transaction_id: None }
+    let decline = Decline { class: DeclineClass::ChargeRefused, code: code.into(), message: message.into() };
+    Outcome::Declined { decline, transaction_id: None }
 }
 
 #[cfg(test)]

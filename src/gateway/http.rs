@@ -20,7 +20,12 @@ use reqwest::{
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::{Found, ReturnFound, ReturnOutcome, circuit, fault::GatewayFault, json::parse, mask};
+use super::{
+    Found, ReturnFound, ReturnOutcome, circuit,
+    fault::GatewayFault,
+    json::{parse, text},
+    mask,
+};
 use crate::{
     domain::payment::Outcome,
     telemetry::{GATEWAY_CALL_SECONDS, GATEWAY_FAULTS},
@@ -329,6 +334,9 @@ impl Http {
             let body = self.read(response).await.ok().and_then(|bytes| parse(&bytes, self.fields)).filter(|body| !body.is_null());
             let status = status.as_u16();
             circuit::note(Ok(()));
+            if status == 401 {
+                circuit::note_refused(self.refused_key(body.as_ref()));
+            }
             // Without a word from the gateway these may come from something in between, or after the fact.
             if body.is_none() && matches!(status, 408 | 409 | 425 | 499) {
                 return Err(NoAnswer::unknown(format!("status {status} without a reason")));
@@ -337,6 +345,12 @@ impl Http {
         }
         let broken = NoAnswer::unknown(format!("the gateway answered with status {}", status.as_u16()));
         Err(self.fault(if status.is_server_error() { "status_5xx" } else { "unreadable" }, broken))
+    }
+
+    /// What an operator is told of a key that the gateway does not take.
+    fn refused_key(&self, body: Option<&Value>) -> String {
+        let said = ["msg", "message", "error_message", "text", "error"].iter().find_map(|field| text(body?, field));
+        format!("{} (http_401)", self.clean(said.unwrap_or("no reason given"), &[]))
     }
 
     /// The whole body, or why it cannot be had.

@@ -16,6 +16,7 @@ pub mod paysley;
 mod remote_state;
 pub mod requests;
 mod returns;
+mod statuses;
 
 use std::{collections::BTreeMap, sync::Arc};
 

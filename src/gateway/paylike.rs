@@ -37,6 +37,18 @@ pub struct Paylike {
     merchant_id: String,
 }
 
+/// What the gateway does not have.
+enum Missing {
+    /// The customer's earlier transaction.
+    Prior,
+    /// The merchant of the settings.
+    Merchant,
+    /// Neither of them.
+    Nothing,
+    /// The gateway could not say.
+    NoAnswer,
+}
+
 impl Paylike {
     /// Opens no connection. Refuses an address or a key that no request can hold, and says which.
     pub fn new(settings: &Settings) -> Result<Self, String> {
@@ -78,23 +90,37 @@ impl Paylike {
         let refusal = Refusal::read(status, body);
         let about_prior = status == 404 || refusal.is_about("transactionId");
         let mut decline = self.cleaned(refusal.decline(), &[prior]);
-        if about_prior && self.prior_is_gone(prior).await {
-            let message = "the gateway no longer has the customer's earlier transaction".into();
-            decline = Decline { class: DeclineClass::NewCardNeeded, message, ..decline };
+        if about_prior {
+            match self.missing(prior).await {
+                Missing::Prior => {
+                    let message = "the gateway no longer has the customer's earlier transaction".into();
+                    decline = Decline { class: DeclineClass::NewCardNeeded, message, ..decline };
+                }
+                Missing::Merchant => {
+                    let message = format!("the gateway does not know the merchant: {}", decline.message);
+                    decline = Decline { class: DeclineClass::AccountRefused, message, ..decline };
+                }
+                Missing::Nothing => {}
+                Missing::NoAnswer => decline.class = DeclineClass::GatewayFault,
+            }
         }
         Outcome::Declined { decline, transaction_id: None }
     }
 
-    /// Whether a customer's earlier transaction is gone for good, while address, key and merchant are right. Then no retry and no
-    /// operator brings it back: only a new first transaction helps. Without this proof a "not found" stays our own fault, or a
-    /// mistyped address or merchant would tell every customer that their card is no good.
-    async fn prior_is_gone(&self, prior: &str) -> bool {
-        let there = self.http.get("charge_refused", self.http.url(&["transactions", prior])).await;
-        if !matches!(there, Ok(HttpAnswer::Refused { status: 404, .. })) {
-            return false;
+    /// What a "not found" was about. A customer's earlier transaction that is gone for good, while address, key and merchant are
+    /// right, is brought back by no retry and no operator: only a new first transaction helps. Without this proof a mistyped address
+    /// or merchant would tell every customer that their card is no good.
+    async fn missing(&self, prior: &str) -> Missing {
+        match self.http.get("charge_refused", self.http.url(&["transactions", prior])).await {
+            Ok(HttpAnswer::Refused { status: 404, .. }) => {}
+            Ok(HttpAnswer::Done(_)) => return Missing::Nothing,
+            _ => return Missing::NoAnswer,
         }
-        let merchant = self.http.get("charge_refused", self.http.url(&["merchants", &self.merchant_id])).await;
-        matches!(merchant, Ok(HttpAnswer::Done(_)))
+        match self.http.get("charge_refused", self.http.url(&["merchants", &self.merchant_id])).await {
+            Ok(HttpAnswer::Done(_)) => Missing::Prior,
+            Ok(HttpAnswer::Refused { .. }) => Missing::Merchant,
+            Err(_) => Missing::NoAnswer,
+        }
     }
 
     /// After a capture whose answer did not settle it: the transaction itself decides.
@@ -218,7 +244,7 @@ impl Gateway for Paylike {
     async fn charge(&self, charge: &Charge) -> Outcome {
         let Source::PriorTransaction { transaction_id: prior } = &charge.source else {
             let message = "Paylike charges an earlier transaction, not a stored customer".into();
-            let decline = Decline { class: DeclineClass::GatewayFault, code: "wrong_method".into(), message };
+            let decline = Decline { class: DeclineClass::ChargeRefused, code: "wrong_method".into(), message };
             return Outcome::Declined { decline, transaction_id: None };
         };
         // No descriptor: the gateway's rules for it are strict, and without one the merchant's own is shown to the customer.

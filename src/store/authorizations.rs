@@ -19,6 +19,7 @@ impl Row for Authorization {
         "subscription_id",
         "customer_id",
         "cycle",
+        "attempt",
         "payment_method_id",
         "timeline",
         "gateway",

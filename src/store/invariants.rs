@@ -3,15 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Db, Result, Tx, db::Row};
+use super::{Db, Result, Tx, clocks, db::Row};
 use crate::domain::{
+    clock::Timeline,
     count,
     id::{
-        AuthorizationId, Credit, CreditNote, CustomerId, Id, InvoiceId, Payment, PaymentId, PaymentRequestId, Refund, RefundId,
-        SubscriptionId,
+        AuthorizationId, Credit, CreditNote, CustomerId, Id, InstallmentPlanId, InvoiceId, Payment, PaymentId, PaymentRequestId, Refund,
+        RefundId, SubscriptionId,
     },
     money::Currency,
 };
@@ -72,7 +73,7 @@ pub async fn subscriptions_adrift(db: &Db) -> Result<Vec<SubscriptionId>> {
 pub async fn invoices_stuck(db: &Db) -> Result<Vec<InvoiceId>> {
     let rows: Vec<(InvoiceId,)> = db
         .query(
-            "select id from invoices where status = 'open' and next_attempt_at is null and not exists (
+            "select id from invoices where status = 'open' and next_attempt_at is null and parked_reason is null and not exists (
                  select 1 from payments p where p.invoice_id = invoices.id
                  and p.status in ('pending', 'authorized', 'unknown', 'parked'))
              and not exists (
@@ -83,6 +84,43 @@ pub async fn invoices_stuck(db: &Db) -> Result<Vec<InvoiceId>> {
         .all()
         .await?;
     Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
+/// Open invoices that wait for an operator, since their gateway refuses the very charge.
+pub async fn invoices_parked(db: &Db) -> Result<Finding> {
+    finding(db.query(
+        "select id from invoices where status = 'open' and parked_reason is not null and next_attempt_at is null order by id",
+    ))
+    .await
+}
+
+/// Open invoices that have met nothing but refusals for at least so long, each by its own clock, with the latest reason. Whoever was
+/// asked to pay is waited for.
+pub async fn invoices_refused(db: &Db, wall: DateTime<Utc>, longer_than: TimeDelta) -> Result<Vec<(InvoiceId, String)>> {
+    let timelines: Vec<(Timeline,)> = db
+        .query("select distinct timeline from invoices where status = 'open' and refused_at is not null order by timeline")
+        .all()
+        .await?;
+    let mut found = Vec::new();
+    for (timeline,) in timelines {
+        let now = match timeline {
+            Timeline::Wall => Some(wall),
+            Timeline::Test(clock) => clocks::get(db, clock).await?.map(|clock| clock.now_at),
+        };
+        let Some(now) = now else { continue };
+        let rows: Vec<(InvoiceId, Option<String>)> = db
+            .query(
+                "select id, refused_reason from invoices where timeline = $1 and status = 'open' and refused_at <= $2 and not exists (
+                     select 1 from payment_requests r where r.invoice_id = invoices.id and r.status in ('sent', 'running'))
+                 order by id",
+            )
+            .bind(timeline)
+            .bind(now - longer_than)
+            .all()
+            .await?;
+        found.extend(rows.into_iter().map(|(id, reason)| (id, reason.unwrap_or_default())));
+    }
+    Ok(found)
 }
 
 /// Refunds whose claim ended before this instant, and which no daemon has taken up since.
@@ -391,6 +429,20 @@ pub struct ParkedSubscription {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+pub struct ParkedInvoice {
+    pub id: InvoiceId,
+    pub number: String,
+    pub customer_id: CustomerId,
+    pub subscription_id: Option<SubscriptionId>,
+    pub installment_plan_id: Option<InstallmentPlanId>,
+    pub total: i64,
+    pub amount_paid: i64,
+    pub currency: Currency,
+    pub parked_reason: Option<String>,
+    pub refused_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
 pub struct ParkedPayment {
     pub id: PaymentId,
     pub invoice_id: InvoiceId,
@@ -439,6 +491,16 @@ pub async fn parked_subscriptions(db: &Db) -> Result<Vec<ParkedSubscription>> {
         .bind(LISTED)
         .all()
         .await
+}
+
+pub async fn parked_invoices(db: &Db) -> Result<Vec<ParkedInvoice>> {
+    db.query(
+        "select id, number, customer_id, subscription_id, installment_plan_id, total, amount_paid, currency, parked_reason, refused_at
+         from invoices where status = 'open' and parked_reason is not null and next_attempt_at is null order by id limit $1",
+    )
+    .bind(LISTED)
+    .all()
+    .await
 }
 
 pub async fn parked_payments(db: &Db) -> Result<Vec<ParkedPayment>> {

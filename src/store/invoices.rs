@@ -44,7 +44,16 @@ pub async fn save(tx: &mut Tx, invoices: &[Invoice]) -> Result<()> {
 }
 
 /// What a claim changes. Few columns, so that few indexes are touched.
-const CLAIMED: &[&str] = &["next_attempt_at", "next_action", "attempts", "postponed_by", "updated_at"];
+const CLAIMED: &[&str] = &[
+    "next_attempt_at",
+    "next_action",
+    "attempts",
+    "postponed_by",
+    "parked_reason",
+    "refused_at",
+    "refused_reason",
+    "updated_at",
+];
 
 /// Saves what a claim changes: when and how the invoice is attempted next.
 pub async fn save_claimed(tx: &mut Tx, invoices: &[Invoice]) -> Result<()> {

@@ -111,14 +111,14 @@ pub struct Attempt {
     pub created_at: DateTime<Utc>,
 }
 
-/// Attempts at these credentials since an instant of a timeline that were declined, or that are under way and may yet be. A gateway's
+/// Attempts at these credentials since an instant of a timeline that were declined, or that are under way and may yet be. What is not the customer's
 /// fault is no decline.
 pub async fn attempts_at(tx: &mut Tx, credentials: &[String], timeline: Timeline, since: DateTime<Utc>) -> Result<Vec<Attempt>> {
     let credentials: Vec<&str> = credentials.iter().map(String::as_str).collect();
     tx.query(
         "select credential, status, created_at from payments
          where credential in list($1) and status = 'declined' and created_at > $3 and timeline = $2
-           and coalesce(decline_class, '') <> 'gateway_fault'
+           and coalesce(decline_class, '') not in ('gateway_fault', 'account_refused', 'charge_refused')
          union all
          select credential, status, created_at from payments
          where credential in list($1) and status in ('pending', 'authorized', 'unknown', 'parked') and status <> 'authorized'
@@ -142,11 +142,12 @@ pub struct Tried {
     pub decline_class: Option<DeclineClass>,
 }
 
-/// Declined payments of these invoices, oldest first; a gateway's fault says nothing about the method.
+/// Declined payments of these invoices, oldest first; what is not the customer's fault says nothing about the method.
 pub async fn declined_of(tx: &mut Tx, invoices: &[InvoiceId]) -> Result<Vec<Tried>> {
     tx.query(
         "select invoice_id, credential, decline_class from payments
-         where invoice_id in list($1) and status = 'declined' and coalesce(decline_class, '') <> 'gateway_fault' order by id",
+         where invoice_id in list($1) and status = 'declined' and coalesce(decline_class, '') not in ('gateway_fault', 'account_refused', 'charge_refused')
+         order by id",
     )
     .bind_list(invoices)
     .all()

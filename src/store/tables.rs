@@ -104,6 +104,8 @@ tables! {
     "job_runs" by "id": super::runs::JobRun;
     "invariant_violations" by "name": super::invariants::Violation;
     "gateway_pauses" by "gateway": super::gateways::GatewayPause;
+    // Without the digest of the key.
+    "gateway_refusals" by "gateway": super::gateways::GatewayRefusal, only &["gateway", "reason", "probes", "refused_at", "next_probe_at"];
 }
 
 /// Gives every row of these tables to `sink`, table by table and in the order of their keys, all as they stood at one moment. It keeps

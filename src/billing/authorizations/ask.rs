@@ -92,6 +92,14 @@ impl GatewayCall for AuthorizationCall<'_> {
         }
     }
 
+    fn refusal(&self, answer: &Answer) -> Option<String> {
+        if let Answer::Outcome(outcome) = answer { outcome.account_refusal() } else { None }
+    }
+
+    fn is_accepted(&self, answer: &Answer) -> bool {
+        matches!(answer, Answer::Outcome(outcome) if outcome.is_accepted())
+    }
+
     fn fault(&self, answer: &Answer) -> Option<(String, Option<TimeDelta>)> {
         match answer {
             Answer::Outcome(outcome) => outcome.gateway_fault(),

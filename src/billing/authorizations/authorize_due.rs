@@ -90,7 +90,7 @@ async fn look(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<Batch
                     batch.void.push(open);
                 }
             }
-            Decision::Authorize { cycle, amount, bill_at } => {
+            Decision::Authorize { cycle, attempt, amount, bill_at } => {
                 if let Some(credential) = known.credentials.get(&subscription.id) {
                     // On the bill date at the latest the charge comes, if it still can.
                     let wait = holds.until(&credential.gateway).or_else(|| match credentials.charge(target(credential)) {
@@ -103,7 +103,7 @@ async fn look(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<Batch
                         continue;
                     }
                     holds.take(&credential.gateway);
-                    let authorization = anew(app, subscription, credential, (cycle, amount, bill_at), now);
+                    let authorization = anew(app, subscription, credential, (cycle, attempt, amount, bill_at), now);
                     events.push(event(app, &authorization, now, "authorization.created", json!({})));
                     batch.authorize.push(authorization);
                 }
@@ -112,6 +112,7 @@ async fn look(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<Batch
     }
     store::authorizations::insert(&mut tx, &batch.authorize).await?;
     store::authorizations::save(&mut tx, &batch.void).await?;
+    holds.save(&mut tx).await?;
     store::authorizations::save_next_look(&mut tx, &due).await?;
     store::events::append(&mut tx, &events).await?;
     tx.commit().await?;
@@ -168,6 +169,7 @@ impl Known {
             last: self.over.get(&subscription.id),
             credential: self.credentials.get(&subscription.id),
             credit: payer.map_or(0, |payer| payer.balance),
+            try_waits: &app.config.collection.gateway_fault_backoff,
         }
     }
 }
@@ -199,7 +201,7 @@ fn anew(
     app: &App,
     subscription: &Subscription,
     credential: &Credential,
-    (cycle, amount, bill_at): (i64, i64, DateTime<Utc>),
+    (cycle, attempt, amount, bill_at): (i64, i64, i64, DateTime<Utc>),
     now: DateTime<Utc>,
 ) -> Authorization {
     let wall = app.clock.now();
@@ -209,6 +211,7 @@ fn anew(
         subscription_id: subscription.id,
         customer_id: subscription.customer_id,
         cycle,
+        attempt,
         payment_method_id: credential.payment_method_id,
         timeline: subscription.timeline,
         gateway: credential.gateway.clone(),

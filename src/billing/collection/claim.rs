@@ -112,8 +112,18 @@ impl<'a> Due<'a> {
         let method = self.methods.remove(&invoice.id);
         match self.decide(invoice, method.as_ref()) {
             CollectionStep::Charge(method) => self.charge(invoice, method),
-            CollectionStep::RequestPayment(method) => return self.requests.next(invoice, method),
-            CollectionStep::Postpone(until, why) => self.postpone(invoice, until, why),
+            CollectionStep::RequestPayment(method) => {
+                invoice.parked_reason = None;
+                return self.requests.next(invoice, method);
+            }
+            CollectionStep::Postpone(until, why) => {
+                if why == Postponement::Gateway {
+                    // The reason that a gateway gave before says more.
+                    let reason = invoice.refused_reason.take().unwrap_or_else(|| waits(method.as_ref()));
+                    invoice.refused(&reason, self.now);
+                }
+                self.postpone(invoice, until, why);
+            }
             CollectionStep::Blocked => return false,
             CollectionStep::NotCollectable(why) => {
                 self.not_collectable.push((invoice.id, why));
@@ -128,7 +138,7 @@ impl<'a> Due<'a> {
         invoice.attempts += 1;
         invoice.next_attempt_at = None;
         // `next_method` stays until the outcome: after a fault of the gateway the same attempt is made again.
-        invoice.postponed_by = None;
+        (invoice.postponed_by, invoice.parked_reason) = (None, None);
         let mut payment = payment_for(self.app, invoice, method, self.now, self.wall);
         self.authorized.capture(invoice.id, &mut payment);
         self.payments.push(payment);
@@ -149,6 +159,7 @@ impl<'a> Due<'a> {
         store::payments::insert(&mut tx, &self.payments).await?;
         store::invoices::save_claimed(&mut tx, changed).await?;
         store::events::append(&mut tx, &self.events).await?;
+        self.admissions.save(&mut tx).await?;
         let requests = self.requests.close(&mut tx).await?;
         let to_void = self.authorized.close(&mut tx).await?;
         tx.commit().await?;
@@ -209,6 +220,11 @@ async fn settle_without_gateway(app: &App, invoices: Vec<(InvoiceId, NotCollecta
 #[doc(hidden)]
 pub async fn claim_only(app: &App, timeline: Timeline, now: DateTime<Utc>) -> Result<usize> {
     Ok(claim(app, timeline, now, app.config.billing.batch.into(), SuccessTally::default()).await?.payments.len())
+}
+
+/// Why an invoice waits whose gateway is not charged now.
+fn waits(method: Option<&ChosenMethod>) -> String {
+    format!("gateway {} is not charged for now", method.and_then(|method| method.gateway.as_deref()).unwrap_or_default())
 }
 
 fn payment_for(app: &App, invoice: &Invoice, method: &ChosenMethod, now: DateTime<Utc>, wall: DateTime<Utc>) -> Payment {

@@ -53,6 +53,7 @@ pub(crate) fn of<'m>(
         return CollectionStep::Postpone(until, Postponement::Gateway);
     }
     if method.kind == Some(MethodKind::PaymentRequest) {
+        gateways.take_request(&gateway.name);
         return CollectionStep::RequestPayment(method);
     }
     if method.mandate_ended_at.is_some() {

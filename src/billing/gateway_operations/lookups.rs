@@ -63,7 +63,7 @@ pub(crate) async fn claim<L: LookedUp>(app: &App, timeline: Option<Timeline>, du
     let mut tx = app.db.begin().await?;
     let claimed = store::leases::claim_lookups::<L>(&mut tx, &app.instance, timeline, due, until, limit).await?;
     if !claimed.is_empty() {
-        gateways::remember_pauses(app, &mut tx).await?;
+        gateways::remember(app, &mut tx).await?;
         tx.commit().await?;
     }
     Ok(claimed)

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use crate::{
     billing::{
         App, Result,
-        gateways::{self, Call},
+        gateways::{self, Call, refusals},
     },
     gateway::{Configured, circuit::listening},
     store::{self, leases::Leased},
@@ -69,6 +69,16 @@ pub(crate) trait GatewayCall: Send + Sync {
     /// The answer if nobody knows what the call has done.
     fn unknown(&self, message: String) -> Self::Answer;
 
+    /// What the gateway said if it refuses the merchant's account.
+    fn refusal(&self, _answer: &Self::Answer) -> Option<String> {
+        None
+    }
+
+    /// Whether the answer shows that the gateway takes the merchant's account.
+    fn is_accepted(&self, _answer: &Self::Answer) -> bool {
+        false
+    }
+
     /// The gateway's fault that an answer reports, and the wait that the gateway asked for.
     fn fault(&self, _answer: &Self::Answer) -> Option<(String, Option<TimeDelta>)> {
         None
@@ -79,7 +89,8 @@ pub(crate) trait GatewayCall: Send + Sync {
 pub(crate) async fn make<C: GatewayCall>(app: &App, gateway: &Arc<Configured>, mut call: C) -> Option<C::Answer> {
     let _permit = gateway.permits.acquire().await.ok()?;
     let purpose = call.purpose();
-    let circuit_call = if purpose.concerns_circuit() { call.circuit_call(app) } else { None };
+    let gateway_call = call.circuit_call(app);
+    let circuit_call = gateway_call.clone().filter(|_| purpose.concerns_circuit());
     // The gateway may have gone down while the call waited for its turn.
     let until = circuit_call.as_ref().and_then(|circuit_call| gateways::too_late_for(app, circuit_call));
     let postponed = until.and_then(|until| call.postponed(until));
@@ -89,7 +100,13 @@ pub(crate) async fn make<C: GatewayCall>(app: &App, gateway: &Arc<Configured>, m
     if purpose.is_recorded() && !begun(app, &mut call).await {
         return None;
     }
+    let begun_at = app.clock.now();
     let (answer, log) = listening(catch_panic(&gateway.name, &call, call.call(gateway))).await;
+    if let Some(reason) = log.refused().or_else(|| call.refusal(&answer)) {
+        refusals::refuse(app, &gateway.name, gateway_call.as_ref(), &reason).await;
+    } else if purpose != Purpose::LookUp && call.is_accepted(&answer) {
+        refusals::accepted(app, &gateway.name, gateway_call.as_ref(), begun_at).await;
+    }
     if let Some(circuit_call) = circuit_call {
         gateways::note(app, &circuit_call, log.met(call.fault(&answer))).await;
     }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::edit::InstallmentPlanEdit;
 use crate::{
-    billing::{BillingError, Result, invoices::void::void_invoices, payment_methods::collect_now},
+    billing::{BillingError, Result, invoices::void::void_invoices},
     domain::{
         id::InvoiceId,
         installment_plan::{InstallmentStatus, restore::Arrears},
@@ -54,7 +54,7 @@ async fn collect_again(edit: &mut InstallmentPlanEdit<'_>, wanted: impl Fn(&Invo
             invoice.reopen(now);
             edit.schedule.reopened(invoice.id);
         }
-        collect_now(invoice, now);
+        invoice.collect_now(now);
         let data = json!({ "installment_plan_id": edit.schedule.plan.id });
         edit.events.push(edit.app.event(invoice.timeline, now, edit.actor, "invoice.retried", invoice.id, data));
     }

@@ -32,6 +32,12 @@ pub const INVARIANTS: &[Invariant] = &[
         find: |look| Box::pin(async move { Ok(invariants::subscriptions_parked(&look.app.db).await?) }),
     },
     Invariant {
+        name: "invoices_parked",
+        rule: "no invoice waits for an operator",
+        remedy: "mend what the gateway refuses, and collect",
+        find: |look| Box::pin(async move { Ok(invariants::invoices_parked(&look.app.db).await?) }),
+    },
+    Invariant {
         name: "payments_parked",
         rule: "no payment waits for an operator",
         remedy: "ask the gateway and resolve",
@@ -126,6 +132,12 @@ pub const INVARIANTS: &[Invariant] = &[
         find: |look| Box::pin(async move { Ok(finding(invariants::invoices_stuck(&look.app.db).await?)) }),
     },
     Invariant {
+        name: "invoices_refused",
+        rule: "no invoice has met only refusals for longer than collection.refused_after, by its own clock",
+        remedy: "mend what the gateway refuses, or give these up",
+        find: |look| Box::pin(async move { Ok(finding(invoices_refused(look).await?)) }),
+    },
+    Invariant {
         name: "cycles_without_invoice",
         rule: "every cycle that was billed has its one invoice",
         remedy: "compare the invoices of these subscriptions with their cycles_billed",
@@ -190,6 +202,12 @@ pub const INVARIANTS: &[Invariant] = &[
         find: |look| Box::pin(async move { Ok(finding(gateways_paused(look.app, look.now).await?)) }),
     },
     Invariant {
+        name: "gateways_refused",
+        rule: "no gateway refuses the merchant's account",
+        remedy: "mend key, merchant or account, and resume these",
+        find: |look| Box::pin(async move { Ok(finding(gateways_refused(look.app).await?)) }),
+    },
+    Invariant {
         name: "jobs_late",
         rule: "every job has ended a run within two of its periods, or two hours if that is longer",
         remedy: "these have not: see the log",
@@ -207,6 +225,13 @@ impl Look<'_> {
     fn invoices_where(&self, wrong: fn(&Sums) -> bool) -> Finding {
         finding(self.sums.iter().filter(|sums| wrong(sums)).map(|sums| sums.id))
     }
+}
+
+/// Each with the latest reason.
+async fn invoices_refused(look: &Look<'_>) -> Result<Vec<String>> {
+    let refused_after = look.app.config.collection.refused_after;
+    let found = invariants::invoices_refused(&look.app.db, look.now, refused_after).await?;
+    Ok(found.into_iter().map(|(id, reason)| format!("{id} ({reason})")).collect())
 }
 
 fn cycle_scan(app: &App) -> MutexGuard<'_, CycleScan> {
@@ -234,6 +259,13 @@ async fn cycles_without_invoice(app: &App) -> Result<Vec<SubscriptionId>> {
     cycle_scan.after = after;
     cycle_scan.broken = found.iter().copied().take(PAGE).collect();
     Ok(found)
+}
+
+/// Gateways that refuse the account, each with what it said.
+async fn gateways_refused(app: &App) -> Result<Vec<String>> {
+    let refused = store::gateways::refused(&app.db).await?;
+    let configured = refused.into_iter().filter(|refusal| app.gateways.get(&refusal.gateway).is_some());
+    Ok(configured.map(|refusal| format!("{} ({})", refusal.gateway, refusal.reason)).collect())
 }
 
 /// Gateways at which nothing is charged now: their circuit is open on this daemon, or an operator paused them.

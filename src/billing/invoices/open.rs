@@ -166,6 +166,9 @@ fn opened(app: &App, now: DateTime<Utc>, number: i64, draft: Draft) -> Invoice {
         next_method: false,
         postponed_by: None,
         reopened_at: None,
+        parked_reason: None,
+        refused_at: None,
+        refused_reason: None,
         created_at: now,
         updated_at: now,
     }

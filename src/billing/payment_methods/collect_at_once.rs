@@ -9,23 +9,25 @@ use crate::{
     domain::{
         event::{Actor, Event},
         id::{InvoiceId, PaymentMethodId},
-        invoice::{Invoice, NextAction},
+        invoice::Invoice,
     },
     store::{self, Tx},
 };
 
-/// Open invoices that wait after a decline, and the method that each would be charged to before a change.
+/// Open invoices that wait after a decline or are parked, and the method that each would be charged to before a change.
 pub(crate) struct WaitingInvoices {
     invoices: Vec<Invoice>,
     before: Vec<(InvoiceId, Option<PaymentMethodId>)>,
 }
 
 impl WaitingInvoices {
-    /// Of open invoices that the transaction has locked, those that wait: declined, or postponed because others were, and without an
-    /// open payment. The change must not be stored yet.
+    /// Of open invoices that the transaction has locked, those that wait: declined, postponed because others were, or parked, and
+    /// without an open payment. The change must not be stored yet.
     pub async fn among(tx: &mut Tx, open: Vec<Invoice>) -> Result<Self> {
-        let waits =
-            |invoice: &Invoice| invoice.next_attempt_at.is_some() && (invoice.dunning_step > 0 || invoice.postponed_by.is_some());
+        let waits = |invoice: &Invoice| {
+            invoice.is_parked()
+                || invoice.next_attempt_at.is_some() && (invoice.dunning_step > 0 || invoice.postponed_by.is_some())
+        };
         let invoices: Vec<Invoice> = open.into_iter().filter(waits).collect();
         let before = methods_of(tx, &invoices).await?;
         Ok(Self { invoices, before })
@@ -49,7 +51,7 @@ impl WaitingInvoices {
         let mut due = self.invoices;
         due.retain(|invoice| method_of(&after, invoice).is_some_and(|method| method_of(&self.before, invoice) != Some(method)));
         for invoice in &mut due {
-            collect_now(invoice, now);
+            invoice.collect_now(now);
             let data = json!({
                 "payment_method_id": method_of(&after, invoice),
                 "subscription_id": invoice.subscription_id,
@@ -73,13 +75,4 @@ async fn methods_of(tx: &mut Tx, invoices: &[Invoice]) -> Result<Vec<(InvoiceId,
 
 fn method_of(chosen: &[(InvoiceId, Option<PaymentMethodId>)], invoice: &Invoice) -> Option<PaymentMethodId> {
     chosen.iter().find(|(id, _)| *id == invoice.id).and_then(|(_, method)| *method)
-}
-
-/// Makes an invoice that waits due at once. Not for one whose payment is open.
-pub(crate) fn collect_now(invoice: &mut Invoice, now: DateTime<Utc>) {
-    invoice.next_attempt_at = Some(now);
-    invoice.next_action = NextAction::Charge;
-    (invoice.next_method, invoice.postponed_by) = (false, None);
-    invoice.gateway_faults = 0;
-    invoice.updated_at = now;
 }

@@ -8,9 +8,12 @@ use crate::{
         App, Result,
         gateway_operations::run::{GatewayCall, Purpose, make},
     },
-    domain::payment_request::{
-        PaymentRequest,
-        transition::{RequestReply, RequestStep},
+    domain::{
+        payment::DeclineClass,
+        payment_request::{
+            PaymentRequest,
+            transition::{RequestReply, RequestStep},
+        },
     },
     gateway::{
         Configured,
@@ -67,6 +70,19 @@ impl GatewayCall for RequestCall<'_> {
             }
             RequestStep::Withdraw => RequestReply::Withdrawn(withdraw(*asks, request).await),
         }
+    }
+
+    fn refusal(&self, answer: &RequestReply) -> Option<String> {
+        match answer {
+            RequestReply::Asked(Asked::Refused(decline)) if decline.class == DeclineClass::AccountRefused => {
+                Some(decline.reason())
+            }
+            _ => None,
+        }
+    }
+
+    fn is_accepted(&self, answer: &RequestReply) -> bool {
+        matches!(answer, RequestReply::Asked(Asked::Sent { .. }))
     }
 
     fn unknown(&self, message: String) -> RequestReply {

@@ -166,9 +166,9 @@ impl<'a> Settlement<'a> {
             }
             Effect::PlanAtOnce => self.batch.plan_at_once(invoice),
             Effect::PlanIfUnplanned => self.batch.plan_now(invoice),
-            Effect::Decline(decline) => self.batch.decline(invoice, &decline),
-            Effect::GatewayFault(retry_after) => self.batch.gateway_fault(invoice, retry_after),
-            Effect::LastRequestFault => self.batch.last_request_fault(invoice),
+            Effect::Decline(decline) => self.batch.decline(invoice, &decline, Some(&request.gateway)),
+            Effect::GatewayFault(retry_after) => self.batch.gateway_fault(invoice, said(request), retry_after),
+            Effect::LastRequestFault => self.batch.last_request_fault(invoice, said(request)),
             Effect::GiveUpForGood => self.batch.give_up_for_good(invoice),
             Effect::Emit { .. } | Effect::OpenInvoices { .. } => {}
         }
@@ -235,4 +235,9 @@ impl<'a> Settlement<'a> {
             return_at: None,
         }
     }
+}
+
+/// What the gateway said when the customer was to be asked.
+fn said(request: &PaymentRequest) -> &str {
+    request.message.as_deref().unwrap_or("the gateway did not answer")
 }

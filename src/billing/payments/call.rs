@@ -85,6 +85,14 @@ impl GatewayCall for PaymentCall<'_> {
         }
     }
 
+    fn refusal(&self, answer: &PaymentReply) -> Option<String> {
+        answer.account_refusal()
+    }
+
+    fn is_accepted(&self, answer: &PaymentReply) -> bool {
+        answer.is_accepted()
+    }
+
     fn fault(&self, answer: &PaymentReply) -> Option<(String, Option<TimeDelta>)> {
         answer.gateway_fault()
     }

@@ -114,7 +114,7 @@ pub(crate) async fn without_gateway(app: &App, id: InvoiceId, why: NotCollectabl
         } else {
             let decline = Decline { class: why.class(), code: why.code().to_owned(), message: "no gateway was asked".to_owned() };
             batch.event("invoice.not_collectable", id, json!({ "code": decline.code }), &Actor::System);
-            batch.decline(id, &decline);
+            batch.decline(id, &decline, None);
         }
         batch.save(&mut tx).await?;
         tx.commit().await?;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::edit::SubscriptionEdit;
 use crate::{
-    billing::{App, BillingError, Result, payment_methods::collect_now},
+    billing::{App, BillingError, Result},
     domain::{event::Actor, id::SubscriptionId, subscription::Subscription},
     store,
 };
@@ -22,7 +22,7 @@ pub async fn retry(app: &App, actor: &Actor, id: SubscriptionId) -> Result<Subsc
     }
     let now = edit.now;
     for invoice in &mut due {
-        collect_now(invoice, now);
+        invoice.collect_now(now);
         let data = json!({ "subscription_id": id });
         edit.events.push(app.event(invoice.timeline, now, actor, "invoice.retried", invoice.id, data));
     }

@@ -211,6 +211,9 @@ pub fn add_cycle(rows: &mut BenchRows, app: &App, due: &Due, subscription: &Subs
         next_method: false,
         postponed_by: None,
         reopened_at: None,
+        parked_reason: None,
+        refused_at: None,
+        refused_reason: None,
         created_at: at,
         updated_at: at,
     };

@@ -49,6 +49,7 @@ pub(super) fn authorization(status: AuthorizationStatus) -> Authorization {
         subscription_id: Id::from_bits(1),
         customer_id: Id::from_bits(2),
         cycle: 0,
+        attempt: 1,
         payment_method_id: None,
         timeline: Timeline::Wall,
         gateway: "fluid".into(),
@@ -86,8 +87,9 @@ pub(super) fn authorization(status: AuthorizationStatus) -> Authorization {
 
 fn decided(subscription: &Subscription, now: &str, open: Option<&Authorization>, last: Option<&Authorization>) -> Decision {
     let (rules, card) = (rules(), card("a"));
-    let look = Look { subscription, now: at(now), rules: &rules, open, waits: false, last, credential: Some(&card), credit: 0 };
-    decide(&look)
+    let credential = Some(&card);
+    let waits = &[TimeDelta::hours(1), TimeDelta::hours(6)];
+    decide(&Look { subscription, now: at(now), rules: &rules, open, waits: false, last, credential, credit: 0, try_waits: waits })
 }
 
 const AHEAD: &str = "2026-01-08T00:00:00Z";
@@ -97,7 +99,7 @@ fn it_is_asked_for_so_many_local_days_before_at_the_hour_of_billing() {
     let sub = subscription();
     let from = at("2026-01-07T11:00:00Z");
     assert_eq!(decided(&sub, "2026-01-07T10:59:59Z", None, None), Decision::Nothing(Some(from)));
-    let asked = Decision::Authorize { cycle: 0, amount: 1000, bill_at: at("2026-01-10T11:00:00Z") };
+    let asked = Decision::Authorize { cycle: 0, attempt: 1, amount: 1000, bill_at: at("2026-01-10T11:00:00Z") };
     assert_eq!(decided(&sub, "2026-01-07T11:00:00Z", None, None), asked);
     assert_eq!(decided(&sub, "2026-01-10T11:00:00Z", None, None), Decision::Nothing(None), "billing takes over");
     let never = Subscription { authorize_days_before: Some(0), ..sub };
@@ -178,4 +180,24 @@ fn a_declined_card_is_asked_once_and_a_fault_again_later() {
         assert_eq!(decided(&sub, AHEAD, None, Some(&last)), Decision::Nothing(Some(at("2026-01-08T00:30:00Z"))));
         assert!(matches!(decided(&sub, "2026-01-08T00:30:00Z", None, Some(&last)), Decision::Authorize { .. }));
     }
+}
+
+#[test]
+fn what_may_pass_is_asked_again_along_growing_waits() {
+    let sub = subscription();
+    let mut last = authorization(AuthorizationStatus::Declined);
+    last.decline_class = Some(DeclineClass::TryLater);
+    last.resolved_at = Some(at("2026-01-07T23:30:00Z"));
+    for (attempt, again) in [(1, "2026-01-08T00:30:00Z"), (2, "2026-01-08T05:30:00Z"), (7, "2026-01-08T05:30:00Z")] {
+        last.attempt = attempt;
+        assert_eq!(decided(&sub, AHEAD, None, Some(&last)), Decision::Nothing(Some(at(again))));
+        let Decision::Authorize { attempt: next, .. } = decided(&sub, again, None, Some(&last)) else { panic!("asked again") };
+        assert_eq!(next, attempt + 1);
+    }
+    // A charge that is refused for what it is waits for its bill date, which tells an operator.
+    last.status = AuthorizationStatus::GatewayError;
+    last.decline_class = Some(DeclineClass::ChargeRefused);
+    assert_eq!(decided(&sub, "2026-01-09T00:00:00Z", None, Some(&last)), Decision::Nothing(None));
+    let other = Authorization { customer_token: Some("b".into()), ..last };
+    assert!(matches!(decided(&sub, "2026-01-09T00:00:00Z", None, Some(&other)), Decision::Authorize { .. }));
 }

@@ -174,12 +174,16 @@ impl Transition {
         authorization.decline_class = Some(decline.class);
         authorization.decline_code = Some(decline.code.clone());
         authorization.decline_message = Some(decline.message.clone());
-        if decline.class == DeclineClass::GatewayFault {
+        if !decline.class.is_customers() {
             // The fault is not the customer's: the customer hears nothing, and the authorization is tried again.
             authorization.end(Status::GatewayError, facts);
             return;
         }
         authorization.end(Status::Declined, facts);
+        if authorization.attempt > 1 && decline.class == DeclineClass::TryLater {
+            // The customer can be warned once, not at each repeat.
+            return;
+        }
         self.emit("authorization.declined", json!({ "class": decline.class, "code": decline.code, "message": decline.message }));
     }
 

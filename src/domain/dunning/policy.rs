@@ -89,7 +89,7 @@ pub struct Step {
 pub struct Override {
     /// The steps, in order of their days.
     pub steps: Vec<Step>,
-    /// What happens when this ladder ends. None means the policy's final action.
+    /// What happens when this ladder ends. None means the policy's final action, and for `try_later` that an operator decides.
     #[serde(default)]
     pub final_action: Option<FinalAction>,
 }

@@ -82,8 +82,9 @@ fn what_is_written_for_a_class_holds_for_it_alone() {
     assert_eq!(next(DeclineClass::Hard, 3), Next::GiveUp);
     assert_eq!(next(DeclineClass::Soft, 1), retry("2026-01-11T05:00:00Z"));
     assert_eq!(next(DeclineClass::NewCardNeeded, 1), Next::GiveUpAt(at("2026-01-11T05:00:00Z")));
-    assert_eq!(dunning_rules.ladder(Some(DeclineClass::Hard)).final_action, FinalAction::Pause);
-    assert_eq!(dunning_rules.ladder(Some(DeclineClass::Soft)).final_action, FinalAction::Cancel);
+    assert_eq!(dunning_rules.ladder(Some(DeclineClass::Hard)).final_action, Some(FinalAction::Pause));
+    assert_eq!(dunning_rules.ladder(Some(DeclineClass::Soft)).final_action, Some(FinalAction::Cancel));
+    assert_eq!(dunning_rules.ladder(Some(DeclineClass::TryLater)).final_action, None, "an operator decides");
 }
 
 #[test]

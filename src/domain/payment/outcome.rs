@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::Decline;
+use super::{Decline, DeclineClass};
 
 /// The outcome of a call that takes or authorizes money.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,25 @@ impl Outcome {
             Self::GatewayError { message, retry_after } => Some((message.clone(), *retry_after)),
             Self::Unknown { message } => Some((message.clone(), None)),
             Self::Succeeded { .. } | Self::Authorized { .. } | Self::Declined { .. } => None,
+        }
+    }
+}
+
+impl Outcome {
+    /// What the gateway said if it refuses the merchant's account.
+    pub fn account_refusal(&self) -> Option<String> {
+        match self {
+            Self::Declined { decline, .. } if decline.class == DeclineClass::AccountRefused => Some(decline.reason()),
+            _ => None,
+        }
+    }
+
+    /// Whether the outcome shows that the gateway takes the merchant's account: money moved, or the customer was refused.
+    pub fn is_accepted(&self) -> bool {
+        match self {
+            Self::Succeeded { .. } | Self::Authorized { .. } => true,
+            Self::Declined { decline, .. } => decline.class.is_customers(),
+            Self::GatewayError { .. } | Self::Unknown { .. } => false,
         }
     }
 }

@@ -72,6 +72,16 @@ impl PaymentReply {
         }
     }
 
+    /// What the gateway said if it refuses the merchant's account.
+    pub fn account_refusal(&self) -> Option<String> {
+        if let Self::Outcome(outcome) = self { outcome.account_refusal() } else { None }
+    }
+
+    /// Whether the answer shows that the gateway takes the merchant's account.
+    pub fn is_accepted(&self) -> bool {
+        matches!(self, Self::Outcome(outcome) if outcome.is_accepted())
+    }
+
     fn is_decline(&self) -> bool {
         matches!(self, Self::Outcome(Outcome::Declined { .. }))
     }

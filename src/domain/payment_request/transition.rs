@@ -235,7 +235,9 @@ impl Transition {
         self.effects.extend(match self.request.role {
             Role::Attempt if fault => Some(Effect::GatewayFault(retry_after)),
             Role::Attempt => Some(Effect::Decline(decline.clone())),
-            Role::Last if fault => Some(Effect::LastRequestFault),
+            // Refused for other reasons than the customer, it is no end of the ladder.
+            Role::Last if fault || decline.class == DeclineClass::AccountRefused => Some(Effect::LastRequestFault),
+            Role::Last if decline.class == DeclineClass::ChargeRefused => Some(Effect::Decline(decline.clone())),
             Role::Last => Some(Effect::GiveUpForGood),
             Role::Extra | Role::Schedule => None,
         });

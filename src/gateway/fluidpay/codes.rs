@@ -14,57 +14,78 @@ pub enum CodeVerdict {
     Pending,
     /// A refusal that may hide a charge. A lookup must confirm it; the class holds once it has.
     Doubtful(DeclineClass),
+    /// The processor behind the gateway was away: doubtful, and a fault that the circuit counts.
+    Away,
     Declined(DeclineClass),
 }
 
 use CodeVerdict::*;
 
-const TABLE: &[(i64, CodeVerdict)] = &[
-    (0, Pending),  // unknown
-    (99, Pending), // pending
-    (100, Approved),
-    (101, Approved), // the status still has to say that the money moves
-    (110, Partial),
-    (200, Declined(Soft)),          // decline
-    (201, Declined(Soft)),          // do not honor
-    (202, Declined(Soft)),          // insufficient funds
-    (203, Declined(Soft)),          // exceeds withdrawal limit
-    (204, Declined(Hard)),          // invalid transaction
-    (220, Declined(Hard)),          // invalid amount
-    (221, Declined(Hard)),          // no such issuer
-    (222, Declined(Hard)),          // no credit account
-    (223, Declined(NewCardNeeded)), // expired card
-    (225, Declined(Hard)),          // invalid CVC
-    (226, Declined(Hard)),          // cannot verify PIN
+impl CodeVerdict {
+    /// The class of a refusal, and whether a lookup must confirm the refusal first.
+    pub fn refusal(self) -> Option<(DeclineClass, bool)> {
+        match self {
+            Declined(class) => Some((class, false)),
+            Doubtful(class) => Some((class, true)),
+            Away => Some((GatewayFault, true)),
+            Approved | Partial | Pending => None,
+        }
+    }
+}
+
+const TABLE: &[(i64, CodeVerdict, &str)] = &[
+    (0, Pending, "unknown"),
+    (99, Pending, "pending"),
+    (100, Approved, "approved"),
+    (101, Approved, "approved, pending"), // the status still has to say that the money moves
+    (110, Partial, "partial approval"),
+    (200, Declined(Soft), "declined"),
+    (201, Declined(Soft), "do not honor"),
+    (202, Declined(Soft), "insufficient funds"),
+    (203, Declined(Soft), "exceeds withdrawal limit"),
+    (204, Declined(Hard), "invalid transaction"),
+    (220, Declined(Hard), "invalid amount"),
+    (221, Declined(Hard), "no such issuer"),
+    (222, Declined(Hard), "no credit account"),
+    (223, Declined(NewCardNeeded), "expired card"),
+    (225, Declined(Hard), "invalid CVC"),
+    (226, Declined(Hard), "cannot verify PIN"),
     // Refer to issuer: nothing changes until the cardholder does something. Not `Hard`, because it is the customer who can
     // help, by calling the bank or with another card, and this class is the one that asks at once instead of waiting.
-    (240, Declined(NewCardNeeded)),
-    (250, Declined(Hard)),          // pick up card
-    (251, Declined(Hard)),          // lost card
-    (252, Declined(Hard)),          // stolen card
-    (253, Declined(Hard)),          // pick up card, special condition
-    (261, Declined(StopRecurring)), // the issuer ended the mandate
-    (262, Declined(StopRecurring)),
-    (300, Declined(GatewayFault)), // gateway decline
-    (301, Doubtful(TryLater)),     // duplicate, says the gateway: of this very charge, perhaps
-    (310, Declined(GatewayFault)), // the merchant's own rule engine
-    (400, Doubtful(TryLater)),     // the processor reported an error
-    (410, Declined(GatewayFault)), // merchant configuration
-    (421, Doubtful(TryLater)),     // the processor did not answer
-    (430, Doubtful(TryLater)),     // duplicate, says the processor
-    (440, Declined(GatewayFault)), // processor format error
+    (240, Declined(NewCardNeeded), "refer to issuer"),
+    (250, Declined(Hard), "pick up card"),
+    (251, Declined(Hard), "lost card"),
+    (252, Declined(Hard), "stolen card"),
+    (253, Declined(Hard), "pick up card, special condition"),
+    (261, Declined(StopRecurring), "the issuer stops recurring payments"),
+    (262, Declined(StopRecurring), "the issuer stops this recurring payment"),
+    // Velocity, block lists, address checks: about this card or this customer, as far as one can know.
+    (300, Declined(TryLater), "declined by the gateway"),
+    (310, Declined(TryLater), "declined by the gateway's rule engine"),
+    // A duplicate of this very charge, perhaps; or another charge of the same amount to the same card, and then it passes in a while.
+    (301, Doubtful(GatewayFault), "duplicate, says the gateway"),
+    (430, Doubtful(GatewayFault), "duplicate, says the processor"),
+    (400, Away, "error at the processor"),
+    (421, Away, "the processor did not answer"),
+    (410, Declined(ChargeRefused), "the merchant's configuration does not allow this charge"),
+    (440, Declined(AccountRefused), "the processor refuses the format of the merchant's account"),
 ];
 
 /// What a code says. A refusal that is not in the list follows the default strategy, as a soft one.
 pub fn verdict(code: i64) -> CodeVerdict {
-    match TABLE.iter().find(|(known, _)| *known == code) {
-        Some((_, verdict)) => *verdict,
+    match TABLE.iter().find(|(known, ..)| *known == code) {
+        Some((_, verdict, _)) => *verdict,
         None => match code {
             100..=199 => Approved,
             200.. => Declined(Soft),
             _ => Pending,
         },
     }
+}
+
+/// The code in words. None: the code is not in the list.
+pub fn words(code: i64) -> Option<&'static str> {
+    TABLE.iter().find(|(known, ..)| *known == code).map(|(_, _, words)| *words)
 }
 
 #[cfg(test)]
@@ -75,14 +96,16 @@ mod tests {
     fn every_code_has_the_class_that_decides_about_the_customer() {
         // Written out from the gateway's list, so that a slip in the table shows.
         let hard = [204, 220, 221, 222, 225, 226, 250, 251, 252, 253];
-        let doubtful = [301, 400, 421, 430];
         for code in 200..=440 {
             let expected = match code {
                 c if hard.contains(&c) => Declined(Hard),
-                c if doubtful.contains(&c) => Doubtful(TryLater),
                 223 | 240 => Declined(NewCardNeeded),
                 261 | 262 => Declined(StopRecurring),
-                300 | 310 | 410 | 440 => Declined(GatewayFault),
+                300 | 310 => Declined(TryLater),
+                301 | 430 => Doubtful(GatewayFault),
+                400 | 421 => Away,
+                410 => Declined(ChargeRefused),
+                440 => Declined(AccountRefused),
                 _ => Declined(Soft),
             };
             assert_eq!(verdict(code), expected, "code {code}");
@@ -91,5 +114,6 @@ mod tests {
         assert_eq!([441, 500, 999].map(verdict), [Declined(Soft); 3]);
         assert_eq!([100, 101, 199].map(verdict), [Approved; 3]);
         assert_eq!(verdict(110), Partial);
+        assert_eq!((words(202), words(777)), (Some("insufficient funds"), None));
     }
 }

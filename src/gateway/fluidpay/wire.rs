@@ -11,7 +11,7 @@ use super::{
         json::{integer, said},
         remote_state::{RemoteState, agrees},
     },
-    codes::{CodeVerdict, verdict},
+    codes::{CodeVerdict, verdict, words},
 };
 use crate::domain::{
     money::Currency,
@@ -144,7 +144,7 @@ impl Transaction {
             let code = self.code.unwrap_or_default();
             RemoteState::Unclear(format!("status {} contradicts code {code} (transaction {})", self.status, self.id))
         };
-        let refused = matches!(verdict, Some(CodeVerdict::Declined(_) | CodeVerdict::Doubtful(_)));
+        let refused = verdict.and_then(CodeVerdict::refusal).is_some();
         match self.status.as_str() {
             "pending_settlement" | "settled" | "refunded" | "partially_refunded" | "authorized" if refused => contradiction(),
             "pending_settlement" | "settled" | "refunded" | "partially_refunded" => self.taken(asked_minor),
@@ -158,9 +158,7 @@ impl Transaction {
             // A bank payment that came back.
             "returned" | "late_return" => RemoteState::Declined(self.decline(DeclineClass::Soft, self.status.clone())),
             "" => match (self.response.as_str(), verdict) {
-                ("declined", _) | (_, Some(CodeVerdict::Declined(_) | CodeVerdict::Doubtful(_)))
-                    if self.response != "approved" =>
-                {
+                (response, _) if response != "approved" && (response == "declined" || refused) => {
                     self.declined(verdict).unwrap_or_else(contradiction)
                 }
                 ("approved" | "", Some(CodeVerdict::Approved | CodeVerdict::Partial)) => self.taken(asked_minor),
@@ -185,17 +183,20 @@ impl Transaction {
 
     fn declined(&self, verdict: Option<CodeVerdict>) -> Option<RemoteState> {
         let code = self.code.map_or_else(|| "declined".to_owned(), |code| code.to_string());
-        match verdict {
-            Some(CodeVerdict::Declined(class)) => Some(RemoteState::Declined(self.decline(class, code))),
-            Some(CodeVerdict::Doubtful(class)) => Some(RemoteState::Doubtful(self.decline(class, code))),
-            // The seed's reading sample has no code: the status alone is a plain decline.
-            None => Some(RemoteState::Declined(self.decline(DeclineClass::Soft, code))),
-            Some(CodeVerdict::Approved | CodeVerdict::Partial | CodeVerdict::Pending) => None,
-        }
+        // The seed's reading sample has no code: the status alone is a plain decline.
+        let (class, doubtful) = verdict.map_or(Some((DeclineClass::Soft, false)), CodeVerdict::refusal)?;
+        let decline = self.decline(class, code);
+        Some(if doubtful { RemoteState::Doubtful(decline) } else { RemoteState::Declined(decline) })
     }
 
     fn decline(&self, class: DeclineClass, code: String) -> Decline {
-        let message = if self.reason.is_empty() { "declined".to_owned() } else { self.reason.clone() };
+        // The processor's words say nothing to an operator who has to mend something: the code's own come first.
+        let message = match (self.code.and_then(words), self.reason.as_str()) {
+            (Some(words), "") => words.to_owned(),
+            (Some(words), reason) if !class.is_customers() || class == DeclineClass::TryLater => format!("{words}: {reason}"),
+            (None, "") => "declined".to_owned(),
+            (_, reason) => reason.to_owned(),
+        };
         Decline { class, code, message }
     }
 }

@@ -7,6 +7,7 @@ use super::{
     super::{
         json::{integer, text},
         remote_state::{RemoteState, agrees},
+        statuses,
     },
     codes::class,
 };
@@ -116,7 +117,7 @@ pub enum Refusal {
     /// The card was refused, or the gateway named a fault by its code.
     Processing(Decline),
     /// The request was refused: nothing was processed. `fields` are the ones named as wrong.
-    Request { code: String, message: String, fields: Vec<String> },
+    Request { status: u16, code: String, message: String, fields: Vec<String> },
 }
 
 impl Refusal {
@@ -133,13 +134,13 @@ impl Refusal {
                 };
                 let message = faults.iter().map(one).collect::<Vec<_>>().join("; ");
                 let fields = faults.iter().filter_map(|fault| text(fault, "field").map(str::to_owned)).collect();
-                Self::Request { code: "validation".into(), message, fields }
+                Self::Request { status, code: "validation".into(), message, fields }
             }
             Some(error) => {
                 let message = ["message", "text", "error"].iter().find_map(|field| text(error, field));
-                Self::Request { code, message: message.unwrap_or("no reason given").to_owned(), fields: Vec::new() }
+                Self::Request { status, code, message: message.unwrap_or("no reason given").to_owned(), fields: Vec::new() }
             }
-            None => Self::Request { code, message: "no reason given".into(), fields: Vec::new() },
+            None => Self::Request { status, code, message: "no reason given".into(), fields: Vec::new() },
         }
     }
 
@@ -152,7 +153,7 @@ impl Refusal {
     pub fn decline(self) -> Decline {
         match self {
             Self::Processing(decline) => decline,
-            Self::Request { code, message, .. } => Decline { class: DeclineClass::GatewayFault, code, message },
+            Self::Request { status, code, message, .. } => Decline { class: statuses::class(status), code, message },
         }
     }
 }
@@ -210,9 +211,9 @@ mod tests {
         assert_eq!((decline.class, decline.message.as_str()), (DeclineClass::Soft, "Insufficient funds"));
         let input = json!([{ "field": "amount", "message": "must be a number" }, { "field": "currency" }]);
         let decline = Refusal::read(400, Some(&input)).decline();
-        assert_eq!((decline.class, decline.code.as_str()), (DeclineClass::GatewayFault, "validation"));
+        assert_eq!((decline.class, decline.code.as_str()), (DeclineClass::ChargeRefused, "validation"));
         assert_eq!(decline.message, "amount: must be a number; currency: is wrong");
-        assert_eq!(Refusal::read(401, None).decline().class, DeclineClass::GatewayFault);
+        assert_eq!(Refusal::read(401, None).decline().class, DeclineClass::AccountRefused);
         assert_eq!(Refusal::read(403, Some(&json!({ "message": "no" }))).decline().message, "no");
     }
 

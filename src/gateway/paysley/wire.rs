@@ -2,7 +2,7 @@
 
 use serde_json::{Number, Value};
 
-use super::super::json::text;
+use super::super::{json::text, statuses};
 use crate::domain::{money::Currency, payment::DeclineClass};
 
 /// Minor units as the JSON number in major units that the live system insists on. Written from its decimal text, no arithmetic.
@@ -115,7 +115,7 @@ impl Refusal {
         if matches!(self.code.as_str(), "email" | "mobile_number") && matches!(self.status, 400 | 422) {
             DeclineClass::NewCardNeeded
         } else {
-            DeclineClass::GatewayFault
+            statuses::class(self.status)
         }
     }
 }

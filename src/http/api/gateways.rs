@@ -14,7 +14,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     billing::{self, App},
     config::GatewayKind,
-    domain::{breaker::Circuit, count},
+    domain::{
+        breaker::{Circuit, GatewayState},
+        count,
+    },
     http::{
         auth::Caller,
         body::{OptionalJsonBody, QueryParams},
@@ -22,7 +25,11 @@ use crate::{
         page::{List, NoFilters},
     },
     input::body,
-    store::{self, gateways::GatewayPause, page::PageRows},
+    store::{
+        self,
+        gateways::{GatewayPause, GatewayRefusal},
+        page::PageRows,
+    },
     telemetry,
 };
 
@@ -57,12 +64,13 @@ pub struct GatewayAnswer {
     /// Calls of this daemon that are under way, and the most there may be.
     in_flight: usize,
     max_in_flight: usize,
-    /// As this daemon finds it in real time: `closed` (charged), `open` (not before `until`), `half_open` (a few payments go first).
-    state: Circuit,
+    /// As this daemon finds it in real time: `closed` (charged), `open` (not before `until`), `half_open` (a few payments go first). On
+    /// every daemon: `refused` (it refuses the merchant's account; one payment goes at `until`).
+    state: GatewayState,
     /// When the state last changed; null: not since the daemon started.
     since: Option<DateTime<Utc>>,
     until: Option<DateTime<Utc>>,
-    /// The fault that opened the circuit.
+    /// The fault that opened the circuit, or why the gateway refuses the account.
     reason: Option<String>,
     consecutive_faults: u32,
     paused: Option<GatewayPauseAnswer>,
@@ -79,12 +87,20 @@ fn kind(kind: GatewayKind) -> &'static str {
 
 async fn all(app: &App) -> Result<Vec<GatewayAnswer>, Problem> {
     let mut pauses = store::gateways::paused(&app.db).await?;
+    let mut refusals = store::gateways::refused(&app.db).await?;
     let now = app.clock.now();
     let mut found = Vec::new();
     for (name, health) in app.gateways.all() {
         let Some(configured) = app.gateways.get(name) else { continue };
         let breaker = health.breaker(now);
         let paused = pauses.extract_if(.., |pause| pause.gateway == name).next();
+        let refused = refusals.extract_if(.., |refusal| refusal.gateway == name).next();
+        let (state, since, until, reason) = match refused {
+            Some(GatewayRefusal { reason, refused_at, next_probe_at, .. }) => {
+                (GatewayState::Refused, Some(refused_at), Some(next_probe_at), Some(reason))
+            }
+            None => (breaker.circuit.into(), breaker.since, breaker.until, breaker.reason),
+        };
         found.push(GatewayAnswer {
             name: name.to_owned(),
             kind: health.kind.map(kind),
@@ -92,10 +108,10 @@ async fn all(app: &App) -> Result<Vec<GatewayAnswer>, Problem> {
             live: configured.live,
             in_flight: health.max_in_flight - configured.permits.available_permits().min(health.max_in_flight),
             max_in_flight: health.max_in_flight,
-            state: breaker.circuit,
-            since: breaker.since,
-            until: breaker.until,
-            reason: breaker.reason,
+            state,
+            since,
+            until,
+            reason,
             consecutive_faults: breaker.faults_in_a_row,
             paused: paused.map(|GatewayPause { reason, actor, paused_at, .. }| GatewayPauseAnswer { reason, actor, paused_at }),
         });
@@ -103,11 +119,12 @@ async fn all(app: &App) -> Result<Vec<GatewayAnswer>, Problem> {
     Ok(found)
 }
 
-/// Sets the gauges of every gateway, from what this daemon remembers.
-pub(super) fn measure(app: &App) {
+/// Sets the gauges of every gateway, from what this daemon remembers and from the refusals that the database knows.
+pub(super) fn measure(app: &App, refused: &[GatewayRefusal]) {
     let now = app.clock.now();
     for (name, health) in app.gateways.all() {
         let state = match health.breaker(now).circuit {
+            _ if health.refused().is_some() || refused.iter().any(|refusal| refusal.gateway == name) => 4,
             _ if health.paused().is_some() => 3,
             Circuit::Closed => 0,
             Circuit::HalfOpen => 1,
@@ -157,7 +174,7 @@ async fn pause(
     shown(&app, &name).await
 }
 
-/// Ends an operator's pause. Everything that waits for the gateway becomes due at once.
+/// Ends an operator's pause, or a refusal of the merchant's account that was mended. Everything that waits for the gateway becomes due at once.
 #[utoipa::path(post, path = "/v1/gateways/{name}/resume", tag = "gateways", params(("name" = String, Path)), responses((status = 200, body = GatewayAnswer)))]
 async fn resume(
     State(app): State<Arc<App>>,

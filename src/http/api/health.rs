@@ -16,7 +16,7 @@ use crate::{
     http::{body::QueryParams, error::Problem, page::NoFilters},
     store::{
         self,
-        invariants::{self, Finding, ParkedPayment, ParkedPaymentRequest, ParkedRefund, ParkedSubscription},
+        invariants::{self, Finding, ParkedInvoice, ParkedPayment, ParkedPaymentRequest, ParkedRefund, ParkedSubscription},
     },
     telemetry,
 };
@@ -40,6 +40,9 @@ pub struct InvariantAnswer {
 pub struct ParkedAnswer {
     #[schema(value_type = Vec<Object>)]
     subscriptions: Vec<ParkedSubscription>,
+    /// Open, and refused by the gateway for what they are: each with its `parked_reason`.
+    #[schema(value_type = Vec<Object>)]
+    invoices: Vec<ParkedInvoice>,
     #[schema(value_type = Vec<Object>)]
     payments: Vec<ParkedPayment>,
     #[schema(value_type = Vec<Object>)]
@@ -72,6 +75,7 @@ async fn billing(State(app): State<Arc<App>>, _: QueryParams<NoFilters>) -> Resu
     let checks: Vec<InvariantAnswer> = billing::invariants::check(&app).await?.into_iter().map(InvariantAnswer::from).collect();
     let parked = ParkedAnswer {
         subscriptions: invariants::parked_subscriptions(db).await?,
+        invoices: invariants::parked_invoices(db).await?,
         payments: invariants::parked_payments(db).await?,
         refunds: invariants::parked_refunds(db).await?,
         payment_requests: invariants::parked_payment_requests(db).await?,

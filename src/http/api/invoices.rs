@@ -125,6 +125,12 @@ pub struct InvoiceAnswer {
     next_method: bool,
     /// Why an attempt that was due waits until `next_attempt_at`. `cap`: the credential had all the declines that a cap allows.
     postponed_by: Option<Postponement>,
+    /// Why the invoice stays open and is not tried again by itself: the gateway refuses this very charge. `collect` tries it again.
+    parked_reason: Option<String>,
+    /// Since when it has met nothing but refusals that are not the customer's; null if it has met none, or is closed.
+    refused_at: Option<DateTime<Utc>>,
+    /// The latest of these refusals.
+    refused_reason: Option<String>,
     #[schema(value_type = Option<String>)]
     clock_id: Option<ClockId>,
     created_at: DateTime<Utc>,
@@ -139,6 +145,8 @@ impl InvoiceAnswer {
         let credited = invoice.credited();
         let at = |action| invoice.next_attempt_at.filter(|_| invoice.next_action == action);
         let waits = invoice.next_attempt_at.is_some();
+        let is_open = invoice.status == InvoiceStatus::Open;
+        let parked_reason = invoice.parked_reason.clone().filter(|_| invoice.is_parked());
         Self {
             next_attempt_at: at(NextAction::Charge),
             gives_up_at: at(NextAction::GiveUp),
@@ -172,6 +180,9 @@ impl InvoiceAnswer {
             decline_code: invoice.decline_code,
             next_method: invoice.next_method && waits,
             postponed_by: invoice.postponed_by.filter(|_| waits),
+            parked_reason,
+            refused_at: invoice.refused_at.filter(|_| is_open),
+            refused_reason: invoice.refused_reason.filter(|_| is_open),
             clock_id: invoice.timeline.clock_id(),
             created_at: invoice.created_at,
             updated_at: invoice.updated_at,

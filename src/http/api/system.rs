@@ -59,8 +59,10 @@ async fn ready(State(app): State<Arc<App>>) -> Result<Json<StatusAnswer>, Proble
 #[utoipa::path(get, path = "/metrics", tag = "system", security(()), responses((status = 200, body = String, content_type = "text/plain")))]
 async fn metrics(State(app): State<Arc<App>>) -> Response {
     let handle = telemetry::metrics();
+    let mut refused = Vec::new();
     let measured = async {
         super::health::measure(&app).await?;
+        refused = store::gateways::refused(&app.db).await?;
         store::invariants::gauges(&app.db).await
     };
     match tokio::time::timeout(TIMEOUT, measured).await {
@@ -76,7 +78,7 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
         Ok(Err(error)) => tracing::warn!(%error, "gauges keep their last values"),
         Err(_) => tracing::warn!("gauges keep their last values: the database does not answer in time"),
     }
-    super::gateways::measure(&app);
+    super::gateways::measure(&app, &refused);
     let tally = app.db.tally();
     for (name, count) in [
         (telemetry::DATABASE_STATEMENTS, &tally.statements),

@@ -169,7 +169,7 @@ on_both! {
 
     async fn a_gateways_fault_is_no_declined_attempt(world: World) {
         let card = world.token();
-        world.sandbox.sandbox().set_script(&card, Script { declines: [300, 310, 410].into(), ..Script::default() });
+        world.sandbox.sandbox().set_script(&card, Script { declines: [301, 421, 430].into(), ..Script::default() });
         let customer = customer_with(&world, &card).await;
         monthly(&world, customer, "2026-01-10").await;
         world.advance("2026-01-10T08:00:00Z").await;

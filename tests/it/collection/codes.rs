@@ -20,20 +20,23 @@ enum Does {
     Waits(DeclineClass),
     /// Tried again within minutes; no step, no word to the customer.
     Nothing,
+    /// Waits for an operator, and nobody is told.
+    Parks,
     /// Ends the subscription.
     Cancels,
 }
 
-use Does::{Cancels, Nothing, Retries, Waits};
+use Does::{Cancels, Nothing, Parks, Retries, Waits};
 
 fn fluidpay(code: u16) -> Does {
     match code {
         204 | 220 | 221 | 222 | 225 | 226 | 250 | 251 | 252 | 253 => Waits(DeclineClass::Hard),
         223 | 240 => Waits(DeclineClass::NewCardNeeded),
         261 | 262 => Cancels,
-        300 | 310 | 410 | 440 => Nothing,
+        300 | 310 => Retries(DeclineClass::TryLater),
         // Looked up first: none of them took money here.
-        301 | 400 | 421 | 430 => Retries(DeclineClass::TryLater),
+        301 | 400 | 421 | 430 => Nothing,
+        410 => Parks,
         // 202 and the like, and codes that nobody has written down.
         _ => Retries(DeclineClass::Soft),
     }
@@ -42,7 +45,7 @@ fn fluidpay(code: u16) -> Does {
 fn paylike(code: u16) -> Does {
     match code {
         // What the sandbox marks as the merchant's fault is not put down to the customer.
-        5 | 13..=22 | 26..=28 => Nothing,
+        5 | 13..=24 => Parks,
         1..=4 | 10 | 29 => Waits(DeclineClass::Hard),
         6 | 30 | 31 => Waits(DeclineClass::NewCardNeeded),
         _ => Retries(DeclineClass::Soft),
@@ -88,11 +91,16 @@ async fn each_code(world: &World, codes: &[u16], at_paylike: bool, expected: fn(
             {
                 Nothing
             }
+            (InvoiceStatus::Open, NextAction::Charge, None, SubscriptionStatus::Active) if invoice.is_parked() => {
+                let reason = invoice.parked_reason.as_deref().expect("a reason");
+                assert!(reason.ends_with(&format!(" ({code})")) && !reason.starts_with("declined"), "{code}: {reason}");
+                Parks
+            }
             (InvoiceStatus::Uncollectible, _, None, SubscriptionStatus::Cancelled) => Cancels,
             other => panic!("{code}: {other:?}"),
         };
         assert_eq!(does, expected(*code), "{code}");
-        assert_eq!((told, invoice.dunning_step), if does == Nothing { (false, 0) } else { (true, 1) }, "{code}");
+        assert_eq!((told, invoice.dunning_step), if matches!(does, Nothing | Parks) { (false, 0) } else { (true, 1) }, "{code}");
     }
     assert_eq!(world.prove().await, 0);
 }
@@ -100,7 +108,7 @@ async fn each_code(world: &World, codes: &[u16], at_paylike: bool, expected: fn(
 on_both! {
     async fn every_fluidpay_code_does_what_its_class_says(world: World) {
         let codes = [
-            200, 201, 202, 203, 204, 220, 221, 222, 223, 225, 226, 240, 250, 251, 252, 253, 261, 262, 300, 301, 310, 400, 410, 421, 430, 440,
+            200, 201, 202, 203, 204, 220, 221, 222, 223, 225, 226, 240, 250, 251, 252, 253, 261, 262, 300, 301, 310, 400, 410, 421, 430,
             // Not in the gateway's list.
             205, 299, 350, 441, 499, 777,
         ];
@@ -108,7 +116,8 @@ on_both! {
     }
 
     async fn every_paylike_code_does_what_its_class_says(world: World) {
-        let codes: Vec<u16> = (1..=31).collect();
+        // 26 to 28 are about the account, and stop every other charge.
+        let codes: Vec<u16> = (1..=31).filter(|code| !(26..=28).contains(code)).collect();
         each_code(&world, &codes, true, paylike).await;
     }
 

@@ -12,5 +12,6 @@ mod operator;
 mod orphaned_authorizations;
 mod outages;
 mod policies;
+mod refusals;
 mod schedules;
 mod unknown_outcomes;

@@ -149,7 +149,7 @@ on_both! {
     }
 
     async fn a_gateways_fault_leaves_the_turn_with_the_next_method(world: World) {
-        let second = scripted(&world, &[300]);
+        let second = scripted(&world, &[421]);
         let customer = customer(&world, "UTC", &[SOFT, &second]).await;
         let own = steps(&world, vec![through(1), step(2)]).await;
         once(&world, customer, Some(own)).await;

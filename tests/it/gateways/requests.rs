@@ -299,7 +299,7 @@ async fn a_customer_who_cannot_be_reached_is_told_from_a_wrong_setting() {
     let unreachable = bench.requests().ask(&Ask { email: Some("nowhere".into()), ..bench.ask("NO1") }).await;
     assert_eq!(refused(unreachable), (DeclineClass::NewCardNeeded, "email".into()));
     let wrong_key = Paysley::new(&settings(format!("{}/v2", bench.sandbox.url()), "wrong")).expect("usable");
-    assert_eq!(refused(wrong_key.ask(&bench.ask("NO2")).await), (DeclineClass::GatewayFault, "http_403".into()));
+    assert_eq!(refused(wrong_key.ask(&bench.ask("NO2")).await), (DeclineClass::AccountRefused, "http_403".into()));
 }
 
 #[tokio::test]

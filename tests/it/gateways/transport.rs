@@ -192,7 +192,7 @@ async fn a_refused_key_is_the_operators_fault_and_shows_no_secret() {
     for status in ["401 Unauthorized", "403 Forbidden"] {
         let (outcome, requests) = charge_against(answer(status, "", &echo)).await;
         let Outcome::Declined { decline, transaction_id: None } = outcome else { panic!("{outcome:?}") };
-        assert_eq!(decline.class, DeclineClass::GatewayFault);
+        assert_eq!(decline.class, DeclineClass::AccountRefused);
         assert_eq!(decline.message, "bad key *** for *** ****");
         let head = requests[0].to_ascii_lowercase();
         assert!(head.starts_with("post /api/transaction http/1.1"), "{head}");
@@ -209,8 +209,8 @@ async fn a_missing_paylike_transaction_is_told_from_a_wrong_address() {
     for (acts, class) in [
         (vec![gone(), gone(), merchant()], DeclineClass::NewCardNeeded),
         (vec![wrong(), gone(), merchant()], DeclineClass::NewCardNeeded),
-        (vec![gone(), gone(), gone()], DeclineClass::GatewayFault),
-        (vec![wrong(), elsewhere()], DeclineClass::GatewayFault),
+        (vec![gone(), gone(), gone()], DeclineClass::AccountRefused),
+        (vec![wrong(), elsewhere()], DeclineClass::ChargeRefused),
         (vec![gone(), Act::Close], DeclineClass::GatewayFault),
     ] {
         let server = Server::start(acts).await;
@@ -218,6 +218,41 @@ async fn a_missing_paylike_transaction_is_told_from_a_wrong_address() {
         assert!(matches!(&outcome, Outcome::Declined { decline, .. } if decline.class == class), "{outcome:?}");
         // The empty user and the key: base64 of `:api_key_of_the_merchant`.
         assert!(server.requests()[0].contains("authorization: Basic OmFwaV9rZXlfb2ZfdGhlX21lcmNoYW50\r\n"));
+    }
+}
+
+#[tokio::test]
+async fn a_customer_gone_from_fluidpays_vault_is_told_from_a_wrong_address() {
+    let gone = || answer("404 Not Found", "", r#"{"status":"failed","msg":"customer not found"}"#);
+    let there = |cards: &str| {
+        answer(
+            "200 OK",
+            "",
+            &format!(r#"{{"status":"success","data":{{"data":{{"customer":{{"payments":{{"cards":{cards}}}}}}}}}}}"#),
+        )
+    };
+    let old = || answer("200 OK", "", r#"{"status":"success","data":{"id":"customer_token"}}"#);
+    let account = || answer("200 OK", "", r#"{"status":"success","data":null}"#);
+    let broken = || answer("403 Forbidden", "", "{}");
+    for (acts, class) in [
+        (vec![gone(), gone(), gone(), account()], DeclineClass::NewCardNeeded),
+        // Only both together say that the customer is gone, and only where the account answers.
+        (vec![gone(), gone(), there(r#"[{"id":"a"}]"#)], DeclineClass::ChargeRefused),
+        (vec![gone(), old(), gone()], DeclineClass::ChargeRefused),
+        (vec![gone(), gone(), gone(), gone()], DeclineClass::AccountRefused),
+        (vec![gone(), gone(), broken()], DeclineClass::GatewayFault),
+        (vec![gone(), broken(), gone()], DeclineClass::GatewayFault),
+        (vec![gone(), gone(), gone(), Act::Close], DeclineClass::GatewayFault),
+        (vec![gone(), old(), there("null")], DeclineClass::NewCardNeeded),
+    ] {
+        let server = Server::start(acts).await;
+        let outcome = fluidpay(&server.url, TIMEOUT).charge(&vault_charge("REF1", "customer_token")).await;
+        assert!(matches!(&outcome, Outcome::Declined { decline, .. } if decline.class == class), "{class}: {outcome:?}");
+        let asked = server.requests();
+        assert!(
+            asked[1].starts_with("GET /api/customer/customer_token ") && asked[2].starts_with("GET /api/vault/customer_token "),
+            "{asked:?}"
+        );
     }
 }
 

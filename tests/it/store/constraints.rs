@@ -101,6 +101,7 @@ const REFUSED: &[(&str, &str, &[&str])] = &[
     ("dispute_rounds", "days", &["0"]),
     ("disputes", "status", &["'lost'", "'closed'"]),
     ("authorizations", "cycle", &["-1"]),
+    ("authorizations", "attempt", &["0"]),
     ("authorizations", "amount", &["0"]),
     ("authorizations", "status", &["'open'", "'used'", "'authorized'"]),
     ("authorizations", "lookups", &["-1"]),
@@ -118,6 +119,7 @@ const REFUSED: &[(&str, &str, &[&str])] = &[
     ("payment_requests", "asks", &["-1"]),
     ("payment_requests", "reminders", &["-1"]),
     ("payment_requests", "checks", &["-1"]),
+    ("gateway_refusals", "probes", &["-1"]),
 ];
 
 /// One row in every table; the subscription and the invoice have something due.
@@ -157,6 +159,15 @@ async fn one_of_each(database: &TestDatabase) -> (Payment, Refund) {
             store::roll_outs::insert(tx, &samples::roll_out()).await?;
             let violation = store::invariants::Violation { name: "x".into(), count: 1, broken_at: samples::noon() };
             store::invariants::broken(tx, &[violation]).await?;
+            let refusal = store::gateways::GatewayRefusal {
+                gateway: "fluid".into(),
+                reason: String::new(),
+                key_digest: String::new(),
+                probes: 0,
+                refused_at: samples::noon(),
+                next_probe_at: samples::noon(),
+            };
+            store::gateways::refuse(tx, refusal).await?;
             store::runs::insert(tx, samples::job_run()).await
         })
         .await;

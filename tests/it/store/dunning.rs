@@ -79,6 +79,8 @@ on_both! {
             of(0, "a", Declined, None, 11),
             of(0, "b", Declined, hard, 12),
             of(0, "a", Declined, Some(DeclineClass::GatewayFault), 13),
+            of(0, "a", Declined, Some(DeclineClass::AccountRefused), 13),
+            of(0, "a", Declined, Some(DeclineClass::ChargeRefused), 13),
             of(0, "a", Succeeded, None, 14),
             of(0, "a", GatewayError, None, 15),
             of(0, "a", Declined, soft, 1),

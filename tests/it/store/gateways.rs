@@ -9,7 +9,7 @@ use rebilld::{
         payment::{Payment, PaymentStatus},
         payment_method::PaymentMethod,
     },
-    store::{self, Error, Tx, gateways::GatewayPause},
+    store::{self, Error, Tx, gateways::{GatewayPause, GatewayRefusal}},
 };
 
 use super::{TestDatabase, on_both, samples};
@@ -43,6 +43,26 @@ on_both! {
         assert_eq!(database.write(async |tx: &mut Tx| store::gateways::pauses(tx).await).await, [pause("fluid")]);
         assert_eq!(database.write(async |tx: &mut Tx| store::gateways::resume(tx, "fluid").await).await, Some(pause("fluid")));
         assert_eq!(database.write(async |tx: &mut Tx| store::gateways::resume(tx, "fluid").await).await, None);
+    }
+
+    async fn a_refusal_is_kept_once_until_it_is_over(database: &TestDatabase) {
+        let refusal = GatewayRefusal {
+            gateway: "fluid".into(),
+            reason: samples::hard(),
+            key_digest: "a".into(),
+            probes: 0,
+            refused_at: samples::noon(),
+            next_probe_at: samples::minute(1),
+        };
+        database.write(async |tx: &mut Tx| store::gateways::refuse(tx, refusal.clone()).await).await;
+        assert!(matches!(database.refused(async |tx: &mut Tx| store::gateways::refuse(tx, refusal.clone()).await).await, Error::Conflict));
+        assert_eq!(store::gateways::refused(&database.db).await.expect("read"), [refusal.clone()]);
+        let probed = GatewayRefusal { reason: "again".into(), probes: 3, next_probe_at: samples::minute(9), ..refusal.clone() };
+        let changed = GatewayRefusal { key_digest: "never".into(), refused_at: samples::minute(9), ..probed.clone() };
+        database.write(async |tx: &mut Tx| store::gateways::save_refusal(tx, changed.clone()).await).await;
+        assert_eq!(database.write(async |tx: &mut Tx| store::gateways::lock_refusals(tx).await).await, [probed.clone()]);
+        assert_eq!(database.write(async |tx: &mut Tx| store::gateways::end_refusal(tx, "fluid").await).await, Some(probed));
+        assert_eq!(database.write(async |tx: &mut Tx| store::gateways::end_refusal(tx, "fluid").await).await, None);
     }
 
     async fn what_waits_for_a_gateway_is_brought_forward_and_nothing_else(database: &TestDatabase) {

@@ -1,10 +1,12 @@
 //! The questions behind the invariants: each finds its row and no other.
 
+use chrono::TimeDelta;
 use rebilld::{
     domain::{
         authorization::Authorization,
+        clock::{TestClock, Timeline},
         customer::Customer,
-        invoice::Invoice,
+        invoice::{Invoice, InvoiceStatus},
         payment::{Payment, PaymentStatus},
         payment_request::{PaymentRequest, RequestStatus},
         refund::{Refund, RefundStatus},
@@ -70,6 +72,37 @@ on_both! {
         let payment = Payment { status: PaymentStatus::Unknown, ..samples::payment(&paying) };
         database.write(async |tx: &mut Tx| store::payments::insert(tx, std::slice::from_ref(&payment)).await).await;
         assert_eq!(store::invariants::invoices_stuck(&database.db).await.expect("read"), [stuck.id]);
+    }
+
+    async fn what_is_refused_for_long_is_found_by_its_own_clock(database: &TestDatabase) {
+        let clock = TestClock { now_at: samples::minute(60 * 24 * 30), ..samples::clock() };
+        database.write(async |tx: &mut Tx| store::clocks::insert(tx, clock.clone()).await).await;
+        let refused = |minute, timeline| move |invoice: &mut Invoice| {
+            (invoice.timeline, invoice.refused_at, invoice.refused_reason) = (timeline, Some(samples::minute(minute)), Some("310".into()));
+            invoice.next_attempt_at = Some(samples::noon());
+        };
+        let old = invoice(database, refused(-60 * 48, Timeline::Wall)).await;
+        invoice(database, refused(-60 * 48 + 1, Timeline::Wall)).await;
+        let on_clock = invoice(database, refused(0, Timeline::Test(clock.id))).await;
+        let paid = invoice(database, |invoice| {
+            (invoice.refused_at, invoice.status, invoice.amount_paid) = (Some(samples::minute(-60 * 99)), InvoiceStatus::Paid, invoice.total);
+        }).await;
+        let asked = invoice(database, refused(-60 * 99, Timeline::Wall)).await;
+        let request = PaymentRequest { status: RequestStatus::Sent, ..samples::payment_request(&asked) };
+        database.write(async |tx: &mut Tx| store::payment_requests::insert(tx, std::slice::from_ref(&request)).await).await;
+        let found = store::invariants::invoices_refused(&database.db, samples::noon(), TimeDelta::days(2)).await.expect("read");
+        let mut found = found;
+        found.sort();
+        let mut expected = [(old.id, "310".to_owned()), (on_clock.id, "310".to_owned())];
+        expected.sort();
+        assert_eq!(found, expected, "{paid:?}");
+
+        let parked = invoice(database, |invoice| invoice.parked_reason = Some("410".into())).await;
+        invoice(database, |invoice| (invoice.parked_reason, invoice.next_attempt_at) = (Some("410".into()), Some(samples::noon()))).await;
+        assert_eq!(store::invariants::invoices_parked(&database.db).await.expect("read").ids, [parked.id.to_string()]);
+        let listed = store::invariants::parked_invoices(&database.db).await.expect("read");
+        assert_eq!(listed.iter().map(|invoice| (invoice.id, invoice.parked_reason.as_deref())).collect::<Vec<_>>(), [(parked.id, Some("410"))]);
+        assert_eq!(store::invariants::invoices_stuck(&database.db).await.expect("read"), []);
     }
 
     async fn cycles_are_counted_by_their_last_three(database: &TestDatabase) {

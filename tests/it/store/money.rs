@@ -118,8 +118,11 @@ on_both! {
 
         let changed = Invoice { id: rows[5].id, ..samples::full_invoice(&sub) };
         let changed = Invoice { amount_paid: 7, amount_refunded: 5, amount_credited: 2, status: InvoiceStatus::Open, ..changed };
-        let Invoice { next_attempt_at, next_action, attempts, postponed_by, updated_at, .. } = changed;
-        let claimed = Invoice { next_attempt_at, next_action, attempts, postponed_by, updated_at, ..rows[5].clone() };
+        let Invoice { next_attempt_at, next_action, attempts, postponed_by, refused_at, updated_at, .. } = changed;
+        let (parked_reason, refused_reason) = (changed.parked_reason.clone(), changed.refused_reason.clone());
+        let claimed = Invoice {
+            next_attempt_at, next_action, attempts, postponed_by, parked_reason, refused_at, refused_reason, updated_at, ..rows[5].clone()
+        };
         database.write(async |tx: &mut Tx| store::invoices::save_claimed(tx, std::slice::from_ref(&changed)).await).await;
         assert_eq!(store::invoices::get(&database.db, changed.id).await.expect("read"), Some(claimed), "and nothing else");
         database.write(async |tx: &mut Tx| store::invoices::save(tx, std::slice::from_ref(&changed)).await).await;

@@ -75,11 +75,11 @@ impl SettlementBatch<'_> {
         dunning_rules.after(&failure, self.app.rules.bill_at)
     }
 
-    /// How the ladder of an invoice ends.
-    pub(super) fn final_action(&self, id: InvoiceId) -> FinalAction {
+    /// How the ladder of an invoice ends. None: an operator decides.
+    pub(super) fn final_action(&self, id: InvoiceId) -> Option<FinalAction> {
         match self.invoices.get(id) {
             Some(invoice) => self.policy_of(invoice).1.ladder(invoice.decline_class).final_action,
-            None => self.app.dunning_rules().final_action,
+            None => Some(self.app.dunning_rules().final_action),
         }
     }
 
@@ -93,7 +93,7 @@ impl SettlementBatch<'_> {
             Next::GiveUpAt(at) => (None, Some(at)),
             Next::GiveUp | Next::Stop => (None, None),
         };
-        let final_action = if next == Next::Stop { FinalAction::Cancel } else { ladder.final_action };
+        let final_action = if next == Next::Stop { Some(FinalAction::Cancel) } else { ladder.final_action };
         let data: Value = json!({
             "customer_id": invoice.customer_id,
             "subscription_id": invoice.subscription_id,

@@ -72,14 +72,14 @@ impl<'a> SettlementBatch<'a> {
         let invoice = payment.invoice_id;
         match effect {
             Effect::Paid => self.succeed(payment),
-            Effect::Declined(decline) => self.decline(invoice, decline),
+            Effect::Declined(decline) => self.decline(invoice, decline, Some(&payment.gateway)),
             Effect::EndMandate => self.follow_ups.end_mandates.extend(payment.payment_method_id),
             Effect::NotWanted => {
                 self.stop_if_cancelled(invoice);
             }
             Effect::AuthorizationFailed => self.charge_anew(payment),
-            Effect::GatewayFault(retry_after) => self.gateway_fault(invoice, *retry_after),
-            Effect::WaitForGateway(until) => self.wait_for_gateway(invoice, *until),
+            Effect::GatewayFault(retry_after) => self.gateway_fault(invoice, said(payment), *retry_after),
+            Effect::WaitForGateway(until) => self.wait_for_gateway(invoice, *until, said(payment)),
             Effect::PlanNow => self.plan_now(invoice),
         }
     }
@@ -98,13 +98,20 @@ impl<'a> SettlementBatch<'a> {
         }
     }
 
-    fn wait_for_gateway(&mut self, id: InvoiceId, until: DateTime<Utc>) {
+    pub(super) fn wait_for_gateway(&mut self, id: InvoiceId, until: DateTime<Utc>, reason: &str) {
         let Some(invoice) = self.invoices.change_open(id) else { return };
         (invoice.next_attempt_at, invoice.postponed_by) = (Some(until), Some(Postponement::Gateway));
         invoice.next_action = NextAction::Charge;
-        invoice.updated_at = self.clocks.now(invoice.timeline);
+        let now = self.clocks.now(invoice.timeline);
+        invoice.refused(reason, now);
+        invoice.updated_at = now;
         self.stop_if_cancelled(id);
     }
+}
+
+/// What went wrong in the latest call of a payment.
+fn said(payment: &Payment) -> &str {
+    payment.decline_message.as_deref().unwrap_or("the gateway did not answer")
 }
 
 /// Counts a payment that has ended.

@@ -4,14 +4,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::SettlementBatch;
-use crate::domain::{
-    dunning::{FinalAction, Next},
-    event::Actor,
-    id::InvoiceId,
-    installment_plan::InstallmentStatus,
-    invoice::{InvoiceStatus, NextAction},
-    payment::{Decline, DeclineClass, Payment},
-    subscription::{Subscription, SubscriptionStatus},
+use crate::{
+    billing::gateways,
+    domain::{
+        dunning::{FinalAction, Next},
+        event::Actor,
+        id::InvoiceId,
+        installment_plan::InstallmentStatus,
+        invoice::{InvoiceStatus, NextAction},
+        payment::{Decline, DeclineClass, Payment},
+        subscription::{Subscription, SubscriptionStatus},
+    },
 };
 
 const MANDATE_ENDED: &str = "the issuer ended the mandate";
@@ -40,7 +43,7 @@ impl SettlementBatch<'_> {
         if rest > 0 && payment.payment_request_id.is_none() {
             let decline =
                 Decline { class: DeclineClass::Soft, code: "partial".to_owned(), message: "only a part was approved".to_owned() };
-            self.decline(payment.invoice_id, &decline);
+            self.decline(payment.invoice_id, &decline, None);
         }
         if rest > 0 {
             return;
@@ -49,12 +52,21 @@ impl SettlementBatch<'_> {
         self.close_as_paid(payment.invoice_id, data, &Actor::System);
     }
 
-    /// The invoice was refused: the next step of the ladder, or its end.
-    pub fn decline(&mut self, id: InvoiceId, decline: &Decline) {
+    /// The invoice was refused: the next step of the ladder, or its end. What is not the customer's fault spends no step.
+    pub fn decline(&mut self, id: InvoiceId, decline: &Decline, gateway: Option<&str>) {
         if decline.class == DeclineClass::GatewayFault {
-            self.gateway_fault(id, None);
+            self.gateway_fault(id, &decline.reason(), None);
             return;
         }
+        match decline.class {
+            DeclineClass::AccountRefused => self.account_refused(id, decline, gateway),
+            DeclineClass::ChargeRefused => self.park(id, decline.class, Some(&decline.code), &decline.reason()),
+            _ => self.count_decline(id, decline),
+        }
+    }
+
+    /// The next step of the ladder, or its end.
+    fn count_decline(&mut self, id: InvoiceId, decline: &Decline) {
         let Some(invoice) = self.invoices.change_open(id) else { return };
         let now = self.clocks.now(invoice.timeline);
         invoice.dunning_step += 1;
@@ -62,6 +74,12 @@ impl SettlementBatch<'_> {
         invoice.first_failed_at.get_or_insert(now);
         (invoice.decline_class, invoice.decline_code) = (Some(decline.class), Some(decline.code.clone()));
         (invoice.next_method, invoice.postponed_by) = (false, None);
+        if decline.class == DeclineClass::TryLater {
+            // A rule of the merchant's own may be the reason, and then an operator is to know.
+            invoice.refused(&decline.reason(), now);
+        } else {
+            (invoice.refused_at, invoice.refused_reason) = (None, None);
+        }
         let failed = invoice.clone();
         let next = self.next_step(&failed, decline, now);
         let Some(invoice) = self.invoices.change(id) else { return };
@@ -88,7 +106,7 @@ impl SettlementBatch<'_> {
     }
 
     /// Nobody's money moved and nobody is to blame but the way there: a short wait, no dunning step, no word to the customer.
-    pub fn gateway_fault(&mut self, id: InvoiceId, retry_after: Option<TimeDelta>) {
+    pub fn gateway_fault(&mut self, id: InvoiceId, reason: &str, retry_after: Option<TimeDelta>) {
         let backoff = &self.app.config.collection.gateway_fault_backoff;
         let Some(invoice) = self.invoices.change_open(id) else { return };
         let now = self.clocks.now(invoice.timeline);
@@ -97,8 +115,31 @@ impl SettlementBatch<'_> {
         invoice.gateway_faults += 1;
         invoice.next_attempt_at = Some(now + retry_after.map_or(wait, |asked| asked.max(wait)));
         invoice.next_action = NextAction::Charge;
+        invoice.refused(reason, now);
         invoice.updated_at = now;
         self.stop_if_cancelled(id);
+    }
+
+    /// The gateway refuses the merchant's account: the invoice waits until that is mended, as all that is due at the gateway.
+    fn account_refused(&mut self, id: InvoiceId, decline: &Decline, gateway: Option<&str>) {
+        let Some(invoice) = self.invoices.change_open(id) else { return };
+        let now = self.clocks.now(invoice.timeline);
+        match gateway.and_then(|gateway| gateways::rests_until(self.app, gateway, invoice.timeline, now)) {
+            // Behind the others, so that the next probe is another invoice.
+            Some(until) => self.wait_for_gateway(id, until + gateways::refusals::BEHIND, &decline.reason()),
+            None => self.gateway_fault(id, &decline.reason(), None),
+        }
+    }
+
+    /// No waiting helps: an operator decides, and the customer hears nothing.
+    fn park(&mut self, id: InvoiceId, class: DeclineClass, code: Option<&str>, reason: &str) {
+        let Some(invoice) = self.invoices.change_open(id) else { return };
+        let now = self.clocks.now(invoice.timeline);
+        invoice.park(reason, now);
+        if !self.stop_if_cancelled(id) {
+            tracing::warn!(invoice = %id, reason, "the invoice is parked: mend what the gateway refuses, and collect");
+            self.event("invoice.parked", id, json!({ "class": class, "code": code, "reason": reason }), &Actor::System);
+        }
     }
 
     /// An invoice whose subscription or installment plan was cancelled while a payment was on its way is void now.
@@ -128,13 +169,23 @@ impl SettlementBatch<'_> {
     /// The ladder is used up: its final action.
     pub fn give_up(&mut self, id: InvoiceId) {
         match self.final_action(id) {
-            FinalAction::Cancel => self.cancel(id, LADDER_ENDED),
-            FinalAction::Pause => self.pause(id, LADDER_ENDED),
-            FinalAction::MarkUncollectible => self.give_up_for_good(id),
-            FinalAction::PaymentRequest => {
+            Some(FinalAction::Cancel) => self.cancel(id, LADDER_ENDED),
+            Some(FinalAction::Pause) => self.pause(id, LADDER_ENDED),
+            Some(FinalAction::MarkUncollectible) => self.give_up_for_good(id),
+            Some(FinalAction::PaymentRequest) => {
                 self.follow_ups.last_requests.insert(id);
             }
+            None => self.park_at_the_end(id),
         }
+    }
+
+    /// The ladder ended, and nobody knows whether the customer is to blame.
+    fn park_at_the_end(&mut self, id: InvoiceId) {
+        let Some(invoice) = self.invoices.get(id) else { return };
+        let (class, code) = (invoice.decline_class.unwrap_or(DeclineClass::TryLater), invoice.decline_code.clone());
+        let reason = invoice.refused_reason.clone().unwrap_or_else(|| LADDER_ENDED.to_owned());
+        self.past_due(id);
+        self.park(id, class, code.as_deref(), &reason);
     }
 
     /// The subscription of an invoice, if it has not ended, and now by its clock.

@@ -3,10 +3,7 @@
 use serde_json::json;
 
 use super::SettlementBatch;
-use crate::{
-    billing::payment_methods::collect_now,
-    domain::{event::Actor, id::InvoiceId, installment_plan::InstallmentStatus, invoice::InvoiceStatus},
-};
+use crate::domain::{event::Actor, id::InvoiceId, installment_plan::InstallmentStatus, invoice::InvoiceStatus};
 
 impl SettlementBatch<'_> {
     /// Collects now what would be collected later, or what was given up.
@@ -17,7 +14,7 @@ impl SettlementBatch<'_> {
             if was_given_up {
                 invoice.reopen(now);
             }
-            collect_now(invoice, now);
+            invoice.collect_now(now);
             self.event("invoice.collection_asked", id, json!({ "reopened": was_given_up }), actor);
         }
     }

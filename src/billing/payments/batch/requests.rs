@@ -87,8 +87,8 @@ impl SettlementBatch<'_> {
     }
 
     /// The last request could not be sent: tried again soon, as any fault of a gateway is.
-    pub fn last_request_fault(&mut self, id: InvoiceId) {
-        self.gateway_fault(id, None);
+    pub fn last_request_fault(&mut self, id: InvoiceId, reason: &str) {
+        self.gateway_fault(id, reason, None);
         if let Some(invoice) = self.invoices.change_open(id).filter(|invoice| invoice.next_attempt_at.is_some()) {
             invoice.next_action = NextAction::GiveUp;
         }

@@ -60,7 +60,7 @@ impl SettlementBatch<'_> {
             Resolution::Succeeded => self.succeed(&mut payment),
             Resolution::Declined => {
                 let decline = Decline { class: DeclineClass::Soft, code: "resolved".to_owned(), message: note.to_owned() };
-                self.decline(payment.invoice_id, &decline);
+                self.decline(payment.invoice_id, &decline, None);
             }
             Resolution::NotProcessed => {
                 if self.invoices.get(payment.invoice_id).is_some_and(|invoice| invoice.status == InvoiceStatus::Open)

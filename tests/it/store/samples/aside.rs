@@ -152,6 +152,7 @@ pub fn authorization(of: &Subscription) -> Authorization {
         subscription_id: of.id,
         customer_id: of.customer_id,
         cycle: 0,
+        attempt: 1,
         payment_method_id: None,
         timeline: of.timeline,
         gateway: "fluid".into(),

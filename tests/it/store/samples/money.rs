@@ -60,6 +60,9 @@ pub fn invoice(customer: CustomerId) -> Invoice {
         next_method: false,
         postponed_by: None,
         reopened_at: None,
+        parked_reason: None,
+        refused_at: None,
+        refused_reason: None,
         created_at: noon(),
         updated_at: noon(),
     }
@@ -113,6 +116,9 @@ pub fn full_invoice(of: &Subscription) -> Invoice {
         next_method: true,
         postponed_by: Some(Postponement::Cap),
         reopened_at: Some(last()),
+        parked_reason: Some(hard()),
+        refused_at: Some(last()),
+        refused_reason: Some(hard()),
         created_at: first(),
         updated_at: last(),
         ..invoice(of.customer_id)

@@ -13,5 +13,6 @@ mod orphaned_authorizations;
 mod outages;
 mod policies;
 mod refusals;
+mod refused_codes;
 mod schedules;
 mod unknown_outcomes;

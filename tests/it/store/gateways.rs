@@ -9,7 +9,10 @@ use rebilld::{
         payment::{Payment, PaymentStatus},
         payment_method::PaymentMethod,
     },
-    store::{self, Error, Tx, gateways::{GatewayPause, GatewayRefusal}},
+    store::{
+        self, Error, Tx,
+        gateways::{GatewayPause, GatewayRefusal},
+    },
 };
 
 use super::{TestDatabase, on_both, samples};
@@ -56,11 +59,11 @@ on_both! {
         };
         database.write(async |tx: &mut Tx| store::gateways::refuse(tx, refusal.clone()).await).await;
         assert!(matches!(database.refused(async |tx: &mut Tx| store::gateways::refuse(tx, refusal.clone()).await).await, Error::Conflict));
-        assert_eq!(store::gateways::refused(&database.db).await.expect("read"), [refusal.clone()]);
+        assert_eq!(store::gateways::refused(&database.db).await.expect("read"), std::slice::from_ref(&refusal));
         let probed = GatewayRefusal { reason: "again".into(), probes: 3, next_probe_at: samples::minute(9), ..refusal.clone() };
         let changed = GatewayRefusal { key_digest: "never".into(), refused_at: samples::minute(9), ..probed.clone() };
         database.write(async |tx: &mut Tx| store::gateways::save_refusal(tx, changed.clone()).await).await;
-        assert_eq!(database.write(async |tx: &mut Tx| store::gateways::lock_refusals(tx).await).await, [probed.clone()]);
+        assert_eq!(database.write(async |tx: &mut Tx| store::gateways::lock_refusals(tx).await).await, std::slice::from_ref(&probed));
         assert_eq!(database.write(async |tx: &mut Tx| store::gateways::end_refusal(tx, "fluid").await).await, Some(probed));
         assert_eq!(database.write(async |tx: &mut Tx| store::gateways::end_refusal(tx, "fluid").await).await, None);
     }

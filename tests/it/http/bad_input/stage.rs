@@ -272,6 +272,7 @@ fn fingerprint() -> &'static str {
         rows::<JobRun>(),
         rows::<RollOut>(),
         rows::<store::gateways::GatewayPause>(),
+        rows::<store::gateways::GatewayRefusal>(),
         "select 'counters|' || name || cast(value as text) as line from counters".to_owned(),
     ];
     Box::leak(format!("{} order by line", tables.join(" union all ")).into_boxed_str())

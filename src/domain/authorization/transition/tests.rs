@@ -134,7 +134,7 @@ fn expected(case: &Case) -> Status {
             AuthorizationReply::Outcome(Outcome::GatewayError { .. }) if first => Status::GatewayError,
             AuthorizationReply::Outcome(Outcome::Unknown { .. }) if first => Status::Unknown,
             AuthorizationReply::Outcome(Outcome::Declined { decline, .. }) => match decline.class {
-                DeclineClass::GatewayFault => Status::GatewayError,
+                DeclineClass::GatewayFault | DeclineClass::AccountRefused | DeclineClass::ChargeRefused => Status::GatewayError,
                 _ => Status::Declined,
             },
             _ if matches!(case.outcome(), Some(Outcome::Authorized { .. } | Outcome::Succeeded { .. })) => Status::Authorized,
@@ -163,7 +163,7 @@ fn expected(case: &Case) -> Status {
 #[test]
 fn every_combination_leads_where_the_table_says() {
     let cases = cases();
-    assert_eq!(cases.len(), 9 * (4 + 6 + 6 + 2 + 4) * 2 * 4 * 2);
+    assert_eq!(cases.len(), 9 * (4 + 8 + 6 + 2 + 4) * 2 * 4 * 2);
     for case in cases {
         assert_eq!(case.after.authorization.status, expected(&case), "{:?} {:?}", case.before, case.answer);
     }

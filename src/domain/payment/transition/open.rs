@@ -135,6 +135,12 @@ fn on_not_found(payment: Payment, facts: &Facts) -> Transition {
         return give_up(payment, facts);
     }
     match facts.resend {
+        // As often as that, it is refused for ever: an operator has to find out why.
+        Resend::Allowed if facts.lookups.is_spent(payment.lookups) && !facts.is_outage(&payment) => {
+            let last = payment.decline_message.as_deref().unwrap_or("no reason given");
+            let message = format!("sent again and again, and never found: {last}");
+            park(payment, &message)
+        }
         Resend::Allowed => send_again(payment, facts),
         Resend::NotBefore(until) => wait_to_send_again(payment, until, facts),
     }

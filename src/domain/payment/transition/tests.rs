@@ -422,6 +422,20 @@ fn a_long_outage_spends_no_lookup_but_does_not_last_for_ever() {
 }
 
 #[test]
+fn what_is_sent_again_and_again_and_never_found_waits_for_an_operator() {
+    let found_nothing = case(Unknown, Sent::TooOften, "not found");
+    let mut payment = found_nothing.payment();
+    let status = |payment: &Payment, case: &Case| decide(payment, &case.answer, &case.facts()).payment.map(|it| it.status);
+    assert_eq!(status(&payment, &found_nothing), Some(Pending));
+    payment.lookups += 1;
+    payment.decline_message = Some("status 409: Conflict".to_owned());
+    assert_eq!(status(&payment, &found_nothing), Some(Parked));
+    let parked = decide(&payment, &found_nothing.answer, &found_nothing.facts()).payment.expect("changed");
+    assert!(parked.decline_message.is_some_and(|message| message.ends_with("never found: status 409: Conflict")));
+    assert_eq!(status(&payment, &Case { is_gateway_down: true, ..found_nothing }), Some(Pending), "an outage explains it");
+}
+
+#[test]
 fn a_payment_taken_twice_names_each_transaction_and_waits_for_an_operator() {
     let transition = case(Unknown, Sent::Before, "taken twice").decide();
     let payment = transition.payment.expect("changed");

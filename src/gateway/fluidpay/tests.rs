@@ -118,14 +118,15 @@ fn a_refused_request_is_the_operators_business_not_the_customers() {
         else {
             panic!("{status} is a refusal")
         };
-        assert_eq!(decline.class, DeclineClass::GatewayFault);
+        let class = if matches!(status, 401 | 403) { DeclineClass::AccountRefused } else { DeclineClass::ChargeRefused };
+        assert_eq!(decline.class, class, "{status}");
         assert_eq!(decline.message, "no customer *** for ***");
     }
     for (status, msg) in [(400, "Duplicate transaction"), (400, "idempotency key in use"), (409, "conflict")] {
         assert!(matches!(refuse(status, msg), Outcome::Unknown { .. }), "{msg} may hide a charge");
     }
     let html = adapter().charged(&charge(), "", open(HttpAnswer::Refused { status: 404, body: None }));
-    assert!(matches!(html, Outcome::Declined { decline, .. } if decline.class == DeclineClass::GatewayFault));
+    assert!(matches!(html, Outcome::Declined { decline, .. } if decline.class == DeclineClass::ChargeRefused));
 }
 
 #[test]
@@ -141,7 +142,7 @@ fn of_several_matches_the_one_that_took_money_counts() {
     let older = transaction("older", "declined", 202, old);
     let newest = pick(json!([older, declined]));
     let Found::Outcome(Outcome::Declined { decline, transaction_id }) = newest else { panic!("a decline") };
-    assert_eq!((decline.class, transaction_id.as_deref()), (DeclineClass::TryLater, Some("declined")));
+    assert_eq!((decline.class, transaction_id.as_deref()), (DeclineClass::GatewayFault, Some("declined")));
     assert!(matches!(pick(json!([declined, transaction("p", "pending", 99, old)])), Found::NoAnswer { .. }));
     assert!(matches!(pick(json!([transaction("v", "voided", 100, old)])), Found::NoAnswer { .. }));
     let mut refund = transaction("r", "settled", 100, new);

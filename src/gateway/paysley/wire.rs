@@ -195,10 +195,10 @@ mod tests {
             json!({ "is_valid": false, "error_field": "email", "error_message": "email is not valid.", "result": "failed" });
         assert_eq!(read(400, field), (DeclineClass::NewCardNeeded, "email".into(), "email is not valid.".into()));
         let many = json!({ "response_code": 422, "is_valid": false, "errors": [{ "message": "no", "field": "currency" }] });
-        assert_eq!(read(422, many), (DeclineClass::GatewayFault, "currency".into(), "no".into()));
+        assert_eq!(read(422, many), (DeclineClass::ChargeRefused, "currency".into(), "no".into()));
         assert_eq!(
             read(403, json!({ "message": "Forbidden" })),
-            (DeclineClass::GatewayFault, "http_403".into(), "Forbidden".into())
+            (DeclineClass::AccountRefused, "http_403".into(), "Forbidden".into())
         );
         assert_eq!(Refusal::read(500, None).code, "http_500");
     }

@@ -1,6 +1,9 @@
 //! `/v1/gateways`: what an operator sees of a gateway and does about it, and what nobody sees.
 
-use rebilld::domain::{breaker::CallResult, clock::Timeline, id::Payment};
+use rebilld::{
+    domain::{breaker::CallResult, clock::Timeline, id::Payment},
+    store,
+};
 use serde_json::json;
 
 use super::{TestServer, on_both};
@@ -41,6 +44,32 @@ on_both! {
         assert!(check["detail"].as_str().is_some_and(|detail| detail.ends_with(": fluid")), "{check}");
         server.wall.set("2026-06-01T12:00:30Z".parse().expect("instant"));
         assert_eq!(server.get("/v1/gateways/fluid").await.ok(200)["state"], "half_open");
+    }
+
+    async fn a_refused_account_is_shown_measured_and_resumed(server: &TestServer) {
+        let refused = store::gateways::GatewayRefusal {
+            gateway: "fluid".into(),
+            reason: "unauthorized (http_401)".into(),
+            key_digest: "of another".into(),
+            probes: 0,
+            refused_at: server.wall.now(),
+            next_probe_at: "2026-06-01T12:01:00Z".parse().expect("instant"),
+        };
+        let mut tx = server.app.db.begin().await.expect("tx");
+        store::gateways::refuse(&mut tx, refused).await.expect("refused");
+        tx.commit().await.expect("commit");
+        let shown = server.get("/v1/gateways/fluid").await.ok(200);
+        assert_eq!((&shown["state"], &shown["reason"], &shown["paused"]), (&json!("refused"), &json!("unauthorized (http_401)"), &json!(null)));
+        assert_eq!((&shown["since"], &shown["until"]), (&json!("2026-06-01T12:00:00Z"), &json!("2026-06-01T12:01:00Z")));
+        server.measures("rebilld_gateway_state{gateway=\"fluid\"} 4").await;
+        let billing = server.get("/v1/health/billing").await.ok(200);
+        let check = billing["checks"].as_array().expect("checks").iter().find(|check| check["name"] == "gateways_refused").expect("a line").clone();
+        assert!(check["ok"] == false && check["detail"].as_str().is_some_and(|detail| detail.ends_with(": fluid (unauthorized (http_401))")), "{check}");
+        let resumed = server.post("/v1/gateways/fluid/resume", json!({})).await.ok(200);
+        assert_eq!((&resumed["state"], &resumed["reason"]), (&json!("closed"), &json!(null)));
+        server.post("/v1/gateways/fluid/resume", json!({})).await.problem(409);
+        let told = server.get("/v1/events?subject=fluid").await.ok(200);
+        assert_eq!((&told["data"][0]["type"], &told["data"][0]["data"]["ended_by"]), (&json!("gateway.resumed"), &json!("operator")));
     }
 
     async fn a_pause_is_recorded_with_who_and_why(server: &TestServer) {

@@ -40,6 +40,28 @@ on_both! {
         server.conflicts(&format!("{path}/resolve"), part).await;
     }
 
+    async fn a_parked_invoice_is_listed_shown_and_collected(server: &TestServer) {
+        let stage = Stage::set(server).await;
+        let path = format!("/v1/invoices/{}", stage.names["inv"]);
+        let mut tx = server.app.db.begin().await.expect("tx");
+        let id = stage.names["inv"].parse().expect("id");
+        let mut invoice = store::invoices::lock(&mut tx, id).await.expect("read").expect("there");
+        invoice.park("the merchant's configuration does not allow this charge (410)", server.wall.now());
+        store::invoices::save(&mut tx, &[invoice]).await.expect("saved");
+        tx.commit().await.expect("commit");
+        let shown = server.get(&path).await.ok(200);
+        assert_eq!((&shown["status"], &shown["next_attempt_at"]), (&json!("open"), &Value::Null));
+        for field in ["parked_reason", "refused_reason"] {
+            assert!(shown[field].as_str().is_some_and(|reason| reason.ends_with("(410)")), "{field}: {shown}");
+        }
+        let health = server.get("/v1/health/billing").await.ok(200);
+        assert_eq!((&health["parked"]["invoices"][0]["id"], &health["parked"]["invoices"][0]["parked_reason"]), (&shown["id"], &shown["parked_reason"]));
+        let line = health["checks"].as_array().expect("checks").iter().find(|check| check["name"] == "invoices_parked").expect("a line");
+        assert_eq!((&line["ok"], &line["count"]), (&json!(false), &json!(1)));
+        let collected = server.post(&format!("{path}/collect"), json!({})).await.ok(200);
+        assert_eq!((&collected["parked_reason"], &collected["next_attempt_at"].is_null()), (&Value::Null, &false));
+    }
+
     async fn a_parked_refund_is_listed_shown_and_closed(server: &TestServer) {
         let stage = Stage::set(server).await;
         let path = format!("/v1/refunds/{}", stage.names["refund"]);

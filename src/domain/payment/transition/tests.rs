@@ -423,7 +423,7 @@ fn a_long_outage_spends_no_lookup_but_does_not_last_for_ever() {
 
 #[test]
 fn what_is_sent_again_and_again_and_never_found_waits_for_an_operator() {
-    let found_nothing = case(Unknown, Sent::TooOften, "not found");
+    let found_nothing = Case { may_resend: true, ..case(Unknown, Sent::TooOften, "not found") };
     let mut payment = found_nothing.payment();
     let status = |payment: &Payment, case: &Case| decide(payment, &case.answer, &case.facts()).payment.map(|it| it.status);
     assert_eq!(status(&payment, &found_nothing), Some(Pending));

@@ -19,6 +19,7 @@ use crate::{
         clock::Timeline,
         event::Actor,
         payment::{Payment, transition::Resend},
+        payment_request::PaymentRequest,
     },
     gateway::circuit::{Health, OperatorPause},
     store::{
@@ -151,6 +152,11 @@ impl Call {
 
     pub(crate) fn authorizing(app: &App, authorization: &Authorization) -> Self {
         let Authorization { id, timeline, gateway, created_at, .. } = authorization;
+        Self::new(app, gateway, *timeline, *created_at, *id)
+    }
+
+    pub(crate) fn asking(app: &App, request: &PaymentRequest) -> Self {
+        let PaymentRequest { id, timeline, gateway, created_at, .. } = request;
         Self::new(app, gateway, *timeline, *created_at, *id)
     }
 

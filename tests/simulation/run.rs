@@ -10,6 +10,7 @@ use rebilld::{
     domain::{
         dunning::FinalAction,
         event::Actor,
+        id::InvoiceId,
         payment::{Payment, PaymentStatus},
     },
 };
@@ -270,6 +271,7 @@ impl Run {
                 self.world.tell("desk", &format!("resolves {}", payment.id));
                 resolve(&self.desk, &self.world, payment).await.expect("resolved");
             }
+            self.collect_parked().await;
             let due = next_due(&self.desk).await.expect("read");
             let waiting = due.is_some_and(|due| due <= self.world.now());
             let open = !self.open_payments().await.is_empty() || self.open_beside().await > 0;
@@ -283,6 +285,17 @@ impl Run {
             self.pass(until).await;
         }
         self.world.broken("work does not come to an end though nothing goes wrong any more".to_owned());
+    }
+
+    /// What a gateway refused for what it is, is tried again by an operator.
+    async fn collect_parked(&self) {
+        let sql =
+            "select id from invoices where status = 'open' and parked_reason is not null and next_attempt_at is null order by id";
+        let parked: Vec<(InvoiceId,)> = self.world.books.query(sql).all().await.expect("read");
+        for (id,) in parked {
+            self.world.tell("desk", &format!("collects {id}"));
+            rebilld::billing::invoices::collect(&self.desk, &Actor::System, id).await.expect("collected");
+        }
     }
 
     async fn open_payments(&self) -> Vec<Payment> {

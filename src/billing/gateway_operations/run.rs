@@ -105,7 +105,9 @@ pub(crate) async fn make<C: GatewayCall>(app: &App, gateway: &Arc<Configured>, m
     if let Some(reason) = log.refused().or_else(|| call.refusal(&answer)) {
         refusals::refuse(app, &gateway.name, gateway_call.as_ref(), &reason).await;
     } else if purpose != Purpose::LookUp && call.is_accepted(&answer) {
-        refusals::accepted(app, &gateway.name, gateway_call.as_ref(), begun_at).await;
+        // A request to pay goes out later than it is let through, and by another job.
+        let order = gateway_call.as_ref().filter(|_| purpose != Purpose::Message);
+        refusals::accepted(app, &gateway.name, order, begun_at).await;
     }
     if let Some(circuit_call) = circuit_call {
         gateways::note(app, &circuit_call, log.met(call.fault(&answer))).await;

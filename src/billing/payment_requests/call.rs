@@ -7,6 +7,7 @@ use crate::{
     billing::{
         App, Result,
         gateway_operations::run::{GatewayCall, Purpose, make},
+        gateways::Call,
     },
     domain::{
         payment::DeclineClass,
@@ -58,6 +59,11 @@ impl GatewayCall for RequestCall<'_> {
     async fn begin(&mut self, app: &App) -> Result<bool> {
         let begun = begin(app, &self.request, self.step).await?;
         Ok(begun.map(|begun| self.request = begun).is_some())
+    }
+
+    /// For a refusal of the account only: of no other step anything is learnt about charges.
+    fn circuit_call(&self, app: &App) -> Option<Call> {
+        (self.step == RequestStep::Ask).then(|| Call::asking(app, &self.request))
     }
 
     async fn call(&self, _gateway: &Configured) -> RequestReply {

@@ -196,6 +196,25 @@ on_both! {
         assert!(world.invoices().await.iter().all(|invoice| invoice.status == InvoiceStatus::Paid));
     }
 
+    async fn a_gateway_that_asks_customers_rests_as_well(world: World) {
+        let mut world = world;
+        let right = world.app.clone();
+        let customer = world.customer("UTC").await;
+        world.asks(customer, &["EMAIL"]).await;
+        let subscription = world.add(world.monthly(customer, "2026-01-10").await).await;
+        world.app = with(&world, |config| config.gateways.get_mut("paysley").expect("paysley").api_key = "revoked".into()).await;
+        world.advance("2026-01-13T07:00:00Z").await;
+        let lines = broken(&world).await;
+        assert_eq!(names(&lines), ["invoices_refused", "gateways_refused"], "{lines:?}");
+        assert!(world.requests().await.len() <= 4, "one a day");
+        assert_eq!(of(&world, &subscription).await[0].dunning_step, 0);
+        assert_eq!((told(&world, "gateway.refused").await, told(&world, "invoice.dunning").await), (1, 0));
+        world.app = right;
+        world.advance("2026-01-14T08:00:00Z").await;
+        assert_eq!(told(&world, "gateway.resumed").await, 1, "the next request went out");
+        assert_eq!(broken(&world).await, [], "whoever was asked is waited for");
+    }
+
     async fn a_charge_that_no_waiting_mends_is_parked_with_its_reason(world: World) {
         let subscription = scripted(&world, &[410]).await;
         world.advance("2026-02-09T00:00:00Z").await;

@@ -85,7 +85,7 @@ on_both! {
         for check in health["checks"].as_array().expect("checks") {
             assert_eq!((&check["ok"], &check["count"]), (&json!(true), &json!(0)), "{check}");
         }
-        assert_eq!(health["parked"], json!({"subscriptions": [], "payments": [], "refunds": [], "payment_requests": []}));
+        assert_eq!(health["parked"], json!({"subscriptions": [], "invoices": [], "payments": [], "refunds": [], "payment_requests": []}));
     }
 }
 

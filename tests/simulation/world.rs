@@ -177,7 +177,7 @@ impl World {
     /// An issuer says no to this.
     pub fn declines(&self, asked: &Asked, code: u16) {
         let gateways_fault =
-            if asked.paylike { matches!(code, 21 | 26 | 27 | 28) } else { matches!(code, 300 | 310 | 410 | 440) };
+            if asked.paylike { matches!(code, 5 | 13..=24 | 26..=28) } else { matches!(code, 301 | 400 | 410 | 421 | 430 | 440) };
         if let Some(reference) = asked.reference.clone().filter(|_| !gateways_fault) {
             *self.state().declined.entry(reference).or_default() += 1;
         }

@@ -11,8 +11,8 @@ use crate::domain::{
     clock::Timeline,
     count,
     id::{
-        AuthorizationId, Credit, CreditNote, CustomerId, Id, InstallmentPlanId, InvoiceId, Payment, PaymentId, PaymentRequestId, Refund,
-        RefundId, SubscriptionId,
+        AuthorizationId, Credit, CreditNote, CustomerId, Id, InstallmentPlanId, InvoiceId, Payment, PaymentId, PaymentRequestId,
+        Refund, RefundId, SubscriptionId,
     },
     money::Currency,
 };

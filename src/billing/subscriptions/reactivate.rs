@@ -7,7 +7,7 @@ use super::{
     open_due::draft,
 };
 use crate::{
-    billing::{App, BillingError, Result, payment_methods::collect_now},
+    billing::{App, BillingError, Result},
     domain::{
         event::Actor,
         id::SubscriptionId,
@@ -51,7 +51,7 @@ pub async fn reactivate(
         let mut given_up = store::invoices::lock_uncollectible_of_subscription(&mut edit.tx, id).await?;
         for invoice in &mut given_up {
             invoice.reopen(edit.now);
-            collect_now(invoice, edit.now);
+            invoice.collect_now(edit.now);
             let data = json!({ "subscription_id": id, "amount_due": invoice.amount_due() });
             edit.events.push(app.event(invoice.timeline, edit.now, actor, "invoice.reopened", invoice.id, data));
             edit.reopened.push(invoice.id);

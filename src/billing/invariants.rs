@@ -15,7 +15,8 @@ use crate::{
     domain::{clock::Timeline, event::Actor, id::SubscriptionId},
     store::{
         self,
-        invariants::{self, Finding, Sums, Violation},
+        invariants::{self, Finding, Violation},
+        sums::Sums,
     },
 };
 
@@ -65,7 +66,7 @@ pub async fn check(app: &App) -> Result<Vec<Checked>> {
     let now = app.clock.now();
     let recent = now - app.config.invariants.recent;
     let overdue = now - app.config.invariants.overdue_after;
-    let look = Look { app, now, overdue, recent, sums: invariants::sums(&app.db, recent).await? };
+    let look = Look { app, now, overdue, recent, sums: store::sums::of_invoices(&app.db, recent).await? };
     let mut all = Vec::with_capacity(INVARIANTS.len());
     for invariant in INVARIANTS {
         all.push(Checked { invariant, found: (invariant.find)(&look).await? });

@@ -36,6 +36,7 @@ pub mod runs;
 pub mod simulation_copy;
 pub mod sqlite_file;
 pub mod subscriptions;
+pub mod sums;
 pub mod tables;
 
 pub use db::{Db, Error, Result, Tx};

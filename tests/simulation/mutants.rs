@@ -179,8 +179,8 @@ const NO_SECOND_LOOK: Mutant = Mutant {
     name: "no second look after a cancellation",
     patches: &[Patch {
         file: "src/billing/payments/batch.rs",
-        find: "subscription.is_some_and(|subscription| subscription.status == SubscriptionStatus::Cancelled)",
-        replace: "false && subscription.is_some_and(|subscription| subscription.status == SubscriptionStatus::Cancelled)",
+        find: "subscription.is_some_and(|it| it.status == SubscriptionStatus::Cancelled && !is_reopened(it.cancelled_at))",
+        replace: "false && subscription.is_some_and(|it| it.status == SubscriptionStatus::Cancelled && !is_reopened(it.cancelled_at))",
     }],
 };
 

@@ -67,8 +67,10 @@ async fn collect_again(edit: &mut InstallmentPlanEdit<'_>, wanted: impl Fn(&Invo
 pub(crate) async fn restore(edit: &mut InstallmentPlanEdit<'_>, arrears: Arrears) -> Result<()> {
     let moment = edit.moment();
     edit.schedule.restore(arrears, moment)?;
+    // What was still open when the plan defaulted is due, whatever becomes of what failed.
+    let again = |invoice: &Invoice| arrears == Arrears::Collect || invoice.status == InvoiceStatus::Open;
+    collect_again(edit, again).await?;
     if arrears == Arrears::Collect {
-        collect_again(edit, |invoice| invoice.status == InvoiceStatus::Uncollectible).await?;
         return Ok(());
     }
     let moved = |invoice: &Invoice| {

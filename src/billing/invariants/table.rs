@@ -12,7 +12,8 @@ use crate::{
     },
     store::{
         self,
-        invariants::{self, CustomerSums, Finding, Sums},
+        invariants::{self, Finding},
+        sums::{CustomerSums, Sums},
     },
 };
 
@@ -36,6 +37,18 @@ pub const INVARIANTS: &[Invariant] = &[
         rule: "no invoice waits for an operator",
         remedy: "mend what the gateway refuses, and collect",
         find: |look| Box::pin(async move { Ok(invariants::invoices_parked(&look.app.db).await?) }),
+    },
+    Invariant {
+        name: "installment_plans_defaulted",
+        rule: "no installment plan has defaulted",
+        remedy: "restore, pay off or cancel these",
+        find: |look| Box::pin(async move { Ok(invariants::installment_plans_defaulted(&look.app.db).await?) }),
+    },
+    Invariant {
+        name: "installment_plans_stalled",
+        rule: "every installment plan that is not paid has something to come",
+        remedy: "pay what has failed, or cancel these",
+        find: |look| Box::pin(async move { Ok(invariants::installment_plans_stalled(&look.app.db).await?) }),
     },
     Invariant {
         name: "payments_parked",
@@ -187,13 +200,13 @@ pub const INVARIANTS: &[Invariant] = &[
         name: "payments_disagree",
         rule: "every payment with a recent refund gave back what its refunds did",
         remedy: "amount_refunded is not the sum of the refunds of these",
-        find: |look| Box::pin(async move { Ok(finding(invariants::payments_misreturned(&look.app.db, look.recent).await?)) }),
+        find: |look| Box::pin(async move { Ok(finding(store::sums::payments_misreturned(&look.app.db, look.recent).await?)) }),
     },
     Invariant {
         name: "balances_disagree",
         rule: "the balance of every customer with a recent credit is the sum of their credits",
         remedy: "compare the balance of these with their credits",
-        find: |look| Box::pin(async move { Ok(finding(invariants::balances_off(&look.app.db, look.recent).await?)) }),
+        find: |look| Box::pin(async move { Ok(finding(store::sums::balances_off(&look.app.db, look.recent).await?)) }),
     },
     Invariant {
         name: "gateways_paused",
@@ -240,7 +253,7 @@ fn cycle_scan(app: &App) -> MutexGuard<'_, CycleScan> {
 
 /// Who has more back than came, among those with recent credit.
 async fn customers_overcredited(app: &App, recent: DateTime<Utc>) -> Result<Vec<CustomerId>> {
-    let sums = invariants::customer_sums(&app.db, recent).await?;
+    let sums = store::sums::of_customers(&app.db, recent).await?;
     let too_much = |sums: &CustomerSums| sums.balance + sums.refunded + sums.disputed > sums.received + sums.granted;
     Ok(sums.into_iter().filter(too_much).map(|sums| sums.id).collect())
 }

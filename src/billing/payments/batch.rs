@@ -213,6 +213,7 @@ impl<'a> SettlementBatch<'a> {
         self.others_of_given_up(tx).await?;
         store::subscriptions::save(tx, &self.subscriptions.to_save()).await?;
         self.save_installments(tx).await?;
+        self.rest_defaulted(tx).await?;
         self.end_mandates(tx).await?;
         Ok(self.events)
     }

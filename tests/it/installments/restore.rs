@@ -4,6 +4,7 @@ use rebilld::{
     billing::{
         BillingError, customers,
         installment_plans::operate::{Operation, operate, preview},
+        payment_methods::{self, PaymentMethodInput},
     },
     domain::{
         installment_plan::{
@@ -41,6 +42,44 @@ async fn restored(world: &World, plan: &Overview, arrears: Arrears) -> Overview 
 const TO_COME: [&str; 3] = ["4 2026-04-10 1500 scheduled", "5 2026-05-10 1500 scheduled", "6 2026-06-10 1500 scheduled"];
 
 on_both! {
+    async fn nothing_of_a_defaulted_plan_is_charged_by_itself(world: World) {
+        let weekly = |customer| InstallmentPlanInput {
+            installments: Some(8),
+            billing_frequency: Some(Frequency::Weekly),
+            default_after: Some(2),
+            ..monthly(customer, "2026-06-01", 8)
+        };
+        let plan = world.plan_with("decline2020000000000", weekly).await;
+        world.advance("2026-06-15T07:00:00Z").await;
+        assert_eq!(world.overview(&plan).await.schedule.plan.status, Defaulted);
+        let attempts = world.payments().await.len();
+        world.advance("2026-07-20T00:00:00Z").await;
+        assert_eq!(world.payments().await.len(), attempts, "no attempt after the default");
+        let open: Vec<_> = world.invoices().await.into_iter().filter(|invoice| invoice.status == InvoiceStatus::Open).collect();
+        assert!(!open.is_empty() && open.iter().all(|invoice| invoice.next_attempt_at.is_none()), "{open:?}");
+        let lines = async || -> Vec<&'static str> {
+            let checked = rebilld::billing::invariants::check(&world.app).await.expect("checked");
+            checked.iter().filter(|one| !one.holds()).map(|one| one.invariant.name).collect()
+        };
+        assert_eq!(lines().await, ["installment_plans_defaulted"]);
+        // An operator's word is one attempt: refused again, the invoice waits again.
+        let number = open[0].installment_number.expect("a number");
+        operate(&world.app, &OPERATOR, &key(&plan), &Operation::Pay { number }).await.expect("asked");
+        world.advance("2026-07-30T00:00:00Z").await;
+        assert_eq!(world.payments().await.len(), attempts + 1);
+        // Restored, with a card that works: what was open is collected as well.
+        let customer = plan.schedule.plan.customer_id.to_string();
+        let card = PaymentMethodInput { default: Some(true), ..vault(&world.token()) };
+        payment_methods::add(&world.app, &OPERATOR, &customer, card).await.expect("added");
+        world.advance("2026-07-31T00:00:00Z").await;
+        assert_eq!(world.payments().await.len(), attempts + 1, "a new card charges nothing of a defaulted plan");
+        operate(&world.app, &OPERATOR, &key(&plan), &Operation::Restore { arrears: Arrears::End }).await.expect("restored");
+        world.advance("2026-12-31T00:00:00Z").await;
+        assert_eq!(world.overview(&plan).await.schedule.plan.status, Paid);
+        assert_eq!(lines().await, [""; 0]);
+        world.prove().await;
+    }
+
     async fn what_failed_is_collected_at_once_by_the_invoices_it_has(world: World) {
         let plan = defaulted(&world, 3, 0).await;
         let back = restored(&world, &plan, Arrears::Collect).await;

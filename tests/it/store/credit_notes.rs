@@ -8,7 +8,7 @@ use rebilld::{
         payment::{Payment, PaymentStatus},
         refund::{Refund, RefundStatus},
     },
-    store::{self, Tx, invariants::CustomerSums},
+    store::{self, Tx, sums::CustomerSums},
 };
 
 use super::{TestDatabase, on_both, samples};
@@ -122,6 +122,6 @@ on_both! {
             store::customers::save_balances(tx, &[], &[credit(100, None), credit(-30, Some(of.id))]).await
         }).await;
         let expected = CustomerSums { id: ada, balance: 70, granted: 100, received: 900, refunded: 200, disputed: 30 };
-        assert_eq!(store::invariants::customer_sums(&database.db, samples::minute(-60)).await.expect("read"), [expected]);
+        assert_eq!(store::sums::of_customers(&database.db, samples::minute(-60)).await.expect("read"), [expected]);
     }
 }

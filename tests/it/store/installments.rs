@@ -3,7 +3,7 @@
 use rebilld::{
     domain::{
         clock::Timeline,
-        installment_plan::{Installment, InstallmentPlan, InstallmentSchedule, InstallmentStatus},
+        installment_plan::{Installment, InstallmentPlan, InstallmentPlanStatus, InstallmentSchedule, InstallmentStatus},
         invoice::{Invoice, InvoiceStatus},
     },
     store::{self, Tx, installments::InstallmentCounts},
@@ -117,5 +117,13 @@ on_both! {
         assert_eq!(store::invariants::installment_plans_overdue(&database.db, samples::noon()).await.expect("read").count, 0);
         let late = plan_of(database, InstallmentPlan { due_at: Some(samples::noon()), ..samples::installment_plan(ada.id) }, 1).await.plan;
         assert_eq!(store::invariants::installment_plans_overdue(&database.db, samples::noon()).await.expect("read").ids, [late.id.to_string()]);
+        // The first has open invoices, so something is to come of it.
+        assert_eq!(store::invariants::installment_plans_stalled(&database.db).await.expect("read").count, 0);
+        let stalled = plan_of(database, InstallmentPlan { due_at: None, ..samples::installment_plan(ada.id) }, 1).await.plan;
+        assert_eq!(store::invariants::installment_plans_stalled(&database.db).await.expect("read").ids, [stalled.id.to_string()]);
+        assert_eq!(store::invariants::installment_plans_defaulted(&database.db).await.expect("read").count, 0);
+        let defaulted = InstallmentPlan { status: InstallmentPlanStatus::Defaulted, due_at: None, ended_at: Some(samples::noon()), ..samples::installment_plan(ada.id) };
+        let defaulted = plan_of(database, defaulted, 1).await.plan;
+        assert_eq!(store::invariants::installment_plans_defaulted(&database.db).await.expect("read").ids, [defaulted.id.to_string()]);
     }
 }

@@ -12,10 +12,7 @@ use rebilld::{
         refund::{Refund, RefundStatus},
         subscription::Subscription,
     },
-    store::{
-        self, Error, Tx,
-        invariants::{Sums, Violation},
-    },
+    store::{self, Error, Tx, invariants::Violation, sums::Sums},
 };
 
 use super::{TestDatabase, on_both, samples};
@@ -155,10 +152,10 @@ on_both! {
         };
         let db = &database.db;
         let (before, after) = (samples::minute(-60), samples::minute(60 * 24 * 365 * 100));
-        assert_eq!(store::invariants::sums(db, before).await.expect("read"), [sums]);
-        assert_eq!(store::invariants::sums(db, after).await.expect("read"), []);
-        assert_eq!(store::invariants::payments_misreturned(db, before).await.expect("read"), [payment.id]);
-        assert_eq!(store::invariants::payments_misreturned(db, after).await.expect("read"), []);
+        assert_eq!(store::sums::of_invoices(db, before).await.expect("read"), [sums]);
+        assert_eq!(store::sums::of_invoices(db, after).await.expect("read"), []);
+        assert_eq!(store::sums::payments_misreturned(db, before).await.expect("read"), [payment.id]);
+        assert_eq!(store::sums::payments_misreturned(db, after).await.expect("read"), []);
         assert_eq!(store::invariants::refunds_beyond_lease(db, samples::noon()).await.expect("read"), [under_way.id]);
         assert_eq!(store::invariants::refunds_beyond_lease(db, samples::minute(-1)).await.expect("read"), []);
         let subscription = samples::subscription(customer(database).await.id);
@@ -182,7 +179,7 @@ on_both! {
         let credits = [credit(&rich), credit(&even)];
         let even = Customer { balance: 5, ..even };
         database.write(async |tx: &mut Tx| store::customers::save_balances(tx, std::slice::from_ref(&even), &credits).await).await;
-        assert_eq!(store::invariants::balances_off(db, before).await.expect("read"), [rich.id]);
-        assert_eq!(store::invariants::balances_off(db, after).await.expect("read"), []);
+        assert_eq!(store::sums::balances_off(db, before).await.expect("read"), [rich.id]);
+        assert_eq!(store::sums::balances_off(db, after).await.expect("read"), []);
     }
 }

@@ -105,7 +105,9 @@ impl<'a> SettlementBatch<'a> {
         let now = self.clocks.now(invoice.timeline);
         invoice.refused(reason, now);
         invoice.updated_at = now;
-        self.stop_if_cancelled(id);
+        if !self.stop_if_cancelled(id) {
+            self.rests_if_defaulted(id);
+        }
     }
 }
 

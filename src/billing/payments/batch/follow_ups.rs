@@ -10,7 +10,7 @@ use crate::{
     domain::{
         clock::Timeline,
         event::Actor,
-        id::{AuthorizationId, InvoiceId, PaymentMethodId, SubscriptionId},
+        id::{AuthorizationId, InstallmentPlanId, InvoiceId, PaymentMethodId, SubscriptionId},
         invoice::InvoiceStatus,
         subscription::SubscriptionStatus,
     },
@@ -32,6 +32,8 @@ pub(super) struct FollowUps {
     pub paid: BTreeSet<SubscriptionId>,
     /// Subscriptions that ended for good: their other open invoices go with them.
     pub given_up: BTreeSet<SubscriptionId>,
+    /// Installment plans that have just defaulted.
+    pub defaulted: BTreeSet<InstallmentPlanId>,
     /// Methods to which the issuer stopped recurring charges.
     pub end_mandates: BTreeSet<PaymentMethodId>,
 }

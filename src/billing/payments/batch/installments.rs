@@ -11,6 +11,7 @@ use crate::{
         event::Actor,
         id::{DunningPolicyId, InstallmentPlanId, InvoiceId},
         installment_plan::{Installment, InstallmentPlan, InstallmentPlanStatus, InstallmentStatus},
+        invoice::InvoiceStatus,
     },
     store::{self, Tx},
 };
@@ -79,6 +80,7 @@ impl SettlementBatch<'_> {
         let data = json!({ "numbers": numbers, "amount": amount, "invoice_id": id, "failed_in_a_row": failed_in_a_row });
         self.emit(timeline, actor, &format!("installment.{status}"), plan_id, data);
         if defaulted {
+            self.follow_ups.defaulted.insert(plan_id);
             let data = json!({ "reason": format!("{failed_in_a_row} installments in a row failed"), "invoice_id": id });
             self.emit(timeline, actor, "installment_plan.defaulted", plan_id, data);
         }
@@ -91,8 +93,41 @@ impl SettlementBatch<'_> {
         let Some(plan) = self.installments.plans.change_if(plan_id, is_open) else { return };
         let timeline = plan.timeline;
         plan.end(InstallmentPlanStatus::Defaulted, self.clocks.now(timeline));
+        self.follow_ups.defaulted.insert(plan_id);
         let data = json!({ "reason": reason, "invoice_id": id });
         self.emit(timeline, &Actor::System, "installment_plan.defaulted", plan_id, data);
+    }
+
+    /// Nothing of a defaulted plan is charged by itself: an attempt that was planned is not made. True: the invoice is of such a plan.
+    pub(super) fn rests_if_defaulted(&mut self, id: InvoiceId) -> bool {
+        let plan = self.invoices.get(id).and_then(|invoice| invoice.installment_plan_id);
+        let is_defaulted =
+            |plan| self.installments.plans.get(plan).is_some_and(|it| it.status == InstallmentPlanStatus::Defaulted);
+        if !plan.is_some_and(is_defaulted) {
+            return false;
+        }
+        if let Some(invoice) = self.invoices.change_open(id) {
+            invoice.next_attempt_at = None;
+        }
+        true
+    }
+
+    /// What else is open of plans that have just defaulted waits for an operator, and nobody is asked for it any more.
+    pub(super) async fn rest_defaulted(&mut self, tx: &mut Tx) -> Result<()> {
+        for plan in std::mem::take(&mut self.follow_ups.defaulted) {
+            let mut open = store::invoices::lock_owed_of_installment_plan(tx, plan).await?;
+            open.retain(|invoice| invoice.status == InvoiceStatus::Open);
+            for invoice in &mut open {
+                invoice.next_attempt_at = None;
+                invoice.updated_at = self.clocks.now(invoice.timeline);
+            }
+            store::invoices::save(tx, &open).await?;
+            let ids: Vec<InvoiceId> = open.iter().map(|invoice| invoice.id).collect();
+            if store::payment_requests::withdraw_of_invoices(tx, &ids, self.clocks.wall).await? > 0 {
+                self.app.wakeups.requests.notify_one();
+            }
+        }
+        Ok(())
     }
 
     /// Writes installments and plans; a plan of which nothing is owed any more ends here.

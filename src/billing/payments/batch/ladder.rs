@@ -91,7 +91,7 @@ impl SettlementBatch<'_> {
             Next::GiveUpAt(at) => (invoice.next_attempt_at, invoice.next_action) = (Some(at), NextAction::GiveUp),
             Next::GiveUp | Next::Stop => {}
         }
-        if self.stop_if_cancelled(id) {
+        if self.stop_if_cancelled(id) || self.rests_if_defaulted(id) {
             return;
         }
         self.tell_failure(id, decline, next);
@@ -117,7 +117,9 @@ impl SettlementBatch<'_> {
         invoice.next_action = NextAction::Charge;
         invoice.refused(reason, now);
         invoice.updated_at = now;
-        self.stop_if_cancelled(id);
+        if !self.stop_if_cancelled(id) {
+            self.rests_if_defaulted(id);
+        }
     }
 
     /// The gateway refuses the merchant's account: the invoice waits until that is mended, as all that is due at the gateway.

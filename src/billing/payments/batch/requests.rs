@@ -107,6 +107,7 @@ impl SettlementBatch<'_> {
             let now = self.clocks.now(invoice.timeline);
             invoice.next_attempt_at = Some(now);
             invoice.updated_at = now;
+            self.rests_if_defaulted(id);
         }
     }
 

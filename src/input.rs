@@ -12,7 +12,7 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::domain::card_number::looks_like_card_number;
+use crate::domain::{card_number::looks_like_card_number, money::Currency};
 
 pub mod forbidden;
 pub mod json;
@@ -44,11 +44,13 @@ pub struct Faults {
     list: Vec<FieldError>,
     /// A query holds texts only, so numbers and booleans are read from texts.
     query: bool,
+    /// What the object that is being read says its amounts are in.
+    currency: Option<Currency>,
 }
 
 impl Faults {
     pub fn of_query() -> Self {
-        Self { list: Vec::new(), query: true }
+        Self { query: true, ..Self::default() }
     }
 
     pub fn push(&mut self, field: impl Into<String>, message: impl Into<String>) {
@@ -101,7 +103,13 @@ pub trait Structure: Input {
     /// Reads the fields, and refuses whatever else the object holds.
     fn read_object(object: &Map<String, Value>, at: &str, faults: &mut Faults) -> Option<Self> {
         refuse_unknown(object, &Self::names(), at, faults);
-        Self::read_fields(object, at, faults)
+        // An object inside this one has the same currency unless it names another.
+        let outer = faults.currency;
+        let named = object.get("currency").and_then(|currency| currency.as_str()?.parse().ok());
+        faults.currency = named.or(outer);
+        let read = Self::read_fields(object, at, faults);
+        faults.currency = outer;
+        read
     }
 
     fn fields() -> Vec<FieldSchema>;

@@ -91,6 +91,27 @@ fn huge_numbers_are_refused_wherever_they_are() {
 }
 
 #[test]
+fn an_amount_in_major_units_is_told_how_to_be_written() {
+    let told = |text: &str| {
+        let amounts = faults(text).into_iter().filter(|(field, _)| field.ends_with("amount"));
+        amounts.map(|(_, message)| message).collect::<Vec<_>>()
+    };
+    let expected = |example: &str| format!("must be a whole number in minor units: 1250 for {example}");
+    for amount in ["12.5", "\"39,00\"", "\"1250\"", "true"] {
+        assert_eq!(told(&format!(r#"{{"name": "a", "parts": [{{"id": "b", "amount": {amount}}}]}}"#)), [expected("12.50")]);
+    }
+    // The currency of the object, or else of the one around it; what comes after has the outer one again.
+    let parts = r#"[{"id": "b", "amount": 0.5}, {"id": "c", "amount": 0.5, "currency": "BHD"}, {"id": "d", "amount": 0.5}]"#;
+    let inner = told(&format!(r#"{{"name": "a", "currency": "JPY", "parts": {parts}}}"#));
+    assert_eq!(inner, [expected("1250 JPY"), expected("1.250 BHD"), expected("1250 JPY")]);
+    let unknown = told(&format!(r#"{{"name": "a", "currency": "nope", "parts": {parts}}}"#));
+    assert_eq!(unknown, [expected("12.50"), expected("1.250 BHD"), expected("12.50")]);
+    // Too large an amount is a whole number all the same.
+    let large = told(r#"{"name": "a", "parts": [{"id": "b", "amount": 18446744073709551615}]}"#);
+    assert_eq!(large, ["must be from 0 to 999999999999"]);
+}
+
+#[test]
 fn what_is_not_json_is_400_and_not_repeated() {
     for bad in [
         "",

@@ -17,7 +17,7 @@ use crate::domain::{
     dunning::LocalTime,
     frequency::Frequency,
     id::{Id, Kind},
-    money::{Currency, Percentage},
+    money::{Currency, MAX_AMOUNT_MINOR, Percentage},
 };
 
 const MAX_ELEMENTS: usize = 1000;
@@ -163,6 +163,12 @@ impl Input<RangeInclusive<i64>> for i64 {
             Some(number) if bounds.contains(&number) => Some(number),
             Some(_) => faults.refuse(at, out_of_bounds()),
             None if value.is_u64() => faults.refuse(at, out_of_bounds()),
+            // No other number may be as large as an amount. Whoever writes one wrong mostly means major units.
+            None if *bounds.end() == MAX_AMOUNT_MINOR => {
+                let example =
+                    faults.currency.map_or("12.50".to_owned(), |currency| format!("{} {currency}", currency.major(1250)));
+                faults.refuse(at, format!("must be a whole number in minor units: 1250 for {example}"))
+            }
             None => faults.refuse(at, "must be a whole number"),
         }
     }

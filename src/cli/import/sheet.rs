@@ -1,9 +1,9 @@
 //! Reads a CSV file row by row. Cells are read by the rules for the values of a query, and every error keeps its line and column.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
-use anyhow::Context;
-use csv::{ByteRecord, ReaderBuilder, Trim};
+use anyhow::{Context, bail};
+use csv::{ByteRecord, Reader, ReaderBuilder, Trim};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -34,28 +34,28 @@ pub struct Read<T> {
 
 /// The names in a file's first line.
 pub fn columns_of(path: &Path) -> anyhow::Result<Vec<String>> {
-    let unreadable = || format!("{} cannot be read", path.display());
-    let mut reader = ReaderBuilder::new().flexible(true).trim(Trim::All).from_path(path).with_context(unreadable)?;
-    let header = reader.byte_headers().with_context(unreadable)?;
+    let text = text(path)?;
+    let mut reader = reader(&text);
+    let header = reader.byte_headers().with_context(|| format!("{} cannot be read", path.display()))?;
+    if let Some(fault) = separator_fault(header) {
+        bail!("{}:{}: {fault}", path.display(), Lines::of(&text).line(header));
+    }
     Ok(header.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect())
 }
 
 /// Every row of a file that can be read, and the errors of cells. A file without the `required` columns is not read.
 pub fn read<T: Structure>(sheet: Sheet, path: &Path, required: &[&str]) -> anyhow::Result<(Vec<Read<T>>, Vec<RowError>)> {
-    let mut reader = ReaderBuilder::new()
-        .flexible(true)
-        .trim(Trim::All)
-        .from_path(path)
-        .with_context(|| format!("{} cannot be read", path.display()))?;
+    let text = text(path)?;
+    let (mut reader, mut lines) = (reader(&text), Lines::of(&text));
     let header = reader.byte_headers().with_context(|| format!("{} cannot be read", path.display()))?.clone();
-    let (columns, mut errors) = columns::<T>(sheet, &header, required);
+    let (columns, mut errors) = columns::<T>(sheet, &header, lines.line(&header), required);
     let mut rows = Vec::new();
     if !errors.is_empty() {
         return Ok((rows, errors));
     }
     let mut record = ByteRecord::new();
     while reader.read_byte_record(&mut record).with_context(|| format!("{} cannot be read", path.display()))? {
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = lines.line(&record);
         let (cells, found) = row(&columns, &record);
         let place = columns.iter().position(|column| column == "reference").filter(|_| cells.is_none());
         let unread = place.and_then(|place| Some(std::str::from_utf8(record.get(place)?).ok()?.to_owned()));
@@ -71,14 +71,79 @@ pub fn read<T: Structure>(sheet: Sheet, path: &Path, required: &[&str]) -> anyho
     Ok((rows, errors))
 }
 
-fn columns<T: Structure>(sheet: Sheet, header: &ByteRecord, required: &[&str]) -> (Vec<String>, Vec<RowError>) {
+fn reader(text: &[u8]) -> Reader<&[u8]> {
+    ReaderBuilder::new().flexible(true).trim(Trim::All).from_reader(text)
+}
+
+const UTF_8_MARK: &[u8] = b"\xef\xbb\xbf";
+const NOT_UTF_8: &str = "is not UTF-8: save the file as UTF-8, not as Latin-1 or Windows-1252";
+
+/// The whole file, without a byte-order mark.
+fn text(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut text = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    // A file begins with the letters of a column's name, so a zero among its first two bytes is half a letter of UTF-16.
+    let half_a_letter = text.iter().take(2).any(|byte| *byte == 0);
+    if half_a_letter || text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
+        bail!("{} is UTF-16, which is not read here: save the file as UTF-8, with commas between the cells", path.display());
+    }
+    if text.starts_with(UTF_8_MARK) {
+        text.drain(..UTF_8_MARK.len());
+    }
+    Ok(text)
+}
+
+/// Counts the lines of a text as an editor does: LF, CR LF and the old CR end a line, inside quotes too.
+struct Lines<'t> {
+    text: &'t [u8],
+    counted: usize,
+    line: u64,
+}
+
+impl<'t> Lines<'t> {
+    fn of(text: &'t [u8]) -> Self {
+        Self { text, counted: 0, line: 1 }
+    }
+
+    /// The line on which a record begins. The records must come in the order of the file.
+    fn line(&mut self, record: &ByteRecord) -> u64 {
+        let after = record.position().map_or(0, |position| usize::try_from(position.byte()).unwrap_or(usize::MAX));
+        // The reader's position lies behind the last record: the LF of a CR LF and empty lines may come before this record.
+        let breaks = self.text.iter().skip(after).take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let start = after.saturating_add(breaks).min(self.text.len());
+        for i in self.counted..start {
+            let ends = match self.text[i] {
+                b'\n' => true,
+                b'\r' => self.text.get(i + 1) != Some(&b'\n'),
+                _ => false,
+            };
+            self.line += u64::from(ends);
+        }
+        self.counted = self.counted.max(start);
+        self.line
+    }
+}
+
+/// What is wrong where something other than a comma stands between the names of the columns. No column's name has such a sign in it.
+fn separator_fault(header: &ByteRecord) -> Option<String> {
+    let signs = [(b';', "semicolons"), (b'\t', "tabs"), (b'|', "vertical bars")];
+    let (_, found) = signs.into_iter().find(|(sign, _)| header.iter().any(|name| name.contains(sign)))?;
+    Some(format!("has {found} between the names of the columns: separate the cells by commas"))
+}
+
+fn columns<T: Structure>(sheet: Sheet, header: &ByteRecord, line: u64, required: &[&str]) -> (Vec<String>, Vec<RowError>) {
     let columns: Vec<String> = header.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
     let mut errors = Vec::new();
     let mut error = |column: &str, message: String| {
-        errors.push(RowError { sheet, line: 1, column: shown(column), message, unread: None });
+        errors.push(RowError { sheet, line, column: shown(column), message, unread: None });
     };
+    if let Some(fault) = separator_fault(header) {
+        error("", fault);
+        return (columns, errors);
+    }
     for (i, column) in columns.iter().enumerate() {
-        if !T::names().contains(&column.as_str()) {
+        if std::str::from_utf8(&header[i]).is_err() {
+            error(column, NOT_UTF_8.to_owned());
+        } else if !T::names().contains(&column.as_str()) {
             error(column, format!("is not a column known here; there are {}", T::names().join(", ")));
         }
         if columns[..i].contains(column) {
@@ -105,7 +170,7 @@ fn row<T: Structure>(columns: &[String], record: &ByteRecord) -> (Option<T>, Vec
             Ok(text) => {
                 cells.insert(column.clone(), Value::String(text.to_owned()));
             }
-            Err(_) => faults.push(column, "is not UTF-8"),
+            Err(_) => faults.push(column, NOT_UTF_8),
         }
     }
     let whole = Value::Object(cells.clone());

@@ -104,7 +104,6 @@ on_both! {
         for (text, expected) in [
             ("reference,nmae\nada,Ada\n", &["customers.csv:1 column nmae: is not a column known here", "customers.csv:1 column name: is missing"][..]),
             ("reference,name,name\nada,Ada,Ada\n", &["customers.csv:1 column name: stands there twice"]),
-            ("reference;name\nada;Ada\n", &["customers.csv:1 column reference;name: is not a column", "column reference: is missing"]),
             ("", &["customers.csv:1 column reference: is missing", "customers.csv:1 column name: is missing"]),
         ] {
             let said = desk.import(Some(&desk.write("customers.csv", text)), None, &["--apply"]).await;
@@ -112,11 +111,97 @@ on_both! {
         }
         let latin = desk.write("customers.csv", b"reference,name\nada,J\xf6rg\n");
         let said = desk.import(Some(&latin), None, &["--apply"]).await;
-        assert!(!said.ok && said.err.contains("customers.csv:2 column name: is not UTF-8"), "{}", said.err);
+        assert!(!said.ok && said.err.contains("customers.csv:2 column name: is not UTF-8: save the file as UTF-8"), "{}", said.err);
         let said = desk.import(Some(&desk.path("none.csv")), None, &["--apply"]).await;
         assert!(!said.ok && said.err.contains("none.csv cannot be read"), "{}", said.err);
         assert!(!desk.import(None, None, &["--apply"]).await.ok);
         assert!(stored(&world).await.customers.is_empty());
+    }
+
+    async fn a_line_is_counted_as_an_editor_shows_it(world: World) {
+        let desk = Desk::of(&world.url);
+        let good = "reference,name,currency\nada,Ada,USD\n";
+        for (text, line) in [
+            (format!("{good}bob,Bob,no\n"), 3),
+            (format!("{good}bob,Bob,no"), 3),
+            (format!("\u{feff}{good}bob,Bob,no\n"), 3),
+            // Empty lines are no rows, and lines all the same.
+            (format!("{good}\n\nbob,Bob,no\n\n"), 5),
+            (format!("\n\n{good}bob,Bob,no\n"), 5),
+            (format!("{good}cy,\"Cy\",USD\ndee,Dee,\"USD\n\n\"\nbob,Bob,no\n"), 7),
+        ] {
+            for end in ["\n", "\r\n", "\r"] {
+                let customers = desk.write("customers.csv", text.replace('\n', end));
+                let said = desk.import(Some(&customers), None, &["--apply"]).await;
+                let told = format!("customers.csv:{line} column currency: must be");
+                assert!(!said.ok && said.err.contains(&told) && said.err.contains("error: 1 faults"), "{text:?} with {end:?}: {}", said.err);
+            }
+        }
+        // What is wrong with the names of the columns stands where these names stand.
+        let said = desk.import(Some(&desk.write("customers.csv", "\r\n\r\nreference,nmae\r\n")), None, &[]).await;
+        assert!(said.err.contains("customers.csv:3 column nmae: is not a column known here"), "{}", said.err);
+        // The same lines are told of faults that only the database shows, and of rows without fault.
+        let customers = desk.write("customers.csv", "reference,name\r\n\r\nada,Ada\r\n");
+        let rows = "customer,amount,currency,billing_frequency,paid_through,description\r\n\r\n\
+                    ada,1000,USD,monthly,2030-01-01,\"on two\r\nlines\"\r\nnobody,1000,USD,monthly,2030-01-01,Gym\r\n";
+        let said = desk.import(Some(&customers), Some(&desk.write("subscriptions.csv", rows)), &[]).await;
+        assert!(said.err.contains("subscriptions.csv:5 column customer: "), "{}", said.err);
+        let rows = rows.replace("nobody", "ada");
+        let said = desk.import(Some(&customers), Some(&desk.write("subscriptions.csv", rows)), &[]).await;
+        assert!(said.out.contains("subscriptions.csv:5 Gym: 2030-02-01 10.00 USD"), "{} {}", said.out, said.err);
+        assert!(stored(&world).await.customers.is_empty());
+    }
+
+    async fn other_separators_and_encodings_are_named(world: World) {
+        let desk = Desk::of(&world.url);
+        let terms = "customer;amount;paid_through\nada;1000;2030-01-01\n";
+        for (separator, name) in [(";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")] {
+            let customers = desk.write("customers.csv", "reference;name\r\nada;Ada\r\n".replace(';', separator));
+            let subscriptions = desk.write("subscriptions.csv", terms.replace(';', separator));
+            let said = desk.import(Some(&customers), Some(&subscriptions), &["--apply"]).await;
+            let told = format!("has {name} between the names of the columns: separate the cells by commas");
+            for file in ["customers.csv", "subscriptions.csv"] {
+                assert!(!said.ok && said.err.contains(&format!("{file}:1: {told}")), "{}", said.err);
+            }
+            assert!(said.err.contains("error: 2 faults"), "{}", said.err);
+            // Files that are told apart by their columns.
+            let [one, other] = [&customers, &subscriptions].map(|path| path.to_str().expect("path"));
+            let said = desk.say(&["import", one, other]).await;
+            assert!(!said.ok && said.err.contains(&format!("customers.csv:1: {told}")), "{}", said.err);
+        }
+        let units = |mark: &str| -> Vec<u16> { format!("{mark}reference,name\nada,Ada\n").encode_utf16().collect() };
+        let little = |units: Vec<u16>| -> Vec<u8> { units.into_iter().flat_map(u16::to_le_bytes).collect() };
+        let big = |units: Vec<u16>| -> Vec<u8> { units.into_iter().flat_map(u16::to_be_bytes).collect() };
+        for bytes in [little(units("\u{feff}")), little(units("")), big(units("\u{feff}")), big(units(""))] {
+            let wide = desk.write("customers.csv", bytes);
+            for said in [desk.import(Some(&wide), None, &[]).await, desk.say(&["import", wide.to_str().expect("path")]).await] {
+                assert!(!said.ok && said.err.contains("customers.csv is UTF-16, which is not read here: save the file as UTF-8"), "{}", said.err);
+            }
+        }
+        let latin = desk.write("customers.csv", b"reference,name,stra\xdfe\nada,Ada,\n");
+        let said = desk.import(Some(&latin), None, &[]).await;
+        assert!(!said.ok && said.err.contains("customers.csv:1 column stra\u{fffd}e: is not UTF-8: save the file as UTF-8"), "{}", said.err);
+        assert!(stored(&world).await.customers.is_empty());
+    }
+
+    async fn amounts_are_said_in_minor_units(world: World) {
+        let desk = Desk::of(&world.url);
+        let customers = desk.write("customers.csv", "reference,name\nada,Ada\n");
+        let subscriptions = desk.write(
+            "subscriptions.csv",
+            "customer,amount,currency,billing_frequency,paid_through,quantity\n\
+             ada,12.5,EUR,monthly,2030-01-01,\nada,\"39,00\",,monthly,2030-01-01,\nada,4800.0,JPY,monthly,2030-01-01,1.5\n",
+        );
+        let said = desk.import(Some(&customers), Some(&subscriptions), &["--apply"]).await;
+        let told: Vec<&str> = said.err.lines().filter_map(|line| Some(line.split_once("subscriptions.csv:")?.1)).collect();
+        let amount = "column amount: must be a whole number in minor units: 1250 for";
+        assert_eq!(told, [
+            format!("2 {amount} 12.50 EUR"),
+            format!("3 {amount} 12.50"),
+            format!("4 {amount} 1250 JPY"),
+            "4 column quantity: must be a whole number".to_owned(),
+        ]);
+        assert!(!said.ok && stored(&world).await.customers.is_empty());
     }
 
     async fn charges_of_the_past_must_be_asked_for(world: World) {

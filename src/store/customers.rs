@@ -10,6 +10,7 @@ impl Row for Customer {
     const TABLE: &'static str = "customers";
     // `balance` is written by `save_balances`, with the credits that explain it.
     const UNSAVED: &'static [&'static str] = &["timeline", "balance", "created_at"];
+    const CASELESS: &'static [&'static str] = &["email"];
 }
 
 impl Row for Credit {

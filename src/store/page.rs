@@ -51,11 +51,18 @@ pub async fn list<T: Row + Record>(db: &Db, request: Request) -> Result<PageRows
     Ok(PageRows { rows, has_more })
 }
 
-fn statement<T: Row>(request: &Request) -> Sql {
+/// The text that [`list`] runs.
+pub fn statement<T: Row>(request: &Request) -> Sql {
     let mut conditions = Vec::new();
     for (i, (column, _)) in request.filters.iter().enumerate() {
         assert!(T::columns().contains(column), "{} has no column {column}", T::TABLE);
-        conditions.push(format!("{column} = ${}", i + 1));
+        let parameter = i + 1;
+        // The database folds both sides: SQLite knows the case of ASCII letters alone.
+        conditions.push(if T::CASELESS.contains(column) {
+            format!("lower({column}) = lower(${parameter})")
+        } else {
+            format!("{column} = ${parameter}")
+        });
     }
     let mut parameters = request.filters.len();
     let order = match request.cursor {

@@ -36,6 +36,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 body! {
     pub struct CustomerFilters {
         pub reference: Option<String> up to 255,
+        /// Compared without case.
         pub email: Option<String> up to 254,
         pub currency: Option<Currency>,
         pub clock_id: Option<ClockId>,

@@ -48,6 +48,8 @@ body! {
         pub subscription_id: Option<SubscriptionId>,
         pub installment_plan_id: Option<InstallmentPlanId>,
         pub status: Option<InvoiceStatus>,
+        /// The number printed on the invoice.
+        pub number: Option<String> line up to 100,
     }
 }
 
@@ -240,12 +242,13 @@ async fn list(
     State(app): State<Arc<App>>,
     page: ListQuery<id::Invoice, InvoiceFilters>,
 ) -> Result<Json<List<InvoiceAnswer>>, Problem> {
-    let InvoiceFilters { customer_id, subscription_id, installment_plan_id, status } = &page.filters;
+    let InvoiceFilters { customer_id, subscription_id, installment_plan_id, status, number } = &page.filters;
     let wanted = [
         ("customer_id", customer_id.map(|id| id.to_string())),
         ("subscription_id", subscription_id.map(|id| id.to_string())),
         ("installment_plan_id", installment_plan_id.map(|id| id.to_string())),
         ("status", status.map(|status| status.to_string())),
+        ("number", number.clone()),
     ];
     let found = store::page::list::<Invoice>(&app.db, page.request(wanted)).await?;
     let ids: Vec<InvoiceId> = found.rows.iter().map(|invoice| invoice.id).collect();

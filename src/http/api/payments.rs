@@ -40,6 +40,8 @@ body! {
         pub status: Option<PaymentStatus>,
         pub gateway: Option<String> up to 60,
         pub reference: Option<String> up to 20,
+        /// The gateway's id of the transaction.
+        pub transaction_id: Option<String> line up to 255,
     }
 }
 
@@ -157,13 +159,14 @@ async fn list(
     State(app): State<Arc<App>>,
     page: ListQuery<id::Payment, PaymentFilters>,
 ) -> Result<Json<List<PaymentAnswer>>, Problem> {
-    let PaymentFilters { invoice_id, customer_id, status, gateway, reference } = &page.filters;
+    let PaymentFilters { invoice_id, customer_id, status, gateway, reference, transaction_id } = &page.filters;
     let wanted = [
         ("invoice_id", invoice_id.map(|id| id.to_string())),
         ("customer_id", customer_id.map(|id| id.to_string())),
         ("status", status.map(|status| status.to_string())),
         ("gateway", gateway.clone()),
         ("reference", reference.clone()),
+        ("transaction_id", transaction_id.clone()),
     ];
     let found = store::page::list::<Payment>(&app.db, page.request(wanted)).await?;
     Ok(Json(List::of(found, PaymentAnswer::from)))

@@ -15,6 +15,9 @@ pub trait Row: Serialize + DeserializeOwned {
     /// that is forgotten here is saved, which does no harm to a row that its saver holds.
     const UNSAVED: &'static [&'static str] = &[];
 
+    /// Text columns that a list compares without case. Each needs an index on `lower(column)`.
+    const CASELESS: &'static [&'static str] = &[];
+
     fn columns() -> &'static [&'static str] {
         columns::names::<Self>()
     }

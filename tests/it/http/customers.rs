@@ -23,6 +23,22 @@ on_both! {
         server.get("/v1/customers/crm-7").await.problem(404);
     }
 
+    async fn customers_are_found_by_their_address_in_any_case(server: &TestServer) {
+        let mut made = Vec::new();
+        for address in ["Ada@Example.com", "ada@example.com", "bob@example.com"] {
+            made.insert(0, server.made("/v1/customers", json!({"name": "Ada", "email": address})).await);
+        }
+        for (query, found) in [("ADA@example.COM", &made[1..]), ("Ada@Example.com", &made[1..]), ("bob@Example.com", &made[..1]), ("ad_@example.com", &[])] {
+            assert_eq!(server.get(&format!("/v1/customers?email={query}")).await.ok(200)["data"], json!(found), "{query}");
+        }
+        let second = server.get("/v1/customers?email=ADA@example.com&limit=1").await.ok(200);
+        assert_eq!((&second["data"], &second["has_more"]), (&json!([made[1]]), &json!(true)));
+        let next = format!("/v1/customers?email=ADA@example.com&limit=1&before={}", made[1]["id"].as_str().expect("id"));
+        assert_eq!(server.get(&next).await.ok(200)["data"], json!([made[2]]));
+        // As it was written.
+        assert_eq!(made[2]["email"], "Ada@Example.com");
+    }
+
     async fn customers_refuse_what_could_not_be_reached(server: &TestServer) {
         server.made("/v1/customers", json!({"name": "Ada", "reference": "ada"})).await;
         let with = |field: &str, value: Value| { let mut body = json!({"name": "x"}); body[field] = value; body };

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{TestServer, on_both};
+use super::{TestServer, bad_input::stage::Stage, on_both};
 
 fn ids(list: &Value) -> Vec<String> {
     list["data"].as_array().expect("data").iter().map(|row| row["id"].as_str().expect("id").to_owned()).collect()
@@ -46,6 +46,26 @@ on_both! {
         server.delete(&format!("/v1/clocks/{}", all[2])).await;
         let list = server.get(&format!("/v1/clocks?limit=2&before={}", all[2])).await.ok(200);
         assert_eq!(ids(&list), all[3..5]);
+    }
+
+    async fn what_an_operator_holds_in_hand_is_found(server: &TestServer) {
+        let stage = Stage::set(server).await;
+        let invoice = server.get(&format!("/v1/invoices/{}", stage.names["inv_paid"])).await.ok(200);
+        let number = invoice["number"].as_str().expect("a number");
+        assert_eq!(ids(&server.get(&format!("/v1/invoices?number={number}")).await.ok(200)), [stage.names["inv_paid"].clone()]);
+        let mut tx = server.app.db.begin().await.expect("tx");
+        let named = "update payments set transaction_id = 'Tx-7' where id = $1";
+        tx.query(named).bind(stage.names["pay_done"].clone()).run().await.expect("named");
+        tx.commit().await.expect("commit");
+        let payments = server.get("/v1/payments").await.ok(200);
+        assert!(ids(&payments).len() > 1, "{payments}");
+        assert_eq!(ids(&server.get("/v1/payments?transaction_id=Tx-7").await.ok(200)), [stage.names["pay_done"].clone()]);
+        for nothing in ["payments?transaction_id=tx-7", "payments?transaction_id=Tx-7&status=parked", "invoices?number=none"] {
+            assert_eq!(server.get(&format!("/v1/{nothing}")).await.ok(200)["data"], serde_json::json!([]), "{nothing}");
+        }
+        for empty in ["payments?transaction_id=", "invoices?number="] {
+            server.get(&format!("/v1/{empty}")).await.problem(422);
+        }
     }
 
     async fn filters_combine_with_pages(server: &TestServer) {

@@ -16,6 +16,7 @@ use rebilld::{
     store::{
         self, Tx,
         db::{Dialect, adapt},
+        page::{self, Cursor, Request},
     },
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row as _, SqliteConnection};
@@ -52,7 +53,11 @@ const READ_ALL: &[(&str, &str)] = &[
 
 /// 20,000 of each, of which a handful are due, as in life.
 async fn fill(database: &TestDatabase) {
-    let referred = |i| Customer { reference: Some(format!("ref-{i}")), ..samples::customer() };
+    let referred = |i| Customer {
+        reference: Some(format!("ref-{i}")),
+        email: Some(format!("Name-{i}@example.com")),
+        ..samples::customer()
+    };
     let customers: Vec<Customer> = (0..ROWS).map(referred).collect();
     let handful = |i: usize| i.is_multiple_of(200).then(|| samples::minute(-rebilld::domain::count(i)));
     let subscriptions: Vec<Subscription> = customers
@@ -93,6 +98,7 @@ async fn fill(database: &TestDatabase) {
             let mut payment = samples::payment(invoice);
             payment.next_lookup_at = handful(i);
             payment.credential = Some(format!("credential {i}"));
+            payment.transaction_id = Some(format!("transaction {i}"));
             payment.status = if payment.next_lookup_at.is_some() { PaymentStatus::Unknown } else { PaymentStatus::Succeeded };
             payment
         })
@@ -255,6 +261,7 @@ on_both! {
         let statements = statements();
         no_statement_reads_a_whole_table(&mut explainer, &statements).await;
         due_scans_use_their_partial_index(&mut explainer, &statements).await;
+        lookups_use_their_index(&mut explainer).await;
         each_tick_takes_one_step_in_each_index(&mut explainer, &statements).await;
     }
 }
@@ -321,6 +328,23 @@ async fn due_scans_use_their_partial_index(explainer: &mut Explainer, statements
             .unwrap_or_else(|| panic!("{file} has no {start}"));
         let plan = explainer.plan(sql).await;
         assert!(indexes.split(' ').any(|index| plan.contains(index)), "{sql}\n{plan}");
+    }
+}
+
+/// What people look up by what they hold in hand: the text that a list runs, from the newest on and from a row on.
+async fn lookups_use_their_index(explainer: &mut Explainer) {
+    for cursor in [Cursor::Newest, Cursor::Before("x".into()), Cursor::After("x".into())] {
+        let asks = |column| Request { filters: vec![(column, String::new())], cursor: cursor.clone(), limit: 1 };
+        let number =
+            if matches!(explainer, Explainer::Postgres(_)) { "invoices_number_key" } else { "sqlite_autoindex_invoices" };
+        for (sql, index) in [
+            (page::statement::<Customer>(&asks("email")), "customers_of_email"),
+            (page::statement::<Payment>(&asks("transaction_id")), "payments_of_transaction"),
+            (page::statement::<Invoice>(&asks("number")), number),
+        ] {
+            let plan = explainer.plan(sql.as_str()).await;
+            assert!(plan.contains(index), "{}\n{plan}", sql.as_str());
+        }
     }
 }
 

@@ -160,8 +160,18 @@ impl<'a> SubscriptionEdit<'a> {
             let mut customer = self.customer().await?;
             if customer.currency != self.subscription.currency {
                 let (owed, kept) = (self.subscription.currency, customer.currency);
+                let other = match reason {
+                    CreditReason::Changed => "let it wait for the period's end (`when`: `period_end`), as nothing is owed then",
+                    _ => "leave out `credit`",
+                };
+                // A customer has the currency of the settings unless somebody said another, so it is seldom meant.
+                let way_out = if store::customers::has_credits(&mut self.tx, customer.id).await? {
+                    other.to_owned()
+                } else {
+                    format!("set the customer's `currency` to {owed}, as there was no credit so far, or {other}")
+                };
                 return Err(BillingError::WrongState(format!(
-                    "{owed} would be owed to a customer whose credit is kept in {kept}"
+                    "{owed} would be owed to a customer whose credit is kept in {kept}: {way_out}"
                 )));
             }
             for note in new.iter().filter(|note| note.to_balance > 0) {

@@ -111,6 +111,41 @@ on_both! {
         assert_eq!(server.get(&stage.path).await.ok(200)["amount"], 700);
     }
 
+    async fn credit_in_another_currency_is_refused_with_a_way_out(server: &TestServer) {
+        let stage = stage(server, json!({"currency": "EUR"})).await;
+        server.pay_all().await;
+        let refused = async |verb: &str, body: Value| {
+            let mut previewed = body.clone();
+            previewed["preview"] = json!(true);
+            let before = server.rows().await;
+            let told = server.post(&stage.act(verb), body).await.problem(409)["detail"].as_str().expect("detail").to_owned();
+            assert_eq!(server.post(&stage.act(verb), previewed).await.problem(409)["detail"], told.as_str());
+            assert_eq!(server.rows().await, before);
+            told
+        };
+        let downgrade = || json!({"amount": 100, "when": "now"});
+        let kept = "EUR would be owed to a customer whose credit is kept in USD: ";
+        let set = "set the customer's `currency` to EUR, as there was no credit so far, or ";
+        let wait = "let it wait for the period's end (`when`: `period_end`), as nothing is owed then";
+        assert_eq!(refused("change", downgrade()).await, format!("{kept}{set}{wait}"));
+        for (verb, body) in [("pause", json!({"credit": true})), ("cancel", json!({"when": "now", "credit": true}))] {
+            assert_eq!(refused(verb, body).await, format!("{kept}{set}leave out `credit`"), "{verb}");
+        }
+        // Once there was credit, its currency stays.
+        server.made("/v1/customers/ada/credits", json!({"amount": 5})).await;
+        assert_eq!(refused("change", downgrade()).await, format!("{kept}{wait}"));
+        // What is said can be done.
+        let waits = server.post(&stage.act("change"), json!({"amount": 100, "when": "period_end", "preview": true})).await.ok(200);
+        assert_eq!(waits["credit"], 0);
+        let mut tx = server.app.db.begin().await.expect("tx");
+        tx.query("delete from credits").run().await.expect("deleted");
+        tx.query("update customers set balance = 0").run().await.expect("emptied");
+        tx.commit().await.expect("commit");
+        server.patch("/v1/customers/ada", json!({"currency": "EUR"})).await.ok(200);
+        server.post(&stage.act("change"), downgrade()).await.ok(200);
+        assert!(server.get("/v1/customers/ada").await.ok(200)["balance"].as_i64().expect("balance") > 0);
+    }
+
     async fn changes_refuse_terms_that_do_not_fit(server: &TestServer) {
         let stage = stage(server, json!({})).await;
         server.made("/v1/plans", json!({"name": "Euro", "reference": "euro", "amount": 1, "currency": "EUR", "billing_frequency": "monthly"})).await;

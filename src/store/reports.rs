@@ -60,6 +60,25 @@ pub async fn between(db: &Db, timeline: Timeline, from: DateTime<Utc>, to: DateT
     Ok(figures)
 }
 
+/// What a timeline has not brought to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub struct Unfinished {
+    pub invoices_open: i64,
+    pub payments_parked: i64,
+    pub subscriptions_parked: i64,
+}
+
+pub async fn unfinished(db: &Db, timeline: Timeline) -> Result<Unfinished> {
+    db.query(
+        "select (select count(*) from invoices where timeline = $1 and status = 'open') as invoices_open,
+                (select count(*) from payments where timeline = $1 and status = 'parked') as payments_parked,
+                (select count(*) from subscriptions where timeline = $1 and status = 'parked') as subscriptions_parked",
+    )
+    .bind(timeline)
+    .one()
+    .await
+}
+
 /// Money that came in by one payment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, sqlx::FromRow)]
 pub struct Taken {

@@ -198,6 +198,13 @@ on_both! {
         tx.update_rows(&payments, &["status", "gateway", "transaction_id"]).await.expect("changed");
         tx.commit().await.expect("commit");
 
+        // What is open on a test clock is no part of a simulation.
+        let ada = world.customer("UTC").await;
+        let clock = world.add(world.monthly(ada, "2026-01-01").await).await.timeline;
+        let due = "2026-01-02T00:00:00Z".parse().expect("an instant");
+        rebilld::billing::subscriptions::open_due::open_due(&world.app, clock, due).await.expect("billed");
+        assert_eq!(world.invoices().await.iter().filter(|invoice| invoice.timeline == clock).count(), 1);
+
         let trap = Trap::set().await;
         let (_folder, settings) = settings(&world, &trap);
         let before = everything(&world).await;

@@ -148,7 +148,7 @@ on_both! {
         assert!(said.err.contains("subscriptions.csv:5 column customer: "), "{}", said.err);
         let rows = rows.replace("nobody", "ada");
         let said = desk.import(Some(&customers), Some(&desk.write("subscriptions.csv", rows)), &[]).await;
-        assert!(said.out.contains("subscriptions.csv:5 Gym: 2030-02-01 10.00 USD"), "{} {}", said.out, said.err);
+        assert!(said.out.contains("subscriptions.csv:5 Gym: 2030-01-02 10.00 USD"), "{} {}", said.out, said.err);
         assert!(stored(&world).await.customers.is_empty());
     }
 

@@ -53,11 +53,8 @@ const READ_ALL: &[(&str, &str)] = &[
 
 /// 20,000 of each, of which a handful are due, as in life.
 async fn fill(database: &TestDatabase) {
-    let referred = |i| Customer {
-        reference: Some(format!("ref-{i}")),
-        email: Some(format!("Name-{i}@example.com")),
-        ..samples::customer()
-    };
+    let referred =
+        |i| Customer { reference: Some(format!("ref-{i}")), email: Some(format!("Name-{i}@example.com")), ..samples::customer() };
     let customers: Vec<Customer> = (0..ROWS).map(referred).collect();
     let handful = |i: usize| i.is_multiple_of(200).then(|| samples::minute(-rebilld::domain::count(i)));
     let subscriptions: Vec<Subscription> = customers

@@ -332,8 +332,7 @@ async fn due_scans_use_their_partial_index(explainer: &mut Explainer, statements
 async fn lookups_use_their_index(explainer: &mut Explainer) {
     for cursor in [Cursor::Newest, Cursor::Before("x".into()), Cursor::After("x".into())] {
         let asks = |column| Request { filters: vec![(column, String::new())], cursor: cursor.clone(), limit: 1 };
-        let number =
-            if matches!(explainer, Explainer::Postgres(_)) { "invoices_number_key" } else { "sqlite_autoindex_invoices" };
+        let number = if matches!(explainer, Explainer::Postgres(_)) { "invoices_number_key" } else { "(number=?)" };
         for (sql, index) in [
             (page::statement::<Customer>(&asks("email")), "customers_of_email"),
             (page::statement::<Payment>(&asks("transaction_id")), "payments_of_transaction"),

@@ -48,6 +48,9 @@ on_both! {
             store::payments::insert(tx, &payments).await?;
             store::events::append(tx, &[lost]).await
         }).await;
+        let left = store::reports::unfinished(&database.db, test).await.expect("read");
+        assert_eq!((left.invoices_open, left.payments_parked, left.subscriptions_parked), (3, 0, 0));
+        assert_eq!(store::reports::unfinished(&database.db, Timeline::Wall).await.expect("read").invoices_open, 1);
         let figures = async |timeline, from, to| store::reports::between(&database.db, timeline, samples::minute(from), samples::minute(to)).await.expect("figures");
         let dollars = Figures { charges: 2, declines: 1, recovered: 1, lost: 0, total: 1000 };
         let yens = Figures { charges: 1, declines: 0, recovered: 0, lost: 1, total: 50 };

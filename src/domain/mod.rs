@@ -79,14 +79,17 @@ pub trait TextEnum: FromStr<Err = UnknownWord> {
     const WORDS: &'static [&'static str];
 }
 
-/// Declares an enum that is one fixed word everywhere: in JSON, in the database, in logs.
+/// Declares an enum that is one fixed word everywhere: in JSON, in the database, in logs. A word after `|` is an older spelling,
+/// which is read and never written.
 macro_rules! text_enum {
-    ($(#[$meta:meta])* pub enum $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)+ }) => {
+    ($(#[$meta:meta])* pub enum $name:ident {
+        $($(#[$variant_meta:meta])* $variant:ident = $text:literal $(| $older:literal)*,)+
+    }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema, sqlx::Type)]
         #[sqlx(type_name = "text")]
         pub enum $name {
-            $($(#[$variant_meta])* #[serde(rename = $text)] #[sqlx(rename = $text)] $variant,)+
+            $($(#[$variant_meta])* #[serde(rename = $text $(, alias = $older)*)] #[sqlx(rename = $text)] $variant,)+
         }
 
         impl $name {
@@ -110,7 +113,7 @@ macro_rules! text_enum {
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 match text {
-                    $($text => Ok(Self::$variant),)+
+                    $($text $(| $older)* => Ok(Self::$variant),)+
                     _ => Err($crate::domain::UnknownWord { allowed: <Self as $crate::domain::TextEnum>::WORDS }),
                 }
             }

@@ -32,7 +32,7 @@ text_enum! {
     /// From when the new terms hold.
     pub enum Effect {
         /// The new terms hold from each subscription's next cycle on, without any charge now.
-        NextCycle = "next_cycle",
+        PeriodEnd = "period_end" | "next_cycle",
         /// The new terms hold at once where a paid period is running and its price changes: the unused days are credited, and the
         /// rest is charged.
         Now = "now",

@@ -67,7 +67,7 @@ pub(crate) async fn page(
             let earliest = rows.iter().map(|row| row.today(now_of(row))).min().unwrap_or_default();
             store::invoices::reaching_past(tx, &ids, earliest, lock).await?
         }
-        Effect::NextCycle => Vec::new(),
+        Effect::PeriodEnd => Vec::new(),
     };
     let accounts = accounts(tx, &billed).await?;
     let mut of: BTreeMap<SubscriptionId, Vec<&Invoice>> = BTreeMap::new();

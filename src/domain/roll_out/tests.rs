@@ -51,7 +51,7 @@ fn subscription(more: Value) -> Subscription {
 }
 
 fn options(overrides: Overrides) -> Options {
-    Options { when: Effect::NextCycle, fields: None, overrides, keep_anchor: false }
+    Options { when: Effect::PeriodEnd, fields: None, overrides, keep_anchor: false }
 }
 
 fn keep() -> Options {

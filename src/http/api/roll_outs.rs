@@ -45,8 +45,8 @@ const LIMIT: i64 = 50;
 body! {
     /// First with `preview`, then again with the revision that the list had.
     pub struct RollOutInput {
-        /// `next_cycle`: without any charge now. `now`: where a paid period is running and its price changes, unused days are credited
-        /// and the rest is charged; from the next cycle on elsewhere.
+        /// `period_end` (or `next_cycle`, as it was called before): from the next cycle on, without any charge now. `now`: where a paid
+        /// period is running and its price changes, unused days are credited and the rest is charged; as `period_end` elsewhere.
         pub when: Effect,
         /// Fields of the entry; left out: all that subscriptions hold a copy of. Frequency and interval go together, and so do
         /// `business_day` and `holiday_calendar`; an amount stands for a percentage, too.

@@ -51,8 +51,10 @@ on_both! {
         server.patch("/v1/plans/gold", json!({"amount": 2600})).await.ok(200);
         let refused = ask(json!({"when": "next_cycle", "revision": revision})).await.problem(409);
         assert!(refused["detail"].as_str().expect("detail").contains("preview: true"), "{refused}");
-        let listed = ask(json!({"when": "next_cycle", "preview": true})).await.ok(200);
+        // `period_end` is the word, as in a change; the older one means the same list.
+        let listed = ask(json!({"when": "period_end", "preview": true})).await.ok(200);
         let done = ask(json!({"when": "next_cycle", "revision": listed["revision"]})).await.ok(200);
+        assert_eq!(done["when"], "period_end");
         assert_eq!((&done["status"], &done["subscriptions_changed"], &done["left_alone"]), (&json!("done"), &json!(1), &json!({"overridden": 1})));
         assert_eq!((&of(server, &plain).await["amount"], &of(server, &own).await["amount"]), (&json!(2600), &json!(1)));
         let shown = server.get(&format!("/v1/roll-outs/{}", done["id"].as_str().expect("id"))).await.ok(200);

@@ -55,7 +55,7 @@ on_both! {
         let plan = gold(&world).await;
         let crowd = crowd(&world, plan.id).await;
         edit(&world.app, &plan, priced(1500)).await;
-        let options = options(Effect::NextCycle);
+        let options = options(Effect::PeriodEnd);
         let (revision, totals, _) = list(&world.app, &plan, &options).await;
         assert_eq!(totals.subscriptions, count(CROWD));
         let first = daemon(&world, "first").await;
@@ -121,7 +121,7 @@ on_both! {
         let plan = gold(&world).await;
         let crowd = crowd(&world, plan.id).await;
         edit(&world.app, &plan, priced(1500)).await;
-        let options = options(Effect::NextCycle);
+        let options = options(Effect::PeriodEnd);
         let (revision, ..) = list(&world.app, &plan, &options).await;
         let app = daemon(&world, "first").await;
         let key = plan.id.to_string();

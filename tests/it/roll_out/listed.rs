@@ -259,7 +259,7 @@ async fn bills_as_listed(world: &World, lines: &[SubscriptionLine], stood: &BTre
 
 on_both! {
     async fn from_the_next_cycle_on_what_was_listed_happens(world: World) {
-        proof(world, Effect::NextCycle).await;
+        proof(world, Effect::PeriodEnd).await;
     }
 
     async fn now_what_was_listed_happens(world: World) {

@@ -292,7 +292,7 @@ pub fn roll_out() -> RollOut {
         entry_type: EntryType::Plan,
         entry_id: id::<rebilld::domain::id::Plan>().to_string(),
         revision: String::new(),
-        options: Options { when: Effect::NextCycle, fields: None, overrides: Overrides::Keep, keep_anchor: false },
+        options: Options { when: Effect::PeriodEnd, fields: None, overrides: Overrides::Keep, keep_anchor: false },
         versions: Versions::Plan(vec![super::plan(), super::full_plan()]),
         status: RollOutStatus::Running,
         actor: "system".into(),

@@ -115,6 +115,22 @@ pub(crate) fn added(app: &App, actor: &Actor, customer: &Customer, method: &Paym
     app.event(customer.timeline, now, actor, "payment_method.added", method.id, json!({ "after": event_data(method) }))
 }
 
+/// Marks methods whose issuer stopped recurring charges, by the clock of their customer. A method is marked once, and told of once.
+pub(crate) async fn end_mandates(
+    app: &App,
+    tx: &mut Tx,
+    methods: &[PaymentMethodId],
+    timeline: Timeline,
+    now: DateTime<Utc>,
+) -> Result<Vec<Event>> {
+    let ended = store::payment_methods::end_mandates(tx, methods, now).await?;
+    let event = |method: PaymentMethod| {
+        let data = json!({ "customer_id": method.customer_id, "gateway": method.gateway });
+        app.event(timeline, now, &Actor::System, "payment_method.mandate_ended", method.id, data)
+    };
+    Ok(ended.into_iter().map(event).collect())
+}
+
 pub async fn update(app: &App, actor: &Actor, id: PaymentMethodId, patch: PaymentMethodPatch) -> Result<PaymentMethod> {
     let mut tx = app.db.begin().await?;
     let (customer, before, waiting) = locked_method(&mut tx, id).await?;

@@ -1,20 +1,17 @@
 //! Writes an answer about an authorization down. Whatever it is, the subscription is looked at again, which finds what is to be done next.
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
 
 use super::event;
 use crate::{
-    billing::{App, Result, gateway_operations::retry},
+    billing::{App, Result, gateway_operations::retry, payment_methods::end_mandates},
     config::DEFAULT_AUTHORIZATION_LIFETIME,
     domain::{
         authorization::{
             Authorization,
             transition::{AuthorizationReply, Effect, Facts, Transition, decide, decide_late},
         },
-        clock::Timeline,
-        event::{Actor, Event},
-        payment_method::PaymentMethod,
+        event::Event,
         subscription::Subscription,
     },
     store::{self, Tx},
@@ -85,18 +82,9 @@ async fn save(app: &App, tx: &mut Tx, mut subscription: Subscription, transition
     }
     store::authorizations::save(tx, std::slice::from_ref(authorization)).await?;
     if effects.contains(&Effect::EndMandate) {
-        events.extend(end_mandate(app, tx, authorization).await?);
+        let methods: Vec<_> = authorization.payment_method_id.into_iter().collect();
+        events.extend(end_mandates(app, tx, &methods, authorization.timeline, now).await?);
     }
     store::events::append(tx, &events).await?;
     Ok(())
-}
-
-async fn end_mandate(app: &App, tx: &mut Tx, authorization: &Authorization) -> Result<Vec<Event>> {
-    let methods: Vec<_> = authorization.payment_method_id.into_iter().collect();
-    let ended = store::payment_methods::end_mandates(tx, &methods, app.clock.now()).await?;
-    let event = |method: PaymentMethod| {
-        let data = json!({ "customer_id": method.customer_id, "gateway": method.gateway });
-        app.event(Timeline::Wall, app.clock.now(), &Actor::System, "payment_method.mandate_ended", method.id, data)
-    };
-    Ok(ended.into_iter().map(event).collect())
 }

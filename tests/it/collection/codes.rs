@@ -2,8 +2,11 @@
 
 use rebilld::{
     domain::{
+        clock::Timeline,
+        event::Event,
         invoice::{InvoiceStatus, NextAction},
         payment::{DeclineClass, PaymentStatus},
+        payment_method::PaymentMethod,
         subscription::SubscriptionStatus,
     },
     sandbox::Script,
@@ -155,5 +158,11 @@ on_both! {
         let invoice = world.invoices().await.pop().expect("the later one");
         assert_eq!((invoice.decline_class, invoice.decline_code.as_deref()), (Some(DeclineClass::NewCardNeeded), Some("mandate_ended")));
         assert!(world.events(None).await.contains(&"payment_method.mandate_ended".to_owned()));
+        // By the customer's clock, as all that is told of the customer.
+        let when = Some(at("2026-01-10T06:00:00Z"));
+        let method: PaymentMethod = world.app.db.query("select * from payment_methods").one().await.expect("the method");
+        assert_eq!((method.mandate_ended_at, Some(method.updated_at)), (when, when));
+        let told: Event = world.app.db.query("select * from events where type = 'payment_method.mandate_ended'").one().await.expect("once");
+        assert_eq!((told.timeline, Some(told.occurred_at)), (Timeline::Test(world.clock), when));
     }
 }

@@ -73,7 +73,9 @@ impl<'a> SettlementBatch<'a> {
         match effect {
             Effect::Paid => self.succeed(payment),
             Effect::Declined(decline) => self.decline(invoice, decline, Some(&payment.gateway)),
-            Effect::EndMandate => self.follow_ups.end_mandates.extend(payment.payment_method_id),
+            Effect::EndMandate => {
+                self.follow_ups.end_mandates.extend(payment.payment_method_id.map(|method| (method, payment.timeline)));
+            }
             Effect::NotWanted => {
                 self.stop_if_cancelled(invoice);
             }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::SettlementBatch;
 use crate::{
-    billing::{Result, invoices::void::void_invoices},
+    billing::{Result, invoices::void::void_invoices, payment_methods::end_mandates},
     domain::{
         clock::Timeline,
         event::Actor,
@@ -34,8 +34,8 @@ pub(super) struct FollowUps {
     pub given_up: BTreeSet<SubscriptionId>,
     /// Installment plans that have just defaulted.
     pub defaulted: BTreeSet<InstallmentPlanId>,
-    /// Methods to which the issuer stopped recurring charges.
-    pub end_mandates: BTreeSet<PaymentMethodId>,
+    /// Methods to which the issuer stopped recurring charges, and whose clock says when.
+    pub end_mandates: BTreeMap<PaymentMethodId, Timeline>,
 }
 
 impl SettlementBatch<'_> {
@@ -123,15 +123,9 @@ impl SettlementBatch<'_> {
     }
 
     pub(super) async fn end_mandates(&mut self, tx: &mut Tx) -> Result<()> {
-        let ids: Vec<PaymentMethodId> = std::mem::take(&mut self.follow_ups.end_mandates).into_iter().collect();
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let wall = self.clocks.wall;
-        for method in store::payment_methods::end_mandates(tx, &ids, wall).await? {
-            let data = json!({ "customer_id": method.customer_id, "gateway": method.gateway });
-            let kind = "payment_method.mandate_ended";
-            self.events.push(self.app.event(Timeline::Wall, wall, &Actor::System, kind, method.id, data));
+        for (method, timeline) in std::mem::take(&mut self.follow_ups.end_mandates) {
+            let now = self.clocks.now(timeline);
+            self.events.extend(end_mandates(self.app, tx, &[method], timeline, now).await?);
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::{
         installment_plan::{
             Installment, InstallmentPlan, InstallmentPlanStatus, InstallmentSchedule, InstallmentStatus, MAX_INSTALLMENTS,
             Unsound,
-            terms::{TermUnits, dates, equal_parts, installments_in, installments_until, next_date},
+            terms::{InstallmentDates, TermUnits, equal_parts, installments_in},
         },
         money::{Currency, MAX_AMOUNT_MINOR, Percentage},
         payment_method::PaymentMethod,
@@ -184,8 +184,8 @@ pub(in crate::billing) fn draft(
     }
     let down_payment = input.down_payment.map_or(0, |down| down_payment(checks, down, input.amount));
     let rest = input.amount - down_payment;
-    let parts = match &input.schedule {
-        Some(schedule) => explicit(checks, &input, schedule, rest, today),
+    let (anchor_date, parts) = match &input.schedule {
+        Some(schedule) => (None, explicit(checks, &input, schedule, rest, today)),
         None => even(checks, &input, rest, today),
     };
 
@@ -206,7 +206,7 @@ pub(in crate::billing) fn draft(
         billing_frequency: input.billing_frequency.filter(|_| recurs),
         billing_cycle_interval: recurs.then(|| input.billing_cycle_interval.unwrap_or(1)),
         billing_days: input.billing_days.filter(|_| recurs),
-        anchor_date: parts.first().map(|part| part.0).filter(|_| recurs),
+        anchor_date,
         business_day,
         holiday_calendar: input.holiday_calendar,
         dunning_policy_id: named.policy,
@@ -341,8 +341,14 @@ fn explicit(
     parts
 }
 
-/// Equal parts on the dates of a recurrence.
-fn even(checks: &mut Checks, input: &InstallmentPlanInput, rest: i64, today: NaiveDate) -> Vec<(NaiveDate, i64)> {
+/// Equal parts on the dates of a recurrence, and the date from which the recurrence is laid.
+fn even(
+    checks: &mut Checks,
+    input: &InstallmentPlanInput,
+    rest: i64,
+    today: NaiveDate,
+) -> (Option<NaiveDate>, Vec<(NaiveDate, i64)>) {
+    let nothing = (None, Vec::new());
     let told = [("installments", input.installments.is_some()), ("term", input.term.is_some()), ("until", input.until.is_some())];
     let mut told = told.iter().filter(|told| told.1).map(|told| told.0);
     let counted_by = told.next();
@@ -377,17 +383,20 @@ fn even(checks: &mut Checks, input: &InstallmentPlanInput, rest: i64, today: Nai
     }
     if input.taken_over.is_some() && input.first_date.is_none() {
         checks.fault("first_date", "is required without a schedule");
-        return Vec::new();
+        return nothing;
     }
-    let (Some(field), Some(recurrence)) = (counted_by, recurrence) else { return Vec::new() };
-    // The down payment is due today, so the first installment follows one step later.
-    let follows = || if input.down_payment.is_some() { next_date(recurrence.clone(), today) } else { today };
-    let first_date = input.first_date.unwrap_or_else(follows);
+    let (Some(field), Some(recurrence)) = (counted_by, recurrence) else { return nothing };
+    let dates = match input.first_date {
+        // The down payment is due today, so the first installment follows one step later.
+        None if input.down_payment.is_some() => InstallmentDates::after_down_payment(recurrence.clone(), today),
+        first_date => InstallmentDates::from_first(recurrence.clone(), first_date.unwrap_or(today)),
+    };
+    let first_date = dates.first_date();
     let count = match (input.installments, input.term, input.term_units, input.until) {
         (Some(count), _, _, _) => count,
         (_, Some(term), Some(units), _) => installments_in(term.clamp(0, 1_000_000), units, &recurrence, first_date),
-        (_, _, _, Some(until)) => installments_until(recurrence.clone(), first_date, until),
-        _ => return Vec::new(),
+        (_, _, _, Some(until)) => dates.until(until),
+        _ => return nothing,
     };
     if count < 1 && field == "term" {
         checks.fault(field, "is shorter than one billing period");
@@ -399,18 +408,18 @@ fn even(checks: &mut Checks, input: &InstallmentPlanInput, rest: i64, today: Nai
         if count > 0 && field != "installments" {
             checks.fault(field, format!("makes more than {MAX_INSTALLMENTS} installments"));
         }
-        return Vec::new();
+        return nothing;
     }
-    let Ok(count) = usize::try_from(count) else { return Vec::new() };
-    let Some(dates) = dates(recurrence, first_date, count) else {
+    let Ok(count) = usize::try_from(count) else { return nothing };
+    let Some(days) = dates.first_of(count) else {
         checks.fault(field, "is more than the billing frequency gives");
-        return Vec::new();
+        return nothing;
     };
     match equal_parts(rest, count) {
-        Some(parts) => dates.into_iter().zip(parts).collect(),
+        Some(parts) => (Some(dates.anchor()), days.into_iter().zip(parts).collect()),
         None => {
             checks.fault(field, format!("is more than the {rest} minor units that are to be split"));
-            Vec::new()
+            nothing
         }
     }
 }

@@ -78,29 +78,57 @@ fn whole_months(from: NaiveDate, to: NaiveDate) -> i64 {
     if begun.is_some_and(|date| date > to) { months - 1 } else { months }
 }
 
-/// The local dates of that many installments. None if the recurrence has fewer dates, or if a plan may not have so many.
-pub fn dates(recurrence: Recurrence, first_date: NaiveDate, count: usize) -> Option<Vec<NaiveDate>> {
-    if !(1..=MAX_INSTALLMENTS).contains(&count) {
-        return None;
+/// The local dates of installments: a recurrence from an anchor on, of which no later date is computed but from the anchor.
+#[derive(Debug, Clone)]
+pub struct InstallmentDates {
+    schedule: Schedule,
+    /// The slot of the first installment.
+    first: u64,
+}
+
+impl InstallmentDates {
+    /// The first installment falls on this date, which is the anchor.
+    pub fn from_first(recurrence: Recurrence, first_date: NaiveDate) -> Self {
+        Self { schedule: Schedule::new(recurrence, first_date), first: 0 }
     }
-    let schedule = Schedule::new(recurrence, first_date);
-    let slots = std::iter::successors(Some(0), |slot| schedule.next_slot(*slot));
-    let dates: Vec<NaiveDate> = slots.map_while(|slot| schedule.date(slot)).take(count).collect();
-    (dates.len() == count).then_some(dates)
-}
 
-/// How many installments have a local date up to and with this one.
-pub fn installments_until(recurrence: Recurrence, first_date: NaiveDate, until: NaiveDate) -> i64 {
-    let schedule = Schedule::new(recurrence, first_date);
-    let slots = std::iter::successors(Some(0), |slot| schedule.next_slot(*slot));
-    let dates = slots.map_while(|slot| schedule.date(slot)).take_while(|date| *date <= until);
-    // One date beyond the limit is enough to see that there are too many.
-    count(dates.take(MAX_INSTALLMENTS + 1).count())
-}
+    /// The first installment falls one step after `today`, on which the down payment is due. Today is the anchor.
+    pub fn after_down_payment(recurrence: Recurrence, today: NaiveDate) -> Self {
+        let schedule = Schedule::new(recurrence, today);
+        let first = u64::from(schedule.date(1).is_some());
+        Self { schedule, first }
+    }
 
-/// The local date of the first installment if the request names none: one step after today, as gateways do.
-pub fn next_date(recurrence: Recurrence, today: NaiveDate) -> NaiveDate {
-    Schedule::new(recurrence, today).date(1).unwrap_or(today)
+    /// The local date from which the recurrence is laid.
+    pub fn anchor(&self) -> NaiveDate {
+        self.schedule.start()
+    }
+
+    /// The local date of the first installment.
+    pub fn first_date(&self) -> NaiveDate {
+        self.schedule.date(self.first).unwrap_or_else(|| self.anchor())
+    }
+
+    fn ahead(&self) -> impl Iterator<Item = NaiveDate> {
+        let slots = std::iter::successors(Some(self.first), |slot| self.schedule.next_slot(*slot));
+        slots.map_while(|slot| self.schedule.date(slot))
+    }
+
+    /// The local dates of that many installments. None if the recurrence has fewer dates, or if a plan may not have so many.
+    pub fn first_of(&self, count: usize) -> Option<Vec<NaiveDate>> {
+        if !(1..=MAX_INSTALLMENTS).contains(&count) {
+            return None;
+        }
+        let dates: Vec<NaiveDate> = self.ahead().take(count).collect();
+        (dates.len() == count).then_some(dates)
+    }
+
+    /// How many installments have a local date up to and with this one.
+    pub fn until(&self, until: NaiveDate) -> i64 {
+        let dates = self.ahead().take_while(|date| *date <= until);
+        // One date beyond the limit is enough to see that there are too many.
+        count(dates.take(MAX_INSTALLMENTS + 1).count())
+    }
 }
 
 /// An amount in equal parts, minor units; the last part takes the remainder. None if there is not a minor unit for each part.

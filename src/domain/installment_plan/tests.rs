@@ -12,7 +12,7 @@ mod shift;
 use super::{
     change::{Moment, Refused, Spread},
     restore::Arrears,
-    terms::{TermUnits, dates, equal_parts, installments_in, installments_until, next_date},
+    terms::{InstallmentDates, TermUnits, equal_parts, installments_in},
     *,
 };
 use crate::domain::frequency::Recurrence;
@@ -60,7 +60,8 @@ fn plan(amount: i64, down_payment: i64) -> InstallmentPlan {
 }
 
 fn monthly(amount: i64, down_payment: i64, count: usize) -> InstallmentSchedule {
-    let dates = dates(Recurrence::new(Frequency::Monthly, 1, None).expect("monthly"), day("2026-02-01"), count).expect("dates");
+    let monthly = Recurrence::new(Frequency::Monthly, 1, None).expect("monthly");
+    let dates = InstallmentDates::from_first(monthly, day("2026-02-01")).first_of(count).expect("dates");
     let parts = equal_parts(amount - down_payment, count).expect("parts");
     let parts: Vec<_> = dates.into_iter().zip(parts).collect();
     let plan = InstallmentPlan {
@@ -121,7 +122,9 @@ fn a_hundred_is_split_to_the_last_minor_unit() {
 fn dates_follow_the_anchor_and_never_drift() {
     let monthly = |days| Recurrence::new(Frequency::Monthly, 1, days).expect("monthly");
     let list = |recurrence, first, count| {
-        dates(recurrence, day(first), count).map(|dates| dates.iter().map(ToString::to_string).collect::<Vec<_>>())
+        InstallmentDates::from_first(recurrence, day(first))
+            .first_of(count)
+            .map(|dates| dates.iter().map(ToString::to_string).collect::<Vec<_>>())
     };
     assert_eq!(list(monthly(None), "2026-01-31", 4).expect("dates"), ["2026-01-31", "2026-02-28", "2026-03-31", "2026-04-30"]);
     assert_eq!(list(monthly(Some("15")), "2026-01-31", 3).expect("dates"), ["2026-01-31", "2026-02-15", "2026-03-15"]);
@@ -130,7 +133,7 @@ fn dates_follow_the_anchor_and_never_drift() {
     assert_eq!(list(twice, "2026-01-31", 4).expect("dates"), ["2026-01-31", "2026-02-28", "2026-03-29", "2026-03-31"]);
     let once = || Recurrence::new(Frequency::OneTime, 1, None).expect("once");
     assert_eq!((list(once(), "2026-01-31", 1).map(|dates| dates.len()), list(once(), "2026-01-31", 2)), (Some(1), None));
-    assert_eq!(next_date(monthly(None), day("2026-01-31")), day("2026-02-28"));
+    assert_eq!(InstallmentDates::after_down_payment(monthly(None), day("2026-01-31")).first_date(), day("2026-02-28"));
 }
 
 #[test]
@@ -293,8 +296,10 @@ fn every_frequency_gives_installments_until_a_date() {
         (Frequency::Yearly, 1, None, 1),
     ] {
         let recurrence = Recurrence::new(frequency, interval, days).expect("recurrence");
-        let count = installments_until(recurrence.clone(), day("2026-01-31"), day("2026-04-01"));
-        let dates = dates(recurrence, day("2026-01-31"), usize::try_from(count).expect("count")).expect("dates");
+        let count = InstallmentDates::from_first(recurrence.clone(), day("2026-01-31")).until(day("2026-04-01"));
+        let dates = InstallmentDates::from_first(recurrence, day("2026-01-31"))
+            .first_of(usize::try_from(count).expect("count"))
+            .expect("dates");
         assert_eq!(
             (count, dates.last().is_some_and(|last| *last <= day("2026-04-01"))),
             (expected, true),
@@ -302,8 +307,12 @@ fn every_frequency_gives_installments_until_a_date() {
         );
     }
     let monthly = || Recurrence::new(Frequency::Monthly, 1, None).expect("monthly");
-    assert_eq!(installments_until(monthly(), day("2026-01-31"), day("2026-02-28")), 2, "the day itself counts");
-    assert_eq!(installments_until(monthly(), day("2026-01-31"), day("2026-01-30")), 0);
+    assert_eq!(InstallmentDates::from_first(monthly(), day("2026-01-31")).until(day("2026-02-28")), 2, "the day itself counts");
+    assert_eq!(InstallmentDates::from_first(monthly(), day("2026-01-31")).until(day("2026-01-30")), 0);
     let daily = Recurrence::new(Frequency::Daily, 1, None).expect("daily");
-    assert_eq!(installments_until(daily, day("2026-01-31"), day("2100-01-01")), 1001, "too many is seen, and no more counted");
+    assert_eq!(
+        InstallmentDates::from_first(daily, day("2026-01-31")).until(day("2100-01-01")),
+        1001,
+        "too many is seen, and no more counted"
+    );
 }

@@ -8,7 +8,7 @@ fn a_pause_moves_all_that_is_to_come_and_never_drifts() {
     let moment = Moment { now: at("2026-01-10T00:00:00Z"), rules: &rules };
     let of_the_31st = || {
         let recurrence = Recurrence::new(Frequency::Monthly, 1, None).expect("monthly");
-        let dates = dates(recurrence, day("2026-01-31"), 3).expect("dates");
+        let dates = InstallmentDates::from_first(recurrence, day("2026-01-31")).first_of(3).expect("dates");
         let parts: Vec<_> = dates.into_iter().zip([100; 3]).collect();
         let monthly = InstallmentPlan { anchor_date: Some(day("2026-01-31")), ..monthly(300, 0, 3).plan };
         InstallmentSchedule::new(monthly, &parts, at("2026-01-01T00:00:00Z"), &rules).expect("sound")

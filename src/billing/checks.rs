@@ -3,8 +3,6 @@
 
 use std::ops::RangeInclusive;
 
-use chrono::NaiveDate;
-
 use super::{BillingError, Result};
 use crate::{
     domain::{
@@ -51,16 +49,6 @@ impl Checks {
     pub fn within(&mut self, field: &str, value: i64, range: RangeInclusive<i64>) {
         if !range.contains(&value) {
             self.fault(field, format!("must be from {} to {}", range.start(), range.end()));
-        }
-    }
-
-    /// A date to which the next charge may be moved.
-    pub fn next_bill_date(&mut self, date: NaiveDate, today: NaiveDate, ends_on: Option<NaiveDate>) {
-        if date < today {
-            self.fault("next_bill_date", format!("lies before today, {today}"));
-        }
-        if let Some(end) = ends_on.filter(|&end| date >= end) {
-            self.fault("next_bill_date", format!("must be before ends_on, {end}"));
         }
     }
 

@@ -123,6 +123,13 @@ impl BusinessDay {
             Self::ModifiedFollowing => Some(following()).filter(|day| day.month() == date.month()).unwrap_or_else(preceding),
         }
     }
+
+    /// Like [`Self::shift`], and never to a day before `earliest`: where the rule would do that, the charge is made on the next
+    /// business day.
+    pub fn shift_from(self, date: NaiveDate, earliest: NaiveDate, holidays: &Holidays) -> NaiveDate {
+        let day = self.shift(date, holidays);
+        if day < earliest && earliest <= date { Self::Following.shift(date, holidays) } else { day }
+    }
 }
 
 /// Bank holidays of one named calendar. Weekends are never business days and need not be listed.

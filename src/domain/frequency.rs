@@ -251,6 +251,22 @@ impl Schedule {
         Self { recurrence, start, grid, first }
     }
 
+    /// The same schedule, where the first anchor after the start is no bill date: the period of the start reaches to the anchor after
+    /// that one.
+    pub fn without_first_anchor(mut self) -> Self {
+        if let Some(next) = self.next_slot(1).and_then(|next| i64::try_from(next).ok()) {
+            self.first += next - 1;
+        }
+        self
+    }
+
+    /// Whether the start is no anchor, and the first anchor after it is nearer than half of the period that both lie in.
+    pub fn first_anchor_is_near(&self) -> bool {
+        let stub = self.period(0).map(|stub| days_between(stub.0, stub.1));
+        let whole = self.nominal_first_period().map(|whole| days_between(whole.0, whole.1));
+        !self.starts_on_anchor() && stub.zip(whole).is_some_and(|(stub, whole)| 2 * stub < whole)
+    }
+
     /// The recurrence that was laid.
     pub fn recurrence(&self) -> &Recurrence {
         &self.recurrence
@@ -292,7 +308,8 @@ impl Schedule {
         // All anchors of the units before this one are earlier, and the next unit begins later than the date.
         let wanted = |&index: &i64| self.anchor(index).is_some_and(|anchor| anchor >= date);
         let index = (unit * per_unit..=(unit + 1) * per_unit).find(wanted)?;
-        u64::try_from(index - self.first + 1).ok()
+        // An anchor that is passed over is no slot.
+        u64::try_from((index - self.first + 1).max(1)).ok()
     }
 
     /// The half-open period that a slot's charge pays for: from its date to the next one's. `one_time`: that day alone.

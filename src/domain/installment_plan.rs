@@ -129,11 +129,12 @@ impl InstallmentPlan {
     }
 
     /// UTC instant at which an installment of this local date is charged. A business-day rule moves the charge and never the
-    /// date.
+    /// date, and not to a day before the plan was made.
     pub fn instant(&self, date: NaiveDate, rules: &Rules) -> DateTime<Utc> {
         let none = Holidays::default();
         let holidays = self.holiday_calendar.as_ref().and_then(|name| rules.holidays.get(name)).unwrap_or(&none);
-        calendar::instant(self.business_day.shift(date, holidays), rules.bill_at, self.timezone.0)
+        let day = self.business_day.shift_from(date, self.today(self.created_at), holidays);
+        calendar::instant(day, rules.bill_at, self.timezone.0)
     }
 
     /// The recurrence that the dates follow. None for a plan of explicit dates.

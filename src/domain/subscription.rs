@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use serde::Serialize;
 
 use super::{
-    calendar::{self, Holidays},
+    calendar::{self, BusinessDay, Holidays},
     frequency::{BadRecurrence, Recurrence, Schedule},
     invoice::{ChargeTerms, Line, price, subtotal},
     plan::{CatchUp, WhilePastDue},
@@ -15,16 +15,20 @@ use super::{
     text_enum,
 };
 
+mod anchor;
 pub mod billed;
 pub mod change;
 mod pause;
 mod record;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
+pub use anchor::Immovable;
 pub use billed::{BilledDays, UnusedDays};
 pub use change::Change;
 pub use record::Subscription;
+pub use waiting::Waiting;
 
 text_enum! {
     /// When a change, a pause or a cancellation takes effect.
@@ -148,7 +152,8 @@ impl Subscription {
 
     /// The schedule from the anchor on. None only if the stored terms are not valid, which no request can bring about.
     pub fn schedule(&self) -> Option<Schedule> {
-        self.recurrence().ok().map(|recurrence| Schedule::new(recurrence, self.anchor_date))
+        let schedule = Schedule::new(self.recurrence().ok()?, self.anchor_date);
+        Some(if self.passes_first_anchor { schedule.without_first_anchor() } else { schedule })
     }
 
     /// The terms that a cycle is priced from.
@@ -196,7 +201,13 @@ impl Subscription {
         }
         let none = Holidays::default();
         let holidays = self.holiday_calendar.as_ref().and_then(|name| rules.holidays.get(name)).unwrap_or(&none);
-        let bill_date = self.business_day.shift(date, holidays);
+        let bill_date = match self.business_day {
+            BusinessDay::None => date,
+            // Neither within a trial nor before somebody subscribed, whatever the rule says.
+            rule => {
+                rule.shift_from(date, self.today(self.created_at).max(self.trial_ends_on.unwrap_or(NaiveDate::MIN)), holidays)
+            }
+        };
         let lines = price(&self.charge(), self.next_cycle, share);
         let amount = subtotal(&lines);
         Some(CycleDue {
@@ -245,7 +256,7 @@ impl Subscription {
             }
             None if pauses => return Ahead { subscription, first, schedule: None, rules },
             Some(until) if pauses => {
-                if let (true, Some(end)) = (self.pause_at_period_end, self.period_end) {
+                if let (true, Some(end)) = (self.pause_at_period_end, self.waiting_ends_on()) {
                     subscription.pause(end, Some(until));
                 }
                 first = subscription.resume(until, rules);
@@ -272,7 +283,7 @@ impl Subscription {
             return (cycles, turns);
         }
         if self.pause_at_period_end {
-            self.pause(self.period_end.unwrap_or_else(|| self.today(now)), self.paused_until);
+            self.pause(self.waiting_ends_on().unwrap_or_else(|| self.today(now)), self.paused_until);
             turns.push(ScheduleEvent::Paused);
         }
         if self.status == SubscriptionStatus::Paused {
@@ -404,7 +415,9 @@ impl Subscription {
                 self.next_bill_date = self.next_bill_date.filter(|_| self.paused_until.is_some());
                 self.paused_until.map(|until| self.instant(until, rules))
             }
-            _ if self.cancel_at_period_end || self.pause_at_period_end => self.period_end.map(|end| self.instant(end, rules)),
+            _ if self.cancel_at_period_end || self.pause_at_period_end => {
+                self.waiting_ends_on().map(|end| self.instant(end, rules))
+            }
             SubscriptionStatus::PastDue if self.while_past_due == WhilePastDue::Hold => None,
             // The debt decides how a subscription that is past due ends.
             SubscriptionStatus::PastDue => self.next_bill_at,
@@ -430,6 +443,8 @@ impl Subscription {
         self.credited_days = None;
         self.cancel_at_period_end = false;
         self.pending_change = None;
+        self.waits_until = None;
+        self.scheduled_last = None;
         self.parked_reason = None;
         if status == SubscriptionStatus::Cancelled {
             self.cancelled_at = Some(now);

@@ -23,7 +23,8 @@ use crate::{
 };
 
 /// Fields that a change does not show: the place of the subscription in its schedule, which its dates show.
-const INNER: &[&str] = &["updated_at", "next_slot", "next_cycle", "cycles_billed", "due_at", "next_bill_at", "anchor_date"];
+const INNER: &[&str] =
+    &["updated_at", "next_slot", "next_cycle", "cycles_billed", "due_at", "next_bill_at", "anchor_date", "passes_first_anchor"];
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listed {

@@ -21,7 +21,8 @@ use crate::{
 
 body! {
     pub struct CancelInput {
-        /// `now` also voids what is still owed.
+        /// `now` also voids what is still owed. `period_end` goes on to the end of the paid period first; where none runs, to the end of
+        /// the trial or of the skipped cycle, or to the day before the first charge. Until then `keep` undoes it.
         pub when: When,
         /// With `now`: what was paid for days to come goes to the customer's credit.
         pub credit: bool = false,
@@ -35,21 +36,21 @@ pub async fn cancel(app: &App, actor: &Actor, id: SubscriptionId, input: CancelI
     let mut edit = SubscriptionEdit::lock(app, actor, id).await?;
     edit.must_be("cancelled", &[Trialing, Active, PastDue, Paused, Parked])?;
     let today = edit.subscription.today(edit.now);
-    let period = edit.subscription.running_period(today);
-    let bills = !matches!(edit.subscription.status, Paused | Parked);
-    if let (When::PeriodEnd, Some(period), true) = (when, period, bills) {
-        if credit {
-            return Err(BillingError::invalid(
-                "credit",
-                "only goes with when: now, as nothing is left unused at the period's end",
-            ));
-        }
+    if when == When::PeriodEnd && !matches!(edit.subscription.status, Paused | Parked) {
         if edit.subscription.cancel_at_period_end {
             return Err(BillingError::WrongState("it is cancelled at the period's end already".to_owned()));
         }
         edit.must_not_wait_to_pause()?;
-        edit.subscription.cancel_at_period_end = true;
-        return edit.finish(preview, Changed::on(period.1), "subscription.cancel_scheduled", json!({})).await;
+        if let Some(end) = edit.subscription.period_end_on(today, &app.rules) {
+            if credit {
+                return Err(BillingError::invalid(
+                    "credit",
+                    "only goes with when: now, as nothing is left unused at the period's end",
+                ));
+            }
+            edit.subscription.cancel_on(end);
+            return edit.finish(preview, Changed::on(end), "subscription.cancel_scheduled", json!({})).await;
+        }
     }
     let open = store::invoices::lock_open_of_subscription(&mut edit.tx, id).await?;
     let mut changed = Changed::on(today);

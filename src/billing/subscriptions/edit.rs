@@ -23,7 +23,7 @@ use crate::{
         id::{InvoiceId, SubscriptionId},
         invoice::{Invoice, Line},
         subscription::{
-            BilledDays, CycleDue, Subscription, SubscriptionStatus, UnusedDays,
+            BilledDays, CycleDue, Subscription, SubscriptionStatus, UnusedDays, Waiting,
             billed::{Bill, billed_ahead, unused_days},
             change::Changed,
         },
@@ -52,6 +52,8 @@ pub struct ChangePreview {
     pub reopened: Vec<InvoiceId>,
     /// The next few charges.
     pub upcoming: Vec<CycleDue>,
+    /// What waits no more, of what waited for the period's end.
+    pub undone: Option<Waiting>,
     pub subscription: Subscription,
 }
 
@@ -238,7 +240,19 @@ impl<'a> SubscriptionEdit<'a> {
         let credit_notes = std::mem::take(&mut self.credit_notes);
         let reopened = std::mem::take(&mut self.reopened);
         let subscription = if preview { self.subscription } else { self.commit().await? };
-        Ok(ChangePreview { effective_date, lines, amount, credit, credit_notes, balance, reopened, upcoming, subscription })
+        let undone = None;
+        Ok(ChangePreview {
+            effective_date,
+            lines,
+            amount,
+            credit,
+            credit_notes,
+            balance,
+            reopened,
+            upcoming,
+            undone,
+            subscription,
+        })
     }
 
     /// Saves the subscription. A method that takes the place of another is tried at once where invoices wait.

@@ -1,4 +1,4 @@
-//! Keep: undoes a cancellation, a pause or a change that waits for the period's end.
+//! Keep: undoes a cancellation, a pause or a change that waits for the period's end, one at a time.
 
 use serde_json::json;
 
@@ -15,20 +15,14 @@ use crate::{
     },
 };
 
-/// Undoes a cancellation, a pause or a change that waits for the period's end.
+/// Undoes a cancellation, a pause or a change that waits for the period's end: of two, the one that was asked for last.
 pub async fn keep(app: &App, actor: &Actor, id: SubscriptionId, preview: bool) -> Result<ChangePreview> {
     let mut edit = SubscriptionEdit::lock(app, actor, id).await?;
     edit.must_be("kept", &[Trialing, Active, PastDue, Paused, Parked])?;
-    let subscription = &mut edit.subscription;
-    if !subscription.cancel_at_period_end && !subscription.pause_at_period_end && subscription.pending_change.is_none() {
+    let Some(undone) = edit.subscription.keep() else {
         return Err(BillingError::WrongState("nothing waits for the period's end".to_owned()));
-    }
-    if subscription.pause_at_period_end {
-        subscription.pause_at_period_end = false;
-        subscription.paused_until = None;
-    }
-    subscription.cancel_at_period_end = false;
-    subscription.pending_change = None;
-    let today = subscription.today(edit.now);
-    edit.finish(preview, Changed::on(today), "subscription.kept", json!({})).await
+    };
+    let today = edit.subscription.today(edit.now);
+    let outcome = edit.finish(preview, Changed::on(today), "subscription.kept", json!({ "undone": undone })).await?;
+    Ok(ChangePreview { undone: Some(undone), ..outcome })
 }

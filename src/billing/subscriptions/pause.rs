@@ -23,7 +23,8 @@ body! {
     pub struct PauseInput {
         /// The day on which it goes on by itself; left out: it waits to be resumed.
         pub until: Option<NaiveDate>,
-        /// `period_end` goes on to the end of the paid period first.
+        /// `period_end` goes on to the end of the paid period first; where none runs, to the end of the trial or of the skipped cycle,
+        /// or to the day before the first charge.
         pub when: When = When::Now,
         /// With `now`: the days to come that were billed go to the customer's credit, and are charged by day again from the day on
         /// which it is resumed.
@@ -33,7 +34,7 @@ body! {
 
 /// No cycle is opened until `until`, or until it is resumed; what falls into the pause is never billed. `credit`: the days to come
 /// that were billed go to the customer's credit, and are charged by day again from when it is resumed. At the period's end it waits
-/// for that; where no period is running it takes effect at once. A change that waits for the period's end then waits for the first
+/// for that; where there is no period to wait for it takes effect at once. A change that waits for the period's end then waits for the first
 /// cycle after the pause.
 pub async fn pause(app: &App, actor: &Actor, id: SubscriptionId, input: PauseInput, preview: bool) -> Result<ChangePreview> {
     let PauseInput { until, when, credit } = input;
@@ -43,7 +44,11 @@ pub async fn pause(app: &App, actor: &Actor, id: SubscriptionId, input: PauseInp
         return Err(BillingError::WrongState("it is cancelled at the period's end: undo that with keep first".to_owned()));
     }
     let today = edit.subscription.today(edit.now);
-    let waits_for = edit.subscription.running_period(today).filter(|_| when == When::PeriodEnd).map(|period| period.1);
+    let mut waits_for = None;
+    if when == When::PeriodEnd {
+        edit.must_not_wait_to_pause()?;
+        waits_for = edit.subscription.period_end_on(today, &app.rules);
+    }
     let mut checks = Checks::default();
     if credit && when == When::PeriodEnd {
         checks.fault("credit", "only goes with when: now, as nothing is left unused at the period's end");
@@ -55,9 +60,7 @@ pub async fn pause(app: &App, actor: &Actor, id: SubscriptionId, input: PauseInp
     }
     checks.done()?;
     if let Some(end) = waits_for {
-        edit.must_not_wait_to_pause()?;
-        edit.subscription.pause_at_period_end = true;
-        edit.subscription.paused_until = until;
+        edit.subscription.pause_on(end, until);
         return edit.finish(preview, Changed::on(end), "subscription.pause_scheduled", json!({})).await;
     }
     let changed = if credit {

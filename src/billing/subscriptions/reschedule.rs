@@ -10,6 +10,7 @@ use crate::{
         event::Actor,
         id::SubscriptionId,
         subscription::{
+            Subscription,
             SubscriptionStatus::{Active, Parked, PastDue, Trialing},
             change::Changed,
         },
@@ -21,7 +22,8 @@ body! {
     pub struct RescheduleInput {
         /// The day of the next charge.
         pub next_bill_date: NaiveDate,
-        /// Only this charge moves; else the schedule starts anew there.
+        /// Only this charge moves; else the schedule starts anew there. The days up to the next billing day are then prorated or
+        /// free, as `first_period` says; by `full` and `free` a billing day may be passed over.
         pub keep_anchor: bool = false,
     }
 }
@@ -36,20 +38,28 @@ pub async fn reschedule(
 ) -> Result<ChangePreview> {
     let RescheduleInput { next_bill_date: date, keep_anchor } = input;
     let mut edit = SubscriptionEdit::lock(app, actor, id).await?;
-    edit.must_be("rescheduled", &[Trialing, Active, PastDue, Parked])?;
-    edit.must_not_wait_to_pause()?;
     let today = edit.subscription.today(edit.now);
-    let coming = edit.subscription.upcoming(&app.rules, 2);
-    if coming.is_empty() && edit.subscription.status != Parked {
-        return Err(BillingError::WrongState("no charge is to come that could be moved".to_owned()));
-    }
+    must_be_movable(&edit)?;
     let mut checks = Checks::default();
-    checks.next_bill_date(date, today, edit.subscription.ends_on);
-    if let Some(after) = coming.get(1).filter(|after| keep_anchor && date >= after.period_start) {
-        // Past the one after it, that would be billed twice in a row.
-        checks.fault("next_bill_date", format!("must be before the charge after it, {}", after.period_start));
-    }
+    check(app, &mut checks, &edit.subscription, date, keep_anchor, today);
     checks.done()?;
     edit.subscription.reschedule(date, keep_anchor, &app.rules);
     edit.finish(preview, Changed::on(today), "subscription.rescheduled", json!({ "keep_anchor": keep_anchor })).await
+}
+
+/// Refuses where the next charge cannot be moved to any date, by whichever verb.
+pub(super) fn must_be_movable(edit: &SubscriptionEdit) -> Result<()> {
+    edit.must_be("rescheduled", &[Trialing, Active, PastDue, Parked])?;
+    edit.must_not_wait_to_pause()?;
+    if edit.subscription.has_movable_charge(&edit.app.rules) {
+        return Ok(());
+    }
+    Err(BillingError::WrongState("no charge is to come that could be moved".to_owned()))
+}
+
+/// Checks the date to which the next charge of these terms is to be moved.
+pub(super) fn check(app: &App, checks: &mut Checks, terms: &Subscription, date: NaiveDate, keep_anchor: bool, today: NaiveDate) {
+    if let Err(wrong) = terms.may_reschedule(date, keep_anchor, today, &app.rules) {
+        checks.fault("next_bill_date", wrong.to_string());
+    }
 }

@@ -55,7 +55,9 @@ body! {
         pub timezone: Option<Zone>,
         /// All of it anew.
         pub metadata: Option<Metadata>,
-        /// Whether a new frequency, interval or bill date leaves the old days in place; else the schedule starts anew.
+        /// With a new frequency or interval: whether the schedule goes on as it was laid, with its first date on or after the next charge;
+        /// else it starts anew there. With a bill date: whether only that charge moves. New `billing_days` alone never start it anew: the
+        /// next charge is the first new day on or after the old next date.
         pub keep_anchor: Option<bool>,
         /// May be repeated, never changed.
         pub currency: Option<Currency>,

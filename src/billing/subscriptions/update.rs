@@ -5,10 +5,11 @@ use serde_json::json;
 
 use super::{
     edit::{ChangePreview, SubscriptionEdit},
+    reschedule::{check, must_be_movable},
     terms::{TermsInput, resolve},
 };
 use crate::{
-    billing::{App, BillingError, Result, checks::Checks, customers::CustomerRef},
+    billing::{App, Result, checks::Checks, customers::CustomerRef},
     domain::{
         event::Actor,
         id::SubscriptionId,
@@ -54,16 +55,14 @@ pub async fn update(
     let stands = [subscription.next_bill_date, subscription.next_nominal_date()];
     let moved = next_bill_date.filter(|date| !stands.contains(&Some(*date)));
     if let Some(date) = moved {
-        let end = change.ends_on.unwrap_or(subscription.ends_on);
-        checks.next_bill_date(date, today, end);
+        must_be_movable(&edit)?;
+        let mut terms = subscription.clone();
+        if checks.is_clean() {
+            terms.change_terms(change.clone(), edit.now, &app.rules);
+        }
+        check(app, &mut checks, &terms, date, keep_anchor, today);
     }
     checks.done()?;
-    if moved.is_some() {
-        edit.must_not_wait_to_pause()?;
-    }
-    if moved.is_some() && edit.subscription.status == Paused {
-        return Err(BillingError::WrongState("a subscription that is paused cannot be rescheduled: resume it first".to_owned()));
-    }
     let changed = edit.subscription.change_terms(change, edit.now, &app.rules);
     if let Some(date) = moved {
         edit.subscription.reschedule(date, keep_anchor, &app.rules);

@@ -42,7 +42,7 @@ fn subscription(more: Value) -> Subscription {
         "timezone": "UTC", "first_period": "full", "catch_up": "bill_all", "while_past_due": "bill", "business_day": "none",
         "add_ons": [], "discounts": [], "metadata": {}, "anchor_date": "2026-01-01", "next_slot": 1, "next_cycle": 1,
         "cycles_billed": 1, "period_start": "2026-01-01", "period_end": "2026-02-01", "cancel_at_period_end": false,
-        "pause_at_period_end": false,
+        "pause_at_period_end": false, "passes_first_anchor": false,
         "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
     });
     let mut subscription: Subscription = serde_json::from_value(merged(plain, more)).expect("a subscription");

@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{BilledDays, CycleDue, Rules, Subscription, UnusedDays, billed::clip};
+use super::{BilledDays, CycleDue, Rules, Subscription, UnusedDays, Waiting, billed::clip};
 use crate::domain::{
     calendar::{BusinessDay, Zone},
     customer::Metadata,
@@ -78,9 +78,20 @@ pub struct Change {
     /// The whole object that replaces the one before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Metadata>,
-    /// Whether the old anchor goes on when the interval changes. None means that a new schedule begins.
+    /// Whether the schedule goes on as it was laid when the interval changes. None means that a new schedule begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_anchor: Option<bool>,
+}
+
+/// What new terms do to a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rhythm {
+    /// Nothing: neither interval nor days have changed.
+    Same,
+    /// The schedule goes on with the first of its new days.
+    OtherDays,
+    /// A new schedule begins.
+    Anew,
 }
 
 fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
@@ -183,9 +194,11 @@ impl Change {
 }
 
 impl Subscription {
-    /// Replaces terms from `effective` on. `cycle` is the first cycle in which new modifiers count.
-    fn apply(&mut self, change: &Change, effective: NaiveDate, cycle: i64) {
-        let recurrence = (self.billing_frequency, self.billing_cycle_interval, self.billing_days.clone());
+    /// Replaces terms from `effective` on. `cycle` is the first cycle in which new modifiers count. Answers what becomes of the
+    /// schedule.
+    fn apply(&mut self, change: &Change, effective: NaiveDate, cycle: i64) -> Rhythm {
+        let interval = (self.billing_frequency, self.billing_cycle_interval);
+        let days = self.billing_days.clone();
         let before = (self.add_ons.clone(), self.discounts.clone());
         change.put_over(self);
         for (named, modifiers, before) in
@@ -196,17 +209,18 @@ impl Subscription {
                 modifier.applied_from = known.map_or(cycle, |known| known.applied_from);
             }
         }
-        if recurrence == (self.billing_frequency, self.billing_cycle_interval, self.billing_days.clone()) {
-            return;
+        let same_interval = interval == (self.billing_frequency, self.billing_cycle_interval);
+        if same_interval && days == self.billing_days {
+            return Rhythm::Same;
         }
-        self.moved_to = None;
-        if change.keep_anchor == Some(true) {
-            let slot = self.schedule().and_then(|schedule| schedule.slot_on_or_after(effective));
-            self.next_slot = slot.and_then(|slot| i64::try_from(slot).ok()).unwrap_or(i64::MAX);
-        } else {
-            self.anchor_date = effective;
-            self.next_slot = 0;
+        // The days of a daily frequency are its interval.
+        let days_alone = same_interval && self.billing_frequency != Frequency::Daily;
+        if days_alone || change.keep_anchor == Some(true) {
+            self.go_on_from(effective);
+            return Rhythm::OtherDays;
         }
+        self.lay_from(effective);
+        Rhythm::Anew
     }
 
     /// Replaces terms from the next cycle on, without any charge now. The answer has the lines and the amount of that cycle.
@@ -226,6 +240,7 @@ impl Subscription {
 
     pub(super) fn apply_pending_change(&mut self, _rules: &Rules) -> bool {
         let Some(change) = self.pending_change.take() else { return false };
+        self.waits_no_more(Waiting::Change);
         if let Some(effective) = self.next_nominal_date() {
             self.apply(&change, effective, self.next_cycle);
         }
@@ -241,6 +256,7 @@ impl Subscription {
     /// Keeps the change until the next cycle opens. The answer has the lines and the amount of that cycle.
     pub fn change_at_period_end(&mut self, change: Change, now: DateTime<Utc>, rules: &Rules) -> Changed {
         self.pending_change.get_or_insert_default().merge(change);
+        self.scheduled_last = Some(Waiting::Change);
         self.refresh(rules);
         self.by_the_next_cycle(now, rules)
     }
@@ -263,15 +279,12 @@ impl Subscription {
         let billed: Vec<BilledDays> = unused.iter().map(|unused| unused.days.clone()).collect();
         let mut lines: Vec<Line> = unused.iter().filter_map(UnusedDays::credit_line).collect();
 
-        let rhythm = |s: &Self| (s.billing_frequency, s.billing_cycle_interval, s.billing_days.clone());
-        let before = (rhythm(self), self.ends_on);
-        let keeps_anchor = change.keep_anchor == Some(true);
+        let ends_before = self.ends_on;
         let cycle_now = self.next_cycle - 1;
-        self.apply(&change, today, cycle_now);
-        let new_rhythm = before.0 != rhythm(self);
+        let rhythm = self.apply(&change, today, cycle_now);
 
         let mut cycle = None;
-        if new_rhythm && !keeps_anchor {
+        if rhythm == Rhythm::Anew {
             self.period_end = Some(today);
             if let Some(schedule) = self.schedule()
                 && let Some(opened) = self.peek(&schedule, rules)
@@ -281,7 +294,7 @@ impl Subscription {
                 cycle = Some(opened);
             }
         } else {
-            let charged = self.days_by_new_terms(&billed, period.1, cycle_now, new_rhythm, before.1);
+            let charged = self.days_by_new_terms(&billed, period.1, cycle_now, rhythm, ends_before);
             self.period_end = Some(charged.last().map_or(today, |days| days.end));
             let same = |(charged, billed): (&BilledDays, &BilledDays)| charged.costs_the_same(billed);
             if charged.len() == billed.len() && charged.iter().zip(&billed).all(same) {
@@ -312,7 +325,7 @@ impl Subscription {
         billed: &[BilledDays],
         end: NaiveDate,
         cycle_now: i64,
-        new_rhythm: bool,
+        rhythm: Rhythm,
         ends_before: Option<NaiveDate>,
     ) -> Vec<BilledDays> {
         let price = subtotal(&price(&self.charge(), cycle_now, Share::WHOLE));
@@ -322,10 +335,13 @@ impl Subscription {
             let (slot, whole) = self.period_around(&schedule, from)?;
             Some((whole, schedule.next_slot(slot)))
         });
-        if let (true, Some((whole, next))) = (new_rhythm, around) {
+        if let (Rhythm::OtherDays, Some((whole, next))) = (rhythm, around) {
             // The charge now reaches up to the next charge, so that no day is charged twice.
             self.next_slot = next.and_then(|slot| i64::try_from(slot).ok()).unwrap_or(i64::MAX);
-            let of_days = days_between(whole.0, whole.1);
+            // Days of a stub cost a part of the whole period, and not the price of one.
+            let stub = self.schedule().filter(|schedule| schedule.start() == whole.0);
+            let of = stub.and_then(|schedule| schedule.nominal_first_period()).unwrap_or(whole);
+            let of_days = days_between(of.0, of.1);
             return clip(vec![BilledDays { start: from, end: whole.1, price, of_days, invoice_id: None }], from, ends_on);
         }
         let mut days: Vec<BilledDays> =

@@ -1,10 +1,10 @@
-//! Pause, resume, skip and reschedule. What falls into a pause is never billed; days that a pause gave back are charged again when it
+//! Pause, resume and skip. What falls into a pause is never billed; days that a pause gave back are charged again when it
 //! ends, so pausing and resuming at once comes to nothing.
 
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::{
-    BilledDays, CycleDue, Rules, Subscription, SubscriptionStatus, UnusedDays,
+    BilledDays, CycleDue, Rules, Subscription, SubscriptionStatus, UnusedDays, Waiting,
     billed::clip,
     change::{Changed, kept},
 };
@@ -27,6 +27,7 @@ impl Subscription {
         self.paused_on = Some(on);
         self.paused_until = until;
         self.pause_at_period_end = false;
+        self.waits_no_more(Waiting::Pause);
         self.credited_days = None;
     }
 
@@ -158,22 +159,6 @@ impl Subscription {
             for _ in 0..cycles {
                 self.pass(&schedule);
             }
-        }
-        self.refresh(rules);
-    }
-
-    /// Moves the next charge to the local date `date`. With `keep_anchor` only this charge moves; otherwise the schedule starts
-    /// anew there. A trial ends with the first charge, wherever that charge goes.
-    pub fn reschedule(&mut self, date: NaiveDate, keep_anchor: bool, rules: &Rules) {
-        if keep_anchor {
-            self.moved_to = Some(date);
-        } else {
-            self.anchor_date = date;
-            self.next_slot = 0;
-            self.moved_to = None;
-        }
-        if self.status == SubscriptionStatus::Trialing {
-            self.trial_ends_on = Some(date);
         }
         self.refresh(rules);
     }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{BilledDays, Change, SubscriptionStatus};
+use super::{BilledDays, Change, SubscriptionStatus, Waiting};
 use crate::domain::{
     calendar::{BusinessDay, Zone},
     clock::Timeline,
@@ -82,6 +82,8 @@ pub struct Subscription {
     pub metadata: Metadata,
     /// Local date of slot 0 of the schedule.
     pub anchor_date: NaiveDate,
+    /// Whether the first billing day after the anchor is passed over, since an edit laid the schedule from just before it.
+    pub passes_first_anchor: bool,
     /// The slot of the schedule in which the next charge stands.
     pub next_slot: i64,
     /// Number of the next cycle; `unique (subscription, cycle)` keeps the cycle from being billed twice.
@@ -115,6 +117,11 @@ pub struct Subscription {
     pub credited_days: Option<Vec<BilledDays>>,
     /// Whether the subscription is cancelled when the billed period ends.
     pub cancel_at_period_end: bool,
+    /// Local date for which a cancellation or a pause waits, where no billed period says so: the end of a trial or of a skipped
+    /// cycle, or the day before the first charge. None means that the billed period says so, or that neither waits.
+    pub waits_until: Option<NaiveDate>,
+    /// What was last asked for of what waits for the period's end. None means that no more than one thing waits.
+    pub scheduled_last: Option<Waiting>,
     /// Terms that take effect when the next cycle opens. None means that no change waits.
     #[sqlx(json(nullable))]
     pub pending_change: Option<Change>,
@@ -170,6 +177,7 @@ impl Subscription {
             discounts: Vec::new(),
             metadata: Metadata::new(),
             anchor_date,
+            passes_first_anchor: false,
             next_slot: 0,
             next_cycle: 0,
             cycles_billed: 0,
@@ -185,6 +193,8 @@ impl Subscription {
             pause_at_period_end: false,
             credited_days: None,
             cancel_at_period_end: false,
+            waits_until: None,
+            scheduled_last: None,
             pending_change: None,
             parked_reason: None,
             cancelled_at: None,

@@ -9,7 +9,7 @@ use rebilld::domain::{
     invoice::{price, subtotal},
     plan::{CatchUp, WhilePastDue},
     proration::{FirstPeriod, Share},
-    subscription::{Change, CycleDue, Subscription, SubscriptionStatus},
+    subscription::{Change, CycleDue, Subscription, SubscriptionStatus, Waiting},
 };
 
 mod stage;
@@ -146,7 +146,9 @@ proptest! {
             // A pause that waited has been overtaken by this one.
             let mut expected = before.sub.clone();
             if expected.pause_at_period_end {
-                (expected.pause_at_period_end, expected.paused_until) = (false, None);
+                expected.scheduled_last = Some(Waiting::Pause);
+                prop_assert_eq!(expected.keep(), Some(Waiting::Pause));
+                expected.scheduled_last = before.sub.scheduled_last.filter(|&last| last != Waiting::Pause);
                 expected.refresh(&rules());
             }
             // Days charged ahead of their period are given back from today on.

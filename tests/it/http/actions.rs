@@ -106,7 +106,10 @@ on_both! {
         server.post(&stage.act("change"), json!({"amount": 700, "billing_days": "31", "when": "period_end"})).await.ok(200);
         // Terms that what waits would not fit are refused, or billing would stop there.
         server.refuses("PATCH", &stage.path, &[(json!({"billing_frequency": "weekly"}), &["billing_frequency"])]).await;
-        server.bill(&stage.clock, "2026-07-02T00:00:00Z").await;
+        // The next charge is on the first of the new days.
+        server.bill(&stage.clock, "2026-07-30T00:00:00Z").await;
+        assert_eq!(server.invoices().await.len(), 1);
+        server.bill(&stage.clock, "2026-08-01T00:00:00Z").await;
         assert_eq!(server.invoices().await.pop().expect("an invoice").total, 700);
         assert_eq!(server.get(&stage.path).await.ok(200)["amount"], 700);
     }

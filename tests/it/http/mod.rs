@@ -6,6 +6,7 @@ mod business_days;
 mod catalog;
 mod clocks;
 mod customers;
+mod dates;
 mod dunning_policies;
 mod first_charges;
 mod foreseen;

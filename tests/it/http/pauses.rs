@@ -154,10 +154,10 @@ on_both! {
         assert_eq!(paused["pause_at_period_end"], false);
         server.bill(&stage.clock, "2026-09-02T00:00:00Z").await;
         assert_eq!(server.invoices().await.iter().map(|invoice| invoice.subtotal).collect::<Vec<_>>(), [3000, 500]);
-        // Without a running period it takes effect at once.
+        // A trial goes on to its end first.
         let trial = server.made("/v1/subscriptions", json!({"customer": {"id": "ada"}, "amount": 100, "billing_frequency": "monthly", "trial_days": 30})).await;
         let trial = server.post(&format!("/v1/subscriptions/{}/pause", trial["id"].as_str().expect("id")), json!({"when": "period_end"})).await.ok(200);
-        assert_eq!(trial["status"], "paused");
+        assert_eq!((&trial["status"], &trial["pause_at_period_end"]), (&json!("trialing"), &json!(true)));
     }
 
     async fn every_action_can_be_previewed(server: &TestServer) {

@@ -44,6 +44,7 @@ const REFUSED: &[(&str, &str, &[&str])] = &[
     ("subscriptions", "duration", &["-1"]),
     ("subscriptions", "initial_payment_amount", &["-1"]),
     ("subscriptions", "authorize_days_before", &["-1"]),
+    ("subscriptions", "scheduled_last", &["'skip'"]),
     ("subscriptions", "next_slot", &["-1"]),
     ("subscriptions", "next_cycle", &["-1"]),
     ("subscriptions", "cycles_billed", &["-1"]),

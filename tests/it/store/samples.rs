@@ -24,7 +24,7 @@ use rebilld::domain::{
     payment_method::{MethodKind, PaymentMethod},
     plan::{CatchUp, Plan, WhilePastDue},
     proration::FirstPeriod,
-    subscription::{BilledDays, Change, Subscription, SubscriptionStatus},
+    subscription::{BilledDays, Change, Subscription, SubscriptionStatus, Waiting},
 };
 use serde_json::{Map, Value, json};
 
@@ -347,6 +347,7 @@ pub fn full_subscription(customer: CustomerId) -> Subscription {
         discounts: modifiers(),
         metadata: metadata(),
         anchor_date: first_day,
+        passes_first_anchor: true,
         next_slot: i64::MAX,
         next_cycle: i64::MAX,
         cycles_billed: i64::MAX,
@@ -368,6 +369,8 @@ pub fn full_subscription(customer: CustomerId) -> Subscription {
             invoice_id: Some(id()),
         }]),
         cancel_at_period_end: true,
+        waits_until: Some(last_day),
+        scheduled_last: Some(Waiting::Cancel),
         // Cleared, set and left alone are three things.
         pending_change: Some(Change {
             description: Some(hard()),

@@ -15,7 +15,7 @@ use crate::{
         money::Currency,
         plan::{CatchUp, WhilePastDue},
         proration::FirstPeriod,
-        subscription::{Change, CycleDue, Rules, Subscription, SubscriptionStatus},
+        subscription::{Change, CycleDue, Rules, Subscription, SubscriptionStatus, Waiting},
     },
     http::api::{catalog::ModifierAnswer, credit_notes::ReductionAnswer},
 };
@@ -183,6 +183,9 @@ pub struct OutcomeAnswer {
     balance_before: i64,
     /// The customer's credit after the action, minor units.
     balance_after: i64,
+    /// What `keep` undoes; other actions have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undone: Option<Waiting>,
 }
 
 /// What an action comes to, or in a preview would come to.
@@ -197,8 +200,18 @@ pub struct ChangeAnswer {
 
 impl ChangeAnswer {
     pub fn of(outcome: ChangePreview, rules: &Rules) -> Self {
-        let ChangePreview { effective_date, lines, amount, credit, credit_notes, balance, reopened, upcoming, subscription } =
-            outcome;
+        let ChangePreview {
+            effective_date,
+            lines,
+            amount,
+            credit,
+            credit_notes,
+            balance,
+            reopened,
+            upcoming,
+            undone,
+            subscription,
+        } = outcome;
         let (balance_before, balance_after) = balance;
         let outcome = OutcomeAnswer {
             effective_date,
@@ -209,6 +222,7 @@ impl ChangeAnswer {
             reopened_invoices: reopened,
             balance_before,
             balance_after,
+            undone,
         };
         let upcoming = upcoming.into_iter().map(CycleAnswer::from).collect();
         Self { outcome, upcoming, subscription: SubscriptionAnswer::of(subscription, rules) }

@@ -141,13 +141,11 @@ impl Stage {
                 }
             }
             Op::PauseAtEnd { until } if runs && !cancels && !self.sub.pause_at_period_end => {
-                let end = self.sub.running_period(today).map(|period| period.1);
+                let end = self.sub.period_end_on(today, &rules);
                 let until = until.map(|days| end.unwrap_or(today).checked_add_days(Days::new(days + 1)).expect("date"));
-                if end.is_some() {
-                    self.sub.pause_at_period_end = true;
-                    self.sub.paused_until = until;
-                } else {
-                    self.sub.pause(today, until);
+                match end {
+                    Some(end) => self.sub.pause_on(end, until),
+                    None => self.sub.pause(today, until),
                 }
             }
             Op::Resume if self.sub.status == Paused => {
@@ -159,9 +157,8 @@ impl Stage {
                 self.sub.skip(cycles, &rules);
             }
             Op::Reschedule { days, keep_anchor } if runs && !self.sub.pause_at_period_end => {
-                let (to, coming) = (later(days), self.sub.upcoming(&rules, 2));
-                let late = coming.get(1).is_some_and(|after| keep_anchor && to >= after.period_start);
-                if coming.is_empty() || late || self.sub.ends_on.is_some_and(|end| to >= end) {
+                let to = later(days);
+                if !self.sub.has_movable_charge(&rules) || self.sub.may_reschedule(to, keep_anchor, today, &rules).is_err() {
                     return false;
                 }
                 self.sub.reschedule(to, keep_anchor, &rules);
@@ -176,22 +173,18 @@ impl Stage {
             Op::Patch(change) if !self.sub.status.is_ended() && self.fits(&change, today) => {
                 self.sub.change_terms(change, now, &rules);
             }
-            Op::CancelAtEnd if runs && !cancels && !self.sub.pause_at_period_end => {
-                if self.sub.running_period(today).is_some() {
-                    self.sub.cancel_at_period_end = true;
-                } else {
-                    self.sub.end(SubscriptionStatus::Cancelled, now);
-                }
-            }
+            Op::CancelAtEnd if runs && !cancels && !self.sub.pause_at_period_end => match self.sub.period_end_on(today, &rules) {
+                Some(end) => self.sub.cancel_on(end),
+                None => self.sub.end(SubscriptionStatus::Cancelled, now),
+            },
             Op::Cancel if !self.sub.status.is_ended() => {
                 self.credit += self.billed_ahead().iter().map(BilledDays::amount).sum::<i64>();
                 self.sub.end(SubscriptionStatus::Cancelled, now);
             }
-            Op::Keep if self.sub.cancel_at_period_end || self.sub.pause_at_period_end || self.sub.pending_change.is_some() => {
-                if self.sub.pause_at_period_end {
-                    (self.sub.pause_at_period_end, self.sub.paused_until) = (false, None);
+            Op::Keep => {
+                if self.sub.keep().is_none() {
+                    return false;
                 }
-                (self.sub.cancel_at_period_end, self.sub.pending_change) = (false, None);
             }
             Op::Decline if !self.bills.is_empty() && matches!(self.sub.status, Trialing | Active) => {
                 self.owing = true;

@@ -85,6 +85,8 @@ pub fn run(ground: &Ground, seed: u64, told: bool) -> Report {
             daemon.bury().await;
         }
         let mut broken = world.take_broken();
+        run.desk.clock.set(world.now());
+        promises::health_is_ok(&run.desk, &mut broken).await;
         let (charges, events) = promises::check(&world, &mut broken).await;
         let (hash, steps, trace) = world.with_trace(|trace| (trace.hash(), trace.steps, trace.words()));
         Report {
@@ -118,6 +120,8 @@ struct Run {
 impl Run {
     fn new(world: &Arc<World>) -> Self {
         let mut config = Config::defaults();
+        // The invariants add up all that moved, and not only what moved in the last days of a run.
+        config.invariants.recent = TimeDelta::days(3650);
         config.collection.final_action =
             world.dice(|dice| dice.pick(&[FinalAction::Cancel, FinalAction::Pause, FinalAction::MarkUncollectible]));
         let turn = Arc::new(Semaphore::new(1));

@@ -20,18 +20,20 @@ use rebilld::{
             subscribe::{Start, SubscribeInput, subscribe},
             terms::TermsInput,
             unpark::{self, Missed},
+            update::{self, SubscriptionPatch},
         },
     },
     domain::{
         clock::Timeline,
         event::Actor,
         frequency::Frequency,
-        id::{CustomerId, InvoiceId, SubscriptionId},
+        id::{CustomerId, InvoiceId, PaymentMethodId, SubscriptionId},
         payment::{Payment, Resolution},
         payment_method::MethodKind,
         plan::{CatchUp, WhilePastDue},
         subscription::When,
     },
+    input::Patch,
     sandbox::Movement,
     store::db::Record,
 };
@@ -59,6 +61,11 @@ pub enum Operation {
     RefundToCredit,
     GiveCredit,
     NewMethod,
+    /// A subscription is charged to another method from now on, or to whichever is the default.
+    OtherMethod,
+    /// The same, by a change that begins a new period.
+    ChangeToOtherMethod,
+    RemoveMethod,
     Unpark,
     Resolve,
     /// Somebody pauses a gateway: nothing is charged there until it goes on.
@@ -91,6 +98,9 @@ pub const OPERATIONS: &[(u32, Operation)] = {
         (3, RefundToCredit),
         (3, GiveCredit),
         (6, NewMethod),
+        (4, OtherMethod),
+        (2, ChangeToOtherMethod),
+        (2, RemoveMethod),
         (2, Unpark),
         (4, Resolve),
         (2, PauseGateway),
@@ -125,6 +135,15 @@ async fn open_invoice(app: &App, dice: &mut Dice) -> Result<InvoiceId> {
 
 async fn paid_invoice(app: &App, dice: &mut Dice) -> Result<InvoiceId> {
     Ok(any::<(InvoiceId,)>(app, dice, "select id from invoices where amount_paid > 0 order by id").await?.0)
+}
+
+/// A subscription, and a method of its customer or none.
+async fn other_method(app: &App, dice: &mut Dice) -> Result<(SubscriptionId, TermsInput)> {
+    let sql = "select subscriptions.id, payment_methods.id from subscriptions
+        join payment_methods on payment_methods.customer_id = subscriptions.customer_id order by subscriptions.id, payment_methods.id";
+    let (id, method) = any::<(SubscriptionId, PaymentMethodId)>(app, dice, sql).await?;
+    let payment_method_id = if dice.chance(200) { Patch::Null } else { Patch::Value(method) };
+    Ok((id, TermsInput { payment_method_id, ..TermsInput::default() }))
 }
 
 fn some_of(dice: &mut Dice) -> Option<i64> {
@@ -244,6 +263,23 @@ impl Operation {
                 let id = customer(app, dice).await?;
                 new_method(app, world, dice, id).await?
             }
+            OtherMethod => {
+                let (id, terms) = other_method(app, dice).await?;
+                update::update(app, &ACTOR, id, SubscriptionPatch { terms, ..SubscriptionPatch::default() }, false).await?;
+                id.to_string()
+            }
+            ChangeToOtherMethod => {
+                let (id, terms) = other_method(app, dice).await?;
+                let when = dice.pick(&[When::Now, When::Now, When::PeriodEnd]);
+                change::change(app, &ACTOR, id, ChangeInput { when, terms }, false).await?;
+                id.to_string()
+            }
+            RemoveMethod => {
+                let sql = "select id from payment_methods order by id";
+                let id = any::<(PaymentMethodId,)>(app, dice, sql).await?.0;
+                payment_methods::delete(app, &ACTOR, id).await?;
+                id.to_string()
+            }
             Unpark => {
                 let id = any::<(SubscriptionId,)>(app, dice, "select id from subscriptions where status = 'parked' order by id")
                     .await?
@@ -313,7 +349,7 @@ async fn new_method(app: &App, world: &World, dice: &mut Dice, customer: Custome
         channels: None,
         expires: None,
         last_four: None,
-        default: Some(true),
+        default: dice.pick(&[Some(true), Some(true), None, Some(false)]),
         priority: None,
     };
     Ok(payment_methods::add(app, &ACTOR, &customer.to_string(), input).await?.id.to_string())

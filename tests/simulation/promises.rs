@@ -78,14 +78,29 @@ pub async fn check(world: &World, broken: &mut Vec<String>) -> (usize, BTreeMap<
 }
 
 /// What `/v1/health/billing` shows at the end of a run because a run may leave it to an operator.
-const LEFT_TO_AN_OPERATOR: &[&str] = &["subscriptions_parked", "installment_plans_defaulted", "installment_plans_stalled"];
+///
+/// An invoice that met only refusals is shown while its ladder still goes on; [`only_refusals`] says that this is so.
+const LEFT_TO_AN_OPERATOR: &[&str] =
+    &["subscriptions_parked", "installment_plans_defaulted", "installment_plans_stalled", "invoices_refused"];
 
 /// Adds each invariant that is broken at the end, as `/v1/health/billing` would show it.
-pub async fn health_is_ok(app: &App, broken: &mut Vec<String>) {
+pub async fn health_is_ok(app: &App, world: &World, broken: &mut Vec<String>) {
     let checked = invariants::check(app).await.expect("checked");
     for one in checked.iter().filter(|one| !one.holds() && !LEFT_TO_AN_OPERATOR.contains(&one.invariant.name)) {
         let (name, found) = (one.invariant.name, &one.found);
         broken.push(format!("health says {name} of {}: {}", found.count, found.ids.join(", ")));
+    }
+    only_refusals(world, broken).await;
+}
+
+/// An issuer's answer ends the time in which an invoice met only refusals.
+async fn only_refusals(world: &World, broken: &mut Vec<String>) {
+    let sql = "select invoices.number from invoices join payments on payments.invoice_id = invoices.id
+        where invoices.status = 'open' and payments.resolved_at > invoices.refused_at and payments.status = 'declined'
+            and payments.decline_class not in ('try_later', 'charge_refused', 'account_refused', 'gateway_fault')
+        order by invoices.number";
+    for (number,) in all::<(String,)>(world, sql).await {
+        broken.push(format!("{number} is said to have met only refusals, and an issuer declined it since"));
     }
 }
 

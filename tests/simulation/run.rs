@@ -86,7 +86,7 @@ pub fn run(ground: &Ground, seed: u64, told: bool) -> Report {
         }
         let mut broken = world.take_broken();
         run.desk.clock.set(world.now());
-        promises::health_is_ok(&run.desk, &mut broken).await;
+        promises::health_is_ok(&run.desk, &world, &mut broken).await;
         let (charges, events) = promises::check(&world, &mut broken).await;
         let (hash, steps, trace) = world.with_trace(|trace| (trace.hash(), trace.steps, trace.words()));
         Report {

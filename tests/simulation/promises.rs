@@ -10,6 +10,7 @@ use rebilld::{
         count,
         credit_note::CreditNote,
         customer::{Credit, Customer},
+        id::InstallmentPlanId,
         installment_plan::{Installment, InstallmentPlan, InstallmentSchedule},
         invoice::{Invoice, InvoiceStatus},
         payment::Payment,
@@ -30,6 +31,8 @@ struct Books {
     refunds: Vec<Refund>,
     authorizations: Vec<Authorization>,
     subscriptions: Vec<Subscription>,
+    /// Installment plans of which nothing is charged by itself any more.
+    defaulted: BTreeSet<InstallmentPlanId>,
     /// Type and subject, in order.
     events: Vec<(String, String, DateTime<Utc>)>,
 }
@@ -47,6 +50,11 @@ pub async fn check(world: &World, broken: &mut Vec<String>) -> (usize, BTreeMap<
         refunds: all(world, "select * from refunds order by id").await,
         authorizations: all(world, "select * from authorizations order by id").await,
         subscriptions: all(world, "select * from subscriptions order by id").await,
+        defaulted: all::<(InstallmentPlanId,)>(world, "select id from installment_plans where status = 'defaulted'")
+            .await
+            .into_iter()
+            .map(|row| row.0)
+            .collect(),
         events: all(world, "select type, subject, occurred_at from events order by id").await,
     };
     money_agrees(&books, broken);
@@ -162,7 +170,8 @@ fn nothing_waits_for_ever(world: &World, books: &Books, broken: &mut Vec<String>
     for refund in books.refunds.iter().filter(|refund| matches!(refund.status, RefundStatus::Pending | RefundStatus::Unknown)) {
         broken.push(format!("refund {} is {} for ever", refund.id, refund.status));
     }
-    for invoice in books.invoices.iter().filter(|invoice| invoice.status == InvoiceStatus::Open) {
+    let rests = |invoice: &Invoice| invoice.installment_plan_id.is_some_and(|id| books.defaulted.contains(&id));
+    for invoice in books.invoices.iter().filter(|invoice| invoice.status == InvoiceStatus::Open && !rests(invoice)) {
         if invoice.next_attempt_at.is_none_or(|at| at <= world.now() - TimeDelta::minutes(5)) {
             broken.push(format!("{} is open and nobody collects it ({:?})", invoice.number, invoice.next_attempt_at));
         }

@@ -79,14 +79,14 @@ impl Invoice {
     pub fn refundable(&self, to: RefundTo, claimed: i64) -> i64 {
         let account = self.account(claimed);
         let by_credit = if self.status == InvoiceStatus::Paid { 0 } else { self.paid_by_credit() };
-        match to {
-            RefundTo::Method => account.to_method.min(account.to_balance - by_credit).max(0),
-            // What was moved here from another invoice stays beyond the reach of a refund of this one.
-            RefundTo::Credit => {
-                let of_own = self.subtotal - self.amount_refunded - self.amount_credited;
-                (account.to_balance - by_credit).min(of_own).max(0)
-            }
-        }
+        let to_balance = account.to_balance - by_credit;
+        // What was moved here from another invoice stays beyond the reach of a refund of this one.
+        let of_own = self.subtotal - self.amount_refunded - self.amount_credited - claimed;
+        let most = match to {
+            RefundTo::Method => account.to_method.min(to_balance),
+            RefundTo::Credit => to_balance,
+        };
+        most.min(of_own).max(0)
     }
 }
 
@@ -129,6 +129,10 @@ mod tests {
         let invoice = Invoice { lines, ..paid(1000) };
         assert_eq!((invoice.charged(), invoice.account(0).to_balance, invoice.account(0).to_method), (3000, 3000, 1000));
         assert_eq!(invoice.refundable(RefundTo::Credit, 0), 1000);
+        // A refund that is on its way, or credit that was given, leaves less of the invoice's own.
+        assert_eq!((invoice.refundable(RefundTo::Credit, 400), invoice.refundable(RefundTo::Method, 400)), (600, 600));
+        let credited = Invoice { amount_credited: 700, ..invoice };
+        assert_eq!((credited.refundable(RefundTo::Credit, 0), credited.refundable(RefundTo::Method, 0)), (300, 300));
         let carried = Line::new(LineKind::CreditCarried, "Kept as customer credit", 1500);
         let lines =
             vec![Line::new(LineKind::Credit, "Unused days", -2000), Line::new(LineKind::Proration, "Bronze", 500), carried];
